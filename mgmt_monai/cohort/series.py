@@ -1,0 +1,37 @@
+"""One series of one patient: which files hold it and which of its slices are meant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Series:
+    """The slices of one modality of one patient, in geometric order; a reference, no pixels.
+
+    Args:
+        patient_id: The study's own identifier of the patient (the folder's name).
+        modality: ``T1w``, ``T1wCE``, ``T2w`` or ``FLAIR``.
+        files: DICOM: one file a slice, ordered along the slice normal. NIfTI: the one file.
+        slices: Which slices of the stored series are meant; ``range(n)`` for all of them.
+    """
+
+    patient_id: str
+    modality: str
+    files: tuple[Path, ...]
+    slices: range
+
+    @property
+    def n_slices(self) -> int:
+        """How many slices are meant."""
+        return len(self.slices)
+
+    @property
+    def is_nifti(self) -> bool:
+        """Whether the series is one NIfTI file rather than DICOM files."""
+        return self.files[0].name.endswith((".nii", ".nii.gz"))
+
+    def __getitem__(self, kept: slice) -> Series:
+        """The same series with only the slices ``kept`` (counted within this reference)."""
+        return replace(self, slices=self.slices[kept])
