@@ -13,7 +13,8 @@ class Series:
     Args:
         patient_id: The study's own identifier of the patient (the folder's name).
         modality: ``T1w``, ``T1wCE``, ``T2w`` or ``FLAIR``.
-        files: DICOM: one file a slice, ordered along the slice normal. NIfTI: the one file.
+        files: DICOM: one file a slice, ordered along the slice normal. NIfTI, multi-frame DICOM: the one file.
+        frames: Multi-frame DICOM: its frames, ordered along the slice normal.
         slices: Which slices of the stored series are meant; ``range(n)`` for all of them.
     """
 
@@ -21,6 +22,7 @@ class Series:
     modality: str
     files: tuple[Path, ...]
     slices: range
+    frames: tuple[int, ...] | None = None
 
     @property
     def n_slices(self) -> int:

@@ -1,0 +1,150 @@
+"""From a data directory and a label table to a manifest."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from joblib import Parallel, cpu_count, delayed
+from tqdm import tqdm
+
+from mgmt_monai.cohort.errors import CohortError
+from mgmt_monai.cohort.exclusions import DEFAULT_EXCLUSIONS, read_exclusions
+from mgmt_monai.cohort.labels import read_labels
+from mgmt_monai.cohort.layouts import SeriesFolder, find_series
+from mgmt_monai.cohort.manifest import Manifest, PatientRecord, SeriesRecord
+from mgmt_monai.cohort.scan import ScannedSeries, scan_series
+from mgmt_monai.cohort.splits import holdout_split
+
+logger = logging.getLogger(__name__)
+
+LAYOUT = "rsna-miccai-2021"
+
+#: Below this many series a pool of processes costs more than it saves.
+_PARALLEL_FROM = 40
+
+
+def build_manifest(
+    data_dir: Path,
+    labels_csv: Path,
+    *,
+    test_fraction: float,
+    train_fraction: float,
+    seed: int,
+    exclusions: str | Path = DEFAULT_EXCLUSIONS,
+    workers: int | None = None,
+) -> Manifest:
+    """Find every series, order its slices, split the patients.
+
+    Args:
+        data_dir: The cohort's folder.
+        labels_csv: The label table.
+        test_fraction: Share of all patients for the test.
+        train_fraction: Share of the others for training.
+        seed: Of the split.
+        exclusions: ``"default"``, ``"none"`` or a CSV ``patient_id,reason``.
+        workers: Processes that read headers; None for one a core.
+
+    Returns:
+        The manifest. Patients excluded and labels without images are listed in it.
+
+    Raises:
+        CohortError: With one line a fault: a series that cannot be used, a patient without a label, a split without
+            a class. Nothing is built then.
+    """
+    folders = find_series(data_dir)
+    labels = read_labels(labels_csv)
+    reasons = read_exclusions(exclusions)
+    present = {folder.patient_id for folder in folders}
+    excluded = {patient_id: reason for patient_id, reason in reasons.items() if patient_id in present}
+    folders = [folder for folder in folders if folder.patient_id not in excluded]
+
+    faults = [
+        f"patient {patient_id}: {Path(data_dir) / 'train' / patient_id}: expected a row in {labels_csv}, found none "
+        "(did a spreadsheet strip leading zeros?). Add its label or exclude it."
+        for patient_id in sorted(present - set(labels) - set(excluded))
+    ]
+    scanned, series_faults = _scan(folders, workers)
+    faults += series_faults
+    if faults:
+        raise CohortError("\n".join(faults))
+
+    left_out = [
+        f"patient {patient_id}: in the label file, but without images" for patient_id in sorted(set(labels) - present)
+    ]
+    by_patient: dict[str, dict[str, SeriesRecord]] = {}
+    for series in scanned:
+        record = _record(series, Path(data_dir))
+        by_patient.setdefault(series.folder.patient_id, {})[series.folder.modality] = record
+    kept = {patient_id: labels[patient_id] for patient_id in sorted(by_patient)}
+    split = holdout_split(kept, test_fraction, train_fraction, seed)
+    return Manifest(
+        layout=LAYOUT,
+        split=split_settings(test_fraction, train_fraction, seed),
+        patients=[PatientRecord(p, kept[p], split[p], by_patient[p]) for p in kept],
+        excluded=excluded,
+        left_out=left_out,
+    )
+
+
+def split_settings(test_fraction: float, train_fraction: float, seed: int) -> dict[str, Any]:
+    """How a hold-out split was made, as the manifest records it."""
+    return {
+        "method": "holdout",
+        "test_fraction": test_fraction,
+        "train_fraction": train_fraction,
+        "seed": seed,
+    }
+
+
+def warnings_of(manifest: Manifest) -> list[str]:
+    """One line for each series that is usable but has gaps or phase images, so that a reader knows."""
+    lines = []
+    for patient in manifest.patients:
+        for modality, record in patient.series.items():
+            where = f"patient {patient.patient_id}, {modality}: {record.directory}:"
+            if record.missing_slices:
+                lines.append(
+                    f"{where} {record.missing_slices} missing between {len(record.frames or record.files)} slices "
+                    f"(median spacing {record.slice_spacing_mm:.2f} mm)"
+                )
+            if record.phase_images:
+                lines.append(f"{where} {record.phase_images} phase images passed over, the magnitude is read")
+    return lines
+
+
+def _scan(folders: list[SeriesFolder], workers: int | None) -> tuple[list[ScannedSeries], list[str]]:
+    n_jobs = (workers or cpu_count()) if len(folders) >= _PARALLEL_FROM else 1
+    results = Parallel(n_jobs=n_jobs, return_as="generator")(delayed(_try_scan)(folder) for folder in folders)
+    scanned: list[ScannedSeries] = []
+    faults: list[str] = []
+    for result in tqdm(results, total=len(folders), desc="Reading headers", unit="series"):
+        if isinstance(result, str):
+            faults.append(result)
+        else:
+            scanned.append(result)
+    return scanned, faults
+
+
+def _try_scan(folder: SeriesFolder) -> ScannedSeries | str:
+    try:
+        return scan_series(folder)
+    except CohortError as error:
+        return str(error)
+
+
+def _record(series: ScannedSeries, data_dir: Path) -> SeriesRecord:
+    return SeriesRecord(
+        directory=series.folder.directory.relative_to(data_dir).as_posix(),
+        files=list(series.files),
+        frames=None if series.frames is None else list(series.frames),
+        rows=series.shape[0],
+        columns=series.shape[1],
+        plane=series.plane,
+        pixel_spacing_mm=None if series.pixel_spacing_mm is None else list(series.pixel_spacing_mm),
+        slice_spacing_mm=series.slice_spacing_mm,
+        missing_slices=series.missing_slices,
+        phase_images=series.phase_images,
+        fingerprint=series.fingerprint,
+    )

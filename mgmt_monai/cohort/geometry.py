@@ -1,0 +1,76 @@
+"""Where slices lie in the patient: normal, order, plane, gaps. Pure functions on header values, in mm, LPS."""
+
+from __future__ import annotations
+
+import numpy as np
+
+#: A series is oblique when its normal is further than this from the nearest body axis. Scanners tilt axial stacks
+#: along the anterior-posterior commissure line by up to some 20 degrees and still call them axial.
+OBLIQUE_LIMIT_DEG = 30.0
+
+#: Direction cosines that differ by more are another orientation; writers round them to 6 digits or more.
+ORIENTATION_TOLERANCE = 1e-3
+
+#: Slices nearer than this lie at the same position; no clinical MRI has thinner spacing than 0.1 mm.
+POSITION_TOLERANCE_MM = 0.01
+
+#: A distance above this multiple of the median spacing is a gap: at least one slice is missing there.
+GAP_FACTOR = 1.5
+
+_PLANE_OF_AXIS = ("sagittal", "coronal", "axial")
+
+
+def slice_normal(orientation: np.ndarray) -> np.ndarray:
+    """Unit vector ``(3,)`` across the slices.
+
+    Args:
+        orientation: ``(6,)`` ImageOrientationPatient: direction cosines of a row, then of a column, LPS.
+
+    Source:
+        DICOM PS3.3 C.7.6.2.1.1, image position and image orientation.
+    """
+    normal = np.cross(orientation[:3], orientation[3:])
+    return normal / np.linalg.norm(normal)
+
+
+def slice_locations_mm(positions: np.ndarray, orientation: np.ndarray) -> np.ndarray:
+    """Distance ``(n,)`` of each slice along the normal, in mm.
+
+    Args:
+        positions: ``(n, 3)`` ImagePositionPatient, mm, LPS.
+        orientation: ``(6,)`` ImageOrientationPatient of the series.
+    """
+    return positions @ slice_normal(orientation)
+
+
+def plane(orientation: np.ndarray) -> str:
+    """``axial``, ``coronal``, ``sagittal`` or ``oblique``, by the angle between normal and nearest body axis.
+
+    Args:
+        orientation: ``(6,)`` ImageOrientationPatient.
+
+    Example:
+        >>> plane(np.array([1, 0, 0, 0, 1, 0]))
+        'axial'
+    """
+    normal = np.abs(slice_normal(orientation))
+    axis = int(normal.argmax())
+    angle_deg = np.degrees(np.arccos(min(1.0, float(normal[axis]))))
+    return _PLANE_OF_AXIS[axis] if angle_deg <= OBLIQUE_LIMIT_DEG else "oblique"
+
+
+def gaps(locations_mm: np.ndarray) -> list[tuple[int, int]]:
+    """Where slices are missing: ``(index of the slice before, how many are missing)``.
+
+    Args:
+        locations_mm: ``(n,)`` sorted slice locations, mm.
+
+    Example:
+        >>> gaps(np.array([0.0, 5.0, 10.0, 25.0]))
+        [(2, 2)]
+    """
+    steps = np.diff(locations_mm)
+    if len(steps) < 2:
+        return []
+    spacing = float(np.median(steps))
+    return [(int(i), round(float(steps[i]) / spacing) - 1) for i in np.flatnonzero(steps > GAP_FACTOR * spacing)]
