@@ -1,8 +1,148 @@
 """The error every room derives its own from, and how a user meets it: one line, exit code 1."""
 
+from __future__ import annotations
+
+import errno
+import re
+import sqlite3
+import sys
+from collections.abc import Iterator
+from types import TracebackType
+
+FULL_DISK = {errno.ENOSPC, errno.EDQUOT}
+"""A write that failed for want of room: on the disk, or in the user's share of it."""
+
+FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+"""A path that may not be read or written: by its permissions, or because its disk is read-only."""
+
 
 class MgmtMonaiError(ValueError):
     """Something the user can mend: the message names what, where, what was expected and what to do.
 
     The command line shows the message alone, without a traceback, and ends with exit code 1.
     """
+
+
+def one_line(error: BaseException) -> str | None:
+    """What a user should be told about an error they can mend.
+
+    Looked for, in this order, in the error and in what it was raised from: a `MgmtMonaiError` (also one that a data
+    loader's worker process sent as text), a full disk or a forbidden path, a mistake in a bundle's config.
+
+    Args:
+        error: What was raised, outermost; MONAI wraps what a component raises in a ``RuntimeError``.
+
+    Returns:
+        One line without a leading ``Error:``, or None for an error that nobody foresaw: it keeps its traceback.
+    """
+    causes = list(_causes(error))
+    for describe in (_own, _system, _config):
+        for cause in causes:
+            message = describe(cause)
+            if message is not None:
+                return " ".join(message.split())
+    return None
+
+
+def one_line_errors() -> None:
+    """From now on, end this process on an error the user can mend with one line; others keep their traceback.
+
+    A bundle's ``initialize`` calls it first, for ``python -m monai.bundle run`` knows nothing of `MgmtMonaiError`:
+    ``"$from mgmt_monai.errors import one_line_errors"`` among its imports, then ``"$one_line_errors()"``. The exit
+    code of an uncaught error stays Python's own: 1, and 130 for Ctrl-C.
+    """
+    sys.excepthook = _excepthook
+
+
+def _excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    message = "Interrupted." if issubclass(kind, KeyboardInterrupt) else one_line(error)
+    if message is None:
+        sys.__excepthook__(kind, error, trace)
+        return
+    sys.stderr.write(f"{message}\n" if issubclass(kind, KeyboardInterrupt) else f"Error: {message}\n")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it was raised from, outermost first.
+
+    An error that merely happened while another one was handled is a fault of the handler, so ``__context__`` is not
+    followed, but for a full disk: there the clean-up fails too, and hides the reason.
+    """
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        context = current.__context__
+        full = isinstance(context, OSError) and context.errno in FULL_DISK
+        current = current.__cause__ or (context if full else None)
+
+
+def _own(error: BaseException) -> str | None:
+    """The message of a `MgmtMonaiError`; of the last one in the text, where a worker process sent a traceback."""
+    if str(error).startswith("Caught "):  # torch's words for an error in a worker process
+        sent = re.findall(r"^(?:Original )?mgmt_monai(?:\.\w+)+: (.+)$", str(error), flags=re.MULTILINE)
+        if sent:
+            return str(sent[-1])
+    if isinstance(error, MgmtMonaiError):
+        return str(error) or type(error).__name__
+    return None
+
+
+def _system(error: BaseException) -> str | None:
+    """A full disk or a forbidden path, whichever library met it."""
+    if isinstance(error, OSError) and error.errno in FULL_DISK:
+        return f"{error.filename or 'a file'} could not be written: the disk is full; free some space and run again"
+    if isinstance(error, sqlite3.OperationalError) and "disk is full" in str(error):
+        return "a database could not be written: the disk is full; free some space and run again"
+    if isinstance(error, RuntimeError) and "inline_container.cc" in str(error) and "unexpected pos" in str(error):
+        # torch.save's way to say that the file is shorter than what it wrote
+        target = _innermost(error, "save", "f")
+        path = getattr(target, "name", target)
+        return f"checkpoint {path} could not be written whole: the disk is full; free some space and run again"
+    if isinstance(error, OSError) and error.errno in FORBIDDEN and error.filename is not None:
+        return f"{error.filename}: {error.strerror}; choose another path or change its permissions"
+    return None
+
+
+def _config(error: BaseException) -> str | None:
+    """A mistake in a bundle's config, as MONAI 1.6 words it, with the key it is in; None when in doubt."""
+    text, cause = str(error), error.__cause__
+    key = _innermost(error, "_resolve_one_item", "id")
+    if isinstance(error, ValueError) and (found := re.match(r"the referring item `(@.+)` is not defined", text)):
+        return f"config key {key!r} refers to {found[1]}, which the config does not define"
+    if isinstance(error, ValueError) and text.startswith("detected circular references"):
+        return f"config key {key!r}: {text}"
+    if isinstance(error, ValueError) and (found := re.match(r"run ID '(.+)' doesn't exist", text)):
+        return f"the config has no key {found[1]!r} to run"
+    if isinstance(error, KeyError) and (found := re.search(r"id='(.+)' is not found in the config", text)):
+        return f"the config has no key {found[1]!r}"
+    if isinstance(error, ModuleNotFoundError) and text.startswith("Cannot locate class or function path"):
+        return f"config key {key!r}: {text}"
+    if not isinstance(error, RuntimeError) or cause is None:
+        return None
+    depth = len(_frames(cause))
+    if text.startswith("Failed to instantiate") and isinstance(cause, TypeError) and depth == 1:
+        # nothing of the component ran: the call itself did not fit its signature
+        return f"config key {key!r}: {cause}"
+    if text.startswith("Failed to evaluate") and depth <= 2:
+        # nothing that the expression calls ran: the expression itself is wrong
+        return f"config key {key!r}: its expression failed: {type(cause).__name__}: {cause}"
+    return None
+
+
+def _frames(error: BaseException) -> list[TracebackType]:
+    """The steps of the error's traceback, outermost first."""
+    frames, step = [], error.__traceback__
+    while step is not None:
+        frames.append(step)
+        step = step.tb_next
+    return frames
+
+
+def _innermost(error: BaseException, function: str, variable: str) -> object:
+    """The value of a variable in the innermost call of a function that the error went through; None without one."""
+    for step in reversed(_frames(error)):
+        if step.tb_frame.f_code.co_name == function:
+            return step.tb_frame.f_locals.get(variable)
+    return None

@@ -1,1 +1,1 @@
-"""."""
+"""The `mgmt-monai` commands, one a file; heavy imports stay inside the commands."""

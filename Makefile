@@ -1,0 +1,71 @@
+# Every target makes its own virtual environment first. `make` alone lists the targets.
+
+VENV ?= .venv
+PYTHON ?= $(shell python3.11 -c "" 2>/dev/null && echo python3.11 || echo python3)
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+PHANTOM_OPTIONS ?= --patients 60 --effect 3 --seed 0
+DEMO_OVERRIDES ?= --image_size 128 --transfer_epochs 6 --fine_tune_epochs 4
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+TORCH := $(shell grep "^torch==" constraints.txt)
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+# An index named by the user that is not the one installed from asks for a new environment.
+ifneq ($(filter command environment,$(origin TORCH_INDEX)),)
+ifneq ($(TORCH_INDEX),$(shell cat $(READY) 2>/dev/null))
+NEW_TORCH := new-torch
+endif
+endif
+
+.PHONY: help demo test test-slow lint types docs clean new-torch
+
+help:
+	@echo "make demo       write the phantom, train T1w on it, print the test AUC (minutes)"
+	@echo "make test       lint, types, docs and the tests (minutes)"
+	@echo "make test-slow  the tests that train for real (longer)"
+	@echo "make lint | types | docs    each alone"
+	@echo "make clean      remove $(VENV) and what the tools left; data/ and runs/ stay"
+	@echo
+	@echo "Variables: PYTHON (3.11 or newer), VENV, TORCH_INDEX (the CPU build of PyTorch unless told"
+	@echo "otherwise, e.g. https://download.pytorch.org/whl/cu130), DEMO_OVERRIDES, PHANTOM_OPTIONS."
+
+# The stamp is written last, so a half-made environment is never taken as done.
+# torch goes first and alone: plain PyPI would bring gigabytes of CUDA with it on Linux.
+$(READY): setup.cfg constraints.txt $(NEW_TORCH)
+	@$(PYTHON) -c "import sys; v = sys.version.split()[0]; sys.version_info >= (3, 11) or \
+	    sys.exit(f'mgmt_monai needs Python 3.11 or newer, $(PYTHON) is {v}: make PYTHON=/path/to/python3.11')"
+	@echo "Setting up $(VENV): $(TORCH) from $(TORCH_INDEX), then the rest of constraints.txt."
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@$(INSTALL) --no-deps --retries 1 --timeout 15 --index-url $(TORCH_INDEX) $(TORCH) || { \
+	    echo "$(TORCH) did not come from $(TORCH_INDEX): taking it from pip's own configuration instead"; \
+	    $(INSTALL) --no-deps $(TORCH); }
+	@$(INSTALL) setuptools
+	@$(INSTALL) --no-build-isolation --editable ".[docs,test]"
+	@echo "$(TORCH_INDEX)" > $@
+
+demo: $(READY)
+	@test -e data/phantom/truth.json || $(BIN)/mgmt-monai phantom data/phantom $(PHANTOM_OPTIONS)
+	MGMT_DATA_DIR=data/phantom $(BIN)/python -m monai.bundle run training --config_file bundles/t1w.json $(DEMO_OVERRIDES)
+	@echo "The run with its curves and pictures: $(BIN)/mgmt-monai ui"
+
+test: lint types docs
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2
+
+test-slow: $(READY)
+	@$(BIN)/python -m pytest -m slow
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(READY)
+	@$(BIN)/mypy
+
+docs: $(READY)
+	@$(BIN)/sphinx-build -q -W --keep-going -n -j auto docs docs/_build
+	@echo "docs/_build/index.html"
+
+clean:
+	rm -rf $(VENV) docs/_build build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

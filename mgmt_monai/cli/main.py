@@ -1,0 +1,93 @@
+"""The `mgmt-monai` command: it finds its subcommands by name and imports only the one that is called."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from mgmt_monai import __version__
+from mgmt_monai.errors import one_line
+
+COMMANDS = {
+    "phantom": "Write a made cohort of head MRI with a planted effect.",
+    "manifest": "Find the series of a data directory, order their slices, split the patients.",
+    "train": "Train one modality's classifier, both stages; refuse a mistyped setting.",
+    "ui": "Open the MLflow UI on the recorded runs.",
+}
+"""Each subcommand and its one-line help; ``mgmt_monai/cli/<name>.py`` defines it as ``command``."""
+
+INTERRUPTED = 130
+"""The exit code of a run ended by Ctrl-C: 128 + SIGINT, as shells count."""
+
+
+class LazyGroup(click.Group):
+    """A click group whose subcommands are imported when they are called, so that ``--help`` is instant."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names in `COMMANDS`, in its order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The subcommand ``cmd_name``, imported now; None where there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"mgmt_monai.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of subcommands from `COMMANDS` alone, importing none of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def cli() -> None:
+    """MGMT promoter methylation of glioblastoma from brain MRI, as a MONAI bundle."""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line and tell what a user can mend in one line.
+
+    Args:
+        args: The words after the program's name; those of this process where None.
+
+    Returns:
+        The exit code: 0 done, 1 an error the user can mend (one line on stderr) or a reader that went away, 2 wrong
+        usage, 130 ended by Ctrl-C. A subcommand that returns an int sets the code itself.
+
+    Raises:
+        Exception: Anything else, with its traceback: a fault of the program.
+    """
+    try:
+        outcome = cli.main(args=args, prog_name="mgmt-monai", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.exceptions.Abort:
+        click.echo("Interrupted.", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        _silence_stdout()
+        return 1
+    except Exception as error:
+        message = one_line(error)
+        if message is None:
+            raise
+        click.echo(f"Error: {message}", err=True)
+        return 1
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _silence_stdout() -> None:
+    """Let the interpreter's last flush go nowhere: whoever read the output has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

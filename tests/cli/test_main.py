@@ -1,0 +1,124 @@
+import errno
+import subprocess
+import sys
+from collections.abc import Callable
+from types import ModuleType
+
+import click
+import pytest
+
+from mgmt_monai import __version__
+from mgmt_monai.cli.main import COMMANDS, main
+from mgmt_monai.errors import MgmtMonaiError
+
+HEAVY = {"torch", "monai", "mlflow", "SimpleITK", "matplotlib", "sklearn", "scipy", "pandas"}
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Makes `mgmt-monai fake` do what the test hands it."""
+
+    def install(body: Callable[[], object]) -> None:
+        module = ModuleType("mgmt_monai.cli.fake")
+        module.command = click.command("fake")(body)
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        monkeypatch.setitem(COMMANDS, "fake", "Does what a test wants.")
+
+    return install
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    def body() -> None:
+        raise error
+
+    return body
+
+
+def imported_by(*args: str) -> set[str]:
+    """The top-level modules in memory after `mgmt-monai` ran with these words in a process of its own."""
+    code = (
+        "import sys; from mgmt_monai.cli.main import main; code = main(sys.argv[1:]); "
+        "print('modules', *{name.split('.')[0] for name in sys.modules}); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split()[1:])
+
+
+def test_main_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["-h"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for name, short_help in COMMANDS.items():
+        assert f"{name} {short_help}" in shown
+
+
+def test_main_help_imports_nothing_heavy() -> None:
+    modules = imported_by("--help")
+    assert "mgmt_monai" in modules
+    assert not modules & HEAVY
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_help_imports_nothing_heavy(name: str) -> None:
+    assert not imported_by(name, "--help") & HEAVY
+
+
+def test_main_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"mgmt-monai {__version__}\n"
+
+
+@pytest.mark.parametrize("args", [["trane"], ["--fast"], ["fake", "--fast"]], ids=["command", "option", "its option"])
+def test_main_wrong_usage(args: list[str], command: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    command(lambda: None)
+    assert main(args) == 2
+    assert args[-1] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MgmtMonaiError("patient 00009: no T1w\nin data/x"), "patient 00009: no T1w in data/x"),
+        (OSError(errno.ENOSPC, "No space", "x.csv"), "x.csv could not be written: the disk is full; free some space"),
+        (PermissionError(errno.EACCES, "Permission denied", "x"), "x: Permission denied; choose another path"),
+    ],
+    ids=["own", "full disk", "forbidden path"],
+)
+def test_main_error_the_user_can_mend(
+    error: Exception, expected: str, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(raising(error))
+    assert main(["fake"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"Error: {expected}")
+    assert err.count("\n") == 1
+
+
+def test_main_unknown_error_is_raised(command: Callable[..., None]) -> None:
+    command(raising(ZeroDivisionError("odd")))
+    with pytest.raises(ZeroDivisionError, match="odd"):
+        main(["fake"])
+
+
+def test_main_ctrl_c(command: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    command(raising(KeyboardInterrupt()))
+    assert main(["fake"]) == 130
+    assert capsys.readouterr().err.split() == ["Interrupted."]
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_main_command_sets_the_exit_code(code: int, command: Callable[..., None]) -> None:
+    command(lambda: code)
+    assert main(["fake"]) == code
+
+
+def test_main_reader_that_went_away() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "mgmt_monai.cli.main", "--help"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait() == 1
