@@ -1,0 +1,92 @@
+"""The networks that turn an image into features: by name, with what is needed to load weights into them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from monai.networks.nets import EfficientNetBN
+from monai.networks.nets.efficientnet import url_map
+from torch import nn
+
+from mgmt_monai.networks.errors import NetworkError
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """How one backbone is built, how wide its features are, and how its published checkpoint is read.
+
+    Args:
+        n_features: Length of the feature vector of one image.
+        build: Makes the randomly initialised module: ``(B, 3, H, W)`` -> ``(B, n_features)``, pooled.
+        url: The ImageNet checkpoint; the first digits of its SHA-256 are part of the file name.
+        published_name: Turns a tensor's name in our module into its name in that checkpoint.
+        left_out: Prefixes of the checkpoint's tensors that the module has no use for (its ImageNet
+            classifier); anything else that the module does not know is an error.
+    """
+
+    n_features: int
+    build: Callable[[], nn.Module]
+    url: str
+    published_name: Callable[[str], str]
+    left_out: tuple[str, ...]
+
+
+def get_backbone(network: str) -> Backbone:
+    """The backbone of this name.
+
+    Args:
+        network: A key of ``BACKBONES``.
+
+    Returns:
+        How to build it and what to know about it.
+
+    Raises:
+        NetworkError: The name is unknown; the message lists those that are known.
+
+    Example:
+        >>> get_backbone("efficientnet-b0").n_features
+        1280
+    """
+    try:
+        return BACKBONES[network]
+    except KeyError:
+        known = ", ".join(BACKBONES)
+        raise NetworkError(f"unknown network {network!r}: use one of {known}") from None
+
+
+def _build_efficientnet(network: str) -> nn.Module:
+    """MONAI's EfficientNet without its ImageNet classifier.
+
+    Its paddings are fixed when it is built, for the size it was published with (224 for B0, 300 for B3);
+    other sizes work, B0 at 300 x 300 included, with borders that differ from TensorFlow's by one pixel.
+    """
+    module = EfficientNetBN(network, pretrained=False, spatial_dims=2, in_channels=3)
+    # The paper's head brings its own dropout and dense layers.
+    module._dropout = nn.Identity()
+    module._fc = nn.Identity()
+    return module
+
+
+def _published_efficientnet_name(name: str) -> str:
+    """``_blocks.2.4._bn0.bias`` (MONAI: stack, block) -> ``_blocks.4._bn0.bias`` (published: block)."""
+    parts = name.split(".")
+    return ".".join(["_blocks", *parts[2:]]) if parts[0] == "_blocks" else name
+
+
+def _efficientnet(network: str, n_features: int) -> Backbone:
+    return Backbone(
+        n_features=n_features,
+        build=partial(_build_efficientnet, network),
+        url=url_map[network],
+        published_name=_published_efficientnet_name,
+        left_out=("_fc.",),
+    )
+
+
+BACKBONES: dict[str, Backbone] = {
+    "efficientnet-b0": _efficientnet("efficientnet-b0", n_features=1280),
+    "efficientnet-b3": _efficientnet("efficientnet-b3", n_features=1536),
+}
+"""Every backbone, by the name that a config gives as ``network``."""

@@ -1,0 +1,190 @@
+"""One slice in, one logit out: the backbone, the paper's head, and the ImageNet normalisation between."""
+
+from collections import OrderedDict
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from mgmt_monai.networks.backbones import get_backbone
+from mgmt_monai.networks.errors import NetworkError
+from mgmt_monai.networks.freeze import check_stage, hold_frozen_layers, set_trainable, trainable_parameters
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+"""Mean of ImageNet's red, green and blue, on the scale 0 to 1. Source: the weights' own training code."""
+
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Standard deviation of ImageNet's red, green and blue, on the scale 0 to 1. Source: as the mean."""
+
+
+class MGMTClassifier(nn.Module):
+    """The logit of "MGMT promoter methylated" for each slice.
+
+    The paper scales its images to [0, 1] and gives them to Keras' EfficientNet, which divides by 255 and
+    normalises once more inside, so that pretrained features hardly differ from one image to the next. Here
+    the caller scales to [0, 1] too, but that is all: the slice is repeated to three channels and normalised
+    with ImageNet's mean and standard deviation in here, once, so that no caller can get it wrong.
+
+    The head is the paper's: BatchNorm, dropout, dense with ReLU, BatchNorm, dropout, dense. Its sigmoid
+    belongs to the loss (``BCEWithLogitsLoss``). What learns is set by the stage, see
+    :mod:`mgmt_monai.networks.freeze`; a new network is in ``transfer``. In train mode of that stage the
+    head's BatchNorm needs a batch of at least two slices.
+
+    Args:
+        network: The backbone: ``efficientnet-b0`` or ``efficientnet-b3``. Randomly initialised; see
+            :mod:`mgmt_monai.networks.weights`.
+        hidden_units: Width of the head's hidden layer, at least 1.
+        dropout: Probability of both of the head's dropouts, in [0, 1).
+        channels_last: Keep images and convolution weights in the channels-last memory layout, in which
+            convolutions on a CPU are two to three times as fast; the results agree within rounding.
+
+    Raises:
+        NetworkError: An unknown ``network``, or ``hidden_units`` or ``dropout`` out of range.
+
+    Example:
+        >>> _ = torch.manual_seed(0)
+        >>> classifier = MGMTClassifier().eval()
+        >>> classifier(torch.rand(2, 1, 64, 64)).shape
+        torch.Size([2, 1])
+
+    Source: the paper's section IV, "The transfer-learning phase consists of the following layers".
+    """
+
+    # No "from __future__ import annotations" in this file: TorchScript reads these two as types.
+    imagenet_mean: Tensor
+    imagenet_std: Tensor
+
+    def __init__(
+        self,
+        network: str = "efficientnet-b0",
+        hidden_units: int = 32,
+        dropout: float = 0.4,
+        channels_last: bool = True,
+    ) -> None:
+        super().__init__()
+        if hidden_units < 1:
+            raise NetworkError(f"hidden_units must be at least 1 (got {hidden_units})")
+        if not 0.0 <= dropout < 1.0:
+            raise NetworkError(f"dropout must be at least 0 and less than 1 (got {dropout})")
+        backbone = get_backbone(network)
+        self.network = network
+        self.channels_last = channels_last
+        self.stage = "transfer"
+        # Constants, not weights: they stay out of every checkpoint.
+        self.register_buffer("imagenet_mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("imagenet_std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        self.backbone = backbone.build()
+        self.head = _build_head(backbone.n_features, hidden_units, dropout)
+        if channels_last:
+            self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.set_stage(self.stage)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The logit of each slice.
+
+        Args:
+            images: Slices, shape (B, 1, H, W), float, in [0, 1].
+
+        Returns:
+            Logits, shape (B, 1); a plain tensor also for a ``MetaTensor``, whose affine describes pixels.
+
+        Raises:
+            NetworkError: The shape is not (B, 1, H, W), or the type is not a float.
+        """
+        return self.head(self.features(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """The backbone's pooled features of each slice.
+
+        Args:
+            images: Slices, shape (B, 1, H, W), float, in [0, 1].
+
+        Returns:
+            Features, shape (B, n_features). While the stage ``transfer`` trains, no graph leads through
+            them; in eval mode one does where ``images`` ask for gradients (saliency maps need it).
+
+        Raises:
+            NetworkError: The shape is not (B, 1, H, W), or the type is not a float.
+        """
+        if not torch.jit.is_scripting():
+            images = _plain_images(images)
+        if self.training and self.stage == "transfer":
+            with torch.no_grad():
+                pooled = self.backbone(self._normalised(images))
+        else:
+            pooled = self.backbone(self._normalised(images))
+        return pooled
+
+    def set_stage(self, stage: str) -> None:
+        """Go to a training stage: set what takes gradients, and which layers stay in eval mode.
+
+        Args:
+            stage: ``transfer`` or ``fine_tune``.
+
+        Raises:
+            NetworkError: The stage is unknown; the network is as it was.
+        """
+        self.stage = check_stage(stage)
+        set_trainable(self.backbone, self.head, stage)
+        self.train(self.training)
+
+    def stage_parameters(self, stage: str) -> list[nn.Parameter]:
+        """The parameters that the optimizer of a stage gets, whichever stage the network is in.
+
+        Args:
+            stage: ``transfer`` or ``fine_tune``.
+
+        Returns:
+            The parameters, in the order of the modules' definition, the same in every process.
+
+        Raises:
+            NetworkError: The stage is unknown.
+        """
+        return trainable_parameters(self.backbone, self.head, stage)
+
+    def train(self, mode: bool = True) -> Self:
+        """Train or eval mode, but never train mode for the layers that the stage holds frozen.
+
+        Engines call this before each step, so the freeze policy is renewed here.
+
+        Args:
+            mode: ``False`` puts every layer into eval mode.
+
+        Returns:
+            The network itself.
+        """
+        super().train(mode)
+        hold_frozen_layers(self.backbone, self.head, self.stage)
+        return self
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        """(B, 1, H, W) in [0, 1] -> (B, 3, H, W) as the ImageNet weights expect it."""
+        normalised = (images - self.imagenet_mean) / self.imagenet_std
+        if self.channels_last:
+            normalised = normalised.contiguous(memory_format=torch.channels_last)
+        return normalised
+
+
+def _build_head(n_features: int, hidden_units: int, dropout: float) -> nn.Sequential:
+    return nn.Sequential(
+        OrderedDict(
+            norm1=nn.BatchNorm1d(n_features),
+            dropout1=nn.Dropout(dropout),
+            dense1=nn.Linear(n_features, hidden_units),
+            relu=nn.ReLU(),
+            norm2=nn.BatchNorm1d(hidden_units),
+            dropout2=nn.Dropout(dropout),
+            dense2=nn.Linear(hidden_units, 1),
+        )
+    )
+
+
+def _plain_images(images: Tensor) -> Tensor:
+    """The checked images, without MONAI's metadata, which each of the backbone's layers would copy."""
+    # While tracing, shapes are tensors and a check would only warn.
+    if not torch.jit.is_tracing() and (images.dim() != 4 or images.shape[1] != 1 or not images.is_floating_point()):
+        raise NetworkError(
+            f"the classifier takes float slices of shape (B, 1, H, W), scaled to [0, 1] "
+            f"(got {images.dtype} of shape {tuple(images.shape)})"
+        )
+    return images if type(images) is Tensor else images.as_subclass(Tensor)
