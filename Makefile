@@ -38,10 +38,10 @@ $(READY): setup.cfg constraints.txt $(NEW_TORCH)
 	@echo "Setting up $(VENV): $(TORCH) from $(TORCH_INDEX), then the rest of constraints.txt."
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV)
+	@$(INSTALL) setuptools
 	@$(INSTALL) --no-deps --retries 1 --timeout 15 --index-url $(TORCH_INDEX) $(TORCH) || { \
 	    echo "$(TORCH) did not come from $(TORCH_INDEX): taking it from pip's own configuration instead"; \
 	    $(INSTALL) --no-deps $(TORCH); }
-	@$(INSTALL) setuptools
 	@$(INSTALL) --no-build-isolation --editable ".[docs,test]"
 	@echo "$(TORCH_INDEX)" > $@
 

@@ -10,7 +10,6 @@ version = release = __version__
 extensions = ["myst_parser"]
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence", "deflist"]
-suppress_warnings = ["toc.empty_glob"]  # a kind of page that has none yet is no fault
 myst_heading_anchors = 4  # so that a page can link to another page's heading
 
 html_theme = "furo"
