@@ -36,7 +36,8 @@ class MGMTClassifier(nn.Module):
         hidden_units: Width of the head's hidden layer, at least 1.
         dropout: Probability of both of the head's dropouts, in [0, 1).
         channels_last: Keep images and convolution weights in the channels-last memory layout, in which
-            convolutions on a CPU are two to three times as fast; the results agree within rounding.
+            convolutions are faster on most hardware (how much depends on it); the results agree within
+            rounding.
 
     Raises:
         NetworkError: An unknown ``network``, or ``hidden_units`` or ``dropout`` out of range.
@@ -180,7 +181,7 @@ def _build_head(n_features: int, hidden_units: int, dropout: float) -> nn.Sequen
 
 
 def _plain_images(images: Tensor) -> Tensor:
-    """The checked images, without MONAI's metadata, which each of the backbone's layers would copy."""
+    """The checked images, without MONAI's metadata, which would be handled anew at each layer."""
     # While tracing, shapes are tensors and a check would only warn.
     if not torch.jit.is_tracing() and (images.dim() != 4 or images.shape[1] != 1 or not images.is_floating_point()):
         raise NetworkError(

@@ -135,3 +135,14 @@ def test_unknown_stage_is_refused_by_name(method: str) -> None:
     with pytest.raises(NetworkError, match="'finetune': use one of transfer, fine_tune"):
         getattr(network, method)("finetune")
     assert network.stage == "transfer"
+
+
+@pytest.mark.parametrize("stage", ["transfer", "fine_tune"])
+def test_eval_mode_passes_gradients_to_an_image_that_asks_for_them(
+    stage: str, pretrained: MGMTClassifier, made_slices: Tensor
+) -> None:
+    pretrained.set_stage(stage)
+    image = made_slices[:1].clone().requires_grad_()
+    pretrained.eval()(image).sum().backward()
+    assert image.grad is not None
+    assert image.grad.abs().max() > 0
