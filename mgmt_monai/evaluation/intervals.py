@@ -1,0 +1,139 @@
+"""Intervals around figures of independent patients, in closed form.
+
+Chosen by simulated coverage (``python -m mgmt_monai.evaluation.coverage``; ``docs/explanation/intervals.md``).
+For slices, which are not independent, see :mod:`mgmt_monai.evaluation.bootstrap`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from scipy.optimize import brentq
+from scipy.stats import binomtest, norm
+
+from mgmt_monai.evaluation.predictions import EvaluationError
+
+
+class Interval(NamedTuple):
+    """The two ends of an interval; both ``nan`` when it is undefined."""
+
+    low: float
+    high: float
+
+
+UNDEFINED = Interval(math.nan, math.nan)
+
+
+def newcombe_interval(auc: float, n_positive: int, n_negative: int, level: float = 0.95) -> Interval:
+    """Newcombe's score interval of the AUC ('method 5'): the values that the data do not reject.
+
+    A value A is kept when ``|A - auc| <= z sqrt(V(A))``, with Hanley and McNeil's variance under exponential
+    scores, both sample sizes in its bracket replaced by their mean:
+    ``V(A) = A (1 - A) (1 + M ((1 - A) / (2 - A) + A / (1 + A))) / (n_positive n_negative)``,
+    ``M = (n_positive + n_negative) / 2 - 1``. It stays within [0, 1] and has a width at an AUC of 0 and of 1,
+    where DeLong's has none.
+
+    Args:
+        auc: The AUC found, in [0, 1], or ``nan``.
+        n_positive: How many methylated, each independent of the others.
+        n_negative: How many unmethylated.
+        level: The share of repeated studies whose interval should hold the true AUC, between 0 and 1.
+
+    Returns:
+        The interval; undefined when ``auc`` is ``nan`` or a class is empty.
+
+    Raises:
+        EvaluationError: ``level`` is not between 0 and 1.
+
+    Source:
+        Newcombe RG. Confidence intervals for an effect size measure based on the Mann-Whitney statistic.
+        Part 2: asymptotic methods and evaluation. Stat Med 2006;25:559-573.
+    """
+    z = normal_quantile(level)
+    if math.isnan(auc) or n_positive < 1 or n_negative < 1:
+        return UNDEFINED
+    # The variance is the same for A and 1 - A, so the upper end is the lower end seen from the other side.
+    return Interval(
+        _newcombe_low(auc, n_positive, n_negative, z), 1 - _newcombe_low(1 - auc, n_positive, n_negative, z)
+    )
+
+
+def wilson_interval(successes: int, trials: int, level: float = 0.95) -> Interval:
+    """Wilson's score interval of a proportion, without continuity correction.
+
+    Args:
+        successes: How many of the trials, from 0 to ``trials``.
+        trials: How many independent trials.
+        level: The share of repeated studies whose interval should hold the true proportion.
+
+    Returns:
+        The interval within [0, 1]; undefined without a trial.
+
+    Raises:
+        EvaluationError: ``level`` is not between 0 and 1.
+
+    Source:
+        Wilson EB. J Am Stat Assoc 1927;22:209-212, by :func:`scipy.stats.binomtest`.
+    """
+    normal_quantile(level)
+    if trials < 1:
+        return UNDEFINED
+    found = binomtest(successes, trials).proportion_ci(confidence_level=level, method="wilson")
+    return Interval(float(found.low), float(found.high))
+
+
+def f1_interval(true_positive: int, errors: int, level: float = 0.95) -> Interval:
+    """The 'Wilson indirect' interval of F1, through the proportion that F1 is a function of.
+
+    With ``J = TP / (TP + FP + FN)``, ``F1 = 2 J / (1 + J)`` grows with J, so the ends of J's Wilson interval
+    map onto the ends of F1's.
+
+    Args:
+        true_positive: TP.
+        errors: FP + FN.
+        level: The share of repeated studies whose interval should hold the true F1.
+
+    Returns:
+        The interval within [0, 1]; undefined when nobody is methylated and nobody was called so.
+
+    Raises:
+        EvaluationError: ``level`` is not between 0 and 1.
+
+    Source:
+        Lam KFY, Gopal V, Qian J. Confidence intervals for the F1 score: a comparison of four methods.
+        arXiv:2309.14621 (2023).
+    """
+    low, high = wilson_interval(true_positive, true_positive + errors, level)
+    return Interval(2 * low / (1 + low), 2 * high / (1 + high))
+
+
+def normal_quantile(level: float) -> float:
+    """The number of standard deviations that holds the middle ``level`` of a normal distribution.
+
+    Args:
+        level: Between 0 and 1, such as 0.95.
+
+    Returns:
+        Such as 1.96.
+
+    Raises:
+        EvaluationError: ``level`` is not between 0 and 1 (95 instead of 0.95).
+    """
+    if not 0 < level < 1:
+        raise EvaluationError(f"evaluation: expected an interval level between 0 and 1, found {level}")
+    return float(norm.ppf((1 + level) / 2))
+
+
+def _newcombe_low(auc: float, n_positive: int, n_negative: int, z: float) -> float:
+    if auc <= 0:
+        return 0.0
+    spread = (n_positive + n_negative) / 2 - 1
+
+    def excess(value: float) -> float:
+        shape = (1 - value) / (2 - value) + value / (1 + value)
+        variance = value * (1 - value) * (1 + spread * shape) / (n_positive * n_negative)
+        return (auc - value) ** 2 - z * z * variance
+
+    # Just below 1, for at 1 itself the excess is 0 and would pass for the root that is sought.
+    return float(brentq(excess, 0.0, min(auc, 1 - 1e-9), xtol=1e-12))

@@ -1,0 +1,102 @@
+"""Figures of discrimination against hand counts and brute force."""
+
+import math
+
+import numpy as np
+import pytest
+from sklearn.metrics import confusion_matrix
+
+from mgmt_monai.evaluation.discrimination import (
+    Counts,
+    accuracy,
+    auc,
+    counts,
+    f1,
+    precision,
+    recall,
+    specificity,
+)
+from mgmt_monai.evaluation.predictions import EvaluationError
+
+FIGURES = {
+    "accuracy": accuracy,
+    "precision": precision,
+    "recall": recall,
+    "specificity": specificity,
+    "f1": f1,
+}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_auc_equals_the_share_of_pairs_won_with_ties_half(seed):
+    random = np.random.default_rng(seed)
+    label = random.permutation([0] * 9 + [1] * 13)
+    probability = random.integers(0, 6, 22) / 5  # many ties
+    pairs = [(p > q) + (p == q) / 2 for p in probability[label == 1] for q in probability[label == 0]]
+    assert auc(label, probability) == pytest.approx(sum(pairs) / len(pairs), abs=1e-12)
+
+
+def test_auc_of_one_class_is_nan():
+    assert math.isnan(auc([1, 1], [0.2, 0.9]))
+    assert math.isnan(auc([0], [0.2]))
+
+
+def test_counts_at_a_threshold_include_the_threshold_itself():
+    label = [1, 1, 1, 0, 0, 1]
+    probability = [0.5, 0.9, 0.4, 0.5, 0.1, 0.49]
+    assert counts(label, probability, 0.5) == Counts(2, 1, 2, 1)
+
+
+def test_counts_equal_scikit_learn():
+    random = np.random.default_rng(1)
+    label, probability = random.integers(0, 2, 40), random.random(40)
+    (tn, fp), (fn, tp) = confusion_matrix(label, probability >= 0.3)
+    assert counts(label, probability, 0.3) == Counts(tp, fp, fn, tn)
+
+
+@pytest.mark.parametrize(
+    ("figure", "expected"),
+    [
+        ("accuracy", 12 / 20),
+        ("precision", 7 / 10),
+        ("recall", 7 / 12),
+        ("specificity", 5 / 8),
+        ("f1", 14 / 22),
+    ],
+)
+def test_figure_by_hand(figure, expected):
+    assert FIGURES[figure](Counts(7, 3, 5, 5)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("table", "undefined"),
+    [
+        (Counts(0, 0, 4, 3), {"precision"}),
+        (Counts(0, 2, 0, 3), {"recall"}),
+        (Counts(2, 0, 1, 0), {"specificity"}),
+        (Counts(0, 0, 0, 5), {"precision", "recall", "f1"}),
+        (Counts(0, 0, 0, 0), set(FIGURES)),
+    ],
+    ids=["nobody called", "nobody methylated", "nobody unmethylated", "only true negatives", "nobody"],
+)
+def test_figure_with_an_empty_denominator_is_nan(table, undefined):
+    assert {name for name, figure in FIGURES.items() if math.isnan(figure(table))} == undefined
+
+
+def test_f1_of_missing_everyone_is_zero():
+    assert f1(Counts(0, 0, 4, 3)) == 0
+
+
+@pytest.mark.parametrize(
+    ("label", "probability", "found"),
+    [
+        ([0, 1], [0.5], r"\(2,\) and \(1,\)"),
+        ([], [], r"\(0,\)"),
+        ([0, 2], [0.1, 0.2], "found 2"),
+        ([0, 1], [0.1, math.nan], "found nan at position 1"),
+    ],
+    ids=["shapes", "empty", "label", "nan"],
+)
+def test_bad_arrays_are_refused(label, probability, found):
+    with pytest.raises(EvaluationError, match=found):
+        auc(label, probability)
