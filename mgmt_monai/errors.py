@@ -48,8 +48,9 @@ def one_line_errors() -> None:
     """From now on, end this process on an error the user can mend with one line; others keep their traceback.
 
     A bundle's ``initialize`` calls it first, for ``python -m monai.bundle run`` knows nothing of `MgmtMonaiError`:
-    ``"$from mgmt_monai.errors import one_line_errors"`` among its imports, then ``"$one_line_errors()"``. The exit
-    code of an uncaught error stays Python's own: 1, and 130 for Ctrl-C.
+    ``"$import mgmt_monai"`` and ``"$import mgmt_monai.errors"`` among its imports, then
+    ``"$mgmt_monai.errors.one_line_errors()"``. The exit code of an uncaught error stays Python's own: 1, and 130 for
+    Ctrl-C.
     """
     sys.excepthook = _excepthook
 

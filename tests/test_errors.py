@@ -34,8 +34,8 @@ def bundle_run(tmp_path: Path, training: str) -> subprocess.CompletedProcess[str
     config_file.write_text(
         json.dumps(
             {
-                "imports": [f"$from mgmt_monai.errors import {name}" for name in ("MgmtMonaiError", "one_line_errors")],
-                "initialize": ["$one_line_errors()"],
+                "imports": ["$import mgmt_monai", "$import mgmt_monai.errors"],
+                "initialize": ["$mgmt_monai.errors.one_line_errors()"],
                 "training": [training],
             }
         )
@@ -149,7 +149,7 @@ def test_one_line_type_error_inside_a_component() -> None:
 
 
 def test_bundle_run_own_error_ends_in_one_line(tmp_path: Path) -> None:
-    fault = "(_ for _ in ()).throw(MgmtMonaiError('no data directory'))"
+    fault = "(_ for _ in ()).throw(mgmt_monai.errors.MgmtMonaiError('no data directory'))"
     done = bundle_run(tmp_path, f"${fault}")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
