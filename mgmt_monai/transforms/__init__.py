@@ -1,1 +1,26 @@
-"""."""
+"""Pixels: loading, cropping, intensity scaling and augmentation, an array and a dictionary class each."""
+
+from mgmt_monai.transforms.augment import (
+    RandBrightness,
+    RandBrightnessd,
+    RandSliceAffine,
+    RandSliceAffined,
+    SliceAffine,
+)
+from mgmt_monai.transforms.crop import CropMiddleSlices, CropMiddleSlicesd
+from mgmt_monai.transforms.intensity import ScaleIntensityRobust, ScaleIntensityRobustd
+from mgmt_monai.transforms.load import LoadSeries, LoadSeriesd
+
+__all__ = [
+    "CropMiddleSlices",
+    "CropMiddleSlicesd",
+    "LoadSeries",
+    "LoadSeriesd",
+    "RandBrightness",
+    "RandBrightnessd",
+    "RandSliceAffine",
+    "RandSliceAffined",
+    "ScaleIntensityRobust",
+    "ScaleIntensityRobustd",
+    "SliceAffine",
+]

@@ -1,0 +1,136 @@
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from mgmt_monai.transforms.errors import TransformError
+from mgmt_monai.transforms.intensity import ScaleIntensityRobust, ScaleIntensityRobustd, foreground_range
+
+
+@pytest.fixture
+def brain():
+    """A skull-stripped volume: exactly 0 outside, intensities from 100 up inside."""
+    rng = np.random.default_rng(1)
+    volume = np.zeros((4, 30, 20), dtype=np.float32)
+    volume[:, 5:25, 4:16] = 100 + rng.gamma(2, 200, (4, 20, 12))
+    return volume
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper"), [(1, 99), (0, 100), (0.5, 99.5), (25, 75), (0, 0.01)], ids=lambda value: str(value)
+)
+def test_scaling_equals_numpy_percentiles_of_the_brain(brain, lower, upper):
+    low, high = np.percentile(brain[brain > 0].astype(np.float64), [lower, upper])
+    expected = np.clip((brain - low) / (high - low), 0, 1)
+    scaled = ScaleIntensityRobust(lower, upper)(brain)
+    assert scaled.dtype == np.float32
+    np.testing.assert_allclose(scaled, expected, atol=2e-6)
+    assert not scaled[brain == 0].any()
+
+
+def test_percentiles_by_hand():
+    volume = np.array([0, 0, 0, 10, 30, 20, 50, 40], dtype=np.float32)
+    assert foreground_range(volume, 25, 90) == (20, pytest.approx(46))
+
+
+def test_range_does_not_depend_on_the_share_of_air(brain):
+    more_air = np.zeros((4, 90, 80), dtype=np.float32)
+    more_air[:, 30:60, 30:50] = brain
+    scaled = ScaleIntensityRobust(1, 99)(more_air)[:, 30:60, 30:50]
+    np.testing.assert_array_equal(scaled, ScaleIntensityRobust(1, 99)(brain))
+
+
+def test_one_pair_for_all_slices_keeps_them_comparable(brain):
+    brain[1] *= 0.5
+    scaled = ScaleIntensityRobust(1, 99)(brain)
+    order = np.argsort(brain.ravel(), kind="stable")
+    assert np.all(np.diff(scaled.ravel()[order]) >= 0)
+
+
+def test_negative_background_becomes_zero(brain):
+    shifted = ScaleIntensityRobust(1, 99)(brain - 1024)
+    np.testing.assert_allclose(shifted, ScaleIntensityRobust(1, 99)(brain), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "volume",
+    [
+        pytest.param(np.zeros((2, 3, 4)), id="blank"),
+        pytest.param(np.full((2, 3, 4), 7), id="constant"),
+        pytest.param(np.full((1, 1, 1), -5.0), id="one-voxel"),
+        pytest.param(np.zeros((0, 3, 4)), id="no-slice"),
+    ],
+)
+def test_nothing_to_scale_gives_zeros_silently(volume):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scaled = ScaleIntensityRobust(1, 99)(volume)
+    assert scaled.dtype == np.float32
+    np.testing.assert_array_equal(scaled, np.zeros(volume.shape))
+
+
+def test_mask_stays_a_mask():
+    mask = np.array([[[0, 5], [5, 0]]])
+    assert ScaleIntensityRobust(1, 99)(mask).tolist() == [[[0, 1], [1, 0]]]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param([-3.4e38, -1e38, 0.0, 1e38, 3.4e38], id="whole-float32"),
+        pytest.param([0.0, 1e-45, 3e-45, 7e-45, 1e-44], id="denormal"),
+        pytest.param([0.0, 1.0, 2.0, 3.0, 3e38], id="one-outlier"),
+        pytest.param([1e6, 1e6 + 1, 1e6 + 2, 1e6 + 3, 1e6 + 4], id="far-offset"),
+    ],
+)
+def test_extreme_ranges_stay_within_zero_and_one(values):
+    volume = np.array(values, dtype=np.float32).reshape(1, 1, 5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scaled = ScaleIntensityRobust(0, 100)(volume).ravel()
+    exact = volume.astype(np.float64).ravel()
+    expected = np.clip((exact - exact[1]) / (exact[4] - exact[1]), 0, 1)
+    np.testing.assert_allclose(scaled, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.float64])
+def test_stored_types_scale_alike(dtype):
+    values = np.arange(100).reshape(4, 5, 5)
+    scaled = ScaleIntensityRobust(0, 100)(values.astype(dtype))
+    np.testing.assert_allclose(scaled.ravel(), np.clip((np.arange(100) - 1) / 98, 0, 1), atol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_non_finite_voxels_refused(brain, bad):
+    brain[0, 0, :2] = bad
+    with pytest.raises(TransformError, match="found 2 NaN or infinite of 2400"):
+        ScaleIntensityRobust(1, 99)(brain)
+
+
+def test_input_kept_and_meta_passed_on(brain):
+    affine = torch.diag(torch.tensor([2.0, 3.0, 4.0, 1.0], dtype=torch.float64))
+    volume = MetaTensor(torch.from_numpy(brain.copy()), affine=affine)
+    scaled = ScaleIntensityRobustd("image", 1, 99)({"image": volume, "label": 1})["image"]
+    assert isinstance(scaled, MetaTensor)
+    assert torch.equal(scaled.affine, affine)
+    np.testing.assert_array_equal(volume.numpy(), brain)
+    np.testing.assert_array_equal(scaled.numpy(), ScaleIntensityRobust(1, 99)(brain))
+
+
+def test_tensor_in_tensor_out(brain):
+    scaled = ScaleIntensityRobust(1, 99)(torch.from_numpy(brain))
+    assert type(scaled) is torch.Tensor
+    np.testing.assert_array_equal(scaled.numpy(), ScaleIntensityRobust(1, 99)(brain))
+
+
+def test_other_input_refused():
+    with pytest.raises(TransformError, match="expected an array or tensor"):
+        ScaleIntensityRobust(1, 99)("volume")
+
+
+@pytest.mark.parametrize(("lower", "upper"), [(99, 1), (5, 5), (-1, 99), (1, 101), (float("nan"), 99)])
+def test_percentiles_out_of_order_refused(lower, upper):
+    with pytest.raises(TransformError, match="must be 0 <= lower < upper <= 100"):
+        ScaleIntensityRobustd("image", lower, upper)

@@ -1,0 +1,148 @@
+"""NIfTI against nibabel's own reorientation and affine."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+from nibabel.orientations import axcodes2ornt, inv_ornt_aff, ornt_transform
+
+from mgmt_monai.cohort.series import Series
+from mgmt_monai.transforms.errors import SeriesReadError
+from mgmt_monai.transforms.load import LoadSeries
+
+
+def stored(path, orientation="LPS", dtype=np.int16, shape=(4, 5, 6), oblique=False) -> Series:
+    """Random voxels whose axes run as ``orientation`` says, slices along z."""
+    rng = np.random.default_rng(3)
+    ras = nib.Nifti1Image(rng.integers(0, 999, shape).astype(dtype), np.diag([0.5, 0.75, 2.0, 1.0]))
+    ras.affine[:3, 3] = -10, 20, 5
+    if oblique:
+        angle = np.deg2rad(20)
+        turn = np.eye(4)
+        turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+        ras = nib.Nifti1Image(ras.get_fdata().astype(dtype), turn @ ras.affine)
+    to = ornt_transform(axcodes2ornt("RAS"), axcodes2ornt(orientation))
+    turned = nib.orientations.apply_orientation(np.asarray(ras.dataobj), to)
+    nib.save(nib.Nifti1Image(turned, ras.affine @ inv_ornt_aff(to, ras.shape)), path)
+    return Series("00042", "T2w", (path,), range(shape[2]))
+
+
+def radiological(path) -> np.ndarray:
+    """(slices, rows, columns) through nibabel's canonical RAS."""
+    ras = np.asarray(nib.as_closest_canonical(nib.load(path)).get_fdata(), dtype=np.float32)
+    return ras[::-1, ::-1].transpose(2, 1, 0)
+
+
+def error_of(series) -> str:
+    with pytest.raises(SeriesReadError) as caught:
+        LoadSeries()(series)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(f"patient 00042, T2w: {series.files[0]}: expected ")
+    return message
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("orientation", ["LPS", "RAS", "LAI", "PIR", "SAL", "IRP"])
+def test_load_equals_nibabel_canonical(tmp_path, orientation, suffix):
+    series = stored(tmp_path / f"image{suffix}", orientation)
+    expected = radiological(series.files[0])
+    np.testing.assert_array_equal(LoadSeries()(series).numpy(), expected)
+    np.testing.assert_array_equal(LoadSeries()(series[2:5]).numpy(), expected[2:5])
+
+
+@pytest.mark.parametrize("orientation", ["LPS", "PIR", "IRP"])
+def test_affine_leads_back_to_the_stored_voxel(tmp_path, orientation):
+    series = stored(tmp_path / "image.nii", orientation, oblique=True)
+    volume = LoadSeries()(series[2:5])
+    image = nib.load(series.files[0])
+    for slice_index, row, column in np.ndindex(*volume.shape):
+        world = volume.affine.numpy() @ [row, column, slice_index, 1]
+        voxel = np.rint((np.linalg.inv(image.affine) @ world)[:3]).astype(int)
+        assert volume[slice_index, row, column] == image.dataobj[tuple(voxel)]
+
+
+def test_scale_and_offset_applied(tmp_path):
+    series = stored(tmp_path / "image.nii")
+    image = nib.load(series.files[0])
+    raw = np.asarray(image.dataobj)
+    image.header.set_slope_inter(0.25, -3)
+    with (tmp_path / "image.nii").open("r+b") as stream:
+        image.header.write_to(stream)
+    expected = (raw.astype(float) * 0.25 - 3).transpose(2, 1, 0)
+    np.testing.assert_allclose(LoadSeries()(series).numpy(), expected, rtol=1e-6)
+
+
+def test_trailing_axis_of_length_one_accepted(tmp_path):
+    voxels = np.arange(24, dtype=np.float32).reshape(2, 3, 4, 1)
+    nib.save(nib.Nifti1Image(voxels, np.diag([-1.0, -1.0, 1.0, 1.0])), tmp_path / "image.nii.gz")
+    volume = LoadSeries()(Series("00042", "T2w", (tmp_path / "image.nii.gz",), range(4)))
+    np.testing.assert_array_equal(volume.numpy(), voxels[..., 0].transpose(2, 1, 0))
+
+
+def test_meta_holds_nothing_of_the_patient(tmp_path):
+    assert set(LoadSeries()(stored(tmp_path / "image.nii.gz")).meta) == {"affine", "space"}
+
+
+def test_brats_case_equals_nibabel(shared_data):
+    path = shared_data / "nifti/BraTS-GLI-00000-000/BraTS-GLI-00000-000-t1c.nii.gz"
+    volume = LoadSeries()(Series("BraTS-GLI-00000-000", "T1wCE", (path,), range(62, 93)))
+    np.testing.assert_array_equal(volume.numpy(), radiological(path)[62:93])
+
+
+def test_brats_case_shown_radiologically(shared_data):
+    path = shared_data / "nifti/BraTS-GLI-00000-000/BraTS-GLI-00000-000-t1c.nii.gz"
+    affine = LoadSeries()(Series("BraTS-GLI-00000-000", "T1wCE", (path,), range(155))).affine.numpy()
+    assert affine[1, 0] < 0, "rows run to posterior"
+    assert affine[0, 1] < 0, "columns run to the patient's left"
+    assert affine[2, 2] > 0, "slices run to superior"
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("kept", [0.05, 0.3, 0.6, 0.95])
+def test_truncated_file_refused(tmp_path, suffix, kept):
+    series = stored(tmp_path / f"image{suffix}", shape=(20, 20, 20))
+    whole = series.files[0].read_bytes()
+    series.files[0].write_bytes(whole[: int(len(whole) * kept)])
+    assert "expected a complete NIfTI image" in error_of(series)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"), [(b"", "an empty file"), (b"text" * 200, "not NIfTI")], ids=["empty", "text"]
+)
+def test_file_that_is_not_nifti_named(tmp_path, content, found):
+    series = Series("00042", "T2w", (tmp_path / "image.nii.gz",), range(3))
+    series.files[0].write_bytes(content)
+    assert found in error_of(series)
+
+
+def test_vanished_file_named(tmp_path):
+    assert "found no file" in error_of(Series("00042", "T2w", (tmp_path / "image.nii",), range(3)))
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (4, 5, 6, 3)], ids=["2d", "4d"])
+def test_other_than_one_volume_refused(tmp_path, shape):
+    nib.save(nib.Nifti1Image(np.zeros(shape, np.float32), np.eye(4)), tmp_path / "image.nii")
+    series = Series("00042", "T2w", (tmp_path / "image.nii",), range(2))
+    assert "one 3D grey-scale image, found shape" in error_of(series)
+
+
+def test_colour_volume_refused(tmp_path):
+    voxels = np.zeros((4, 5, 6), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nib.save(nib.Nifti1Image(voxels, np.eye(4)), tmp_path / "image.nii")
+    assert "one 3D grey-scale image" in error_of(Series("00042", "T2w", (tmp_path / "image.nii",), range(6)))
+
+
+def test_slices_beyond_the_stored_refused(tmp_path):
+    series = stored(tmp_path / "image.nii")
+    beyond = Series("00042", "T2w", series.files, range(4, 7))
+    assert "expected slices within the 6 stored, found slices 4 to 6" in error_of(beyond)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_non_finite_voxels_refused(tmp_path, value):
+    voxels = np.zeros((4, 5, 6), np.float32)
+    voxels[1, 2, 3] = value
+    nib.save(nib.Nifti1Image(voxels, np.eye(4)), tmp_path / "image.nii")
+    series = Series("00042", "T2w", (tmp_path / "image.nii",), range(6))
+    assert "1 NaN or infinite of 20" in error_of(series)
+    assert not np.any(LoadSeries()(series[4:]).numpy())
