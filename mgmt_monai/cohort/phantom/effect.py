@@ -1,0 +1,99 @@
+"""The planted effect: labels, the latent value behind each tumour's look, and the best reachable AUC."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from math import erf, exp
+
+import numpy as np
+from numpy.typing import NDArray
+
+STEEPNESS = 0.6  # of the squash: at effect 3 nearly all latent values (-4..4) map into 0.08..0.92
+
+
+class Stream(IntEnum):
+    """What a random stream is for. Separate streams are what keeps the label out of everything else."""
+
+    LABELS = 0
+    LATENT = 1
+    HEAD = 2
+    TISSUE = 3
+    SERIES = 4
+    SCANNER = 5
+
+
+def stream(seed: int, purpose: Stream, *key: int) -> np.random.Generator:
+    """An independent random generator for one purpose, patient and series.
+
+    Args:
+        seed: The cohort's seed, 0 or more.
+        purpose: What is drawn from it.
+        key: Patient index, then modality index, where the purpose has them.
+
+    Returns:
+        A generator whose draws depend on these arguments alone.
+    """
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(int(purpose), *key)))
+
+
+def draw_labels(n_patients: int, seed: int) -> NDArray[np.int64]:
+    """Labels in random order: ``n_patients // 2`` ones (methylated), zeros for the rest.
+
+    Args:
+        n_patients: How many.
+        seed: The cohort's seed.
+
+    Returns:
+        int64 array ``(n_patients,)`` of 0 and 1.
+    """
+    labels = np.zeros(n_patients, dtype=np.int64)
+    labels[: n_patients // 2] = 1
+    return stream(seed, Stream.LABELS).permutation(labels)
+
+
+def draw_latent(label: int, effect: float, seed: int, patient_index: int) -> float:
+    """The patient's latent value, from N(+effect/2, 1) where methylated, N(-effect/2, 1) where not.
+
+    The same seed and patient give the same deviation from the class mean whatever the effect.
+
+    Args:
+        label: 0 or 1.
+        effect: Distance between the two means, in standard deviations.
+        seed: The cohort's seed.
+        patient_index: From 0.
+
+    Returns:
+        The value, unbounded.
+    """
+    deviation = float(stream(seed, Stream.LATENT, patient_index).standard_normal())
+    return (label - 0.5) * effect + deviation
+
+
+def squash(latent: float) -> float:
+    """The latent value as a share, strictly increasing from 0 to 1: ``1 / (1 + exp(-0.6 latent))``.
+
+    >>> squash(0.0)
+    0.5
+    """
+    return 1.0 / (1.0 + exp(-STEEPNESS * latent))
+
+
+def reachable_auc(effect: float) -> float:
+    """The AUC of the latent value itself, which no reader of the images can beat on average.
+
+    Two unit normals ``effect`` apart: P(methylated > unmethylated) = P(N(effect, 2) > 0)
+    = Phi(effect / sqrt 2).
+
+    Args:
+        effect: Distance between the class means, in standard deviations, 0 or more.
+
+    Returns:
+        AUC in [0.5, 1].
+
+    Source:
+        Green & Swets, Signal Detection Theory and Psychophysics, 1966: A = Phi(d' / sqrt 2).
+
+    >>> reachable_auc(0.0)
+    0.5
+    """
+    return 0.5 * (1.0 + erf(effect / 2.0))
