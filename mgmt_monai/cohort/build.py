@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,7 @@ def build_manifest(
     split = holdout_split(kept, test_fraction, train_fraction, seed)
     return Manifest(
         layout=LAYOUT,
+        labels_sha256=hashlib.sha256(Path(labels_csv).read_bytes()).hexdigest(),
         split=split_settings(test_fraction, train_fraction, seed),
         patients=[PatientRecord(p, kept[p], split[p], by_patient[p]) for p in kept],
         excluded=excluded,

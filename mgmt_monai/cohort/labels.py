@@ -36,7 +36,7 @@ def read_labels(labels_csv: Path) -> dict[str, int]:
         with labels_csv.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
             columns = reader.fieldnames or []
-            rows = [(row.get(ID_COLUMN), row.get(LABEL_COLUMN)) for row in reader]
+            raw = [(row.get(ID_COLUMN), row.get(LABEL_COLUMN)) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise CohortError(f"{labels_csv}: not a readable CSV ({error}). Save it as plain UTF-8 text.") from error
     for column in (ID_COLUMN, LABEL_COLUMN):
@@ -44,7 +44,7 @@ def read_labels(labels_csv: Path) -> dict[str, int]:
             raise CohortError(
                 f"{labels_csv}: expected the columns {ID_COLUMN},{LABEL_COLUMN}, found {','.join(columns) or 'none'}."
             )
-    rows = [(str(patient_id or "").strip(), str(value or "").strip()) for patient_id, value in rows]
+    rows = [(str(patient_id or "").strip(), str(value or "").strip()) for patient_id, value in raw]
     repeated = [patient_id for patient_id, count in Counter(patient_id for patient_id, _ in rows).items() if count > 1]
     if repeated:
         raise CohortError(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mgmt_monai.atomic import write_text
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.series import Series
 from mgmt_monai.cohort.splits import SPLITS
@@ -66,6 +66,7 @@ class Manifest:
 
     Args:
         layout: How the data directory is laid out (``rsna-miccai-2021``).
+        labels_sha256: Of the label file the labels were read from.
         split: How the split was made: method, seed, fractions.
         patients: Sorted by identifier.
         excluded: ``{patient_id: reason}`` of those left out on purpose.
@@ -73,6 +74,7 @@ class Manifest:
     """
 
     layout: str
+    labels_sha256: str
     split: dict[str, Any]
     patients: list[PatientRecord]
     excluded: dict[str, str] = field(default_factory=dict)
@@ -120,10 +122,7 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
     path = Path(path)
     document = {"schema": SCHEMA, "content_hash": manifest.content_hash, **asdict(manifest)}
     try:
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}-", delete=False) as stream:
-            json.dump(document, stream, indent=1)
-        Path(stream.name).chmod(0o644)
-        Path(stream.name).replace(path)
+        write_text(path, json.dumps(document, indent=1))
     except (PermissionError, FileNotFoundError, NotADirectoryError) as error:
         raise CohortError(
             f"{path}: cannot write the manifest ({error.strerror}). Name another file with --out (manifest build) "
@@ -186,6 +185,7 @@ def _parse(document: Mapping[str, Any]) -> Manifest:
     ]
     return Manifest(
         layout=document["layout"],
+        labels_sha256=document["labels_sha256"],
         split=dict(document["split"]),
         patients=patients,
         excluded=dict(document["excluded"]),

@@ -1,0 +1,50 @@
+"""What a training ran on: code, packages, machine. Nothing here tells who the user or the patients are."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+_PACKAGES = ("mgmt_monai", "monai", "torch", "numpy", "pytorch-ignite", "SimpleITK", "nibabel", "pydicom", "mlflow")
+
+
+def environment_tags() -> dict[str, str]:
+    """MLflow tags of commit, package versions and hardware."""
+    tags = {f"version.{package}": version(package) for package in _PACKAGES}
+    tags["version.python"] = platform.python_version()
+    tags["mlflow.source.git.commit"] = git_commit()
+    tags["hardware.cpu"] = _cpu_name()
+    tags["hardware.cpu_count"] = str(os.cpu_count())
+    tags["hardware.memory_gib"] = f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f}"
+    tags["hardware.gpu"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    return tags
+
+
+def git_commit() -> str:
+    """The checkout's commit, ``-dirty`` behind it where files differ; ``unknown`` outside a checkout."""
+    try:
+        result = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return result.stdout.strip()
+
+
+def _cpu_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,43 @@
+"""The best network as an MLflow model: code, state and signature, nothing pickled."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+from mlflow.models import ModelSignature
+from mlflow.types import Schema, TensorSpec
+
+_REQUIREMENTS = ("monai", "torch", "numpy", "mlflow")
+
+
+def log_classifier(run_id: str, checkpoint: Path, settings: dict[str, Any], registered_name: str) -> None:
+    """Log the network under ``run_id`` and register it.
+
+    Args:
+        run_id: The run it comes from.
+        checkpoint: The network's state.
+        settings: ``network``, ``hidden_units``, ``image_size``.
+        registered_name: Name in the model registry.
+    """
+    size = int(settings["image_size"])
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype("float32"), (-1, 1, size, size), "slices")]),
+        outputs=Schema([TensorSpec(np.dtype("float32"), (-1, 1), "probability")]),
+    )
+    with tempfile.TemporaryDirectory() as folder, mlflow.start_run(run_id=run_id):
+        settings_file = Path(folder) / "settings.json"
+        settings_file.write_text(json.dumps(settings), encoding="utf-8")
+        mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(Path(__file__).with_name("served_model.py")),
+            artifacts={"checkpoint": str(checkpoint), "settings": str(settings_file)},
+            signature=signature,
+            registered_model_name=registered_name,
+            pip_requirements=[f"{package}=={version(package).partition('+')[0]}" for package in _REQUIREMENTS],
+        )

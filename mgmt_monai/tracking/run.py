@@ -1,0 +1,175 @@
+"""One MLflow run for one training. A store that fails never stops the training: what is missing is said."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mgmt_monai.tracking.store import artifact_location
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.tracking import MlflowClient
+
+logger = logging.getLogger(__name__)
+
+#: MLflow refuses longer values.
+_LONGEST_VALUE = 500
+
+#: Libraries under MLflow that tell of every step on the console.
+_TALKATIVE = ("alembic", "mlflow.store", "mlflow.tracking", "mlflow.models")
+
+
+class TrackedRun:
+    """Records a training in MLflow. Nothing is opened before `start`.
+
+    Args:
+        uri: The store: ``sqlite:///...`` or a server's address.
+        output_dir: Folder for the files of runs in a SQLite store.
+        experiment: The experiment's name; made where it does not exist.
+        run_name: The run's name, which must be new.
+    """
+
+    def __init__(self, uri: str, output_dir: str | Path, experiment: str, run_name: str) -> None:
+        self.uri = uri
+        self.experiment = experiment
+        self.run_name = run_name
+        self.run_id: str | None = None
+        self.not_recorded: list[str] = []
+        self._artifact_location = artifact_location(output_dir) if uri.startswith("sqlite") else None
+        self._client: MlflowClient | None = None
+        self._recorded_until = -1
+
+    def start(self, run_id: str | None = None, metric: str = "val_loss") -> None:
+        """Open a new run, or go on with the run of a training that is resumed.
+
+        Args:
+            run_id: The run to go on with.
+            metric: The metric whose last step tells how far that run was recorded.
+        """
+        try:
+            import mlflow
+            from mlflow.tracking import MlflowClient
+
+            for name in _TALKATIVE:
+                logging.getLogger(name).setLevel(logging.WARNING)
+            mlflow.set_tracking_uri(self.uri)
+            client = MlflowClient(self.uri)
+            if run_id is None:
+                run_id = client.create_run(self._experiment_id(client), run_name=self.run_name).info.run_id
+            else:
+                client.update_run(run_id, status="RUNNING")
+                steps = [entry.step for entry in client.get_metric_history(run_id, metric)]
+                self._recorded_until = max(steps, default=-1)
+            self.run_id, self._client = run_id, client
+        except Exception as error:  # whatever the store raises, the training matters more than its record
+            self._missed("the run", error)
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Record settings."""
+
+        def record(client: MlflowClient) -> None:
+            from mlflow.entities import Param
+
+            client.log_batch(self.run_id, params=[Param(k, str(v)[:_LONGEST_VALUE]) for k, v in params.items()])
+
+        self._record("the settings", record)
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Record tags."""
+
+        def record(client: MlflowClient) -> None:
+            from mlflow.entities import RunTag
+
+            client.log_batch(self.run_id, tags=[RunTag(k, str(v)[:_LONGEST_VALUE]) for k, v in tags.items()])
+
+        self._record("the tags", record)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """Record metrics at a step; one that was recorded before the training was resumed stays as it is."""
+
+        def record(client: MlflowClient) -> None:
+            from mlflow.entities import Metric
+
+            now = int(time.time() * 1000)
+            client.log_batch(self.run_id, metrics=[Metric(k, float(v), now, step) for k, v in metrics.items()])
+
+        if step > self._recorded_until:
+            self._record(f"the metrics of step {step}", record)
+
+    def log_file(self, path: Path, folder: str | None = None) -> None:
+        """Record a file, in a folder of the run's artifacts."""
+        self._record(path.name, lambda client: client.log_artifact(self.run_id, str(path), artifact_path=folder))
+
+    def log_dataset(self, table: pd.DataFrame, name: str, digest: str, context: str) -> None:
+        """Record the data of a training as an MLflow dataset.
+
+        Args:
+            table: What it consists of, without identifiers.
+            name: Of the dataset.
+            digest: Its identity; MLflow keeps 36 characters.
+            context: What it is used for.
+        """
+
+        def record(client: MlflowClient) -> None:
+            import mlflow.data
+            from mlflow.entities import DatasetInput, InputTag
+            from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+
+            dataset = mlflow.data.from_pandas(table, name=name, digest=digest[:36])
+            entry = DatasetInput(dataset._to_mlflow_entity(), [InputTag(MLFLOW_DATASET_CONTEXT, context)])
+            client.log_inputs(self.run_id, [entry])
+
+        self._record("the dataset", record)
+
+    def log_classifier(self, checkpoint: Path, settings: dict[str, Any], registered_name: str) -> None:
+        """Record the best network as an MLflow model with a signature, and register it.
+
+        Args:
+            checkpoint: The network's state.
+            settings: What builds it: ``network``, ``hidden_units``, ``image_size``.
+            registered_name: Name in the model registry.
+        """
+
+        def record(_: MlflowClient) -> None:
+            from mgmt_monai.tracking.model import log_classifier
+
+            log_classifier(str(self.run_id), checkpoint, settings, registered_name)
+
+        self._record("the model", record)
+
+    def finish(self, status: str) -> None:
+        """Close the run and say what it lacks.
+
+        Args:
+            status: ``FINISHED``, ``FAILED`` or ``KILLED``.
+        """
+        self._record(f"the status {status}", lambda client: client.set_terminated(self.run_id, status))
+        if self.not_recorded:
+            logger.warning(f"not recorded in MLflow ({self.uri}): {', '.join(self.not_recorded)}")
+
+    def _experiment_id(self, client: MlflowClient) -> str:
+        found = client.get_experiment_by_name(self.experiment)
+        if found is not None:
+            return str(found.experiment_id)
+        return str(client.create_experiment(self.experiment, artifact_location=self._artifact_location))
+
+    def _record(self, what: str, action: Callable[[MlflowClient], object]) -> None:
+        if self._client is None:  # the user was told when the run could not be opened
+            self.not_recorded.append(what)
+            return
+        try:
+            action(self._client)
+        except Exception as error:  # whatever the store raises, the training matters more than its record
+            self._missed(what, error)
+
+    def _missed(self, what: str, error: Exception) -> None:
+        self.not_recorded.append(what)
+        reason = (str(error).splitlines() or [""])[0][:200]
+        logger.warning(
+            f"not recorded in MLflow: {what} ({type(error).__name__}: {reason}). The training goes on; its files "
+            "are in the run's folder."
+        )

@@ -1,0 +1,85 @@
+"""The bundle config as it is executed: every override in it, and every key known."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from types import FrameType
+from typing import Any
+
+from monai.bundle import ConfigWorkflow
+
+from mgmt_monai.training.errors import TrainingError
+
+#: Keys that MONAI reads itself, so that nothing in the config has to refer to them.
+_RESERVED = {
+    "_meta_", "imports", "bundle_root", "network_def", "train", "fine_tune", "validate", "test",
+    "initialize", "training", "run", "finalize",
+}  # fmt: skip
+
+#: Settings that may differ when a training is resumed: they do not change its result.
+FREE_ON_RESUME = {"resume", "run_name", "num_workers", "output_dir", "dataset_dir", "labels_csv", "manifest"}
+
+
+def executed_config() -> dict[str, Any]:
+    """The config that is being run, with its overrides, before references are resolved.
+
+    MONAI gives an expression no way to see the config it stands in, so this looks for the workflow that evaluates
+    it among the callers.
+
+    Raises:
+        TrainingError: Called from outside a MONAI bundle workflow.
+    """
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        workflow = frame.f_locals.get("self")
+        if isinstance(workflow, ConfigWorkflow):
+            return {k: v for k, v in workflow.parser.get().items() if k != "_meta_"}
+        frame = frame.f_back
+    raise TrainingError(
+        "this is part of a bundle config: run it with 'python -m monai.bundle run' or 'mgmt-monai train'."
+    )
+
+
+def check_config() -> None:
+    """Refuse a config in which a top-level key is not used: MONAI takes a mistyped override silently.
+
+    Raises:
+        TrainingError: Names the key, and the key that was probably meant.
+    """
+    config = executed_config()
+    used = _referenced(config)
+    for key in config:
+        if key not in used and key not in _RESERVED:
+            raise TrainingError(unknown_key(key, known=set(config) - {key}))
+
+
+def unknown_key(key: str, known: Iterable[str]) -> str:
+    """The line that refuses a mistyped key."""
+    close = difflib.get_close_matches(key, sorted(known), n=1)
+    hint = f"did you mean {close[0]!r}?" if close else "see docs/reference/config.md for every key."
+    return f"config key {key!r}: unknown, nothing uses it; {hint}"
+
+
+def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The top-level scalars of a config: what a user tunes."""
+    return {k: v for k, v in config.items() if isinstance(v, str | int | float | bool) and k not in _RESERVED}
+
+
+def differing_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Which keys of two configs differ in a way that would change the result of a resumed training."""
+    keys = sorted((set(before) | set(now)) - FREE_ON_RESUME)
+    return [key for key in keys if json.dumps(before.get(key), default=str) != json.dumps(now.get(key), default=str)]
+
+
+def _referenced(value: Any) -> set[str]:
+    if isinstance(value, Mapping):
+        return set().union(*(_referenced(item) for item in value.values()), set())
+    if isinstance(value, list):
+        return set().union(*(_referenced(item) for item in value), set())
+    if isinstance(value, str):
+        return set(re.findall(r"[@%](\w+)", value))
+    return set()

@@ -1,0 +1,150 @@
+"""A whole training: weights, both stages, scores, and its record, from start or from where it was stopped."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import pandas as pd
+import torch
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from mgmt_monai.cohort.modality import ModalityCohort
+from mgmt_monai.networks import MGMTClassifier, WeightsReport, calibrate_batchnorm
+from mgmt_monai.tracking import TrackedRun
+from mgmt_monai.tracking.environment import environment_tags
+from mgmt_monai.training.config import executed_config, settings_of
+from mgmt_monai.training.run_directory import RunDirectory
+from mgmt_monai.training.scoring import Scoring
+from mgmt_monai.training.stage import Stage
+
+logger = logging.getLogger(__name__)
+
+
+class Experiment:
+    """Runs the stages one after the other, then scores their best checkpoints once on the test patients.
+
+    Args:
+        run_directory: Where everything is kept.
+        tracking: The MLflow run.
+        cohort: The patients.
+        network: With its weights loaded.
+        weights: What was loaded; where nothing was, BatchNorm is calibrated on ``calibration_images`` first.
+        calibration_images: Loader of training slices without augmentation.
+        stages: In order.
+        scoring: Of the best checkpoints.
+        model_settings: What builds the network again: ``network``, ``hidden_units``, ``image_size``.
+    """
+
+    def __init__(
+        self,
+        run_directory: RunDirectory,
+        tracking: TrackedRun,
+        cohort: ModalityCohort,
+        network: MGMTClassifier,
+        weights: WeightsReport,
+        calibration_images: DataLoader,
+        stages: Sequence[Stage],
+        scoring: Scoring,
+        model_settings: dict[str, Any],
+    ) -> None:
+        self.run_directory = run_directory
+        self.tracking = tracking
+        self.cohort = cohort
+        self.network = network
+        self.weights = weights
+        self.calibration_images = calibration_images
+        self.stages = stages
+        self.scoring = scoring
+        self.model_settings = model_settings
+
+    def run(self) -> None:
+        """Train, score, record. An error marks the run FAILED, an interruption KILLED; both can be resumed."""
+        config = executed_config()
+        self.run_directory.open(config, self.cohort.manifest.content_hash)
+        self.tracking.start(self.run_directory.mlflow_run_id)
+        self.run_directory.update(status="running", mlflow_run_id=self.tracking.run_id)
+        logger.info(f"run {self.run_directory.name} in {self.run_directory.path}")
+        try:
+            with _termination_raises():
+                self._describe(config)
+                if not self.weights.pretrained and not self.stages[0].progress.last_checkpoint.is_file():
+                    self._calibrate()
+                for stage in self.stages:
+                    stage.run()
+                self._finish()
+        except BaseException as error:
+            killed = isinstance(error, KeyboardInterrupt | SystemExit)
+            self.run_directory.update(status="killed" if killed else "failed")
+            self.tracking.finish("KILLED" if killed else "FAILED")
+            if killed:
+                logger.warning(
+                    f"interrupted; go on with the same command and --resume true ({self.run_directory.path})"
+                )
+            raise
+        self.run_directory.update(status="finished")
+        self.tracking.finish("FINISHED")
+
+    def _describe(self, config: dict[str, Any]) -> None:
+        manifest, modality = self.cohort.manifest, self.cohort.modality
+        self.tracking.log_file(self.run_directory.path / "config.json")
+        if not self.run_directory.resumes:
+            # Paths stay out: on a hospital's machine they can tell more than they should.
+            settings = {k: v for k, v in settings_of(config).items() if k not in _PATHS}
+            self.tracking.log_params({**settings, "manifest_hash": manifest.content_hash})
+            self.tracking.set_tags({**environment_tags(), "weights": self.weights.source})
+            table = pd.DataFrame(
+                [
+                    {
+                        "split": patient.split,
+                        "label": patient.label,
+                        "n_slices": len(patient.series[modality].frames or patient.series[modality].files),
+                        "plane": patient.series[modality].plane,
+                    }
+                    for patient in manifest.patients
+                ]
+            )
+            self.tracking.log_dataset(table, f"{modality} cohort", manifest.content_hash, "training")
+
+    def _calibrate(self) -> None:
+        images = (batch["image"] for batch in tqdm(self.calibration_images, desc="Calibrating BatchNorm"))
+        calibrate_batchnorm(self.network, images)
+
+    def _finish(self) -> None:
+        scores = self.scoring.run([stage.progress for stage in self.stages], self.cohort, self.run_directory)
+        for path in scores.public:
+            self.tracking.log_file(path, folder="figures" if path.suffix == ".png" else None)
+        last = self.stages[-1].progress
+        self.tracking.log_metrics(scores.metrics, step=last.first_epoch + last.epochs + 1)
+        self.tracking.log_classifier(last.best_checkpoint, self.model_settings, f"mgmt-{self.cohort.modality.lower()}")
+
+
+_PATHS = {"dataset_dir", "labels_csv", "manifest", "output_dir", "exclusions", "weights", "tracking_uri"}
+
+
+@contextmanager
+def _termination_raises() -> Iterator[None]:
+    """A SIGTERM, as schedulers send it, ends the block like Ctrl-C, so that the run is closed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def default_device() -> torch.device:
+    """The first GPU, else the CPU."""
+    return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")

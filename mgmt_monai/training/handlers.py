@@ -1,0 +1,227 @@
+"""What happens around an epoch, as handlers of the stage's trainer, in the order the config lists them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+import torch
+from ignite.engine import Engine, Events
+from monai.engines import Evaluator
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from mgmt_monai.atomic import atomic_file, write_text
+from mgmt_monai.networks import MGMTClassifier
+from mgmt_monai.slices import EpochBatches
+from mgmt_monai.tracking import TrackedRun
+from mgmt_monai.training.errors import TrainingError
+from mgmt_monai.training.stage import ROW_COLUMNS, StageProgress
+
+#: The validation figure that early stopping, plateau and checkpoint watch.
+WATCHED = "val_loss"
+
+
+class SeedEpoch:
+    """Before each epoch: seeds dropout and batch order from seed, stage and epoch, so that a resumed epoch is the same.
+
+    Args:
+        batches: What the trainer's loader draws.
+        seed: Of the training.
+    """
+
+    def __init__(self, batches: EpochBatches, seed: int) -> None:
+        self.batches = batches
+        self.seed = int(seed)
+
+    def attach(self, engine: Engine) -> None:
+        """Run at the start of each epoch of ``engine``."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Seed the coming epoch."""
+        self.batches.set_epoch(engine.state.epoch)
+        torch.manual_seed((self.seed * 100_003 + self.batches.seed) * 100_003 + engine.state.epoch)
+
+
+class KeepBest:
+    """After each validation: keeps the network of the epoch with the lowest validation loss.
+
+    Args:
+        progress: Of the stage.
+        network: What is trained.
+        validator: Its evaluator, which has run by now.
+    """
+
+    def __init__(self, progress: StageProgress, network: MGMTClassifier, validator: Evaluator) -> None:
+        self.progress = progress
+        self.network = network
+        self.validator = validator
+
+    def attach(self, engine: Engine) -> None:
+        """Run at the end of each epoch of ``engine``."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Compare this epoch with the best.
+
+        Raises:
+            TrainingError: The validation loss is not finite.
+        """
+        progress, loss = self.progress, self.validator.state.metrics[WATCHED]
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"stage {progress.stage}, epoch {engine.state.epoch}: the validation loss is {loss}: the training "
+                f"diverged. Lower {progress.stage}_learning_rate."
+            )
+        if loss < progress.best_loss:
+            progress.best_loss, progress.best_epoch = loss, engine.state.epoch
+            progress.epochs_without_improvement = 0
+            with atomic_file(progress.best_checkpoint) as path:
+                torch.save(self.network.state_dict(), path)
+        else:
+            progress.epochs_without_improvement += 1
+
+
+class EarlyStopping:
+    """After `KeepBest`: ends the stage when the validation loss has not improved for ``patience`` epochs.
+
+    Args:
+        progress: Of the stage.
+        patience: Epochs.
+    """
+
+    def __init__(self, progress: StageProgress, patience: int) -> None:
+        self.progress = progress
+        self.patience = int(patience)
+
+    def attach(self, engine: Engine) -> None:
+        """Run at the end of each epoch of ``engine``."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Stop or let go on."""
+        if self.progress.epochs_without_improvement >= self.patience:
+            engine.terminate()
+
+
+class EpochRecord:
+    """After `EarlyStopping`: notes the epoch's figures in the stage's progress, both stages on one axis.
+
+    Args:
+        progress: Of the stage.
+        validator: The evaluator.
+        optimizer: Whose learning rate is noted.
+    """
+
+    def __init__(self, progress: StageProgress, validator: Evaluator, optimizer: Optimizer) -> None:
+        self.progress = progress
+        self.validator = validator
+        self.optimizer = optimizer
+
+    def attach(self, engine: Engine) -> None:
+        """Run at the end of each epoch of ``engine``."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Note this epoch."""
+        progress = self.progress
+        progress.epochs = engine.state.epoch
+        figures = {**engine.state.metrics, **self.validator.state.metrics}
+        figures["train_learning_rate"] = self.optimizer.param_groups[0]["lr"]
+        for name, value in figures.items():
+            split, _, metric = name.partition("_")
+            progress.rows.append(
+                {
+                    "stage": progress.stage,
+                    "epoch": progress.first_epoch + progress.epochs,
+                    "split": _SPLITS[split],
+                    "metric": metric,
+                    "value": float(value),
+                }
+            )
+
+
+class ResumePoint:
+    """After `EpochRecord`: one checkpoint with all that is needed to go on from this epoch.
+
+    Args:
+        progress: Of the stage.
+        network: What is trained.
+        optimizer: Its optimizer.
+        lr_scheduler: Of the optimizer.
+    """
+
+    def __init__(
+        self, progress: StageProgress, network: MGMTClassifier, optimizer: Optimizer, lr_scheduler: LRScheduler
+    ) -> None:
+        self.progress = progress
+        self._parts: dict[str, Any] = {
+            "network": network,
+            "optimizer": optimizer,
+            "lr_scheduler": lr_scheduler,
+            "progress": progress,
+        }
+
+    def attach(self, engine: Engine) -> None:
+        """Load when ``engine`` starts, save at the end of each epoch and of the stage."""
+        engine.add_event_handler(Events.STARTED, self.load)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+        engine.add_event_handler(Events.COMPLETED, self.finish)
+
+    def load(self, engine: Engine) -> None:
+        """Bring everything to the last finished epoch, where there is one."""
+        if not self.progress.last_checkpoint.is_file():
+            return
+        state = torch.load(self.progress.last_checkpoint, map_location="cpu", weights_only=True)
+        for name, part in self._parts.items():
+            part.load_state_dict(state[name])
+        engine.state.epoch = self.progress.epochs
+        engine.state.iteration = self.progress.epochs * engine.state.epoch_length
+
+    def save(self, engine: Engine) -> None:
+        """Write the checkpoint, whole or not at all."""
+        with atomic_file(self.progress.last_checkpoint) as path:
+            torch.save({name: part.state_dict() for name, part in self._parts.items()}, path)
+
+    def finish(self, engine: Engine) -> None:
+        """Note that the stage has run to its end."""
+        self.progress.finished = True
+        self.save(engine)
+
+
+class Publish:
+    """After `ResumePoint`, so that only what is saved is told: the epochs' figures into ``epochs.csv`` and MLflow.
+
+    Args:
+        progress: Of the stage.
+        tracking: The MLflow run.
+    """
+
+    def __init__(self, progress: StageProgress, tracking: TrackedRun) -> None:
+        self.progress = progress
+        self.tracking = tracking
+        self._published = -1
+
+    def attach(self, engine: Engine) -> None:
+        """Run at the end of each epoch of ``engine``, and for what is missing when it starts."""
+        engine.add_event_handler(Events.STARTED, self)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Tell of every epoch that is finished and was not told of."""
+        rows = self.progress.all_rows()
+        path = self.progress.run_directory.path / "epochs.csv"
+        write_text(path, pd.DataFrame(rows, columns=ROW_COLUMNS).to_csv(index=False))
+        figures: dict[int, dict[str, float]] = {}
+        for row in rows:
+            if row["epoch"] > self._published:
+                split = {"validation": "val"}.get(row["split"], row["split"])
+                figures.setdefault(row["epoch"], {})[f"{split}_{row['metric']}"] = row["value"]
+        for epoch, of_epoch in figures.items():
+            self.tracking.log_metrics(of_epoch, step=epoch)
+            self._published = epoch
+
+
+_SPLITS = {"train": "train", "val": "validation"}

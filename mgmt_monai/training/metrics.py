@@ -1,0 +1,77 @@
+"""Figures of an epoch, from all its slices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from ignite.engine import Engine
+from ignite.metrics import Metric
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from mgmt_monai.evaluation import discrimination
+
+#: One figure from ``(n,)`` logits, labels and patient indices.
+_Figure = Callable[[Tensor, Tensor, Tensor], float]
+
+
+def slice_loss(logits: Tensor, labels: Tensor, patients: Tensor) -> float:
+    """Mean binary cross-entropy of the slices."""
+    return float(binary_cross_entropy_with_logits(logits.double(), labels.double()))
+
+
+def slice_accuracy(logits: Tensor, labels: Tensor, patients: Tensor) -> float:
+    """Share of slices on the right side of probability 0.5."""
+    return float(((logits >= 0) == (labels > 0.5)).double().mean())
+
+
+def slice_auc(logits: Tensor, labels: Tensor, patients: Tensor) -> float:
+    """AUC over slices."""
+    return discrimination.auc(labels.numpy().astype(int), torch.sigmoid(logits).numpy())
+
+
+def patient_auc(logits: Tensor, labels: Tensor, patients: Tensor) -> float:
+    """AUC over patients; a patient's probability is the mean over its slices."""
+    members, first, inverse = np.unique(patients.numpy(), return_index=True, return_inverse=True)
+    sums = np.bincount(inverse, weights=torch.sigmoid(logits.double()).numpy(), minlength=len(members))
+    return discrimination.auc(labels.numpy().astype(int)[first], sums / np.bincount(inverse))
+
+
+FIGURES: dict[str, _Figure] = {
+    "loss": slice_loss,
+    "accuracy": slice_accuracy,
+    "auc": slice_auc,
+    "patient_auc": patient_auc,
+}
+
+
+class EpochFigure(Metric):
+    """One of `FIGURES`, as an Ignite metric of a MONAI engine that does not decollate.
+
+    Args:
+        figure: ``loss``, ``accuracy``, ``auc`` or ``patient_auc``. Undefined figures are nan.
+    """
+
+    def __init__(self, figure: str) -> None:
+        self.figure = FIGURES[figure]
+        super().__init__()
+
+    def reset(self) -> None:
+        """Forget the last epoch."""
+        self._parts: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def iteration_completed(self, engine: Engine) -> None:
+        """Take one batch: logits ``(B, 1)``, labels ``(B, 1)``, ``patient_index`` ``(B,)``."""
+        self.update((engine.state.output["pred"], engine.state.output["label"], engine.state.batch["patient_index"]))
+
+    def update(self, output: tuple[Tensor, Tensor, Tensor]) -> None:
+        """Add logits, labels, patient indices."""
+        logits, labels, patients = output
+        self._parts.append((logits.detach().flatten().cpu(), labels.flatten().cpu(), patients.flatten().cpu()))
+
+    def compute(self) -> float:
+        """The figure over all that was added."""
+        logits, labels, patients = (torch.cat(part) for part in zip(*self._parts, strict=True))
+        return self.figure(logits, labels, patients)

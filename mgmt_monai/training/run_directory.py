@@ -1,0 +1,100 @@
+"""One folder a training: ``<output_dir>/<modality>/<run_name>``, and how to find the one to resume."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from mgmt_monai.atomic import write_text
+from mgmt_monai.training.config import differing_settings
+from mgmt_monai.training.errors import TrainingError
+
+
+class RunDirectory:
+    """Where a training keeps its checkpoints and results. Nothing is written before `open`.
+
+    Args:
+        output_dir: Folder of all trainings.
+        modality: Names the folder below it.
+        run_name: Of a new run; with ``resume`` the one to go on with, where it exists.
+        resume: Go on with ``run_name``, else with the newest run that is not finished.
+
+    Raises:
+        TrainingError: ``output_dir`` cannot be written to, a new run's name is taken, or there is nothing to resume.
+    """
+
+    def __init__(self, output_dir: str | Path, modality: str, run_name: str, resume: bool | str) -> None:
+        self.resumes = str(resume).lower() == "true"
+        if not self.resumes and str(resume).lower() != "false":
+            raise TrainingError(f"resume: expected true or false, found {resume!r}.")
+        self.output_dir = Path(output_dir)
+        _check_writable(self.output_dir)
+        folder = self.output_dir / modality.lower()
+        self.path = folder / run_name
+        if self.resumes and not self.path.is_dir():
+            self.path = _newest_unfinished(folder)
+        if self.resumes and self._state()["status"] == "finished":
+            raise TrainingError(f"{self.path}: this training is finished: there is nothing to resume.")
+        if not self.resumes and self.path.exists():
+            raise TrainingError(
+                f"{self.path}: there is a run of this name already. Take another run_name, or --resume true."
+            )
+        self.name = self.path.name
+
+    @property
+    def mlflow_run_id(self) -> str | None:
+        """The MLflow run of a training that is resumed."""
+        return self._state()["mlflow_run_id"] if self.resumes else None
+
+    def open(self, config: dict[str, Any], manifest_hash: str) -> None:
+        """Make the folder of a new training, or hold a resumed one against how it was started.
+
+        Args:
+            config: As it is executed.
+            manifest_hash: Of the cohort.
+
+        Raises:
+            TrainingError: The resumed training was started with other settings or another cohort.
+        """
+        if not self.resumes:
+            self.path.mkdir(parents=True)
+            self.write_json("config.json", config)
+            self.write_json("run.json", {"status": "running", "mlflow_run_id": None, "manifest_hash": manifest_hash})
+            return
+        differing = differing_settings(json.loads((self.path / "config.json").read_text()), config)
+        if differing:
+            raise TrainingError(
+                f"{self.path}: started with other settings: {', '.join(differing)}. Resume with the same command, or "
+                "start a new run without --resume."
+            )
+        if self._state()["manifest_hash"] != manifest_hash:
+            raise TrainingError(f"{self.path}: started with another cohort or split. Start a new run without --resume.")
+
+    def update(self, **values: Any) -> None:
+        """Note something about the run in its ``run.json``."""
+        self.write_json("run.json", {**self._state(), **values})
+
+    def write_json(self, name: str, content: Any) -> Path:
+        """Write a JSON file of the run, whole or not at all."""
+        path = self.path / name
+        write_text(path, json.dumps(content, indent=2, default=str) + "\n")
+        return path
+
+    def _state(self) -> dict[str, Any]:
+        return json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+
+
+def _check_writable(output_dir: Path) -> None:
+    place = next(parent for parent in (output_dir.absolute(), *output_dir.absolute().parents) if parent.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise TrainingError(f"{output_dir}: cannot be written to. Name another folder with --output_dir DIR.")
+
+
+def _newest_unfinished(folder: Path) -> Path:
+    runs = sorted(folder.glob("*/run.json"), key=lambda path: path.stat().st_ctime)
+    unfinished = [path.parent for path in runs if json.loads(path.read_text())["status"] != "finished"]
+    if not unfinished:
+        raise TrainingError(f"{folder}: no unfinished training to resume. Start one without --resume.")
+    return unfinished[-1]

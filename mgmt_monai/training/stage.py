@@ -1,0 +1,120 @@
+"""One stage of the training: what it starts from, how far it is, what it leaves behind."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.engines import SupervisedTrainer
+
+from mgmt_monai.networks import MGMTClassifier
+from mgmt_monai.training.run_directory import RunDirectory
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class StageProgress:
+    """How far a stage is. The stage's handlers read and write it; it is part of every checkpoint.
+
+    Args:
+        stage: ``transfer`` or ``fine_tune``.
+        run_directory: Of the training.
+        after: The stage before, whose epochs come first on the common axis.
+    """
+
+    stage: str
+    run_directory: RunDirectory
+    after: StageProgress | None = None
+    epochs: int = 0
+    best_loss: float = math.inf
+    best_epoch: int = 0
+    epochs_without_improvement: int = 0
+    finished: bool = False
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def directory(self) -> Path:
+        """The stage's folder."""
+        return self.run_directory.path / self.stage
+
+    @property
+    def best_checkpoint(self) -> Path:
+        """State of the network after the epoch with the lowest validation loss."""
+        return self.directory / "best.pt"
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """All that is needed to go on from the last finished epoch."""
+        return self.directory / "last.pt"
+
+    @property
+    def first_epoch(self) -> int:
+        """How many epochs lie before this stage's first on the common axis of both stages."""
+        return 0 if self.after is None else self.after.first_epoch + self.after.epochs
+
+    def all_rows(self) -> list[dict[str, Any]]:
+        """The figures of every finished epoch, of the stages before too: stage, epoch, split, metric, value."""
+        return [*(self.after.all_rows() if self.after is not None else []), *self.rows]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps, as plain values."""
+        return {name: getattr(self, name) for name in _KEPT}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what a checkpoint kept."""
+        for name in _KEPT:
+            setattr(self, name, state[name])
+
+
+_KEPT = ("epochs", "best_loss", "best_epoch", "epochs_without_improvement", "finished", "rows")
+
+#: Of the table of all epochs.
+ROW_COLUMNS = ["stage", "epoch", "split", "metric", "value"]
+
+
+class Stage:
+    """Trains the network through one stage; the handlers of its trainer do the rest.
+
+    Args:
+        progress: Of this stage; its ``after`` is the stage whose best checkpoint this one starts from.
+        network: What is trained.
+        trainer: The stage's engine.
+    """
+
+    def __init__(self, progress: StageProgress, network: MGMTClassifier, trainer: SupervisedTrainer) -> None:
+        self.progress = progress
+        self.network = network
+        self.trainer = trainer
+
+    def run(self) -> None:
+        """Train to the last epoch or to early stopping, from the last finished epoch where there is one."""
+        progress = self.progress
+        if progress.last_checkpoint.is_file():
+            progress.load_state_dict(_load(progress.last_checkpoint)["progress"])
+            if progress.finished:
+                logger.info(f"stage {progress.stage}: finished before, {progress.epochs} epochs")
+                return
+        elif progress.after is not None:
+            load_network(self.network, progress.after.best_checkpoint)
+        progress.directory.mkdir(exist_ok=True)
+        self.network.set_stage(progress.stage)
+        logger.info(f"stage {progress.stage}: epoch {progress.epochs + 1} of at most {self.trainer.state.max_epochs}")
+        self.trainer.run()
+        logger.info(
+            f"stage {progress.stage}: {progress.epochs} epochs, lowest validation loss {progress.best_loss:.4f} "
+            f"in epoch {progress.best_epoch}"
+        )
+
+
+def load_network(network: MGMTClassifier, checkpoint: Path) -> None:
+    """Load a network's state strictly, without unpickling."""
+    network.load_state_dict(_load(checkpoint))
+
+
+def _load(checkpoint: Path) -> Any:
+    return torch.load(checkpoint, map_location="cpu", weights_only=True)
