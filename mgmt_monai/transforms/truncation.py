@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from functools import lru_cache
 from pathlib import Path
 
 import pydicom
@@ -52,6 +53,7 @@ def ends_early(path: Path) -> bool:
         return True
 
 
+@lru_cache
 def _is_encapsulated(transfer_syntax: str) -> bool:
     uid = UID(transfer_syntax)
     return uid.is_transfer_syntax and not uid.is_private and uid.is_encapsulated
