@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -57,11 +58,48 @@ def check_config() -> None:
             raise TrainingError(unknown_key(key, known=set(config) - {key}))
 
 
+def read_config(path: Path) -> dict[str, Any]:
+    """A bundle config as it is in its file.
+
+    Raises:
+        TrainingError: No such file, or no JSON.
+    """
+    if not path.is_file():
+        raise TrainingError(
+            f"{path}: no config file. The modalities' configs are bundles/{{t1w,t1wce,t2w,flair}}.json."
+        )
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise TrainingError(f"{path}: not a JSON config ({error}).") from error
+
+
+def check_overrides(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
+    """Refuse an override of a key that the config does not have.
+
+    Args:
+        config: As it is in its file.
+        overrides: Values by key; ``train::trainer::max_epochs`` or ``train#trainer#max_epochs`` reach inside.
+
+    Raises:
+        TrainingError: Names the key, and the key that was probably meant.
+    """
+    for key in overrides:
+        inner: Any = config
+        for part in re.split("::|#", key):
+            if isinstance(inner, list) and part.isdigit() and int(part) < len(inner):
+                inner = inner[int(part)]
+            elif isinstance(inner, Mapping) and part in inner:
+                inner = inner[part]
+            else:
+                raise TrainingError(unknown_key(key, known=inner if isinstance(inner, Mapping) else ()))
+
+
 def unknown_key(key: str, known: Iterable[str]) -> str:
     """The line that refuses a mistyped key."""
     close = difflib.get_close_matches(key, sorted(known), n=1)
     hint = f"did you mean {close[0]!r}?" if close else "see docs/reference/config.md for every key."
-    return f"config key {key!r}: unknown, nothing uses it; {hint}"
+    return f"config key {key!r}: unknown; {hint}"
 
 
 def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:

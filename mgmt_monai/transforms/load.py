@@ -19,6 +19,7 @@ from monai.transforms import MapTransform, Transform
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 from pydicom.errors import InvalidDicomError
 
+from mgmt_monai.cohort.headers import HeaderError, read_headers
 from mgmt_monai.cohort.series import Series
 from mgmt_monai.transforms.errors import SeriesReadError, TransformError
 from mgmt_monai.transforms.truncation import ends_early
@@ -36,7 +37,7 @@ def load_dicom(series: Series) -> tuple[np.ndarray, np.ndarray]:
     ``2**bits - 1 - v`` unsigned, ``-1 - v`` signed; the same mirror for every slice of a series.
 
     Args:
-        series: Files in geometric order, one single-frame grey-scale image each.
+        series: Files in geometric order, one grey-scale slice each.
 
     Returns:
         Volume (slices, rows, columns), float32, as displayed, and the affine (4, 4), float64, that maps
@@ -44,7 +45,7 @@ def load_dicom(series: Series) -> tuple[np.ndarray, np.ndarray]:
 
     Raises:
         SeriesReadError: When a file is missing, is not DICOM, is cut short, cannot be decoded, is a colour or
-            multi-frame image, differs in size from the others, or holds non-finite values.
+            multi-frame image among single slices, differs in size from the others, or holds non-finite values.
     """
     if series.slices and not 0 <= min(series.slices) <= max(series.slices) < len(series.files):
         raise _error(
@@ -70,7 +71,8 @@ def load_dicom(series: Series) -> tuple[np.ndarray, np.ndarray]:
                 image = reader.Execute()
             except RuntimeError as error:
                 raise _explained(series, file) from error
-            _check_grey_single_frame(series, file, image)
+            _check_grey(series, file, image)
+            _check_single_frame(series, file, image)
             pixels = sitk.GetArrayViewFromImage(image)[0]
             if index == 0:
                 volume = np.empty((len(files), *pixels.shape), dtype=np.float32)
@@ -88,6 +90,45 @@ def load_dicom(series: Series) -> tuple[np.ndarray, np.ndarray]:
             origins[index] = image.GetOrigin()
     _check_finite(series, volume, files)
     return volume, _dicom_affine(origins, direction, spacing)
+
+
+def load_multi_frame(series: Series) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels and affine of the meant frames of an enhanced multi-frame DICOM file.
+
+    Args:
+        series: One file; ``series.frames`` are its frames in geometric order.
+
+    Returns:
+        As `load_dicom`.
+
+    Raises:
+        SeriesReadError: As `load_dicom`, or the file's frames are not those that the series names.
+    """
+    file = series.files[0]
+    frames = [(series.frames or ())[index] for index in series.slices]
+    if ends_early(file):
+        raise _explained(series, file)
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileName(str(file))
+    with _itk_warnings_off():
+        try:
+            image = reader.Execute()
+        except RuntimeError as error:
+            raise _explained(series, file) from error
+    _check_grey(series, file, image)
+    pixels = sitk.GetArrayViewFromImage(image)
+    if image.GetDimension() != 3 or max(frames) >= len(pixels):
+        raise _error(series, file, f"{max(frames) + 1} frames", f"{len(pixels)}", "build the manifest again")
+    volume = pixels[frames].astype(np.float32)
+    _check_finite(series, volume, [file] * len(frames))
+    try:
+        headers = read_headers(file)
+    except HeaderError as error:
+        raise _error(series, file, "a geometry for each frame", str(error), "build the manifest again") from error
+    origins = np.array([np.zeros(3) if headers[i].position is None else headers[i].position for i in frames])
+    direction = np.array(image.GetDirection()).reshape(3, 3)
+    return volume, _dicom_affine(origins, direction, np.array(image.GetSpacing()))
 
 
 def load_nifti(series: Series) -> tuple[np.ndarray, np.ndarray]:
@@ -173,7 +214,7 @@ class LoadSeries(Transform):
 
         Raises:
             TransformError: When the input is not a ``Series``.
-            SeriesReadError: As :func:`load_dicom` and :func:`load_nifti` say.
+            SeriesReadError: As :func:`load_dicom`, :func:`load_multi_frame` and :func:`load_nifti` say.
         """
         if not isinstance(series, Series):
             raise TransformError(f"LoadSeries: expected a Series, found {type(series).__name__}")
@@ -182,7 +223,8 @@ class LoadSeries(Transform):
                 f"patient {series.patient_id}, {series.modality}: expected at least one slice, "
                 f"found {len(series.files)} files and {series.n_slices} slices; leave the series out"
             )
-        volume, affine = load_nifti(series) if series.is_nifti else load_dicom(series)
+        load = load_nifti if series.is_nifti else load_dicom if series.frames is None else load_multi_frame
+        volume, affine = load(series)
         return MetaTensor(torch.from_numpy(volume), affine=torch.from_numpy(affine))
 
 
@@ -231,7 +273,7 @@ def _dicom_affine(origins: np.ndarray, direction: np.ndarray, spacing: np.ndarra
     return LPS_TO_RAS @ affine
 
 
-def _check_grey_single_frame(series: Series, file: Path, image: sitk.Image) -> None:
+def _check_grey(series: Series, file: Path, image: sitk.Image) -> None:
     key = "0028|0004"
     photometric = image.GetMetaData(key).strip() if image.HasMetaDataKey(key) else "MONOCHROME2"
     if image.GetNumberOfComponentsPerPixel() != 1 or not photometric.startswith("MONOCHROME"):
@@ -242,13 +284,16 @@ def _check_grey_single_frame(series: Series, file: Path, image: sitk.Image) -> N
             f"a colour image ({photometric})",
             "take screenshots and reports out of the series folder",
         )
+
+
+def _check_single_frame(series: Series, file: Path, image: sitk.Image) -> None:
     if image.GetDimension() != 3 or image.GetSize()[2] != 1:
         raise _error(
             series,
             file,
             "one slice a file",
             f"a multi-frame image of {image.GetSize()[-1]} frames",
-            "convert it to single-frame DICOM or to NIfTI",
+            "build the manifest again, or keep one acquisition per series folder",
         )
 
 

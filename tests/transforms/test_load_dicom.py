@@ -225,9 +225,20 @@ def test_real_rsna_patients_equal_pydicom(shared_data, bits, n_patients):
     assert compared == n_patients
 
 
-def test_real_multi_frame_file_refused(shared_data):
-    message = error_of(real_series(shared_data / D2N / "hyperfine/anatomical/001"))
-    assert "found a multi-frame image of 8 frames" in message
+def test_real_multi_frame_file_equals_pydicom_in_frame_order(shared_data):
+    file = shared_data / D2N / "hyperfine/anatomical/001/001.dcm"
+    frames = (7, 6, 5, 4, 3, 2, 1, 0)  # from superior to inferior, the other way round than stored
+    volume = LoadSeries()(Series("x", "T1w", (file,), range(2, 5), frames))
+    np.testing.assert_array_equal(volume.numpy(), pydicom.dcmread(file).pixel_array[[5, 4, 3]])
+    # By hand from the header: frame 5 lies at z = -150 mm, frames 5 mm apart, now downwards; RAS.
+    np.testing.assert_allclose(volume.affine.numpy()[:3, 3], [0, 0, -150])
+    np.testing.assert_allclose(volume.affine.numpy()[:3, 2], [0, 0, -5])
+
+
+def test_multi_frame_file_with_fewer_frames_than_named_refused(shared_data):
+    file = shared_data / D2N / "hyperfine/anatomical/001/001.dcm"
+    with pytest.raises(SeriesReadError, match="expected 9 frames, found 8"):
+        LoadSeries()(Series("x", "T1w", (file,), range(9), tuple(range(9))))
 
 
 @pytest.mark.parametrize("folder", ["generic/anatomical/002_non_isotropic", "philips/anatomical/002"])
@@ -330,7 +341,7 @@ def test_colour_image_refused(make_series):
     assert "found a colour image (RGB)" in error_of(series)
 
 
-def test_multi_frame_image_refused(make_series):
+def test_multi_frame_image_among_single_slices_refused(make_series):
     frames = np.zeros((1, 5, 8, 8), np.uint16)
     series = make_series(frames, NumberOfFrames=5, Rows=8, Columns=8)
     assert "expected one slice a file, found a multi-frame image of 5 frames" in error_of(series)
