@@ -61,14 +61,14 @@ def roc_figure(
         seed: Of the resampling.
 
     Returns:
-        8 x 5.6 inches.
+        8 x 5.2 inches.
 
     Raises:
         EvaluationError: A table breaks the schema.
     """
     patients = checked_table(patient_table, PATIENT_COLUMNS)
     slices = checked_table(slice_table, SLICE_COLUMNS)
-    figure = Figure(figsize=(_WIDTH, 5.6), layout="constrained")
+    figure = Figure(figsize=(_WIDTH, 5.2), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, table, unit in ((left, patients, "patients"), (right, slices, "slices")):
         axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle=(0, (1, 2)), label="Chance: 0.50")
@@ -84,6 +84,7 @@ def roc_figure(
             name = f"{_title(stage)}: {_with_interval(auc(label, probability), interval)}"
             _plot_roc(axes, label, probability, name, colour, line)
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), box_aspect=1)
+        axes.set_anchor("N")
         axes.set_xlabel("False positive rate (1 - specificity)")
         axes.set_title(f"By {unit[:-1]} ({_how_many(table, unit)})", fontsize=11)
         _tidy(axes)
