@@ -23,7 +23,7 @@ def command() -> None:
     show_default=True,
     help="CSV patient_id,reason; 'default' leaves out the three patients RSNA-MICCAI's hosts name; 'none'.",
 )
-@click.option("--workers", type=int, help="Processes that read headers [one a core].")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes that read headers [one a core].")
 def build(
     data_dir: Path,
     labels: Path | None,
@@ -33,21 +33,30 @@ def build(
     seed: int,
     exclude: str,
     workers: int | None,
-) -> None:
+) -> int:
     """Read the headers under DATA_DIR and write its manifest."""
     from mgmt_monai.cohort.build import build_manifest, warnings_of
-    from mgmt_monai.cohort.manifest import write_manifest
+    from mgmt_monai.cohort.errors import CohortFaultsError
+    from mgmt_monai.cohort.layouts import patient_folders
+    from mgmt_monai.cohort.manifest import check_writable, write_manifest
 
-    manifest = build_manifest(
-        data_dir,
-        labels or data_dir / "train_labels.csv",
-        test_fraction=test_fraction,
-        train_fraction=train_fraction,
-        seed=seed,
-        exclusions=exclude,
-        workers=workers,
-    )
     path = out or data_dir / "manifest.json"
+    patient_folders(data_dir)  # no data directory is a plainer fault than no place for its manifest
+    check_writable(path)
+    try:
+        manifest = build_manifest(
+            data_dir,
+            labels or data_dir / "train_labels.csv",
+            test_fraction=test_fraction,
+            train_fraction=train_fraction,
+            seed=seed,
+            exclusions=exclude,
+            workers=workers,
+        )
+    except CohortFaultsError as error:
+        for fault in error.faults:
+            click.echo(f"Error: {fault}", err=True)
+        return 1
     write_manifest(manifest, path)
     for patient_id, reason in manifest.excluded.items():
         click.echo(f"excluded: patient {patient_id}: {reason}")
@@ -58,3 +67,4 @@ def build(
     for split, (unmethylated, methylated) in manifest.counts().items():
         click.echo(f"{split}: {unmethylated + methylated} patients, {methylated} methylated")
     click.echo(f"{path}: {len(manifest.patients)} patients, hash {manifest.content_hash[:12]}")
+    return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from importlib import resources
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def read_exclusions(exclusions: str | Path) -> dict[str, str]:
         ``{patient_id: reason}``.
 
     Raises:
-        CohortError: The file is absent, lacks a column, or a row has no reason.
+        CohortError: The file is absent, lacks a column, names a patient twice or none, or gives no reason.
     """
     if str(exclusions).lower() == "none":
         return {}
@@ -36,12 +37,34 @@ def read_exclusions(exclusions: str | Path) -> dict[str, str]:
             raise CohortError(
                 f"{path}: no exclusion list. Expected a CSV with the columns patient_id,reason, or 'default' or 'none'."
             )
-        text = path.read_text(encoding="utf-8-sig")
-    reader = csv.DictReader(text.splitlines())
-    if not {"patient_id", "reason"} <= set(reader.fieldnames or []):
-        raise CohortError(f"{exclusions}: expected the columns patient_id,reason, found {reader.fieldnames}.")
-    reasons = {row["patient_id"].strip(): (row["reason"] or "").strip() for row in reader}
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise CohortError(f"{path}: not a readable CSV ({error}). Save it as plain UTF-8 text.") from error
+    try:
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        columns = reader.fieldnames or []
+        rows = [((row.get("patient_id") or "").strip(), (row.get("reason") or "").strip()) for row in reader]
+    except csv.Error as error:
+        raise CohortError(f"{exclusions}: not a readable CSV ({error}). Save it as plain UTF-8 text.") from error
+    if not {"patient_id", "reason"} <= set(columns):
+        raise CohortError(
+            f"{exclusions}: expected the columns patient_id,reason, found {','.join(columns) or 'none'}. "
+            "Name them so in the first line."
+        )
+    rows = [row for row in rows if row != ("", "")]
+    if any(not patient_id for patient_id, _ in rows):
+        raise CohortError(f"{exclusions}: expected a patient_id in every row, found a row without. Add or remove it.")
+    reasons = dict(rows)
+    if len(reasons) < len(rows):
+        twice = sorted({patient_id for patient_id, _ in rows if sum(patient_id == other for other, _ in rows) > 1})
+        raise CohortError(
+            f"{exclusions}: expected one row a patient, found several for {', '.join(twice)}. Keep one row each."
+        )
     unexplained = [patient_id for patient_id, reason in reasons.items() if not reason]
     if unexplained:
-        raise CohortError(f"{exclusions}: patient {', '.join(unexplained)} has no reason. Write why it is left out.")
+        raise CohortError(
+            f"{exclusions}: expected a reason in every row, found none for {', '.join(unexplained)}. "
+            "Write why each is left out."
+        )
     return reasons

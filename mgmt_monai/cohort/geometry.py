@@ -14,10 +14,32 @@ ORIENTATION_TOLERANCE = 1e-3
 #: Slices nearer than this lie at the same position; no clinical MRI has thinner spacing than 0.1 mm.
 POSITION_TOLERANCE_MM = 0.01
 
+#: No scanner's table takes a patient further than 10 m from its centre: a position beyond is a damaged value.
+POSITION_LIMIT_MM = 10_000.0
+
+#: Direction cosines must be unit vectors at right angles to within this; writers that round to two digits pass.
+DIRECTION_TOLERANCE = 0.02
+
 #: A distance above this multiple of the median spacing is a gap: at least one slice is missing there.
 GAP_FACTOR = 1.5
 
 _PLANE_OF_AXIS = ("sagittal", "coronal", "axial")
+
+
+def is_orientation(orientation: np.ndarray) -> bool:
+    """Whether two direction cosines are unit vectors at right angles, so that they have a normal.
+
+    Args:
+        orientation: ``(6,)`` ImageOrientationPatient.
+
+    Example:
+        >>> is_orientation(np.array([0, 0, 0, 0, 0, 0]))
+        False
+    """
+    row, column = np.reshape(orientation, (2, 3))
+    with np.errstate(over="ignore", invalid="ignore"):  # a damaged value may be enormous
+        off = (row @ row - 1, column @ column - 1, row @ column)
+    return all(abs(float(value)) <= 2 * DIRECTION_TOLERANCE for value in off)
 
 
 def slice_normal(orientation: np.ndarray) -> np.ndarray:

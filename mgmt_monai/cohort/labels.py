@@ -23,8 +23,8 @@ def read_labels(labels_csv: Path) -> dict[str, int]:
         ``{patient_id: label}``, label 1 = MGMT promoter methylated.
 
     Raises:
-        CohortError: The file is absent or empty, lacks a column, names a patient twice, or holds another value
-            than 0 or 1.
+        CohortError: The file is absent or empty, lacks a column, names a patient twice or none, or holds another
+            value than 0 or 1.
     """
     labels_csv = Path(labels_csv)
     if not labels_csv.is_file():
@@ -42,21 +42,28 @@ def read_labels(labels_csv: Path) -> dict[str, int]:
     for column in (ID_COLUMN, LABEL_COLUMN):
         if column not in columns:
             raise CohortError(
-                f"{labels_csv}: expected the columns {ID_COLUMN},{LABEL_COLUMN}, found {','.join(columns) or 'none'}."
+                f"{labels_csv}: expected the columns {ID_COLUMN},{LABEL_COLUMN}, found {','.join(columns) or 'none'}. "
+                "Name them so in the first line."
             )
-    rows = [(str(patient_id or "").strip(), str(value or "").strip()) for patient_id, value in raw]
+    rows = [((patient_id or "").strip(), (value or "").strip()) for patient_id, value in raw]
+    rows = [row for row in rows if row != ("", "")]  # a spreadsheet's empty rows
+    nameless = sum(not patient_id for patient_id, _ in rows)
+    if nameless:
+        raise CohortError(
+            f"{labels_csv}: expected a {ID_COLUMN} in every row, found {nameless} without. Add or remove."
+        )
     repeated = [patient_id for patient_id, count in Counter(patient_id for patient_id, _ in rows).items() if count > 1]
     if repeated:
         raise CohortError(
             f"{labels_csv}: expected one row a patient, found several for {_names(repeated)}. Keep one row each."
         )
-    unknown = [f"{patient_id or '(no id)'} = {value!r}" for patient_id, value in rows if value not in ("0", "1")]
+    unknown = [f"{patient_id} = {value!r}" for patient_id, value in rows if value not in ("0", "1")]
     if unknown:
         raise CohortError(
             f"{labels_csv}: expected {LABEL_COLUMN} 0 or 1, found {_names(unknown)}. Correct or remove these rows."
         )
     if not rows:
-        raise CohortError(f"{labels_csv}: the label file has no patient.")
+        raise CohortError(f"{labels_csv}: expected at least one patient, found only the header. Add the labels.")
     return {patient_id: int(value) for patient_id, value in rows}
 
 

@@ -6,13 +6,15 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mgmt_monai.cohort.build import build_manifest, split_settings, warnings_of
 from mgmt_monai.cohort.errors import CohortError
+from mgmt_monai.cohort.exclusions import read_exclusions
 from mgmt_monai.cohort.layouts import HOW_TO_GET_DATA, MODALITIES
-from mgmt_monai.cohort.manifest import Manifest, read_manifest, series_reference, write_manifest
+from mgmt_monai.cohort.manifest import Manifest, check_writable, read_manifest, series_reference, write_manifest
 from mgmt_monai.cohort.splits import check_both_classes
 
 logger = logging.getLogger(__name__)
@@ -25,13 +27,14 @@ class ModalityCohort:
     """The patients of one modality.
 
     Reads the manifest, or builds it where the data directory has none: then it is written to
-    ``<dataset_dir>/manifest.json``, or, where that cannot be written, to ``<output_dir>/manifest.json``.
+    ``<dataset_dir>/manifest.json``, or, where that cannot be written, to
+    ``<output_dir>/manifest-<name of dataset_dir>.json``.
 
     Args:
         modality: ``T1w``, ``T1wCE``, ``T2w`` or ``FLAIR``.
         dataset_dir: The cohort's folder.
         labels_csv: The label table.
-        manifest: A manifest file; empty for the one in the data directory.
+        manifest: A manifest file, built there where it is absent; empty for the one in the data directory.
         output_dir: Where a manifest goes that the data directory cannot take.
         test_fraction: Share of all patients for the test.
         train_fraction: Share of the others for training.
@@ -39,8 +42,8 @@ class ModalityCohort:
         exclusions: ``"default"``, ``"none"`` or a CSV ``patient_id,reason``.
 
     Raises:
-        CohortError: No data, a manifest made with other settings or labels, a patient without this modality, or a
-            split without a class.
+        CohortError: No data, a setting that is no number, a manifest made with other settings or labels, a place
+            that cannot take one, a patient without this modality, or a split without a class.
     """
 
     def __init__(
@@ -61,24 +64,29 @@ class ModalityCohort:
         self.dataset_dir = Path(dataset_dir)
         if not self.dataset_dir.is_dir():
             raise CohortError(f"{dataset_dir}: no such data directory. {HOW_TO_GET_DATA}")
-        settings = split_settings(float(test_fraction), float(train_fraction), int(split_seed))
+        settings = split_settings(
+            _number("test_fraction", test_fraction, float),
+            _number("train_fraction", train_fraction, float),
+            _number("split_seed", split_seed, int),
+        )
         inside = self.dataset_dir / "manifest.json"
-        outside = Path(output_dir) / "manifest.json"
+        outside = Path(output_dir) / f"manifest-{self.dataset_dir.resolve().name}.json"
         known = [Path(manifest)] if manifest else [path for path in (inside, outside) if path.is_file()]
         if known and known[0].is_file():
             self.manifest = read_manifest(known[0])
-            _check_settings(known[0], self.manifest, settings, Path(labels_csv))
+            _check_settings(known[0], self.manifest, settings, Path(labels_csv), exclusions)
         else:
+            path = known[0] if known else inside if os.access(self.dataset_dir, os.W_OK) else outside
+            _make_folder(path)
+            check_writable(path)
             self.manifest = build_manifest(
                 self.dataset_dir,
                 Path(labels_csv),
-                test_fraction=float(test_fraction),
-                train_fraction=float(train_fraction),
-                seed=int(split_seed),
+                test_fraction=settings["test_fraction"],
+                train_fraction=settings["train_fraction"],
+                seed=settings["seed"],
                 exclusions=exclusions,
             )
-            path = known[0] if known else inside if os.access(self.dataset_dir, os.W_OK) else outside
-            path.parent.mkdir(parents=True, exist_ok=True)
             write_manifest(self.manifest, path)
             logger.info(f"built the manifest {path}: {len(self.manifest.patients)} patients")
             _report(self.manifest)
@@ -103,9 +111,21 @@ class ModalityCohort:
         ]
 
     def reachable_auc(self) -> float | None:
-        """The best AUC anyone can reach on a phantom, from its ``truth.json``; None on real data."""
+        """The best AUC anyone can reach on a phantom, from its ``truth.json``; None on real data.
+
+        Raises:
+            CohortError: The file is there, but does not tell it.
+        """
         truth = self.dataset_dir / "truth.json"
-        return float(json.loads(truth.read_text())["reachable_auc"]) if truth.is_file() else None
+        if not truth.is_file():
+            return None
+        try:
+            return float(json.loads(truth.read_text(encoding="utf-8"))["reachable_auc"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise CohortError(
+                f"{truth}: expected a phantom's truth with 'reachable_auc', found none. Make the phantom again, or "
+                "remove this file."
+            ) from error
 
     def _check_modality(self) -> None:
         lacking = [p.patient_id for p in self.manifest.patients if self.modality not in p.series]
@@ -121,9 +141,43 @@ class ModalityCohort:
         check_both_classes(labels, {p.patient_id: p.split for p in self.manifest.patients})
 
 
-def _check_settings(path: Path, manifest: Manifest, settings: dict[str, Any], labels_csv: Path) -> None:
-    if manifest.split.get("method") == "holdout" and manifest.split != settings:
-        differing = [f"{key} {manifest.split.get(key)} (asked: {settings[key]})" for key in settings]
+def _number(name: str, value: object, kind: Callable[[Any], Any]) -> Any:
+    try:
+        return kind(value)
+    except (TypeError, ValueError) as error:
+        raise CohortError(f"{name}: expected a number, found {value!r}.") from error
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CohortError(
+            f"{path.parent}: cannot make this folder for the manifest ({error.strerror}). Choose another with "
+            "--output_dir or --manifest."
+        ) from error
+
+
+def _check_settings(
+    path: Path, manifest: Manifest, settings: dict[str, Any], labels_csv: Path, exclusions: str | Path
+) -> None:
+    ours = manifest.split.get("method") == "holdout"  # another split is the user's own, and so are its exclusions
+    reasons = read_exclusions(exclusions) if ours else {}
+    kept = [p.patient_id for p in manifest.patients if p.patient_id in reasons]
+    dropped = [patient_id for patient_id in manifest.excluded if patient_id not in reasons] if ours else []
+    if kept or dropped:
+        names = ", ".join((kept or dropped)[:10])
+        found = f"{names} is in it, although listed" if kept else f"{names} is left out, although not listed"
+        raise CohortError(
+            f"{path}: made with another exclusion list than {str(exclusions)!r}: patient {found}. Build it again with "
+            "'mgmt-monai manifest build', or name another file with --manifest FILE."
+        )
+    if ours and manifest.split != settings:
+        differing = [
+            f"{key} {manifest.split.get(key)} (asked: {settings[key]})"
+            for key in settings
+            if manifest.split.get(key) != settings[key]
+        ]
         raise CohortError(
             f"{path}: made with another split: {', '.join(differing)}. Build it again with 'mgmt-monai manifest "
             "build', or name another file with --manifest FILE."

@@ -27,7 +27,7 @@ class ScannedSeries:
         plane: ``axial``, ``coronal``, ``sagittal``, ``oblique``, or ``unknown`` without geometry (one slice).
         pixel_spacing_mm: Between rows, between columns; None where the headers have none.
         slice_spacing_mm: Median distance between neighbouring slices, mm; None for a single slice.
-        missing_slices: How many slices the gaps leave out.
+        gaps: Where slices are missing: (index of the slice before, how many), in geometric order.
         phase_images: How many phase images lie beside the magnitude images and are passed over.
         fingerprint: SHA-256 over names, sizes and instance identifiers, in order.
     """
@@ -39,7 +39,7 @@ class ScannedSeries:
     plane: str
     pixel_spacing_mm: tuple[float, float] | None
     slice_spacing_mm: float | None
-    missing_slices: int
+    gaps: tuple[tuple[int, int], ...]
     phase_images: int
     fingerprint: str
 
@@ -48,15 +48,14 @@ def scan_series(folder: SeriesFolder) -> ScannedSeries:
     """Read every header of a series and put its slices in geometric order.
 
     Args:
-        folder: The series. Hidden files in it are passed over; every other file must be a slice.
+        folder: The series. Hidden entries in it are passed over; every other one must be a file that holds a slice.
 
     Raises:
-        CohortError: The folder is empty, a file is unreadable, not DICOM or truncated, sizes or orientations are
-            mixed, positions are missing, or two slices lie at the same position.
+        CohortError: The folder is empty or unreadable, an entry is not a file, a file is unreadable, not DICOM or
+            truncated, sizes or orientations are mixed, positions are missing or impossible, or two slices lie at the
+            same position.
     """
-    paths = sorted(path for path in folder.directory.iterdir() if path.is_file() and not path.name.startswith("."))
-    if not paths:
-        raise _fault(folder, folder.directory, "expected DICOM files, found an empty series. Restore or exclude it")
+    paths = _files(folder)
     headers = [header for path in paths for header in _read(folder, path)]
     n_phase = sum(header.is_phase for header in headers)
     if n_phase < len(headers):
@@ -82,24 +81,51 @@ def scan_series(folder: SeriesFolder) -> ScannedSeries:
         headers = [headers[i] for i in order]
         steps = np.diff(locations_mm)
         spacing: float | None = float(np.median(steps))
-        missing = sum(count for _, count in geometry.gaps(locations_mm))
+        gaps = tuple(geometry.gaps(locations_mm))
     else:
-        spacing, missing = None, 0
+        spacing, gaps = None, ()
     digest = hashlib.sha256()
     for header in headers:
-        digest.update(f"{header.path.name}\0{header.frame}\0{header.size_bytes}\0{header.uid}\n".encode())
+        line = f"{header.path.name}\0{header.frame}\0{header.size_bytes}\0{header.uid}\n"
+        digest.update(line.encode("utf-8", "surrogateescape"))  # a file name need not be valid UTF-8
     return ScannedSeries(
         folder=folder,
         files=tuple(header.path.name for header in headers) if enhanced is None else (enhanced.path.name,),
         frames=None if enhanced is None else tuple(header.frame or 0 for header in headers),
         shape=first.shape,
-        plane="unknown" if first.orientation is None else geometry.plane(first.orientation),
+        plane=_plane(first),
         pixel_spacing_mm=first.pixel_spacing_mm,
         slice_spacing_mm=spacing,
-        missing_slices=missing,
+        gaps=gaps,
         phase_images=n_phase,
         fingerprint=digest.hexdigest(),
     )
+
+
+def _files(folder: SeriesFolder) -> list[Path]:
+    try:
+        paths = sorted(path for path in folder.directory.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise _fault(
+            folder,
+            folder.directory,
+            f"expected a folder of DICOM files, found one that cannot be read ({error.strerror}). Mend or remove it",
+        ) from error
+    if not paths:
+        raise _fault(
+            folder, folder.directory, "expected DICOM files, found an empty series. Restore it or exclude the patient"
+        )
+    for path in paths:
+        if not path.is_file():
+            found = "a folder" if path.is_dir() else "a link to nowhere" if path.is_symlink() else "no regular file"
+            raise _fault(folder, path, f"expected a DICOM file, found {found}. Restore the file or remove it")
+    return paths
+
+
+def _plane(header: SliceHeader) -> str:
+    if header.orientation is None or not geometry.is_orientation(header.orientation):
+        return "unknown"
+    return geometry.plane(header.orientation)
 
 
 def _read(folder: SeriesFolder, path: Path) -> list[SliceHeader]:
@@ -107,7 +133,7 @@ def _read(folder: SeriesFolder, path: Path) -> list[SliceHeader]:
         return read_headers(path)
     except HeaderError as error:
         raise _fault(
-            folder, path, f"expected one DICOM slice, found {error}. Replace the file or exclude it"
+            folder, path, f"expected a DICOM slice, found {error}. Replace the file or exclude the patient"
         ) from error
     except OSError as error:
         raise _fault(folder, path, f"cannot be read ({error.strerror}). Check the file and its rights") from error
@@ -115,13 +141,7 @@ def _read(folder: SeriesFolder, path: Path) -> list[SliceHeader]:
 
 def _order(folder: SeriesFolder, headers: list[SliceHeader]) -> tuple[np.ndarray, np.ndarray]:
     for header in headers:
-        if header.position is None or header.orientation is None:
-            raise _fault(
-                folder,
-                header.path,
-                "expected ImagePositionPatient and ImageOrientationPatient, found none: the slice order is unknown. "
-                "Restore these tags or exclude it",
-            )
+        _check_place(folder, header)
     orientation = np.asarray(headers[0].orientation)
     for header in headers:
         if np.abs(np.asarray(header.orientation) - orientation).max() > geometry.ORIENTATION_TOLERANCE:
@@ -143,6 +163,25 @@ def _order(folder: SeriesFolder, headers: list[SliceHeader]) -> tuple[np.ndarray
                 f"({locations_mm[after]:.2f} mm): duplicate slices. Keep one of each",
             )
     return order, locations_mm[order]
+
+
+def _check_place(folder: SeriesFolder, header: SliceHeader) -> None:
+    if header.position is None or header.orientation is None:
+        lacking = "ImagePositionPatient" if header.position is None else "ImageOrientationPatient"
+        expected, found = "ImagePositionPatient and ImageOrientationPatient", f"no {lacking}"
+    elif np.abs(header.position).max() > geometry.POSITION_LIMIT_MM:
+        expected = f"an ImagePositionPatient within {geometry.POSITION_LIMIT_MM:.0f} mm"
+        found = f"{header.position.tolist()}"
+    elif not geometry.is_orientation(header.orientation):
+        expected = "an ImageOrientationPatient of two unit vectors at right angles"
+        found = f"{header.orientation.tolist()}"
+    else:
+        return
+    raise _fault(
+        folder,
+        header.path,
+        f"expected {expected}, found {found}: the slice order is unknown. Restore the tag or exclude the patient",
+    )
 
 
 def _size(header: SliceHeader) -> str:

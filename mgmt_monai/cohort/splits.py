@@ -18,17 +18,20 @@ def holdout_split(labels: Mapping[str, int], test_fraction: float, train_fractio
         labels: ``{patient_id: label}``.
         test_fraction: Share of all patients for the test, 0 to 1 (the paper: 0.1).
         train_fraction: Share of the others for training, 0 to 1; the rest is for validation (the paper: 0.85).
-        seed: Of the shuffle. Same patients, same seed: the same split.
+        seed: Of the shuffle, from 0. Same patients, same seed: the same split.
 
     Returns:
         ``{patient_id: "train" | "validation" | "test"}``.
 
     Raises:
-        CohortError: A fraction outside (0, 1), or a split would lack methylated or unmethylated patients.
+        CohortError: A fraction outside (0, 1), a seed outside 0 to 2**32 - 1, or a split would lack methylated or
+            unmethylated patients.
     """
     for name, fraction in (("test_fraction", test_fraction), ("train_fraction", train_fraction)):
         if not 0 < fraction < 1:
-            raise CohortError(f"{name} must lie between 0 and 1, found {fraction}.")
+            raise CohortError(f"{name}: expected a number between 0 and 1 (neither of them), found {fraction}.")
+    if not 0 <= seed < 2**32:
+        raise CohortError(f"split seed: expected a whole number from 0 to {2**32 - 1}, found {seed}.")
     patients = sorted(labels)
     try:
         others, test = train_test_split(

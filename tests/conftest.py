@@ -1,0 +1,63 @@
+"""Miniature DICOM files, written independently of the package, and the real data beside the checkout."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, RLELossless, generate_uid
+
+SHARED_DATA = Path(__file__).parents[1] / "../shared/data"
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    if not SHARED_DATA.is_dir():
+        pytest.skip("needs the real data of ../shared/data beside the checkout")
+    return SHARED_DATA
+
+
+@pytest.fixture
+def make_dicom() -> Callable[..., Path]:
+    """Writes one slice: ``make_dicom(path, pixels, position=..., rle=..., <attribute>=...)``; None leaves one out."""
+
+    def make(
+        path: Path,
+        pixels: np.ndarray,
+        position: tuple[float, float, float] = (0, 0, 0),
+        rle: bool = False,
+        **attributes: Any,
+    ) -> Path:
+        dataset = Dataset()
+        dataset.file_meta = FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        dataset.SOPClassUID = MRImageStorage
+        dataset.SOPInstanceUID = generate_uid(entropy_srcs=[str(path)])
+        dataset.Modality = "MR"
+        dataset.PatientName = "Doe^Jane"
+        dataset.PatientID = "secret-id"
+        dataset.PatientBirthDate = "19700102"
+        dataset.ImagePositionPatient = list(position)
+        dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        dataset.PixelSpacing = [0.5, 0.75]
+        dataset.SliceThickness = 2
+        dataset.Rows, dataset.Columns = pixels.shape[:2]
+        dataset.SamplesPerPixel = 1
+        dataset.PhotometricInterpretation = "MONOCHROME2"
+        dataset.BitsAllocated = dataset.BitsStored = pixels.dtype.itemsize * 8
+        dataset.HighBit = dataset.BitsStored - 1
+        dataset.PixelRepresentation = int(pixels.dtype.kind == "i")
+        dataset.PixelData = pixels.tobytes()
+        for name, value in attributes.items():
+            if value is None:
+                delattr(dataset, name)
+            else:
+                setattr(dataset, name, value)
+        if rle:
+            dataset.compress(RLELossless)
+        dataset.save_as(path, enforce_file_format=True)
+        return path
+
+    return make
