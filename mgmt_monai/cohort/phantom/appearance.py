@@ -29,7 +29,7 @@ CONTRASTS = {
     "FLAIR": Contrast(csf=0.12, grey=0.56, white=0.44, oedema=0.92, rim=0.74, core=0.26),
     "T1w": Contrast(csf=0.14, grey=0.47, white=0.70, oedema=0.46, rim=0.58, core=0.20),
     "T1wCE": Contrast(csf=0.14, grey=0.46, white=0.63, oedema=0.44, rim=1.15, core=0.20),
-    "T2w": Contrast(csf=1.00, grey=0.50, white=0.35, oedema=0.78, rim=0.52, core=0.95),
+    "T2w": Contrast(csf=1.00, grey=0.50, white=0.35, oedema=0.76, rim=0.44, core=1.08),
 }
 
 

@@ -81,7 +81,7 @@ def write_series(folder: Path, headers: list[Dataset], pixels: NDArray[np.uint16
     edges = [0, *PER_SLICE, 0xFFFFFFFF]
     runs = [_encode(headers[0][first + 1 : last]) for first, last in pairwise(edges)]
     for header, image in zip(headers, pixels, strict=True):
-        own = [_encode(header[tag : tag + 1]) for tag in PER_SLICE]
+        own = [_encode(Dataset({header[tag].tag: header[tag]})) for tag in PER_SLICE]
         own.append(_encode_pixels(image))
         with (folder / f"Image-{header.InstanceNumber}.dcm").open("wb") as file:
             file.write(b"\0" * 128 + b"DICM")
