@@ -1,0 +1,86 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom import Dataset, dcmread
+
+from mgmt_monai.cohort.layouts import SeriesFolder
+
+
+@pytest.fixture
+def make_folder(tmp_path: Path, make_dicom: Callable[..., Path]) -> Callable[..., SeriesFolder]:
+    """Writes slices of 4 x 6 pixels, by name: ``make_folder({"b.dcm": {"position": (0, 0, 1)}}, <for all>=...)``."""
+
+    def make(slices: dict[str, dict[str, Any]], **attributes: Any) -> SeriesFolder:
+        folder = SeriesFolder("00042", "T1w", tmp_path / "train/00042/T1w")
+        folder.directory.mkdir(parents=True, exist_ok=True)
+        for name, own in slices.items():
+            settings = {**attributes, **own}
+            make_dicom(folder.directory / name, np.zeros(settings.pop("shape", (4, 6)), np.uint16), **settings)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def make_enhanced(make_dicom: Callable[..., Path]) -> Callable[..., Path]:
+    """Writes a multi-frame file with a place (and a complex component) for each frame in its functional groups."""
+
+    def make(path: Path, positions: list[tuple[float, float, float]], components: list[str] | None = None) -> Path:
+        shared, frames = Dataset(), []
+        shared.PlaneOrientationSequence = [_item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])]
+        shared.PixelMeasuresSequence = [_item(PixelSpacing=[0.5, 0.75])]
+        for index, position in enumerate(positions):
+            frame = Dataset()
+            frame.PlanePositionSequence = [_item(ImagePositionPatient=list(position))]
+            if components:
+                frame.MRImageFrameTypeSequence = [_item(ComplexImageComponent=components[index])]
+            frames.append(frame)
+        make_dicom(
+            path,
+            np.zeros((len(positions), 4, 6), np.uint16),
+            NumberOfFrames=len(positions),
+            Rows=4,
+            Columns=6,
+            SharedFunctionalGroupsSequence=[shared],
+            PerFrameFunctionalGroupsSequence=frames,
+        )
+        dataset = dcmread(path)
+        for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+            delattr(dataset, name)
+        if components:
+            dataset.ComplexImageComponent = "MIXED"
+        dataset.save_as(path)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def make_cohort(tmp_path: Path, make_dicom: Callable[..., Path]) -> Callable[..., Path]:
+    """Writes patients 00001, 00002, ... (odd ones methylated) in Kaggle's layout, two slices a series."""
+
+    def make(n_patients: int = 20, modalities: tuple[str, ...] = ("T1w",), name: str = "data") -> Path:
+        data_dir = tmp_path / name
+        patients = [f"{number:05d}" for number in range(1, n_patients + 1)]
+        for patient_id in patients:
+            for modality in modalities:
+                directory = data_dir / "train" / patient_id / modality
+                directory.mkdir(parents=True)
+                for z in (0, 1):  # file names count downwards: the order must come from the headers
+                    path = directory / f"Image-{2 - z}.dcm"
+                    make_dicom(path, np.zeros((4, 6), np.uint16), position=(0, 0, 2.0 * z))
+        rows = "".join(f"{patient_id},{int(patient_id) % 2}\n" for patient_id in patients)
+        (data_dir / "train_labels.csv").write_text("BraTS21ID,MGMT_value\n" + rows)
+        return data_dir
+
+    return make
+
+
+def _item(**attributes: Any) -> Dataset:
+    dataset = Dataset()
+    for name, value in attributes.items():
+        setattr(dataset, name, value)
+    return dataset

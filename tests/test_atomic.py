@@ -1,0 +1,61 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from mgmt_monai.atomic import atomic_file, write_text
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_write_text_makes_only_the_file(tmp_path):
+    write_text(tmp_path / "größe 患者.txt", "5 µm\n")
+    assert names(tmp_path) == ["größe 患者.txt"]
+    assert (tmp_path / "größe 患者.txt").read_bytes() == "5 µm\n".encode()
+
+
+def test_write_text_replaces_an_older_file(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old and longer")
+    write_text(path, "new")
+    assert (names(tmp_path), path.read_text()) == (["a.txt"], "new")
+
+
+def test_old_file_stays_while_the_block_writes(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with atomic_file(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+        assert temporary.parent == path.parent
+    assert path.read_text() == "new"
+
+
+def test_failing_block_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError, match="half-way"), atomic_file(path) as temporary:
+        temporary.write_text("ne")
+        raise RuntimeError("half-way")
+    assert (names(tmp_path), path.read_text()) == (["a.txt"], "old")
+
+
+def test_disk_that_fails_to_flush_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_text(path, "new")
+    assert (names(tmp_path), path.read_text()) == (["a.txt"], "old")
+
+
+def test_block_that_writes_nothing_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError), atomic_file(tmp_path / "a.txt"):
+        pass
+    assert names(tmp_path) == []
