@@ -1,0 +1,134 @@
+"""The pages name every setting as the configs have it, and print what the code prints."""
+
+import contextlib
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BUNDLES = {path.name: json.loads(path.read_text()) for path in sorted((ROOT / "bundles").glob("*.json"))}
+CONFIGS = {name: config for name, config in BUNDLES.items() if "training" in config}
+CONFIG_PAGE = ROOT / "docs" / "reference" / "config.md"
+PAPER_PAGE = ROOT / "docs" / "explanation" / "paper.md"
+PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md"]
+
+
+def table_rows(page: Path, header: str) -> list[list[str]]:
+    """The cells of every row of the page's tables whose header begins with ``header``."""
+    rows, inside = [], False
+    for line in page.read_text().splitlines():
+        if line.startswith(header):
+            inside = True
+        elif not line.startswith("|"):
+            inside = False
+        elif inside and not line.startswith("|---"):
+            rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return rows
+
+
+def keys_of(rows: list[list[str]]) -> list[str]:
+    return [re.fullmatch(r"`([\w:]+)`", row[0])[1] for row in rows]
+
+
+def has_key(config: dict, key: str) -> bool:
+    inner: Any = config
+    for part in key.split("::"):
+        if isinstance(inner, list) and part.isdigit() and int(part) < len(inner):
+            inner = inner[int(part)]
+        elif isinstance(inner, dict) and part in inner:
+            inner = inner[part]
+        else:
+            return False
+    return True
+
+
+def as_printed(value: object) -> str:
+    if value == "":
+        return "empty"
+    if str(value).startswith("$"):
+        return "computed"
+    return f"`{value}`" if isinstance(value, str) else f"`{json.dumps(value)}`"
+
+
+SETTINGS = table_rows(CONFIG_PAGE, "| key | default |")
+COMPONENTS = table_rows(CONFIG_PAGE, "| key | what it is |")
+
+
+def test_the_four_configs_are_found() -> None:
+    assert sorted(CONFIGS) == ["flair.json", "t1w.json", "t1wce.json", "t2w.json"]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_config_page_has_every_top_level_key_once(name: str) -> None:
+    documented = [key for key in keys_of(SETTINGS + COMPONENTS) if "::" not in key]
+
+    assert sorted(documented) == sorted(CONFIGS[name])
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_config_page_names_no_key_that_is_not_there(name: str) -> None:
+    unknown = [key for key in keys_of(SETTINGS + COMPONENTS) if not has_key(CONFIGS[name], key)]
+
+    assert unknown == []
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_config_page_prints_the_defaults_of_the_config(name: str) -> None:
+    differing = []
+    for key, row in zip(keys_of(SETTINGS), SETTINGS, strict=True):
+        by_file = {file: f"`{value}`" for value, file in re.findall(r"`(\S+)` in `(\S+)`", row[1])}
+        if by_file.get(name, row[1]) != as_printed(CONFIGS[name][key]):
+            differing.append(key)
+
+    assert differing == []
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_config_page_prints_the_expressions_of_the_config(name: str) -> None:
+    printed = json.loads(re.search(r"```json\n(.*?)```", CONFIG_PAGE.read_text(), re.DOTALL)[1])
+
+    computed = {key: CONFIGS[name][key] for key in keys_of(SETTINGS) if as_printed(CONFIGS[name][key]) == "computed"}
+    assert printed == computed
+
+
+def test_paper_page_names_settings_that_exist() -> None:
+    rows = table_rows(PAPER_PAGE, "| the paper | the trouble | here | setting |")
+    named = [key for row in rows for key in re.findall(r"`(\w+)`", row[3])]
+
+    assert len(named) > 20
+    assert [key for key in named if key not in CONFIGS["t1w.json"]] == []
+
+
+def test_paper_page_gives_every_decision_a_setting_or_a_reason() -> None:
+    rows = table_rows(PAPER_PAGE, "| the paper | the trouble | here | setting |")
+
+    assert [row[0] for row in rows if len(row) != 4 or not row[3]] == []
+
+
+def test_paper_page_prints_what_its_example_prints() -> None:
+    code, printed = re.search(r"```python\n(.*?)```\s+```text\n(.*?)```", PAPER_PAGE.read_text(), re.DOTALL).groups()
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(code, {})
+
+    assert out.getvalue() == printed
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_commands_on_the_pages_set_keys_that_exist(page: Path) -> None:
+    text = page.read_text().replace("\\\n", " ")
+    commands = re.findall(r"^ *(?:python -m monai\.bundle run training|mgmt-monai train) (.+)$", text, re.MULTILINE)
+    keys = [key for command in commands for key in re.findall(r"--([\w:]+)", command)]
+
+    assert [key for key in keys if key != "config_file" and not has_key(CONFIGS["t1w.json"], key)] == []
+
+
+def test_readme_links_lead_somewhere() -> None:
+    targets = re.findall(r"\]\((?!https?://)([^)#]+)", (ROOT / "README.md").read_text())
+
+    assert targets
+    assert [target for target in targets if not (ROOT / target).exists()] == []
