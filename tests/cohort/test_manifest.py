@@ -96,6 +96,14 @@ def test_written_hash_follows_the_documented_rule(tmp_path):
     assert document["content_hash"] == documented_hash(document) == MANIFEST.content_hash
 
 
+def test_documented_example_is_a_manifest(schema, tmp_path):
+    page = Path(__file__).parents[2] / "docs/reference/manifest.md"
+    text = page.read_text(encoding="utf-8").split("```json\n")[1].split("```")[0]
+    (tmp_path / "m.json").write_text(text)
+    assert read_manifest(tmp_path / "m.json").patients[0].patient_id == "00002"
+    jsonschema.Draft202012Validator(schema).validate(json.loads(text))
+
+
 def test_order_of_keys_and_layout_of_the_file_do_not_matter(tmp_path):
     write_manifest(MANIFEST, tmp_path / "m.json")
     document = json.loads((tmp_path / "m.json").read_text())

@@ -1,0 +1,170 @@
+import hashlib
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from mgmt_monai.cohort import build as build_module
+from mgmt_monai.cohort.build import build_manifest, warnings_of
+from mgmt_monai.cohort.errors import CohortError, CohortFaultsError
+
+
+def built(data_dir, **settings):
+    chosen = {"test_fraction": 0.1, "train_fraction": 0.8, "seed": 0, "workers": 1, **settings}
+    return build_manifest(data_dir, data_dir / "train_labels.csv", **chosen)
+
+
+def faults_of(data_dir, **settings):
+    with pytest.raises(CohortFaultsError) as caught:
+        built(data_dir, **settings)
+    assert all("\n" not in fault for fault in caught.value.faults)
+    return caught.value
+
+
+def test_build_of_a_cohort(make_cohort):
+    data_dir = make_cohort(20, modalities=("T1w", "FLAIR"))
+    manifest = built(data_dir)
+    assert [p.patient_id for p in manifest.patients] == [f"{i:05d}" for i in range(1, 21)]
+    assert [p.label for p in manifest.patients] == [1, 0] * 10
+    assert manifest.counts() == {"train": (7, 7), "validation": (2, 2), "test": (1, 1)}
+    assert (manifest.layout, manifest.excluded, manifest.left_out) == ("rsna-miccai-2021", {}, [])
+    assert manifest.split == {"method": "holdout", "test_fraction": 0.1, "train_fraction": 0.8, "seed": 0}
+    assert manifest.labels_sha256 == hashlib.sha256((data_dir / "train_labels.csv").read_bytes()).hexdigest()
+    patient = manifest.patients[4]
+    assert sorted(patient.series) == ["FLAIR", "T1w"]
+    record = patient.series["T1w"]
+    assert (record.directory, record.files) == ("train/00005/T1w", ["Image-2.dcm", "Image-1.dcm"])
+    assert (record.rows, record.columns, record.plane, record.pixel_spacing_mm) == (4, 6, "axial", [0.5, 0.75])
+
+
+def test_moved_cohort_has_the_same_manifest(make_cohort, tmp_path):
+    data_dir = make_cohort()
+    before = built(data_dir)
+    shutil.move(data_dir, tmp_path / "other place")
+    assert built(tmp_path / "other place").content_hash == before.content_hash
+
+
+def test_parallel_and_serial_give_the_same(make_cohort, monkeypatch):
+    data_dir = make_cohort(12)
+    serial = built(data_dir, test_fraction=0.2)
+    monkeypatch.setattr(build_module, "_PARALLEL_FROM", 1)
+    assert built(data_dir, test_fraction=0.2, workers=2) == serial
+
+
+def test_patient_without_a_label_refused_by_name(make_cohort):
+    data_dir = make_cohort()
+    labels = data_dir / "train_labels.csv"
+    labels.write_text(labels.read_text().replace("00004,0\n", "4,0\n"))
+    (fault,) = faults_of(data_dir).faults
+    assert fault.startswith(f"patient 00004: {data_dir / 'train/00004'}: expected a row in {labels}, found none")
+    assert "leading zeros" in fault
+
+
+def test_label_without_a_folder_is_listed(make_cohort):
+    data_dir = make_cohort()
+    with (data_dir / "train_labels.csv").open("a") as stream:
+        stream.write("00900,1\n00800,0\n")
+    assert built(data_dir).left_out == [
+        "patient 00800: in the label file, but without images",
+        "patient 00900: in the label file, but without images",
+    ]
+
+
+def test_folder_without_a_series_is_listed(make_cohort):
+    data_dir = make_cohort()
+    (data_dir / "train/00900/T1").mkdir(parents=True)
+    assert built(data_dir).left_out == ["patient 00900: its folder has no series of a known modality"]
+
+
+def test_default_exclusions_leave_out_the_patients_there(make_cohort):
+    data_dir = make_cohort()
+    (data_dir / "train/00004").rename(data_dir / "train/00109")  # and no label for it: none is needed
+    manifest = built(data_dir)
+    assert list(manifest.excluded) == ["00109"]
+    assert manifest.left_out == ["patient 00004: in the label file, but without images"]
+    assert len(manifest.patients) == 19
+
+
+def test_own_exclusions_leave_out_a_broken_patient_and_tell_unknown_names(make_cohort, tmp_path):
+    data_dir = make_cohort()
+    (data_dir / "train/00003/T1w/Image-1.dcm").write_bytes(b"broken")
+    exclusions = tmp_path / "left out.csv"
+    exclusions.write_text("patient_id,reason\n00003,broken file\n3,mistyped\n")
+    manifest = built(data_dir, exclusions=exclusions)
+    assert manifest.excluded == {"00003": "broken file"}
+    assert manifest.left_out == ["patient 3: in the exclusion list, but not in the data"]
+
+
+def test_several_faults_are_told_each_on_its_line(make_cohort, make_dicom):
+    data_dir = make_cohort()
+    labels = data_dir / "train_labels.csv"
+    labels.write_text(labels.read_text().replace("00002,0\n", ""))
+    (data_dir / "train/00003/T1w/Image-1.dcm").write_bytes(b"no image")
+    for path in (data_dir / "train/00005/T1w").iterdir():
+        path.unlink()
+    make_dicom(data_dir / "train/00007/T1w/Image-3.dcm", np.zeros((5, 6), np.uint16), position=(0, 0, 9))
+    (data_dir / "train/00008/FLAIR").symlink_to("FLAIR")
+    error = faults_of(data_dir)
+    starts = [fault.split(": expected")[0] for fault in error.faults]
+    assert starts == [
+        f"patient 00002: {data_dir}/train/00002",
+        f"patient 00003, T1w: {data_dir}/train/00003/T1w/Image-1.dcm",
+        f"patient 00005, T1w: {data_dir}/train/00005/T1w",
+        f"patient 00007, T1w: {data_dir}/train/00007/T1w/Image-3.dcm",
+        f"patient 00008, FLAIR: {data_dir}/train/00008/FLAIR",
+    ]
+    assert "00005" in str(error) and "00007" not in str(error)
+    assert "And 2 more: 'mgmt-monai manifest build DATA_DIR' lists them all." in str(error)
+
+
+def test_gap_is_a_warning_with_its_place(make_cohort, make_dicom):
+    data_dir = make_cohort()
+    for name, z in (("a.dcm", 4), ("b.dcm", 10)):
+        make_dicom(data_dir / "train/00002/T1w" / name, np.zeros((4, 6), np.uint16), position=(0, 0, z))
+    assert warnings_of(built(data_dir)) == [
+        "patient 00002, T1w: train/00002/T1w: 2 missing between a.dcm and b.dcm (the slices lie 2.00 mm apart)"
+    ]
+
+
+def test_gap_and_phase_of_a_multi_frame_series_are_warnings(make_cohort, make_enhanced):
+    data_dir = make_cohort()
+    folder = data_dir / "train/00002/FLAIR"
+    folder.mkdir()
+    components = ["MAGNITUDE", "PHASE", "MAGNITUDE", "MAGNITUDE", "MAGNITUDE"]
+    make_enhanced(folder / "all.dcm", [(0, 0, z) for z in (20, 20, 0, 5, 10)], components)
+    where = "patient 00002, FLAIR: train/00002/FLAIR:"
+    assert warnings_of(built(data_dir)) == [
+        f"{where} 1 missing between frame 4 and frame 0 (the slices lie 5.00 mm apart)",
+        f"{where} 1 phase images passed over, the magnitude is read",
+    ]
+
+
+def test_split_without_a_class_refused(make_cohort):
+    data_dir = make_cohort(20)
+    labels = data_dir / "train_labels.csv"
+    labels.write_text(labels.read_text().replace(",1\n", ",0\n"))
+    with pytest.raises(CohortError, match="no methylated patient in the train split"):
+        built(data_dir)
+
+
+def test_progress_goes_to_stderr(make_cohort, capsys):
+    built(make_cohort())
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Reading headers" in err
+
+
+def test_real_slices_make_80_patients(shared_data):
+    data_dir = shared_data / "rsna_t1wce_slices"
+    manifest = built(data_dir, train_fraction=0.85, workers=2)
+    with (data_dir / "train_labels.csv").open() as stream:
+        rows = [line.strip().split(",") for line in stream][1:]
+    labels = {patient_id: int(value) for patient_id, value in rows if patient_id != "00109"}
+    assert {p.patient_id: p.label for p in manifest.patients} == labels
+    assert len(manifest.patients) == 80
+    assert list(manifest.excluded) == ["00109"]
+    for patient in manifest.patients:
+        files = {path.name for path in (data_dir / "train" / patient.patient_id / "T1wCE").iterdir()}
+        assert set(patient.series["T1wCE"].files) == files
+    json.dumps(manifest.split, allow_nan=False)
