@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,10 @@ def log_classifier(run_id: str, checkpoint: Path, settings: dict[str, Any], regi
         inputs=Schema([TensorSpec(np.dtype("float32"), (-1, 1, size, size), "slices")]),
         outputs=Schema([TensorSpec(np.dtype("float32"), (-1, 1), "probability")]),
     )
-    with tempfile.TemporaryDirectory() as folder, mlflow.start_run(run_id=run_id):
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
         settings_file = Path(folder) / "settings.json"
         settings_file.write_text(json.dumps(settings), encoding="utf-8")
+        warnings.filterwarnings("ignore", message=".*input example was not provided.*")
         mlflow.pyfunc.log_model(
             name="model",
             python_model=str(Path(__file__).with_name("served_model.py")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from mgmt_monai.tracking.store import artifact_location
 
 if TYPE_CHECKING:
-    import pandas as pd
     from mlflow.tracking import MlflowClient
 
 logger = logging.getLogger(__name__)
@@ -21,6 +21,9 @@ _LONGEST_VALUE = 500
 
 #: Libraries under MLflow that tell of every step on the console.
 _TALKATIVE = ("alembic", "mlflow.store", "mlflow.tracking", "mlflow.models")
+
+#: What each patient of a cohort is described by.
+_COLUMNS = [{"name": name, "type": "string", "required": True} for name in ("split", "label", "series")]
 
 
 class TrackedRun:
@@ -38,6 +41,7 @@ class TrackedRun:
         self.experiment = experiment
         self.run_name = run_name
         self.run_id: str | None = None
+        self.is_new = True
         self.not_recorded: list[str] = []
         self._artifact_location = artifact_location(output_dir) if uri.startswith("sqlite") else None
         self._client: MlflowClient | None = None
@@ -62,6 +66,7 @@ class TrackedRun:
                 run_id = client.create_run(self._experiment_id(client), run_name=self.run_name).info.run_id
             else:
                 client.update_run(run_id, status="RUNNING")
+                self.is_new = False
                 steps = [entry.step for entry in client.get_metric_history(run_id, metric)]
                 self._recorded_until = max(steps, default=-1)
             self.run_id, self._client = run_id, client
@@ -89,7 +94,7 @@ class TrackedRun:
         self._record("the tags", record)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Record metrics at a step; one that was recorded before the training was resumed stays as it is."""
+        """Record metrics at a step; steps come in order, and one that was recorded before stays as it is."""
 
         def record(client: MlflowClient) -> None:
             from mlflow.entities import Metric
@@ -98,30 +103,36 @@ class TrackedRun:
             client.log_batch(self.run_id, metrics=[Metric(k, float(v), now, step) for k, v in metrics.items()])
 
         if step > self._recorded_until:
+            self._recorded_until = step
             self._record(f"the metrics of step {step}", record)
 
     def log_file(self, path: Path, folder: str | None = None) -> None:
         """Record a file, in a folder of the run's artifacts."""
         self._record(path.name, lambda client: client.log_artifact(self.run_id, str(path), artifact_path=folder))
 
-    def log_dataset(self, table: pd.DataFrame, name: str, digest: str, context: str) -> None:
-        """Record the data of a training as an MLflow dataset.
+    def log_dataset(self, name: str, digest: str, source: Mapping[str, Any], profile: Mapping[str, Any]) -> None:
+        """Record the data of a training as an MLflow dataset: what it is, not where it is.
 
         Args:
-            table: What it consists of, without identifiers.
             name: Of the dataset.
             digest: Its identity; MLflow keeps 36 characters.
-            context: What it is used for.
+            source: How the split was made.
+            profile: How many patients of each class each split has.
         """
 
         def record(client: MlflowClient) -> None:
-            import mlflow.data
-            from mlflow.entities import DatasetInput, InputTag
+            from mlflow.entities import Dataset, DatasetInput, InputTag
             from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
-            dataset = mlflow.data.from_pandas(table, name=name, digest=digest[:36])
-            entry = DatasetInput(dataset._to_mlflow_entity(), [InputTag(MLFLOW_DATASET_CONTEXT, context)])
-            client.log_inputs(self.run_id, [entry])
+            dataset = Dataset(
+                name=name,
+                digest=digest[:36],
+                source_type="manifest",
+                source=json.dumps({"manifest_hash": digest, **source}),
+                schema=json.dumps({"mlflow_colspec": _COLUMNS}),
+                profile=json.dumps(profile),
+            )
+            client.log_inputs(self.run_id, [DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, "training")])])
 
         self._record("the dataset", record)
 

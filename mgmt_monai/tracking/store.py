@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-#: How long a tracking server may take before a training goes on without it; the user's own settings win.
-#: MLflow's defaults (7 retries, 120 s each) would hold a training up for minutes at every epoch.
-_PATIENCE = {
+#: What MLflow is told unless the user told it something else: nothing about this machine goes out, and a server that
+#: does not answer is given up soon, where MLflow's own 7 retries of 120 s would hold a training up at every epoch.
+_DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
@@ -18,7 +19,7 @@ _PATIENCE = {
 
 def tracking_uri(output_dir: str | Path) -> str:
     """The MLflow store: the server of ``MLFLOW_TRACKING_URI`` if that is set, else SQLite in ``output_dir``."""
-    for name, value in _PATIENCE.items():
+    for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(output_dir).resolve() / 'mlruns.db'}"
 

@@ -21,6 +21,9 @@ _RESERVED = {
     "initialize", "training", "run", "finalize",
 }  # fmt: skip
 
+#: Settings that are, or may be, paths of the user's machine.
+PATHS = {"dataset_dir", "labels_csv", "manifest", "output_dir", "exclusions", "weights", "tracking_uri"}
+
 #: Settings that may differ when a training is resumed: they do not change its result.
 FREE_ON_RESUME = {"resume", "run_name", "num_workers", "output_dir", "dataset_dir", "labels_csv", "manifest"}
 
@@ -55,7 +58,10 @@ def check_config() -> None:
     used = _referenced(config)
     for key in config:
         if key not in used and key not in _RESERVED:
-            raise TrainingError(unknown_key(key, known=set(config) - {key}))
+            raise TrainingError(
+                unknown_key(key, known=set(config) - {key})
+                + " (Where an override inside a section took the place of this key, set the key instead.)"
+            )
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -103,8 +109,25 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
 
 
 def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The top-level scalars of a config: what a user tunes."""
-    return {k: v for k, v in config.items() if isinstance(v, str | int | float | bool) and k not in _RESERVED}
+    """The top-level scalars of a config that a user tunes, but for expressions and for paths.
+
+    Paths stay out of what is shared: on a hospital's machine they can tell more than they should.
+    """
+    return {
+        key: value
+        for key, value in config.items()
+        if isinstance(value, str | int | float | bool)
+        and key not in _RESERVED | PATHS
+        and not str(value).startswith(("$", "%"))
+    }
+
+
+def without_paths(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config as it may be shared: a path given by the user is not in it."""
+    return {
+        key: "(a path)" if key in PATHS and value and not str(value).startswith("$") else value
+        for key, value in config.items()
+    }
 
 
 def differing_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

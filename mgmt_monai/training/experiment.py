@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-import pandas as pd
 import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -19,7 +18,7 @@ from mgmt_monai.cohort.modality import ModalityCohort
 from mgmt_monai.networks import MGMTClassifier, WeightsReport, calibrate_batchnorm
 from mgmt_monai.tracking import TrackedRun
 from mgmt_monai.tracking.environment import environment_tags
-from mgmt_monai.training.config import executed_config, settings_of
+from mgmt_monai.training.config import executed_config, settings_of, without_paths
 from mgmt_monai.training.run_directory import RunDirectory
 from mgmt_monai.training.scoring import Scoring
 from mgmt_monai.training.stage import Stage
@@ -36,7 +35,7 @@ class Experiment:
         cohort: The patients.
         network: With its weights loaded.
         weights: What was loaded; where nothing was, BatchNorm is calibrated on ``calibration_images`` first.
-        calibration_images: Loader of training slices without augmentation.
+        calibration_images: Loader of training slices.
         stages: In order.
         scoring: Of the best checkpoints.
         model_settings: What builds the network again: ``network``, ``hidden_units``, ``image_size``.
@@ -73,7 +72,8 @@ class Experiment:
         logger.info(f"run {self.run_directory.name} in {self.run_directory.path}")
         try:
             with _termination_raises():
-                self._describe(config)
+                if self.tracking.is_new:
+                    self._describe(config)
                 if not self.weights.pretrained and not self.stages[0].progress.last_checkpoint.is_file():
                     self._calibrate()
                 for stage in self.stages:
@@ -92,25 +92,14 @@ class Experiment:
         self.tracking.finish("FINISHED")
 
     def _describe(self, config: dict[str, Any]) -> None:
-        manifest, modality = self.cohort.manifest, self.cohort.modality
-        self.tracking.log_file(self.run_directory.path / "config.json")
-        if not self.run_directory.resumes:
-            # Paths stay out: on a hospital's machine they can tell more than they should.
-            settings = {k: v for k, v in settings_of(config).items() if k not in _PATHS}
-            self.tracking.log_params({**settings, "manifest_hash": manifest.content_hash})
-            self.tracking.set_tags({**environment_tags(), "weights": self.weights.source})
-            table = pd.DataFrame(
-                [
-                    {
-                        "split": patient.split,
-                        "label": patient.label,
-                        "n_slices": len(patient.series[modality].frames or patient.series[modality].files),
-                        "plane": patient.series[modality].plane,
-                    }
-                    for patient in manifest.patients
-                ]
-            )
-            self.tracking.log_dataset(table, f"{modality} cohort", manifest.content_hash, "training")
+        manifest = self.cohort.manifest
+        shared = self.run_directory.path / "shared"
+        shared.mkdir(exist_ok=True)
+        self.tracking.log_file(self.run_directory.write_json("shared/config.json", without_paths(config)))
+        self.tracking.log_params({**settings_of(config), "manifest_hash": manifest.content_hash})
+        self.tracking.set_tags({**environment_tags(), "weights": self.weights.source})
+        counts = {split: {"unmethylated": n[0], "methylated": n[1]} for split, n in manifest.counts().items()}
+        self.tracking.log_dataset(f"{self.cohort.modality} cohort", manifest.content_hash, manifest.split, counts)
 
     def _calibrate(self) -> None:
         images = (batch["image"] for batch in tqdm(self.calibration_images, desc="Calibrating BatchNorm"))
@@ -123,9 +112,6 @@ class Experiment:
         last = self.stages[-1].progress
         self.tracking.log_metrics(scores.metrics, step=last.first_epoch + last.epochs + 1)
         self.tracking.log_classifier(last.best_checkpoint, self.model_settings, f"mgmt-{self.cohort.modality.lower()}")
-
-
-_PATHS = {"dataset_dir", "labels_csv", "manifest", "output_dir", "exclusions", "weights", "tracking_uri"}
 
 
 @contextmanager

@@ -202,7 +202,6 @@ class Publish:
     def __init__(self, progress: StageProgress, tracking: TrackedRun) -> None:
         self.progress = progress
         self.tracking = tracking
-        self._published = -1
 
     def attach(self, engine: Engine) -> None:
         """Run at the end of each epoch of ``engine``, and for what is missing when it starts."""
@@ -216,12 +215,10 @@ class Publish:
         write_text(path, pd.DataFrame(rows, columns=ROW_COLUMNS).to_csv(index=False))
         figures: dict[int, dict[str, float]] = {}
         for row in rows:
-            if row["epoch"] > self._published:
-                split = {"validation": "val"}.get(row["split"], row["split"])
-                figures.setdefault(row["epoch"], {})[f"{split}_{row['metric']}"] = row["value"]
+            split = {"validation": "val"}.get(row["split"], row["split"])
+            figures.setdefault(row["epoch"], {})[f"{split}_{row['metric']}"] = row["value"]
         for epoch, of_epoch in figures.items():
             self.tracking.log_metrics(of_epoch, step=epoch)
-            self._published = epoch
 
 
 _SPLITS = {"train": "train", "val": "validation"}

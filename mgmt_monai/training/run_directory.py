@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 
 from mgmt_monai.atomic import write_text
+from mgmt_monai.tracking import new_run_name
 from mgmt_monai.training.config import differing_settings
 from mgmt_monai.training.errors import TrainingError
 
@@ -18,11 +21,13 @@ class RunDirectory:
     Args:
         output_dir: Folder of all trainings.
         modality: Names the folder below it.
-        run_name: Of a new run; with ``resume`` the one to go on with, where it exists.
-        resume: Go on with ``run_name``, else with the newest run that is not finished.
+        run_name: Of a new run, or of the one to resume; empty for a name no other run has, or for the newest run
+            that is not finished.
+        resume: Go on with a run that was stopped.
 
     Raises:
-        TrainingError: ``output_dir`` cannot be written to, a new run's name is taken, or there is nothing to resume.
+        TrainingError: ``output_dir`` cannot be written to, a new run's name is taken, there is nothing to resume, or
+            the run to resume is still running.
     """
 
     def __init__(self, output_dir: str | Path, modality: str, run_name: str, resume: bool | str) -> None:
@@ -32,9 +37,14 @@ class RunDirectory:
         self.output_dir = Path(output_dir)
         _check_writable(self.output_dir)
         folder = self.output_dir / modality.lower()
-        self.path = folder / run_name
-        if self.resumes and not self.path.is_dir():
-            self.path = _newest_unfinished(folder)
+        if self.resumes:
+            self.path = folder / run_name if run_name else _newest_unfinished(folder)
+            if not (self.path / "run.json").is_file():
+                raise TrainingError(
+                    f"{self.path}: no training of this name to resume. Look into {folder} for the names."
+                )
+        else:
+            self.path = folder / (run_name or new_run_name(modality))
         if self.resumes and self._state()["status"] == "finished":
             raise TrainingError(f"{self.path}: this training is finished: there is nothing to resume.")
         if not self.resumes and self.path.exists():
@@ -60,9 +70,11 @@ class RunDirectory:
         """
         if not self.resumes:
             self.path.mkdir(parents=True)
+            self._lock()
             self.write_json("config.json", config)
-            self.write_json("run.json", {"status": "running", "mlflow_run_id": None, "manifest_hash": manifest_hash})
+            self.write_json("run.json", _first_state(manifest_hash))
             return
+        self._lock()
         differing = differing_settings(json.loads((self.path / "config.json").read_text()), config)
         if differing:
             raise TrainingError(
@@ -82,8 +94,30 @@ class RunDirectory:
         write_text(path, json.dumps(content, indent=2, default=str) + "\n")
         return path
 
+    @property
+    def pseudonym_key(self) -> str:
+        """The run's secret: without this file nobody can tell which patient a pseudonym in MLflow stands for."""
+        return str(self._state()["pseudonym_key"])
+
+    def _lock(self) -> None:
+        # The system lets go of the lock when the process ends, however it ends.
+        self._held = (self.path / ".lock").open("w")
+        try:
+            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise TrainingError(f"{self.path}: this training is still running in another process.") from error
+
     def _state(self) -> dict[str, Any]:
         return json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+
+
+def _first_state(manifest_hash: str) -> dict[str, Any]:
+    return {
+        "status": "running",
+        "mlflow_run_id": None,
+        "manifest_hash": manifest_hash,
+        "pseudonym_key": secrets.token_hex(16),
+    }
 
 
 def _check_writable(output_dir: Path) -> None:

@@ -105,7 +105,7 @@ class Scoring:
         write_text(report, _reports(summaries))
         public += [report, run_directory.path / "epochs.csv"]
         public += self._pictures(stages, patients, slices, run_directory.path / "figures")
-        public += _pseudonymous(patients, slices, cohort.manifest.content_hash, run_directory.path / "shared")
+        public += _pseudonymous(patients, slices, run_directory.pseudonym_key, run_directory.path / "shared")
         self._say(summaries, cohort)
         return Scores(metrics=_flat(summaries), public=public)
 
@@ -195,7 +195,7 @@ def _flat(summaries: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
 
 
 def _pseudonymous(patients: pd.DataFrame, slices: pd.DataFrame, key: str, folder: Path) -> list[Path]:
-    """The tables with identifiers that only the holder of the manifest can trace back, for MLflow."""
+    """The tables with identifiers that only the holder of the run's folder can trace back, for MLflow."""
     folder.mkdir(exist_ok=True)
     pseudonyms = {p: hashlib.sha256(f"{key}\0{p}".encode()).hexdigest()[:12] for p in patients["patient_id"].unique()}
     write_patients(patients.assign(patient_id=patients["patient_id"].map(pseudonyms)), folder / "predictions.csv")
