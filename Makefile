@@ -3,8 +3,11 @@
 VENV ?= .venv
 PYTHON ?= $(shell python3.11 -c "" 2>/dev/null && echo python3.11 || echo python3)
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
-PHANTOM_OPTIONS ?= --patients 60 --effect 3 --seed 0
-DEMO_OVERRIDES ?= --image_size 128 --transfer_epochs 6 --fine_tune_epochs 4
+PHANTOM_OPTIONS ?= --patients 80 --effect 3 --seed 0
+# Small pictures and few, large steps, so that the demo takes minutes; a third of the patients are for the test.
+DEMO_OVERRIDES ?= --test_fraction 0.3 --image_size 128 --transfer_epochs 5 --fine_tune_epochs 4 \
+    --transfer_batch_size 16 --fine_tune_batch_size 16 \
+    --transfer_learning_rate 0.001 --fine_tune_learning_rate 0.0001
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -51,7 +54,7 @@ demo: $(READY)
 	@echo "The run with its curves and pictures: $(BIN)/mgmt-monai ui"
 
 test: lint types docs
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup
 
 test-slow: $(READY)
 	@$(BIN)/python -m pytest -m slow

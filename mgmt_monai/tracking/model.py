@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,10 +20,11 @@ from mlflow.types import Schema, TensorSpec
 _REQUIREMENTS = ("monai", "torch", "numpy", "mlflow")
 
 
-def log_classifier(run_id: str, checkpoint: Path, settings: dict[str, Any], registered_name: str) -> None:
+def log_classifier(uri: str, run_id: str, checkpoint: Path, settings: dict[str, Any], registered_name: str) -> None:
     """Log the network under ``run_id`` and register it.
 
     Args:
+        uri: The store.
         run_id: The run it comes from.
         checkpoint: The network's state.
         settings: ``network``, ``hidden_units``, ``image_size``.
@@ -28,10 +32,15 @@ def log_classifier(run_id: str, checkpoint: Path, settings: dict[str, Any], regi
     """
     size = int(settings["image_size"])
     signature = ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype("float32"), (-1, 1, size, size), "slices")]),
-        outputs=Schema([TensorSpec(np.dtype("float32"), (-1, 1), "probability")]),
+        inputs=Schema([TensorSpec(np.dtype("float32"), (-1, 1, size, size))]),
+        outputs=Schema([TensorSpec(np.dtype("float32"), (-1, 1))]),
     )
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        warnings.catch_warnings(),
+        _store(uri),
+        mlflow.start_run(run_id=run_id),
+    ):
         settings_file = Path(folder) / "settings.json"
         settings_file.write_text(json.dumps(settings), encoding="utf-8")
         warnings.filterwarnings("ignore", message=".*input example was not provided.*")
@@ -43,3 +52,14 @@ def log_classifier(run_id: str, checkpoint: Path, settings: dict[str, Any], regi
             registered_model_name=registered_name,
             pip_requirements=[f"{package}=={version(package).partition('+')[0]}" for package in _REQUIREMENTS],
         )
+
+
+@contextmanager
+def _store(uri: str) -> Iterator[None]:
+    """MLflow's model functions know one store a process, and tell it to child processes: only while it is needed."""
+    named_by_user = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(named_by_user)

@@ -55,12 +55,10 @@ class TrackedRun:
             metric: The metric whose last step tells how far that run was recorded.
         """
         try:
-            import mlflow
             from mlflow.tracking import MlflowClient
 
             for name in _TALKATIVE:
                 logging.getLogger(name).setLevel(logging.WARNING)
-            mlflow.set_tracking_uri(self.uri)
             client = MlflowClient(self.uri)
             if run_id is None:
                 run_id = client.create_run(self._experiment_id(client), run_name=self.run_name).info.run_id
@@ -148,7 +146,7 @@ class TrackedRun:
         def record(_: MlflowClient) -> None:
             from mgmt_monai.tracking.model import log_classifier
 
-            log_classifier(str(self.run_id), checkpoint, settings, registered_name)
+            log_classifier(self.uri, str(self.run_id), checkpoint, settings, registered_name)
 
         self._record("the model", record)
 

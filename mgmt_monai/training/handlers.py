@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pandas as pd
@@ -16,7 +15,6 @@ from mgmt_monai.atomic import atomic_file, write_text
 from mgmt_monai.networks import MGMTClassifier
 from mgmt_monai.slices import EpochBatches
 from mgmt_monai.tracking import TrackedRun
-from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.training.stage import ROW_COLUMNS, StageProgress
 
 #: The validation figure that early stopping, plateau and checkpoint watch.
@@ -64,17 +62,8 @@ class KeepBest:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Compare this epoch with the best.
-
-        Raises:
-            TrainingError: The validation loss is not finite.
-        """
+        """Compare this epoch with the best."""
         progress, loss = self.progress, self.validator.state.metrics[WATCHED]
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"stage {progress.stage}, epoch {engine.state.epoch}: the validation loss is {loss}: the training "
-                f"diverged. Lower {progress.stage}_learning_rate."
-            )
         if loss < progress.best_loss:
             progress.best_loss, progress.best_epoch = loss, engine.state.epoch
             progress.epochs_without_improvement = 0

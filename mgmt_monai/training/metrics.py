@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from mgmt_monai.evaluation import discrimination
+from mgmt_monai.training.errors import TrainingError
 
 #: One figure from ``(n,)`` logits, labels and patient indices.
 _Figure = Callable[[Tensor, Tensor, Tensor], float]
@@ -72,6 +73,15 @@ class EpochFigure(Metric):
         self._parts.append((logits.detach().flatten().cpu(), labels.flatten().cpu(), patients.flatten().cpu()))
 
     def compute(self) -> float:
-        """The figure over all that was added."""
+        """The figure over all that was added.
+
+        Raises:
+            TrainingError: The network's output is not finite.
+        """
         logits, labels, patients = (torch.cat(part) for part in zip(*self._parts, strict=True))
+        if not torch.isfinite(logits).all():
+            raise TrainingError(
+                "the network's output is not finite: the training diverged. Lower transfer_learning_rate or "
+                "fine_tune_learning_rate, whichever stage it is in."
+            )
         return self.figure(logits, labels, patients)

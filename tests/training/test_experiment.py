@@ -134,6 +134,7 @@ def test_registered_model_has_a_signature_and_answers_like_the_checkpoint(finish
     assert version.run_id == record.info.run_id
     mlflow.set_tracking_uri(client.tracking_uri)
     model = mlflow.pyfunc.load_model("models:/mgmt-t1w/1")
+    mlflow.set_tracking_uri(None)
     assert model.metadata.signature.inputs.inputs[0].shape == (-1, 1, 48, 48)
     slices = torch.rand(2, 1, 48, 48, generator=torch.Generator().manual_seed(0))
     network = MGMTClassifier().eval()
@@ -230,7 +231,7 @@ def test_without_weights_batchnorm_is_calibrated_and_the_log_is_loud(phantom_dir
     run = train(phantom_dir, tmp_path / "runs", weights="none", transfer_epochs=1, fine_tune_epochs=1)
     state = torch.load(run / "transfer/best.pt", weights_only=True)
     assert state["backbone._bn0.running_mean"].abs().max() > 0  # 0 where BatchNorm never saw an image
-    assert any(r.levelname == "WARNING" and "not the paper's method" in r.getMessage() for r in caplog.records)
+    assert any(r.levelname == "WARNING" and "NOT THE PAPER'S METHOD" in r.getMessage() for r in caplog.records)
 
 
 def test_no_identifier_of_the_headers_is_written_anywhere(phantom_dir, tmp_path, caplog):
