@@ -6,8 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from phantom_runs import train
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, RLELossless, generate_uid
+
+from mgmt_monai.cohort.phantom import write_phantom
 
 SHARED_DATA = Path(__file__).parents[1] / "../shared/data"
 
@@ -61,3 +64,15 @@ def make_dicom() -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def phantom_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A phantom of 16 patients in which there is something to find. Not to be changed: copy it."""
+    return write_phantom(tmp_path_factory.mktemp("phantom") / "phantom", n_patients=16, effect=3.0, seed=0)
+
+
+@pytest.fixture(scope="session")
+def finished_run(phantom_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished training of the phantom's T1w with seed 3."""
+    return train(phantom_dir, tmp_path_factory.mktemp("finished") / "runs", seed=3)

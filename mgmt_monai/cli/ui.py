@@ -35,7 +35,7 @@ def command(output_dir: Path, port: int) -> None:
         raise TrackingError(
             f"{output_dir}: no recorded runs (mlruns.db) here. Train first, or name the folder with --output-dir DIR."
         )
-    click.echo(f"Open http://127.0.0.1:{port} in a browser; Ctrl-C ends it.")
+    click.echo(f"Open http://127.0.0.1:{port}/#/experiments in a browser; Ctrl-C ends it.")
     call = [
         sys.executable,
         "-m",

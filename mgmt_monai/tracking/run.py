@@ -22,6 +22,9 @@ _LONGEST_VALUE = 500
 #: Libraries under MLflow that tell of every step on the console.
 _TALKATIVE = ("alembic", "mlflow.store", "mlflow.tracking", "mlflow.models")
 
+#: Lets MLflow's pages open on the runs, not on the traces of language models.
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+
 #: What each patient of a cohort is described by.
 _COLUMNS = [{"name": name, "type": "string", "required": True} for name in ("split", "label", "series")]
 
@@ -47,7 +50,7 @@ class TrackedRun:
         self._client: MlflowClient | None = None
         self._recorded_until = -1
 
-    def start(self, run_id: str | None = None, metric: str = "val_loss") -> None:
+    def start(self, run_id: str | None = None, metric: str = "validation/loss") -> None:
         """Open a new run, or go on with the run of a training that is resumed.
 
         Args:
@@ -164,7 +167,9 @@ class TrackedRun:
         found = client.get_experiment_by_name(self.experiment)
         if found is not None:
             return str(found.experiment_id)
-        return str(client.create_experiment(self.experiment, artifact_location=self._artifact_location))
+        return str(
+            client.create_experiment(self.experiment, artifact_location=self._artifact_location, tags=_EXPERIMENT_TAGS)
+        )
 
     def _record(self, what: str, action: Callable[[MlflowClient], object]) -> None:
         if self._client is None:  # the user was told when the run could not be opened

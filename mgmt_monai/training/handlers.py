@@ -204,8 +204,7 @@ class Publish:
         write_text(path, pd.DataFrame(rows, columns=ROW_COLUMNS).to_csv(index=False))
         figures: dict[int, dict[str, float]] = {}
         for row in rows:
-            split = {"validation": "val"}.get(row["split"], row["split"])
-            figures.setdefault(row["epoch"], {})[f"{split}_{row['metric']}"] = row["value"]
+            figures.setdefault(row["epoch"], {})[f"{row['split']}/{row['metric']}"] = row["value"]
         for epoch, of_epoch in figures.items():
             self.tracking.log_metrics(of_epoch, step=epoch)
 

@@ -190,7 +190,7 @@ def _flat(summaries: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
             for name, figure in of_stage["test"][unit].items():
                 for part, suffix in (("value", ""), ("low", "_low"), ("high", "_high")):
                     if figure[part] is not None:
-                        metrics[f"test_{stage}_{unit}_{name}{suffix}"] = float(figure[part])
+                        metrics[f"test/{stage}/{unit}/{name}{suffix}"] = float(figure[part])
     return metrics
 
 

@@ -24,9 +24,8 @@ STATE_FILES = ["epochs.csv", "predictions.csv", "slice_predictions.csv", "metric
 
 
 @pytest.fixture(scope="module")
-def finished(phantom_dir, tmp_path_factory) -> Path:
-    """The folder of a finished run."""
-    return train(phantom_dir, tmp_path_factory.mktemp("finished") / "runs", seed=3)
+def finished(finished_run) -> Path:
+    return finished_run
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +113,14 @@ def test_run_in_mlflow_is_finished_and_described(record):
 
 
 def test_both_stages_lie_on_one_step_axis(record, client):
-    for metric in ("train_loss", "val_loss", "train_auc", "val_auc", "val_patient_auc", "train_accuracy"):
+    for metric in (
+        "train/loss",
+        "validation/loss",
+        "train/auc",
+        "validation/auc",
+        "validation/patient_auc",
+        "train/accuracy",
+    ):
         steps = [entry.step for entry in client.get_metric_history(record.info.run_id, metric)]
         assert sorted(steps) == [1, 2, 3, 4], metric
 
@@ -181,7 +187,7 @@ def test_killed_run_resumes_to_the_same_result(killed_in, finished, phantom_dir,
     assert rounded(resumed)[0].equals(rounded(finished)[0])
     client = MlflowClient(f"sqlite:///{runs / 'mlruns.db'}")
     run_id = json.loads((resumed / "run.json").read_text())["mlflow_run_id"]
-    assert [entry.step for entry in client.get_metric_history(run_id, "val_loss")] == [1, 2, 3, 4]
+    assert [entry.step for entry in client.get_metric_history(run_id, "validation/loss")] == [1, 2, 3, 4]
     assert client.get_run(run_id).info.status == "FINISHED"
 
 

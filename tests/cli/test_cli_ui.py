@@ -1,0 +1,82 @@
+"""The MLflow UI on a real store, looked at with a real browser."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from urllib.request import urlopen
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from mgmt_monai.cli.main import main
+
+pytestmark = pytest.mark.xdist_group("training")
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+
+
+@pytest.fixture
+def ui(finished_run):
+    """The address of ``mgmt-monai ui`` on the finished run's store."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    words = [sys.executable, "-c", "import sys; from mgmt_monai.cli.main import main; sys.exit(main())",
+             "ui", "--output-dir", str(finished_run.parents[1]), "--port", str(port)]  # fmt: skip
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(120):
+            try:
+                urlopen(address, timeout=5).close()
+                break
+            except OSError:
+                assert process.poll() is None, process.communicate()[0]
+                time.sleep(0.5)
+        yield address
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=30)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_run_its_curves_and_its_pictures_are_in_the_browser(ui, finished_run):
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.set_default_timeout(60_000)
+        expect.set_options(timeout=60_000)
+        page.goto(f"{ui}/#/experiments/1/runs")
+        run = page.get_by_role("link", name=finished_run.name)
+        expect(run).to_be_visible()
+        address = f"{ui}/{run.get_attribute('href')}"
+        page.goto(f"{address}/model-metrics")
+        page.get_by_role("textbox").first.fill("validation/patient_auc")
+        expect(page.get_by_text("patient_auc").first).to_be_visible()
+        expect(page.locator("svg.main-svg").first).to_be_visible()
+        page.goto(f"{address}/artifacts")
+        page.get_by_text("figures").first.click()
+        for name in ("roc.png", "learning_curves.png", "prediction_distribution.png"):
+            page.get_by_text(name).first.click()
+            expect(page.get_by_text(f"figures/{name}").first).to_be_visible()
+            picture = page.locator("img[src^='blob:']").first
+            expect(picture).to_be_visible()
+            assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 960  # 8 in, 120 dpi
+        browser.close()
+
+
+def test_folder_without_runs_is_refused_in_one_line(tmp_path, capsys):
+    assert main(["ui", "--output-dir", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("Error: ") and "no recorded runs" in error and error.count("\n") == 1
+
+
+def test_server_named_in_the_environment_is_pointed_at(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5555")
+    assert main(["ui", "--output-dir", str(tmp_path)]) == 0
+    assert "http://127.0.0.1:5555" in capsys.readouterr().out
