@@ -1,11 +1,15 @@
 """Miniature DICOM files, written independently of the package, and the real data beside the checkout."""
 
-from collections.abc import Callable
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from phantom_runs import train
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, RLELossless, generate_uid
@@ -13,6 +17,17 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, RLELossless, gen
 from mgmt_monai.cohort.phantom import write_phantom
 
 SHARED_DATA = Path(__file__).parents[1] / "../shared/data"
+
+
+@pytest.fixture(autouse=True)
+def own_process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a training sets for the whole process is put back; what the developer's shell sets is not seen."""
+    for name in ("MLFLOW_TRACKING_URI", "MGMT_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    hook, handlers, level = sys.excepthook, logging.root.handlers[:], logging.root.level
+    yield
+    sys.excepthook, logging.root.handlers[:] = hook, handlers
+    logging.root.setLevel(level)
 
 
 @pytest.fixture
@@ -75,4 +90,7 @@ def phantom_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def finished_run(phantom_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished training of the phantom's T1w with seed 3."""
+    for name in ("MLFLOW_TRACKING_URI", "MGMT_DATA_DIR"):
+        os.environ.pop(name, None)
+    torch.set_num_threads(1)  # as in the processes that the tests start, so that figures are equal to the last bit
     return train(phantom_dir, tmp_path_factory.mktemp("finished") / "runs", seed=3)

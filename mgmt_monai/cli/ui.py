@@ -25,11 +25,12 @@ def command(output_dir: Path, port: int) -> None:
     Where MLFLOW_TRACKING_URI names a server, its address is printed instead: the server has its own UI.
     """
     from mgmt_monai.tracking.errors import TrackingError
-    from mgmt_monai.tracking.store import tracking_uri
+    from mgmt_monai.tracking.store import quiet_mlflow, shown, tracking_uri
 
+    quiet_mlflow()
     uri = tracking_uri(output_dir)
     if uri.startswith(("http://", "https://")):
-        click.echo(f"The runs are on the server {uri}: open it in a browser.")
+        click.echo(f"The runs are on the server {shown(uri)}: open it in a browser.")
         return
     if uri.startswith("sqlite") and not Path(uri.removeprefix("sqlite:///")).is_file():
         raise TrackingError(

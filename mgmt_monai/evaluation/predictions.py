@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from mgmt_monai.atomic import atomic_file
 from mgmt_monai.errors import MgmtMonaiError
 
 SCHEMA_VERSION = 1
@@ -182,23 +182,17 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 def _write(table: pd.DataFrame, path: Path, columns: Sequence[str]) -> None:
     checked = checked_table(table, columns)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with beside.open("x", newline="", encoding="utf-8") as file:
+        with atomic_file(path) as beside, beside.open("x", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(columns)
             # tolist() gives Python floats, whose text is the shortest that reads back exactly.
             writer.writerows(zip(*(checked[column].tolist() for column in columns), strict=True))
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
     except OSError as error:
         raise EvaluationError(
             f"{path}: expected to write the predictions table here, found: {error.strerror or error}; "
             "free space or name another output directory"
         ) from error
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _check_header(path: Path, header: Sequence[str], columns: Sequence[str]) -> None:

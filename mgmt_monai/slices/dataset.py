@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,6 +18,7 @@ from tqdm import tqdm
 
 from mgmt_monai.errors import one_line
 from mgmt_monai.slices.errors import SlicesError
+from mgmt_monai.transforms.load import itk_warnings_off
 
 
 class SliceDataset(Dataset):
@@ -96,7 +98,8 @@ def _read_all(
             return message
         return convert_to_tensor(volume, track_meta=False).contiguous()
 
-    with ThreadPoolExecutor(cpu_count()) as pool:
+    # Readers switch warnings off and on again for the whole process: held off here, their threads cannot interfere.
+    with itk_warnings_off(), warnings.catch_warnings(), ThreadPoolExecutor(cpu_count()) as pool:
         results = list(tqdm(pool.map(read, data), total=len(data), desc=description, unit="series"))
     faults = [result for result in results if isinstance(result, str)]
     if faults:

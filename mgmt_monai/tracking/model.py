@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, chdir, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -35,19 +36,22 @@ def log_classifier(uri: str, run_id: str, checkpoint: Path, settings: dict[str, 
         inputs=Schema([TensorSpec(np.dtype("float32"), (-1, 1, size, size))]),
         outputs=Schema([TensorSpec(np.dtype("float32"), (-1, 1))]),
     )
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        warnings.catch_warnings(),
-        _store(uri),
-        mlflow.start_run(run_id=run_id),
-    ):
-        settings_file = Path(folder) / "settings.json"
-        settings_file.write_text(json.dumps(settings), encoding="utf-8")
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        stack.enter_context(warnings.catch_warnings())
+        stack.enter_context(_store(uri))
+        stack.enter_context(mlflow.start_run(run_id=run_id))
+        # Where the files were is written into the model: so they are named without a folder.
+        Path(folder, "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+        shutil.copy(checkpoint, Path(folder, "checkpoint.pt"))
+        shutil.copy(Path(__file__).with_name("served_model.py"), folder)
         warnings.filterwarnings("ignore", message=".*input example was not provided.*")
+        stack.enter_context(chdir(folder))
         mlflow.pyfunc.log_model(
             name="model",
-            python_model=str(Path(__file__).with_name("served_model.py")),
-            artifacts={"checkpoint": str(checkpoint), "settings": str(settings_file)},
+            python_model="served_model.py",
+            artifacts={"checkpoint": "checkpoint.pt", "settings": "settings.json"},
+            tags={"mlflow.user": "unknown", "mlflow.source.name": "mgmt_monai"},
             signature=signature,
             registered_model_name=registered_name,
             pip_requirements=[f"{package}=={version(package).partition('+')[0]}" for package in _REQUIREMENTS],

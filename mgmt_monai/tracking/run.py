@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mgmt_monai.tracking.store import artifact_location
+from mgmt_monai.tracking.store import artifact_location, quiet_mlflow, shown
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 logger = logging.getLogger(__name__)
 
-#: MLflow refuses longer values.
+#: Longer values are cut: older servers refuse them.
 _LONGEST_VALUE = 500
 
 #: Libraries under MLflow that tell of every step on the console.
@@ -44,11 +44,10 @@ class TrackedRun:
         self.experiment = experiment
         self.run_name = run_name
         self.run_id: str | None = None
-        self.is_new = True
         self.not_recorded: list[str] = []
         self._artifact_location = artifact_location(output_dir) if uri.startswith("sqlite") else None
         self._client: MlflowClient | None = None
-        self._recorded_until = -1
+        self._recorded: set[int] = set()
 
     def start(self, run_id: str | None = None, metric: str = "validation/loss") -> None:
         """Open a new run, or go on with the run of a training that is resumed.
@@ -57,6 +56,7 @@ class TrackedRun:
             run_id: The run to go on with.
             metric: The metric whose last step tells how far that run was recorded.
         """
+        quiet_mlflow()
         try:
             from mlflow.tracking import MlflowClient
 
@@ -67,9 +67,7 @@ class TrackedRun:
                 run_id = client.create_run(self._experiment_id(client), run_name=self.run_name).info.run_id
             else:
                 client.update_run(run_id, status="RUNNING")
-                self.is_new = False
-                steps = [entry.step for entry in client.get_metric_history(run_id, metric)]
-                self._recorded_until = max(steps, default=-1)
+                self._recorded = {entry.step for entry in client.get_metric_history(run_id, metric)}
             self.run_id, self._client = run_id, client
         except Exception as error:  # whatever the store raises, the training matters more than its record
             self._missed("the run", error)
@@ -95,7 +93,7 @@ class TrackedRun:
         self._record("the tags", record)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Record metrics at a step; steps come in order, and one that was recorded before stays as it is."""
+        """Record metrics at a step, unless that step was recorded before; one that could not be is tried again."""
 
         def record(client: MlflowClient) -> None:
             from mlflow.entities import Metric
@@ -103,9 +101,8 @@ class TrackedRun:
             now = int(time.time() * 1000)
             client.log_batch(self.run_id, metrics=[Metric(k, float(v), now, step) for k, v in metrics.items()])
 
-        if step > self._recorded_until:
-            self._recorded_until = step
-            self._record(f"the metrics of step {step}", record)
+        if step not in self._recorded and self._record(f"the metrics of step {step}", record):
+            self._recorded.add(step)
 
     def log_file(self, path: Path, folder: str | None = None) -> None:
         """Record a file, in a folder of the run's artifacts."""
@@ -161,7 +158,7 @@ class TrackedRun:
         """
         self._record(f"the status {status}", lambda client: client.set_terminated(self.run_id, status))
         if self.not_recorded:
-            logger.warning(f"not recorded in MLflow ({self.uri}): {', '.join(self.not_recorded)}")
+            logger.warning(f"not recorded in MLflow ({shown(self.uri)}): {', '.join(self.not_recorded)}")
 
     def _experiment_id(self, client: MlflowClient) -> str:
         found = client.get_experiment_by_name(self.experiment)
@@ -171,18 +168,27 @@ class TrackedRun:
             client.create_experiment(self.experiment, artifact_location=self._artifact_location, tags=_EXPERIMENT_TAGS)
         )
 
-    def _record(self, what: str, action: Callable[[MlflowClient], object]) -> None:
+    def _record(self, what: str, action: Callable[[MlflowClient], object]) -> bool:
+        """Whether it could be done."""
         if self._client is None:  # the user was told when the run could not be opened
-            self.not_recorded.append(what)
-            return
+            self._note(what)
+            return False
         try:
             action(self._client)
         except Exception as error:  # whatever the store raises, the training matters more than its record
             self._missed(what, error)
+            return False
+        if what in self.not_recorded:
+            self.not_recorded.remove(what)
+        return True
+
+    def _note(self, what: str) -> None:
+        if what not in self.not_recorded:
+            self.not_recorded.append(what)
 
     def _missed(self, what: str, error: Exception) -> None:
-        self.not_recorded.append(what)
-        reason = (str(error).splitlines() or [""])[0][:200]
+        self._note(what)
+        reason = shown((str(error).splitlines() or [""])[0][:200])
         logger.warning(
             f"not recorded in MLflow: {what} ({type(error).__name__}: {reason}). The training goes on; its files "
             "are in the run's folder."

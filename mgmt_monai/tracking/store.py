@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -19,9 +20,18 @@ _DEFAULTS = {
 
 def tracking_uri(output_dir: str | Path) -> str:
     """The MLflow store: the server of ``MLFLOW_TRACKING_URI`` if that is set, else SQLite in ``output_dir``."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(output_dir).resolve() / 'mlruns.db'}"
+
+
+def quiet_mlflow() -> None:
+    """Set what MLflow does unless the user told it something else; to be called before MLflow is imported."""
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(output_dir).resolve() / 'mlruns.db'}"
+
+
+def shown(uri: str) -> str:
+    """The store's address as it may be logged: without name and password."""
+    return re.sub(r"//[^/@]*@", "//", uri)
 
 
 def artifact_location(output_dir: str | Path) -> str:

@@ -1,19 +1,19 @@
 """The two training stages, their engines' handlers, and what a bundle config points at."""
 
-from mgmt_monai.training.config import check_config
+from mgmt_monai.training.config import check_config, executed_config
 from mgmt_monai.training.experiment import Experiment, default_device
-from mgmt_monai.training.handlers import EarlyStopping, EpochRecord, KeepBest, Publish, ResumePoint, SeedEpoch
+from mgmt_monai.training.handlers import BestEpoch, EarlyStopping, EpochRecord, Publish, ResumePoint, SeedEpoch
 from mgmt_monai.training.metrics import EpochFigure
 from mgmt_monai.training.run_directory import RunDirectory
 from mgmt_monai.training.scoring import Scoring
 from mgmt_monai.training.stage import Stage, StageProgress
 
 __all__ = [
+    "BestEpoch",
     "EarlyStopping",
     "EpochFigure",
     "EpochRecord",
     "Experiment",
-    "KeepBest",
     "Publish",
     "ResumePoint",
     "RunDirectory",
@@ -23,4 +23,5 @@ __all__ = [
     "StageProgress",
     "check_config",
     "default_device",
+    "executed_config",
 ]

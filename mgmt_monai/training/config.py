@@ -14,6 +14,7 @@ from typing import Any
 from monai.bundle import ConfigWorkflow
 
 from mgmt_monai.training.errors import TrainingError
+from mgmt_monai.training.settings import check_settings
 
 #: Keys that MONAI reads itself, so that nothing in the config has to refer to them.
 _RESERVED = {
@@ -49,12 +50,13 @@ def executed_config() -> dict[str, Any]:
 
 
 def check_config() -> None:
-    """Refuse a config in which a top-level key is not used: MONAI takes a mistyped override silently.
+    """Refuse a config with a value out of range, or with a top-level key that is not used: MONAI takes both silently.
 
     Raises:
         TrainingError: Names the key, and the key that was probably meant.
     """
     config = executed_config()
+    check_settings(config)
     used = _referenced(config)
     for key in config:
         if key not in used and key not in _RESERVED:
@@ -103,7 +105,7 @@ def check_overrides(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
     """The line that refuses a mistyped key."""
-    close = difflib.get_close_matches(key, sorted(known), n=1)
+    close = difflib.get_close_matches(re.split("::|#", key)[-1], sorted(known), n=1)
     hint = f"did you mean {close[0]!r}?" if close else "see docs/reference/config.md for every key."
     return f"config key {key!r}: unknown; {hint}"
 
@@ -122,12 +124,15 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def without_paths(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config as it may be shared: a path given by the user is not in it."""
-    return {
-        key: "(a path)" if key in PATHS and value and not str(value).startswith("$") else value
-        for key, value in config.items()
-    }
+def without_paths(config: Any, key: str = "") -> Any:
+    """The config as it may be shared: a path given by the user is not in it, at any depth."""
+    if isinstance(config, Mapping):
+        return {name: without_paths(value, name) for name, value in config.items()}
+    if isinstance(config, list):
+        return [without_paths(value) for value in config]
+    if key in PATHS | {"uri"} and config and not str(config).startswith(("$", "@", "%")):
+        return "(a path)"
+    return config
 
 
 def differing_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -66,30 +66,32 @@ class Experiment:
     def run(self) -> None:
         """Train, score, record. An error marks the run FAILED, an interruption KILLED; both can be resumed."""
         config = executed_config()
-        self.run_directory.open(config, self.cohort.manifest.content_hash)
-        self.tracking.start(self.run_directory.mlflow_run_id)
-        self.run_directory.update(status="running", mlflow_run_id=self.tracking.run_id)
-        logger.info(f"run {self.run_directory.name} in {self.run_directory.path}")
+        directory, tracking = self.run_directory, self.tracking
+        directory.open(config, self.cohort.manifest.content_hash)
+        logger.info(f"run {directory.name} in {directory.path}")
+        status, mlflow_status = "failed", "FAILED"
         try:
             with _termination_raises():
-                if self.tracking.is_new:
+                tracking.start(directory.mlflow_run_id)
+                directory.update(status="running", mlflow_run_id=tracking.run_id or directory.mlflow_run_id)
+                if not directory.state["described"]:
                     self._describe(config)
                 if not self.weights.pretrained and not self.stages[0].progress.last_checkpoint.is_file():
                     self._calibrate()
                 for stage in self.stages:
                     stage.run()
                 self._finish()
-        except BaseException as error:
-            killed = isinstance(error, KeyboardInterrupt | SystemExit)
-            self.run_directory.update(status="killed" if killed else "failed")
-            self.tracking.finish("KILLED" if killed else "FAILED")
-            if killed:
-                logger.warning(
-                    f"interrupted; go on with the same command and --resume true ({self.run_directory.path})"
-                )
+            status, mlflow_status = "finished", "FINISHED"
+        except (KeyboardInterrupt, SystemExit):
+            status, mlflow_status = "killed", "KILLED"
+            logger.warning(f"interrupted; go on with the same command and --resume true ({directory.path})")
             raise
-        self.run_directory.update(status="finished")
-        self.tracking.finish("FINISHED")
+        finally:
+            try:
+                directory.update(status=status)
+            finally:  # a full disk here must not leave the run open on a server
+                tracking.finish(mlflow_status)
+                directory.close()
 
     def _describe(self, config: dict[str, Any]) -> None:
         manifest = self.cohort.manifest
@@ -100,6 +102,7 @@ class Experiment:
         self.tracking.set_tags({**environment_tags(), "weights": self.weights.source})
         counts = {split: {"unmethylated": n[0], "methylated": n[1]} for split, n in manifest.counts().items()}
         self.tracking.log_dataset(f"{self.cohort.modality} cohort", manifest.content_hash, manifest.split, counts)
+        self.run_directory.update(described=self.tracking.run_id is not None)
 
     def _calibrate(self) -> None:
         images = (batch["image"] for batch in tqdm(self.calibration_images, desc="Calibrating BatchNorm"))

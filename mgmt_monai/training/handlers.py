@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from ignite.engine import Engine, Events
@@ -22,14 +23,18 @@ WATCHED = "val_loss"
 
 
 class SeedEpoch:
-    """Before each epoch: seeds dropout and batch order from seed, stage and epoch, so that a resumed epoch is the same.
+    """Before each epoch: seeds augmentation, batch order and dropout from seed and epoch, counted over both stages.
+
+    So no epoch repeats another, and one that is done again after a stop is the same.
 
     Args:
+        progress: Of the stage.
         batches: What the trainer's loader draws.
         seed: Of the training.
     """
 
-    def __init__(self, batches: EpochBatches, seed: int) -> None:
+    def __init__(self, progress: StageProgress, batches: EpochBatches, seed: int) -> None:
+        self.progress = progress
         self.batches = batches
         self.seed = int(seed)
 
@@ -39,22 +44,21 @@ class SeedEpoch:
 
     def __call__(self, engine: Engine) -> None:
         """Seed the coming epoch."""
-        self.batches.set_epoch(engine.state.epoch)
-        torch.manual_seed((self.seed * 100_003 + self.batches.seed) * 100_003 + engine.state.epoch)
+        epoch = self.progress.first_epoch + engine.state.epoch
+        self.batches.set_epoch(epoch)
+        torch.manual_seed(int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0]))
 
 
-class KeepBest:
-    """After each validation: keeps the network of the epoch with the lowest validation loss.
+class BestEpoch:
+    """After each validation: notes whether this epoch has the lowest validation loss; `ResumePoint` keeps its network.
 
     Args:
         progress: Of the stage.
-        network: What is trained.
         validator: Its evaluator, which has run by now.
     """
 
-    def __init__(self, progress: StageProgress, network: MGMTClassifier, validator: Evaluator) -> None:
+    def __init__(self, progress: StageProgress, validator: Evaluator) -> None:
         self.progress = progress
-        self.network = network
         self.validator = validator
 
     def attach(self, engine: Engine) -> None:
@@ -67,36 +71,12 @@ class KeepBest:
         if loss < progress.best_loss:
             progress.best_loss, progress.best_epoch = loss, engine.state.epoch
             progress.epochs_without_improvement = 0
-            with atomic_file(progress.best_checkpoint) as path:
-                torch.save(self.network.state_dict(), path)
         else:
             progress.epochs_without_improvement += 1
 
 
-class EarlyStopping:
-    """After `KeepBest`: ends the stage when the validation loss has not improved for ``patience`` epochs.
-
-    Args:
-        progress: Of the stage.
-        patience: Epochs.
-    """
-
-    def __init__(self, progress: StageProgress, patience: int) -> None:
-        self.progress = progress
-        self.patience = int(patience)
-
-    def attach(self, engine: Engine) -> None:
-        """Run at the end of each epoch of ``engine``."""
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
-
-    def __call__(self, engine: Engine) -> None:
-        """Stop or let go on."""
-        if self.progress.epochs_without_improvement >= self.patience:
-            engine.terminate()
-
-
 class EpochRecord:
-    """After `EarlyStopping`: notes the epoch's figures in the stage's progress, both stages on one axis.
+    """After `BestEpoch`: notes the epoch's figures in the stage's progress, both stages on one axis.
 
     Args:
         progress: Of the stage.
@@ -133,19 +113,20 @@ class EpochRecord:
 
 
 class ResumePoint:
-    """After `EpochRecord`: one checkpoint with all that is needed to go on from this epoch.
+    """After `EpochRecord`: one checkpoint with all that is needed to go on from this epoch, and the best network.
 
     Args:
         progress: Of the stage.
         network: What is trained.
         optimizer: Its optimizer.
-        lr_scheduler: Of the optimizer.
+        lr_scheduler: Of the optimizer; it has made its step by now.
     """
 
     def __init__(
         self, progress: StageProgress, network: MGMTClassifier, optimizer: Optimizer, lr_scheduler: LRScheduler
     ) -> None:
         self.progress = progress
+        self.network = network
         self._parts: dict[str, Any] = {
             "network": network,
             "optimizer": optimizer,
@@ -168,16 +149,46 @@ class ResumePoint:
             part.load_state_dict(state[name])
         engine.state.epoch = self.progress.epochs
         engine.state.iteration = self.progress.epochs * engine.state.epoch_length
+        self._keep_best()
 
     def save(self, engine: Engine) -> None:
-        """Write the checkpoint, whole or not at all."""
+        """Write the checkpoints, each whole or not at all; the best network last, so that it never runs ahead."""
         with atomic_file(self.progress.last_checkpoint) as path:
             torch.save({name: part.state_dict() for name, part in self._parts.items()}, path)
+        self._keep_best()
 
     def finish(self, engine: Engine) -> None:
         """Note that the stage has run to its end."""
         self.progress.finished = True
         self.save(engine)
+
+    def _keep_best(self) -> None:
+        if self.progress.best_epoch == self.progress.epochs:
+            with atomic_file(self.progress.best_checkpoint) as path:
+                torch.save(self.network.state_dict(), path)
+
+
+class EarlyStopping:
+    """After `ResumePoint`: ends the stage when the validation loss has not improved for ``patience`` epochs.
+
+    Args:
+        progress: Of the stage.
+        patience: Epochs.
+    """
+
+    def __init__(self, progress: StageProgress, patience: int) -> None:
+        self.progress = progress
+        self.patience = int(patience)
+
+    def attach(self, engine: Engine) -> None:
+        """Run at the end of each epoch of ``engine``, and when it starts: it may have been killed just here."""
+        engine.add_event_handler(Events.STARTED, self)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Stop or let go on."""
+        if self.progress.epochs_without_improvement >= self.patience:
+            engine.terminate()
 
 
 class Publish:

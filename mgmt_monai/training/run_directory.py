@@ -7,9 +7,9 @@ import json
 import os
 import secrets
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from mgmt_monai.atomic import write_text
+from mgmt_monai.atomic import remove_leftovers, write_text
 from mgmt_monai.tracking import new_run_name
 from mgmt_monai.training.config import differing_settings
 from mgmt_monai.training.errors import TrainingError
@@ -26,14 +26,17 @@ class RunDirectory:
         resume: Go on with a run that was stopped.
 
     Raises:
-        TrainingError: ``output_dir`` cannot be written to, a new run's name is taken, there is nothing to resume, or
-            the run to resume is still running.
+        TrainingError: ``output_dir`` cannot be written to, a new run's name is taken or no folder's name, or there is
+            nothing to resume.
     """
 
     def __init__(self, output_dir: str | Path, modality: str, run_name: str, resume: bool | str) -> None:
         self.resumes = str(resume).lower() == "true"
         if not self.resumes and str(resume).lower() != "false":
             raise TrainingError(f"resume: expected true or false, found {resume!r}.")
+        run_name = str(run_name)
+        if run_name and Path(run_name).name != run_name:
+            raise TrainingError(f"run_name: expected the name of a folder, found {run_name!r}.")
         self.output_dir = Path(output_dir)
         _check_writable(self.output_dir)
         folder = self.output_dir / modality.lower()
@@ -45,34 +48,30 @@ class RunDirectory:
                 )
         else:
             self.path = folder / (run_name or new_run_name(modality))
-        if self.resumes and self._state()["status"] == "finished":
+        if self.resumes and self.state["status"] == "finished":
             raise TrainingError(f"{self.path}: this training is finished: there is nothing to resume.")
         if not self.resumes and self.path.exists():
             raise TrainingError(
                 f"{self.path}: there is a run of this name already. Take another run_name, or --resume true."
             )
         self.name = self.path.name
+        self._held: IO[str] | None = None
 
     @property
     def mlflow_run_id(self) -> str | None:
         """The MLflow run of a training that is resumed."""
-        return self._state()["mlflow_run_id"] if self.resumes else None
+        return self.state["mlflow_run_id"] if self.resumes else None
 
-    def open(self, config: dict[str, Any], manifest_hash: str) -> None:
-        """Make the folder of a new training, or hold a resumed one against how it was started.
+    def claim(self, config: dict[str, Any]) -> None:
+        """Take a run that is resumed for this process alone, and hold it against how it was started.
 
         Args:
             config: As it is executed.
-            manifest_hash: Of the cohort.
 
         Raises:
-            TrainingError: The resumed training was started with other settings or another cohort.
+            TrainingError: The run is still running, or was started with other settings.
         """
         if not self.resumes:
-            self.path.mkdir(parents=True)
-            self._lock()
-            self.write_json("config.json", config)
-            self.write_json("run.json", _first_state(manifest_hash))
             return
         self._lock()
         differing = differing_settings(json.loads((self.path / "config.json").read_text()), config)
@@ -81,12 +80,35 @@ class RunDirectory:
                 f"{self.path}: started with other settings: {', '.join(differing)}. Resume with the same command, or "
                 "start a new run without --resume."
             )
-        if self._state()["manifest_hash"] != manifest_hash:
+
+    def open(self, config: dict[str, Any], manifest_hash: str) -> None:
+        """Make the folder of a new training, or clear up what a killed one left half-written.
+
+        Args:
+            config: As it is executed.
+            manifest_hash: Of the cohort.
+
+        Raises:
+            TrainingError: The resumed training was started with another cohort.
+        """
+        if not self.resumes:
+            self.path.mkdir(parents=True)
+            self._lock()
+            self.write_json("config.json", config)
+            self.write_json("run.json", _first_state(manifest_hash))
+        elif self.state["manifest_hash"] != manifest_hash:
             raise TrainingError(f"{self.path}: started with another cohort or split. Start a new run without --resume.")
+        remove_leftovers(self.path)
+
+    def close(self) -> None:
+        """Let another process resume the run."""
+        if self._held is not None:
+            self._held.close()
+            self._held = None
 
     def update(self, **values: Any) -> None:
         """Note something about the run in its ``run.json``."""
-        self.write_json("run.json", {**self._state(), **values})
+        self.write_json("run.json", {**self.state, **values})
 
     def write_json(self, name: str, content: Any) -> Path:
         """Write a JSON file of the run, whole or not at all."""
@@ -97,7 +119,12 @@ class RunDirectory:
     @property
     def pseudonym_key(self) -> str:
         """The run's secret: without this file nobody can tell which patient a pseudonym in MLflow stands for."""
-        return str(self._state()["pseudonym_key"])
+        return str(self.state["pseudonym_key"])
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What ``run.json`` says."""
+        return json.loads((self.path / "run.json").read_text(encoding="utf-8"))
 
     def _lock(self) -> None:
         # The system lets go of the lock when the process ends, however it ends.
@@ -105,10 +132,8 @@ class RunDirectory:
         try:
             fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
+            self.close()
             raise TrainingError(f"{self.path}: this training is still running in another process.") from error
-
-    def _state(self) -> dict[str, Any]:
-        return json.loads((self.path / "run.json").read_text(encoding="utf-8"))
 
 
 def _first_state(manifest_hash: str) -> dict[str, Any]:
@@ -116,6 +141,7 @@ def _first_state(manifest_hash: str) -> dict[str, Any]:
         "status": "running",
         "mlflow_run_id": None,
         "manifest_hash": manifest_hash,
+        "described": False,
         "pseudonym_key": secrets.token_hex(16),
     }
 

@@ -62,7 +62,7 @@ def load_dicom(series: Series) -> tuple[np.ndarray, np.ndarray]:
     reader = sitk.ImageFileReader()
     # Without it ITK would take any picture format, whatever the file is called.
     reader.SetImageIO("GDCMImageIO")
-    with _itk_warnings_off(), np.errstate(over="ignore", invalid="ignore"):
+    with itk_warnings_off(), np.errstate(over="ignore", invalid="ignore"):
         for index, file in enumerate(files):
             reader.SetFileName(str(file))
             if ends_early(file):
@@ -111,7 +111,7 @@ def load_multi_frame(series: Series) -> tuple[np.ndarray, np.ndarray]:
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(file))
-    with _itk_warnings_off():
+    with itk_warnings_off():
         try:
             image = reader.Execute()
         except RuntimeError as error:
@@ -249,7 +249,7 @@ class LoadSeriesd(MapTransform):
 
 
 @contextmanager
-def _itk_warnings_off() -> Iterator[None]:
+def itk_warnings_off() -> Iterator[None]:
     """Keep ITK's notes on odd headers off the console: what matters is checked here and raised."""
     shown = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)

@@ -10,7 +10,6 @@ import time
 from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
 
 from mgmt_monai.cli.main import main
 
@@ -21,14 +20,15 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 
 
 @pytest.fixture
-def ui(finished_run):
+def ui(finished_run, tmp_path):
     """The address of ``mgmt-monai ui`` on the finished run's store."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     words = [sys.executable, "-c", "import sys; from mgmt_monai.cli.main import main; sys.exit(main())",
              "ui", "--output-dir", str(finished_run.parents[1]), "--port", str(port)]  # fmt: skip
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    log = (tmp_path / "ui.log").open("w")
+    process = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
     address = f"http://127.0.0.1:{port}"
     try:
         for _ in range(120):
@@ -36,8 +36,10 @@ def ui(finished_run):
                 urlopen(address, timeout=5).close()
                 break
             except OSError:
-                assert process.poll() is None, process.communicate()[0]
+                assert process.poll() is None, (tmp_path / "ui.log").read_text()
                 time.sleep(0.5)
+        else:
+            pytest.fail((tmp_path / "ui.log").read_text())
         yield address
     finally:
         os.killpg(process.pid, signal.SIGTERM)
@@ -46,7 +48,9 @@ def ui(finished_run):
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 def test_run_its_curves_and_its_pictures_are_in_the_browser(ui, finished_run):
-    with sync_playwright() as playwright:
+    api = pytest.importorskip("playwright.sync_api")
+    expect = api.expect
+    with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.set_default_timeout(60_000)

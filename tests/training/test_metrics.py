@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
+
+from mgmt_monai.training.errors import TrainingError
+from mgmt_monai.training.metrics import EpochFigure
+
+RANDOM = np.random.default_rng(0)
+PATIENTS = np.repeat(np.arange(12), RANDOM.integers(1, 6, 12))
+LABELS = (PATIENTS % 2).astype(float)
+LOGITS = RANDOM.normal(LABELS, 1.5)
+PROBABILITIES = 1 / (1 + np.exp(-LOGITS))
+
+
+def by_patient(values: np.ndarray) -> np.ndarray:
+    return np.array([values[patient == PATIENTS].mean() for patient in range(12)])
+
+
+def figure(name: str) -> float:
+    metric = EpochFigure(name)
+    for part in np.array_split(np.arange(len(LOGITS)), 3):  # three batches
+        column = [torch.as_tensor(values[part]).reshape(-1, 1) for values in (LOGITS, LABELS)]
+        metric.update((*column, torch.as_tensor(PATIENTS[part])))
+    return metric.compute()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("loss", log_loss(LABELS, PROBABILITIES)),
+        ("accuracy", accuracy_score(LABELS, PROBABILITIES >= 0.5)),
+        ("auc", roc_auc_score(LABELS, PROBABILITIES)),
+        ("patient_auc", roc_auc_score(by_patient(LABELS), by_patient(PROBABILITIES))),
+    ],
+)
+def test_figure_over_batches_equals_scikit_learns(name, expected):
+    assert figure(name) == pytest.approx(expected, rel=1e-6)
+
+
+def test_reset_forgets_the_last_epoch():
+    metric = EpochFigure("accuracy")
+    metric.update((torch.tensor([[1.0]]), torch.tensor([[0.0]]), torch.tensor([0])))
+    metric.reset()
+    metric.update((torch.tensor([[1.0]]), torch.tensor([[1.0]]), torch.tensor([0])))
+    assert metric.compute() == 1.0
+
+
+def test_output_that_is_not_finite_is_refused():
+    metric = EpochFigure("loss")
+    metric.update((torch.tensor([[float("nan")]]), torch.tensor([[1.0]]), torch.tensor([0])))
+    with pytest.raises(TrainingError, match="diverged"):
+        metric.compute()

@@ -1,0 +1,110 @@
+import json
+import re
+
+import pytest
+
+from mgmt_monai.training import RunDirectory
+from mgmt_monai.training.errors import TrainingError
+
+
+def begun(tmp_path, name="", config=None) -> RunDirectory:
+    made = RunDirectory(tmp_path, "T1w", name, resume=False)
+    made.open(config or {"seed": 0}, "hash")
+    return made
+
+
+def ended(directory: RunDirectory) -> RunDirectory:
+    """As after its process has ended: the lock is gone."""
+    directory.close()
+    return directory
+
+
+def test_unnamed_runs_get_names_no_other_run_has(tmp_path):
+    names = {begun(tmp_path).name for _ in range(20)}
+    assert len(names) == 20
+    assert all(re.fullmatch(r"t1w-\d{8}-\d{6}-[0-9a-f]{6}", name) for name in names)
+
+
+def test_nothing_is_written_before_open(tmp_path):
+    RunDirectory(tmp_path / "runs", "T1w", "", resume=False)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_name_that_is_taken_is_refused(tmp_path):
+    begun(tmp_path, "a")
+    with pytest.raises(TrainingError, match="there is a run of this name already"):
+        RunDirectory(tmp_path, "T1w", "a", resume=False)
+
+
+@pytest.mark.parametrize("resume", [True, "true", "True"])
+def test_newest_unfinished_run_is_resumed(tmp_path, resume):
+    ended(begun(tmp_path, "a"))
+    second = ended(begun(tmp_path, "b"))
+    third = ended(begun(tmp_path, "c"))
+    third.update(status="finished")
+    second.update(mlflow_run_id="m")
+    resumed = RunDirectory(tmp_path, "T1w", "", resume)
+    assert resumed.name == "b" and resumed.mlflow_run_id == "m"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("finished", "there is nothing to resume"), ("typo", "no training of this name"), ("", "no unfinished training")],
+)
+def test_what_cannot_be_resumed_is_refused(tmp_path, name, expected):
+    ended(begun(tmp_path, "finished")).update(status="finished")
+    with pytest.raises(TrainingError, match=expected):
+        RunDirectory(tmp_path, "T1w", name, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("config", "manifest_hash", "expected"),
+    [({"seed": 1}, "hash", "other settings: seed"), ({"seed": 0}, "other", "another cohort or split")],
+    ids=["setting", "cohort"],
+)
+def test_resume_with_another_setting_or_cohort_is_refused(tmp_path, config, manifest_hash, expected):
+    ended(begun(tmp_path, "a"))
+    resumed = RunDirectory(tmp_path, "T1w", "a", resume=True)
+    with pytest.raises(TrainingError, match=expected):
+        resumed.claim(config)
+        resumed.open(config, manifest_hash)
+    resumed.close()
+
+
+def test_run_that_still_runs_is_not_resumed(tmp_path):
+    running = begun(tmp_path, "a")
+    with pytest.raises(TrainingError, match="still running in another process"):
+        RunDirectory(tmp_path, "T1w", "a", resume=True).claim({"seed": 0})
+    running.close()
+    resumed = RunDirectory(tmp_path, "T1w", "a", resume=True)
+    resumed.claim({"seed": 0})
+    resumed.close()
+
+
+def test_name_that_leaves_the_folder_is_refused(tmp_path):
+    with pytest.raises(TrainingError, match="expected the name of a folder"):
+        RunDirectory(tmp_path, "T1w", "../elsewhere", resume=False)
+
+
+def test_what_a_killed_process_left_half_written_is_cleared_up(tmp_path):
+    killed = ended(begun(tmp_path, "a"))
+    left = killed.path / "transfer" / f".last.pt.{'0' * 32}"
+    left.parent.mkdir()
+    left.write_bytes(b"half")
+    (left.parent / "last.pt").write_bytes(b"whole")
+    resumed = RunDirectory(tmp_path, "T1w", "a", resume=True)
+    resumed.claim({"seed": 0})
+    resumed.open({"seed": 0}, "hash")
+    resumed.close()
+    assert [path.name for path in left.parent.iterdir()] == ["last.pt"]
+
+
+def test_resume_that_is_neither_true_nor_false_is_refused(tmp_path):
+    with pytest.raises(TrainingError, match="expected true or false, found 'yes'"):
+        RunDirectory(tmp_path, "T1w", "", resume="yes")
+
+
+def test_state_is_json(tmp_path):
+    directory = begun(tmp_path, "a")
+    state = json.loads((directory.path / "run.json").read_text())
+    assert state["status"] == "running" and len(state["pseudonym_key"]) == 32
