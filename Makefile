@@ -5,7 +5,7 @@ PYTHON ?= $(shell python3.11 -c "" 2>/dev/null && echo python3.11 || echo python
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PHANTOM_OPTIONS ?= --patients 80 --effect 3 --seed 0
 # Small pictures and few, large steps, so that the demo takes minutes; a third of the patients are for the test.
-DEMO_OVERRIDES ?= --test_fraction 0.3 --image_size 128 --transfer_epochs 5 --fine_tune_epochs 4 \
+DEMO_OVERRIDES ?= --test_fraction 0.3 --image_size 96 --transfer_epochs 5 --fine_tune_epochs 4 \
     --transfer_batch_size 16 --fine_tune_batch_size 16 \
     --transfer_learning_rate 0.001 --fine_tune_learning_rate 0.0001
 

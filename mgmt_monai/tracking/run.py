@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 #: Longer values are cut: older servers refuse them.
 _LONGEST_VALUE = 500
 
-#: Libraries under MLflow that tell of every step on the console.
+#: Loggers under MLflow that tell of every step, or of an error that is told here in one line.
 _TALKATIVE = ("alembic", "mlflow.store", "mlflow.tracking", "mlflow.models")
 
 #: Lets MLflow's pages open on the runs, not on the traces of language models.
@@ -61,7 +61,7 @@ class TrackedRun:
             from mlflow.tracking import MlflowClient
 
             for name in _TALKATIVE:
-                logging.getLogger(name).setLevel(logging.WARNING)
+                logging.getLogger(name).setLevel(logging.CRITICAL)
             client = MlflowClient(self.uri)
             if run_id is None:
                 run_id = client.create_run(self._experiment_id(client), run_name=self.run_name).info.run_id
