@@ -46,6 +46,8 @@ def command(output_dir: Path, port: int) -> None:
         uri,
         "--host",
         "127.0.0.1",
+        "--workers",
+        "1",
         "--port",
         str(port),
     ]

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 _LONGEST_VALUE = 500
 
 #: Loggers under MLflow that tell of every step, or of an error that is told here in one line.
-_TALKATIVE = ("alembic", "mlflow.store", "mlflow.tracking", "mlflow.models")
+_TALKATIVE = ("alembic", "mlflow.store", "mlflow.tracking", "mlflow.models", "urllib3")
 
 #: Lets MLflow's pages open on the runs, not on the traces of language models.
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}

@@ -25,6 +25,9 @@ _RESERVED = {
 #: Settings that are, or may be, paths of the user's machine.
 PATHS = {"dataset_dir", "labels_csv", "manifest", "output_dir", "exclusions", "weights", "tracking_uri"}
 
+#: What those settings may be instead of a path.
+_NO_PATHS = {"default", "none", "imagenet"}
+
 #: Settings that may differ when a training is resumed: they do not change its result.
 FREE_ON_RESUME = {"resume", "run_name", "num_workers", "output_dir", "dataset_dir", "labels_csv", "manifest"}
 
@@ -119,7 +122,8 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
         key: value
         for key, value in config.items()
         if isinstance(value, str | int | float | bool)
-        and key not in _RESERVED | PATHS
+        and key not in _RESERVED
+        and (key not in PATHS or value in _NO_PATHS)
         and not str(value).startswith(("$", "%"))
     }
 
@@ -130,7 +134,7 @@ def without_paths(config: Any, key: str = "") -> Any:
         return {name: without_paths(value, name) for name, value in config.items()}
     if isinstance(config, list):
         return [without_paths(value) for value in config]
-    if key in PATHS | {"uri"} and config and not str(config).startswith(("$", "@", "%")):
+    if key in PATHS | {"uri"} and config and config not in _NO_PATHS and not str(config).startswith(("$", "@", "%")):
         return "(a path)"
     return config
 

@@ -80,7 +80,7 @@ class Experiment:
                     self._calibrate()
                 for stage in self.stages:
                     stage.run()
-                self._finish()
+                headline = self._finish()
             status, mlflow_status = "finished", "FINISHED"
         except (KeyboardInterrupt, SystemExit):
             status, mlflow_status = "killed", "KILLED"
@@ -92,6 +92,7 @@ class Experiment:
             finally:  # a full disk here must not leave the run open on a server
                 tracking.finish(mlflow_status)
                 directory.close()
+        logger.info(headline)
 
     def _describe(self, config: dict[str, Any]) -> None:
         manifest = self.cohort.manifest
@@ -108,13 +109,14 @@ class Experiment:
         images = (batch["image"] for batch in tqdm(self.calibration_images, desc="Calibrating BatchNorm"))
         calibrate_batchnorm(self.network, images)
 
-    def _finish(self) -> None:
+    def _finish(self) -> str:
         scores = self.scoring.run([stage.progress for stage in self.stages], self.cohort, self.run_directory)
         for path in scores.public:
             self.tracking.log_file(path, folder="figures" if path.suffix == ".png" else None)
         last = self.stages[-1].progress
         self.tracking.log_metrics(scores.metrics, step=last.first_epoch + last.epochs + 1)
         self.tracking.log_classifier(last.best_checkpoint, self.model_settings, f"mgmt-{self.cohort.modality.lower()}")
+        return scores.headline
 
 
 @contextmanager

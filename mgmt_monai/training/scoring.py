@@ -36,10 +36,12 @@ class Scores:
     Args:
         metrics: Test figures by name, for MLflow.
         public: Files without patient identifiers.
+        headline: The result in one line.
     """
 
     metrics: dict[str, float]
     public: list[Path]
+    headline: str
 
 
 class Scoring:
@@ -106,8 +108,11 @@ class Scoring:
         public += [report, run_directory.path / "epochs.csv"]
         public += self._pictures(stages, patients, slices, run_directory.path / "figures")
         public += _pseudonymous(patients, slices, run_directory.pseudonym_key, run_directory.path / "shared")
-        self._say(summaries, cohort)
-        return Scores(metrics=_flat(summaries), public=public)
+        for stage in stages:
+            for unit in ("patient", "slice"):
+                line = figure_line(summaries[stage.stage]["test"], unit)
+                logger.info(f"{cohort.modality}, {stage.stage}, test, by {unit}: {line}")
+        return Scores(metrics=_flat(summaries), public=public, headline=_headline(summaries, stages[-1].stage, cohort))
 
     def _predict(self, stage: StageProgress, modality: str) -> pd.DataFrame:
         load_network(self.network, stage.best_checkpoint)
@@ -162,13 +167,13 @@ class Scoring:
                 figure.savefig(path, format="png", dpi=120)
         return [folder / name for name in figures]
 
-    def _say(self, summaries: Mapping[str, Mapping[str, Any]], cohort: ModalityCohort) -> None:
-        for stage, of_stage in summaries.items():
-            for unit in ("patient", "slice"):
-                logger.info(f"{cohort.modality}, {stage}, test, by {unit}: {figure_line(of_stage['test'], unit)}")
-        reachable = cohort.reachable_auc()
-        if reachable is not None:
-            logger.info(f"reachable AUC of this phantom: {reachable:.3f}")
+
+def _headline(summaries: Mapping[str, Mapping[str, Any]], stage: str, cohort: ModalityCohort) -> str:
+    reachable = cohort.reachable_auc()
+    beside = "" if reachable is None else f"; reachable AUC of this phantom: {reachable:.3f}"
+    return (
+        f"{cohort.modality}, test patients, after {stage}: {figure_line(summaries[stage]['test'], 'patient')}{beside}"
+    )
 
 
 def _select(table: pd.DataFrame, stage: str, split: str) -> pd.DataFrame:

@@ -1,0 +1,29 @@
+"""The main job on real slices of RSNA-MICCAI (minutes: ``make test-slow``). It has to run; no figure is expected."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from phantom_runs import BUNDLES, newest_run
+
+REAL = Path(__file__).parents[2] / "../shared/data/rsna_t1wce_slices"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL.is_dir(), reason="needs the real slices of ../shared/data beside the checkout")
+def test_main_job_runs_to_the_end_on_real_patients(tmp_path, capsys):
+    words = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", str(BUNDLES / "t1wce.json"),
+             "--dataset_dir", str(REAL.resolve()), "--manifest", str(tmp_path / "manifest.json"),
+             "--slice_fraction", "1.0", "--image_size", "160", "--output_dir", str(tmp_path / "runs")]  # fmt: skip
+    subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
+    metrics = json.loads((newest_run(tmp_path / "runs") / "metrics.json").read_text())
+    for stage, of_stage in metrics.items():
+        auc = of_stage["test"]["patient"]["auc"]
+        with capsys.disabled():
+            sys.stdout.write(
+                f"\nreal T1wCE, {stage}: test AUC {auc['value']:.2f} "
+                f"(95 % interval {auc['low']:.2f}-{auc['high']:.2f}, {auc['n']} patients)\n"
+            )
+        assert 0 <= auc["low"] <= auc["value"] <= auc["high"] <= 1
