@@ -14,7 +14,11 @@ _PACKAGES = ("mgmt_monai", "monai", "torch", "numpy", "pytorch-ignite", "SimpleI
 
 
 def environment_tags() -> dict[str, str]:
-    """MLflow tags of commit, package versions and hardware."""
+    """What MLflow's tags tell of the code and the machine.
+
+    Returns:
+        Text by tag: ``version.<package>``, ``hardware.<part>``, and the commit.
+    """
     tags = {f"version.{package}": version(package) for package in _PACKAGES}
     tags["version.python"] = platform.python_version()
     tags["mlflow.source.git.commit"] = git_commit()
@@ -26,7 +30,11 @@ def environment_tags() -> dict[str, str]:
 
 
 def git_commit() -> str:
-    """The checkout's commit, ``-dirty`` behind it where files differ; ``unknown`` outside a checkout."""
+    """Which code this is.
+
+    Returns:
+        The checkout's commit, ``-dirty`` behind it where files differ; ``unknown`` outside a checkout.
+    """
     try:
         result = subprocess.run(
             ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],

@@ -73,7 +73,11 @@ class TrackedRun:
             self._missed("the run", error)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Record settings."""
+        """Record settings.
+
+        Args:
+            params: Value by name; a long value is cut.
+        """
 
         def record(client: MlflowClient) -> None:
             from mlflow.entities import Param
@@ -83,7 +87,11 @@ class TrackedRun:
         self._record("the settings", record)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Record tags."""
+        """Record tags.
+
+        Args:
+            tags: Text by name; a long text is cut.
+        """
 
         def record(client: MlflowClient) -> None:
             from mlflow.entities import RunTag
@@ -93,7 +101,12 @@ class TrackedRun:
         self._record("the tags", record)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Record metrics at a step, unless that step was recorded before; one that could not be is tried again."""
+        """Record metrics at a step, unless that step was recorded before.
+
+        Args:
+            metrics: Figure by name.
+            step: The epoch, counted over both stages.
+        """
 
         def record(client: MlflowClient) -> None:
             from mlflow.entities import Metric
@@ -105,7 +118,12 @@ class TrackedRun:
             self._recorded.add(step)
 
     def log_file(self, path: Path, folder: str | None = None) -> None:
-        """Record a file, in a folder of the run's artifacts."""
+        """Record a file.
+
+        Args:
+            path: Of the file.
+            folder: Of the run's artifacts it goes to; None for the top.
+        """
         self._record(path.name, lambda client: client.log_artifact(self.run_id, str(path), artifact_path=folder))
 
     def log_dataset(self, name: str, digest: str, source: Mapping[str, Any], profile: Mapping[str, Any]) -> None:

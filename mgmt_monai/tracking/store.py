@@ -20,7 +20,14 @@ _DEFAULTS = {
 
 
 def tracking_uri(output_dir: str | Path) -> str:
-    """The MLflow store: the server of ``MLFLOW_TRACKING_URI`` if that is set, else SQLite in ``output_dir``."""
+    """The MLflow store: the server of ``MLFLOW_TRACKING_URI`` if that is set, else SQLite in ``output_dir``.
+
+    Args:
+        output_dir: Folder of all trainings.
+
+    Returns:
+        Its address, as MLflow takes it.
+    """
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(output_dir).resolve() / 'mlruns.db'}"
 
 
@@ -31,15 +38,40 @@ def quiet_mlflow() -> None:
 
 
 def shown(uri: str) -> str:
-    """The store's address as it may be logged: without name and password."""
+    """The store's address as it may be logged.
+
+    Args:
+        uri: Of the store, or a text with it.
+
+    Returns:
+        The same without user name and password.
+
+    Example:
+        >>> shown("https://doe:secret@mlflow.example.org/x")
+        'https://mlflow.example.org/x'
+    """
     return re.sub(r"//[^/@]*@", "//", uri)
 
 
 def artifact_location(output_dir: str | Path) -> str:
-    """Where the files of runs go when the store is SQLite: a folder beside it, as a URI."""
+    """Where the files of runs go when the store is SQLite.
+
+    Args:
+        output_dir: Folder of all trainings.
+
+    Returns:
+        A folder beside the store, as a URI.
+    """
     return (Path(output_dir).resolve() / "mlartifacts").as_uri()
 
 
 def new_run_name(modality: str) -> str:
-    """A name no other run has: modality, UTC time, and a random part."""
+    """A name no other run has.
+
+    Args:
+        modality: Of the training.
+
+    Returns:
+        Modality, UTC time to the second, and a random part.
+    """
     return f"{modality.lower()}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid4().hex[:6]}"

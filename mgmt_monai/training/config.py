@@ -38,6 +38,9 @@ def executed_config() -> dict[str, Any]:
     MONAI gives an expression no way to see the config it stands in, so this looks for the workflow that evaluates
     it among the callers.
 
+    Returns:
+        Every key but MONAI's own metadata.
+
     Raises:
         TrainingError: Called from outside a MONAI bundle workflow.
     """
@@ -71,6 +74,12 @@ def check_config() -> None:
 
 def read_config(path: Path) -> dict[str, Any]:
     """A bundle config as it is in its file.
+
+    Args:
+        path: A JSON file.
+
+    Returns:
+        Its content, with references and expressions as they are written.
 
     Raises:
         TrainingError: No such file, or no JSON.
@@ -107,7 +116,15 @@ def check_overrides(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> 
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
-    """The line that refuses a mistyped key."""
+    """The line that refuses a mistyped key.
+
+    Args:
+        key: As it was given; ``a::b::c`` reaches inside.
+        known: The keys it may have been meant for.
+
+    Returns:
+        One line that names the key and the nearest known one.
+    """
     close = difflib.get_close_matches(re.split("::|#", key)[-1], sorted(known), n=1)
     hint = f"did you mean {close[0]!r}?" if close else "see docs/reference/config.md for every key."
     return f"config key {key!r}: unknown; {hint}"
@@ -117,6 +134,12 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """The top-level scalars of a config that a user tunes, but for expressions and for paths.
 
     Paths stay out of what is shared: on a hospital's machine they can tell more than they should.
+
+    Args:
+        config: As it is executed.
+
+    Returns:
+        Value by key.
     """
     return {
         key: value
@@ -129,7 +152,15 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def without_paths(config: Any, key: str = "") -> Any:
-    """The config as it may be shared: a path given by the user is not in it, at any depth."""
+    """The config as it may be shared: a path given by the user is not in it, at any depth.
+
+    Args:
+        config: As it is executed, or a part of it.
+        key: The part's name.
+
+    Returns:
+        The same with each path replaced by ``(a path)``; expressions stay.
+    """
     if isinstance(config, Mapping):
         return {name: without_paths(value, name) for name, value in config.items()}
     if isinstance(config, list):
@@ -140,7 +171,15 @@ def without_paths(config: Any, key: str = "") -> Any:
 
 
 def differing_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Which keys of two configs differ in a way that would change the result of a resumed training."""
+    """Which keys of two configs differ in a way that would change the result of a resumed training.
+
+    Args:
+        before: As the training was started.
+        now: As it is resumed.
+
+    Returns:
+        The names, sorted; those in `FREE_ON_RESUME` are not among them.
+    """
     keys = sorted((set(before) | set(now)) - FREE_ON_RESUME)
     return [key for key in keys if json.dumps(before.get(key), default=str) != json.dumps(now.get(key), default=str)]
 

@@ -19,22 +19,58 @@ _Figure = Callable[[Tensor, Tensor, Tensor], float]
 
 
 def slice_loss(logits: Tensor, labels: Tensor, patients: Tensor) -> float:
-    """Mean binary cross-entropy of the slices."""
+    """Mean binary cross-entropy of the slices.
+
+    Args:
+        logits: ``(n,)``, float.
+        labels: ``(n,)``, 0 or 1.
+        patients: ``(n,)``, whose slice each is.
+
+    Returns:
+        The figure; nan where it is undefined.
+    """
     return float(binary_cross_entropy_with_logits(logits.double(), labels.double()))
 
 
 def slice_accuracy(logits: Tensor, labels: Tensor, patients: Tensor) -> float:
-    """Share of slices on the right side of probability 0.5."""
+    """Share of slices on the right side of probability 0.5.
+
+    Args:
+        logits: ``(n,)``, float.
+        labels: ``(n,)``, 0 or 1.
+        patients: ``(n,)``, whose slice each is.
+
+    Returns:
+        The figure; nan where it is undefined.
+    """
     return float(((logits >= 0) == (labels > 0.5)).double().mean())
 
 
 def slice_auc(logits: Tensor, labels: Tensor, patients: Tensor) -> float:
-    """AUC over slices."""
+    """AUC over slices.
+
+    Args:
+        logits: ``(n,)``, float.
+        labels: ``(n,)``, 0 or 1.
+        patients: ``(n,)``, whose slice each is.
+
+    Returns:
+        The figure; nan where it is undefined.
+    """
     return discrimination.auc(labels.numpy().astype(int), torch.sigmoid(logits).numpy())
 
 
 def patient_auc(logits: Tensor, labels: Tensor, patients: Tensor) -> float:
-    """AUC over patients; a patient's probability is the mean over its slices."""
+    """AUC over patients; a patient's probability is the mean over its slices.
+
+    Args:
+        logits: ``(n,)``, float.
+        labels: ``(n,)``, 0 or 1.
+        patients: ``(n,)``, whose slice each is.
+
+    Returns:
+        The figure; nan where it is undefined.
+    """
     members, first, inverse = np.unique(patients.numpy(), return_index=True, return_inverse=True)
     sums = np.bincount(inverse, weights=torch.sigmoid(logits.double()).numpy(), minlength=len(members))
     return discrimination.auc(labels.numpy().astype(int)[first], sums / np.bincount(inverse))

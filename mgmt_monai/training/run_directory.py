@@ -107,11 +107,23 @@ class RunDirectory:
             self._held = None
 
     def update(self, **values: Any) -> None:
-        """Note something about the run in its ``run.json``."""
+        """Note something about the run in its ``run.json``.
+
+        Args:
+            values: By name; others stay.
+        """
         self.write_json("run.json", {**self.state, **values})
 
     def write_json(self, name: str, content: Any) -> Path:
-        """Write a JSON file of the run, whole or not at all."""
+        """Write a JSON file of the run, whole or not at all.
+
+        Args:
+            name: Of the file, below the run's folder.
+            content: What JSON can hold; anything else is written as text.
+
+        Returns:
+            The file.
+        """
         path = self.path / name
         write_text(path, json.dumps(content, indent=2, default=str) + "\n")
         return path

@@ -112,7 +112,15 @@ class Stage:
 
 
 def load_network(network: MGMTClassifier, checkpoint: Path) -> None:
-    """Load a network's state strictly, without unpickling."""
+    """Load a network's state strictly, without unpickling.
+
+    Args:
+        network: Takes the state.
+        checkpoint: A ``best.pt``.
+
+    Raises:
+        RuntimeError: The state is another network's.
+    """
     network.load_state_dict(_load(checkpoint))
 
 
