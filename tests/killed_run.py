@@ -3,27 +3,33 @@
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
-
-import fire
-import monai.bundle.__main__  # the commands, as ``python -m monai.bundle`` has them
-
-from mgmt_monai.atomic import atomic_file
-from mgmt_monai.training import handlers
-
-written = 0
-limit = int(sys.argv.pop(1))
+from pathlib import Path
 
 
-@contextmanager
-def killing_atomic_file(path):
-    global written
-    with atomic_file(path) as temporary:
-        yield temporary
-    written += path.suffix == ".pt"
-    if written == limit:
-        os.kill(os.getpid(), signal.SIGKILL)
+def main() -> None:
+    """Count the checkpoints as they are completed."""
+    import fire
+    import monai.bundle.__main__  # the commands, as ``python -m monai.bundle`` has them
+
+    from mgmt_monai.atomic import atomic_file
+    from mgmt_monai.training import handlers
+
+    left = int(sys.argv.pop(1))
+
+    @contextmanager
+    def killing_atomic_file(path: Path) -> Iterator[Path]:
+        nonlocal left
+        with atomic_file(path) as temporary:
+            yield temporary
+        left -= path.suffix == ".pt"
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    handlers.atomic_file = killing_atomic_file
+    fire.Fire(vars(monai.bundle.__main__))
 
 
-handlers.atomic_file = killing_atomic_file
-fire.Fire(vars(monai.bundle.__main__))
+if __name__ == "__main__":
+    main()
