@@ -1,0 +1,282 @@
+"""What can be wrong with a cohort: each kind has an identifier, a severity, and a page in the documentation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """How much a finding matters."""
+
+    ERROR = "error"
+    """The series cannot be used, or the result would be worthless."""
+    WARNING = "warning"
+    """Usable, but the result may suffer."""
+    NOTE = "note"
+    """To be known."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of finding.
+
+    Args:
+        id: ``D`` and three digits; never given to another kind.
+        severity: How much it matters.
+        title: A few words, lower case, that end the sentence "this is a case of ...".
+        meaning: What it does to the model.
+        remedy: What to do about it, one sentence without its full stop.
+    """
+
+    id: str
+    severity: Severity
+    title: str
+    meaning: str
+    remedy: str
+
+
+_E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
+
+#: Every kind by its identifier. D00x-D01x: files and geometry; D02x: pixels; D03x: patients; D04x: the cohort.
+KINDS = {
+    kind.id: kind
+    for kind in (
+        Kind(
+            "D001", _E, "unreadable file",
+            "The slice is lost, and the middle of the series is taken from the wrong place.",
+            "Replace the file or leave the patient out",
+        ),
+        Kind(
+            "D002", _E, "truncated file",
+            "Part of the image is missing; some readers fill it with zeros and say nothing.",
+            "Copy or export the file again",
+        ),
+        Kind(
+            "D003", _E, "empty series",
+            "There is nothing to read.",
+            "Restore the files or leave the patient out",
+        ),
+        Kind(
+            "D004", _E, "not a grey-scale slice",
+            "Screenshots, reports and colour maps are not anatomy; read as a slice they teach the model the screen.",
+            "Take the file out of the series",
+        ),
+        Kind(
+            "D005", _E, "mixed image sizes",
+            "Two acquisitions lie in one folder; stacked, they are no volume.",
+            "Keep the files of one series here",
+        ),
+        Kind(
+            "D006", _E, "several series in one folder",
+            "Slices of two acquisitions alternate in the stack, and the middle slices come from either.",
+            "Keep the files of one series here",
+        ),
+        Kind(
+            "D007", _E, "several echoes in one folder",
+            "Images of different contrast are taken for neighbouring slices.",
+            "Keep the files of one echo here",
+        ),
+        Kind(
+            "D008", _E, "mixed orientations",
+            "Slices that are not parallel have no order along one axis: a localizer, or two planes in one folder.",
+            "Keep the files of one series here",
+        ),
+        Kind(
+            "D009", _E, "duplicate slices",
+            "Two slices at one position count twice, or hide a second time point.",
+            "Keep one of each",
+        ),
+        Kind(
+            "D010", _E, "unknown slice order",
+            "Without position and orientation the middle of the brain cannot be found; file names are no order.",
+            "Restore the tag or leave the patient out",
+        ),
+        Kind(
+            "D011", _W, "missing slices",
+            "The stack is shorter than the anatomy, so its middle is elsewhere and its spacing is stretched.",
+            "Restore the slices, or record that you accept it",
+        ),
+        Kind(
+            "D012", _W, "uneven slice spacing",
+            "A volume with one spacing misplaces these slices by what is told here.",
+            "Look at the acquisition; a reformatted plane would be distorted",
+        ),
+        Kind(
+            "D013", _W, "oblique plane",
+            "The middle slices cut other anatomy than in the other patients.",
+            "Reformat with --plane, or leave the patient out",
+        ),
+        Kind(
+            "D014", _W, "flipped orientation",
+            "Left and right, or up and down, are swapped against the radiological convention on the stored image.",
+            "Reformat with --plane, which turns every patient the same way",
+        ),
+        Kind(
+            "D015", _W, "few slices",
+            "The middle 20 % is a single slice, which decides for the patient alone.",
+            "Check that the series is whole",
+        ),
+        Kind(
+            "D016", _N, "phase images beside the magnitude",
+            "They are passed over; the magnitude images are read.",
+            "Nothing needs to be done",
+        ),
+        Kind(
+            "D017", _W, "wrong or missing Modality",
+            "The file does not say that it is MR; another kind of image may lie in the folder.",
+            "Check where the series comes from",
+        ),
+        Kind(
+            "D018", _W, "tags of another sequence",
+            "The tags speak of another MR sequence than the one this series is taken for.",
+            "Compare the images with the name, and move the series if it is misnamed",
+        ),
+        Kind(
+            "D019", _E, "not a file",
+            "A folder, a broken link or a loop lies where a slice is expected.",
+            "Restore the file or remove the entry",
+        ),
+        Kind(
+            "D020", _W, "blank slices",
+            "The model is shown empty images under this patient's label.",
+            "Check the export; the share is told here",
+        ),
+        Kind(
+            "D021", _E, "constant series",
+            "Every pixel has the same value: there is no image.",
+            "Export the series again or leave the patient out",
+        ),
+        Kind(
+            "D022", _W, "clipped intensities",
+            "The brightest tissue is cut off at one value, so enhancement can no longer be told apart.",
+            "Export the series with its full range",
+        ),
+        Kind(
+            "D023", _W, "8-bit data",
+            "At most 256 grey values are left, scaled by whoever converted it; how may go with the site.",
+            "Get the original files",
+        ),
+        Kind(
+            "D024", _W, "lossy compression",
+            "Compression artefacts are texture, and texture is what the model reads.",
+            "Get the original files",
+        ),
+        Kind(
+            "D025", _W, "varying rescale",
+            "Rescale slope or intercept differ between slices or are missing in some; readers that take the first "
+            "pair for all show brightness steps.",
+            "Check the conversion that wrote these files",
+        ),
+        Kind(
+            "D026", _E, "undecodable pixels",
+            "The header is whole, but the pixels cannot be read.",
+            "Export the file again or leave the patient out",
+        ),
+        Kind(
+            "D030", _W, "missing modality",
+            "The patient cannot be used for models of this modality.",
+            "Add the series, or leave the patient out for it",
+        ),
+        Kind(
+            "D031", _E, "no label",
+            "The patient can be neither trained on nor scored.",
+            "Add the label or exclude the patient",
+        ),
+        Kind(
+            "D032", _W, "label without images",
+            "The patient is not in the cohort, though the label table says so.",
+            "Restore the images or remove the row",
+        ),
+        Kind(
+            "D033", _W, "tags of another patient",
+            "The series of one patient carry different PatientIDs: one of them may belong to somebody else.",
+            "Check where the series comes from",
+        ),
+        Kind(
+            "D034", _N, "several series of one modality",
+            "One was chosen; another choice may give another result.",
+            "Look at the choice, or name the series in a CSV layout",
+        ),
+        Kind(
+            "D035", _W, "no series of a known modality",
+            "The patient is not in the cohort.",
+            "Check the names, or name the series in a CSV layout",
+        ),
+        Kind(
+            "D040", _E, "identical images under two patients",
+            "In two splits, the model is tested on what it has learnt by heart.",
+            "Find out whose images they are and leave one of the patients out",
+        ),
+        Kind(
+            "D041", _E, "nearly identical images under two patients",
+            "Most likely one patient under two names, converted twice; in two splits it leaks as an exact copy does.",
+            "Look at both; leave one out, or record in the ignore list that they are different patients",
+        ),
+        Kind(
+            "D042", _E, "one study under two patients",
+            "The same examination carries two names, so it may be in two splits.",
+            "Find out whose study it is and leave one of the patients out",
+        ),
+        Kind(
+            "D043", _W, "a tag that goes with the label",
+            "The model can read the scanner, the plane or the size of the image instead of the tumour.",
+            "Balance or stratify by it, and compare with the negative controls",
+        ),
+        Kind(
+            "D044", _W, "identifying tags",
+            "The files can name a person; they must not leave the hospital so.",
+            "De-identify the files before sharing them; this product never copies these values",
+        ),
+        Kind(
+            "D045", _E, "one person under two names",
+            "The table of aliases says that two patients are the same person.",
+            "Leave one of them out, or keep both in one split",
+        ),
+        Kind(
+            "D046", _E, "files changed since the manifest",
+            "The manifest's hash no longer speaks of these files, so the result could not be reproduced.",
+            "Restore the files, or build the manifest again",
+        ),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found.
+
+    Args:
+        id: Of its kind, a key of `KINDS`.
+        patient_id: Whose, or "" for the whole cohort.
+        modality: Which series of the patient, or "" for the patient.
+        path: File or folder, as it was reached, or "".
+        text: What was expected and what was found, without a full stop: "expected one slice a position, found a.dcm
+            and b.dcm at 12.00 mm".
+        others: Other patients it concerns.
+    """
+
+    id: str
+    patient_id: str
+    modality: str
+    path: str
+    text: str
+    others: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> Kind:
+        """Severity, title, meaning and remedy."""
+        return KINDS[self.id]
+
+    @property
+    def line(self) -> str:
+        """The finding as one line of text.
+
+        Example:
+            >>> Finding("D003", "00042", "T1w", "train/00042/T1w", "expected DICOM files, found none").line
+            'patient 00042, T1w: train/00042/T1w: expected DICOM files, found none: empty series (D003). Restore the files or leave the patient out.'
+        """  # noqa: E501 (a doctest shows the line whole)
+        who = f"patient {self.patient_id}" if self.patient_id else "the cohort"
+        where = ", ".join(part for part in (who, self.modality) if part)
+        path = f" {self.path}:" if self.path else ""
+        return f"{where}:{path} {self.text}: {self.kind.title} ({self.id}). {self.kind.remedy}."
