@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mgmt_monai.training.errors import TrainingError
+from mgmt_monai.transforms.reformat import PLANES
 
 #: Whole numbers: the least and the greatest allowed.
 WHOLE: dict[str, tuple[float, float]] = {
@@ -47,6 +48,9 @@ NUMBERS: dict[str, tuple[float, float]] = {
     "confidence_level": (math.ulp(0.0), 1 - 2**-53),
 }
 
+#: Words: those allowed. Only where nothing else would refuse another before anything is read.
+WORDS: dict[str, tuple[str, ...]] = {"plane": ("native", *PLANES)}
+
 
 def check_settings(config: Mapping[str, Any]) -> None:
     """Refuse a setting of another kind or out of range; expressions and references are left to MONAI.
@@ -65,6 +69,10 @@ def check_settings(config: Mapping[str, Any]) -> None:
         if isinstance(value, bool) or not isinstance(value, kinds) or not bounds[0] <= value <= bounds[1]:
             kind = "a whole number" if name in WHOLE else "a number"
             raise TrainingError(f"{name}: expected {kind} {_range(*bounds)}, found {value!r}.")
+    for name, words in WORDS.items():
+        value = config.get(name, words[0])
+        if value not in words and not str(value).startswith(("$", "@", "%")):
+            raise TrainingError(f"{name}: expected one of {', '.join(words)}, found {value!r}.")
 
 
 def _range(low: float, high: float) -> str:

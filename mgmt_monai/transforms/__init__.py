@@ -10,8 +10,10 @@ from mgmt_monai.transforms.augment import (
 from mgmt_monai.transforms.crop import CropMiddleSlices, CropMiddleSlicesd
 from mgmt_monai.transforms.intensity import ScaleIntensityRobust, ScaleIntensityRobustd
 from mgmt_monai.transforms.load import LoadSeries, LoadSeriesd
+from mgmt_monai.transforms.reformat import PLANES, ReformatPlane, ReformatPlaned
 
 __all__ = [
+    "PLANES",
     "CropMiddleSlices",
     "CropMiddleSlicesd",
     "LoadSeries",
@@ -20,6 +22,8 @@ __all__ = [
     "RandBrightnessd",
     "RandSliceAffine",
     "RandSliceAffined",
+    "ReformatPlane",
+    "ReformatPlaned",
     "ScaleIntensityRobust",
     "ScaleIntensityRobustd",
     "SliceAffine",
