@@ -1,0 +1,1 @@
+"""What the whole cohort tells: checks across patients, tests against the label, report.json and the page."""
