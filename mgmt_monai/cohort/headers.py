@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import struct
-import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
-import pydicom
-from pydicom import Dataset
-from pydicom.errors import InvalidDicomError
 
-#: All that is read: geometry, size, kind of image, and the instance's identity (only ever kept hashed).
-_TAGS = [
-    "ImageType", "SOPInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
-    "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "ComplexImageComponent",
-    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
-]  # fmt: skip
+from mgmt_monai.cohort.encapsulated import is_closed
+from mgmt_monai.cohort.tags import DEFLATED, FileTags, HeaderError, read_tags
 
+__all__ = ["HeaderError", "SliceHeader", "read_headers"]
 
-#: An item of encapsulated pixel data, and the delimiter that closes it (PS3.5 table A.4-1): group, element, length.
-_ITEM, _DELIMITER = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
+MAX_IMAGE_BYTES = 1 << 31
+"""2 GiB of pixels in one file, 1000 frames of 1024 x 1024 x 16 bit: a header that claims more is damaged or hostile."""
 
-
-class HeaderError(ValueError):
-    """A file whose header does not describe slices; the text says what was found."""
+_Values = Mapping[str, str | int]
 
 
 @dataclass(frozen=True)
@@ -44,6 +34,7 @@ class SliceHeader:
         position: ``(3,)`` ImagePositionPatient, mm, LPS, or None where the file has none.
         orientation: ``(6,)`` ImageOrientationPatient, or None.
         pixel_spacing_mm: Distance between rows, between columns; None where the file has none.
+        tags: All that is kept of the file's header; for a frame, with the frame's own values in ``tags.values``.
     """
 
     path: Path
@@ -55,6 +46,7 @@ class SliceHeader:
     position: np.ndarray | None
     orientation: np.ndarray | None
     pixel_spacing_mm: tuple[float, float] | None
+    tags: FileTags
 
 
 def read_headers(path: Path) -> list[SliceHeader]:
@@ -65,112 +57,114 @@ def read_headers(path: Path) -> list[SliceHeader]:
 
     Raises:
         HeaderError: Not DICOM, no image, a colour image, a value that cannot be, or a file that ends before its
-            pixels do.
+            pixels do. Its ``finding`` tells the kind.
         OSError: The file cannot be opened.
     """
-    size_bytes = path.stat().st_size
-    if size_bytes == 0:
-        raise HeaderError("an empty file")
-    try:
-        # pydicom warns of every odd value in every file; what matters of it is checked here.
-        with path.open("rb") as stream, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=_TAGS)
-            if dataset.get("Rows") is None or dataset.get("Columns") is None:
-                raise HeaderError("a DICOM file without an image (or cut off before its pixels)")
-            n_frames = int(dataset.get("NumberOfFrames") or 1)
-            _check_image(dataset, n_frames)
-            _check_complete(dataset, n_frames, stream, size_bytes)
-            frames: Sequence[int | None] = [None] if n_frames == 1 else range(n_frames)
-            return [_slice_header(dataset, path, frame, size_bytes) for frame in frames]
-    except InvalidDicomError as error:
-        raise HeaderError("not a DICOM file") from error
-    except (HeaderError, OSError):
-        raise
-    except Exception as error:  # pydicom has no common base for what a damaged header makes it raise
-        raise HeaderError(f"a damaged DICOM header ({type(error).__name__})") from error
+    tags = read_tags(path)
+    n_frames = _check_image(tags)
+    _check_complete(path, tags, n_frames)
+    if n_frames == 1:
+        return [_slice_header(path, _of_frame(tags, 0) if tags.frames else tags, None)]
+    return [_slice_header(path, _of_frame(tags, frame), frame) for frame in range(n_frames)]
 
 
-def _check_image(dataset: Dataset, n_frames: int) -> None:
-    rows, columns, samples = int(dataset.Rows), int(dataset.Columns), int(dataset.get("SamplesPerPixel") or 1)
+def _of_frame(tags: FileTags, frame: int) -> FileTags:
+    return replace(tags, values={**tags.values, **tags.frames[frame]}, frames=())
+
+
+def _check_image(tags: FileTags) -> int:
+    """Whether the file holds grey-scale slices of a possible size, and how many."""
+    values = tags.values
+    if "Rows" not in values or "Columns" not in values:
+        raise HeaderError("a DICOM file without an image (or cut off before its pixels)", "D004")
+    rows, columns, n_frames = int(values["Rows"]), int(values["Columns"]), _number_of_frames(values)
     if rows < 1 or columns < 1 or n_frames < 1:
         raise HeaderError(f"an image of {n_frames} x {rows} x {columns} pixels")
+    samples = values.get("SamplesPerPixel", 1)
     if samples != 1:
-        raise HeaderError(f"a colour image ({samples} samples a pixel)")
-    n_places = len(dataset.get("PerFrameFunctionalGroupsSequence") or [])
-    if n_frames > 1 and n_places != n_frames:
-        raise HeaderError(f"{n_frames} frames, with a place in the patient for {n_places} of them")
+        raise HeaderError(f"a colour image ({samples} samples a pixel)", "D004")
+    photometric = str(values.get("PhotometricInterpretation", "MONOCHROME2"))
+    if not photometric.startswith("MONOCHROME"):
+        raise HeaderError(f"a colour image ({photometric})", "D004")
+    if n_frames > 1 and len(tags.frames) != n_frames:
+        raise HeaderError(f"{n_frames} frames, with a place in the patient for {len(tags.frames)} of them", "D010")
+    if _image_bytes(values, n_frames) > MAX_IMAGE_BYTES:
+        raise HeaderError(f"an image of {n_frames} x {rows} x {columns} pixels, more than any series has")
+    return n_frames
 
 
-def _check_complete(dataset: Dataset, n_frames: int, stream: BinaryIO, size_bytes: int) -> None:
-    """Hold the file's length against its pixels; the stream stands where the pixel data begins."""
-    syntax = dataset.file_meta.get("TransferSyntaxUID")
-    if syntax is not None and syntax.is_deflated:
-        return  # inflated whole by now, and that fails on a file cut short
-    if syntax is not None and syntax.is_compressed:
-        if not _is_closed(stream, size_bytes):
-            raise HeaderError("a truncated file: its compressed pixels break off")
+def _number_of_frames(values: _Values) -> int:
+    text = str(values.get("NumberOfFrames", 1))
+    try:
+        number = float(text)
+        if number != int(number):
+            raise ValueError(text)
+    except (ValueError, OverflowError) as error:
+        raise HeaderError("NumberOfFrames that is not one number") from error
+    return int(number) or 1
+
+
+def _image_bytes(values: _Values, n_frames: int) -> int:
+    # Bits Allocated is 1 or a multiple of 8; 0 is taken as left out.
+    bits = int(values.get("BitsAllocated", 0)) or 16
+    return int(values["Rows"]) * int(values["Columns"]) * n_frames * bits // 8
+
+
+def _check_complete(path: Path, tags: FileTags, n_frames: int) -> None:
+    """Hold the file's length against its pixels."""
+    if tags.is_encapsulated:
+        if tags.pixel_offset is None or not is_closed(path, tags.pixel_offset, tags.size_bytes):
+            raise HeaderError("a truncated file: its compressed pixels break off", "D002")
         return
-    rows, columns, bits = int(dataset.Rows), int(dataset.Columns), int(dataset.get("BitsAllocated") or 16)
-    element_bytes = 8 if syntax is not None and syntax.is_implicit_VR else 12
-    expected = element_bytes + rows * columns * n_frames * bits // 8
-    left = max(0, size_bytes - stream.tell())
+    expected = _image_bytes(tags.values, n_frames)
+    if tags.syntax == DEFLATED:
+        left = tags.pixel_bytes or 0  # that the file does not break off is known by now
+    elif tags.pixel_offset is None:
+        left = 0
+    else:
+        left = tags.size_bytes - tags.pixel_offset
+        if tags.pixel_bytes is not None:
+            left = min(left, tags.pixel_bytes)
     if left < expected:
-        pixels = f"{n_frames} x {rows} x {columns} pixels"
-        raise HeaderError(f"a truncated file: {pixels} take {expected} bytes, {left} are left")
+        pixels = f"{n_frames} x {tags.values['Rows']} x {tags.values['Columns']} pixels"
+        raise HeaderError(f"a truncated file: {pixels} take {expected} bytes, {max(0, left)} are left", "D002")
 
 
-def _is_closed(stream: BinaryIO, size_bytes: int) -> bool:
-    """Whether encapsulated pixel data runs, item by item, to its delimiter."""
-    stream.seek(12, 1)  # the element's own tag, VR and (undefined) length
-    while len(item := stream.read(8)) == 8:
-        group, element, length = struct.unpack("<HHL", item)
-        if (group, element) == _DELIMITER:
-            return True
-        if (group, element) != _ITEM or stream.tell() + length > size_bytes:
-            return False
-        stream.seek(length, 1)
-    return False
-
-
-def _slice_header(dataset: Dataset, path: Path, frame: int | None, size_bytes: int) -> SliceHeader:
-    places = [dataset]  # where a value may stand, the most particular place first
-    for sequence, item in (("SharedFunctionalGroupsSequence", 0), ("PerFrameFunctionalGroupsSequence", frame or 0)):
-        groups = dataset.get(sequence) or []
-        if item < len(groups):
-            places[:0] = [element.value[0] for element in groups[item] if element.VR == "SQ" and element.value]
-    spacing = _vector(places, "PixelSpacing", 2)
+def _slice_header(path: Path, tags: FileTags, frame: int | None) -> SliceHeader:
+    values = tags.values
+    position = _numbers(values, "ImagePositionPatient", 3)
+    orientation = _numbers(values, "ImageOrientationPatient", 6)
+    spacing = _numbers(values, "PixelSpacing", 2)
     return SliceHeader(
         path=path,
         frame=frame,
-        size_bytes=size_bytes,
-        uid=str(dataset.get("SOPInstanceUID") or ""),
-        shape=(int(dataset.Rows), int(dataset.Columns)),
-        is_phase=_is_phase(places),
-        position=_vector(places, "ImagePositionPatient", 3),
-        orientation=_vector(places, "ImageOrientationPatient", 6),
-        pixel_spacing_mm=None if spacing is None else (float(spacing[0]), float(spacing[1])),
+        size_bytes=tags.size_bytes,
+        uid=str(values.get("SOPInstanceUID", "")),
+        shape=(int(values["Rows"]), int(values["Columns"])),
+        is_phase=_is_phase(values),
+        position=None if position is None else np.array(position),
+        orientation=None if orientation is None else np.array(orientation),
+        pixel_spacing_mm=None if spacing is None else (spacing[0], spacing[1]),
+        tags=tags,
     )
 
 
-def _is_phase(places: list[Dataset]) -> bool:
+def _is_phase(values: _Values) -> bool:
     # The standard's word is ComplexImageComponent; classic MR images tell it in the vendor's values of ImageType.
-    component = next((place.ComplexImageComponent for place in places if "ComplexImageComponent" in place), None)
-    if component is not None and component != "MIXED":
-        return bool(component == "PHASE")
-    image_type = places[-1].get("ImageType") or []
-    values = [image_type] if isinstance(image_type, str) else [str(value) for value in image_type]
-    return any(value in ("P", "PHASE") or value.endswith("_P") or value.startswith("P_") for value in values[2:])
+    component = values.get("ComplexImageComponent", "MIXED")
+    if component != "MIXED":
+        return component == "PHASE"
+    image_type = str(values.get("ImageType", "")).split("\\")
+    return any(value in ("P", "PHASE") or value.endswith("_P") or value.startswith("P_") for value in image_type[2:])
 
 
-def _vector(places: list[Dataset], name: str, length: int) -> np.ndarray | None:
+def _numbers(values: _Values, keyword: str, length: int) -> list[float] | None:
+    if keyword not in values:
+        return None
     try:
-        value = next((found for place in places if (found := place.get(name)) is not None), None)
-        if value is None:
-            return None
-        vector = np.array([float(item) for item in value])
-    except (ValueError, TypeError, OverflowError) as error:
-        raise HeaderError(f"{name} that is not {length} numbers") from error
-    if len(vector) != length or not np.isfinite(vector).all():
-        raise HeaderError(f"{name} that is not {length} numbers")
-    return vector
+        numbers = [float(text) for text in str(values[keyword]).split("\\")]
+    except ValueError as error:
+        raise HeaderError(f"{keyword} that is not {length} numbers") from error
+    if len(numbers) != length or not all(map(math.isfinite, numbers)):
+        raise HeaderError(f"{keyword} that is not {length} numbers")
+    return numbers

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import warnings
-from functools import lru_cache
 from pathlib import Path
 
-import pydicom
-from pydicom.uid import UID
-
-SEQUENCE_DELIMITER = bytes.fromhex("feffdde000000000")
-"""Closes encapsulated pixel data (PS3.5 table A.4-1); as a rule the last 8 bytes of the file."""
-
-TRANSFER_SYNTAX = re.compile(rb"\x02\x00\x10\x00UI..([0-9.]+)", re.DOTALL)
-"""Element (0002,0010) of the file meta information, always explicit VR little endian (PS3.10 section 7.1)."""
-
-HEAD_BYTES = 1024
-"""Enough for the preamble (128) and the file meta information (about 200)."""
+from mgmt_monai.cohort import elements
+from mgmt_monai.cohort.encapsulated import is_closed
+from mgmt_monai.cohort.tags import ENCAPSULATED, FIRST_BYTES, HeaderError, read_tags
 
 
 def ends_early(path: Path) -> bool:
@@ -34,26 +23,22 @@ def ends_early(path: Path) -> bool:
         information, not DICOM, not there.
     """
     try:
-        with path.open("rb") as stream:
-            syntax = TRANSFER_SYNTAX.search(stream.read(HEAD_BYTES))
-            stream.seek(0, 2)
-            stream.seek(max(stream.tell() - len(SEQUENCE_DELIMITER), 0))
-            tail = stream.read()
+        tags = read_tags(path)
+        if not tags.is_encapsulated:
+            return False
+        return tags.pixel_offset is None or not is_closed(path, tags.pixel_offset, tags.size_bytes)
+    except HeaderError:
+        # Whatever the header stumbles over, a file that is said to be compressed is not whole.
+        return _is_encapsulated(path)
     except OSError:
         return False
-    if syntax is None or tail == SEQUENCE_DELIMITER or not _is_encapsulated(syntax[1].decode("ascii")):
-        return False
-    # Padding or further elements may follow the delimiter: pydicom looks for it, at a higher price.
+
+
+def _is_encapsulated(path: Path) -> bool:
+    """Whether a file's meta information, all that need be readable of it, says that its pixels are compressed."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return not pydicom.dcmread(path).get("PixelData")
-    # Whatever pydicom's parser stumbles over here, the file is not whole.
-    except Exception:
-        return True
-
-
-@lru_cache
-def _is_encapsulated(transfer_syntax: str) -> bool:
-    uid = UID(transfer_syntax)
-    return uid.is_transfer_syntax and not uid.is_private and uid.is_encapsulated
+        with path.open("rb") as stream:
+            syntax, _ = elements.meta(stream.read(FIRST_BYTES))
+    except (OSError, elements.OddError):
+        return False
+    return syntax in ENCAPSULATED

@@ -1,0 +1,319 @@
+"""The elements of a DICOM data set, walked over as bytes: wanted values are taken, everything else is stepped over."""
+
+from __future__ import annotations
+
+import struct
+
+_TABLE = """
+00080005 CS SpecificCharacterSet
+00080008 CS ImageType
+00080016 UI SOPClassUID
+00080018 UI SOPInstanceUID
+00080060 CS Modality
+00080070 LO Manufacturer
+00080080 LO InstitutionName
+00080081 ST InstitutionAddress
+00080090 PN ReferringPhysicianName
+00081010 SH StationName
+0008103E LO SeriesDescription
+00081040 LO InstitutionalDepartmentName
+00081048 PN PhysiciansOfRecord
+00081050 PN PerformingPhysicianName
+00081070 PN OperatorsName
+00081090 LO ManufacturerModelName
+00089208 CS ComplexImageComponent
+00100010 PN PatientName
+00100020 LO PatientID
+00100030 DA PatientBirthDate
+00101000 LO OtherPatientIDs
+00101001 PN OtherPatientNames
+00101040 LO PatientAddress
+00101060 PN PatientMotherBirthName
+00102154 SH PatientTelephoneNumbers
+00180010 LO ContrastBolusAgent
+00180015 CS BodyPartExamined
+00180020 CS ScanningSequence
+00180021 CS SequenceVariant
+00180022 CS ScanOptions
+00180023 CS MRAcquisitionType
+00180024 SH SequenceName
+00180050 DS SliceThickness
+00180080 DS RepetitionTime
+00180081 DS EchoTime
+00180082 DS InversionTime
+00180087 DS MagneticFieldStrength
+00180088 DS SpacingBetweenSlices
+00181000 LO DeviceSerialNumber
+00181030 LO ProtocolName
+00181314 DS FlipAngle
+00189079 FD InversionTimes
+00189082 FD EffectiveEchoTime
+0020000D UI StudyInstanceUID
+0020000E UI SeriesInstanceUID
+00200011 IS SeriesNumber
+00200012 IS AcquisitionNumber
+00200013 IS InstanceNumber
+00200032 DS ImagePositionPatient
+00200037 DS ImageOrientationPatient
+00280002 US SamplesPerPixel
+00280004 CS PhotometricInterpretation
+00280008 IS NumberOfFrames
+00280010 US Rows
+00280011 US Columns
+00280030 DS PixelSpacing
+00280100 US BitsAllocated
+00280101 US BitsStored
+00280103 US PixelRepresentation
+00281052 DS RescaleIntercept
+00281053 DS RescaleSlope
+00282110 CS LossyImageCompression
+00321032 PN RequestingPhysician
+"""
+
+WANTED = {keyword: (int(tag, 16), vr) for tag, vr, keyword in (line.split() for line in _TABLE.split("\n") if line)}
+"""What is kept of a header: keyword -> tag, value representation.
+
+Source: DICOM PS3.6 chapter 6.
+"""
+
+PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+"""FloatPixelData, DoubleFloatPixelData, PixelData: what follows is no header any more."""
+
+GROUP_TAGS = (0x52009229, 0x52009230)
+"""SharedFunctionalGroupsSequence, PerFrameFunctionalGroupsSequence: each frame's own header (PS3.3 C.7.6.16)."""
+
+UNDEFINED = 0xFFFFFFFF
+"""The length of a sequence, or of encapsulated pixels, that runs to its delimiter (PS3.5 section 7.5)."""
+
+MAX_DEPTH = 32
+"""Sequences within sequences; the deepest that the standard's MR objects nest is 6."""
+
+_SHORT_VRS = "AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US"
+_LONG_VRS = "OB OD OF OL OV OW SQ SV UC UN UR UT UV"
+
+
+def _swapped(tag: int) -> int:
+    """A tag as its four bytes read as one little-endian number: one unpacking less an element."""
+    return (tag & 0xFFFF) << 16 | tag >> 16
+
+
+def _code(vr: str) -> int:
+    return int.from_bytes(vr.encode(), "little")
+
+
+_SHORT = frozenset(map(_code, _SHORT_VRS.split()))
+_LONG = frozenset(map(_code, _LONG_VRS.split()))
+_SQ, _US = _code("SQ"), _code("US")
+_STOP, _ODD = -1, -2
+_ITEM, _ITEM_END, _SEQUENCE_END = _swapped(0xFFFEE000), _swapped(0xFFFEE00D), _swapped(0xFFFEE0DD)
+_SYNTAX = _swapped(0x00020010)  # TransferSyntaxUID
+_PLAN: dict[int, tuple[str, int]] = {
+    **{_swapped(tag): (keyword, _code(vr)) for keyword, (tag, vr) in WANTED.items()},
+    **{_swapped(tag): ("", _STOP) for tag in PIXEL_TAGS},
+    **{_swapped(tag): ("", _ODD) for tag in (*GROUP_TAGS, 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD)},
+}
+_ESCAPE = "\x1b"  # starts another alphabet (PS3.5 section 6.1.2.5)
+# Elements (gggg,0010-00FF) of an odd group only reserve room for private ones (PS3.5 section 7.8.1).
+_FIRST_PRIVATE = 0x100 << 16
+
+_explicit = struct.Struct("<LHH").unpack_from
+_implicit = struct.Struct("<LL").unpack_from
+_long = struct.Struct("<L").unpack_from
+
+
+class OddError(Exception):
+    """A header that the walk leaves to a patient reader: not wrong, but rare."""
+
+
+def meta(data: bytes) -> tuple[str, int]:
+    """Transfer syntax and where the data set begins.
+
+    Args:
+        data: The file's first bytes, file meta information included.
+
+    Raises:
+        OddError: No preamble, no transfer syntax, or meta information that does not follow PS3.10 section 7.1.
+    """
+    if data[128:132] != b"DICM":
+        raise OddError("no DICOM preamble")
+    position, syntax, last = 132, b"", len(data) - 12
+    while position <= last:
+        tag, vr, length = _explicit(data, position)
+        if tag & 0xFFFF != 2:
+            if not syntax.isascii() or not syntax:
+                break
+            return syntax.decode("ascii").strip(" \0"), position
+        value = position + 8
+        if vr in _LONG:
+            (length,) = _long(data, value)
+            value += 4
+        elif vr not in _SHORT:
+            break
+        if tag == _SYNTAX:
+            syntax = data[value : value + length]
+        position = value + length
+    raise OddError("no usable file meta information")
+
+
+class Walk:
+    r"""One walk over a data set in little-endian order, up to its pixels.
+
+    The walk goes on where it stopped once more of the file is there, so a long header is not walked twice.
+
+    Args:
+        position: Where the data set begins.
+        explicit: Whether elements name their value representation.
+
+    Attributes:
+        position: Where the next element begins.
+        values: Keyword -> text in ASCII without padding, several values joined by ``\``; US -> int. Empty: absent.
+        undecoded: Keyword -> bytes of a text that is not plain ASCII.
+        private: Whether a private element with a value was met.
+        pixel_offset: Where the value of the pixel data begins, once it was met.
+        pixel_bytes: Its length as claimed; None where it is undefined.
+    """
+
+    __slots__ = ("explicit", "pixel_bytes", "pixel_offset", "position", "private", "undecoded", "values")
+
+    def __init__(self, position: int, explicit: bool) -> None:
+        self.position = position
+        self.explicit = explicit
+        self.values: dict[str, str | int] = {}
+        self.undecoded: dict[str, bytes] = {}
+        self.private = False
+        self.pixel_offset: int | None = None
+        self.pixel_bytes: int | None = None
+
+    def go_on(self, data: bytes) -> int:
+        """Walk to the pixel data, or as far as there are bytes.
+
+        Args:
+            data: The file from its first byte; at each call at least as long as before.
+
+        Returns:
+            0 when the pixel data was met, else how many bytes of the file are needed to go on.
+
+        Raises:
+            OddError: The header is one for a patient reader.
+        """
+        # This loop is the scan's time: one table look-up an element, nothing made for those that are not wanted.
+        position, explicit, values, plan_get = self.position, self.explicit, self.values, _PLAN.get
+        characters = data.decode("latin-1")  # one a byte, so that a text is a slice
+        size = len(data)
+        last = size - 12
+        while position <= last:
+            if explicit:
+                tag, vr, length = _explicit(data, position)
+                value = position + 8
+                if vr in _SHORT:
+                    pass
+                elif vr in _LONG:
+                    (length,) = _long(data, value)
+                    value += 4
+                else:
+                    raise OddError("an unknown value representation")
+            else:
+                tag, length = _implicit(data, position)
+                vr = 0
+                value = position + 8
+            end = value + length
+            wanted = plan_get(tag)
+            if wanted is None:
+                if tag & 1 and length and tag >= _FIRST_PRIVATE:
+                    self.private = True
+                if length == UNDEFINED:
+                    if explicit and vr != _SQ:
+                        raise OddError("undefined length of what is no sequence")
+                    end = _sequence_end(data, value, explicit)
+                    if end < 0:
+                        self.position = position
+                        return size + 1
+                position = end
+                continue
+            keyword, kind = wanted
+            if kind < 0:
+                if kind == _ODD:
+                    raise OddError("functional groups, or a delimiter without a sequence")
+                self.position = position
+                self.pixel_offset = value
+                self.pixel_bytes = None if length == UNDEFINED else length
+                return 0
+            if (vr != kind and explicit) or length == UNDEFINED:
+                raise OddError(f"{keyword} in another form")
+            if end > size:
+                self.position = position
+                return end + 12
+            if kind == _US:
+                if length != 2:
+                    raise OddError(f"{keyword} of {length} bytes")
+                values[keyword] = data[value] | data[value + 1] << 8
+            else:
+                text = characters[value:end].strip(" \0")
+                if not text:
+                    values.pop(keyword, None)
+                elif not text.isascii() or _ESCAPE in text:
+                    self.undecoded[keyword] = data[value:end]
+                else:
+                    values[keyword] = unpadded(text) if "\\" in text else text
+            position = end
+        self.position = position
+        return position + 12
+
+
+def plain_text(value: bytes) -> str | None:
+    r"""A text value without its padding, or None if it is not plain ASCII (an escape starts another alphabet).
+
+    Example:
+        >>> plain_text(b"ORIGINAL \\PRIMARY\0")
+        'ORIGINAL\\PRIMARY'
+    """
+    text = value.decode("latin-1")
+    return unpadded(text) if text.isascii() and _ESCAPE not in text else None
+
+
+def unpadded(text: str) -> str:
+    """A text, and each of several values in it, without the spaces and NULs that fill it up."""
+    text = text.strip(" \0")
+    if "\\" in text and (" " in text or "\0" in text):
+        return "\\".join(part.strip(" \0") for part in text.split("\\"))
+    return text
+
+
+def _sequence_end(data: bytes, position: int, explicit: bool) -> int:
+    """Where a sequence of undefined length ends, -1 if that is beyond ``data``; its content is stepped over."""
+    open_items = [False]  # for each level: whether an item of it, itself of undefined length, is open
+    last = len(data) - 12
+    while position <= last:
+        tag, length = _implicit(data, position)
+        if not open_items[-1]:
+            if tag == _SEQUENCE_END:
+                open_items.pop()
+                if not open_items:
+                    return position + 8
+                position += 8
+            elif tag == _ITEM:
+                open_items[-1] = length == UNDEFINED
+                position += 8 if length == UNDEFINED else 8 + length
+            else:
+                raise OddError("a sequence of something else than items")
+            continue
+        if tag == _ITEM_END:
+            open_items[-1] = False
+            position += 8
+            continue
+        vr, value = _SQ, position + 8
+        if explicit:
+            tag, vr, length = _explicit(data, position)
+            if vr in _LONG:
+                (length,) = _long(data, value)
+                value += 4
+            elif vr not in _SHORT:
+                raise OddError("an unknown value representation in a sequence")
+        if length != UNDEFINED:
+            position = value + length
+            continue
+        if vr != _SQ or len(open_items) >= MAX_DEPTH:
+            raise OddError("an unusual sequence")
+        open_items.append(False)
+        position = value
+    return -1
