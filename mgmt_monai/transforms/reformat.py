@@ -121,7 +121,7 @@ class ReformatPlane(Transform):
         return MetaTensor(reformatted, meta={**volume.meta, "affine": torch.from_numpy(_affine(image))})
 
     def _check_stack(self, volume: MetaTensor, acquired: str) -> None:
-        fault = volume.meta.get(GEOMETRY_FAULT) or ("it has a single slice" if volume.shape[0] == 1 else "")
+        fault = volume.meta.get(GEOMETRY_FAULT) or ("there is a single slice" if volume.shape[0] == 1 else "")
         if fault:
             raise TransformError(
                 f"its {acquired} slices cannot be reformatted to {self.plane}: {fault}; "
@@ -169,8 +169,8 @@ class ReformatPlaned(MapTransform):
 
 def _itk_geometry(affine: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Direction (3, 3), spacing (3,) and origin (3,) in LPS and mm, by (column, row, slice), of an affine to RAS."""
-    to_lps = (LPS_TO_RAS @ affine)[:3, [1, 0, 2, 3]]
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        to_lps = (LPS_TO_RAS @ affine)[:3, [1, 0, 2, 3]]
         spacing_mm = np.linalg.norm(to_lps[:, :3], axis=0)
         direction = to_lps[:, :3] / spacing_mm
         volume = abs(np.linalg.det(direction)) if np.isfinite(direction).all() else 0.0
@@ -204,8 +204,8 @@ def _square_pixels(image: sitk.Image, plane: str) -> sitk.Image:
     if n_pixels > SIDE_LIMIT:
         raise TransformError(
             f"expected at most {SIDE_LIMIT} pixels a side in {plane} slices, found {n_pixels:g} "
-            f"({size[axis]} of {spacing_mm[axis]:g} mm in steps of {finer_mm:g} mm); is the spacing in its files right? "
-            "Leave the patient out with an exclusion list, or train with --plane native"
+            f"({size[axis]} of {spacing_mm[axis]:g} mm in steps of {finer_mm:g} mm); if the spacing in the files is "
+            "wrong, mend it; else leave the patient out with an exclusion list, or train with --plane native"
         )
     first = [0.0, 0.0, 0.0]
     first[axis] = (size[axis] - 1) / 2 - (n_pixels - 1) / 2 / ratio
