@@ -2,71 +2,120 @@
 
 from __future__ import annotations
 
-import csv
-from collections import Counter
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mgmt_monai.cohort.errors import CohortError
+from mgmt_monai.cohort.tables import Table, names, read_table
 
-ID_COLUMN = "BraTS21ID"
-LABEL_COLUMN = "MGMT_value"
+#: Columns of the tables that give the label as 0 or 1: RSNA-MICCAI 2021's, and a plain one.
+BINARY_COLUMNS = (("BraTS21ID", "MGMT_value"), ("patient_id", "label"))
+
+#: Columns of UPENN-GBM's clinical table (TCIA, UPENN-GBM_clinical_info_v2.1.csv), which gives the label in words.
+CLINICAL_COLUMNS = ("ID", "MGMT")
+
+_WORDS = {"methylated": 1, "unmethylated": 0}
+_NO_LABEL = ("indeterminate", "not available", "na", "n/a", "")
+
+#: UPENN-GBM's identifiers end in the visit: 11 before surgery, 21 a follow-up.
+_VISIT = re.compile(r"(?P<patient>.+)_(?P<visit>\d\d)")
 
 
-def read_labels(labels_csv: Path) -> dict[str, int]:
-    """Labels by patient, in the file's order.
+@dataclass(frozen=True)
+class Labels:
+    """What a label table says.
 
     Args:
-        labels_csv: CSV with the columns ``BraTS21ID`` and ``MGMT_value`` (0 or 1), as RSNA-MICCAI 2021 gives it.
-            Identifiers are text: leading zeros count.
+        labels: By patient, in the file's order: 1 = MGMT promoter methylated, 0 = not.
+        unlabelled: Why, by patient that the table names without saying a status: "MGMT is Indeterminate".
+    """
 
-    Returns:
-        ``{patient_id: label}``, label 1 = MGMT promoter methylated.
+    labels: dict[str, int]
+    unlabelled: dict[str, str] = field(default_factory=dict)
+
+
+def read_labels(labels_csv: Path) -> Labels:
+    """Labels by patient.
+
+    Args:
+        labels_csv: CSV with the columns ``BraTS21ID,MGMT_value`` (as RSNA-MICCAI 2021 gives it) or
+            ``patient_id,label``, both with 0 or 1, or UPENN-GBM's clinical table with ``ID,MGMT``: Methylated,
+            Unmethylated, Indeterminate, Not Available. Other columns are passed over. Identifiers are text: leading
+            zeros count. UPENN-GBM's end in a visit; a patient's label is that of the first visit in the table, the one
+            whose images are read, and there is none where a later visit says the opposite.
 
     Raises:
         CohortError: The file is absent or empty, lacks a column, names a patient twice or none, or holds another
-            value than 0 or 1.
+            value than these.
     """
     labels_csv = Path(labels_csv)
-    if not labels_csv.is_file():
-        raise CohortError(
-            f"{labels_csv}: no label file. Expected a CSV with the columns {ID_COLUMN},{LABEL_COLUMN}; "
-            "name yours with --labels (manifest build) or --labels_csv (training)."
-        )
-    try:
-        with labels_csv.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            columns = reader.fieldnames or []
-            raw = [(row.get(ID_COLUMN), row.get(LABEL_COLUMN)) for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise CohortError(f"{labels_csv}: not a readable CSV ({error}). Save it as plain UTF-8 text.") from error
-    for column in (ID_COLUMN, LABEL_COLUMN):
-        if column not in columns:
-            raise CohortError(
-                f"{labels_csv}: expected the columns {ID_COLUMN},{LABEL_COLUMN}, found {','.join(columns) or 'none'}. "
-                "Name them so in the first line."
-            )
-    rows = [((patient_id or "").strip(), (value or "").strip()) for patient_id, value in raw]
-    rows = [row for row in rows if row != ("", "")]  # a spreadsheet's empty rows
-    nameless = sum(not patient_id for patient_id, _ in rows)
-    if nameless:
-        raise CohortError(
-            f"{labels_csv}: expected a {ID_COLUMN} in every row, found {nameless} without. Add or remove."
-        )
-    repeated = [patient_id for patient_id, count in Counter(patient_id for patient_id, _ in rows).items() if count > 1]
-    if repeated:
-        raise CohortError(
-            f"{labels_csv}: expected one row a patient, found several for {_names(repeated)}. Keep one row each."
-        )
-    unknown = [f"{patient_id} = {value!r}" for patient_id, value in rows if value not in ("0", "1")]
+    expected = f"{','.join(BINARY_COLUMNS[0])} (or {','.join(BINARY_COLUMNS[1])}, or {','.join(CLINICAL_COLUMNS)})"
+    table = read_table(
+        labels_csv,
+        f"no label file. Expected a CSV with the columns {expected}; "
+        "name yours with --labels (manifest build) or --labels_csv (training).",
+    )
+    for columns in BINARY_COLUMNS:
+        if table.has(columns):
+            return _binary(table, columns)
+    if table.has(CLINICAL_COLUMNS):
+        return _clinical(table)
+    raise table.without(expected)
+
+
+def _binary(table: Table, columns: tuple[str, str]) -> Labels:
+    rows = table.rows(columns)
+    table.check_patients(columns[0], [patient for patient, _ in rows])
+    unknown = [f"{patient} = {value!r}" for patient, value in rows if value not in ("0", "1")]
     if unknown:
         raise CohortError(
-            f"{labels_csv}: expected {LABEL_COLUMN} 0 or 1, found {_names(unknown)}. Correct or remove these rows."
+            f"{table.source}: expected {columns[1]} 0 or 1, found {names(unknown)}. Correct or remove these rows."
         )
+    _check_not_empty(table, rows)
+    return Labels({patient: int(value) for patient, value in rows})
+
+
+def _clinical(table: Table) -> Labels:
+    rows = table.rows(CLINICAL_COLUMNS)
+    table.check_patients(CLINICAL_COLUMNS[0], [identifier for identifier, _ in rows])
+    unknown = [f"{name} = {value!r}" for name, value in rows if value.lower() not in (*_WORDS, *_NO_LABEL)]
+    if unknown:
+        raise CohortError(
+            f"{table.source}: expected MGMT Methylated, Unmethylated, Indeterminate or Not Available, found "
+            f"{names(unknown)}. Correct or remove these rows."
+        )
+    _check_not_empty(table, rows)
+    visits: dict[str, dict[str, str]] = {}
+    for identifier, value in rows:
+        match = _VISIT.fullmatch(identifier)
+        patient, visit = (match["patient"], match["visit"]) if match else (identifier, "")
+        visits.setdefault(patient, {})[visit] = value
+    labels, unlabelled = {}, {}
+    for patient, values in visits.items():
+        first = min(values)
+        told = {_WORDS[value.lower()] for value in values.values() if value.lower() in _WORDS}
+        label = _WORDS.get(values[first].lower())
+        if len(told) == 1 and label is not None:
+            labels[patient] = label
+        elif label is None:
+            unlabelled[patient] = _unlabelled(values, first)
+        else:
+            unlabelled[patient] = "the visits disagree: " + _by_visit(values, sorted(values))
+    return Labels(labels, unlabelled)
+
+
+def _unlabelled(values: dict[str, str], first: str) -> str:
+    others = [visit for visit in sorted(values) if visit != first and values[visit].lower() in _WORDS]
+    reason = f"MGMT is {values[first] or 'blank'}"
+    # Tissue of a later operation is no ground truth for the images taken before the first.
+    return f"{reason} at visit {first} ({_by_visit(values, others)})" if others else reason
+
+
+def _by_visit(values: dict[str, str], visits: list[str]) -> str:
+    return ", ".join(f"{values[visit]} at visit {visit}" for visit in visits)
+
+
+def _check_not_empty(table: Table, rows: list[tuple[str, ...]]) -> None:
     if not rows:
-        raise CohortError(f"{labels_csv}: expected at least one patient, found only the header. Add the labels.")
-    return {patient_id: int(value) for patient_id, value in rows}
-
-
-def _names(items: list[str], shown: int = 10) -> str:
-    more = f" and {len(items) - shown} more" if len(items) > shown else ""
-    return ", ".join(items[:shown]) + more
+        raise CohortError(f"{table.source}: expected at least one patient, found only the header. Add the labels.")

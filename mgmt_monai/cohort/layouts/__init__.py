@@ -1,67 +1,119 @@
-"""Where the series of a data directory are."""
+"""Where the series of a data directory are: the layouts that are known, and which one a folder has."""
 
 from __future__ import annotations
 
-import os
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Protocol
 
 from mgmt_monai.cohort.errors import CohortError
+from mgmt_monai.cohort.findings import Finding
+from mgmt_monai.cohort.layouts import brats, dicom_tree, listed, rsna_miccai, upenn_gbm
+from mgmt_monai.cohort.layouts.found import MODALITIES, Found, FoundSeries, LeftOut
+from mgmt_monai.cohort.layouts.rsna_miccai import HOW_TO_GET_DATA, patient_folders
 
-#: The modalities, as RSNA-MICCAI 2021 spells its folders.
-MODALITIES = ("FLAIR", "T1w", "T1wCE", "T2w")
-
-HOW_TO_GET_DATA = (
-    "Make the phantom with 'mgmt-monai phantom data/phantom', or name your own data with "
-    "MGMT_DATA_DIR or --dataset_dir DIR (DIR/train/<patient>/<modality>/*.dcm and DIR/train_labels.csv)."
-)
-
-
-class SeriesFolder(NamedTuple):
-    """One series as the layout names it."""
-
-    patient_id: str
-    modality: str
-    directory: Path
+__all__ = [
+    "HOW_TO_GET_DATA",
+    "LAYOUTS",
+    "MODALITIES",
+    "Found",
+    "FoundSeries",
+    "Layout",
+    "LeftOut",
+    "find_series",
+    "patient_folders",
+    "recognise",
+]
 
 
-def patient_folders(data_dir: Path) -> list[Path]:
-    """The patients' folders in Kaggle's layout, ``train/<patient>``, sorted; hidden ones are passed over.
+class Layout(Protocol):
+    """What a layout's module offers."""
+
+    NAME: str
+    EXPECTS: str
+
+    def recognises(self, data_dir: Path) -> bool:
+        """Whether the folder looks so, at a glance."""
+
+    def find(self, data_dir: Path) -> Found:
+        """Every series in it."""
+
+    def labels_file(self, data_dir: Path) -> Path:
+        """The label table it comes with, whether it is there or not."""
+
+
+_MODULES: tuple[Layout, ...] = (rsna_miccai, brats, upenn_gbm, listed, dicom_tree)
+
+#: Every layout by its name.
+LAYOUTS: dict[str, Layout] = {module.NAME: module for module in _MODULES}
+
+
+def find_series(data_dir: Path, layout: str | None = None) -> Found:
+    """The series of a data directory.
 
     Args:
-        data_dir: The cohort's folder, which holds ``train``.
+        data_dir: The cohort's folder.
+        layout: A key of `LAYOUTS`; None to recognise it.
+
+    Returns:
+        Series, patients and findings, with the layout's name. Every patient without a series has a finding (D035).
 
     Raises:
-        CohortError: No such folder, or no ``train`` in it.
+        CohortError: No such folder, no such layout, none or several recognised, or no series.
     """
     data_dir = Path(data_dir)
     if not data_dir.is_dir():
         raise CohortError(f"{data_dir}: no such data directory. {HOW_TO_GET_DATA}")
-    train_dir = data_dir / "train"
-    if not train_dir.is_dir():
-        raise CohortError(f"{data_dir}: expected a folder 'train' in it, found none. {HOW_TO_GET_DATA}")
-    return sorted(path for path in train_dir.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if layout is not None and layout not in LAYOUTS:
+        raise CohortError(f"layout {layout!r}: expected one of {', '.join(LAYOUTS)}. Name one of these with --layout.")
+    name = layout or recognise(data_dir)
+    module = LAYOUTS[name]
+    found = module.find(data_dir)
+    found.layout, found.labels_file = name, module.labels_file(data_dir)
+    found.series.sort(key=lambda series: (series.patient_id, series.modality))
+    _tell_patients_without_series(found)
+    if not found.series:
+        first = next((f" {item.line}" for item in found.findings if item.id == "D035"), "")
+        raise CohortError(
+            f"{data_dir}: expected series as the layout {name} has them ({module.EXPECTS}), found none.{first}"
+        )
+    found.findings = [replace(finding, path=_below(finding.path, data_dir)) for finding in found.findings]
+    return found
 
 
-def find_series(data_dir: Path) -> list[SeriesFolder]:
-    """Series folders in Kaggle's layout, ``train/<patient>/<modality>``, sorted.
+def recognise(data_dir: Path) -> str:
+    """The name of the layout a folder has.
 
     Args:
-        data_dir: The cohort's folder, which holds ``train``.
+        data_dir: The cohort's folder.
 
     Raises:
-        CohortError: No such folder, no ``train`` in it, or no series in that.
+        CohortError: None fits, or several do.
     """
-    train_dir = Path(data_dir) / "train"
-    found = [
-        SeriesFolder(patient_dir.name, modality, patient_dir / modality)
-        for patient_dir in patient_folders(data_dir)
-        for modality in MODALITIES
-        if os.path.lexists(patient_dir / modality)  # a broken link is a fault of the series, not its absence
-    ]
-    if not found:
+    # Others hold DICOM files too, so a plain DICOM tree is what is left when no other fits.
+    names = [name for name, module in LAYOUTS.items() if module is not dicom_tree and module.recognises(data_dir)]
+    if not names and dicom_tree.recognises(data_dir):
+        names = [dicom_tree.NAME]
+    if len(names) > 1:
         raise CohortError(
-            f"{train_dir}: expected <patient>/<modality> folders with modality one of {', '.join(MODALITIES)}, "
-            f"found none. {HOW_TO_GET_DATA}"
+            f"{data_dir}: expected one layout, found {' and '.join(names)}. Say with --layout which one to read."
         )
-    return found
+    if not names:
+        known = "; ".join(f"{name}: {module.EXPECTS}" for name, module in LAYOUTS.items())
+        raise CohortError(
+            f"{data_dir}: expected one of the known layouts, found none ({known}). "
+            f"Name a folder that has one, or say with --layout which one is meant. {HOW_TO_GET_DATA}"
+        )
+    return names[0]
+
+
+def _tell_patients_without_series(found: Found) -> None:
+    told = {finding.patient_id for finding in found.findings if finding.id == "D035"}
+    for patient_id in sorted(found.patients - {series.patient_id for series in found.series} - told):
+        reasons = [f"{item.what} is {item.reason}" for item in found.left_out if item.patient_id == patient_id]
+        text = f"expected one of {', '.join(MODALITIES)}, found {'; '.join(reasons) or 'none'}"
+        found.findings.append(Finding("D035", patient_id, "", "", text))
+
+
+def _below(path: str, data_dir: Path) -> str:
+    return Path(path).relative_to(data_dir).as_posix() if path and Path(path).is_relative_to(data_dir) else path

@@ -1,9 +1,11 @@
-"""One series as a layout finds it, before any of its files is read."""
+"""One series as a layout finds it, before any of its files is read, and all that a layout finds."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from mgmt_monai.cohort.findings import Finding
 
 #: The modalities, as RSNA-MICCAI 2021 spells its folders.
 MODALITIES = ("FLAIR", "T1w", "T1wCE", "T2w")
@@ -26,3 +28,43 @@ class FoundSeries:
     directory: Path
     files: tuple[str, ...] | None
     reason: str
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A series that is there and is not read.
+
+    Args:
+        patient_id: Whose.
+        directory: The folder that holds its files.
+        what: The series, for people: ``series 3 'AX DWI'``.
+        n_files: How many files it has.
+        reason: Why it is not read, for people: ``diffusion ('dwi' in SeriesDescription)``.
+    """
+
+    patient_id: str
+    directory: Path
+    what: str
+    n_files: int
+    reason: str
+
+
+@dataclass
+class Found:
+    """What a layout finds in a data directory.
+
+    Args:
+        series: At most one a patient and modality, sorted by both.
+        patients: Every patient seen, also those without a series.
+        findings: What is wrong, or was chosen, before any series is read.
+        left_out: Series that no model of these four modalities reads.
+        layout: The layout's name; set by `find_series`.
+        labels_file: The label table the layout comes with, whether it is there or not; set by `find_series`.
+    """
+
+    series: list[FoundSeries]
+    patients: set[str]
+    findings: list[Finding] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    layout: str = ""
+    labels_file: Path = Path()

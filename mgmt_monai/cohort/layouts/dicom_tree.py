@@ -1,0 +1,228 @@
+"""Any tree of DICOM files, from TCIA or an archive's export: what they are is read from their tags."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mgmt_monai.cohort.findings import Finding
+from mgmt_monai.cohort.layouts import sequence
+from mgmt_monai.cohort.layouts.choice import Candidate, choose
+from mgmt_monai.cohort.layouts.found import Found, FoundSeries, LeftOut
+from mgmt_monai.cohort.layouts.tree import walk
+from mgmt_monai.cohort.tags import FileTags, HeaderError, read_tags
+
+NAME = "dicom"
+EXPECTS = "DICOM files with PatientID, StudyInstanceUID and SeriesInstanceUID, in folders of any kind"
+
+#: So many files without DICOM's mark are looked at before a folder counts as none of DICOM files.
+_LOOKED_AT = 200
+
+_MARK_OFFSET, _MARK = 128, b"DICM"
+_DICOM_SUFFIXES = frozenset({"", ".dcm", ".ima", ".dicom", ".dic", ".img"})
+_OTHER_NAMES = frozenset({"dicomdir", "license", "readme", "lockfile", "version"})
+_TEXT_SAMPLE_BYTES = 512
+
+#: Kept of a series beside its files: what its modality and the choice among several are made by.
+_KEPT = (
+    "SOPClassUID", "Modality", "SamplesPerPixel", "ImageType", "ComplexImageComponent", "BodyPartExamined",
+    "SeriesDescription", "ProtocolName", "SequenceName", "ScanningSequence", "SequenceVariant", "MRAcquisitionType",
+    "EchoTime", "EffectiveEchoTime", "RepetitionTime", "InversionTime", "InversionTimes", "FlipAngle",
+    "ContrastBolusAgent", "SeriesNumber", "SliceThickness", "SpacingBetweenSlices", "PixelSpacing",
+)  # fmt: skip
+
+
+@dataclass
+class _Group:
+    """The files of one series, as they gather."""
+
+    patient_id: str
+    study: str
+    uid: str
+    values: dict[str, str | int]
+    files: list[Path] = field(default_factory=list)
+    n_slices: int = 0
+
+    def add(self, path: Path, tags: FileTags) -> None:
+        values = _values(tags)
+        # Phase images lie beside the magnitude; the series is what its magnitude images are.
+        if not self.files or (sequence.is_phase(self.values) and not sequence.is_phase(values)):
+            self.values = {keyword: values[keyword] for keyword in _KEPT if keyword in values}
+        self.files.append(path)
+        self.n_slices += max(1, len(tags.frames))
+
+
+def recognises(data_dir: Path) -> bool:
+    """Whether one of the first files is DICOM."""
+    looked_at = 0
+    for directory, files in walk(Path(data_dir), []):
+        for name in files:
+            path = directory / name
+            if _is_other_by_name(name):
+                continue
+            looked_at += 1
+            if looked_at > _LOOKED_AT:
+                return False
+            try:
+                if _is_marked(path) or (_may_be_unmarked(path) and "SeriesInstanceUID" in read_tags(path).values):
+                    return True
+            except (HeaderError, OSError):
+                continue
+    return False
+
+
+def labels_file(data_dir: Path) -> Path:
+    """``labels.csv`` in the data directory."""
+    return data_dir / "labels.csv"
+
+
+def find(data_dir: Path) -> Found:
+    """One series of each modality and patient, by the tags of every file.
+
+    Files are grouped by PatientID, StudyInstanceUID and SeriesInstanceUID, wherever they lie. What cannot be one of the
+    four modalities is left out with its reason; of several series that fit one modality, one is chosen (`choose`).
+
+    Args:
+        data_dir: The cohort's folder.
+    """
+    data_dir = Path(data_dir)
+    found = Found([], set())
+    groups: dict[tuple[str, str, str], _Group] = {}
+    damaged: list[tuple[Path, str]] = []
+    for directory, files in walk(data_dir, found.findings):
+        nameless = 0
+        for path, tags in _read(directory, files, damaged):
+            values = tags.values
+            patient_id = str(values.get("PatientID", "")).strip()
+            if not patient_id:
+                nameless += 1
+                continue
+            study = str(values.get("StudyInstanceUID", ""))
+            # Without an identifier, what lies together belongs together.
+            uid = str(values.get("SeriesInstanceUID", "")) or f"in {directory}"
+            group = groups.setdefault((patient_id, study, uid), _Group(patient_id, study, uid, {}))
+            group.add(path, tags)
+        if nameless:
+            text = f"expected a PatientID in the tags, found none in {nameless} files"
+            found.findings.append(Finding("D035", "", "", str(directory), text))
+    found.patients = {group.patient_id for group in groups.values()}
+    by_patient: dict[str, list[_Group]] = {}
+    for key in sorted(groups):
+        by_patient.setdefault(groups[key].patient_id, []).append(groups[key])
+    for own in by_patient.values():
+        _take(own, found)
+    found.findings += _tell_damaged(damaged, groups.values(), found.series)
+    return found
+
+
+def _take(groups: Sequence[_Group], found: Found) -> None:
+    candidates = [_candidate(group) for group in groups]
+    choice = choose(candidates)
+    for (group, candidate), (modality, reason) in zip(
+        zip(groups, candidates, strict=True), choice.verdicts, strict=True
+    ):
+        directory = Path(os.path.commonpath([path.parent for path in group.files]))
+        if modality:
+            files = tuple(path.relative_to(directory).as_posix() for path in group.files)
+            found.series.append(FoundSeries(group.patient_id, modality, directory, files, reason))
+        else:
+            found.left_out.append(LeftOut(group.patient_id, directory, candidate.name, len(group.files), reason))
+    found.findings += [Finding("D034", groups[0].patient_id, modality, "", text) for modality, text in choice.notes]
+
+
+def _candidate(group: _Group) -> Candidate:
+    return Candidate(group.study, group.uid, group.values, group.n_slices, lambda: _dates(group.files[0]))
+
+
+def _read(directory: Path, names: Iterable[str], damaged: list[tuple[Path, str]]) -> Iterator[tuple[Path, FileTags]]:
+    for name in names:
+        if _is_other_by_name(name):
+            continue
+        path = directory / name
+        try:
+            yield path, read_tags(path)
+        except HeaderError as error:
+            if _may_be_dicom(path):
+                damaged.append((path, f"expected a DICOM file, found {error}"))
+        except OSError as error:
+            damaged.append((path, f"expected a file that can be read, found one that cannot ({error.strerror})"))
+
+
+def _tell_damaged(
+    damaged: Sequence[tuple[Path, str]], groups: Iterable[_Group], series: Sequence[FoundSeries]
+) -> list[Finding]:
+    """Findings on damaged files, with the patient and modality where all other files of the folder agree on them."""
+    if not damaged:
+        return []
+    owners: dict[Path, set[str]] = {}
+    for group in groups:
+        for path in group.files:
+            owners.setdefault(path.parent, set()).add(group.patient_id)
+    modalities: dict[Path, set[str]] = {}
+    for one in series:
+        for name in one.files or ():
+            modalities.setdefault((one.directory / name).parent, set()).add(one.modality)
+    findings = []
+    for path, text in damaged:
+        owner, modality = owners.get(path.parent, set()), modalities.get(path.parent, set())
+        alone = len(owner) == 1
+        findings.append(
+            Finding(
+                "D001",
+                next(iter(owner)) if alone else "",
+                next(iter(modality)) if alone and len(modality) == 1 else "",
+                str(path),
+                text,
+            )
+        )
+    return findings
+
+
+def _values(tags: FileTags) -> dict[str, str | int]:
+    return {**tags.values, **tags.frames[0]} if tags.frames else dict(tags.values)
+
+
+def _is_other_by_name(name: str) -> bool:
+    stem, suffix = Path(name.lower()).stem, Path(name.lower()).suffix
+    # Identifiers as names end in digits: 1.2.840.113619.2.5 is not a file of kind '5'.
+    return stem in _OTHER_NAMES or not (suffix in _DICOM_SUFFIXES or suffix[1:].isdigit() or len(suffix) > 5)
+
+
+def _may_be_unmarked(path: Path) -> bool:
+    return not _is_text(path)
+
+
+def _may_be_dicom(path: Path) -> bool:
+    """Whether a file that cannot be read as DICOM is one that is damaged, and not one of another kind."""
+    try:
+        return path.suffix.lower() in (".dcm", ".ima", ".dicom") or _is_marked(path) or not _is_text(path)
+    except OSError:
+        return True
+
+
+def _is_marked(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(_MARK_OFFSET + len(_MARK))[_MARK_OFFSET:] == _MARK
+
+
+def _is_text(path: Path) -> bool:
+    with path.open("rb") as stream:
+        sample = stream.read(_TEXT_SAMPLE_BYTES)
+    return bool(sample) and all(byte >= 0x20 or byte in b"\t\r\n\f" for byte in sample)
+
+
+def _dates(path: Path) -> dict[str, str]:
+    """When a file's study and series were taken; nothing where that cannot be read."""
+    import pydicom
+
+    keywords = ["StudyDate", "StudyTime", "AcquisitionDate", "AcquisitionTime"]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=keywords)
+            return {keyword: str(dataset.get(keyword) or "").strip() for keyword in keywords}
+    except Exception:  # a damaged file may fail anywhere in pydicom; its date is a hint, not a need
+        return {}

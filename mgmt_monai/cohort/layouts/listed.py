@@ -1,0 +1,80 @@
+"""A table that names each series: ``cohort.csv`` with ``patient_id,label,T1w,T1wCE,T2w,FLAIR``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+
+from mgmt_monai.cohort.errors import CohortError, CohortFaultsError
+from mgmt_monai.cohort.layouts.found import MODALITIES, Found, FoundSeries
+from mgmt_monai.cohort.tables import Table, read_table
+
+NAME = "csv"
+FILE = "cohort.csv"
+EXPECTS = f"{FILE} with the columns patient_id,label and one or more of T1w,T1wCE,T2w,FLAIR"
+
+
+def recognises(data_dir: Path) -> bool:
+    """Whether there is such a table, by its columns."""
+    try:
+        table = _read(data_dir)
+    except CohortError:
+        return False
+    return table.has(["patient_id"]) and bool(set(MODALITIES) & set(table.columns))
+
+
+def labels_file(data_dir: Path) -> Path:
+    """The table itself: its column ``label``."""
+    return data_dir / FILE
+
+
+def find(data_dir: Path) -> Found:
+    """The series that the table names.
+
+    Args:
+        data_dir: The folder with the table. Each cell under a modality is a folder of DICOM files or a file, relative
+            to it, with ``/``; blank where the patient has none.
+
+    Raises:
+        CohortFaultsError: Paths that leave the data directory, a line each.
+        CohortError: No table, a column missing, a patient twice or without a name.
+    """
+    data_dir = Path(data_dir)
+    table = _read(data_dir)
+    modalities = [modality for modality in MODALITIES if modality in table.columns]
+    if not modalities or not table.has(["patient_id"]):
+        raise table.without("patient_id,label and one or more of T1w,T1wCE,T2w,FLAIR")
+    rows = table.rows(["patient_id", *modalities])
+    table.check_patients("patient_id", [row[0] for row in rows])
+    outside = [
+        f"patient {patient_id}, {modality}: {table.source}: expected a path below the table's folder, found {cell!r}. "
+        "Put the files there (a link will do) and name them relative to the table."
+        for patient_id, *cells in rows
+        for modality, cell in zip(modalities, cells, strict=True)
+        if cell and not _is_inside(cell)
+    ]
+    if outside:
+        raise CohortFaultsError(outside)
+    series = [
+        _series(data_dir, patient_id, modality, cell)
+        for patient_id, *cells in sorted(rows)
+        for modality, cell in zip(modalities, cells, strict=True)
+        if cell
+    ]
+    return Found(series, {row[0] for row in rows})
+
+
+def _read(data_dir: Path) -> Table:
+    return read_table(Path(data_dir) / FILE, f"no such table. Expected {EXPECTS}.")
+
+
+def _is_inside(cell: str) -> bool:
+    # By the letters alone: a link that the user made below the folder may lead elsewhere.
+    return not PurePosixPath(cell).is_absolute() and "\0" not in cell and ".." not in PurePosixPath(cell).parts
+
+
+def _series(data_dir: Path, patient_id: str, modality: str, cell: str) -> FoundSeries:
+    path, reason = data_dir / cell, f"column {modality}"
+    if path.is_file() or path.name.lower().endswith((".nii", ".nii.gz")):
+        return FoundSeries(patient_id, modality, path.parent, (path.name,), reason)
+    return FoundSeries(patient_id, modality, Path(os.path.normpath(path)), None, reason)

@@ -1,0 +1,351 @@
+"""Which MR sequence the tags speak of: by the words of the description, and by the times of the sequence."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Values = Mapping[str, str | int]
+
+#: T2-FLAIR inverts this long before it reads, to null fluid (2.0-2.8 s at 1.5-3 T, 1.4 s at 0.064 T); T1 sequences
+#: with an inversion (MPRAGE, T1-FLAIR) 0.4-1.2 s, STIR under 0.3 s. Source: McRobbie et al., MRI from Picture to
+#: Proton, 3rd ed., chapter 12; the real files that the tests read.
+FLUID_NULLING_MS = 1300.0
+_FAT_NULLING_MS = 300.0
+
+#: Echo time from which a spin echo is T2-weighted, up to which it is T1- or proton-density-weighted (same source).
+_LONG_ECHO_MS, _SHORT_ECHO_MS = 60.0, 45.0
+#: Echo time from which a gradient echo is T2*-weighted, up to which a spoiled one is T1-weighted.
+_LONG_GRADIENT_ECHO_MS, _SHORT_GRADIENT_ECHO_MS = 12.0, 10.0
+#: Repetition time up to which a spin echo is T1-weighted, from which it is not.
+_SHORT_REPETITION_MS, _LONG_REPETITION_MS = 1100.0, 1800.0
+
+#: Storage classes of MR images (PS3.4 annex B.5): MR, enhanced MR, enhanced MR colour, legacy converted enhanced MR.
+_MR_CLASSES = frozenset(f"1.2.840.10008.5.1.4.1.1.4{tail}" for tail in ("", ".1", ".3", ".4"))
+
+#: Words, in the spelling that `_words` leaves, of series that are none of the four modalities. The first that fits.
+_OTHER_WORDS = tuple(
+    (kind, re.compile(rf"(?<!\S)(?:{words})(?!\S)"))
+    for kind, words in (
+        ("a localizer", r"loc|locali[sz]er\w*|scout\w*|aa\w*scout|survey|topogram|3 ?p(?:l|lane)|3d plane|smartbrain"),
+        ("a calibration scan", r"cal|calib\w*|prescan|ref ?scan|sense ref|shim\w*|field ?map\w*|b[01] ?map\w*|noise"),
+        (
+            "diffusion",
+            r"e?adc\w*|dwi\w*|dti\w*|dki|diff\w*|diffusion|trace\w*|tensor|colfa|fa|b\d{2,4}|ep2d|noddi|ivim",
+        ),
+        ("perfusion", r"perf\w*|pwi|dsc\w*|dce\w*|rel ?cb[vf]|r?cb[vf]|mtt|ttp|tmax|p?c?asl|pasl|3dasl|ktrans"),
+        ("functional MRI", r"bold|fmri|rs ?fmri"),
+        ("susceptibility-weighted", r"swi\w*|swan\w*|tstar|venbold|hemo\w*|heme"),
+        ("an angiogram", r"mra|mrv|tof|angio\w*|venogra\w*|inhance"),
+        ("spectroscopy", r"mrsi?|csi|spectro\w*|svs|press"),
+        ("a projection", r"mip|minip|mnip|projection"),
+        ("a calculated image", r"map|maps|mapit|subtr\w*|sub|inv[12]"),
+        ("a phase image", r"pha|phase"),
+        ("proton-density-weighted", r"pd|pdw|proton\w*"),
+        ("STIR or double inversion", r"stir|dir"),
+        ("a steady-state sequence", r"ciss|fiesta\w*|drive|truefisp|trufi|b ?ffe"),
+        ("a saved screen", r"screen\w*|save|report|dose|key ?images?|phoenix\w*"),
+        ("another part of the body", r"[ctl]? ?spine|cervical|thoracic|lumbar|neck|orbits?|iacs?|pituitary|sella|tmj"),
+    )
+)
+
+#: The same for ImageType (PS3.3 C.8.3.1.1.1 and what the makers write).
+_OTHER_IMAGE_TYPES = tuple(
+    (kind, re.compile(values))
+    for kind, values in (
+        ("a localizer", r"LOCALIZER"),
+        ("diffusion", r"E?ADC.*|TRACEW?|FA|DIFFUSION.*|TENSOR.*|IVIM.*"),
+        ("perfusion", r"PERFUSION.*|ASL|R?CB[VF]|MTT|TTP|RELCB[VF].*"),
+        ("functional MRI", r"FMRI|BOLD"),
+        ("susceptibility-weighted", r"SW_.*|SWI"),
+        ("a projection", r".*MIP|M.*IP|PROJECTION IMAGE|VOLUME RENDERING|VRT"),
+        ("a calculated image", r"SUBTRACT(ION)?|T[12][ _*]?MAP|T2_STAR MAP|B[01][ _]?MAP|MPG|SPECTROSCOPY"),
+        ("a saved screen", r"SCREEN SAVE|.*REPORT|POSDISP"),
+    )
+)
+_PHASE_TYPES = frozenset({"P", "PHASE", "PHASE MAP", "VELOCITY"})
+
+_BODY_PARTS = re.compile(
+    r"[CTL]SPINE|.*SPINE.*|NECK|CHEST|THORAX|ABDOMEN|PELVIS|BREAST|HEART|LIVER|PROSTATE|KNEE|SHOULDER|HIP|ANKLE|"
+    r"WRIST|ELBOW|HAND|FOOT|EXTREMITY|ORBIT|UTERUS|KIDNEY"
+)
+
+_T1_NAMES = "t1|mprage|e?fspgr|spgr|irspgr|bravo|vibe|flash|tfe|thrive|lava"
+_T1 = re.compile(rf"(?<!\S)(?:{_T1_NAMES})(?!\S)")
+_T2 = re.compile(r"(?<!\S)t2(?!\S)")
+_FLAIR = re.compile(r"(?<!\S)(?:flair\w*|flr|tirm|dark ?fluid)(?!\S)")
+_GRADIENT = re.compile(r"(?<!\S)(?:gre|ffe|mpgr|medic|fl[23]d)(?!\S)")
+_AFTER = re.compile(
+    r"(?<!\S)(?:post(?:c|con|contrast|gad\w*|gd\w*|km)?(?! op)|gd\w*|gad\w*|[mw]?ce|plusc|t1 c(?:on)?|"
+    r"(?<!non )contrast\w*|with? con|w con|enh|enhanced|km|mkm|kontrast\w*|"
+    r"dotarem|magnevist|prohance|multihance|omniscan|clariscan|elucirem)(?!\S)"
+)
+_BEFORE = re.compile(
+    r"(?<!\S)(?:pre(?:c|con|contrast|gad|gd|km)?(?! op)|without|wo|nativ\w*|plain|ohne|unenhanced)(?!\S)"
+)
+#: Weightings that fit a modality; makers do not always tell a FLAIR's inversion.
+_FITTING_TIMES = {"FLAIR": ("FLAIR", "T2w"), "T1w": ("T1w",), "T1wCE": ("T1w",), "T2w": ("T2w",)}
+
+_NO_AGENT = frozenset(
+    {"", "no", "n", "none", "nein", "0", "without", "no contrast", "non contrast", "n/a", "na", "null"}
+)
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What a series is taken for.
+
+    Args:
+        modality: One of ``MODALITIES``, or None: it is none of these, or nothing says which.
+        reason: By what, for people: ``'t1', 'post' in SeriesDescription 'AX T1 POST'``.
+        certain: For a modality of None: something says that it is another kind. For T1w: something says that it was
+            taken before the contrast agent; without, it only does not say that it was taken after.
+        agent: There is contrast agent in the patient: this series says so.
+    """
+
+    modality: str | None
+    reason: str
+    certain: bool = True
+    agent: bool = False
+
+
+def guess(values: Values) -> Guess:
+    """The modality that a series' tags speak of.
+
+    The words of SeriesDescription (of ProtocolName where it is blank) go before the times of the sequence: a copied
+    protocol changes times freely, and the times of a T1 and a T2 sequence tell them apart only in the plain cases.
+    FLAIR and T2, and T1 FLAIR and FLAIR, are told apart by the times where these are plain.
+
+    Args:
+        values: Keyword -> value as `mgmt_monai.cohort.tags.FileTags` gives them, of one slice.
+    """
+    other = _no_mr(values) or _other_kind(values)
+    if other is not None:
+        return Guess(None, other, agent=other.startswith("perfusion") and " asl " not in f" {_text(values)[1]} ")
+    keyword, words = _text(values)
+    shown = f"in {keyword} {str(values.get(keyword, '')).strip()!r}"
+    times = by_times(values)
+    modality, reason = _by_words(words, shown, times)
+    if modality is None and reason:
+        return Guess(None, reason, certain=False)
+    if modality is None:
+        if times is None:
+            said = f"SeriesDescription {values.get('SeriesDescription', '')!r}"
+            return Guess(None, f"unknown: neither {said} nor the times of the sequence say which", certain=False)
+        modality, reason = times
+        if modality not in ("T1w", "T2w", "FLAIR"):
+            return Guess(None, f"{modality} by {reason}")
+    after, before, by = _contrast(words, shown, values)
+    if modality != "T1w":
+        return Guess(modality, reason, agent=after)
+    if after:
+        return Guess("T1wCE", f"{reason}; {by}", agent=True)
+    return Guess("T1w", f"{reason}; {by or 'nothing says contrast agent'}", certain=before)
+
+
+def contradiction(values: Values, modality: str) -> str | None:
+    """What the tags speak of, where it is another sequence than a series is taken for.
+
+    Args:
+        values: As for `guess`.
+        modality: What the series is taken for, one of ``MODALITIES``.
+
+    Returns:
+        For people: ``T2w ('t2' in SeriesDescription 'AX T2')``; None where the tags fit, or say too little.
+    """
+    if _no_mr(values) is not None:
+        return None  # what is no MR image at all is told by its Modality
+    told = guess(values)
+    if told.modality is None:
+        return told.reason if told.certain else None
+    both_t1 = {told.modality, modality} == {"T1w", "T1wCE"}
+    if told.modality != modality and (told.certain or not both_t1):
+        return f"{told.modality} ({told.reason})"
+    times = by_times(values)
+    if times is not None and times[0] not in _FITTING_TIMES[modality]:
+        return f"{times[0]} by {times[1]}"
+    return None
+
+
+def by_times(values: Values) -> tuple[str, str] | None:
+    """Weighting by the kind of echo and the times, where these are plain.
+
+    Args:
+        values: As for `guess`; times in ms.
+
+    Returns:
+        ``T1w``, ``T2w``, ``FLAIR``, ``T2*``, ``proton density`` or ``STIR``, and by what; None in between, or without
+        the tags.
+    """
+    echo, repetition, inversion = (_number(values, f"{name}Time") for name in ("Echo", "Repetition", "Inversion"))
+    kinds = set(str(values.get("ScanningSequence", "")).upper().split("\\"))
+    if echo is None or echo <= 0:
+        return None
+    named = (("EchoTime", echo), ("RepetitionTime", repetition), ("InversionTime", inversion))
+    reason = ", ".join(f"{name} {value:g} ms" for name, value in named if value)
+    if "GR" in kinds and "SE" not in kinds:
+        weighting = _gradient_echo(values, echo, inversion)
+    elif kinds & {"SE", "IR"}:
+        weighting = _spin_echo(echo, repetition, inversion, "IR" in kinds)
+    else:
+        weighting = None
+    return None if weighting is None else (weighting, reason)
+
+
+def is_phase(values: Values) -> bool:
+    """Whether an image shows the phase of the signal."""
+    kinds = str(values.get("ImageType", "")).upper().split("\\")
+    return bool(_PHASE_TYPES & set(kinds[2:])) or str(values.get("ComplexImageComponent", "")).upper() == "PHASE"
+
+
+def _gradient_echo(values: Values, echo: float, inversion: float | None) -> str | None:
+    if echo >= _LONG_GRADIENT_ECHO_MS:
+        return "T2*"
+    spoiled = {"SP", "MP"} & set(str(values.get("SequenceVariant", "")).upper().split("\\"))
+    prepared = inversion is not None and _FAT_NULLING_MS <= inversion < FLUID_NULLING_MS
+    return "T1w" if echo <= _SHORT_GRADIENT_ECHO_MS and (spoiled or prepared) else None
+
+
+def _spin_echo(echo: float, repetition: float | None, inversion: float | None, inverted: bool) -> str | None:
+    if inversion:
+        if inversion >= FLUID_NULLING_MS:
+            return "FLAIR" if echo >= _LONG_ECHO_MS else None
+        if inversion < _FAT_NULLING_MS:
+            return "STIR"
+        return "T1w" if echo <= _SHORT_ECHO_MS else None
+    if inverted or repetition is None:
+        return None
+    if repetition <= _SHORT_REPETITION_MS:
+        return "T1w" if echo <= _SHORT_ECHO_MS else None
+    if repetition < _LONG_REPETITION_MS:
+        return None
+    if echo >= _LONG_ECHO_MS:
+        return "T2w"
+    return "proton density" if echo <= _SHORT_ECHO_MS else None
+
+
+def _no_mr(values: Values) -> str | None:
+    modality, storage = str(values.get("Modality", "")), str(values.get("SOPClassUID", ""))
+    if modality not in ("", "MR"):
+        return f"no MR image (Modality {modality})"
+    if storage and storage not in _MR_CLASSES:
+        return f"no MR image (SOPClassUID {storage})"
+    if not modality and not storage:
+        return "no MR image (neither Modality nor SOPClassUID)"
+    samples = values.get("SamplesPerPixel", 1)
+    return "a colour image (SamplesPerPixel 3)" if samples == 3 else None
+
+
+def _other_kind(values: Values) -> str | None:
+    body = str(values.get("BodyPartExamined", "")).upper()
+    if _BODY_PARTS.fullmatch(body):
+        return f"another part of the body (BodyPartExamined {body})"
+    image_type = str(values.get("ImageType", "")).upper()
+    if is_phase(values):
+        return f"a phase image (ImageType {image_type})"
+    for kind, pattern in _OTHER_IMAGE_TYPES:
+        if any(pattern.fullmatch(value) for value in image_type.split("\\")[2:]):
+            return f"{kind} (ImageType {image_type})"
+    keyword, words = _text(values)
+    for kind, pattern in _OTHER_WORDS:
+        match = pattern.search(words)
+        if match:
+            return f"{kind} ({match[0]!r} in {keyword} {str(values.get(keyword, '')).strip()!r})"
+    if "EP" in str(values.get("ScanningSequence", "")).upper().split("\\"):
+        return "echo-planar: diffusion, perfusion or functional MRI (ScanningSequence EP)"
+    return None
+
+
+def _by_words(words: str, shown: str, times: tuple[str, str] | None) -> tuple[str | None, str]:
+    t1, t2, flair = _T1.search(words), _T2.search(words), _FLAIR.search(words)
+    weighting = times[0] if times else None
+    if flair:
+        said = f"{flair[0]!r} {shown}"
+        if t1 and weighting != "FLAIR":
+            return "T1w", f"{t1[0]!r}, {said}"
+        if weighting == "T1w" and times:
+            return "T1w", f"{said}, but {times[1]}"
+        return "FLAIR", said
+    if t1 and t2:
+        if weighting in ("T1w", "T2w") and times:
+            return weighting, f"'t1' and 't2' {shown}, {times[1]}"
+        return None, f"unknown: both 't1' and 't2' {shown}"
+    if t1:
+        return "T1w", f"{t1[0]!r} {shown}"
+    if t2:
+        if weighting == "FLAIR" and times:
+            return "FLAIR", f"'t2' {shown}, {times[1]}"
+        if weighting == "T2*" or _GRADIENT.search(words):
+            return None, f"T2*-weighted ('t2' {shown}, a gradient echo)"
+        return "T2w", f"'t2' {shown}"
+    return None, ""
+
+
+def _contrast(words: str, shown: str, values: Values) -> tuple[bool, bool, str]:
+    after, before = _AFTER.search(words), _BEFORE.search(words)
+    if before and (after is None or not after[0].startswith("post")):
+        return False, True, f"{before[0]!r} {shown}"
+    if after and not before:
+        return True, False, f"{after[0]!r} {shown}"
+    agent = str(values.get("ContrastBolusAgent", "")).strip()
+    if agent.lower() not in _NO_AGENT:
+        return True, False, f"ContrastBolusAgent {agent!r}"
+    return False, False, ""
+
+
+def _text(values: Values) -> tuple[str, str]:
+    for keyword in ("SeriesDescription", "ProtocolName"):
+        words = _words(str(values.get(keyword, "")))
+        if words:
+            return keyword, words
+    return "SeriesDescription", ""
+
+
+def _words(text: str) -> str:
+    """Lower-case words with single spaces between, with the ways people glue and abbreviate them taken apart.
+
+    Example:
+        >>> _words("sagT1W_3D_TFE+C"), _words("Ax T2* w/o"), _words("t1_mprage_pat2 (non-contrast)")
+        ('sag t1 3d tfe plusc', 'ax tstar without', 't1 mprage pat2 without')
+    """
+    text = text.lower()
+    for pattern, plain in _SPELLINGS:
+        text = pattern.sub(plain, text)
+    return " ".join(text.split())
+
+
+_SPELLINGS = tuple(
+    (re.compile(pattern), plain)
+    for pattern, plain in (
+        (
+            r"\bw/o\b|\bw\\o\b|\bnon?[\W_]*con(?:trast)?\b|(?<![a-z0-9])-c\b|(?<=[\W_])c-(?!\w)|\bwithout contrast\b",
+            " without ",
+        ),
+        (r"(?:\+ ?|\bplus )(?:c|ce|con|contrast)(?![a-z])|(?<![a-z])c ?\+", " plusc "),
+        (r"t2 ?\*|t2[\W_]?star", " tstar "),
+        (r"mp[\W_]?rage", " mprage "),
+        (r"[\W_]+", " "),
+        # Glued before: 'sagT1', '3DT1', 'eT1W', 'postT1'; but not the acceleration 'pat2'.
+        (
+            r"(?<!\w)((?:ax|axial|sag|sagittal|cor|coronal|tra|trans|obl|[23]d|fs|[ft]se|post|pre|gd|ir|[sedw])*)"
+            r"(t[12]|tstar|flair|mprage)(?!\d)",
+            r" \1 \2 ",
+        ),
+        # Glued behind: 'T1W', 'T1WI', 'T1wCE'.
+        (r"(?<!\S)(t[12]) +w(?:i|eighted)?(?!\w)", r"\1 "),
+        (r"(?<!\S)(t[12]) +w(?=ce(?!\w)|gd|gad|flair|post|pre|c(?!\w))", r"\1 "),
+    )
+)
+
+
+def _number(values: Values, keyword: str) -> float | None:
+    for name in (keyword, f"Effective{keyword}", f"{keyword}s"):  # the latter two: enhanced images
+        try:
+            number = float(str(values.get(name, "")).split("\\")[0])
+        except ValueError:
+            continue
+        if math.isfinite(number):
+            return number
+    return None

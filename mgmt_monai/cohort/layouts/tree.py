@@ -1,0 +1,78 @@
+"""Every folder below a data directory, whatever people, exports and links have made of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from mgmt_monai.cohort.findings import Finding
+
+logger = logging.getLogger(__name__)
+
+
+def walk(root: Path, findings: list[Finding], max_depth: int | None = None) -> Iterator[tuple[Path, list[str]]]:
+    """Folders and the names of the files in them, each folder once.
+
+    Hidden entries are passed over. A link to a folder is followed unless it leads back to a folder that holds it; a
+    folder that several links lead to comes once, by its own path if that is below ``root``.
+
+    Args:
+        root: Where to begin.
+        findings: Gets what cannot be read: folders without the right to, or gone meanwhile (D001), links that lead
+            nowhere and entries that are
+            neither file nor folder (D019).
+        max_depth: How many levels of folders below ``root`` are entered; None for all.
+
+    Yields:
+        Folder, file names in it, sorted. Names that are not valid text keep their bytes as lone surrogates, as
+        `os.fsdecode` makes them.
+    """
+    seen: set[tuple[int, int]] = set()
+    folders: list[tuple[Path, int]] = [(Path(root), 0)]
+    links: list[tuple[Path, int]] = []
+    while folders or links:
+        directory, depth = folders.pop() if folders else links.pop(0)
+        try:
+            status = directory.stat()
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(directory) as entries:
+                visible = sorted((entry for entry in entries if entry.name[0] != "."), key=lambda entry: entry.name)
+        except OSError as error:
+            text = f"expected a folder that can be read, found one that cannot ({error.strerror})"
+            findings.append(Finding("D001", "", "", str(directory), text))
+            continue
+        files: list[str] = []
+        below: list[tuple[Path, int]] = []
+        for entry in visible:
+            kind = _kind(entry, directory)
+            if kind == "file":
+                files.append(entry.name)
+            elif kind == "loop":
+                logger.info("%s leads back to a folder that holds it and is not followed", directory / entry.name)
+            elif kind in ("folder", "linked folder"):
+                if max_depth is None or depth < max_depth:
+                    (below if kind == "folder" else links).append((directory / entry.name, depth + 1))
+            else:
+                text = f"expected a file or a folder, found {kind}"
+                findings.append(Finding("D019", "", "", str(directory / entry.name), text))
+        folders.extend(reversed(below))
+        yield directory, files
+
+
+def _kind(entry: os.DirEntry[str], directory: Path) -> str:
+    try:
+        if entry.is_file():
+            return "file"
+        if not entry.is_dir():
+            return "a link to nowhere" if entry.is_symlink() else "neither of them"
+        if not entry.is_symlink():
+            return "folder"
+        target, here = os.path.realpath(entry.path), os.path.realpath(directory)
+    except OSError as error:  # a link to itself
+        return f"a link that cannot be followed ({error.strerror})"
+    leads_back = here == target or here.startswith(target.rstrip(os.sep) + os.sep)
+    return "loop" if leads_back else "linked folder"

@@ -1,0 +1,141 @@
+"""A CSV with named columns, as people save them: with a byte order mark, spaces, empty rows, columns in any order."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mgmt_monai.cohort.errors import CohortError
+
+
+@dataclass(frozen=True)
+class Table:
+    """The cells of a CSV as text.
+
+    Args:
+        source: The file, as messages name it.
+        columns: Names in the first line, in its order; empty for an empty file.
+        cells: One mapping a row, from the column's name to the text without spaces around it; "" where the row is too
+            short. Rows without any text are not there.
+    """
+
+    source: str
+    columns: tuple[str, ...]
+    cells: tuple[dict[str, str], ...]
+
+    def has(self, columns: Sequence[str]) -> bool:
+        """Whether every one of these columns is there."""
+        return set(columns) <= set(self.columns)
+
+    def rows(self, columns: Sequence[str]) -> list[tuple[str, ...]]:
+        """These columns of every row that has text in one of them, in the file's order.
+
+        Args:
+            columns: The names wanted; in the file they may stand in another order, among others.
+
+        Raises:
+            CohortError: A column is not there, or is there twice.
+        """
+        if not self.has(columns):
+            raise self.without(",".join(columns))
+        twice = [column for column in columns if self.columns.count(column) > 1]
+        if twice:
+            raise CohortError(f"{self.source}: expected one column {twice[0]}, found several. Remove the others.")
+        rows = [tuple(row[column] for column in columns) for row in self.cells]
+        return [row for row in rows if any(row)]
+
+    def without(self, expected: str) -> CohortError:
+        """The error that says which columns were expected and which were found."""
+        found = ",".join(self.columns) or "none"
+        return CohortError(
+            f"{self.source}: expected the columns {expected}, found {found}. Name them so in the first line."
+        )
+
+    def check_patients(self, column: str, patients: Sequence[str]) -> None:
+        """Hold that every row names a patient and no patient has two rows.
+
+        Args:
+            column: The column that names them, for the message.
+            patients: One name a row.
+
+        Raises:
+            CohortError: A name is missing or comes twice.
+        """
+        nameless = sum(not patient for patient in patients)
+        if nameless:
+            raise CohortError(
+                f"{self.source}: expected a {column} in every row, found {nameless} without. Add or remove."
+            )
+        repeated = [patient for patient, count in Counter(patients).items() if count > 1]
+        if repeated:
+            raise CohortError(
+                f"{self.source}: expected one row a patient, found several for {names(repeated)}. Keep one row each."
+            )
+
+
+def read_table(path: Path, absent: str) -> Table:
+    """Read a CSV.
+
+    Args:
+        path: UTF-8 text, comma-separated, names of the columns in the first line.
+        absent: What to say where there is no such file, after its path: "no label file. Expected ...".
+
+    Raises:
+        CohortError: No such file, or one that cannot be read as CSV.
+    """
+    if not path.is_file():
+        raise CohortError(f"{path}: {absent}")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _unreadable(path, error) from error
+    except OSError as error:
+        raise CohortError(f"{path}: cannot be read ({error.strerror}). Check the file and its rights.") from error
+    return parse_table(text, str(path))
+
+
+def parse_table(text: str, source: str) -> Table:
+    r"""Read the text of a CSV.
+
+    Args:
+        text: The whole of it.
+        source: Where it is from, for messages.
+
+    Raises:
+        CohortError: The text is no CSV.
+
+    Example:
+        >>> parse_table("patient_id, reason\n 007 ,motion\n", "list").rows(["reason", "patient_id"])
+        [('motion', '007')]
+    """
+    try:
+        lines = list(csv.reader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise _unreadable(source, error) from error
+    columns = tuple(name.strip() for name in lines[0]) if lines else ()
+    cells = []
+    for line in lines[1:]:
+        texts = [cell.strip() for cell in line]
+        if any(texts):
+            padded = texts + [""] * (len(columns) - len(texts))
+            cells.append(dict(zip(columns, padded, strict=False)))
+    return Table(source, columns, tuple(cells))
+
+
+def names(items: Sequence[str], shown: int = 10) -> str:
+    """The first of them, and how many more there are.
+
+    Example:
+        >>> names(["a", "b", "c"], shown=2)
+        'a, b and 1 more'
+    """
+    more = f" and {len(items) - shown} more" if len(items) > shown else ""
+    return ", ".join(items[:shown]) + more
+
+
+def _unreadable(source: Path | str, error: Exception) -> CohortError:
+    return CohortError(f"{source}: not a readable CSV ({error}). Save it as plain UTF-8 text.")
