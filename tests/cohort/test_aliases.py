@@ -276,3 +276,16 @@ def test_real_mapping_gives_every_row_its_own_person():
         assert aliases.names(given[0]) == tuple(given)
         people.append(aliases.person(given[-1]))
     assert len(set(people)) == len(rows) == 1255
+
+
+@needs_tables
+def test_docs_print_the_table_of_cohorts_as_it_is():
+    with LABELS.open(encoding="utf-8", newline="") as stream:
+        labels = {row["BraTS21ID"]: int(row["MGMT_value"]) for row in csv.DictReader(stream)}
+    page = (Path(__file__).parents[2] / "docs/explanation/public-cohorts.md").read_text(encoding="utf-8")
+    lines = page.split("|---|---|---|---|---|\n")[1].splitlines()
+    for line, row in zip(lines, cohort_rows(read_aliases(MAPPING), labels), strict=False):
+        public = "yes" if row.public else "no"
+        cells = [row.cohort, public, str(row.patients), str(row.methylated), ", ".join(row.sites)]
+        assert [cell.strip() for cell in line.split("|")[1:-1]] == cells
+    assert lines[5] == f"| all | | {len(labels)} | {sum(labels.values())} | |"
