@@ -1,11 +1,13 @@
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.labels import read_labels
 
 HEADER = "BraTS21ID,MGMT_value\n"
+UPENN = "ID,MGMT\n"
 
 
 @pytest.fixture
@@ -27,12 +29,14 @@ def table(tmp_path: Path):
         pytest.param("MGMT_value,site,BraTS21ID\n1,Köln,a\n", {"a": 1}, id="other columns, other order"),
         pytest.param((HEADER + " a , 1 \n").replace("\n", "\r\n"), {"a": 1}, id="spaces, Windows line ends"),
         pytest.param(HEADER + "a,1\n\n,\n", {"a": 1}, id="empty rows"),
+        pytest.param("label,patient_id\n1,a\n0,b\n", {"a": 1, "b": 0}, id="patient_id and label"),
         pytest.param(HEADER + '"Doe, J",1\n患者,0\n', {"Doe, J": 1, "患者": 0}, id="quoted, non-Latin"),
     ],
 )
 def test_read_labels(table, text, expected):
     labels = read_labels(table(text))
-    assert list(labels.items()) == list(expected.items())
+    assert list(labels.labels.items()) == list(expected.items())
+    assert labels.unlabelled == {}
 
 
 @pytest.mark.parametrize(
@@ -48,6 +52,10 @@ def test_read_labels(table, text, expected):
         pytest.param("BraTS21ID\na\n", "found BraTS21ID.", id="missing column"),
         pytest.param("", "found none.", id="empty file"),
         pytest.param(HEADER, "expected at least one patient", id="header alone"),
+        pytest.param("patient_id,label\na,yes\n", "expected label 0 or 1, found a = 'yes'.", id="label in words"),
+        pytest.param(UPENN + "a,positive\n", "Not Available, found a = 'positive'.", id="MGMT in other words"),
+        pytest.param(UPENN + "a_11,Methylated\na_11,Methylated\n", "several for a_11.", id="visit twice"),
+        pytest.param(UPENN, "expected at least one patient", id="clinical header alone"),
         pytest.param((HEADER + "a,1\n").encode("utf-16"), "not a readable CSV", id="UTF-16"),
     ],
 )
@@ -69,3 +77,53 @@ def test_read_labels_names_ten_unknown_values_and_counts_the_rest(table):
 def test_read_labels_without_a_file(tmp_path, name):
     with pytest.raises(CohortError, match=r"no label file.*--labels"):
         read_labels(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("rows", "labels", "unlabelled"),
+    [
+        pytest.param("p_11,Methylated\nq_11,unmethylated\n", {"p": 1, "q": 0}, {}, id="words"),
+        pytest.param("p_11,Indeterminate\n", {}, {"p": "MGMT is Indeterminate"}, id="indeterminate"),
+        pytest.param(
+            "p_11,Not Available\nq_11,\n", {}, {"p": "MGMT is Not Available", "q": "MGMT is blank"}, id="none"
+        ),
+        pytest.param("p_21,Methylated\np_11,Methylated\n", {"p": 1}, {}, id="visits agree"),
+        pytest.param("p_21,Methylated\n", {"p": 1}, {}, id="follow-up alone"),
+        pytest.param("p_11,Unmethylated\np_21,Indeterminate\n", {"p": 0}, {}, id="first visit counts"),
+        pytest.param(
+            "p_11,Not Available\np_21,Methylated\n",
+            {},
+            {"p": "MGMT is Not Available at visit 11 (Methylated at visit 21)"},
+            id="known only later",
+        ),
+        pytest.param(
+            "p_11,Unmethylated\np_21,Methylated\n",
+            {},
+            {"p": "the visits disagree: Unmethylated at visit 11, Methylated at visit 21"},
+            id="visits disagree",
+        ),
+        pytest.param("Köln 7,Methylated\n", {"Köln 7": 1}, {}, id="no visit in the identifier"),
+    ],
+)
+def test_clinical_table(table, rows, labels, unlabelled):
+    found = read_labels(table(UPENN + rows))
+    assert found.labels == labels
+    assert found.unlabelled == unlabelled
+
+
+def test_real_rsna_labels(shared_data):
+    labels = read_labels(shared_data / "tables/train_labels.csv").labels
+    assert (len(labels), sum(labels.values())) == (585, 307)
+
+
+def test_real_upenn_table(shared_data):
+    """Counted with pandas: the first visit's value, without patient 00352 whose visits say the opposite."""
+    path = shared_data / "tables/UPENN-GBM_clinical_info_v2.1.csv"
+    found = read_labels(path)
+    frame = pd.read_csv(path, keep_default_na=False).sort_values("ID")
+    first = frame.assign(patient=frame.ID.str[:-3]).drop_duplicates("patient").set_index("patient").MGMT
+    first = first.drop("UPENN-GBM-00352")
+    assert sum(found.labels.values()) == (first == "Methylated").sum()
+    assert len(found.labels) - sum(found.labels.values()) == (first == "Unmethylated").sum()
+    assert set(found.labels) | set(found.unlabelled) == {*first.index, "UPENN-GBM-00352"}
+    assert "visits disagree" in found.unlabelled["UPENN-GBM-00352"]

@@ -26,6 +26,9 @@ _DICOM_SUFFIXES = frozenset({"", ".dcm", ".ima", ".dicom", ".dic", ".img"})
 _OTHER_NAMES = frozenset({"dicomdir", "license", "readme", "lockfile", "version"})
 _TEXT_SAMPLE_BYTES = 512
 
+#: Without any of these a header is what is left of one.
+_IDENTITY = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID")
+
 #: Kept of a series beside its files: what its modality and the choice among several are made by.
 _KEPT = (
     "SOPClassUID", "Modality", "SamplesPerPixel", "ImageType", "ComplexImageComponent", "BodyPartExamined",
@@ -143,7 +146,11 @@ def _read(directory: Path, names: Iterable[str], damaged: list[tuple[Path, str]]
             continue
         path = directory / name
         try:
-            yield path, read_tags(path)
+            tags = read_tags(path)
+            if tags.values.keys() & set(_IDENTITY):
+                yield path, tags
+            else:
+                damaged.append((path, f"expected a DICOM file, found a header without {', '.join(_IDENTITY)}"))
         except HeaderError as error:
             if _may_be_dicom(path):
                 damaged.append((path, f"expected a DICOM file, found {error}"))

@@ -33,7 +33,7 @@ _OTHER_WORDS = tuple(
         ("a calibration scan", r"cal|calib\w*|prescan|ref ?scan|sense ref|shim\w*|field ?map\w*|b[01] ?map\w*|noise"),
         (
             "diffusion",
-            r"e?adc\w*|dwi\w*|dti\w*|dki|diff\w*|diffusion|trace\w*|tensor|colfa|fa|b\d{2,4}|ep2d|noddi|ivim",
+            r"e?adc\w*|dwi\w*|dti\w*|dki|diff\w*|diffusion|trace\w*|tensor|colfa|fa|b\d{2,4}|noddi|ivim",
         ),
         ("perfusion", r"perf\w*|pwi|dsc\w*|dce\w*|rel ?cb[vf]|r?cb[vf]|mtt|ttp|tmax|p?c?asl|pasl|3dasl|ktrans"),
         ("functional MRI", r"bold|fmri|rs ?fmri"),
@@ -47,6 +47,7 @@ _OTHER_WORDS = tuple(
         ("STIR or double inversion", r"stir|dir"),
         ("a steady-state sequence", r"ciss|fiesta\w*|drive|truefisp|trufi|b ?ffe"),
         ("a saved screen", r"screen\w*|save|report|dose|key ?images?|phoenix\w*"),
+        ("echo-planar", r"ep2d\w*|epi"),
         ("another part of the body", r"[ctl]? ?spine|cervical|thoracic|lumbar|neck|orbits?|iacs?|pituitary|sella|tmj"),
     )
 )
@@ -329,7 +330,7 @@ _SPELLINGS = tuple(
         (r"[\W_]+", " "),
         # Glued before: 'sagT1', '3DT1', 'eT1W', 'postT1'; but not the acceleration 'pat2'.
         (
-            r"(?<!\w)((?:ax|axial|sag|sagittal|cor|coronal|tra|trans|obl|[23]d|fs|[ft]se|post|pre|gd|ir|[sedw])*)"
+            r"(?<!\w)((?:ax|axial|sag|sagittal|cor|coronal|tra|trans|obl|[23]d|fs|[ft]se|post|pre|gd|ir)*[sedw]?)"
             r"(t[12]|tstar|flair|mprage)(?!\d)",
             r" \1 \2 ",
         ),

@@ -1,0 +1,20 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def make_nifti(tmp_path: Path) -> Callable[..., None]:
+    """Writes volumes of 3 x 4 x 5 voxels: ``make_nifti("a.nii.gz", "folder/b.nii.gz")``."""
+
+    def make(*names: str) -> None:
+        rng = np.random.default_rng(0)
+        for name in names:
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            nib.save(nib.Nifti1Image(rng.integers(0, 99, (3, 4, 5)).astype(np.int16), np.eye(4)), path)
+
+    return make

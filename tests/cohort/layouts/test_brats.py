@@ -1,0 +1,82 @@
+import pytest
+
+from mgmt_monai.cohort.layouts import brats
+
+
+def _found(data_dir):
+    return [(series.patient_id, series.modality, series.files) for series in brats.find(data_dir).series]
+
+
+def test_spelling_of_2021(tmp_path, make_nifti):
+    folder = "BraTS2021_00495"
+    make_nifti(*(f"{folder}/{folder}_{suffix}.nii.gz" for suffix in ("flair", "t1", "t1ce", "t2", "seg")))
+    assert sorted(_found(tmp_path)) == [
+        ("00495", "FLAIR", ("BraTS2021_00495_flair.nii.gz",)),
+        ("00495", "T1w", ("BraTS2021_00495_t1.nii.gz",)),
+        ("00495", "T1wCE", ("BraTS2021_00495_t1ce.nii.gz",)),
+        ("00495", "T2w", ("BraTS2021_00495_t2.nii.gz",)),
+    ]
+
+
+def test_spelling_of_2023_in_any_case(tmp_path, make_nifti):
+    folder = "BraTS-GLI-00007-000"
+    make_nifti(*(f"{folder}/{folder}-{suffix}.nii.gz" for suffix in ("t2f", "t1n", "T1C", "t2W", "seg")))
+    assert sorted(_found(tmp_path)) == [
+        ("BraTS-GLI-00007", "FLAIR", ("BraTS-GLI-00007-000-t2f.nii.gz",)),
+        ("BraTS-GLI-00007", "T1w", ("BraTS-GLI-00007-000-t1n.nii.gz",)),
+        ("BraTS-GLI-00007", "T1wCE", ("BraTS-GLI-00007-000-T1C.nii.gz",)),
+        ("BraTS-GLI-00007", "T2w", ("BraTS-GLI-00007-000-t2W.nii.gz",)),
+    ]
+
+
+@pytest.mark.parametrize("folder", ["", "training data/", "a/b/c/"], ids=["flat", "one folder", "three folders"])
+def test_files_up_to_three_folders_deep(tmp_path, make_nifti, folder):
+    make_nifti(f"{folder}BraTS2021_00001_t1.nii.gz", f"{folder}BraTS2021_00002_t1.nii")
+    assert brats.recognises(tmp_path)
+    assert [patient for patient, _, _ in _found(tmp_path)] == ["00001", "00002"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "BraTS2021_00001_t1ce_corrected.nii.gz",
+        "BraTS2021_00001_t1.nii.gz.part",
+        "copy of BraTS2021_00001_t1.nii.gz",
+        "BraTS-GLI-00001-t1n.nii.gz",
+        "sub-01_T1w.nii.gz",
+    ],
+)
+def test_other_names_passed_over(tmp_path, name):
+    (tmp_path / name).touch()
+    assert not brats.recognises(tmp_path)
+    assert _found(tmp_path) == []
+
+
+def test_first_of_several_time_points(tmp_path, make_nifti):
+    make_nifti(*(f"BraTS-GLI-00007-{visit}-t1n.nii.gz" for visit in ("002", "001", "010")))
+    make_nifti("BraTS-GLI-00007-002-t2w.nii.gz")
+    found = brats.find(tmp_path)
+    assert _found(tmp_path) == [("BraTS-GLI-00007", "T1w", ("BraTS-GLI-00007-001-t1n.nii.gz",))]
+    assert [(finding.id, finding.patient_id) for finding in found.findings] == [("D034", "BraTS-GLI-00007")]
+    assert "took the first, 001, and left out 002, 010" in found.findings[0].text
+
+
+def test_same_file_twice_is_told(tmp_path, make_nifti):
+    make_nifti("BraTS2021_00001_t1.nii.gz", "copy/BraTS2021_00001_t1.nii.gz")
+    found = brats.find(tmp_path)
+    assert [series.directory for series in found.series] == [tmp_path]
+    assert [(finding.id, finding.modality) for finding in found.findings] == [("D034", "T1w")]
+    assert "left out copy/BraTS2021_00001_t1.nii.gz" in found.findings[0].text
+
+
+def test_real_case(shared_data):
+    directory = shared_data / "nifti"
+    found = brats.find(directory)
+    assert found.findings == []
+    assert {series.modality: series.files for series in found.series} == {
+        "FLAIR": ("BraTS-GLI-00000-000-t2f.nii.gz",),
+        "T1w": ("BraTS-GLI-00000-000-t1n.nii.gz",),
+        "T1wCE": ("BraTS-GLI-00000-000-t1c.nii.gz",),
+        "T2w": ("BraTS-GLI-00000-000-t2W.nii.gz",),
+    }
+    assert all((series.directory / series.files[0]).is_file() for series in found.series)

@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+
+from mgmt_monai.cohort.errors import CohortError
+from mgmt_monai.cohort.layouts import LAYOUTS, find_series, recognise
+
+BRATS = "BraTS2021_00001/BraTS2021_00001_t1.nii.gz"
+
+
+@pytest.fixture
+def make_tree(tmp_path, make_nifti, make_dicom):
+    def kaggle():
+        (tmp_path / "train/1/T1w").mkdir(parents=True)
+        make_dicom(tmp_path / "train/1/T1w/a.dcm", np.zeros((2, 3), np.uint16))
+
+    def dicom():
+        make_dicom(tmp_path / "IM1", np.zeros((2, 3), np.uint16), StudyInstanceUID="1.2", SeriesInstanceUID="1.2.3")
+
+    def csv():
+        (tmp_path / "cohort.csv").write_text("patient_id,label,T1w\n1,0,x\n")
+
+    makers = {
+        "rsna-miccai-2021": kaggle,
+        "brats-nifti": lambda: make_nifti(BRATS),
+        "upenn-gbm": lambda: make_nifti("UPENN-GBM-00001_11/UPENN-GBM-00001_11_T1.nii.gz"),
+        "csv": csv,
+        "dicom": dicom,
+    }
+
+    def make(*names):
+        for name in names:
+            makers[name]()
+        return tmp_path
+
+    return make
+
+
+@pytest.mark.parametrize("name", ["rsna-miccai-2021", "brats-nifti", "upenn-gbm", "csv", "dicom"])
+def test_each_layout_recognised_alone(make_tree, name):
+    assert recognise(make_tree(name)) == name
+
+
+def test_every_layout_is_tested():
+    assert sorted(LAYOUTS) == ["brats-nifti", "csv", "dicom", "rsna-miccai-2021", "upenn-gbm"]
+
+
+@pytest.mark.parametrize("name", ["rsna-miccai-2021", "csv"])
+def test_dicom_files_of_another_layout_are_not_a_second_layout(make_tree, name):
+    assert recognise(make_tree(name, "dicom")) == name
+
+
+def test_two_layouts_refused(make_tree):
+    with pytest.raises(CohortError, match=r"found rsna-miccai-2021 and csv\. Say with --layout"):
+        find_series(make_tree("csv", "rsna-miccai-2021"))
+
+
+def test_named_layout_settles_it(make_tree):
+    found = find_series(make_tree("csv", "rsna-miccai-2021"), "rsna-miccai-2021")
+    assert (found.layout, found.labels_file.name) == ("rsna-miccai-2021", "train_labels.csv")
+
+
+def test_no_layout_recognised(tmp_path):
+    (tmp_path / "notes.txt").write_text("nothing here")
+    with pytest.raises(CohortError) as caught:
+        find_series(tmp_path)
+    assert all(f"{name}: " in str(caught.value) for name in LAYOUTS)
+    assert "--layout" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_layout_refused(tmp_path):
+    with pytest.raises(CohortError, match=r"layout 'bids': expected one of rsna-miccai-2021, .*--layout"):
+        find_series(tmp_path, "bids")
+
+
+def test_absent_directory_refused(tmp_path):
+    with pytest.raises(CohortError, match="no such data directory"):
+        find_series(tmp_path / "absent")
+
+
+def test_named_layout_without_series_refused(tmp_path):
+    with pytest.raises(CohortError, match=r"as the layout brats-nifti has them .* found none"):
+        find_series(tmp_path, "brats-nifti")
+
+
+def test_patient_without_series_is_a_finding(make_tree):
+    data_dir = make_tree("brats-nifti")
+    (data_dir / "BraTS2021_00002").mkdir()
+    found = find_series(data_dir)
+    assert found.patients == {"00001", "00002"}
+    assert [(finding.id, finding.patient_id) for finding in found.findings] == [("D035", "00002")]
+
+
+def test_findings_name_paths_below_the_data_directory(make_tree):
+    data_dir = make_tree("brats-nifti")
+    (data_dir / "broken link").symlink_to("nowhere")
+    assert [finding.path for finding in find_series(data_dir).findings] == ["broken link"]
