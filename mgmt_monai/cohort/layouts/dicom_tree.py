@@ -99,7 +99,7 @@ def find(data_dir: Path) -> Found:
         nameless = 0
         for path, tags in _read(directory, files, damaged):
             values = tags.values
-            patient_id = str(values.get("PatientID", "")).strip()
+            patient_id = sequence.printable(str(values.get("PatientID", "")).strip())
             if not patient_id:
                 nameless += 1
                 continue

@@ -122,6 +122,7 @@ def guess(values: Values) -> Guess:
     Args:
         values: Keyword -> value as `mgmt_monai.cohort.tags.FileTags` gives them, of one slice.
     """
+    values = {keyword: printable(value) if isinstance(value, str) else value for keyword, value in values.items()}
     other = _no_mr(values) or _other_kind(values)
     if other is not None:
         return Guess(None, other, agent=other.startswith("perfusion") and " asl " not in f" {_text(values)[1]} ")
@@ -199,6 +200,16 @@ def is_phase(values: Values) -> bool:
     """Whether an image shows the phase of the signal."""
     kinds = str(values.get("ImageType", "")).upper().split("\\")
     return bool(_PHASE_TYPES & set(kinds[2:])) or str(values.get("ComplexImageComponent", "")).upper() == "PHASE"
+
+
+def printable(text: str) -> str:
+    r"""Text for messages and tables, a line each: control characters as their number.
+
+    Example:
+        >>> printable("P\n1")
+        'P<0a>1'
+    """
+    return "".join(letter if letter.isprintable() else f"<{ord(letter):02x}>" for letter in text)
 
 
 def _gradient_echo(values: Values, echo: float, inversion: float | None) -> str | None:

@@ -1,4 +1,5 @@
 import os
+import random
 
 import numpy as np
 import pydicom
@@ -151,6 +152,29 @@ def test_files_without_patient_are_told(tmp_path, make_series, patient):
     assert found.patients == {"P1"}
     assert [(f.id, f.path) for f in found.findings] == [("D035", str(tmp_path / "b"))]
     assert "none in 2 files" in found.findings[0].text
+
+
+def test_patient_named_with_a_line_break_stays_on_one_line(tmp_path, make_series):
+    make_series("AX T1", "a/1", patient="P\n1")
+    assert dicom_tree.find(tmp_path).patients == {"P<0a>1"}
+
+
+def test_mutated_headers_never_end_the_search(tmp_path, make_series):
+    """Every file is taken, left out, or a finding."""
+    rng = random.Random(0)
+    names = [f"a/{number}.dcm" for number in range(300)]
+    make_series("AX T1 POST", *names, EchoTime=10, RepetitionTime=500, ScanningSequence="SE", SeriesNumber=4)
+    for name in names:
+        data = bytearray((tmp_path / name).read_bytes())
+        for _ in range(rng.randint(1, 6)):
+            data[rng.randrange(132, len(data))] = rng.randrange(256)
+        (tmp_path / name).write_bytes(data[: rng.randrange(132, len(data))] if rng.random() < 0.2 else data)
+    found = dicom_tree.find(tmp_path)
+    read = sum(len(series.files) for series in found.series) + sum(item.n_files for item in found.left_out)
+    nameless = sum(int(f.text.split(" in ")[2].split()[0]) for f in found.findings if f.id == "D035")
+    assert read + nameless + sum(finding.id == "D001" for finding in found.findings) == len(names)
+    assert not any("\n" in finding.line for finding in found.findings)
+    assert read > 0
 
 
 def test_series_without_identifier_grouped_by_folder(tmp_path, make_series):

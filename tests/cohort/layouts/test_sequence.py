@@ -259,6 +259,11 @@ def test_contradiction(values, modality, expected):
     assert told == expected if expected is None else told.startswith(expected)
 
 
+def test_reason_is_one_line():
+    told = guess({**MR, "ImageType": "ORIGINAL\\PRIMARY\\SW_\n"})
+    assert told.reason == "susceptibility-weighted (ImageType ORIGINAL\\PRIMARY\\SW_<0A>)"
+
+
 def test_real_series(shared_data):
     """What the source's names and the times in the real headers say (read by a person)."""
     folder = shared_data / "dicom/dicom2nifti/tests/data"
