@@ -14,7 +14,8 @@ from mgmt_monai.errors import one_line
 
 COMMANDS = {
     "phantom": "Write a made cohort of head MRI with a planted effect.",
-    "manifest": "Find the series of a data directory, order their slices, split the patients.",
+    "doctor": "Look for faults in a data directory: files, geometry, pixels, duplicates, confounders.",
+    "manifest": "Build, check, split and show the list of patients, labels and series that a training reads.",
     "train": "Train one modality's classifier, both stages; refuse a mistyped setting.",
     "ui": "Open the MLflow UI on the recorded runs.",
 }
@@ -79,7 +80,8 @@ def main(args: Sequence[str] | None = None) -> int:
         message = one_line(error)
         if message is None:
             raise
-        click.echo(f"Error: {message}", err=True)
+        for line in getattr(error, "faults", (message,)):  # a command's user sees every fault of a cohort
+            click.echo(f"Error: {line}", err=True)
         return 1
     return outcome if isinstance(outcome, int) else 0
 

@@ -1,70 +1,220 @@
-"""``mgmt-monai manifest``: build a cohort's manifest."""
+"""``mgmt-monai manifest``: build, check, split and show a cohort's manifest."""
+
+from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from mgmt_monai.cohort.manifest import Manifest
+    from mgmt_monai.cohort.resplit import External, Holdout, Listed
+
+FILE = click.Path(path_type=Path)
 
 
 @click.group("manifest")
 def command() -> None:
-    """Build the list of patients, labels, split and ordered series that a training reads."""
+    """Build, check, split and show the list of patients, labels and ordered series that a training reads."""
 
 
 @command.command("build")
-@click.argument("data_dir", type=click.Path(path_type=Path))
-@click.option("--labels", type=click.Path(path_type=Path), help="Label table [DATA_DIR/train_labels.csv].")
-@click.option("--out", type=click.Path(path_type=Path), help="File to write [DATA_DIR/manifest.json].")
+@click.argument("data_dir", type=FILE)
+@click.option("--labels", type=FILE, help="Label table [the one that the layout names].")
+@click.option("--out", type=FILE, help="File to write [DATA_DIR/manifest.json].")
+@click.option("--layout", help="How DATA_DIR is laid out [found by itself].")
 @click.option("--test-fraction", default=0.1, show_default=True, help="Share of all patients for the test.")
 @click.option("--train-fraction", default=0.85, show_default=True, help="Share of the others for training.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the split.")
+@click.option("--split-from", type=FILE, help="CSV patient_id,split: take this split, such as a committed one.")
+@click.option("--columns", type=FILE, help="CSV with more about each patient, such as the site.")
+@click.option("--group-by", default="", help="A column of --columns whose values no split tears apart.")
 @click.option(
     "--exclude",
     default="default",
     show_default=True,
     help="CSV patient_id,reason; 'default' leaves out the three patients RSNA-MICCAI's hosts name; 'none'.",
 )
-@click.option("--workers", type=click.IntRange(min=1), help="Processes that read headers [one a core].")
+@click.option("--ignore", type=FILE, help="CSV finding,patient_id,reason: findings that you accept.")
+@click.option("--mapping", type=FILE, multiple=True, help="Table of aliases, such as BraTS21-17_Mapping.csv.")
+@click.option("--external", is_flag=True, help="Every patient is for the test: the cohort is only scored.")
+@click.option("--against", type=FILE, help="Manifest of the training data: leave out who is in it, under any name.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes that read [one a core].")
 def build(
     data_dir: Path,
     labels: Path | None,
     out: Path | None,
+    layout: str | None,
     test_fraction: float,
     train_fraction: float,
     seed: int,
+    split_from: Path | None,
+    columns: Path | None,
+    group_by: str,
     exclude: str,
+    ignore: Path | None,
+    mapping: tuple[Path, ...],
+    external: bool,
+    against: Path | None,
     workers: int | None,
 ) -> int:
-    """Read the headers under DATA_DIR and write its manifest."""
-    from mgmt_monai.cohort.build import build_manifest, warnings_of
-    from mgmt_monai.cohort.errors import CohortFaultsError
-    from mgmt_monai.cohort.layouts import patient_folders
-    from mgmt_monai.cohort.manifest import check_writable, write_manifest
+    """Read the images under DATA_DIR and write its manifest."""
+    from mgmt_monai.cohort.aliases import read_aliases
+    from mgmt_monai.cohort.build import Sources, build_manifest
+    from mgmt_monai.cohort.ignores import IgnoreList, read_ignores
+    from mgmt_monai.cohort.layouts import HOW_TO_GET_DATA
+    from mgmt_monai.cohort.manifest import check_writable, read_manifest, write_manifest
+    from mgmt_monai.cohort.resplit import External, Holdout, Listed
 
+    if (external and (split_from or group_by)) or (split_from and group_by):
+        raise click.UsageError("--external, --split-from and --group-by exclude each other.")
+    if against and not external:
+        raise click.UsageError("--against needs --external: it is for a cohort that is only scored.")
+    if not data_dir.is_dir():  # a plainer fault than no place for its manifest
+        raise click.ClickException(f"{data_dir}: no such data directory. {HOW_TO_GET_DATA}")
     path = out or data_dir / "manifest.json"
-    patient_folders(data_dir)  # no data directory is a plainer fault than no place for its manifest
     check_writable(path)
-    try:
-        manifest = build_manifest(
-            data_dir,
-            labels or data_dir / "train_labels.csv",
-            test_fraction=test_fraction,
-            train_fraction=train_fraction,
-            seed=seed,
-            exclusions=exclude,
-            workers=workers,
-        )
-    except CohortFaultsError as error:
-        for fault in error.faults:
-            click.echo(f"Error: {fault}", err=True)
-        return 1
-    write_manifest(manifest, path)
-    for patient_id, reason in manifest.excluded.items():
+    sources = Sources(
+        labels_csv=labels,
+        exclusions=exclude,
+        layout=layout,
+        ignores=read_ignores(ignore) if ignore else IgnoreList(),
+        aliases=read_aliases(*mapping) if mapping else None,
+        columns_csv=columns,
+        against=read_manifest(against) if against else None,
+    )
+    plan: Holdout | Listed | External
+    if external:
+        plan = External()
+    elif split_from:
+        plan = Listed(split_from)
+    else:
+        plan = Holdout(test_fraction, train_fraction, seed, group_by)
+    built = build_manifest(data_dir, sources, plan, workers)
+    write_manifest(built.manifest, path)
+    for patient_id, reason in built.manifest.excluded.items():
         click.echo(f"excluded: patient {patient_id}: {reason}")
-    for line in manifest.left_out:
+    for line in built.manifest.left_out:
         click.echo(f"left out: {line}")
-    for line in warnings_of(manifest):
-        click.echo(f"warning: {line}")
-    for split, (unmethylated, methylated) in manifest.counts().items():
-        click.echo(f"{split}: {unmethylated + methylated} patients, {methylated} methylated")
-    click.echo(f"{path}: {len(manifest.patients)} patients, hash {manifest.content_hash[:12]}")
+    for finding in built.findings:
+        click.echo(f"{finding.kind.severity}: {finding.under(data_dir).line}")
+    _echo_splits(built.manifest)
+    click.echo(f"{path}: {len(built.manifest.patients)} patients, hash {built.manifest.content_hash[:12]}")
     return 0
+
+
+@command.command("check")
+@click.argument("manifest", type=FILE)
+@click.option("--data-dir", type=FILE, help="Where the images are [the manifest's folder].")
+@click.option("--quick", is_flag=True, help="Read headers, not pixels, and only of files that are new or changed.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes that read [one a core].")
+def check(manifest: Path, data_dir: Path | None, quick: bool, workers: int | None) -> int:
+    """Prove that nobody crosses a split, and that the files are still what MANIFEST says."""
+    from mgmt_monai.cohort.check import changed_files, overlaps
+    from mgmt_monai.cohort.layouts import MODALITIES
+    from mgmt_monai.cohort.manifest import read_manifest
+
+    read = read_manifest(manifest)
+    folder = data_dir or manifest.parent
+    faults = overlaps(read)
+    faults += changed_files(read, folder, modalities=MODALITIES, pixels=not quick, cached=quick, workers=workers)
+    for finding in faults:
+        click.echo(f"Error: {finding.under(folder).line}", err=True)
+    if faults:
+        return 1
+    n_series = sum(len(patient.series) for patient in read.patients)
+    what = "headers" if quick else "headers and pixels"
+    click.echo(f"{manifest}: {len(read.patients)} patients, no image, study or person in two splits")
+    click.echo(f"{folder}: {n_series} series, {what} as the manifest says")
+    return 0
+
+
+@command.command("split")
+@click.argument("manifest", type=FILE)
+@click.option("--out", type=FILE, help="File to write [MANIFEST itself].")
+@click.option("--test-fraction", type=float, help="A new hold-out split: share of all patients for the test.")
+@click.option("--train-fraction", default=0.85, show_default=True, help="Share of the others for training.")
+@click.option("--from", "split_from", type=FILE, help="CSV patient_id,split: take this hold-out split.")
+@click.option("--folds", type=click.IntRange(min=2), help="Make this many folds.")
+@click.option("--repeats", type=click.IntRange(min=1), default=1, show_default=True, help="Repeats of the folds.")
+@click.option("--inner-folds", type=click.IntRange(min=2), help="Nested: folds of each training part.")
+@click.option("--columns", type=FILE, help="CSV with more about each patient, such as the site.")
+@click.option("--group-by", default="", help="A column whose values no split or fold tears apart.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the split and the folds.")
+def split(
+    manifest: Path,
+    out: Path | None,
+    test_fraction: float | None,
+    train_fraction: float,
+    split_from: Path | None,
+    folds: int | None,
+    repeats: int,
+    inner_folds: int | None,
+    columns: Path | None,
+    group_by: str,
+    seed: int,
+) -> int:
+    """Split the patients of MANIFEST anew: hold-out, k-fold, repeated, nested, grouped; no image is read."""
+    from mgmt_monai.cohort.manifest import check_writable, read_manifest, write_manifest
+    from mgmt_monai.cohort.resplit import Holdout, KFold, Listed, with_columns
+
+    if test_fraction is None and split_from is None and folds is None:
+        raise click.UsageError("say what to make: --test-fraction, --from or --folds.")
+    if test_fraction is not None and split_from is not None:
+        raise click.UsageError("--test-fraction and --from exclude each other.")
+    path = out or manifest
+    check_writable(path)
+    made = read_manifest(manifest)
+    if columns:
+        made = with_columns(made, columns)
+    if test_fraction is not None:
+        made = Holdout(test_fraction, train_fraction, seed, group_by).apply(made)
+    if split_from is not None:
+        made = Listed(split_from).apply(made)
+    if folds is not None:
+        made = KFold(folds, repeats, inner_folds or 0, seed, group_by).apply(made)
+    write_manifest(made, path)
+    _echo_splits(made)
+    click.echo(f"{path}: {len(made.patients)} patients, hash {made.content_hash[:12]}")
+    return 0
+
+
+@command.command("show")
+@click.argument("manifest", type=FILE)
+@click.option("--patient", "patient_id", help="Show what the manifest holds of one patient.")
+def show(manifest: Path, patient_id: str | None) -> int:
+    """Tell what is in MANIFEST: splits, folds, planes, what was left out and why."""
+    from mgmt_monai.cohort.describe import describe, describe_patient
+    from mgmt_monai.cohort.manifest import read_manifest
+
+    read = read_manifest(manifest)
+    for line in describe(read) if patient_id is None else describe_patient(read, patient_id):
+        click.echo(line)
+    return 0
+
+
+@command.command("cohorts")
+@click.argument("labels", type=FILE)
+@click.option("--mapping", type=FILE, multiple=True, required=True, help="Table of aliases, such as BraTS21-17_Mapping.csv.")
+def cohorts(labels: Path, mapping: tuple[Path, ...]) -> int:
+    """Tell which public cohort each patient of the label table LABELS is from, by the mapping."""
+    from mgmt_monai.cohort.aliases import cohort_rows, read_aliases
+    from mgmt_monai.cohort.labels import read_labels
+
+    rows = cohort_rows(read_aliases(*mapping), read_labels(labels).labels)
+    click.echo(f"{'cohort':<40} {'patients':>8} {'methylated':>10}  sites")
+    for row in rows:
+        click.echo(f"{row.cohort:<40} {row.patients:>8} {row.methylated:>10}  {', '.join(row.sites)}")
+    total = sum(row.patients for row in rows)
+    click.echo(f"{'all':<40} {total:>8} {sum(row.methylated for row in rows):>10}")
+    return 0
+
+
+def _echo_splits(manifest: Manifest) -> None:
+    for name, (unmethylated, methylated) in manifest.counts().items():
+        click.echo(f"{name}: {unmethylated + methylated} patients, {methylated} methylated")
+    if manifest.folds:
+        folds = manifest.folds
+        nested = f", {folds['n_inner_folds']} inner folds" if folds["n_inner_folds"] else ""
+        click.echo(f"folds: {folds['n_folds']}, repeats: {folds['n_repeats']}{nested}")

@@ -3,166 +3,219 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
-from joblib import Parallel, cpu_count, delayed
-from tqdm import tqdm
-
+from mgmt_monai.cohort.aliases import Aliases, untraceable
+from mgmt_monai.cohort.columns import read_columns
 from mgmt_monai.cohort.errors import CohortError, CohortFaultsError
+from mgmt_monai.cohort.exam import SeriesExam
 from mgmt_monai.cohort.exclusions import DEFAULT_EXCLUSIONS, read_exclusions
-from mgmt_monai.cohort.labels import read_labels
-from mgmt_monai.cohort.layouts import SeriesFolder, find_series, patient_folders
-from mgmt_monai.cohort.manifest import Manifest, PatientRecord, SeriesRecord
-from mgmt_monai.cohort.scan import ScannedSeries, scan_series
-from mgmt_monai.cohort.splits import holdout_split
+from mgmt_monai.cohort.findings import Finding, Severity
+from mgmt_monai.cohort.ignores import IgnoreList
+from mgmt_monai.cohort.labels import Labels, read_labels
+from mgmt_monai.cohort.layouts import Found, find_series
+from mgmt_monai.cohort.manifest import Manifest
+from mgmt_monai.cohort.records import PatientRecord
+from mgmt_monai.cohort.relations import contradictions, related_patients
+from mgmt_monai.cohort.scan import scan
+from mgmt_monai.cohort.scan_cache import ScanCache
 
-LAYOUT = "rsna-miccai-2021"
 
-#: Below this many series a pool of processes costs more than it saves.
-_PARALLEL_FROM = 40
+logger = logging.getLogger(__name__)
 
 
-def build_manifest(
-    data_dir: Path,
-    labels_csv: Path,
-    *,
-    test_fraction: float,
-    train_fraction: float,
-    seed: int,
-    exclusions: str | Path = DEFAULT_EXCLUSIONS,
-    workers: int | None = None,
-) -> Manifest:
-    """Find every series, order its slices, split the patients.
+class SplitPlan(Protocol):
+    """How a cohort is split: one of the plans in `mgmt_monai.cohort.resplit`."""
+
+    def apply(self, manifest: Manifest) -> Manifest:
+        """The manifest, split so."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a cohort is made of beside its images.
+
+    Args:
+        labels_csv: The label table; None for the one that the layout names.
+        exclusions: ``"default"``, ``"none"`` or a CSV ``patient_id,reason``.
+        layout: A name of `mgmt_monai.cohort.layouts`; None to find it.
+        ignores: Findings that are accepted: their series is left out, or their warning not told.
+        aliases: Names of the same person; None without a table.
+        columns_csv: What is known of each patient, such as the site; None without a table.
+        against: Patients who must not be in this cohort, whatever their name: of a training data's manifest.
+    """
+
+    labels_csv: Path | None = None
+    exclusions: str | Path = DEFAULT_EXCLUSIONS
+    layout: str | None = None
+    ignores: IgnoreList = IgnoreList()  # noqa: RUF009 (it does not change)
+    aliases: Aliases | None = None
+    columns_csv: Path | None = None
+    against: Manifest | None = None
+
+
+@dataclass(frozen=True)
+class BuiltCohort:
+    """A manifest, and what a reader of it should know.
+
+    Args:
+        manifest: To be written.
+        findings: Warnings and notes that nobody has accepted yet, errors that were accepted.
+    """
+
+    manifest: Manifest
+    findings: list[Finding]
+
+
+def build_manifest(data_dir: Path, sources: Sources, plan: SplitPlan, workers: int | None = None) -> BuiltCohort:
+    """Find every series, order its slices, look at its pixels, split the patients.
 
     Args:
         data_dir: The cohort's folder.
-        labels_csv: The label table.
-        test_fraction: Share of all patients for the test.
-        train_fraction: Share of the others for training.
-        seed: Of the split.
-        exclusions: ``"default"``, ``"none"`` or a CSV ``patient_id,reason``.
-        workers: Processes that read headers; None for one a core.
+        sources: Labels, exclusions and the rest.
+        plan: How the patients are split.
+        workers: Processes that read; None for one a core.
 
     Returns:
-        The manifest. Patients excluded, and patients without images, are listed in it.
+        The manifest, with patients excluded and left out listed in it, and what else was found.
 
     Raises:
-        CohortFaultsError: Series that cannot be used and patients without a label, each a line of ``faults``.
-        CohortError: No data, a label file or exclusion list that cannot be read, a split without a class.
+        CohortFaultsError: Series that cannot be used, patients without a label, related patients with different
+            labels; each a line of ``faults``.
+        CohortError: No data, a table that cannot be read, a split without a class.
     """
     data_dir = Path(data_dir)
-    folders = find_series(data_dir)
+    if sources.against is not None and sources.aliases is not None:
+        _warn_of_untraceable(sources.against, sources.aliases)
+    found = find_series(data_dir, sources.layout)
+    labels_csv = sources.labels_csv or found.labels_file
     labels = read_labels(labels_csv)
-    reasons = read_exclusions(exclusions)
-    present = {folder.patient_id for folder in folders}
-    excluded = {patient_id: reason for patient_id, reason in reasons.items() if patient_id in present}
-    folders = [folder for folder in folders if folder.patient_id not in excluded]
-
-    faults = [
-        f"patient {patient_id}: {data_dir / 'train' / patient_id}: expected a row in {labels_csv}, found none "
-        "(did a spreadsheet strip leading zeros?). Add its label or exclude it."
-        for patient_id in sorted(present - set(labels) - set(excluded))
-    ]
-    scanned, series_faults = _scan(folders, workers)
-    faults += series_faults
-    if faults:
-        raise CohortFaultsError(faults)
-
-    by_patient: dict[str, dict[str, SeriesRecord]] = {}
-    for series in scanned:
-        record = _record(series, data_dir)
-        by_patient.setdefault(series.folder.patient_id, {})[series.folder.modality] = record
-    kept = {patient_id: labels[patient_id] for patient_id in sorted(by_patient)}
-    split = holdout_split(kept, test_fraction, train_fraction, seed)
-    return Manifest(
-        layout=LAYOUT,
-        labels_sha256=hashlib.sha256(Path(labels_csv).read_bytes()).hexdigest(),
-        split=split_settings(test_fraction, train_fraction, seed),
-        patients=[PatientRecord(p, kept[p], split[p], by_patient[p]) for p in kept],
-        excluded=excluded,
-        left_out=_left_out(
-            present,
-            without_series={path.name for path in patient_folders(data_dir)} - present,
-            labelled=set(labels),
-            excluded_by_user=set() if str(exclusions) == DEFAULT_EXCLUSIONS else set(reasons),
-        ),
-    )
-
-
-def split_settings(test_fraction: float, train_fraction: float, seed: int) -> dict[str, Any]:
-    """How a hold-out split was made, as the manifest records it."""
-    return {
-        "method": "holdout",
-        "test_fraction": test_fraction,
-        "train_fraction": train_fraction,
-        "seed": seed,
-    }
-
-
-def warnings_of(manifest: Manifest) -> list[str]:
-    """One line for each gap and each series with phase images beside it: usable, but a reader should know."""
-    lines = []
-    for patient in manifest.patients:
-        for modality, record in patient.series.items():
-            where = f"patient {patient.patient_id}, {modality}: {record.directory}:"
-            for before, count in record.gaps:
-                lines.append(
-                    f"{where} {count} missing between {_slice_name(record, before)} and "
-                    f"{_slice_name(record, before + 1)} (the slices lie {record.slice_spacing_mm:.2f} mm apart)"
-                )
-            if record.phase_images:
-                lines.append(f"{where} {record.phase_images} phase images passed over, the magnitude is read")
-    return lines
-
-
-def _slice_name(record: SeriesRecord, index: int) -> str:
-    return record.files[index] if record.frames is None else f"frame {record.frames[index]}"
-
-
-def _left_out(
-    present: set[str], *, without_series: set[str], labelled: set[str], excluded_by_user: set[str]
-) -> list[str]:
-    lines = dict.fromkeys(without_series, "its folder has no series of a known modality")
-    lines |= dict.fromkeys(labelled - present - without_series, "in the label file, but without images")
-    lines |= dict.fromkeys(excluded_by_user - present - set(lines), "in the exclusion list, but not in the data")
-    return [f"patient {patient_id}: {lines[patient_id]}" for patient_id in sorted(lines)]
-
-
-def _scan(folders: list[SeriesFolder], workers: int | None) -> tuple[list[ScannedSeries], list[str]]:
-    n_jobs = (workers or cpu_count()) if len(folders) >= _PARALLEL_FROM else 1
-    results = Parallel(n_jobs=n_jobs, return_as="generator")(delayed(_try_scan)(folder) for folder in folders)
-    scanned: list[ScannedSeries] = []
-    faults: list[str] = []
-    for result in tqdm(results, total=len(folders), desc="Reading headers", unit="series"):
-        if isinstance(result, str):
-            faults.append(result)
-        else:
-            scanned.append(result)
-    return scanned, faults
-
-
-def _try_scan(folder: SeriesFolder) -> ScannedSeries | str:
+    excluded = _excluded(found, sources)
+    series = [s for s in found.series if s.patient_id not in excluded and s.patient_id not in labels.unlabelled]
+    cache = ScanCache(data_dir)
     try:
-        return scan_series(folder)
-    except CohortError as error:
-        return str(error)
-    except OSError as error:
-        where = f"patient {folder.patient_id}, {folder.modality}: {error.filename or folder.directory}"
-        return f"{where}: cannot be read ({error.strerror}). Check the disk and your rights."
+        exams = list(scan(series, data_dir, pixels=True, cache=cache, workers=workers))
+    finally:
+        cache.close()
 
-
-def _record(series: ScannedSeries, data_dir: Path) -> SeriesRecord:
-    return SeriesRecord(
-        directory=series.folder.directory.relative_to(data_dir).as_posix(),
-        files=list(series.files),
-        frames=None if series.frames is None else list(series.frames),
-        rows=series.shape[0],
-        columns=series.shape[1],
-        plane=series.plane,
-        pixel_spacing_mm=None if series.pixel_spacing_mm is None else list(series.pixel_spacing_mm),
-        slice_spacing_mm=series.slice_spacing_mm,
-        gaps=[list(gap) for gap in series.gaps],
-        phase_images=series.phase_images,
-        fingerprint=series.fingerprint,
+    # A patient without any series is told among those left out.
+    findings = [f for f in found.findings if f.patient_id not in excluded and f.id != "D035"]
+    findings += [f for exam in exams for f in exam.findings]
+    findings += _unlabelled(exams, labels, labels_csv, data_dir)
+    findings, accepted = _accept(findings, sources.ignores)
+    _refuse(findings, data_dir)
+    patients = _patients(exams, labels.labels, _dropped(accepted), sources)
+    patients, known = _without_known(patients, sources)
+    if not patients:
+        raise CohortError(f"{data_dir}: expected patients to put into the manifest, found none that can be used.")
+    relations, accepted_relations = _accept(related_patients(patients), sources.ignores)
+    _refuse(contradictions(labels.labels, relations), data_dir)
+    manifest = plan.apply(
+        Manifest(
+            layout=found.layout,
+            labels_sha256=hashlib.sha256(labels_csv.read_bytes()).hexdigest(),
+            split={},
+            patients=patients,
+            excluded=excluded,
+            left_out=[*_left_out(found, labels, sources), *known],
+            ignored=[vars(decision).copy() for decision in sources.ignores.decisions],
+        )
     )
+    return BuiltCohort(manifest, [*findings, *accepted, *relations, *accepted_relations])
+
+
+def _warn_of_untraceable(against: Manifest, aliases: Aliases) -> None:
+    lost = untraceable([patient.patient_id for patient in against.patients], aliases)
+    if lost:
+        logger.warning(
+            f"{len(lost)} of {len(against.patients)} patients of the training data have no name outside it in these "
+            "tables: whether they are in this cohort can only be told by their images (--mapping may be given again)"
+        )
+
+
+def _excluded(found: Found, sources: Sources) -> dict[str, str]:
+    present = {series.patient_id for series in found.series}
+    return {p: reason for p, reason in read_exclusions(sources.exclusions).items() if p in present}
+
+
+def _unlabelled(exams: Sequence[SeriesExam], labels: Labels, labels_csv: Path, data_dir: Path) -> list[Finding]:
+    folders = {exam.patient_id: str(Path(exam.directory).parent) for exam in exams}
+    text = f"expected a row in {labels_csv}, found none (did a spreadsheet strip leading zeros?)"
+    return [
+        Finding("D031", patient_id, "", folder, text)
+        for patient_id, folder in sorted(folders.items())
+        if patient_id not in labels.labels
+    ]
+
+
+def _accept(findings: Sequence[Finding], ignores: IgnoreList) -> tuple[list[Finding], list[Finding]]:
+    """Those that nobody decided on, and the errors among those that were accepted."""
+    open_ = [finding for finding in findings if ignores.decision(finding) is None]
+    accepted = [f for f in findings if ignores.decision(f) is not None and f.kind.severity is Severity.ERROR]
+    return open_, accepted
+
+
+def _refuse(findings: Sequence[Finding], data_dir: Path) -> None:
+    ordered = sorted(findings, key=lambda finding: (finding.patient_id, finding.modality, finding.id))
+    errors = [finding.under(data_dir).line for finding in ordered if finding.kind.severity is Severity.ERROR]
+    if errors:
+        raise CohortFaultsError(errors)
+
+
+def _dropped(accepted: Sequence[Finding]) -> set[tuple[str, str]]:
+    return {(finding.patient_id, finding.modality) for finding in accepted}
+
+
+def _patients(
+    exams: Sequence[SeriesExam], labels: Mapping[str, int], dropped: set[tuple[str, str]], sources: Sources
+) -> list[PatientRecord]:
+    by_patient: dict[str, list[SeriesExam]] = {}
+    for exam in exams:
+        if exam.record is not None and (exam.patient_id, exam.modality) not in dropped and exam.patient_id in labels:
+            by_patient.setdefault(exam.patient_id, []).append(exam)
+    columns = read_columns(sources.columns_csv, sorted(by_patient)) if sources.columns_csv else {}
+    return [
+        PatientRecord(
+            patient_id=patient_id,
+            label=labels[patient_id],
+            split="test",
+            series={exam.modality: exam.record for exam in by_patient[patient_id] if exam.record is not None},
+            aliases=_aliases(patient_id, sources.aliases),
+            columns=columns.get(patient_id, {}),
+        )
+        for patient_id in sorted(by_patient)
+    ]
+
+
+def _aliases(patient_id: str, aliases: Aliases | None) -> list[str]:
+    return [] if aliases is None else [name for name in aliases.names(patient_id) if name != patient_id]
+
+
+def _without_known(patients: list[PatientRecord], sources: Sources) -> tuple[list[PatientRecord], list[str]]:
+    """The patients who are not in the other manifest under any name, and a line for each who is."""
+    if sources.against is None:
+        return patients, []
+    others = [
+        replace(p, aliases=sorted({*p.aliases, *_aliases(p.patient_id, sources.aliases)}))
+        for p in sources.against.patients
+    ]
+    known: dict[str, str] = {}
+    for relation in related_patients(patients, others):
+        known.setdefault(relation.patient_id, f"{relation.others[0]} of the training data ({relation.id})")
+    lines = [f"patient {patient_id}: is {other}" for patient_id, other in sorted(known.items())]
+    return [p for p in patients if p.patient_id not in known], lines
+
+
+def _left_out(found: Found, labels: Labels, sources: Sources) -> list[str]:
+    present = {series.patient_id for series in found.series}
+    lines = {p: f"has no label: {labels.unlabelled[p]}" for p in present & set(labels.unlabelled)}
+    lines |= dict.fromkeys(found.patients - present, "its folder has no series of a known modality")
+    lines |= dict.fromkeys(set(labels.labels) - found.patients, "in the label file, but without images")
+    if str(sources.exclusions) != DEFAULT_EXCLUSIONS:
+        absent = set(read_exclusions(sources.exclusions)) - found.patients - set(lines)
+        lines |= dict.fromkeys(absent, "in the exclusion list, but not in the data")
+    return [f"patient {patient_id}: {lines[patient_id]}" for patient_id in sorted(lines)]

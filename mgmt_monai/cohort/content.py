@@ -45,6 +45,8 @@ MONTAGE_SLICES = 5
 MONTAGE_HEIGHT = 96
 MONTAGE_QUALITY = 80
 
+_OPPOSITE = dict(zip("LRPASI", "RLAPIS", strict=True))
+
 #: The share of a series around its middle that the model sees (`mgmt_monai.transforms.middle_slices`).
 MIDDLE_SHARE = 0.2
 
@@ -133,6 +135,24 @@ def digest(values: np.ndarray) -> str:
     return state.hexdigest()
 
 
+def as_seen(values: np.ndarray, orientation: np.ndarray | None) -> np.ndarray:
+    """The slice turned to the radiological view of its plane: a view of the array, nothing is resampled.
+
+    Args:
+        values: ``(rows, columns)`` as stored.
+        orientation: ``(6,)`` direction cosines of a row and of a column, LPS; None leaves the slice as it is.
+    """
+    if orientation is None or not geometry.is_orientation(orientation):
+        return values
+    codes = geometry.direction_codes(orientation)
+    plane = {"S": "axial", "I": "axial", "A": "coronal", "P": "coronal"}.get(codes[2], "sagittal")
+    across, down = geometry.RADIOLOGICAL[plane][0], geometry.RADIOLOGICAL[plane][1]
+    rows, columns = codes[0], codes[1]
+    if rows not in (across, _OPPOSITE[across]):
+        values, rows, columns = values.T, columns, rows
+    return values[:: 1 if columns == down else -1, :: 1 if rows == across else -1]
+
+
 class _Reading:
     """What has been gathered of the slices so far. Brightness: the rescaled value, mirrored for MONOCHROME1."""
 
@@ -173,7 +193,7 @@ class _Reading:
             self.bright = bright
         step = _sample_step(values.shape, self.per_slice)
         self.samples.append((slope * values.ravel()[::step].astype(np.float64) + intercept).astype(np.float32))
-        seen = _as_seen(values, stored.orientation)
+        seen = as_seen(values, stored.orientation)
         if index % self.thumbnail_step == 0:
             self.thumbnails.append((slope * thumbnail(seen) + intercept).astype(np.float32))
         if index in self.shown:
@@ -188,7 +208,7 @@ class _Reading:
         if high <= low:
             low, high = self.dark, self.bright
         level = low + BACKGROUND_LEVEL * (high - low)
-        blank = [np.count_nonzero(values > level) < BLANK_FOREGROUND * values.size for values in self.samples]
+        blank = [bool(np.mean(values > level) < BLANK_FOREGROUND) for values in self.samples]
         n_foreground = self.n_values * np.count_nonzero(sample > level) / sample.size
         constant = self.dark == self.bright
         histogram = tuple(int(n) for n in np.histogram(sample, HISTOGRAM_BINS, (low, high) if low < high else None)[0])
@@ -198,14 +218,14 @@ class _Reading:
         return SeriesContent(
             digests="".join(self.digests),
             signature="" if constant else make_signature(np.stack(self.thumbnails)),
-            n_blank=sum(blank),
-            n_blank_middle=sum(blank[self.middle]),
+            n_blank=int(sum(blank)),
+            n_blank_middle=int(sum(blank[self.middle])),
             constant=constant,
             low=ends[0],
             high=ends[1],
             robust_low=robust[0],
             robust_high=robust[1],
-            clipped=0.0 if constant or not n_foreground else min(1.0, self.n_brightest / n_foreground),
+            clipped=0.0 if constant or not n_foreground else float(min(1.0, self.n_brightest / n_foreground)),
             histogram=histogram,
             montage=_montage(self.strip, low, high),
         )
@@ -217,22 +237,6 @@ def _sample_step(shape: tuple[int, ...], wanted: int) -> int:
     while math.gcd(step, shape[1]) > 1:
         step += 1
     return step
-
-
-def _as_seen(values: np.ndarray, orientation: np.ndarray | None) -> np.ndarray:
-    """The slice turned to the radiological view of its plane (a view of the array)."""
-    if orientation is None or not geometry.is_orientation(orientation):
-        return values
-    codes = geometry.direction_codes(orientation)
-    plane = {"S": "axial", "I": "axial", "A": "coronal", "P": "coronal"}.get(codes[2], "sagittal")
-    across, down = geometry.RADIOLOGICAL[plane][0], geometry.RADIOLOGICAL[plane][1]
-    rows, columns = codes[0], codes[1]
-    if rows not in (across, _OPPOSITE[across]):
-        values, rows, columns = values.T, columns, rows
-    return values[:: 1 if columns == down else -1, :: 1 if rows == across else -1]
-
-
-_OPPOSITE = dict(zip("LRPASI", "RLAPIS", strict=True))
 
 
 def _shrunk(values: np.ndarray, spacing_mm: tuple[float, float] | None) -> np.ndarray:

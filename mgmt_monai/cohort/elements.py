@@ -88,6 +88,9 @@ UNDEFINED = 0xFFFFFFFF
 MAX_DEPTH = 32
 """Sequences within sequences; the deepest that the standard's MR objects nest is 6."""
 
+MAX_TEXT_BYTES = 1 << 14
+"""Of a wanted value: the longest that the standard knows among them, an address, is 1024 characters."""
+
 _SHORT_VRS = "AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US"
 _LONG_VRS = "OB OD OF OL OV OW SQ SV UC UN UR UT UV"
 
@@ -238,7 +241,7 @@ class Walk:
                 self.pixel_offset = value
                 self.pixel_bytes = None if length == UNDEFINED else length
                 return 0
-            if (vr != kind and explicit) or length == UNDEFINED:
+            if (vr != kind and explicit) or length > MAX_TEXT_BYTES:
                 raise OddError(f"{keyword} in another form")
             if end > size:
                 self.position = position

@@ -9,8 +9,8 @@ from pathlib import Path
 #: An item of encapsulated pixel data, and the delimiter that closes it (PS3.5 table A.4-1): group, element.
 _ITEM, _DELIMITER = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
 
-MAX_ITEMS = 1 << 17
-"""A frame is an item, rarely a few: far more than any series has, and walked in well under a second."""
+MAX_ITEMS = 1 << 16
+"""A frame is an item, rarely a few: far more than any series has, and walked in about half a second."""
 
 
 def is_closed(path: Path, offset: int, size_bytes: int) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 
 
 class Severity(StrEnum):
@@ -267,6 +268,14 @@ class Finding:
     def kind(self) -> Kind:
         """Severity, title, meaning and remedy."""
         return KINDS[self.id]
+
+    def under(self, data_dir: Path) -> Finding:
+        """The same finding with its path below a data directory, as a reader can open it.
+
+        Args:
+            data_dir: The cohort's folder.
+        """
+        return replace(self, path=str(Path(data_dir) / self.path)) if self.path else self
 
     @property
     def line(self) -> str:

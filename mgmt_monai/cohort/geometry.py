@@ -23,7 +23,16 @@ DIRECTION_TOLERANCE = 0.02
 #: A distance above this multiple of the median spacing is a gap: at least one slice is missing there.
 GAP_FACTOR = 1.5
 
+#: Steps that differ from the median by more than this share of it are uneven. Positions are written with 2 to 6
+#: decimals, and real series keep their spacing to within a few per cent.
+UNEVEN_TOLERANCE = 0.1
+
+#: Where the rows and the columns of a slice run as radiologists look at it: an axial one from below, a coronal one from
+#: the front, so that the patient's left is on the right of both; a sagittal one from the left, face to the left.
+RADIOLOGICAL = {"axial": "LP", "coronal": "LI", "sagittal": "PI"}
+
 _PLANE_OF_AXIS = ("sagittal", "coronal", "axial")
+_LETTERS = ("LR", "PA", "SI")  # the patient's axes x, y, z in DICOM's LPS: where they point, and the opposite
 
 
 def is_orientation(orientation: np.ndarray) -> bool:
@@ -79,6 +88,43 @@ def plane(orientation: np.ndarray) -> str:
     axis = int(normal.argmax())
     angle_deg = np.degrees(np.arccos(min(1.0, float(normal[axis]))))
     return _PLANE_OF_AXIS[axis] if angle_deg <= OBLIQUE_LIMIT_DEG else "oblique"
+
+
+def direction_codes(orientation: np.ndarray) -> str:
+    """Three letters: where in the patient the rows run (from left to right on the image), the columns (down), the slices.
+
+    Args:
+        orientation: ``(6,)`` ImageOrientationPatient.
+
+    Returns:
+        Each letter one of ``L R P A S I``, by the nearest body axis.
+
+    Example:
+        >>> direction_codes(np.array([1, 0, 0, 0, 1, 0]))
+        'LPS'
+        >>> direction_codes(np.array([0, 1, 0, 0, 0, -1]))
+        'PIR'
+    """
+    directions = (orientation[:3], orientation[3:], slice_normal(orientation))
+    axes = [int(np.abs(direction).argmax()) for direction in directions]
+    return "".join(_LETTERS[axis][int(vector[axis] < 0)] for axis, vector in zip(axes, directions, strict=True))
+
+
+def uneven_steps(locations_mm: np.ndarray) -> list[int]:
+    """Indices of the slices before a step that is neither the median one nor a gap.
+
+    Args:
+        locations_mm: ``(n,)`` sorted slice locations, mm.
+
+    Example:
+        >>> uneven_steps(np.array([0.0, 5.0, 10.0, 13.0, 18.0]))
+        [2]
+    """
+    steps = np.diff(locations_mm)
+    if len(steps) < 2:
+        return []
+    ratio = steps / np.median(steps)
+    return [int(i) for i in np.flatnonzero((np.abs(ratio - 1) > UNEVEN_TOLERANCE) & (ratio <= GAP_FACTOR))]
 
 
 def gaps(locations_mm: np.ndarray) -> list[tuple[int, int]]:

@@ -7,105 +7,43 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path, PurePosixPath
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from mgmt_monai.atomic import write_text
 from mgmt_monai.cohort.errors import CohortError
-from mgmt_monai.cohort.layouts import MODALITIES
+from mgmt_monai.cohort.folds import fold_split
+from mgmt_monai.cohort.records import PatientRecord, patient_from_json, wrong_patient
 from mgmt_monai.cohort.series import Series
 from mgmt_monai.cohort.splits import SPLITS
 
 #: Written into every manifest; a reader refuses another.
-SCHEMA = "mgmt-monai/manifest/1"
-
-_PATIENT_TYPES: dict[str, tuple[type, ...]] = {
-    "patient_id": (str,),
-    "label": (int,),
-    "split": (str,),
-    "series": (dict,),
-}
-_SERIES_TYPES: dict[str, tuple[type, ...]] = {
-    "directory": (str,),
-    "files": (list,),
-    "frames": (list, type(None)),
-    "rows": (int,),
-    "columns": (int,),
-    "plane": (str,),
-    "pixel_spacing_mm": (list, type(None)),
-    "slice_spacing_mm": (float, int, type(None)),
-    "gaps": (list,),
-    "phase_images": (int,),
-    "fingerprint": (str,),
-}
-
-
-@dataclass(frozen=True)
-class SeriesRecord:
-    """One series of a patient.
-
-    Args:
-        directory: Its folder, relative to the data directory, with ``/``.
-        files: File names in geometric order along the slice normal, or the one multi-frame file.
-        frames: Frames of the multi-frame file in geometric order; None where every file is one slice.
-        rows: Of every slice.
-        columns: Of every slice.
-        plane: ``axial``, ``coronal``, ``sagittal``, ``oblique`` or ``unknown``.
-        pixel_spacing_mm: Between rows, between columns, or None.
-        slice_spacing_mm: Median distance of neighbouring slices, or None.
-        gaps: Where slices are missing: [index of the slice before, how many are missing], in geometric order.
-        phase_images: How many phase images beside the magnitude images are passed over.
-        fingerprint: SHA-256 over names, sizes and instance identifiers, in order.
-    """
-
-    directory: str
-    files: list[str]
-    frames: list[int] | None
-    rows: int
-    columns: int
-    plane: str
-    pixel_spacing_mm: list[float] | None
-    slice_spacing_mm: float | None
-    gaps: list[list[int]]
-    phase_images: int
-    fingerprint: str
-
-    @property
-    def n_slices(self) -> int:
-        """How many slices the series has: one a file, or one a frame."""
-        return len(self.files) if self.frames is None else len(self.frames)
-
-
-@dataclass(frozen=True)
-class PatientRecord:
-    """One patient: label (1 = methylated), split, series by modality."""
-
-    patient_id: str
-    label: int
-    split: str
-    series: dict[str, SeriesRecord]
-
+SCHEMA = "mgmt-monai/manifest/2"
 
 @dataclass(frozen=True)
 class Manifest:
     """A cohort that can be trained on.
 
     Args:
-        layout: How the data directory is laid out (``rsna-miccai-2021``).
+        layout: How the data directory is laid out, a name of `mgmt_monai.cohort.layouts`.
         labels_sha256: Of the label file the labels were read from.
-        split: How the split was made: method, seed, fractions.
+        split: How the hold-out split was made: method, seed, fractions.
         patients: Sorted by identifier.
+        folds: How the folds were made: number, repeats, seed; empty without folds.
         excluded: ``{patient_id: reason}`` of those left out on purpose.
-        left_out: Patients without images or not in the data, one line each.
+        left_out: Patients without images, label or place in this cohort, one line each.
+        ignored: Findings that somebody decided to accept: ``{"finding", "patient_id", "reason"}`` each.
     """
 
     layout: str
     labels_sha256: str
     split: dict[str, Any]
     patients: list[PatientRecord]
+    folds: dict[str, Any] = field(default_factory=dict)
     excluded: dict[str, str] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
+    ignored: list[dict[str, str]] = field(default_factory=list)
 
     @property
     def content_hash(self) -> str:
@@ -115,6 +53,31 @@ class Manifest:
         """
         content = json.dumps({"schema": SCHEMA, **asdict(self)}, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(content.encode("ascii")).hexdigest()
+
+    def of_fold(self, repeat: int, fold: int, inner_fold: int | None) -> Manifest:
+        """The same cohort, split as a fold of its k-fold split says.
+
+        Args:
+            repeat: Which repeat, from 0.
+            fold: The outer fold that is the test, from 0.
+            inner_fold: The inner fold that is the validation; None without nested folds: the next outer fold is.
+
+        Raises:
+            CohortError: The manifest has no folds, or no such one.
+        """
+        if not self.folds:
+            raise CohortError("the manifest has no folds. Make them with 'mgmt-monai manifest split --folds K'.")
+        split = fold_split(
+            {p.patient_id: p.folds for p in self.patients},
+            repeat,
+            fold,
+            self.folds["n_folds"],
+            inner={p.patient_id: p.inner_folds for p in self.patients},
+            inner_fold=inner_fold,
+        )
+        made = {**self.folds, "repeat": repeat, "fold": fold, "inner_fold": inner_fold}
+        patients = [replace(p, split=split[p.patient_id]) for p in self.patients]
+        return replace(self, split=made, patients=patients)
 
     def members(self, split: str, modality: str) -> list[PatientRecord]:
         """The patients of a split that have the modality, in the manifest's order."""
@@ -136,7 +99,15 @@ def series_reference(patient: PatientRecord, modality: str, data_dir: Path) -> S
         files=tuple(directory / name for name in record.files),
         frames=None if record.frames is None else tuple(record.frames),
         slices=range(record.n_slices),
+        geometry_fault=_geometry_fault(record),
     )
+
+
+def _geometry_fault(record: SeriesRecord) -> str:
+    if record.plane == "unknown":
+        return "its files do not say where the slices lie"
+    missing = sum(count for _, count in record.gaps)
+    return f"{missing} slice{'s are' if missing > 1 else ' is'} missing inside the stack" if missing else ""
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
@@ -220,12 +191,12 @@ def _unwritable(path: Path, reason: str) -> CohortError:
 
 def _check_rules(path: Path, manifest: Manifest) -> None:
     for patient in manifest.patients:
-        wrong = _wrong_type(patient, _PATIENT_TYPES)
-        for modality, record in patient.series.items() if wrong is None else ():
-            wrong = wrong or _wrong_series(modality, record)
+        wrong = wrong_patient(patient)
         if wrong is not None:
             raise CohortError(f"{path}: patient {patient.patient_id}: {wrong}. Build the manifest again.")
-    splits = _splits_by_patient(manifest)
+    splits: dict[str, list[str]] = {}
+    for patient in manifest.patients:
+        splits.setdefault(patient.patient_id, []).append(patient.split)
     for patient_id, names in splits.items():
         if len(set(names)) > 1:
             raise CohortError(
@@ -233,68 +204,19 @@ def _check_rules(path: Path, manifest: Manifest) -> None:
             )
         if len(names) > 1:
             raise CohortError(f"{path}: patient {patient_id} is named {len(names)} times. Keep one entry.")
-    for patient in manifest.patients:
-        if patient.split not in SPLITS or patient.label not in (0, 1):
-            raise CohortError(
-                f"{path}: patient {patient.patient_id}: expected a split of {', '.join(SPLITS)} and a label 0 or 1, "
-                f"found {patient.split!r} and {patient.label!r}."
-            )
-
-
-def _wrong_series(modality: str, record: SeriesRecord) -> str | None:
-    wrong = _wrong_type(record, _SERIES_TYPES)
-    if wrong is not None:
-        return f"{modality}: {wrong}"
-    if modality not in MODALITIES:
-        return f"expected a modality of {', '.join(MODALITIES)}, found {modality!r}"
-    folder = PurePosixPath(record.directory)
-    if folder.is_absolute() or ".." in folder.parts:
-        return f"{modality}: expected a directory inside the data directory, found {record.directory!r}"
-    for name in record.files:
-        if not isinstance(name, str) or name in ("", ".", "..") or "/" in name:
-            return f"{modality}: expected names of files in {record.directory}, found {name!r}"
-    frames = record.frames
-    if not record.files or (frames is not None and (len(record.files) != 1 or not frames)):
-        return (
-            f"{modality}: expected files, or one file and its frames, found {len(record.files)} files and "
-            f"{'no' if frames is None else len(frames)} frames"
-        )
-    if frames is not None and any(type(frame) is not int or frame < 0 for frame in frames):
-        return f"{modality}: expected frames as whole numbers from 0, found {frames}"
-    return None
-
-
-def _wrong_type(record: object, types: Mapping[str, tuple[type, ...]]) -> str | None:
-    for name, expected in types.items():
-        value = getattr(record, name)
-        if type(value) not in expected:
-            words = " or ".join("null" if kind is type(None) else kind.__name__ for kind in expected)
-            return f"expected {name} to be {words}, found {value!r}"
-    return None
+    for entry in manifest.ignored:
+        if not isinstance(entry, dict) or set(entry) != {"finding", "patient_id", "reason"}:
+            raise CohortError(f"{path}: expected finding, patient_id and reason in ignored, found {entry!r}. Mend it.")
 
 
 def _parse(document: Mapping[str, Any]) -> Manifest:
-    patients = [
-        PatientRecord(
-            patient_id=entry["patient_id"],
-            label=entry["label"],
-            split=entry["split"],
-            series={modality: SeriesRecord(**record) for modality, record in entry["series"].items()},
-        )
-        for entry in document["patients"]
-    ]
     return Manifest(
         layout=document["layout"],
         labels_sha256=document["labels_sha256"],
         split=dict(document["split"]),
-        patients=patients,
+        patients=[patient_from_json(entry) for entry in document["patients"]],
+        folds=dict(document["folds"]),
         excluded=dict(document["excluded"]),
         left_out=list(document["left_out"]),
+        ignored=list(document["ignored"]),
     )
-
-
-def _splits_by_patient(manifest: Manifest) -> dict[str, list[str]]:
-    splits: dict[str, list[str]] = {}
-    for patient in manifest.patients:
-        splits.setdefault(patient.patient_id, []).append(patient.split)
-    return splits

@@ -10,11 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mgmt_monai.cohort.build import build_manifest, split_settings, warnings_of
-from mgmt_monai.cohort.errors import CohortError
+from mgmt_monai.cohort.build import Sources, build_manifest
+from mgmt_monai.cohort.check import changed_files, ignore_list, overlaps
+from mgmt_monai.cohort.errors import CohortError, CohortFaultsError
 from mgmt_monai.cohort.exclusions import read_exclusions
+from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.layouts import HOW_TO_GET_DATA, MODALITIES
 from mgmt_monai.cohort.manifest import Manifest, check_writable, read_manifest, series_reference, write_manifest
+from mgmt_monai.cohort.resplit import Holdout, holdout_settings
 from mgmt_monai.cohort.splits import check_both_classes
 
 logger = logging.getLogger(__name__)
@@ -28,7 +31,8 @@ class ModalityCohort:
 
     Reads the manifest, or builds it where the data directory has none: then it is written to
     ``<dataset_dir>/manifest.json``, or, where that cannot be written, to
-    ``<output_dir>/manifest-<name of dataset_dir>.json``.
+    ``<output_dir>/manifest-<name of dataset_dir>.json``. Either way it is checked before anyone trains on it: nobody
+    may be in two splits under two names, and the files must still be those it speaks of.
 
     Args:
         modality: ``T1w``, ``T1wCE``, ``T2w`` or ``FLAIR``.
@@ -40,10 +44,14 @@ class ModalityCohort:
         train_fraction: Share of the others for training.
         split_seed: Of the split.
         exclusions: ``"default"``, ``"none"`` or a CSV ``patient_id,reason``.
+        repeat: Of the manifest's folds, from 0.
+        fold: The fold that is the test, from 0; None for the hold-out split.
+        inner_fold: The inner fold that is the validation; None without nested folds.
 
     Raises:
+        CohortFaultsError: Patients that cross splits, files that changed; each a line of ``faults``.
         CohortError: No data, a setting that is no number, a manifest made with other settings or labels, a place
-            that cannot take one, a patient without this modality, or a split without a class.
+            that cannot take one, no such fold, or a split without a class.
     """
 
     def __init__(
@@ -57,6 +65,9 @@ class ModalityCohort:
         train_fraction: float,
         split_seed: int,
         exclusions: str | Path,
+        repeat: int,
+        fold: int | None,
+        inner_fold: int | None,
     ) -> None:
         if modality not in MODALITIES:
             raise CohortError(f"modality: expected one of {', '.join(MODALITIES)}, found {modality!r}.")
@@ -64,7 +75,7 @@ class ModalityCohort:
         self.dataset_dir = Path(dataset_dir)
         if not self.dataset_dir.is_dir():
             raise CohortError(f"{dataset_dir}: no such data directory. {HOW_TO_GET_DATA}")
-        settings = split_settings(
+        plan = Holdout(
             _number("test_fraction", test_fraction, float),
             _number("train_fraction", train_fraction, float),
             _number("split_seed", split_seed, int),
@@ -74,22 +85,27 @@ class ModalityCohort:
         known = [Path(manifest)] if manifest else [path for path in (inside, outside) if path.is_file()]
         if known and known[0].is_file():
             self.manifest = read_manifest(known[0])
-            _check_settings(known[0], self.manifest, settings, Path(labels_csv), exclusions)
+            _check_settings(known[0], self.manifest, plan, Path(labels_csv), exclusions)
         else:
             path = known[0] if known else inside if os.access(self.dataset_dir, os.W_OK) else outside
             _make_folder(path)
             check_writable(path)
-            self.manifest = build_manifest(
-                self.dataset_dir,
-                Path(labels_csv),
-                test_fraction=settings["test_fraction"],
-                train_fraction=settings["train_fraction"],
-                seed=settings["seed"],
-                exclusions=exclusions,
-            )
+            sources = Sources(labels_csv=Path(labels_csv) if labels_csv else None, exclusions=exclusions)
+            built = build_manifest(self.dataset_dir, sources, plan)
+            self.manifest = built.manifest
             write_manifest(self.manifest, path)
             logger.info(f"built the manifest {path}: {len(self.manifest.patients)} patients")
-            _report(self.manifest)
+            _report(self.manifest, [finding.under(self.dataset_dir) for finding in built.findings])
+        #: Of the manifest's file, whatever fold is trained on.
+        self.manifest_hash = self.manifest.content_hash
+        #: The fold as predictions tables number it, over all repeats; 0 for the hold-out split.
+        self.fold_number = 0
+        self._check()
+        if fold is not None:
+            chosen = [_number("repeat", repeat, int), _number("fold", fold, int)]
+            inner = None if inner_fold is None else _number("inner_fold", inner_fold, int)
+            self.manifest = self.manifest.of_fold(*chosen, inner)
+            self.fold_number = chosen[0] * self.manifest.folds["n_folds"] + chosen[1]
         self._check_modality()
 
     def items(self, split: str) -> list[dict[str, Any]]:
@@ -99,13 +115,14 @@ class ModalityCohort:
             split: ``train``, ``validation`` or ``test``.
 
         Returns:
-            ``{"image": Series, "label": 0 | 1, "patient_id": str}`` for each patient, in the manifest's order.
+            ``{"image": Series, "label": 0 | 1, "patient_id": str, "modality": str}`` for each patient, in the manifest's order.
         """
         return [
             {
                 "image": series_reference(patient, self.modality, self.dataset_dir),
                 "label": patient.label,
                 "patient_id": patient.patient_id,
+                "modality": self.modality,
             }
             for patient in self.manifest.members(split, self.modality)
         ]
@@ -127,18 +144,36 @@ class ModalityCohort:
                 "remove this file."
             ) from error
 
+    def _check(self) -> None:
+        faults = overlaps(self.manifest)
+        faults += changed_files(
+            self.manifest, self.dataset_dir, modalities=[self.modality], pixels=False, cached=True
+        )
+        if faults:
+            raise CohortFaultsError([finding.under(self.dataset_dir).line for finding in faults])
+
     def _check_modality(self) -> None:
-        lacking = [p.patient_id for p in self.manifest.patients if self.modality not in p.series]
-        if lacking:
-            where = ", ".join(f"patient {patient_id}" for patient_id in lacking[:10])
+        ignores = ignore_list(self.manifest)
+        present = [p for p in self.manifest.patients if self.modality in p.series]
+        absent = [
+            Finding("D030", p.patient_id, self.modality, "", f"expected a {self.modality} series, found none")
+            for p in self.manifest.patients
+            if self.modality not in p.series
+        ]
+        accepted = [finding for finding in absent if ignores.decision(finding) is not None]
+        if len(absent) > len(accepted):
+            lacking = [finding.patient_id for finding in absent if finding not in accepted]
             more = f" and {len(lacking) - 10} more" if len(lacking) > 10 else ""
             raise CohortError(
-                f"{self.dataset_dir}: {where}{more}: expected a {self.modality} series, found none. Add it, or leave "
-                "these patients out with an exclusion list (--exclusions FILE, columns patient_id,reason) and a new "
-                "manifest (--manifest FILE)."
+                f"{self.dataset_dir}: {', '.join(f'patient {p}' for p in lacking[:10])}{more}: expected a "
+                f"{self.modality} series, found none (D030). Add it, or accept it for these patients with an ignore "
+                "list (columns finding,patient_id,reason) and a new manifest ('mgmt-monai manifest build --ignore "
+                "FILE'): they are then left out here."
             )
-        labels = {p.patient_id: p.label for p in self.manifest.patients}
-        check_both_classes(labels, {p.patient_id: p.split for p in self.manifest.patients})
+        if accepted:
+            logger.warning(f"left out: {len(accepted)} patients without {self.modality}, as the ignore list accepts")
+        labels = {p.patient_id: p.label for p in present}
+        check_both_classes(labels, {p.patient_id: p.split for p in present})
 
 
 def _number(name: str, value: object, kind: Callable[[Any], Any]) -> Any:
@@ -159,8 +194,9 @@ def _make_folder(path: Path) -> None:
 
 
 def _check_settings(
-    path: Path, manifest: Manifest, settings: dict[str, Any], labels_csv: Path, exclusions: str | Path
+    path: Path, manifest: Manifest, plan: Holdout, labels_csv: Path, exclusions: str | Path
 ) -> None:
+    settings = holdout_settings(plan)
     ours = manifest.split.get("method") == "holdout"  # another split is the user's own, and so are its exclusions
     reasons = read_exclusions(exclusions) if ours else {}
     kept = [p.patient_id for p in manifest.patients if p.patient_id in reasons]
@@ -172,7 +208,7 @@ def _check_settings(
             f"{path}: made with another exclusion list than {str(exclusions)!r}: patient {found}. Build it again with "
             "'mgmt-monai manifest build', or name another file with --manifest FILE."
         )
-    if ours and manifest.split != settings:
+    if ours and any(manifest.split.get(key) != settings[key] for key in settings):
         differing = [
             f"{key} {manifest.split.get(key)} (asked: {settings[key]})"
             for key in settings
@@ -189,11 +225,11 @@ def _check_settings(
         )
 
 
-def _report(manifest: Manifest) -> None:
+def _report(manifest: Manifest, findings: list[Finding]) -> None:
     for patient_id, reason in manifest.excluded.items():
         logger.info(f"excluded: patient {patient_id}: {reason}")
-    for kind, lines in (("left out", manifest.left_out), ("warning", warnings_of(manifest))):
+    for kind, lines in (("left out", manifest.left_out), ("found", [finding.line for finding in findings])):
         for line in lines[:_SHOWN_WARNINGS]:
             logger.warning(f"{kind}: {line}")
         if len(lines) > _SHOWN_WARNINGS:
-            logger.warning(f"{kind}: {len(lines) - _SHOWN_WARNINGS} more, all shown by 'mgmt-monai manifest build'")
+            logger.warning(f"{kind}: {len(lines) - _SHOWN_WARNINGS} more, all shown by 'mgmt-monai doctor'")

@@ -34,7 +34,7 @@ DEFLATE_RATIO = 1032
 #: Sizes of the headers of NIfTI-1 and NIfTI-2, and what stands in them for "voxels in this very file".
 _CLASSES = {
     348: (Nifti1PairHeader, b"n+1\0"),
-    540: (Nifti2PairHeader, b"n+2\0\r\n\x1a\n"),
+    540: (Nifti2PairHeader, b"n+2\0"),
 }
 _CHUNK_BYTES = 2**18
 _PLAIN_KINDS = "iuf"  # signed, unsigned, float: neither complex numbers nor colours
@@ -201,7 +201,7 @@ def _parsed(stream: IO[bytes]) -> Nifti1PairHeader:
         if size in _CLASSES and len(block) >= size:
             kind, magic = _CLASSES[size]
             raw = kind(block[:size], endianness="<" if order == "little" else ">", check=False)
-            if bytes(raw["magic"].tobytes()).ljust(len(magic), b"\0")[: len(magic)] != magic:
+            if raw["magic"].tobytes()[:4] != magic:
                 raise HeaderError("a header of a file pair (.hdr, .img) or of Analyze, not a NIfTI file", "D001")
             return raw
     raise HeaderError("not a NIfTI file", "D001")
@@ -225,7 +225,7 @@ def _shape(raw: Nifti1PairHeader) -> tuple[int, int, int]:
 def _dtype(raw: Nifti1PairHeader) -> np.dtype:
     try:
         dtype = np.dtype(raw.get_data_dtype())
-    except HeaderDataError as error:
+    except (HeaderDataError, KeyError) as error:
         raise HeaderError(f"a damaged header: datatype {int(raw['datatype'])}", "D001") from error
     if dtype.kind not in _PLAIN_KINDS or dtype.itemsize > 8:
         raise HeaderError(f"voxels of type {dtype}, not grey-scale", "D004")

@@ -123,11 +123,14 @@ def read_slices(
 
 def _nifti_header(path: Path) -> NiftiHeader:
     try:
-        return read_nifti(path)
+        header = read_nifti(path)
     except HeaderError as error:
         raise ContentError(path, str(error), error.finding) from error
     except OSError as error:
         raise ContentError(path, f"a file that cannot be read ({error.strerror or error})", "D001") from error
+    if max(header.rows, header.columns) > SIDE_LIMIT:
+        raise ContentError(path, f"{header.rows} x {header.columns} voxels, expected at most {SIDE_LIMIT} a side")
+    return header
 
 
 def _nifti(path: Path) -> Iterator[StoredSlice]:

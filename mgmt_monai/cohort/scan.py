@@ -1,192 +1,122 @@
-"""A folder of DICOM files, read by header into one ordered series, or refused with what is wrong."""
+"""Many series examined side by side, each where it can harm nothing but itself."""
 
 from __future__ import annotations
 
-import hashlib
-import itertools
-from dataclasses import dataclass
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import TimeoutError as ExpiredTimeError
+from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
+from pebble import ProcessExpired, ProcessFuture, ProcessPool
+from tqdm import tqdm
 
-from mgmt_monai.cohort import geometry
-from mgmt_monai.cohort.errors import CohortError
-from mgmt_monai.cohort.headers import HeaderError, SliceHeader, read_headers
-from mgmt_monai.cohort.layouts import SeriesFolder
+from mgmt_monai.cohort.exam import SeriesExam
+from mgmt_monai.cohort.examine import examine_series, lost_series
+from mgmt_monai.cohort.layouts.found import FoundSeries
+from mgmt_monai.cohort.scan_cache import ScanCache, state_of
 
+#: A series that takes longer hangs. The slowest real file known takes 5 s, a series of 20 such 100 s.
+TIMEOUT_S = 300.0
 
-@dataclass(frozen=True)
-class ScannedSeries:
-    """One series as its headers tell it.
+#: What a worker may take beyond what it has at its start, in bytes; slices pass through it one by one.
+MEMORY_LIMIT = 4 * 2**30
 
-    Args:
-        folder: Whose it is and where.
-        files: File names in geometric order along the slice normal, or the one multi-frame file.
-        frames: Frames of the multi-frame file in geometric order; None where every file is one slice.
-        shape: Rows, columns of every slice.
-        plane: ``axial``, ``coronal``, ``sagittal``, ``oblique``, or ``unknown`` without geometry (one slice).
-        pixel_spacing_mm: Between rows, between columns; None where the headers have none.
-        slice_spacing_mm: Median distance between neighbouring slices, mm; None for a single slice.
-        gaps: Where slices are missing: (index of the slice before, how many), in geometric order.
-        phase_images: How many phase images lie beside the magnitude images and are passed over.
-        fingerprint: SHA-256 over names, sizes and instance identifiers, in order.
-    """
-
-    folder: SeriesFolder
-    files: tuple[str, ...]
-    frames: tuple[int, ...] | None
-    shape: tuple[int, int]
-    plane: str
-    pixel_spacing_mm: tuple[float, float] | None
-    slice_spacing_mm: float | None
-    gaps: tuple[tuple[int, int], ...]
-    phase_images: int
-    fingerprint: str
+#: Series on their way for each worker: enough to keep it busy, few enough to keep memory flat.
+_AHEAD = 16
 
 
-def scan_series(folder: SeriesFolder) -> ScannedSeries:
-    """Read every header of a series and put its slices in geometric order.
+def scan(
+    found: Sequence[FoundSeries],
+    data_dir: Path,
+    *,
+    pixels: bool,
+    cache: ScanCache | None = None,
+    workers: int | None = None,
+    description: str = "Reading series",
+    timeout_s: float = TIMEOUT_S,
+) -> Iterator[SeriesExam]:
+    """Examine series in worker processes; no file ends the scan, whatever is in it.
+
+    A worker that hangs, dies or runs out of memory takes one series with it, which becomes a finding.
 
     Args:
-        folder: The series. Hidden entries in it are passed over; every other one must be a file that holds a slice.
+        found: The series.
+        data_dir: What paths are told relative to.
+        pixels: Whether pixels are read too.
+        cache: What was read before; what is read now goes into it.
+        workers: Processes; None for one a core.
+        description: Of the progress bar.
+        timeout_s: What one series may take, in seconds.
 
-    Raises:
-        CohortError: The folder is empty or unreadable, an entry is not a file, a file is unreadable, not DICOM or
-            truncated, sizes or orientations are mixed, positions are missing or impossible, or two slices lie at the
-            same position.
+    Yields:
+        The exam of each series, in the order of ``found``.
     """
-    paths = _files(folder)
-    headers = [header for path in paths for header in _read(folder, path)]
-    n_phase = sum(header.is_phase for header in headers)
-    if n_phase < len(headers):
-        headers = [header for header in headers if not header.is_phase]
-    else:
-        n_phase = 0
-    enhanced = next((header for header in headers if header.frame is not None), None)
-    if enhanced is not None and len(paths) > 1:
-        raise _fault(
-            folder, enhanced.path, f"expected a multi-frame file alone, found {len(paths)} files. Keep one series here"
-        )
-    first = headers[0]
-    for header in headers:
-        if header.shape != first.shape:
-            raise _fault(
-                folder,
-                header.path,
-                f"expected {_size(first)} as in {first.path.name}, found {_size(header)}: mixed sizes. "
-                "Keep the files of one series here",
-            )
-    if len(headers) > 1:
-        order, locations_mm = _order(folder, headers)
-        headers = [headers[i] for i in order]
-        steps = np.diff(locations_mm)
-        spacing: float | None = float(np.median(steps))
-        gaps = tuple(geometry.gaps(locations_mm))
-    else:
-        spacing, gaps = None, ()
-    digest = hashlib.sha256()
-    for header in headers:
-        line = f"{header.path.name}\0{header.frame}\0{header.size_bytes}\0{header.uid}\n"
-        digest.update(line.encode("utf-8", "surrogateescape"))  # a file name need not be valid UTF-8
-    return ScannedSeries(
-        folder=folder,
-        files=tuple(header.path.name for header in headers) if enhanced is None else (enhanced.path.name,),
-        frames=None if enhanced is None else tuple(header.frame or 0 for header in headers),
-        shape=first.shape,
-        plane=_plane(first),
-        pixel_spacing_mm=first.pixel_spacing_mm,
-        slice_spacing_mm=spacing,
-        gaps=gaps,
-        phase_images=n_phase,
-        fingerprint=digest.hexdigest(),
-    )
-
-
-def _files(folder: SeriesFolder) -> list[Path]:
+    n_workers = workers or len(os.sched_getaffinity(0))
+    pending: deque[tuple[FoundSeries, str, SeriesExam | ProcessFuture]] = deque()
+    pool: ProcessPool | None = None
+    progress = tqdm(total=len(found), desc=description, unit="series")
     try:
-        paths = sorted(path for path in folder.directory.iterdir() if not path.name.startswith("."))
-    except OSError as error:
-        raise _fault(
-            folder,
-            folder.directory,
-            f"expected a folder of DICOM files, found one that cannot be read ({error.strerror}). Mend or remove it",
-        ) from error
-    if not paths:
-        raise _fault(
-            folder, folder.directory, "expected DICOM files, found an empty series. Restore it or exclude the patient"
-        )
-    for path in paths:
-        if not path.is_file():
-            found = "a folder" if path.is_dir() else "a link to nowhere" if path.is_symlink() else "no regular file"
-            raise _fault(folder, path, f"expected a DICOM file, found {found}. Restore the file or remove it")
-    return paths
+        for series in found:
+            state = state_of(series) if cache is not None else ""
+            kept = cache.get(series, pixels, state) if cache is not None and state else None
+            if kept is None and pool is None:
+                pool = _pool(n_workers)
+            if kept is None and pool is not None:
+                task = pool.schedule(examine_series, args=[series, data_dir, pixels], timeout=timeout_s)
+                pending.append((series, state, task))
+            elif kept is not None:
+                pending.append((series, state, kept))
+            while len(pending) > n_workers * _AHEAD:
+                yield _result(pending, data_dir, pixels, cache, progress, timeout_s)
+        while pending:
+            yield _result(pending, data_dir, pixels, cache, progress, timeout_s)
+    finally:
+        progress.close()
+        if pool is not None:
+            pool.stop()
+            pool.join()
 
 
-def _plane(header: SliceHeader) -> str:
-    if header.orientation is None or not geometry.is_orientation(header.orientation):
-        return "unknown"
-    return geometry.plane(header.orientation)
+def _pool(n_workers: int) -> ProcessPool:
+    # Not forks of this process, which may hold threads and locks (torch, MLflow): those could hang.
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["mgmt_monai.cohort.examine"])
+    return ProcessPool(max_workers=n_workers, context=context, initializer=_limit_memory)
 
 
-def _read(folder: SeriesFolder, path: Path) -> list[SliceHeader]:
+def _limit_memory() -> None:
     try:
-        return read_headers(path)
-    except HeaderError as error:
-        raise _fault(
-            folder, path, f"expected a DICOM slice, found {error}. Replace the file or exclude the patient"
-        ) from error
-    except OSError as error:
-        raise _fault(folder, path, f"cannot be read ({error.strerror}). Check the file and its rights") from error
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        limit = pages * resource.getpagesize() + MEMORY_LIMIT
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    except (ImportError, OSError, ValueError):
+        return  # no Linux: claimed sizes are still held against their limits
 
 
-def _order(folder: SeriesFolder, headers: list[SliceHeader]) -> tuple[np.ndarray, np.ndarray]:
-    for header in headers:
-        _check_place(folder, header)
-    orientation = np.asarray(headers[0].orientation)
-    for header in headers:
-        if np.abs(np.asarray(header.orientation) - orientation).max() > geometry.ORIENTATION_TOLERANCE:
-            raise _fault(
-                folder,
-                header.path,
-                f"expected the orientation of {headers[0].path.name}, found another: mixed orientations. "
-                "Keep the files of one series here",
-            )
-    positions = np.array([header.position for header in headers])
-    locations_mm = geometry.slice_locations_mm(positions, orientation)
-    order = np.argsort(locations_mm, kind="stable")
-    for before, after in itertools.pairwise(order):
-        if locations_mm[after] - locations_mm[before] < geometry.POSITION_TOLERANCE_MM:
-            raise _fault(
-                folder,
-                headers[after].path,
-                f"expected one slice a position, found {headers[before].path.name} at the same position "
-                f"({locations_mm[after]:.2f} mm): duplicate slices. Keep one of each",
-            )
-    return order, locations_mm[order]
-
-
-def _check_place(folder: SeriesFolder, header: SliceHeader) -> None:
-    if header.position is None or header.orientation is None:
-        lacking = "ImagePositionPatient" if header.position is None else "ImageOrientationPatient"
-        expected, found = "ImagePositionPatient and ImageOrientationPatient", f"no {lacking}"
-    elif np.abs(header.position).max() > geometry.POSITION_LIMIT_MM:
-        expected = f"an ImagePositionPatient within {geometry.POSITION_LIMIT_MM:.0f} mm"
-        found = f"{header.position.tolist()}"
-    elif not geometry.is_orientation(header.orientation):
-        expected = "an ImageOrientationPatient of two unit vectors at right angles"
-        found = f"{header.orientation.tolist()}"
-    else:
-        return
-    raise _fault(
-        folder,
-        header.path,
-        f"expected {expected}, found {found}: the slice order is unknown. Restore the tag or exclude the patient",
-    )
-
-
-def _size(header: SliceHeader) -> str:
-    return f"{header.shape[0]} x {header.shape[1]} pixels"
-
-
-def _fault(folder: SeriesFolder, path: Path, text: str) -> CohortError:
-    return CohortError(f"patient {folder.patient_id}, {folder.modality}: {path}: {text}.")
+def _result(
+    pending: deque[tuple[FoundSeries, str, SeriesExam | ProcessFuture]],
+    data_dir: Path,
+    pixels: bool,
+    cache: ScanCache | None,
+    progress: tqdm,
+    timeout_s: float,
+) -> SeriesExam:
+    series, state, exam = pending.popleft()
+    progress.update()
+    if isinstance(exam, SeriesExam):
+        return exam
+    try:
+        done: SeriesExam = exam.result()
+    except ExpiredTimeError:
+        return lost_series(series, data_dir, f"reading it took more than {timeout_s:.0f} s")
+    except ProcessExpired as error:
+        return lost_series(series, data_dir, f"reading it ended the process (exit code {error.exitcode})")
+    except MemoryError:
+        return lost_series(series, data_dir, f"reading it took more than {MEMORY_LIMIT / 2**30:.0f} GiB of memory")
+    if cache is not None and state:
+        cache.put(series, pixels, state, done)
+    return done

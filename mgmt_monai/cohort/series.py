@@ -6,6 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 
+def is_nifti(name: str) -> bool:
+    """Whether a file is NIfTI by its name.
+
+    Args:
+        name: Of the file.
+    """
+    return name.lower().endswith((".nii", ".nii.gz"))
+
+
 @dataclass(frozen=True)
 class Series:
     """The slices of one modality of one patient, in geometric order; a reference, no pixels.
@@ -15,6 +24,7 @@ class Series:
         modality: ``T1w``, ``T1wCE``, ``T2w`` or ``FLAIR``.
         files: DICOM: one file a slice, ordered along the slice normal. NIfTI, multi-frame DICOM: the one file.
         frames: Multi-frame DICOM: its frames, ordered along the slice normal.
+        geometry_fault: Why the slices cannot be placed in the patient by one affine; empty when they can.
         slices: Which slices of the stored series are meant; ``range(n)`` for all of them.
     """
 
@@ -23,6 +33,7 @@ class Series:
     files: tuple[Path, ...]
     slices: range
     frames: tuple[int, ...] | None = None
+    geometry_fault: str = ""
 
     @property
     def n_slices(self) -> int:
@@ -32,7 +43,7 @@ class Series:
     @property
     def is_nifti(self) -> bool:
         """Whether the series is one NIfTI file rather than DICOM files."""
-        return self.files[0].name.endswith((".nii", ".nii.gz"))
+        return is_nifti(self.files[0].name)
 
     def __getitem__(self, kept: slice) -> Series:
         """The same series with only the slices ``kept`` (counted within this reference)."""

@@ -48,11 +48,7 @@ def holdout_split(
         CohortError: A fraction outside (0, 1), a seed outside 0 to 2**32 - 1, a patient without a group, or a split
             would lack methylated or unmethylated patients.
     """
-    for name, fraction in (("test_fraction", test_fraction), ("train_fraction", train_fraction)):
-        if not 0 < fraction < 1:
-            raise CohortError(f"{name}: expected a number between 0 and 1 (neither of them), found {fraction}.")
-    if not 0 <= seed < 2**32:
-        raise CohortError(f"split seed: expected a whole number from 0 to {2**32 - 1}, found {seed}.")
+    check_holdout(test_fraction, train_fraction, seed)
     patients = sorted(labels)
     if groups is not None:
         check_groups(patients, groups)
@@ -70,6 +66,24 @@ def holdout_split(
     split = {p: name for name, members in zip(SPLITS, (train, validation, test), strict=True) for p in members}
     check_both_classes(labels, split)
     return split
+
+
+def check_holdout(test_fraction: float, train_fraction: float, seed: int) -> None:
+    """Refuse numbers that no hold-out split can have.
+
+    Args:
+        test_fraction: Share of all patients for the test.
+        train_fraction: Share of the others for training.
+        seed: Of the shuffle.
+
+    Raises:
+        CohortError: A fraction outside (0, 1), a seed outside 0 to 2**32 - 1.
+    """
+    for name, fraction in (("test_fraction", test_fraction), ("train_fraction", train_fraction)):
+        if not 0 < fraction < 1:
+            raise CohortError(f"{name}: expected a number between 0 and 1 (neither of them), found {fraction}.")
+    if not 0 <= seed < 2**32:
+        raise CohortError(f"split seed: expected a whole number from 0 to {2**32 - 1}, found {seed}.")
 
 
 def check_both_classes(labels: Mapping[str, int], split: Mapping[str, str]) -> None:

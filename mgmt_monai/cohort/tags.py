@@ -32,6 +32,9 @@ MAX_HEADER_BYTES = 1 << 23
 MAX_ITEMS = 1 << 17
 """Sequence items that pydicom is let near, at about 1 KiB of memory each; 8000 frames of 16 functional groups."""
 
+MAX_ELEMENTS = 1 << 16
+"""Elements that pydicom is let read one after the other; a real header has 40 to 400."""
+
 MAX_INFLATED_BYTES = 1 << 28
 """A deflated file is inflated no further, lest a few MiB of zeros become as many GiB."""
 
@@ -71,6 +74,7 @@ _TEXT_VRS = frozenset(
 )
 _CHARSET_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 _NUMBER_FORMATS = {"US": "H", "SS": "h", "UL": "L", "SL": "l", "FL": "f", "FD": "d"}
+_MAX_ALPHABETS = 16  # more than SpecificCharacterSet has terms for one text; each costs a look at every part of it
 _CHUNK = 1 << 20
 
 
@@ -114,8 +118,8 @@ class FileTags:
 
     @property
     def is_encapsulated(self) -> bool:
-        """Whether the pixels are compressed, item by item."""
-        return self.syntax in ENCAPSULATED
+        """Whether the pixels are compressed, item by item; in a syntax unknown here, whether their length is open."""
+        return self.syntax in ENCAPSULATED or (self.pixel_offset is not None and self.pixel_bytes is None)
 
 
 def read_tags(path: Path) -> FileTags:
@@ -202,7 +206,7 @@ def _text(value: bytes, vr: str, charset: str) -> str:
         return elements.unpadded(value.decode("latin-1"))
     delimiters = {*b"\r\n\t\f", *(b"^=" if vr == "PN" else b"")}  # where an escape's reach ends
     try:
-        encodings = convert_encodings(charset.split("\\"))
+        encodings = convert_encodings(charset.split("\\")[:_MAX_ALPHABETS])
         parts = [decode_bytes(part, encodings, delimiters) for part in value.split(b"\\")]
     except Exception:  # a charset that Python does not know, or knows otherwise: the name of a place matters little
         return elements.unpadded(value.decode("latin-1"))
@@ -274,10 +278,15 @@ def _pydicom_tags(data: bytes, size: int) -> FileTags:
     from pydicom.filereader import read_partial
 
     stream = BytesIO(data)
-    private, pixels, end = False, None, None
+    private, pixels, end, n_elements = False, None, None, 0
 
     def at_pixels(tag: int, vr: str | None, length: int) -> bool:
-        nonlocal private, pixels, end
+        nonlocal private, pixels, end, n_elements
+        n_elements += 1
+        if n_elements > MAX_ELEMENTS:
+            raise HeaderError(f"a DICOM header of more than {MAX_ELEMENTS} elements")
+        if tag == 0x00080005 and length > elements.MAX_TEXT_BYTES:  # pydicom looks at each of its values at once
+            raise HeaderError(f"SpecificCharacterSet of {length} bytes")
         if tag in PIXEL_TAGS:
             pixels = (stream.tell(), None if length == UNDEFINED else length)
             return True
@@ -333,6 +342,8 @@ def _wanted(dataset: Dataset, keywords: Iterable[str], charset: str) -> Iterable
         value = element.value
         if isinstance(value, bytes) and element.VR is not None and element.VR != "UN":
             vr = element.VR
+        if isinstance(value, bytes) and len(value) > elements.MAX_TEXT_BYTES:
+            raise HeaderError(f"{keyword} of {len(value)} bytes")
         if isinstance(value, bytes):
             found = _value(value, vr, charset, "<" if element.is_little_endian else ">")
         else:  # pydicom has converted it while reading

@@ -67,7 +67,7 @@ class Experiment:
         """Train, score, record. An error marks the run FAILED, an interruption KILLED; both can be resumed."""
         config = executed_config()
         directory, tracking = self.run_directory, self.tracking
-        directory.open(config, self.cohort.manifest.content_hash)
+        directory.open(config, self.cohort.manifest_hash)
         logger.info(f"run {directory.name} in {directory.path}")
         status, mlflow_status = "failed", "FAILED"
         try:
@@ -99,10 +99,10 @@ class Experiment:
         shared = self.run_directory.path / "shared"
         shared.mkdir(exist_ok=True)
         self.tracking.log_file(self.run_directory.write_json("shared/config.json", without_paths(config)))
-        self.tracking.log_params({**settings_of(config), "manifest_hash": manifest.content_hash})
+        self.tracking.log_params({**settings_of(config), "manifest_hash": self.cohort.manifest_hash})
         self.tracking.set_tags({**environment_tags(), "weights": self.weights.source})
         counts = {split: {"unmethylated": n[0], "methylated": n[1]} for split, n in manifest.counts().items()}
-        self.tracking.log_dataset(f"{self.cohort.modality} cohort", manifest.content_hash, manifest.split, counts)
+        self.tracking.log_dataset(f"{self.cohort.modality} cohort", self.cohort.manifest_hash, manifest.split, counts)
         self.run_directory.update(described=self.tracking.run_id is not None)
 
     def _calibrate(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,13 +19,11 @@ from mgmt_monai.evaluation.plots import learning_curves_figure, prediction_distr
 from mgmt_monai.evaluation.predictions import patients_from_slices, write_patients, write_slices
 from mgmt_monai.evaluation.summary import figure_line, summarise
 from mgmt_monai.networks import MGMTClassifier
+from mgmt_monai.training.pseudonyms import write_pseudonymous
 from mgmt_monai.training.run_directory import RunDirectory
 from mgmt_monai.training.stage import ROW_COLUMNS, StageProgress, load_network
 
 logger = logging.getLogger(__name__)
-
-#: A hold-out split is one fold.
-_FOLD = 0
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ class Scoring:
         Returns:
             What MLflow is to be told.
         """
-        slices = pd.concat([self._predict(stage, cohort.modality) for stage in stages], ignore_index=True)
+        slices = pd.concat([self._predict(stage, cohort) for stage in stages], ignore_index=True)
         patients = patients_from_slices(slices)
         write_slices(slices, run_directory.path / "slice_predictions.csv")
         write_patients(patients, run_directory.path / "predictions.csv")
@@ -107,14 +104,14 @@ class Scoring:
         write_text(report, _reports(summaries))
         public += [report, run_directory.path / "epochs.csv"]
         public += self._pictures(stages, patients, slices, run_directory.path / "figures")
-        public += _pseudonymous(patients, slices, run_directory.pseudonym_key, run_directory.path / "shared")
+        public += write_pseudonymous(patients, slices, run_directory.pseudonym_key, run_directory.path / "shared")
         for stage in stages:
             for unit in ("patient", "slice"):
                 line = figure_line(summaries[stage.stage]["test"], unit)
                 logger.info(f"{cohort.modality}, {stage.stage}, test, by {unit}: {line}")
         return Scores(metrics=_flat(summaries), public=public, headline=_headline(summaries, stages[-1].stage, cohort))
 
-    def _predict(self, stage: StageProgress, modality: str) -> pd.DataFrame:
+    def _predict(self, stage: StageProgress, cohort: ModalityCohort) -> pd.DataFrame:
         load_network(self.network, stage.best_checkpoint)
         self.network.eval()
         rows: list[dict[str, Any]] = []
@@ -133,10 +130,10 @@ class Scoring:
                     rows.append(
                         {
                             "patient_id": ids[patient_index],
-                            "modality": modality,
+                            "modality": cohort.modality,
                             "stage": stage.stage,
                             "split": split,
-                            "fold": _FOLD,
+                            "fold": cohort.fold_number,
                             "seed": self.seed,
                             "label": int(label),
                             "probability": probability,
@@ -197,12 +194,3 @@ def _flat(summaries: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
                     if figure[part] is not None:
                         metrics[f"test/{stage}/{unit}/{name}{suffix}"] = float(figure[part])
     return metrics
-
-
-def _pseudonymous(patients: pd.DataFrame, slices: pd.DataFrame, key: str, folder: Path) -> list[Path]:
-    """The tables with identifiers that only the holder of the run's folder can trace back, for MLflow."""
-    folder.mkdir(exist_ok=True)
-    pseudonyms = {p: hashlib.sha256(f"{key}\0{p}".encode()).hexdigest()[:12] for p in patients["patient_id"].unique()}
-    write_patients(patients.assign(patient_id=patients["patient_id"].map(pseudonyms)), folder / "predictions.csv")
-    write_slices(slices.assign(patient_id=slices["patient_id"].map(pseudonyms)), folder / "slice_predictions.csv")
-    return [folder / "predictions.csv", folder / "slice_predictions.csv"]

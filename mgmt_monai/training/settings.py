@@ -12,6 +12,9 @@ from mgmt_monai.transforms.reformat import PLANES
 #: Whole numbers: the least and the greatest allowed.
 WHOLE: dict[str, tuple[float, float]] = {
     "split_seed": (0, 2**32 - 1),
+    "repeat": (0, math.inf),
+    "fold": (0, math.inf),
+    "inner_fold": (0, math.inf),
     "seed": (0, 2**32 - 1),
     "num_workers": (0, math.inf),
     "image_size": (32, math.inf),
@@ -25,6 +28,9 @@ WHOLE: dict[str, tuple[float, float]] = {
     "evaluation_batch_size": (1, math.inf),
     "bootstrap_resamples": (1, math.inf),
 }
+
+#: May be null as well.
+OPTIONAL = ("fold", "inner_fold")
 
 #: Numbers: both bounds are allowed, for they are the smallest and greatest float inside where a bound itself is not.
 NUMBERS: dict[str, tuple[float, float]] = {
@@ -63,7 +69,7 @@ def check_settings(config: Mapping[str, Any]) -> None:
     """
     for name, bounds in {**WHOLE, **NUMBERS}.items():
         value = config.get(name, bounds[0])
-        if isinstance(value, str) and value.startswith(("$", "@", "%")):
+        if (value is None and name in OPTIONAL) or str(value).startswith(("$", "@", "%")):
             continue
         kinds = int if name in WHOLE else int | float
         if isinstance(value, bool) or not isinstance(value, kinds) or not bounds[0] <= value <= bounds[1]:

@@ -3,8 +3,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
+from textures import texture
 
 from mgmt_monai.cli.main import main
 from mgmt_monai.cli.manifest import build
@@ -21,7 +21,7 @@ def cohort(tmp_path, make_dicom):
     for patient_id in patients:
         directory = data_dir / "train" / patient_id / "T1w"
         directory.mkdir(parents=True)
-        make_dicom(directory / "Image-1.dcm", np.zeros((4, 6), np.uint16))
+        make_dicom(directory / "Image-1.dcm", texture(patient_id, (8, 12)))
     rows = "".join(f"{patient_id},{int(patient_id) % 2}\n" for patient_id in [*patients, "00999"])
     (data_dir / "train_labels.csv").write_text("BraTS21ID,MGMT_value\n" + rows)
     return data_dir
@@ -36,6 +36,11 @@ def test_build_reports_what_it_did(cohort, capsys):
     manifest = read_manifest(cohort / "manifest.json")
     assert lines[0].startswith("excluded: patient 00109: named as faulty")
     assert lines[1] == "left out: patient 00999: in the label file, but without images"
+    warnings = [line for line in lines if line.startswith("warning: ")]
+    few = [line for line in warnings if "few slices (D015)" in line]
+    assert len(few) == 9
+    assert few[0].startswith(f"warning: patient 00001, T1w: {cohort / 'train/00001/T1w'}: expected at least 8 slices")
+    lines = [line for line in lines if line not in warnings]
     # 9 patients: 3 for the test; of the other 6, 3 (0.6 of 6, rounded down) for training and 3 for validation
     assert [line.split(",")[0] for line in lines[2:5]] == [
         "train: 3 patients",

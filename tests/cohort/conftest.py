@@ -5,20 +5,21 @@ from typing import Any
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
+from textures import texture
 
-from mgmt_monai.cohort.layouts import SeriesFolder
+from mgmt_monai.cohort.layouts.found import FoundSeries
 
 
 @pytest.fixture
-def make_folder(tmp_path: Path, make_dicom: Callable[..., Path]) -> Callable[..., SeriesFolder]:
+def make_folder(tmp_path: Path, make_dicom: Callable[..., Path]) -> Callable[..., FoundSeries]:
     """Writes slices of 4 x 6 pixels, by name: ``make_folder({"b.dcm": {"position": (0, 0, 1)}}, <for all>=...)``."""
 
-    def make(slices: dict[str, dict[str, Any]], **attributes: Any) -> SeriesFolder:
-        folder = SeriesFolder("00042", "T1w", tmp_path / "train/00042/T1w")
+    def make(slices: dict[str, dict[str, Any]], **attributes: Any) -> FoundSeries:
+        folder = FoundSeries("00042", "T1w", tmp_path / "train/00042/T1w", None, "folder T1w")
         folder.directory.mkdir(parents=True, exist_ok=True)
         for name, own in slices.items():
             settings = {**attributes, **own}
-            make_dicom(folder.directory / name, np.zeros(settings.pop("shape", (4, 6)), np.uint16), **settings)
+            make_dicom(folder.directory / name, texture(name, settings.pop("shape", (4, 6))), **settings)
         return folder
 
     return make
@@ -40,7 +41,7 @@ def make_enhanced(make_dicom: Callable[..., Path]) -> Callable[..., Path]:
             frames.append(frame)
         make_dicom(
             path,
-            np.zeros((len(positions), 4, 6), np.uint16),
+            texture(str(path), (len(positions), 4, 6)),
             NumberOfFrames=len(positions),
             Rows=4,
             Columns=6,
@@ -71,7 +72,8 @@ def make_cohort(tmp_path: Path, make_dicom: Callable[..., Path]) -> Callable[...
                 directory.mkdir(parents=True)
                 for z in (0, 1):  # file names count downwards: the order must come from the headers
                     path = directory / f"Image-{2 - z}.dcm"
-                    make_dicom(path, np.zeros((4, 6), np.uint16), position=(0, 0, 2.0 * z))
+                    pixels = texture(f"{patient_id} {modality} {z}", (8, 12))
+                    make_dicom(path, pixels, position=(0, 0, 2.0 * z))
         rows = "".join(f"{patient_id},{int(patient_id) % 2}\n" for patient_id in patients)
         (data_dir / "train_labels.csv").write_text("BraTS21ID,MGMT_value\n" + rows)
         return data_dir

@@ -5,14 +5,18 @@ import shutil
 import numpy as np
 import pytest
 
-from mgmt_monai.cohort import build as build_module
-from mgmt_monai.cohort.build import build_manifest, warnings_of
+from mgmt_monai.cohort.build import Sources, build_manifest
 from mgmt_monai.cohort.errors import CohortError, CohortFaultsError
+from mgmt_monai.cohort.ignores import Ignored, IgnoreList
+from mgmt_monai.cohort.resplit import Holdout
+
+
+def cohort_of(data_dir, test_fraction=0.1, train_fraction=0.8, workers=1, **sources):
+    return build_manifest(data_dir, Sources(**sources), Holdout(test_fraction, train_fraction, seed=0), workers)
 
 
 def built(data_dir, **settings):
-    chosen = {"test_fraction": 0.1, "train_fraction": 0.8, "seed": 0, "workers": 1, **settings}
-    return build_manifest(data_dir, data_dir / "train_labels.csv", **chosen)
+    return cohort_of(data_dir, **settings).manifest
 
 
 def faults_of(data_dir, **settings):
@@ -35,7 +39,7 @@ def test_build_of_a_cohort(make_cohort):
     assert sorted(patient.series) == ["FLAIR", "T1w"]
     record = patient.series["T1w"]
     assert (record.directory, record.files) == ("train/00005/T1w", ["Image-2.dcm", "Image-1.dcm"])
-    assert (record.rows, record.columns, record.plane, record.pixel_spacing_mm) == (4, 6, "axial", [0.5, 0.75])
+    assert (record.rows, record.columns, record.plane, record.pixel_spacing_mm) == (8, 12, "axial", [0.5, 0.75])
 
 
 def test_moved_cohort_has_the_same_manifest(make_cohort, tmp_path):
@@ -45,10 +49,10 @@ def test_moved_cohort_has_the_same_manifest(make_cohort, tmp_path):
     assert built(tmp_path / "other place").content_hash == before.content_hash
 
 
-def test_parallel_and_serial_give_the_same(make_cohort, monkeypatch):
+def test_parallel_and_serial_give_the_same(make_cohort, tmp_path):
     data_dir = make_cohort(12)
     serial = built(data_dir, test_fraction=0.2)
-    monkeypatch.setattr(build_module, "_PARALLEL_FROM", 1)
+    (data_dir / ".mgmt-monai-scan.sqlite").unlink()
     assert built(data_dir, test_fraction=0.2, workers=2) == serial
 
 
@@ -118,26 +122,37 @@ def test_several_faults_are_told_each_on_its_line(make_cohort, make_dicom):
     assert "And 2 more: 'mgmt-monai manifest build DATA_DIR' lists them all." in str(error)
 
 
-def test_gap_is_a_warning_with_its_place(make_cohort, make_dicom):
-    data_dir = make_cohort()
-    for name, z in (("a.dcm", 4), ("b.dcm", 10)):
-        make_dicom(data_dir / "train/00002/T1w" / name, np.zeros((4, 6), np.uint16), position=(0, 0, z))
-    assert warnings_of(built(data_dir)) == [
-        "patient 00002, T1w: train/00002/T1w: 2 missing between a.dcm and b.dcm (the slices lie 2.00 mm apart)"
-    ]
+def test_ignored_error_leaves_the_series_out_and_is_recorded(make_cohort):
+    data_dir = make_cohort(modalities=("T1w", "FLAIR"))
+    (data_dir / "train/00003/FLAIR/Image-1.dcm").write_bytes(b"broken")
+    (fault,) = faults_of(data_dir).faults
+    assert "unreadable file (D001)" in fault
+    cohort = cohort_of(data_dir, ignores=IgnoreList([Ignored("D001", "00003", "T1w is enough")]))
+    patients = {p.patient_id: p for p in cohort.manifest.patients}
+    assert list(patients["00003"].series) == ["T1w"]
+    assert sorted(patients["00004"].series) == ["FLAIR", "T1w"]
+    assert cohort.manifest.ignored == [{"finding": "D001", "patient_id": "00003", "reason": "T1w is enough"}]
+    assert [(f.id, f.patient_id) for f in cohort.findings if f.id == "D001"] == [("D001", "00003")]
 
 
-def test_gap_and_phase_of_a_multi_frame_series_are_warnings(make_cohort, make_enhanced):
-    data_dir = make_cohort()
-    folder = data_dir / "train/00002/FLAIR"
-    folder.mkdir()
-    components = ["MAGNITUDE", "PHASE", "MAGNITUDE", "MAGNITUDE", "MAGNITUDE"]
-    make_enhanced(folder / "all.dcm", [(0, 0, z) for z in (20, 20, 0, 5, 10)], components)
-    where = "patient 00002, FLAIR: train/00002/FLAIR:"
-    assert warnings_of(built(data_dir)) == [
-        f"{where} 1 missing between frame 4 and frame 0 (the slices lie 5.00 mm apart)",
-        f"{where} 1 phase images passed over, the magnitude is read",
-    ]
+def test_copied_patient_stays_in_one_split_and_is_told(make_cohort):
+    data_dir = make_cohort(40)
+    for name in ("Image-1.dcm", "Image-2.dcm"):
+        shutil.copy(data_dir / "train/00001/T1w" / name, data_dir / "train/00003/T1w" / name)
+    for test_fraction in (0.1, 0.2, 0.3, 0.4):
+        cohort = cohort_of(data_dir, test_fraction=test_fraction)
+        splits = {p.patient_id: p.split for p in cohort.manifest.patients}
+        assert splits["00001"] == splits["00003"]
+    assert [(f.id, f.patient_id, f.others) for f in cohort.findings if f.id == "D040"] == [("D040", "00001", ("00003",))]
+
+
+def test_copied_patient_with_another_label_refused(make_cohort):
+    data_dir = make_cohort(40)
+    for name in ("Image-1.dcm", "Image-2.dcm"):
+        shutil.copy(data_dir / "train/00001/T1w" / name, data_dir / "train/00002/T1w" / name)
+    (fault,) = faults_of(data_dir).faults
+    assert fault.startswith("patient 00001: expected images of one patient, found 2 identical slices in T1w")
+    assert "as patient 00002, with the labels 1 and 0: identical images under two patients (D040)" in fault
 
 
 def test_split_without_a_class_refused(make_cohort):
@@ -152,7 +167,7 @@ def test_progress_goes_to_stderr(make_cohort, capsys):
     built(make_cohort())
     out, err = capsys.readouterr()
     assert out == ""
-    assert "Reading headers" in err
+    assert "Reading series" in err
 
 
 def test_real_slices_make_80_patients(shared_data):

@@ -15,6 +15,12 @@ def refused(path) -> str:
     return str(caught.value)
 
 
+def finding_of(path) -> str:
+    with pytest.raises(HeaderError) as caught:
+        read_headers(path)
+    return caught.value.finding
+
+
 def replace_bytes(path, old: bytes, new: bytes) -> None:
     content = path.read_bytes()
     assert content.count(old) == 1 and len(old) == len(new)
@@ -32,6 +38,27 @@ def test_header_of_one_slice(make_dicom, tmp_path):
     assert header.pixel_spacing_mm == (0.5, 0.75)
 
 
+def test_header_of_one_slice_keeps_its_tags(make_dicom, tmp_path):
+    path = make_dicom(tmp_path / "a.dcm", PIXELS, EchoTime=14.5, PatientID="p")
+    (header,) = read_headers(path)
+    tags = header.tags
+    assert (tags.values["EchoTime"], tags.values["PatientID"], tags.values["Rows"]) == ("14.5", "p", 4)
+    assert path.read_bytes()[tags.pixel_offset : tags.pixel_offset + tags.pixel_bytes] == PIXELS.tobytes()
+
+
+@pytest.mark.parametrize("text", ["-0.1", "1.1e-17", "123456.789012345", "-.5", "+7", "0.30000000000000004"])
+def test_position_is_the_very_number_that_pydicom_reads(make_dicom, tmp_path, text):
+    path = make_dicom(tmp_path / "a.dcm", PIXELS, position=(1, 2, 3))
+    content = path.read_bytes()
+    old = b"\x20\x00\x32\x00DS\x0c\x001.0\\2.0\\3.0 "
+    value = f"1\\2\\{text}".encode() + b" " * ((4 + len(text)) % 2)
+    assert content.count(old) == 1
+    path.write_bytes(content.replace(old, old[:6] + bytes([len(value), 0]) + value))
+    (header,) = read_headers(path)
+    assert header.position.tolist() == [float(value) for value in pydicom.dcmread(path).ImagePositionPatient]
+    assert header.position[2] == float(text)
+
+
 def test_header_without_geometry(make_dicom, tmp_path):
     absent = dict.fromkeys(("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"))
     (header,) = read_headers(make_dicom(tmp_path / "a", PIXELS, **absent))
@@ -44,6 +71,14 @@ def test_header_of_each_frame_of_an_enhanced_image(make_enhanced, tmp_path):
     assert [header.position[2] for header in headers] == [4, 0, 2]
     assert [header.orientation.tolist() for header in headers] == [[1, 0, 0, 0, 1, 0]] * 3
     assert [header.pixel_spacing_mm for header in headers] == [(0.5, 0.75)] * 3
+
+
+def test_tags_of_each_frame_hold_its_own_values(make_enhanced, tmp_path):
+    headers = read_headers(make_enhanced(tmp_path / "a", [(0, 0, 4), (0, 0, 2.5)]))
+    assert [header.tags.values["ImagePositionPatient"] for header in headers] == ["0.0\\0.0\\4.0", "0.0\\0.0\\2.5"]
+    assert [header.tags.values["PixelSpacing"] for header in headers] == ["0.5\\0.75"] * 2
+    assert [header.tags.values["PatientID"] for header in headers] == ["secret-id"] * 2
+    assert [header.tags.frames for header in headers] == [(), ()]
 
 
 def test_header_of_an_enhanced_image_of_one_frame(make_enhanced, tmp_path):
@@ -82,6 +117,7 @@ def test_file_cut_anywhere_refused(make_dicom, tmp_path, rle):
         refused(path)
     path.write_bytes(whole[:-1])
     assert "truncated" in refused(path)
+    assert finding_of(path) == "D002"
 
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian], ids=lambda uid: uid.name)
@@ -139,6 +175,48 @@ def test_dicom_without_an_image_refused(tmp_path):
 )
 def test_impossible_value_refused(make_dicom, tmp_path, attributes, expected):
     assert expected in refused(make_dicom(tmp_path / "a", PIXELS, **attributes))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        pytest.param({"Rows": 0}, "D001", id="no rows"),
+        pytest.param({"Rows": 65535, "Columns": 65535, "BitsAllocated": 32}, "D001", id="huge"),
+        pytest.param({"Rows": 400}, "D002", id="more rows than pixels"),
+        pytest.param({"SamplesPerPixel": 3}, "D004", id="colour"),
+        pytest.param({"PhotometricInterpretation": "PALETTE COLOR"}, "D004", id="colour map"),
+        pytest.param({"Rows": None}, "D004", id="no image"),
+        pytest.param({"NumberOfFrames": 2}, "D010", id="frames without a place"),
+        pytest.param({"PixelSpacing": [1, 1, 1]}, "D001", id="spacing"),
+    ],
+)
+@pytest.mark.parametrize("rle", [False, True], ids=["uncompressed", "RLE"])
+def test_finding_of_a_refused_file(make_dicom, tmp_path, attributes, expected, rle):
+    path = make_dicom(tmp_path / "a", PIXELS, rle=rle)
+    dataset = pydicom.dcmread(path)
+    for name, value in attributes.items():
+        setattr(dataset, name, value)
+        if value is None:
+            delattr(dataset, name)
+    dataset.save_as(path)
+    if rle and expected == "D002":
+        assert read_headers(path)[0].shape == (400, 6)  # the decoder knows, the header does not
+    else:
+        assert finding_of(path) == expected
+
+
+def test_pixels_claimed_shorter_than_the_image_refused(make_dicom, tmp_path):
+    path = make_dicom(tmp_path / "a", PIXELS, DataSetTrailingPadding=b"\0" * 64)
+    replace_bytes(path, b"\xe0\x7f\x10\x00OW\0\0\x30\0\0\0", b"\xe0\x7f\x10\x00OW\0\0\x10\0\0\0")
+    assert refused(path) == "a truncated file: 1 x 4 x 6 pixels take 48 bytes, 16 are left"
+
+
+def test_more_fragments_than_any_image_has_refused(make_dicom, tmp_path):
+    whole = make_dicom(tmp_path / "a", PIXELS, rle=True).read_bytes()
+    fragments = whole.index(b"\xfe\xff\x00\xe0")
+    path = tmp_path / "b"
+    path.write_bytes(whole[:fragments] + b"\xfe\xff\x00\xe0\0\0\0\0" * 70_000 + whole[fragments:])
+    assert refused(path) == "a truncated file: its compressed pixels break off"
 
 
 @pytest.mark.parametrize("text", [b"word\\2", b"nan \\2", b"inf \\2"], ids=["word", "nan", "inf"])

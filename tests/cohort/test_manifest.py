@@ -7,31 +7,38 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from mgmt_monai.cohort.build import build_manifest
+from mgmt_monai.cohort.build import Sources, build_manifest
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.manifest import (
     SCHEMA,
     Manifest,
-    PatientRecord,
-    SeriesRecord,
     check_writable,
     read_manifest,
     series_reference,
     write_manifest,
 )
+from mgmt_monai.cohort.records import PatientRecord, SeriesRecord
+from mgmt_monai.cohort.resplit import Holdout, KFold
 
 T1W = SeriesRecord(
     directory="train/00001/T1w",
     files=["b.dcm", "a.dcm", "ü 影.dcm"],
     frames=None,
+    n_slices=3,
     rows=4,
     columns=6,
     plane="axial",
+    orientation="LPS",
     pixel_spacing_mm=[0.5, 0.75],
     slice_spacing_mm=2.0,
     gaps=[[0, 1]],
     phase_images=0,
+    reason="folder T1w",
+    whole_folder=True,
+    study="0123456789ab",
     fingerprint="0" * 64,
+    digests="0123456789ab" * 3,
+    signature="AAAA",
 )
 FRAMES = replace(T1W, directory="train/00002/T1w", files=["all.dcm"], frames=[2, 0, 1], gaps=[])
 MANIFEST = Manifest(
@@ -190,12 +197,16 @@ def patient_with(**values):
         ),
         pytest.param(series_with(files=[7]), "expected names of files in train/00001/T1w, found 7", id="file no text"),
         pytest.param(series_with(files=[]), "found 0 files and no frames", id="no file"),
+        pytest.param(series_with(n_slices=4), "expected n_slices to be 3, found 4", id="number of slices"),
+        pytest.param(series_with(digests="00"), "12 hexadecimal digits a slice in digests", id="digests"),
+        pytest.param(patient_with(folds=[-1]), "expected folds as whole numbers from 0, found [-1]", id="folds"),
+        pytest.param(lambda d: d.update(ignored=[{}]), "expected finding, patient_id and reason", id="ignored"),
         pytest.param(series_with(frames=[0, 1]), "found 3 files and 2 frames", id="frames of several files"),
         pytest.param(series_with(files=["a"], frames=[-1]), "frames as whole numbers from 0", id="negative frame"),
         pytest.param(series_with(rows="4"), "T1w: expected rows to be int, found '4'", id="text for a number"),
         pytest.param(series_with(colour="red"), "unexpected keyword argument 'colour'", id="unknown key"),
         pytest.param(lambda d: d.pop("patients") and None, "KeyError: 'patients'", id="no patients"),
-        pytest.param(lambda d: d.update(schema="mgmt-monai/manifest/2"), f"expected the schema {SCHEMA}", id="schema"),
+        pytest.param(lambda d: d.update(schema="mgmt-monai/manifest/1"), f"expected the schema {SCHEMA}", id="schema"),
         pytest.param(lambda d: [d], "not a manifest of the schema", id="list at the top"),
     ],
 )
@@ -267,8 +278,9 @@ def test_built_manifest_fits_the_json_schema(schema, make_cohort, make_dicom, ma
     for path in single.iterdir():
         path.unlink()
     make_enhanced(single / "all.dcm", [(0, 0, 2), (0, 0, 0), (0, 0, 4), (0, 0, 10)])
-    manifest = build_manifest(
-        data_dir, data_dir / "train_labels.csv", test_fraction=0.1, train_fraction=0.8, seed=0, workers=1
+    plan = Holdout(test_fraction=0.1, train_fraction=0.8, seed=0)
+    manifest = KFold(n_folds=3, n_repeats=2, n_inner_folds=2, seed=0).apply(
+        build_manifest(data_dir, Sources(), plan, workers=1).manifest
     )
     write_manifest(manifest, tmp_path / "m.json")
     document = json.loads((tmp_path / "m.json").read_text())
@@ -281,7 +293,7 @@ def test_built_manifest_fits_the_json_schema(schema, make_cohort, make_dicom, ma
     "change",
     [
         pytest.param(series_with(directory="../other"), id="way out"),
-        pytest.param(series_with(files=["a/b"]), id="file with a folder"),
+        pytest.param(series_with(files=["a/../../b", "c", "d"]), id="file's way out"),
         pytest.param(series_with(files=[]), id="no file"),
         pytest.param(series_with(frames=[0]), id="frames of several files"),
         pytest.param(series_with(colour="red"), id="unknown key"),

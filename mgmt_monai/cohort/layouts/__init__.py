@@ -10,7 +10,7 @@ from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.layouts import brats, dicom_tree, listed, rsna_miccai, upenn_gbm
 from mgmt_monai.cohort.layouts.found import MODALITIES, Found, FoundSeries, LeftOut
-from mgmt_monai.cohort.layouts.rsna_miccai import HOW_TO_GET_DATA, patient_folders
+from mgmt_monai.cohort.layouts.rsna_miccai import HOW_TO_GET_DATA
 
 __all__ = [
     "HOW_TO_GET_DATA",
@@ -21,7 +21,6 @@ __all__ = [
     "Layout",
     "LeftOut",
     "find_series",
-    "patient_folders",
     "recognise",
 ]
 

@@ -7,9 +7,11 @@ import pytest
 import SimpleITK
 from scipy.spatial.transform import Rotation
 
-from mgmt_monai.cohort.errors import CohortError
-from mgmt_monai.cohort.layouts import SeriesFolder
-from mgmt_monai.cohort.scan import scan_series
+from mgmt_monai.cohort import examine as examine_module
+from mgmt_monai.cohort.exam import SeriesExam
+from mgmt_monai.cohort.examine import examine_series
+from mgmt_monai.cohort.layouts.found import FoundSeries
+from mgmt_monai.cohort.records import SeriesRecord
 
 D2N = "dicom/dicom2nifti/tests/data"
 REAL_SERIES = {  # folder: how many slices show anatomy, how many phase
@@ -44,13 +46,23 @@ ORIENTATIONS = {
 THREE = {f"{i}.dcm": {"position": (0, 0, 2 * i)} for i in range(3)}
 
 
-def error_of(folder: SeriesFolder) -> str:
-    with pytest.raises(CohortError) as caught:
-        scan_series(folder)
-    message = str(caught.value)
-    assert message.startswith("patient 00042, T1w: ")
-    assert "\n" not in message
-    return message
+def exam_of(folder: FoundSeries, pixels: bool = False) -> SeriesExam:
+    return examine_series(folder, folder.directory.parents[2], pixels)
+
+
+def record_of(folder: FoundSeries) -> SeriesRecord:
+    record = exam_of(folder).record
+    assert record is not None
+    return record
+
+
+def error_of(folder: FoundSeries) -> str:
+    exam = exam_of(folder)
+    assert exam.record is None
+    (line,) = [finding.line for finding in exam.findings if finding.kind.severity == "error"]
+    assert line.startswith("patient 00042, T1w: train/00042/T1w")
+    assert "\n" not in line
+    return line
 
 
 def gdcm_order(directory: Path) -> list[str]:
@@ -70,78 +82,78 @@ def test_order_of_shuffled_names_equals_gdcms(make_folder, name):
     folder = make_folder(
         slices, ImageOrientationPatient=list(np.round(rotation[:, :2].T.ravel(), 6)), SeriesInstanceUID="1.2.3"
     )
-    series = scan_series(folder)
-    assert list(series.files) == [f"Image-{number}.dcm" for number in shuffled]
-    assert list(series.files) == gdcm_order(folder.directory)
+    series = record_of(folder)
+    assert series.files == [f"Image-{number}.dcm" for number in shuffled]
+    assert series.files == gdcm_order(folder.directory)
     assert series.plane == name
     assert series.slice_spacing_mm == pytest.approx(4.0, abs=1e-4)
-    assert (series.shape, series.pixel_spacing_mm, series.gaps, series.phase_images) == ((4, 6), (0.5, 0.75), (), 0)
+    assert (series.rows, series.columns, series.pixel_spacing_mm, series.gaps) == (4, 6, [0.5, 0.75], [])
 
 
 def test_single_slice_needs_no_geometry(make_folder):
     folder = make_folder({"a.dcm": {"ImagePositionPatient": None, "ImageOrientationPatient": None}})
-    series = scan_series(folder)
-    assert (series.files, series.plane, series.slice_spacing_mm) == (("a.dcm",), "unknown", None)
+    series = record_of(folder)
+    assert (series.files, series.plane, series.slice_spacing_mm) == (["a.dcm"], "unknown", None)
 
 
 def test_missing_slices_are_gaps(make_folder):
     locations = [0, 2, 4, 10, 12, 16, 18]
-    series = scan_series(make_folder({f"{z}.dcm": {"position": (0, 0, z)} for z in locations}))
-    assert series.gaps == ((2, 2), (4, 1))
+    series = record_of(make_folder({f"{z}.dcm": {"position": (0, 0, z)} for z in locations}))
+    assert series.gaps == [[2, 2], [4, 1]]
     assert series.slice_spacing_mm == 2
 
 
 def test_names_with_spaces_and_other_letters(make_folder):
-    series = scan_series(make_folder({"große Schicht.dcm": {"position": (0, 0, 3)}, "影像 1": {}}))
-    assert series.files == ("影像 1", "große Schicht.dcm")
+    series = record_of(make_folder({"große Schicht.dcm": {"position": (0, 0, 3)}, "影像 1": {}}))
+    assert series.files == ["影像 1", "große Schicht.dcm"]
 
 
 def test_name_that_is_not_utf8(make_folder):
     name = os.fsdecode(b"\xff.dcm")
     folder = make_folder({"b.dcm": {"position": (0, 0, 3)}, "a.dcm": {}})
     (folder.directory / "b.dcm").rename(folder.directory / name)
-    series = scan_series(folder)
-    assert series.files == ("a.dcm", name)
+    series = record_of(folder)
+    assert series.files == ["a.dcm", name]
     assert len(series.fingerprint) == 64
 
 
 def test_hidden_files_are_passed_over(make_folder):
     folder = make_folder(THREE)
     (folder.directory / ".DS_Store").write_bytes(b"x")
-    assert len(scan_series(folder).files) == 3
+    assert len(record_of(folder).files) == 3
 
 
 def test_frames_out_of_order_are_put_in_order(make_enhanced, make_folder):
     folder = make_folder({})
     make_enhanced(folder.directory / "all.dcm", [(0, 0, z) for z in (6, 0, 4, 2)])
-    series = scan_series(folder)
-    assert (series.files, series.frames) == (("all.dcm",), (1, 3, 2, 0))
-    assert (series.slice_spacing_mm, series.plane, series.pixel_spacing_mm) == (2, "axial", (0.5, 0.75))
+    series = record_of(folder)
+    assert (series.files, series.frames) == (["all.dcm"], [1, 3, 2, 0])
+    assert (series.slice_spacing_mm, series.plane, series.pixel_spacing_mm) == (2, "axial", [0.5, 0.75])
 
 
 def test_phase_frames_beside_magnitude_are_passed_over(make_enhanced, make_folder):
     folder = make_folder({})
     positions = [(0, 0, 2), (0, 0, 2), (0, 0, 0), (0, 0, 0)]
     make_enhanced(folder.directory / "all.dcm", positions, ["PHASE", "MAGNITUDE", "MAGNITUDE", "PHASE"])
-    series = scan_series(folder)
-    assert (series.frames, series.phase_images) == ((2, 1), 2)
+    series = record_of(folder)
+    assert (series.frames, series.phase_images) == ([2, 1], 2)
 
 
 def test_phase_files_beside_magnitude_are_passed_over(make_folder):
     phase = {f"p{name}": {**own, "ImageType": ["ORIGINAL", "PRIMARY", "P", "ND"]} for name, own in THREE.items()}
-    series = scan_series(make_folder(THREE | phase))
-    assert (series.files, series.phase_images) == (("0.dcm", "1.dcm", "2.dcm"), 3)
+    series = record_of(make_folder(THREE | phase))
+    assert (series.files, series.phase_images) == (["0.dcm", "1.dcm", "2.dcm"], 3)
 
 
 def test_phase_alone_is_the_series(make_folder):
-    series = scan_series(make_folder(THREE, ImageType=["ORIGINAL", "PRIMARY", "P", "ND"]))
+    series = record_of(make_folder(THREE, ImageType=["ORIGINAL", "PRIMARY", "P", "ND"]))
     assert (len(series.files), series.phase_images) == (3, 0)
 
 
 def test_fingerprint_changes_with_an_instance_alone(make_folder):
-    before = scan_series(make_folder(THREE)).fingerprint
-    assert scan_series(make_folder(THREE)).fingerprint == before
-    after = scan_series(make_folder({"1.dcm": {**THREE["1.dcm"], "SOPInstanceUID": "1.2.3"}})).fingerprint
+    before = record_of(make_folder(THREE)).fingerprint
+    assert record_of(make_folder(THREE)).fingerprint == before
+    after = record_of(make_folder({"1.dcm": {**THREE["1.dcm"], "SOPInstanceUID": "1.2.3"}})).fingerprint
     assert after != before
 
 
@@ -149,18 +161,18 @@ def test_fingerprint_changes_with_an_instance_alone(make_folder):
     ("slices", "file", "expected"),
     [
         pytest.param(
-            {"3.dcm": {"shape": (5, 6)}}, "3.dcm", "expected 4 x 6 pixels as in 0.dcm, found 5 x 6", id="size"
+            {"3.dcm": {"shape": (5, 6), "position": (0, 0, 6)}}, "3.dcm", "expected 4 x 6 pixels as in 0.dcm, found 5 x 6", id="size"
         ),
         pytest.param(
             {"3.dcm": {"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}},
             "3.dcm",
-            "expected the orientation of 0.dcm, found another: mixed orientations",
+            "expected the orientation of 0.dcm, found another in 1 files: mixed orientations",
             id="orientation",
         ),
         pytest.param(
             {"3.dcm": {"position": (9, 9, 2.001)}},
             "3.dcm",
-            "expected one slice a position, found 1.dcm at the same position (2.00 mm): duplicate slices",
+            "expected one slice a position, found 1.dcm at the same position (2.00 mm), 1 such pairs: duplicate slices",
             id="duplicate position",
         ),
         pytest.param(
@@ -186,7 +198,7 @@ def test_fingerprint_changes_with_an_instance_alone(make_folder):
 def test_series_refused(make_folder, slices, file, expected):
     folder = make_folder(THREE | slices)
     message = error_of(folder)
-    assert f"{folder.directory / file}: " in message
+    assert f"train/00042/T1w/{file}: " in message
     assert expected in message
 
 
@@ -195,13 +207,13 @@ def test_truncated_file_refused(make_folder, kept):
     folder = make_folder(THREE)
     path = folder.directory / "1.dcm"
     path.write_bytes(path.read_bytes()[:kept])
-    assert f"{path}: expected a DICOM slice, found " in error_of(folder)
+    assert "train/00042/T1w/1.dcm: expected a DICOM slice, found " in error_of(folder)
 
 
 def test_other_file_in_the_series_refused(make_folder):
     folder = make_folder(THREE)
     (folder.directory / "Thumbs.db").write_bytes(b"no image")
-    assert "Thumbs.db: expected a DICOM slice, found not a DICOM file. Replace the file" in error_of(folder)
+    assert "Thumbs.db: expected a DICOM slice, found not a DICOM file: unreadable file (D001). Replace the file" in error_of(folder)
 
 
 def test_multi_frame_file_with_company_refused(make_folder, make_enhanced):
@@ -213,52 +225,50 @@ def test_multi_frame_file_with_company_refused(make_folder, make_enhanced):
 def test_empty_series_refused(make_folder):
     folder = make_folder({})
     (folder.directory / ".DS_Store").touch()
-    assert f"{folder.directory}: expected DICOM files, found an empty series" in error_of(folder)
+    assert "T1w: expected DICOM files, found an empty series" in error_of(folder)
 
 
 def test_folder_in_the_series_refused(make_folder):
     folder = make_folder(THREE)
     (folder.directory / "more").mkdir()
-    assert "more: expected a DICOM file, found a folder" in error_of(folder)
+    assert "more: expected a file of the series, found a folder" in error_of(folder)
 
 
 @pytest.mark.parametrize("target", ["loop.dcm", "absent.dcm"], ids=["loop", "broken"])
 def test_link_to_nowhere_in_the_series_refused(make_folder, target):
     folder = make_folder(THREE)
     (folder.directory / "loop.dcm").symlink_to(folder.directory / target)
-    assert "loop.dcm: expected a DICOM file, found a link to nowhere" in error_of(folder)
+    assert "loop.dcm: expected a file of the series, found a link to nowhere" in error_of(folder)
 
 
 def test_pipe_in_the_series_refused(make_folder):
     folder = make_folder(THREE)
     os.mkfifo(folder.directory / "pipe")
-    assert "pipe: expected a DICOM file, found no regular file" in error_of(folder)
+    assert "pipe: expected a file of the series, found no regular file" in error_of(folder)
 
 
 def test_series_that_is_a_file_refused(tmp_path):
-    path = tmp_path / "T1w"
+    path = tmp_path / "train/00042/T1w"
+    path.parent.mkdir(parents=True)
     path.write_text("x")
-    message = error_of(SeriesFolder("00042", "T1w", path))
-    assert f"{path}: expected a folder of DICOM files, found one that cannot be read (Not a directory)" in message
+    message = error_of(FoundSeries("00042", "T1w", path, None, "folder T1w"))
+    assert "T1w: expected a folder of DICOM files, found it unreadable (Not a directory)" in message
 
 
 def test_unreadable_file_refused(make_folder, monkeypatch):
     folder = make_folder(THREE)
-    opened = Path.open
 
-    def forbidden(path, *args, **kwargs):
-        if path.name == "1.dcm":
-            raise PermissionError(13, "Permission denied", str(path))
-        return opened(path, *args, **kwargs)
+    def forbidden(path):
+        raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "open", forbidden)
-    assert f"{folder.directory / '1.dcm'}: cannot be read (Permission denied)" in error_of(folder)
+    monkeypatch.setattr(examine_module, "read_headers", forbidden)
+    assert "found it unreadable (Permission denied), and 2 more such files: unreadable file (D001)" in error_of(folder)
 
 
 @pytest.mark.parametrize("folder", REAL_SERIES)
 def test_real_series_in_independent_order(shared_data, folder):
     directory = shared_data / folder
-    series = scan_series(SeriesFolder("real", "T1w", directory))
+    series = record_of(FoundSeries("real", "T1w", directory, None, "folder"))
     along_normal = {}
     for path in directory.iterdir():
         header = pydicom.dcmread(path, stop_before_pixels=True)

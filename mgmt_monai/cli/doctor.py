@@ -1,0 +1,60 @@
+"""``mgmt-monai doctor``: look for what makes a cohort's results worthless."""
+
+from pathlib import Path
+
+import click
+
+FILE = click.Path(path_type=Path)
+
+
+@click.command("doctor")
+@click.argument("data_dir", type=FILE)
+@click.option("--labels", type=FILE, help="Label table [the one that the layout names, where it is there].")
+@click.option("--out", type=FILE, default=Path("doctor"), show_default=True, help="Folder for the report.")
+@click.option("--layout", help="How DATA_DIR is laid out [found by itself].")
+@click.option("--exclude", default="none", show_default=True, help="CSV patient_id,reason, or 'default': not looked at.")
+@click.option("--ignore", type=FILE, help="CSV finding,patient_id,reason: findings that you accept.")
+@click.option("--columns", type=FILE, help="CSV with more about each patient, such as the site: tested against the label.")
+@click.option("--mapping", type=FILE, multiple=True, help="Table of aliases, such as BraTS21-17_Mapping.csv.")
+@click.option("--headers-only", is_flag=True, help="Leave the pixels alone: faster, and blind to what is in them.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes that read [one a core].")
+def command(
+    data_dir: Path,
+    labels: Path | None,
+    out: Path,
+    layout: str | None,
+    exclude: str,
+    ignore: Path | None,
+    columns: Path | None,
+    mapping: tuple[Path, ...],
+    headers_only: bool,
+    workers: int | None,
+) -> int:
+    """Examine every series under DATA_DIR; write report.json and report.html.
+
+    Ends with exit code 1 where an error was found that --ignore does not accept.
+    """
+    from mgmt_monai.cohort.doctor.visit import Visit, visit
+    from mgmt_monai.cohort.findings import Severity
+
+    plan = Visit(
+        labels_csv=labels,
+        layout=layout,
+        exclusions=exclude,
+        ignore_csv=ignore,
+        columns_csv=columns,
+        mappings=mapping,
+        pixels=not headers_only,
+        workers=workers,
+    )
+    diagnosis = visit(data_dir, out, plan)
+    shown = 10
+    errors = [finding for finding in diagnosis.findings if finding.kind.severity is Severity.ERROR]
+    for finding in errors[:shown]:
+        click.echo(f"error: {finding.under(data_dir).line}")
+    if len(errors) > shown:
+        click.echo(f"... and {len(errors) - shown} more errors")
+    counts = ", ".join(f"{diagnosis.count(severity)} {severity}s" for severity in Severity)
+    click.echo(f"{data_dir}: {counts}" + (f", {len(diagnosis.ignored)} accepted" if diagnosis.ignored else ""))
+    click.echo(f"{diagnosis.page_path} and {diagnosis.report_path}")
+    return 1 if errors else 0

@@ -1,0 +1,96 @@
+"""Whether a manifest can be trusted: nothing crosses a split, and the files are still those it speaks of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mgmt_monai.cohort.findings import Finding
+from mgmt_monai.cohort.ignores import Ignored, IgnoreList
+from mgmt_monai.cohort.layouts.found import FoundSeries
+from mgmt_monai.cohort.manifest import Manifest
+from mgmt_monai.cohort.records import SeriesRecord
+from mgmt_monai.cohort.relations import crossing, related_patients
+from mgmt_monai.cohort.scan import scan
+from mgmt_monai.cohort.scan_cache import ScanCache
+
+
+def ignore_list(manifest: Manifest) -> IgnoreList:
+    """The decisions that a manifest records.
+
+    Args:
+        manifest: As read.
+    """
+    return IgnoreList(Ignored(**entry) for entry in manifest.ignored)
+
+
+def overlaps(manifest: Manifest) -> list[Finding]:
+    """What crosses the splits or folds: identical or nearly identical images, one study, one person.
+
+    Args:
+        manifest: Nothing else is read.
+
+    Returns:
+        One finding a pair of patients, without those that the manifest's ignore list accepts.
+    """
+    ignores = ignore_list(manifest)
+    found = crossing(manifest.patients, related_patients(manifest.patients))
+    return [finding for finding in found if ignores.decision(finding) is None]
+
+
+def changed_files(
+    manifest: Manifest, data_dir: Path, *, modalities: Sequence[str], pixels: bool, cached: bool, workers: int | None = None
+) -> list[Finding]:
+    """The series whose files are no longer what the manifest says.
+
+    Args:
+        manifest: What is held against the files.
+        data_dir: Where they are.
+        modalities: Whose series.
+        pixels: Compare every slice's pixels; else names, sizes, instance identifiers and order.
+        cached: Trust what an earlier scan found of files with the same names, sizes and times.
+        workers: Processes; None for one a core.
+
+    Returns:
+        D046 for each series that differs, or the series' own findings where it cannot be read any more.
+    """
+    known = {
+        (patient.patient_id, modality): patient.series[modality]
+        for patient in manifest.patients
+        for modality in modalities
+        if modality in patient.series
+    }
+    found = [_found(data_dir, patient_id, modality, record) for (patient_id, modality), record in known.items()]
+    cache = ScanCache(data_dir) if cached else None
+    findings: list[Finding] = []
+    try:
+        for exam in scan(
+            found, data_dir, pixels=pixels, cache=cache, workers=workers, description="Checking the files"
+        ):
+            record, now = known[exam.patient_id, exam.modality], exam.record
+            if now is None:
+                findings += exam.findings
+                continue
+            text = None
+            if now.fingerprint != record.fingerprint:
+                text = f"expected the {len(record.files)} files of the manifest, found others ({_difference(record, now)})"
+            elif pixels and now.digests != record.digests:
+                text = "expected the pixels of the manifest, found others in the same files"
+            if text is not None:
+                findings.append(Finding("D046", exam.patient_id, exam.modality, record.directory, text))
+    finally:
+        if cache is not None:
+            cache.close()
+    return findings
+
+
+def _found(data_dir: Path, patient_id: str, modality: str, record: SeriesRecord) -> FoundSeries:
+    files = None if record.whole_folder else tuple(sorted(record.files))
+    return FoundSeries(patient_id, modality, Path(data_dir) / record.directory, files, record.reason)
+
+
+def _difference(record: SeriesRecord, now: SeriesRecord) -> str:
+    before, after = set(record.files), set(now.files)
+    if before != after:
+        return f"{len(after - before)} new, {len(before - after)} gone"
+    return "their sizes, identifiers or order changed"

@@ -1,0 +1,185 @@
+"""The doctor's page: one HTML file that needs no network, with every series, its pictures and what was found."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import resources
+from typing import Any, TextIO
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from mgmt_monai.cohort.findings import KINDS, Severity
+
+#: Facts shown at once besides those that go with the label; the others are folded away.
+SHOWN_TESTS = 12
+
+#: Values of a category shown at once; the others are counted together.
+SHOWN_VALUES = 5
+
+_TEMPLATE = "doctor.html.j2"
+_HEADINGS = {Severity.ERROR: "Errors", Severity.WARNING: "Warnings", Severity.NOTE: "Notes"}
+
+
+def write_page(stream: TextIO, head: Mapping[str, Any], series: Iterable[str], montages: Iterable[str]) -> None:
+    """Write the page piece by piece.
+
+    Everything that comes from the cohort (patients' names, paths, tags) is text to this page, never markup: the
+    template escapes it, the script sets it as text, and the page's own policy forbids every other script and any
+    request.
+
+    Args:
+        stream: An open text file, UTF-8.
+        head: The report without its series, as `report.json` has it.
+        series: One line of JSON a series, as `report.json` has them.
+        montages: For each series, in the same order, a JPEG in base64, or "".
+    """
+    script, style = _asset("doctor.js"), _asset("doctor.css")
+    environment = Environment(
+        loader=PackageLoader("mgmt_monai.cohort", "data"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters |= {"count": _count, "p_value": _p_value}
+    findings = [finding for finding in head["findings"] if finding["ignored"] is None]
+    ignored = [finding for finding in head["findings"] if finding["ignored"] is not None]
+    tests = head["confounders"]["tests"]
+    n_first = max(SHOWN_TESTS, sum(row["suspicious"] for row in tests))
+    pieces = environment.get_template(_TEMPLATE).generate(
+        cohort=head["cohort"],
+        version=head["version"],
+        alpha=head["confounders"]["alpha"],
+        verdict=_verdict(head["cohort"]["severities"]),
+        groups=_groups(findings),
+        ignored=ignored,
+        planes=_planes(head["cohort"]["planes"]),
+        tests=[_test(row) for row in tests[:n_first]],
+        more_tests=[_test(row) for row in tests[n_first:]],
+        n_suspicious=sum(row["suspicious"] for row in tests),
+        findings_data=_script_json(json.dumps([_short(finding) for finding in head["findings"]])),
+        series=(_script_json(line) for line in series),
+        montages=(_base64(line) for line in montages),
+        script=Markup(script),
+        style=Markup(style),
+        script_hash=_hash(script),
+        style_hash=_hash(style),
+    )
+    for piece in pieces:
+        stream.write(piece)
+
+
+def _asset(name: str) -> str:
+    return resources.files("mgmt_monai.cohort").joinpath("data", name).read_text(encoding="utf-8").replace("\r\n", "\n")
+
+
+def _hash(text: str) -> str:
+    """How a Content-Security-Policy names an inline script or style."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _script_json(text: str) -> Markup:
+    """JSON that cannot end the ``<script>`` it stands in, and that no browser takes for markup."""
+    for character in "<>&'":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def _base64(text: str) -> Markup:
+    """A picture's base64, or nothing if it is something else."""
+    return Markup(text if re.fullmatch(r"[A-Za-z0-9+/]*={0,2}", text) else "")
+
+
+def _short(finding: Mapping[str, Any]) -> dict[str, Any]:
+    """What the script needs of a finding; what all of a kind share stands in the page once."""
+    return {key: finding[key] for key in ("id", "patient_id", "modality", "path", "text", "others", "ignored")}
+
+
+def _verdict(severities: Mapping[str, int]) -> dict[str, str]:
+    if severities[Severity.ERROR]:
+        text = "Not ready for training: mend the errors, or leave out or accept what they name."
+        return {"severity": Severity.ERROR, "text": text}
+    if severities[Severity.WARNING]:
+        return {"severity": Severity.WARNING, "text": "Usable: read the warnings before you trust a result."}
+    return {"severity": "fine", "text": "Nothing was found that would harm a training."}
+
+
+def _groups(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Severities with their kinds, each with how many findings and patients it has."""
+    n_findings = Counter(finding["id"] for finding in findings)
+    patients: dict[str, set[str]] = {}
+    for finding in findings:
+        patients.setdefault(finding["id"], set()).update({finding["patient_id"], *finding["others"]} - {""})
+    return [
+        {
+            "severity": severity,
+            "heading": _HEADINGS[severity],
+            "n": sum(n for key, n in n_findings.items() if KINDS[key].severity is severity),
+            "kinds": [
+                {"kind": kind, "n": n_findings[kind.id], "n_patients": len(patients[kind.id])}
+                for kind in KINDS.values()
+                if kind.severity is severity and kind.id in patients
+            ],
+        }
+        for severity in Severity
+    ]
+
+
+def _planes(planes: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+    """The table of planes: columns, and a row of counts for each modality."""
+    known = ["axial", "coronal", "sagittal", "oblique", "unknown"]
+    present = {plane for counts in planes.values() for plane in counts}
+    columns = [p for p in known if p in present] + sorted(present - set(known))
+    rows = [(modality, [counts.get(plane, 0) for plane in columns]) for modality, counts in planes.items()]
+    return {"columns": columns, "rows": rows, "n_mixed": sum(sum(n > 0 for n in counts) > 1 for _, counts in rows)}
+
+
+def _test(row: Mapping[str, Any]) -> dict[str, Any]:
+    """One fact against the label, with the lengths of its bars (0 to 100) worked out."""
+    counts = row["counts"]
+    n_0, n_1 = (sum(count[key] for count in counts) for key in ("unmethylated", "methylated"))
+    shown = list(counts[:SHOWN_VALUES])
+    rest = counts[SHOWN_VALUES:]
+    if rest:
+        shown.append(
+            {
+                "value": f"{len(rest)} other values",
+                "unmethylated": sum(count["unmethylated"] for count in rest),
+                "methylated": sum(count["methylated"] for count in rest),
+            }
+        )
+    bars = [
+        {
+            **count,
+            "share_0": 100 * count["unmethylated"] / n_0,
+            "share_1": 100 * count["methylated"] / n_1,
+        }
+        for count in shown
+    ]
+    return {**row, "bars": bars, "boxes": list(_boxes(row["spreads"]))}
+
+
+def _boxes(spreads: Mapping[str, Mapping[str, float]] | None) -> Iterator[dict[str, Any]]:
+    """Box plots of the two labels on one axis from 0 to 100."""
+    if spreads is None:
+        return
+    low = min(spread["low"] for spread in spreads.values())
+    extent = max(spread["high"] for spread in spreads.values()) - low or 1.0
+    for label in ("unmethylated", "methylated"):
+        spread = spreads[label]
+        places = {key: 100 * (spread[key] - low) / extent for key in ("low", "q1", "median", "q3", "high")}
+        yield {"label": label, "spread": spread, "at": places}
+
+
+def _count(number: int) -> str:
+    return f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def _p_value(p: float) -> str:
+    return "< 0.0001" if p < 0.0001 else f"{p:.4f}" if p < 0.01 else f"{p:.2f}"

@@ -1,0 +1,105 @@
+"""A visit of the doctor: find the series of a data directory, examine them, write the report."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from mgmt_monai.cohort.aliases import read_aliases
+from mgmt_monai.cohort.columns import read_columns
+from mgmt_monai.cohort.doctor.report import Cohort, Diagnosis, write_report
+from mgmt_monai.cohort.errors import CohortError
+from mgmt_monai.cohort.exclusions import read_exclusions
+from mgmt_monai.cohort.ignores import IgnoreList, read_ignores
+from mgmt_monai.cohort.labels import Labels, read_labels
+from mgmt_monai.cohort.layouts import find_series
+from mgmt_monai.cohort.scan import scan
+from mgmt_monai.cohort.scan_cache import ScanCache
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What the doctor is told beside the data directory.
+
+    Args:
+        labels_csv: The label table; None for the one that the layout names, where it is there.
+        layout: A name of `mgmt_monai.cohort.layouts`; None to find it.
+        exclusions: ``"default"``, ``"none"`` or a CSV ``patient_id,reason``: not looked at.
+        ignore_csv: Findings that are accepted, ``finding,patient_id,reason``.
+        columns_csv: What is known of each patient, such as the site.
+        mappings: Tables of aliases.
+        pixels: Whether pixels are looked at.
+        workers: Processes that read; None for one a core.
+    """
+
+    labels_csv: Path | None = None
+    layout: str | None = None
+    exclusions: str = "none"
+    ignore_csv: Path | None = None
+    columns_csv: Path | None = None
+    mappings: tuple[Path, ...] = ()
+    pixels: bool = True
+    workers: int | None = None
+
+
+def visit(data_dir: Path, out_dir: Path, plan: Visit) -> Diagnosis:
+    """Examine a cohort and write ``report.json`` and ``report.html``.
+
+    What was read is kept beside the data, so that a visit that was stopped goes on and a second one is quick.
+
+    Args:
+        data_dir: The cohort's folder.
+        out_dir: Made where it is absent.
+        plan: What else is known.
+
+    Returns:
+        What was found, and where it is written.
+
+    Raises:
+        CohortError: No data, a table that cannot be read, or a folder that cannot be written.
+    """
+    data_dir = Path(data_dir)
+    _check_writable(out_dir)
+    ignores = read_ignores(plan.ignore_csv) if plan.ignore_csv else IgnoreList()
+    aliases = read_aliases(*plan.mappings) if plan.mappings else None
+    excluded = set(read_exclusions(plan.exclusions))
+    found = find_series(data_dir, plan.layout)
+    labels = _labels(plan.labels_csv, found.labels_file)
+    series = [item for item in found.series if item.patient_id not in excluded]
+    patients = found.patients - excluded
+    cohort = Cohort(
+        name=data_dir.resolve().name,
+        layout=found.layout,
+        labels=None if labels is None else {p: n for p, n in labels.labels.items() if p not in excluded},
+        unlabelled=() if labels is None else set(labels.unlabelled),
+        patients=patients,
+        findings=[finding for finding in found.findings if finding.patient_id not in excluded],
+        aliases={} if aliases is None else {patient: list(aliases.names(patient)) for patient in patients},
+        columns=read_columns(plan.columns_csv, sorted(patients)) if plan.columns_csv else {},
+        ignores=ignores,
+    )
+    cache = ScanCache(data_dir)
+    try:
+        exams = scan(series, data_dir, pixels=plan.pixels, cache=cache, workers=plan.workers)
+        return write_report(out_dir, exams, cohort)
+    finally:
+        cache.close()
+
+
+def _labels(named: Path | None, usual: Path) -> Labels | None:
+    if named is not None:
+        return read_labels(named)
+    return read_labels(usual) if usual.is_file() else None
+
+
+def _check_writable(out_dir: Path) -> None:
+    """Refuse a place that cannot take the report, before the work."""
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CohortError(
+            f"{out_dir}: cannot make this folder for the report ({error.strerror}). Name another with --out."
+        ) from error
+    if not os.access(out_dir, os.W_OK):
+        raise CohortError(f"{out_dir}: this folder for the report may not be written to. Name another with --out.")

@@ -1,0 +1,123 @@
+"""Pairs of patients who may be one: the same images, the same study, the same person under two names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from mgmt_monai.cohort.aliases import normalised
+from mgmt_monai.cohort.duplicates import Duplicate, find_duplicates
+from mgmt_monai.cohort.findings import Finding
+from mgmt_monai.cohort.records import PatientRecord
+
+
+def related_patients(patients: Sequence[PatientRecord], others: Sequence[PatientRecord] = ()) -> list[Finding]:
+    """One finding for each pair of patients and way in which they may be one.
+
+    Args:
+        patients: Of a cohort, each named once.
+        others: Of another cohort: then only pairs of one from each are told, ``others`` second.
+
+    Returns:
+        D040 the same images, D041 nearly the same, D042 one study, D045 one person by the table of aliases; the second
+        patient of the pair is in ``others`` of the finding. Sorted.
+    """
+    tables = [patients, others] if others else [patients]
+    items = [
+        ((number, patient.patient_id), modality, record.digests, record.signature)
+        for number, table in enumerate(tables)
+        for patient in table
+        for modality, record in patient.series.items()
+    ]
+    # Ids may be the same in two cohorts, and then mean different people or the same: numbered, they stay apart.
+    names = {f"{number}/{patient_id}": (number, patient_id) for (number, patient_id), *_ in items}
+    found = find_duplicates([(f"{n}/{p}", modality, digests, signature) for (n, p), modality, digests, signature in items])
+    pairs: dict[tuple[str, tuple[int, str], tuple[int, str]], str] = {}
+    for duplicate in found:
+        a, b = sorted((names[duplicate.patient_a], names[duplicate.patient_b]))
+        finding_id = "D040" if duplicate.kind == "exact" else "D041"
+        if a != b:
+            pairs.setdefault((finding_id, a, b), _words(duplicate))
+    for finding_id, keys, text in (
+        ("D042", _studies, "expected a study of one patient, found the same StudyInstanceUID"),
+        ("D045", _names, "expected two people, found one person under both names by the table of aliases"),
+    ):
+        owners: dict[str, list[tuple[int, str]]] = {}
+        for number, table in enumerate(tables):
+            for patient in table:
+                for key in keys(patient):
+                    owners.setdefault(key, []).append((number, patient.patient_id))
+        for sharing in owners.values():
+            for a, b in _pairs(sorted(set(sharing))):
+                pairs.setdefault((finding_id, a, b), text)
+    exact = {(a, b) for finding_id, a, b in pairs if finding_id == "D040"}
+    return [
+        Finding(finding_id, a[1], "", "", f"{text}, as patient {b[1]}", others=(b[1],))
+        for (finding_id, a, b), text in sorted(pairs.items())
+        if (not others or a[0] != b[0]) and not (finding_id == "D041" and (a, b) in exact)
+    ]
+
+
+def crossing(patients: Sequence[PatientRecord], relations: Iterable[Finding]) -> list[Finding]:
+    """The relations whose two patients are in different splits, or in different folds of some repeat.
+
+    Args:
+        patients: With their splits and folds.
+        relations: As `related_patients` tells them for these patients.
+
+    Returns:
+        The same findings, their text saying which splits.
+    """
+    by_id = {patient.patient_id: patient for patient in patients}
+    found = []
+    for relation in relations:
+        a, b = by_id[relation.patient_id], by_id[relation.others[0]]
+        if a.split != b.split:
+            where = f"one in {a.split}, one in {b.split}"
+        elif a.folds != b.folds:
+            where = "in different folds"
+        else:
+            continue
+        text = f"{relation.text} ({where})"
+        found.append(Finding(relation.id, relation.patient_id, relation.modality, relation.path, text, relation.others))
+    return found
+
+
+def contradictions(labels: Mapping[str, int], relations: Iterable[Finding]) -> list[Finding]:
+    """The relations whose two patients have different labels: one of them is wrong.
+
+    Args:
+        labels: ``{patient_id: label}``.
+        relations: As `related_patients` tells them.
+    """
+    return [
+        Finding(
+            relation.id,
+            relation.patient_id,
+            relation.modality,
+            relation.path,
+            f"{relation.text}, with the labels {labels[relation.patient_id]} and {labels[relation.others[0]]}",
+            relation.others,
+        )
+        for relation in relations
+        if labels[relation.patient_id] != labels[relation.others[0]]
+    ]
+
+
+def _words(duplicate: Duplicate) -> str:
+    series = " and ".join(dict.fromkeys((duplicate.modality_a, duplicate.modality_b)))
+    if duplicate.kind == "exact":
+        return f"expected images of one patient, found {duplicate.n_shared} identical slices in {series}"
+    return f"expected images of one patient, found nearly the same {series} (similarity {duplicate.similarity:.3f})"
+
+
+def _studies(patient: PatientRecord) -> set[str]:
+    return {record.study for record in patient.series.values()} - {""}
+
+
+def _names(patient: PatientRecord) -> set[str]:
+    return {normalised(name) for name in (patient.patient_id, *patient.aliases)}
+
+
+def _pairs(sharing: Sequence[tuple[int, str]]) -> Iterable[tuple[tuple[int, str], tuple[int, str]]]:
+    # Each with the first is enough to keep all together, and a name that all share does not square.
+    return ((sharing[0], other) for other in sharing[1:])
