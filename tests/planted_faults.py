@@ -173,7 +173,8 @@ def flipped(phantom: PlantedPhantom) -> Iterator[Expected]:
 
 
 def few(phantom: PlantedPhantom) -> Iterator[Expected]:
-    for path in phantom.slices(3, "T1wCE")[5:]:
+    files = phantom.slices(3, "T1wCE")
+    for path in files[:10] + files[15:]:
         path.unlink()
     yield "D015", phantom.patients[3], "T1wCE"
 
@@ -286,6 +287,8 @@ def other_patient(phantom: PlantedPhantom) -> Iterator[Expected]:
 
 def no_known_series(phantom: PlantedPhantom) -> Iterator[Expected]:
     (phantom.data_dir / "train/91235/DWI").mkdir(parents=True)
+    with (phantom.data_dir / "train_labels.csv").open("a") as stream:
+        stream.write("91235,0\n")
     yield "D035", "91235", ""
 
 

@@ -28,8 +28,9 @@ FEW_SLICES = 8
 #: Echo times of one echo differ by less than this share; echoes of one series are milliseconds apart.
 ECHO_TOLERANCE = 0.05
 
-#: A share of blank slices that is worth telling. The outermost slices of a head scan may lie outside the head.
-BLANK_SHARE = 0.2
+#: A share of blank slices that is worth telling although the middle 20 % has none: the outermost slices of a head scan
+#: lie outside the head, up to a quarter of them.
+BLANK_SHARE = 0.5
 
 #: A share of the tissue at the highest value that is no longer a bright spot.
 CLIPPED_SHARE = 0.01
@@ -234,9 +235,9 @@ class _Examination:
         where = files[0] if len(files) == 1 else self.found.directory
         if content.constant:
             self.tell("D021", where, f"expected an image, found the value {content.low:g} in every pixel")
-        elif content.n_blank > BLANK_SHARE * n_slices:
-            share = content.n_blank / n_slices
-            self.tell("D020", where, f"expected anatomy, found {content.n_blank} of {n_slices} slices blank ({share:.0%})")
+        elif content.n_blank_middle or content.n_blank > BLANK_SHARE * n_slices:
+            text = f"{content.n_blank} of {n_slices} slices blank ({content.n_blank / n_slices:.0%})"
+            self.tell("D020", where, f"expected anatomy, found {text}, {content.n_blank_middle} in the middle 20 %")
         if content.clipped > CLIPPED_SHARE:
             text = f"found {content.clipped:.1%} of the tissue at the highest value ({content.high:g})"
             self.tell("D022", where, f"expected at most {CLIPPED_SHARE:.0%}, {text}")
@@ -321,6 +322,8 @@ class _Examination:
     def _steps(
         self, headers: Sequence[SliceHeader], locations_mm: np.ndarray, gaps: Sequence[tuple[int, int]]
     ) -> None:
+        if any(finding.id in ("D001", "D002", "D004") for finding in self.findings):
+            return  # what is missing there has been told
         steps = np.diff(locations_mm)
         spacing = float(np.median(steps))
         if gaps:

@@ -83,7 +83,14 @@ def _pool(n_workers: int) -> ProcessPool:
     # Not forks of this process, which may hold threads and locks (torch, MLflow): those could hang.
     context = get_context("forkserver")
     context.set_forkserver_preload(["mgmt_monai.cohort.examine"])
-    return ProcessPool(max_workers=n_workers, context=context, initializer=_limit_memory)
+    return ProcessPool(max_workers=n_workers, context=context, initializer=_prepare_worker)
+
+
+def _prepare_worker() -> None:
+    # Decoders print their complaints from C, past Python; what matters of them comes back as a finding.
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    _limit_memory()
 
 
 def _limit_memory() -> None:
