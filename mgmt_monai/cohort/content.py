@@ -182,7 +182,7 @@ class _Reading:
         slope, intercept = sign * stored.slope, sign * stored.intercept
         darkest, brightest = (values.min(), values.max()) if slope > 0 else (values.max(), values.min())
         dark, bright = slope * float(darkest) + intercept, slope * float(brightest) + intercept
-        if max(abs(dark), abs(bright)) > np.finfo(np.float32).max:
+        if max(abs(dark), abs(bright)) > float(np.finfo(np.float32).max):
             raise ContentError(stored.path, f"values from {dark:g} to {bright:g}, beyond 32-bit floating point")
         self.digests.append(digest(values))
         self.n_values += values.size

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk  # noqa: N813
 from PIL import Image
@@ -223,7 +224,7 @@ def test_values_that_are_not_finite_are_refused(tmp_path: Path, value: float) ->
     volume = head().astype(np.float32)
     volume[3, 4, 5] = value
     nib.save(nib.Nifti1Image(volume, np.eye(4)), tmp_path / "a.nii.gz")
-    with pytest.raises(ContentError, match="1 values of .* NaN or infinite") as caught:
+    with pytest.raises(ContentError, match=r"1 values of .* NaN or infinite") as caught:
         read_content([tmp_path / "a.nii.gz"], None)
     assert (caught.value.finding, caught.value.path.name) == ("D026", "a.nii.gz")
 
@@ -244,5 +245,5 @@ def test_real_series_are_neither_clipped_nor_blank_in_the_middle(shared_data: Pa
     content = read_content(sorted(folder.glob("*.dcm")), None)
     assert content.clipped < 0.001
     assert (content.n_blank, content.n_blank_middle, content.constant) == (0, 0, False)
-    image = sitk.GetArrayFromImage(sitk.ReadImage([str(file) for file in sorted(folder.glob("*.dcm"))]))
-    assert (content.low, content.high) == (image.min(), image.max())
+    slices = [pydicom.dcmread(file).pixel_array for file in folder.glob("*.dcm")]
+    assert (content.low, content.high) == (np.min(slices), np.max(slices))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 
 from mgmt_monai.cohort import duplicates
@@ -91,7 +92,7 @@ def test_less_than_half_of_the_slices_alike_is_not_near() -> None:
 def test_pairs_across_blocks_equal_the_plain_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(duplicates, "_BLOCK", 4)
     random = np.random.default_rng(3)
-    series = [made(seed % 7, 1 + seed % 16) + random.normal(0, 0.4, (1 + seed % 16, LENGTH)) for seed in range(23)]
+    series = [made(seed % 7, 1 + seed % 16) + random.normal(0, 0.22, (1 + seed % 16, LENGTH)) for seed in range(23)]
     items = [(f"{i // 2:02d}", f"{i % 2}", "", signature(rows)) for i, rows in enumerate(series)]
     units = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in series]
     expected = set()
@@ -139,8 +140,6 @@ def test_patients_of_the_phantom_are_told_apart_and_an_altered_copy_is_found(
         items.append((folder.parent.name, "T2w", content.digests, content.signature))
         volumes[folder.parent.name] = files
     assert find_duplicates(items) == []
-    import pydicom
-
     patient_id, files = next(iter(volumes.items()))
     copies = []
     for number, file in enumerate(files[2:]):

@@ -1,8 +1,8 @@
-import itertools
 import struct
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
@@ -14,7 +14,8 @@ from mgmt_monai.cohort import pixels
 from mgmt_monai.cohort.pixels import ContentError, read_slices
 from mgmt_monai.cohort.tags import read_tags
 
-IMAGE = np.random.default_rng(0).integers(0, 4000, (6, 10)).astype(np.uint16)
+# GDCM cannot decode RLE images of a few dozen pixels.
+IMAGE = np.random.default_rng(0).integers(0, 4000, (60, 40)).astype(np.uint16)
 
 
 def only(path: Path, frames: list[int] | None = None) -> np.ndarray:
@@ -55,9 +56,9 @@ def test_values_are_the_stored_ones_whatever_the_rescale(
 
 @pytest.mark.parametrize("rle", [False, True], ids=["native", "RLE"])
 def test_bits_above_bits_stored_are_cut_off(tmp_path: Path, make_dicom: Callable[..., Path], rle: bool) -> None:
-    image = np.array([[0xF123, 0x0FFF], [0x1000, 0x7001]], np.uint16)
+    image = np.tile(np.array([[0xF123, 0x0FFF], [0x1000, 0x7001]], np.uint16), (32, 32))
     path = make_dicom(tmp_path / "a.dcm", image, rle=rle, BitsStored=12, HighBit=11)
-    assert only(path).tolist() == [[0x123, 0xFFF], [0, 1]]
+    np.testing.assert_array_equal(only(path), np.tile([[0x123, 0xFFF], [0, 1]], (32, 32)))
 
 
 def test_sign_of_fewer_bits_is_kept(tmp_path: Path, make_dicom: Callable[..., Path]) -> None:
@@ -68,8 +69,8 @@ def test_sign_of_fewer_bits_is_kept(tmp_path: Path, make_dicom: Callable[..., Pa
 
 @pytest.mark.parametrize("rle", [False, True], ids=["native", "RLE"])
 def test_frames_come_in_the_order_asked(tmp_path: Path, make_dicom: Callable[..., Path], rle: bool) -> None:
-    volume = np.arange(3 * 4 * 6, dtype=np.uint16).reshape(3, 4, 6)
-    path = make_dicom(tmp_path / "a.dcm", volume, NumberOfFrames=3, Rows=4, Columns=6, rle=rle)
+    volume = np.arange(3 * 40 * 60, dtype=np.uint16).reshape(3, 40, 60)
+    path = make_dicom(tmp_path / "a.dcm", volume, NumberOfFrames=3, Rows=40, Columns=60, rle=rle)
     found = [stored.values for stored in read_slices([path], [2, 0])]
     np.testing.assert_array_equal(found, volume[[2, 0]])
 
@@ -101,8 +102,8 @@ def test_tags_read_before_are_not_read_again(
 @pytest.mark.parametrize(
     ("attributes", "text", "finding"),
     [
-        ({"Rows": 9000}, "9000 x 10 pixels, expected 1 to 8192", "D026"),
-        ({"Rows": 7}, "", "D002"),
+        ({"Rows": 9000}, "9000 x 40 pixels, expected 1 to 8192", "D026"),
+        ({"Rows": 61}, "shorter than 1 x 61 x 40", "D002"),
         ({"NumberOfFrames": 70_000}, "70000 frames", "D026"),
         ({"BitsAllocated": 12}, "bits stored in 12", "D026"),
         ({"BitsStored": 17}, "17 bits stored in 16", "D026"),
@@ -125,10 +126,10 @@ def test_claim_of_many_pixels_is_refused_before_any_is_decoded(
 ) -> None:
     path = make_dicom(tmp_path / "a.dcm", IMAGE, rle=True)
     data = path.read_bytes()
-    rows = struct.pack("<HH2sHH", 0x28, 0x10, b"US", 2, 6)
+    rows = struct.pack("<HH2sHH", 0x28, 0x10, b"US", 2, 60)
     path.write_bytes(data.replace(rows, rows[:-2] + struct.pack("<H", 65535)))
     monkeypatch.setattr(sitk, "ImageFileReader", None)
-    with pytest.raises(ContentError, match="65535 x 10 pixels, expected 1 to 8192"):
+    with pytest.raises(ContentError, match="65535 x 40 pixels, expected 1 to 8192"):
         only(path)
 
 
@@ -161,14 +162,15 @@ def test_vanished_file_is_told(tmp_path: Path, name: str) -> None:
     assert caught.value.finding == "D001"
 
 
-def test_every_real_encoding_gives_the_values_of_the_native_file(shared_data: Path) -> None:
+def test_every_real_encoding_gives_the_same_values(shared_data: Path) -> None:
     folder = shared_data / "dicom/dicom2nifti/tests/data/generic"
     files = sorted(folder.glob("compressed*/001/*-0002-*.dcm"))
-    native = only(folder / "compressed/001/IM-0001-0002-0001.dcm")
-    syntaxes = {read_tags(file).syntax for file in files}
-    assert len(syntaxes) == len(files) == 5
+    # JPEG lossless, JPEG-LS lossless, JPEG 2000, RLE
+    assert {read_tags(file).syntax[17:] for file in files} == {".4.70", ".4.80", ".4.90", ".5"}
+    converted = np.asarray(nib.load(folder / "compressed/001_ground_truth.nii.gz").dataobj)[:, :, 1]
     for file in files:
-        np.testing.assert_array_equal(only(file), native)
+        np.testing.assert_array_equal(only(file), only(files[0]))
+        np.testing.assert_array_equal(np.sort(only(file), axis=None), np.sort(converted, axis=None))  # it is turned
 
 
 def test_real_slices_agree_with_simpleitk(shared_data: Path) -> None:
@@ -187,9 +189,9 @@ def test_mutated_files_end_in_values_or_a_content_error(
     random = np.random.default_rng(7)
     data = make_dicom(tmp_path / "a.dcm", IMAGE, rle=rle, RescaleSlope=2).read_bytes()
     outcomes = set()
-    for number in itertools.repeat(0, 300):
+    for _ in range(300):
         changed = bytearray(data)
-        for place in random.integers(number, len(data), 3):
+        for place in random.integers(0, len(data), 3):
             changed[place] = random.integers(256)
         path = tmp_path / "b.dcm"
         path.write_bytes(bytes(changed))
