@@ -162,15 +162,15 @@
     return element("img", { class: className, alt: alternative, loading: "lazy", src: `data:image/jpeg;base64,${data}` });
   }
 
-  /* Square roots, so that the few bright voxels of a tumour stay visible beside the background. */
+  /* The bar of the background stands far above all others: it is cut, so that tissue can be seen. */
   function histogram(row, width, height) {
     if (row.pixels === null || !row.pixels.histogram.counts.length) return null;
-    const { low, high, counts } = row.pixels.histogram;
-    const bins = counts.map(Math.sqrt);
-    const top = Math.max(...bins) || 1;
+    const { low, high, counts: bins } = row.pixels.histogram;
+    const tissue = 1.2 * Math.max(...bins.slice(2));
+    const top = Math.min(Math.max(...bins), tissue || Infinity) || 1;
     const step = width / bins.length;
     const path = bins.map((value, i) => {
-      const y = (height * (1 - value / top)).toFixed(1);
+      const y = (height * (1 - Math.min(1, value / top))).toFixed(1);
       return `L${(i * step).toFixed(1)} ${y}L${((i + 1) * step).toFixed(1)} ${y}`;
     }).join("");
     const svg = document.createElementNS(SVG, "svg");

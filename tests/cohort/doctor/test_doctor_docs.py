@@ -1,0 +1,40 @@
+"""Each kind of finding has its page, which says what the code says."""
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from mgmt_monai.cohort.findings import KINDS
+
+PAGES = Path(__file__).parents[3] / "docs" / "reference" / "findings"
+CONSTANT = re.compile(r"`([\w.]+)\.([A-Z_]+)` \(([\d.]+)")
+
+
+def words(path: Path) -> str:
+    return " ".join(path.read_text(encoding="utf-8").split())
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_kind_has_a_page_with_its_title_severity_meaning_and_remedy(kind):
+    text = words(PAGES / f"{kind.id}.md")
+    assert text.startswith(f"# {kind.id}: {kind.title} **{kind.severity.value.capitalize()}.** {kind.meaning}")
+    assert f"**{kind.remedy}.**" in text
+
+
+def test_no_page_is_left_of_a_kind_that_is_gone():
+    assert {path.stem for path in PAGES.glob("D*.md")} == set(KINDS)
+
+
+def test_index_lists_every_kind():
+    text = (PAGES / "index.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \[(D\d{3})\]\(D\d{3}\.md\) \| (.+) \| (\w+) \|$", text, flags=re.MULTILINE)
+    assert rows == [(kind.id, kind.title, str(kind.severity)) for kind in KINDS.values()]
+
+
+def test_tolerances_are_those_of_the_code():
+    found = [match for page in sorted(PAGES.glob("D*.md")) for match in CONSTANT.findall(words(page))]
+    assert len(found) >= 15
+    for module, name, value in found:
+        assert float(value) == getattr(importlib.import_module(f"mgmt_monai.cohort.{module}"), name), name
