@@ -12,7 +12,7 @@ from mgmt_monai.training.config import (
     without_paths,
 )
 from mgmt_monai.training.errors import TrainingError
-from mgmt_monai.training.settings import NUMBERS, WHOLE, check_settings
+from mgmt_monai.training.settings import NUMBERS, OPTIONAL, WHOLE, check_settings
 
 CONFIG = {"seed": 0, "weights": "/home/a/b.pt", "device": "$pick()", "train": {"trainer": {"max_epochs": "@n"}}}
 
@@ -88,7 +88,8 @@ def test_shipped_settings_are_in_range_and_each_number_has_one():
     config = read_config(BUNDLES / "t1w.json")
     check_settings(config)
     numbers = {k for k, v in config.items() if isinstance(v, int | float) and not isinstance(v, bool)}
-    assert numbers == set(WHOLE) | set(NUMBERS)
+    assert numbers == (set(WHOLE) | set(NUMBERS)) - set(OPTIONAL)
+    assert [config[name] for name in OPTIONAL] == [None, None]
 
 
 def test_path_inside_a_section_is_not_shared():
