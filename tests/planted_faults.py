@@ -37,7 +37,9 @@ class PlantedPhantom:
         headers = {path: dcmread(path, stop_before_pixels=True) for path in self.series(patient, modality).iterdir()}
         row, column = np.reshape(next(iter(headers.values())).ImageOrientationPatient, (2, 3)).astype(float)
         normal = np.cross(row, column)
-        return sorted(headers, key=lambda path: float(np.dot(normal, np.array(headers[path].ImagePositionPatient, float))))
+        return sorted(
+            headers, key=lambda path: float(np.dot(normal, np.array(headers[path].ImagePositionPatient, float)))
+        )
 
     def edit(self, patient: int, modality: str, change: Callable[[int, Dataset], None]) -> None:
         """Change every slice's data set, given its index in geometric order."""

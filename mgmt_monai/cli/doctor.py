@@ -12,9 +12,13 @@ FILE = click.Path(path_type=Path)
 @click.option("--labels", type=FILE, help="Label table [the one that the layout names, where it is there].")
 @click.option("--out", type=FILE, default=Path("doctor"), show_default=True, help="Folder for the report.")
 @click.option("--layout", help="How DATA_DIR is laid out [found by itself].")
-@click.option("--exclude", default="none", show_default=True, help="CSV patient_id,reason, or 'default': not looked at.")
+@click.option(
+    "--exclude", default="none", show_default=True, help="CSV patient_id,reason, or 'default': not looked at."
+)
 @click.option("--ignore", type=FILE, help="CSV finding,patient_id,reason: findings that you accept.")
-@click.option("--columns", type=FILE, help="CSV with more about each patient, such as the site: tested against the label.")
+@click.option(
+    "--columns", type=FILE, help="CSV with more about each patient, such as the site: tested against the label."
+)
 @click.option("--mapping", type=FILE, multiple=True, help="Table of aliases, such as BraTS21-17_Mapping.csv.")
 @click.option("--headers-only", is_flag=True, help="Leave the pixels alone: faster, and blind to what is in them.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes that read [one a core].")

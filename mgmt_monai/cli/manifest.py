@@ -196,7 +196,9 @@ def show(manifest: Path, patient_id: str | None) -> int:
 
 @command.command("cohorts")
 @click.argument("labels", type=FILE)
-@click.option("--mapping", type=FILE, multiple=True, required=True, help="Table of aliases, such as BraTS21-17_Mapping.csv.")
+@click.option(
+    "--mapping", type=FILE, multiple=True, required=True, help="Table of aliases, such as BraTS21-17_Mapping.csv."
+)
 def cohorts(labels: Path, mapping: tuple[Path, ...]) -> int:
     """Tell which public cohort each patient of the label table LABELS is from, by the mapping."""
     from mgmt_monai.cohort.aliases import cohort_rows, read_aliases

@@ -15,15 +15,16 @@ from mgmt_monai.cohort.errors import CohortError, CohortFaultsError
 from mgmt_monai.cohort.exam import SeriesExam
 from mgmt_monai.cohort.exclusions import DEFAULT_EXCLUSIONS, read_exclusions
 from mgmt_monai.cohort.findings import Finding, Severity
+from mgmt_monai.cohort.groups import groups_of
 from mgmt_monai.cohort.ignores import IgnoreList
 from mgmt_monai.cohort.labels import Labels, read_labels
 from mgmt_monai.cohort.layouts import Found, find_series
+from mgmt_monai.cohort.layouts.found import FoundSeries
 from mgmt_monai.cohort.manifest import Manifest
 from mgmt_monai.cohort.records import PatientRecord
 from mgmt_monai.cohort.relations import contradictions, related_patients
 from mgmt_monai.cohort.scan import scan
 from mgmt_monai.cohort.scan_cache import ScanCache
-
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +97,7 @@ def build_manifest(data_dir: Path, sources: Sources, plan: SplitPlan, workers: i
     labels = read_labels(labels_csv)
     excluded = _excluded(found, sources)
     series = [s for s in found.series if s.patient_id not in excluded and s.patient_id not in labels.unlabelled]
+    columns = _columns(series, sources)
     cache = ScanCache(data_dir)
     try:
         exams = list(scan(series, data_dir, pixels=True, cache=cache, workers=workers))
@@ -108,8 +110,8 @@ def build_manifest(data_dir: Path, sources: Sources, plan: SplitPlan, workers: i
     findings += _unlabelled(exams, labels, labels_csv, data_dir)
     findings, accepted = _accept(findings, sources.ignores)
     _refuse(findings, data_dir)
-    patients = _patients(exams, labels.labels, _dropped(accepted), sources)
-    patients, known = _without_known(patients, sources)
+    patients = _patients(exams, labels.labels, _dropped(accepted), columns, sources.aliases)
+    patients, known, accepted_known = _without_known(patients, sources)
     if not patients:
         raise CohortError(f"{data_dir}: expected patients to put into the manifest, found none that can be used.")
     relations, accepted_relations = _accept(related_patients(patients), sources.ignores)
@@ -125,7 +127,7 @@ def build_manifest(data_dir: Path, sources: Sources, plan: SplitPlan, workers: i
             ignored=[vars(decision).copy() for decision in sources.ignores.decisions],
         )
     )
-    return BuiltCohort(manifest, [*findings, *accepted, *relations, *accepted_relations])
+    return BuiltCohort(manifest, [*findings, *accepted, *relations, *accepted_relations, *accepted_known])
 
 
 def _warn_of_untraceable(against: Manifest, aliases: Aliases) -> None:
@@ -140,6 +142,11 @@ def _warn_of_untraceable(against: Manifest, aliases: Aliases) -> None:
 def _excluded(found: Found, sources: Sources) -> dict[str, str]:
     present = {series.patient_id for series in found.series}
     return {p: reason for p, reason in read_exclusions(sources.exclusions).items() if p in present}
+
+
+def _columns(series: Sequence[FoundSeries], sources: Sources) -> dict[str, dict[str, str]]:
+    """What the table tells of the patients: read before the images, so that a mistyped name costs no scan."""
+    return read_columns(sources.columns_csv, sorted({s.patient_id for s in series})) if sources.columns_csv else {}
 
 
 def _unlabelled(exams: Sequence[SeriesExam], labels: Labels, labels_csv: Path, data_dir: Path) -> list[Finding]:
@@ -171,20 +178,23 @@ def _dropped(accepted: Sequence[Finding]) -> set[tuple[str, str]]:
 
 
 def _patients(
-    exams: Sequence[SeriesExam], labels: Mapping[str, int], dropped: set[tuple[str, str]], sources: Sources
+    exams: Sequence[SeriesExam],
+    labels: Mapping[str, int],
+    dropped: set[tuple[str, str]],
+    columns: Mapping[str, dict[str, str]],
+    aliases: Aliases | None,
 ) -> list[PatientRecord]:
     by_patient: dict[str, list[SeriesExam]] = {}
     for exam in exams:
         if exam.record is not None and (exam.patient_id, exam.modality) not in dropped and exam.patient_id in labels:
             by_patient.setdefault(exam.patient_id, []).append(exam)
-    columns = read_columns(sources.columns_csv, sorted(by_patient)) if sources.columns_csv else {}
     return [
         PatientRecord(
             patient_id=patient_id,
             label=labels[patient_id],
             split="test",
             series={exam.modality: exam.record for exam in by_patient[patient_id] if exam.record is not None},
-            aliases=_aliases(patient_id, sources.aliases),
+            aliases=_aliases(patient_id, aliases),
             columns=columns.get(patient_id, {}),
         )
         for patient_id in sorted(by_patient)
@@ -195,19 +205,30 @@ def _aliases(patient_id: str, aliases: Aliases | None) -> list[str]:
     return [] if aliases is None else [name for name in aliases.names(patient_id) if name != patient_id]
 
 
-def _without_known(patients: list[PatientRecord], sources: Sources) -> tuple[list[PatientRecord], list[str]]:
-    """The patients who are not in the other manifest under any name, and a line for each who is."""
+def _without_known(
+    patients: list[PatientRecord], sources: Sources
+) -> tuple[list[PatientRecord], list[str], list[Finding]]:
+    """The patients who are not in the other manifest under any name, a line for each who is, what was accepted."""
     if sources.against is None:
-        return patients, []
+        return patients, [], []
     others = [
         replace(p, aliases=sorted({*p.aliases, *_aliases(p.patient_id, sources.aliases)}))
         for p in sources.against.patients
     ]
+    relations, accepted = _accept(related_patients(patients, others), sources.ignores)
     known: dict[str, str] = {}
-    for relation in related_patients(patients, others):
-        known.setdefault(relation.patient_id, f"{relation.others[0]} of the training data ({relation.id})")
-    lines = [f"patient {patient_id}: is {other}" for patient_id, other in sorted(known.items())]
-    return [p for p in patients if p.patient_id not in known], lines
+    for relation in relations:
+        known.setdefault(relation.patient_id, f"is {relation.others[0]} of the training data ({relation.id})")
+    # Who is one with a patient who is known there is known there too, though nothing of it shows that itself.
+    among = _accept(related_patients(patients), sources.ignores)[0]
+    groups = groups_of([p.patient_id for p in patients], [(f.patient_id, f.others[0]) for f in among])
+    direct = {groups[patient_id]: (patient_id, known[patient_id]) for patient_id in sorted(known, reverse=True)}
+    for patient_id, group in groups.items():
+        if patient_id not in known and group in direct:
+            same, reason = direct[group]
+            known[patient_id] = f"is one with patient {same}, who {reason}"
+    lines = [f"patient {patient_id}: {reason}" for patient_id, reason in sorted(known.items())]
+    return [p for p in patients if p.patient_id not in known], lines, accepted
 
 
 def _left_out(found: Found, labels: Labels, sources: Sources) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mgmt_monai.cohort.findings import Finding
+from mgmt_monai.cohort.findings import Finding, Severity
 from mgmt_monai.cohort.ignores import Ignored, IgnoreList
 from mgmt_monai.cohort.layouts.found import FoundSeries
 from mgmt_monai.cohort.manifest import Manifest
@@ -39,7 +39,13 @@ def overlaps(manifest: Manifest) -> list[Finding]:
 
 
 def changed_files(
-    manifest: Manifest, data_dir: Path, *, modalities: Sequence[str], pixels: bool, cached: bool, workers: int | None = None
+    manifest: Manifest,
+    data_dir: Path,
+    *,
+    modalities: Sequence[str],
+    pixels: bool,
+    cached: bool,
+    workers: int | None = None,
 ) -> list[Finding]:
     """The series whose files are no longer what the manifest says.
 
@@ -52,7 +58,7 @@ def changed_files(
         workers: Processes; None for one a core.
 
     Returns:
-        D046 for each series that differs, or the series' own findings where it cannot be read any more.
+        D046 for each series that differs, or the errors of the series where it cannot be used any more.
     """
     known = {
         (patient.patient_id, modality): patient.series[modality]
@@ -69,11 +75,13 @@ def changed_files(
         ):
             record, now = known[exam.patient_id, exam.modality], exam.record
             if now is None:
-                findings += exam.findings
+                findings += [finding for finding in exam.findings if finding.kind.severity is Severity.ERROR]
                 continue
             text = None
             if now.fingerprint != record.fingerprint:
-                text = f"expected the {len(record.files)} files of the manifest, found others ({_difference(record, now)})"
+                text = (
+                    f"expected the {len(record.files)} files of the manifest, found others ({_difference(record, now)})"
+                )
             elif pixels and now.digests != record.digests:
                 text = "expected the pixels of the manifest, found others in the same files"
             if text is not None:

@@ -39,6 +39,9 @@ SAMPLE_SIZE = 2**20
 #: Thumbnails kept for the signature; of a longer series, every second, third... slice is used.
 THUMBNAILS_LIMIT = 512
 
+#: Values beyond are damage, and their differences would leave 32-bit floating point, which the model computes in.
+VALUE_LIMIT = 1e30
+
 HISTOGRAM_BINS = 32
 
 MONTAGE_SLICES = 5
@@ -182,8 +185,8 @@ class _Reading:
         slope, intercept = sign * stored.slope, sign * stored.intercept
         darkest, brightest = (values.min(), values.max()) if slope > 0 else (values.max(), values.min())
         dark, bright = slope * float(darkest) + intercept, slope * float(brightest) + intercept
-        if max(abs(dark), abs(bright)) > float(np.finfo(np.float32).max):
-            raise ContentError(stored.path, f"values from {dark:g} to {bright:g}, beyond 32-bit floating point")
+        if max(abs(dark), abs(bright)) > VALUE_LIMIT:
+            raise ContentError(stored.path, f"values from {dark:g} to {bright:g}, expected at most {VALUE_LIMIT:g}")
         self.digests.append(digest(values))
         self.n_values += values.size
         self.dark = min(self.dark, dark)
@@ -211,7 +214,7 @@ class _Reading:
         blank = [bool(np.mean(values > level) < BLANK_FOREGROUND) for values in self.samples]
         n_foreground = self.n_values * np.count_nonzero(sample > level) / sample.size
         constant = self.dark == self.bright
-        histogram = tuple(int(n) for n in np.histogram(sample, HISTOGRAM_BINS, (low, high) if low < high else None)[0])
+        histogram = _histogram(sample, low, high)
         ends, robust = (self.dark, self.bright), (low, high)
         if self.inverted:
             ends, robust, histogram = (-self.bright, -self.dark), (-high, -low), histogram[::-1]
@@ -239,6 +242,13 @@ def _sample_step(shape: tuple[int, ...], wanted: int) -> int:
     return step
 
 
+def _histogram(sample: np.ndarray, low: float, high: float) -> tuple[int, ...]:
+    """How many values lie in each bin from low to high, both included; all in the first where these are equal."""
+    inside = sample[(sample >= np.float32(low)) & (sample <= np.float32(high))].astype(np.float64)
+    bins = np.clip((inside - low) / ((high - low) or 1.0) * HISTOGRAM_BINS, 0, HISTOGRAM_BINS - 1).astype(np.intp)
+    return tuple(int(n) for n in np.bincount(bins, minlength=HISTOGRAM_BINS))
+
+
 def _shrunk(values: np.ndarray, spacing_mm: tuple[float, float] | None) -> np.ndarray:
     """The slice at the height of the strip, as wide as the pixel spacing has it but at most twice as wide as high."""
     from PIL import Image
@@ -254,7 +264,7 @@ def _montage(strip: Sequence[np.ndarray], low: float, high: float) -> str:
     from PIL import Image
 
     scale = 255 / (high - low) if high > low else 0.0
-    pixels = np.clip((np.concatenate(strip, axis=1) - low) * scale, 0, 255).astype(np.uint8)
+    pixels = np.clip((np.concatenate(strip, axis=1).astype(np.float64) - low) * scale, 0, 255).astype(np.uint8)
     out = BytesIO()
     Image.fromarray(pixels).save(out, "JPEG", quality=MONTAGE_QUALITY)
     return base64.b64encode(out.getvalue()).decode()

@@ -60,7 +60,9 @@ def describe_patient(manifest: Manifest, patient_id: str) -> Iterator[str]:
     """
     patient = next((p for p in manifest.patients if p.patient_id == patient_id), None)
     if patient is None:
-        raise CohortError(f"patient {patient_id}: not in the manifest. 'mgmt-monai manifest show' tells who was left out.")
+        raise CohortError(
+            f"patient {patient_id}: not in the manifest. 'mgmt-monai manifest show' tells who was left out."
+        )
     yield f"patient {patient.patient_id}: label {patient.label}, {patient.split}"
     if patient.folds:
         yield f"folds, one a repeat: {', '.join(str(fold) for fold in patient.folds)}"

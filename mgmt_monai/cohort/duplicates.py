@@ -24,7 +24,7 @@ _CONSTANT = "0" * _DIGITS
 #: together, where every pair of a thousand copies would be half a million.
 _SHARERS_LIMIT = 64
 
-_BLOCK = 64  # series compared at once with all others: 1024 rows of 16 slices each, some 150 MB for 2340 series
+_BLOCK = 32  # series compared at once with all others: 512 rows of slices, some 80 MB of products for 2340 series
 
 
 @dataclass(frozen=True, order=True)

@@ -160,7 +160,9 @@ class _Examination:
             return
         self._few(path, header.n_slices)
         self._oblique(path, header.plane)
-        digest = hashlib.sha256(f"{path.name}\0{header.size_bytes}\0{header.affine.tolist()}\n".encode("utf-8", "replace"))
+        digest = hashlib.sha256(
+            f"{path.name}\0{header.size_bytes}\0{header.affine.tolist()}\n".encode("utf-8", "replace")
+        )
         self.record = SeriesRecord(
             directory=relative(self.found.directory, self.data_dir),
             files=[path.relative_to(self.found.directory).as_posix()],
@@ -194,9 +196,9 @@ class _Examination:
             spacing = float(np.median(np.diff(locations_mm)))
             gaps = geometry.gaps(locations_mm)
             self._steps(headers, locations_mm, gaps)
-        placed = first.orientation is not None and geometry.is_orientation(first.orientation)
-        plane = geometry.plane(first.orientation) if placed else "unknown"
-        codes = geometry.direction_codes(first.orientation) if placed else ""
+        plane, codes = "unknown", ""
+        if first.orientation is not None and geometry.is_orientation(first.orientation):
+            plane, codes = geometry.plane(first.orientation), geometry.direction_codes(first.orientation)
         directory = self.found.directory
         self._few(directory, len(headers))
         self._oblique(directory, plane)
@@ -319,9 +321,7 @@ class _Examination:
             return unordered
         return [int(i) for i in order], ordered
 
-    def _steps(
-        self, headers: Sequence[SliceHeader], locations_mm: np.ndarray, gaps: Sequence[tuple[int, int]]
-    ) -> None:
+    def _steps(self, headers: Sequence[SliceHeader], locations_mm: np.ndarray, gaps: Sequence[tuple[int, int]]) -> None:
         if any(finding.id in ("D001", "D002", "D004") for finding in self.findings):
             return  # what is missing there has been told
         steps = np.diff(locations_mm)
@@ -351,7 +351,9 @@ class _Examination:
         expected = geometry.RADIOLOGICAL.get(plane)
         if expected is not None and codes[:2] != expected:
             text = f"expected rows to {expected[0]} and columns to {expected[1]}, found {codes[0]} and {codes[1]}"
-            self.tell("D014", path, f"{text} in an {plane} series" if plane == "axial" else f"{text} in a {plane} series")
+            self.tell(
+                "D014", path, f"{text} in an {plane} series" if plane == "axial" else f"{text} in a {plane} series"
+            )
 
     def _tags(self, headers: Sequence[SliceHeader]) -> None:
         directory = self.found.directory

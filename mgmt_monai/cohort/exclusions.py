@@ -45,4 +45,4 @@ def read_exclusions(exclusions: str | Path) -> dict[str, str]:
             f"{table.source}: expected a reason in every row, found none for {', '.join(unexplained)}. "
             "Write why each is left out."
         )
-    return dict(rows)
+    return {row[0]: row[1] for row in rows}

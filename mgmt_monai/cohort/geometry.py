@@ -91,7 +91,7 @@ def plane(orientation: np.ndarray) -> str:
 
 
 def direction_codes(orientation: np.ndarray) -> str:
-    """Three letters: where in the patient the rows run (from left to right on the image), the columns (down), the slices.
+    """Three letters: where in the patient the rows run (to the right on the image), the columns (down), the slices.
 
     Args:
         orientation: ``(6,)`` ImageOrientationPatient.

@@ -14,12 +14,13 @@ from typing import Any
 from mgmt_monai.atomic import write_text
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.folds import fold_split
-from mgmt_monai.cohort.records import PatientRecord, patient_from_json, wrong_patient
+from mgmt_monai.cohort.records import PatientRecord, SeriesRecord, patient_from_json, wrong_patient
 from mgmt_monai.cohort.series import Series
 from mgmt_monai.cohort.splits import SPLITS
 
 #: Written into every manifest; a reader refuses another.
 SCHEMA = "mgmt-monai/manifest/2"
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -67,12 +68,13 @@ class Manifest:
         """
         if not self.folds:
             raise CohortError("the manifest has no folds. Make them with 'mgmt-monai manifest split --folds K'.")
+        nested = self.folds["n_inner_folds"] > 0
         split = fold_split(
             {p.patient_id: p.folds for p in self.patients},
             repeat,
             fold,
             self.folds["n_folds"],
-            inner={p.patient_id: p.inner_folds for p in self.patients},
+            inner={p.patient_id: p.inner_folds for p in self.patients} if nested else None,
             inner_fold=inner_fold,
         )
         made = {**self.folds, "repeat": repeat, "fold": fold, "inner_fold": inner_fold}

@@ -102,10 +102,10 @@ class ModalityCohort:
         self.fold_number = 0
         self._check()
         if fold is not None:
-            chosen = [_number("repeat", repeat, int), _number("fold", fold, int)]
+            chosen, outer = _number("repeat", repeat, int), _number("fold", fold, int)
             inner = None if inner_fold is None else _number("inner_fold", inner_fold, int)
-            self.manifest = self.manifest.of_fold(*chosen, inner)
-            self.fold_number = chosen[0] * self.manifest.folds["n_folds"] + chosen[1]
+            self.manifest = self.manifest.of_fold(chosen, outer, inner)
+            self.fold_number = chosen * self.manifest.folds["n_folds"] + outer
         self._check_modality()
 
     def items(self, split: str) -> list[dict[str, Any]]:
@@ -115,7 +115,8 @@ class ModalityCohort:
             split: ``train``, ``validation`` or ``test``.
 
         Returns:
-            ``{"image": Series, "label": 0 | 1, "patient_id": str, "modality": str}`` for each patient, in the manifest's order.
+            ``{"image": Series, "label": 0 | 1, "patient_id": str, "modality": str}`` for each patient, in the
+            manifest's order.
         """
         return [
             {
@@ -146,9 +147,7 @@ class ModalityCohort:
 
     def _check(self) -> None:
         faults = overlaps(self.manifest)
-        faults += changed_files(
-            self.manifest, self.dataset_dir, modalities=[self.modality], pixels=False, cached=True
-        )
+        faults += changed_files(self.manifest, self.dataset_dir, modalities=[self.modality], pixels=False, cached=True)
         if faults:
             raise CohortFaultsError([finding.under(self.dataset_dir).line for finding in faults])
 
@@ -193,9 +192,7 @@ def _make_folder(path: Path) -> None:
         ) from error
 
 
-def _check_settings(
-    path: Path, manifest: Manifest, plan: Holdout, labels_csv: Path, exclusions: str | Path
-) -> None:
+def _check_settings(path: Path, manifest: Manifest, plan: Holdout, labels_csv: Path, exclusions: str | Path) -> None:
     settings = holdout_settings(plan)
     ours = manifest.split.get("method") == "holdout"  # another split is the user's own, and so are its exclusions
     reasons = read_exclusions(exclusions) if ours else {}

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
 
 from mgmt_monai.cohort.aliases import normalised
 from mgmt_monai.cohort.duplicates import Duplicate, find_duplicates
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.records import PatientRecord
+
+#: A name or study that more patients share than this is a placeholder: each is then paired with the first alone, which
+#: keeps them all together, where every pair of a thousand would be half a million.
+_SHARERS_LIMIT = 64
 
 
 def related_patients(patients: Sequence[PatientRecord], others: Sequence[PatientRecord] = ()) -> list[Finding]:
@@ -30,7 +35,9 @@ def related_patients(patients: Sequence[PatientRecord], others: Sequence[Patient
     ]
     # Ids may be the same in two cohorts, and then mean different people or the same: numbered, they stay apart.
     names = {f"{number}/{patient_id}": (number, patient_id) for (number, patient_id), *_ in items}
-    found = find_duplicates([(f"{n}/{p}", modality, digests, signature) for (n, p), modality, digests, signature in items])
+    found = find_duplicates(
+        [(f"{n}/{p}", modality, digests, signature) for (n, p), modality, digests, signature in items]
+    )
     pairs: dict[tuple[str, tuple[int, str], tuple[int, str]], str] = {}
     for duplicate in found:
         a, b = sorted((names[duplicate.patient_a], names[duplicate.patient_b]))
@@ -39,7 +46,7 @@ def related_patients(patients: Sequence[PatientRecord], others: Sequence[Patient
             pairs.setdefault((finding_id, a, b), _words(duplicate))
     for finding_id, keys, text in (
         ("D042", _studies, "expected a study of one patient, found the same StudyInstanceUID"),
-        ("D045", _names, "expected two people, found one person under both names by the table of aliases"),
+        ("D045", _names, "expected two people, found one person by their names and the tables of aliases"),
     ):
         owners: dict[str, list[tuple[int, str]]] = {}
         for number, table in enumerate(tables):
@@ -75,6 +82,8 @@ def crossing(patients: Sequence[PatientRecord], relations: Iterable[Finding]) ->
             where = f"one in {a.split}, one in {b.split}"
         elif a.folds != b.folds:
             where = "in different folds"
+        elif a.inner_folds != b.inner_folds:
+            where = "in different inner folds"
         else:
             continue
         text = f"{relation.text} ({where})"
@@ -118,6 +127,9 @@ def _names(patient: PatientRecord) -> set[str]:
     return {normalised(name) for name in (patient.patient_id, *patient.aliases)}
 
 
-def _pairs(sharing: Sequence[tuple[int, str]]) -> Iterable[tuple[tuple[int, str], tuple[int, str]]]:
-    # Each with the first is enough to keep all together, and a name that all share does not square.
-    return ((sharing[0], other) for other in sharing[1:])
+def _pairs(sharing: Sequence[tuple[int, str]]) -> Iterator[tuple[tuple[int, str], tuple[int, str]]]:
+    if len(sharing) <= _SHARERS_LIMIT:
+        yield from combinations(sharing, 2)
+        return
+    for first in {number: (number, patient_id) for number, patient_id in reversed(sharing)}.values():
+        yield from ((min(first, other), max(first, other)) for other in sharing if other != first)

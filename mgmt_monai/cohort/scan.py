@@ -88,7 +88,7 @@ def _pool(n_workers: int) -> ProcessPool:
 
 def _prepare_worker() -> None:
     # Decoders print their complaints from C, past Python; what matters of them comes back as a finding.
-    with open(os.devnull, "wb") as nowhere:
+    with Path(os.devnull).open("wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)
     _limit_memory()
 

@@ -131,7 +131,7 @@ def state_of(found: FoundSeries) -> str:
             with os.scandir(found.directory) as entries:
                 told = sorted((e.name, s.st_size, s.st_mtime_ns) for e in entries if (s := e.stat()))
         else:
-            told = [(n, s.st_size, s.st_mtime_ns) for n in found.files if (s := os.stat(found.directory / n))]
+            told = [(n, s.st_size, s.st_mtime_ns) for n in found.files if (s := (found.directory / n).stat())]
     except OSError:
         return ""
     return hashlib.sha256(repr(told).encode("utf-8", "surrogateescape")).hexdigest()

@@ -65,6 +65,7 @@ def make_signature(thumbnails: np.ndarray) -> str:
     from scipy.fft import dctn
     from scipy.ndimage import map_coordinates
 
+    thumbnails = thumbnails.astype(np.float64)
     low, high = np.percentile(thumbnails, (1, 99))
     if high <= low:
         high = thumbnails.max()

@@ -27,6 +27,9 @@ from mgmt_monai.transforms.truncation import ends_early
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """DICOM's patient axes point to left, posterior, superior; MONAI's and NIfTI's to right, anterior, superior."""
 
+GEOMETRY_FAULT = "geometry_fault"
+"""Key of a volume's ``meta``: why its affine does not say where each slice lies; absent when it does."""
+
 
 def load_dicom(series: Series) -> tuple[np.ndarray, np.ndarray]:
     """Pixels and affine of the meant slices of a DICOM series; no other file is opened.
@@ -195,8 +198,8 @@ def load_nifti(series: Series) -> tuple[np.ndarray, np.ndarray]:
 class LoadSeries(Transform):
     """Read the slices that a series reference means.
 
-    The result's ``meta`` holds the affine and the space it maps to, and nothing else: no name, identifier,
-    date or path of a patient.
+    The result's ``meta`` holds the affine, the space it maps to and, where the manifest found that the affine cannot
+    be relied on, why (`GEOMETRY_FAULT`); nothing else: no name, identifier, date or path of a patient.
     """
 
     def __call__(self, series: Series) -> MetaTensor:
@@ -225,7 +228,8 @@ class LoadSeries(Transform):
             )
         load = load_nifti if series.is_nifti else load_dicom if series.frames is None else load_multi_frame
         volume, affine = load(series)
-        return MetaTensor(torch.from_numpy(volume), affine=torch.from_numpy(affine))
+        fault = {GEOMETRY_FAULT: series.geometry_fault} if series.geometry_fault else {}
+        return MetaTensor(torch.from_numpy(volume), affine=torch.from_numpy(affine), meta=fault)
 
 
 class LoadSeriesd(MapTransform):

@@ -16,7 +16,7 @@ from monai.utils import TransformBackends
 
 from mgmt_monai.transforms.crop import CropMiddleSlices, middle_slices
 from mgmt_monai.transforms.errors import TransformError
-from mgmt_monai.transforms.load import LPS_TO_RAS
+from mgmt_monai.transforms.load import GEOMETRY_FAULT, LPS_TO_RAS
 
 DISPLAY = {"axial": "LPS", "coronal": "LIP", "sagittal": "PIR"}
 """Where a row's columns, the rows and the slices run to, as radiologists look at each plane: the patient's left on the
@@ -25,9 +25,6 @@ direction x column direction, PS3.3 C.7.6.2.1.1), as acquired ones do."""
 
 PLANES = tuple(DISPLAY)
 """What a volume can be reformatted to."""
-
-GEOMETRY_FAULT = "geometry_fault"
-"""Key of a volume's ``meta``: why its affine does not say where each slice lies; empty or absent when it does."""
 
 SQUARE_TOLERANCE = 0.01
 """Sides of a pixel that differ by less than this share count as equal: 1 % of an image is at most 3 pixels of 300."""

@@ -143,7 +143,9 @@ def test_copied_patient_stays_in_one_split_and_is_told(make_cohort):
         cohort = cohort_of(data_dir, test_fraction=test_fraction)
         splits = {p.patient_id: p.split for p in cohort.manifest.patients}
         assert splits["00001"] == splits["00003"]
-    assert [(f.id, f.patient_id, f.others) for f in cohort.findings if f.id == "D040"] == [("D040", "00001", ("00003",))]
+    assert [(f.id, f.patient_id, f.others) for f in cohort.findings if f.id == "D040"] == [
+        ("D040", "00001", ("00003",))
+    ]
 
 
 def test_copied_patient_with_another_label_refused(make_cohort):

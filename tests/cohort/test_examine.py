@@ -161,7 +161,10 @@ def test_fingerprint_changes_with_an_instance_alone(make_folder):
     ("slices", "file", "expected"),
     [
         pytest.param(
-            {"3.dcm": {"shape": (5, 6), "position": (0, 0, 6)}}, "3.dcm", "expected 4 x 6 pixels as in 0.dcm, found 5 x 6", id="size"
+            {"3.dcm": {"shape": (5, 6), "position": (0, 0, 6)}},
+            "3.dcm",
+            "expected 4 x 6 pixels as in 0.dcm, found 5 x 6",
+            id="size",
         ),
         pytest.param(
             {"3.dcm": {"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}},
@@ -213,7 +216,10 @@ def test_truncated_file_refused(make_folder, kept):
 def test_other_file_in_the_series_refused(make_folder):
     folder = make_folder(THREE)
     (folder.directory / "Thumbs.db").write_bytes(b"no image")
-    assert "Thumbs.db: expected a DICOM slice, found not a DICOM file: unreadable file (D001). Replace the file" in error_of(folder)
+    assert (
+        "Thumbs.db: expected a DICOM slice, found not a DICOM file: unreadable file (D001). Replace the file"
+        in error_of(folder)
+    )
 
 
 def test_multi_frame_file_with_company_refused(make_folder, make_enhanced):
