@@ -46,7 +46,7 @@
     row.own = ofSeries.get(JSON.stringify([row.patient_id, row.modality])) || [];
     row.shared = ofPatient.get(row.patient_id) || [];
     row.every = [...row.own, ...row.shared].filter((finding) => finding.ignored === null);
-    row.planeText = row.plane === null ? "not read" : row.plane;
+    row.planeText = row.plane === null ? "unusable" : row.plane;
     row.worst = Math.min(3, ...row.own.filter((f) => f.ignored === null).map((f) => RANK[kinds.get(f.id).severity]));
     row.words = lower(row.patient_id, row.modality, row.planeText, row.directory, row.reason, ...Object.values(row.tags));
   });

@@ -18,8 +18,9 @@ from mgmt_monai.cohort.relations import related_patients
 NUMERIC_TAGS = ("RepetitionTime", "EchoTime", "InversionTime", "FlipAngle", "SliceThickness")
 
 #: Stands for the plane of a series that an error makes unusable.
-NOT_READ = "not read"
+UNUSABLE = "unusable"
 
+_ORIENTATION = "orientation"
 _FIELD_STRENGTH = "MagneticFieldStrength"
 _GAUSS_PER_TESLA = 10_000
 _STRONGEST_TESLA = 30  # no magnet for people is stronger; larger values are in gauss
@@ -50,7 +51,7 @@ class Survey:
         """
         patient_id, modality, record = exam.patient_id, exam.modality, exam.record
         self.findings += exam.findings
-        self.planes.setdefault(modality, Counter())[record.plane if record else NOT_READ] += 1
+        self.planes.setdefault(modality, Counter())[record.plane if record else UNUSABLE] += 1
         self._patient_tags.setdefault(patient_id, {})[modality] = exam.patient_tag
         self._identifying.setdefault(patient_id, {})[modality] = exam.identifying
         # The names of the files are most of a record, and nothing here asks for them.
@@ -67,17 +68,17 @@ class Survey:
 
     @property
     def n_series(self) -> int:
-        """How many series there are, readable or not."""
+        """How many series there are, usable or not."""
         return sum(len(by_modality) for by_modality in self._records.values())
 
     @property
-    def n_readable(self) -> int:
+    def n_usable(self) -> int:
         """How many series no error makes unusable."""
         return sum(record is not None for found in self._records.values() for record in found.values())
 
     @property
     def n_complete(self) -> int:
-        """How many patients have a readable series of every modality of the cohort."""
+        """How many patients have a usable series of every modality of the cohort."""
         return sum(
             all(by_modality.get(modality) is not None for modality in self.planes)
             for by_modality in self._records.values()
@@ -114,9 +115,19 @@ class Survey:
         by_name: dict[tuple[str, bool], dict[str, dict[str, str]]] = {}
         for (name, modality, numeric), values in self._facts.items():
             # The files of a patient may lack a tag: that is a value too.
-            readable = (p for p, found in self._records.items() if found.get(modality) is not None)
-            by_name.setdefault((name, numeric), {})[modality] = {**dict.fromkeys(readable, ""), **values}
-        facts = [fact for (name, numeric), values in by_name.items() for fact in _one_fact(name, numeric, values)]
+            usable = (p for p, found in self._records.items() if found.get(modality) is not None)
+            by_name.setdefault((name, numeric), {})[modality] = {**dict.fromkeys(usable, ""), **values}
+        for modality in self.planes:
+            # Where no series is flipped, the orientation says what the plane says: tested twice, it would cost power.
+            pairs = {(r.plane, r.orientation) for found in self._records.values() if (r := found.get(modality))}
+            if len(pairs) == len({plane for plane, _ in pairs}):
+                by_name.get((_ORIENTATION, False), {}).pop(modality, None)
+        facts = [
+            fact
+            for (name, numeric), by_modality in by_name.items()
+            if by_modality
+            for fact in _one_fact(name, numeric, by_modality)
+        ]
         facts += [
             Fact(f"has {modality}", "", {p: "yes" if modality in found else "no" for p, found in self._records.items()})
             for modality in sorted(self.planes)
@@ -141,11 +152,11 @@ def _one_fact(name: str, numeric: bool, by_modality: Mapping[str, Mapping[str, s
 
 
 def _facts_of(record: SeriesRecord, tags: Mapping[str, str]) -> dict[tuple[str, bool], str]:
-    """The facts of one readable series: text by (name, whether it is a number); "" for a tag it does not have."""
+    """The facts of one usable series: text by (name, whether it is a number); "" for a tag it does not have."""
     spacing, thickness = record.pixel_spacing_mm, record.slice_spacing_mm
     facts: dict[tuple[str, bool], Any] = {
         ("plane", False): record.plane,
-        ("orientation", False): record.orientation,
+        (_ORIENTATION, False): record.orientation,
         ("image size", False): f"{record.rows} x {record.columns}",
         ("number of slices", True): record.n_slices,
         ("missing slices", True): sum(count for _, count in record.gaps),

@@ -71,7 +71,9 @@ def visit(data_dir: Path, out_dir: Path, plan: Visit) -> Diagnosis:
     cohort = Cohort(
         name=data_dir.resolve().name,
         layout=found.layout,
-        labels=None if labels is None else {p: n for p, n in labels.labels.items() if p not in excluded},
+        labels=None
+        if labels is None or not labels.labels
+        else {p: n for p, n in labels.labels.items() if p not in excluded},
         unlabelled=() if labels is None else set(labels.unlabelled),
         patients=patients,
         findings=[finding for finding in found.findings if finding.patient_id not in excluded],

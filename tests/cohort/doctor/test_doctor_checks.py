@@ -77,8 +77,8 @@ def test_survey_counts_series_planes_and_complete_patients(make_exam):
     survey.add(make_exam("a", "T1w"))
     survey.add(make_exam("a", "T2w", plane="coronal", n_slices=7))
     survey.add(make_exam("b", "T1w", readable=False, findings=(("D003", "expected files, found none"),)))
-    assert (survey.n_series, survey.n_readable, survey.n_complete, survey.n_slices) == (3, 2, 1, 27)
-    assert survey.planes == {"T1w": {"axial": 1, "not read": 1}, "T2w": {"coronal": 1}}
+    assert (survey.n_series, survey.n_usable, survey.n_complete, survey.n_slices) == (3, 2, 1, 27)
+    assert survey.planes == {"T1w": {"axial": 1, "unusable": 1}, "T2w": {"coronal": 1}}
 
 
 def test_facts_that_all_series_of_a_patient_share_are_the_patients(make_exam):
@@ -100,6 +100,15 @@ def test_tag_that_a_patients_files_lack_is_a_value(make_exam):
     survey.add(make_exam("c", tags={}, readable=False))
     (fact,) = [fact for fact in survey.facts() if fact.name == "Manufacturer"]
     assert fact.values == {"a": "GE", "b": ""}
+
+
+def test_orientation_is_a_fact_only_where_some_series_of_a_plane_are_flipped(make_exam):
+    survey = Survey()
+    survey.add(make_exam("a", "T1w", orientation="LPS"))
+    survey.add(make_exam("b", "T1w", orientation="RPI"))
+    survey.add(make_exam("a", "T2w", orientation="LPS"))
+    survey.add(make_exam("b", "T2w", plane="coronal", orientation="LIP"))
+    assert [fact.modality for fact in survey.facts() if fact.name == "orientation"] == ["T1w"]
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
 """The doctor's page in a real browser: what it shows and hides, what it asks for, what hostile text does to it."""
 
+import base64
 import re
 import shutil
+from io import BytesIO
 
 import pytest
+from PIL import Image
 
 from mgmt_monai.cohort.doctor.report import Cohort, write_report
 from mgmt_monai.cohort.findings import KINDS, Finding
@@ -69,10 +72,13 @@ def page_path(tmp_path, make_exam):
     return write_report(tmp_path, exams(), Cohort("made cohort", "csv", labels, ignores=ignores)).page_path
 
 
-PIXEL = (
-    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB"
-    "AQEBAQH/wAALCAABAAEBAREA/8QAFAABAAAAAAAAAAAAAAAAAAAACf/EABQQAQAAAAAAAAAAAAAAAAAAAAD/2gAIAQEAAD8AVN//2Q=="
-)
+def picture(width, height):
+    stream = BytesIO()
+    Image.new("L", (width, height), 90).save(stream, "JPEG")
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+PIXEL, WIDE = picture(1, 1), picture(800, 96)
 
 
 def patients_shown(page):
@@ -86,6 +92,22 @@ def test_page_says_nothing_on_the_console_and_asks_the_network_for_nothing(view,
     assert [url for url in page.asked if not url.startswith("data:")] == [page_path.as_uri()]
     assert page.locator("h1").inner_text() == "made cohort"
     assert page.evaluate("document.documentElement.scrollWidth") <= 1366
+
+
+@needs_browser
+def test_table_of_series_fits_a_laptop_whatever_the_pictures_measure(view, tmp_path, make_exam):
+    exams = [
+        make_exam(
+            "BraTS2021_00042",
+            montage=WIDE,
+            gaps=((3, 2),),
+            n_slices=192,
+            findings=tuple((id, "expected this, found that") for id in ("D011", "D012", "D018", "D023", "D024")),
+        )
+    ]
+    page = view(write_report(tmp_path, exams, Cohort("made", "csv", {"BraTS2021_00042": 0})).page_path)
+    page.locator("#series-table img").evaluate("image => image.decode()")
+    assert page.locator(".scroll").evaluate("box => box.scrollWidth - box.clientWidth") == 0
 
 
 @needs_browser
@@ -120,7 +142,7 @@ def test_clicking_a_heading_sorts_and_clicking_again_turns_the_order(view, page_
         ("finding", "D011", ["00007"]),
         ("finding", "error", ["00009", "00011", "00012"]),
         ("plane", "coronal", ["00010", "00020", "00030", "00040", "00050", "00060"]),
-        ("plane", "not read", ["00009"]),
+        ("plane", "unusable", ["00009"]),
         ("modality", "T2w", ["00060"]),
         ("patient", "0001", [f"{number:05d}" for number in (1, *range(10, 20))]),
         ("patient", "00011 | 00060", ["00011", "00060", "00060"]),

@@ -58,9 +58,9 @@ def test_report_validates_against_the_packaged_schema(tmp_path, exams, cohort):
 def test_cohort_is_summed_up(tmp_path, exams, cohort):
     _, report = written(tmp_path, exams, cohort)
     summary = report["cohort"]
-    assert (summary["patients"], summary["series"], summary["readable_series"], summary["slices"]) == (21, 21, 20, 400)
+    assert (summary["patients"], summary["series"], summary["usable_series"], summary["slices"]) == (21, 21, 20, 400)
     assert summary["labels"] == {"methylated": 10, "unmethylated": 9, "unlabelled": 2}
-    assert summary["planes"] == {"T1w": {"axial": 17, "coronal": 3}, "T2w": {"not read": 1}}
+    assert summary["planes"] == {"T1w": {"axial": 17, "coronal": 3}, "T2w": {"unusable": 1}}
     # D030: 19 patients without T2w; D031: 00020; D043: the manufacturer goes with the label
     assert summary["ids"] == {"D003": 1, "D011": 1, "D030": 19, "D031": 1, "D035": 1, "D043": 1}
     assert summary["severities"] == {"error": 2, "warning": 22, "note": 0}
@@ -116,7 +116,7 @@ def test_series_keep_their_order_and_geometry(tmp_path, exams, cohort):
         2,
         5.0,
     )
-    assert (last["readable"], last["plane"], last["pixels"]) == (False, None, None)
+    assert (last["usable"], last["plane"], last["pixels"]) == (False, None, None)
 
 
 def test_number_that_json_has_not_becomes_null(tmp_path, make_exam):
