@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 FILE = click.Path(path_type=Path)
 
+#: The paper's share of those who are not in the test.
+TRAIN_FRACTION = 0.85
+
 
 @click.group("manifest")
 def command() -> None:
@@ -25,7 +28,7 @@ def command() -> None:
 @click.option("--out", type=FILE, help="File to write [DATA_DIR/manifest.json].")
 @click.option("--layout", help="How DATA_DIR is laid out [found by itself].")
 @click.option("--test-fraction", default=0.1, show_default=True, help="Share of all patients for the test.")
-@click.option("--train-fraction", default=0.85, show_default=True, help="Share of the others for training.")
+@click.option("--train-fraction", default=TRAIN_FRACTION, show_default=True, help="Share of the others for training.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the split.")
 @click.option("--split-from", type=FILE, help="CSV patient_id,split: take this split, such as a committed one.")
 @click.option("--columns", type=FILE, help="CSV with more about each patient, such as the site.")
@@ -71,6 +74,8 @@ def build(
         raise click.UsageError("--external, --split-from and --group-by exclude each other.")
     if against and not external:
         raise click.UsageError("--against needs --external: it is for a cohort that is only scored.")
+    if group_by and not columns:
+        raise click.UsageError("--group-by needs --columns: the table that has this column.")
     if not data_dir.is_dir():  # a plainer fault than no place for its manifest
         raise click.ClickException(f"{data_dir}: no such data directory. {HOW_TO_GET_DATA}")
     path = out or data_dir / "manifest.json"
@@ -117,6 +122,8 @@ def check(manifest: Path, data_dir: Path | None, quick: bool, workers: int | Non
 
     read = read_manifest(manifest)
     folder = data_dir or manifest.parent
+    if not folder.is_dir():  # one fault, not one a series
+        raise click.ClickException(f"{folder}: no such data directory. Name it with --data-dir.")
     faults = overlaps(read)
     faults += changed_files(read, folder, modalities=MODALITIES, pixels=not quick, cached=quick, workers=workers)
     for finding in faults:
@@ -134,10 +141,10 @@ def check(manifest: Path, data_dir: Path | None, quick: bool, workers: int | Non
 @click.argument("manifest", type=FILE)
 @click.option("--out", type=FILE, help="File to write [MANIFEST itself].")
 @click.option("--test-fraction", type=float, help="A new hold-out split: share of all patients for the test.")
-@click.option("--train-fraction", default=0.85, show_default=True, help="Share of the others for training.")
+@click.option("--train-fraction", type=float, help="Share of the others for training [0.85].")
 @click.option("--from", "split_from", type=FILE, help="CSV patient_id,split: take this hold-out split.")
 @click.option("--folds", type=click.IntRange(min=2), help="Make this many folds.")
-@click.option("--repeats", type=click.IntRange(min=1), default=1, show_default=True, help="Repeats of the folds.")
+@click.option("--repeats", type=click.IntRange(min=1), help="Repeats of the folds [1].")
 @click.option("--inner-folds", type=click.IntRange(min=2), help="Nested: folds of each training part.")
 @click.option("--columns", type=FILE, help="CSV with more about each patient, such as the site.")
 @click.option("--group-by", default="", help="A column whose values no split or fold tears apart.")
@@ -146,10 +153,10 @@ def split(
     manifest: Path,
     out: Path | None,
     test_fraction: float | None,
-    train_fraction: float,
+    train_fraction: float | None,
     split_from: Path | None,
     folds: int | None,
-    repeats: int,
+    repeats: int | None,
     inner_folds: int | None,
     columns: Path | None,
     group_by: str,
@@ -163,17 +170,25 @@ def split(
         raise click.UsageError("say what to make: --test-fraction, --from or --folds.")
     if test_fraction is not None and split_from is not None:
         raise click.UsageError("--test-fraction and --from exclude each other.")
+    if folds is None and (inner_folds or repeats is not None):
+        raise click.UsageError("--repeats and --inner-folds need --folds.")
+    if test_fraction is None and train_fraction is not None:
+        raise click.UsageError("--train-fraction needs --test-fraction: it shares out who is not in the test.")
+    if group_by and test_fraction is None and folds is None:
+        raise click.UsageError("--group-by needs --test-fraction or --folds: a listed split is taken as it is.")
     path = out or manifest
     check_writable(path)
     made = read_manifest(manifest)
     if columns:
         made = with_columns(made, columns)
     if test_fraction is not None:
-        made = Holdout(test_fraction, train_fraction, seed, group_by).apply(made)
+        made = Holdout(
+            test_fraction, TRAIN_FRACTION if train_fraction is None else train_fraction, seed, group_by
+        ).apply(made)
     if split_from is not None:
         made = Listed(split_from).apply(made)
     if folds is not None:
-        made = KFold(folds, repeats, inner_folds or 0, seed, group_by).apply(made)
+        made = KFold(folds, repeats or 1, inner_folds or 0, seed, group_by).apply(made)
     write_manifest(made, path)
     _echo_splits(made)
     click.echo(f"{path}: {len(made.patients)} patients, hash {made.content_hash[:12]}")

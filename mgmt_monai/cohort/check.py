@@ -53,7 +53,8 @@ def changed_files(
         manifest: What is held against the files.
         data_dir: Where they are.
         modalities: Whose series.
-        pixels: Compare every slice's pixels; else names, sizes, instance identifiers and order.
+        pixels: Compare every slice's pixels, where the manifest has their digests; else names, sizes, instance
+            identifiers and order.
         cached: Trust what an earlier scan found of files with the same names, sizes and times.
         workers: Processes; None for one a core.
 
@@ -82,7 +83,7 @@ def changed_files(
                 text = (
                     f"expected the {len(record.files)} files of the manifest, found others ({_difference(record, now)})"
                 )
-            elif pixels and now.digests != record.digests:
+            elif pixels and record.digests and now.digests != record.digests:
                 text = "expected the pixels of the manifest, found others in the same files"
             if text is not None:
                 findings.append(Finding("D046", exam.patient_id, exam.modality, record.directory, text))

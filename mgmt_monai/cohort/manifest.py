@@ -206,9 +206,36 @@ def _check_rules(path: Path, manifest: Manifest) -> None:
             )
         if len(names) > 1:
             raise CohortError(f"{path}: patient {patient_id} is named {len(names)} times. Keep one entry.")
+    wrong = _wrong_folds(manifest)
+    if wrong is not None:
+        raise CohortError(f"{path}: {wrong}. Split again with 'mgmt-monai manifest split'.")
     for entry in manifest.ignored:
         if not isinstance(entry, dict) or set(entry) != {"finding", "patient_id", "reason"}:
             raise CohortError(f"{path}: expected finding, patient_id and reason in ignored, found {entry!r}. Mend it.")
+
+
+def _wrong_folds(manifest: Manifest) -> str | None:
+    """What is wrong with the folds, in words, or None: a training must not meet a fold that is not there."""
+    settings = manifest.folds
+    least = {"n_folds": 2, "n_repeats": 1, "n_inner_folds": 0}
+    if settings and any(type(settings.get(name)) is not int or settings[name] < least[name] for name in least):
+        return f"expected n_folds, n_repeats and n_inner_folds in folds, found {settings}"
+    n_folds, n_repeats, n_inner = (int(settings.get(name, 0)) for name in least)
+    for patient in manifest.patients:
+        folds, inner = patient.folds, patient.inner_folds
+        who = f"patient {patient.patient_id}"
+        if len(folds) != n_repeats or any(fold >= n_folds for fold in folds):
+            return f"{who}: expected a fold below {n_folds} for each of {n_repeats} repeats, found {folds}"
+        # Where the patient is in the outer fold itself it has no inner one.
+        wanted = [[outer != fold for outer in range(n_folds)] for fold in folds] if n_inner else []
+        given = [[n is not None for n in row] if isinstance(row, list) else None for row in inner]
+        if given != wanted or any(n is not None and not _is_below(n, n_inner) for row in inner for n in row):
+            return f"{who}: expected an inner fold below {n_inner} for each outer fold but its own, found {inner}"
+    return None
+
+
+def _is_below(number: object, limit: int) -> bool:
+    return type(number) is int and 0 <= number < limit
 
 
 def _parse(document: Mapping[str, Any]) -> Manifest:

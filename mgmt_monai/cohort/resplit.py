@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mgmt_monai.cohort.aliases import normalised
-from mgmt_monai.cohort.columns import read_columns
+from mgmt_monai.cohort.columns import read_columns, values_of
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.folds import inner_folds, kfold
 from mgmt_monai.cohort.groups import groups_of
 from mgmt_monai.cohort.manifest import Manifest
 from mgmt_monai.cohort.relations import related_patients
-from mgmt_monai.cohort.splits import check_holdout, holdout_split, read_split
+from mgmt_monai.cohort.splits import ListedSplit, check_holdout, holdout_split, read_split
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,16 @@ class Listed:
 
     Args:
         path: A CSV with the columns ``patient_id,split`` and, for those to leave out, ``excluded,reason``.
+
+    Raises:
+        CohortError: The table cannot be read.
     """
 
     path: Path
+    table: ListedSplit = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "table", read_split(self.path))  # now, not after a scan of hours
 
     def apply(self, manifest: Manifest) -> Manifest:
         """The manifest, split so.
@@ -72,11 +79,14 @@ class Listed:
             manifest: Its own split is given up.
 
         Raises:
-            CohortError: The table cannot be read, or does not name a patient of the manifest.
+            CohortError: The table does not name a patient of the manifest.
         """
-        listed = read_split(self.path)
-        by_name = {normalised(patient_id): name for patient_id, name in listed.split.items()}
-        split = {p.patient_id: by_name.get(normalised(p.patient_id)) for p in manifest.patients}
+        listed = self.table.split
+        by_name = {normalised(patient_id): name for patient_id, name in sorted(listed.items(), reverse=True)}
+        # The very name counts, else another spelling of it, as in a table of columns.
+        split = {
+            p.patient_id: listed.get(p.patient_id) or by_name.get(normalised(p.patient_id)) for p in manifest.patients
+        }
         unknown = sorted(patient_id for patient_id, name in split.items() if name is None)
         if unknown:
             raise CohortError(
@@ -186,17 +196,19 @@ def group_of_patients(manifest: Manifest, group_by: str) -> dict[str, str]:
         group_by: A column, or "".
 
     Raises:
-        CohortError: No patient has this column. A patient alone without it is a group of one.
+        CohortError: No patient has this column, or a value in it. Patients without one are named in the log: nobody
+            is joined to them by it.
     """
     column = None
     if group_by:
-        column = {p.patient_id: p.columns[group_by] for p in manifest.patients if group_by in p.columns}
-        if not column:
+        if not any(group_by in p.columns for p in manifest.patients):
             known = sorted({name for p in manifest.patients for name in p.columns})
             raise CohortError(
                 f"--group-by {group_by}: expected a column of the patients, found {', '.join(known) or 'none'}. "
                 "Name a table that has it with --columns."
             )
+        told = {p.patient_id: p.columns for p in manifest.patients}
+        column = values_of(told, group_by, told)
     links: Iterable[tuple[str, str]] = [(f.patient_id, f.others[0]) for f in related_patients(manifest.patients)]
     return groups_of([p.patient_id for p in manifest.patients], links, column)
 

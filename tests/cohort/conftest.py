@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_cohorts import write_cohort
 from pydicom import Dataset, dcmread
 from textures import texture
 
@@ -63,19 +64,7 @@ def make_cohort(tmp_path: Path, make_dicom: Callable[..., Path]) -> Callable[...
     """Writes patients 00001, 00002, ... (odd ones methylated) in Kaggle's layout, two slices a series."""
 
     def make(n_patients: int = 20, modalities: tuple[str, ...] = ("T1w",), name: str = "data") -> Path:
-        data_dir = tmp_path / name
-        patients = [f"{number:05d}" for number in range(1, n_patients + 1)]
-        for patient_id in patients:
-            for modality in modalities:
-                directory = data_dir / "train" / patient_id / modality
-                directory.mkdir(parents=True)
-                for z in (0, 1):  # file names count downwards: the order must come from the headers
-                    path = directory / f"Image-{2 - z}.dcm"
-                    pixels = texture(f"{patient_id} {modality} {z}", (8, 12))
-                    make_dicom(path, pixels, position=(0, 0, 2.0 * z))
-        rows = "".join(f"{patient_id},{int(patient_id) % 2}\n" for patient_id in patients)
-        (data_dir / "train_labels.csv").write_text("BraTS21ID,MGMT_value\n" + rows)
-        return data_dir
+        return write_cohort(tmp_path / name, make_dicom, n_patients, modalities)
 
     return make
 
