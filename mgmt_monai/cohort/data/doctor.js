@@ -176,9 +176,9 @@
     const svg = document.createElementNS(SVG, "svg");
     const shape = document.createElementNS(SVG, "path");
     const label = `Intensities from ${shorten(low)} to ${shorten(high)}`;
-    for (const [name, value] of Object.entries({ width, height, class: "histogram", role: "img", "aria-label": label })) {
-      svg.setAttribute(name, value);
-    }
+    const box = { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none" };
+    const named = { class: "histogram", role: "img", "aria-label": label };
+    for (const [name, value] of Object.entries({ width, height, ...box, ...named })) svg.setAttribute(name, value);
     shape.setAttribute("d", `M0 ${height}${path}L${width} ${height}Z`);
     svg.append(shape);
     return svg;

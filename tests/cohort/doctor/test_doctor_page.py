@@ -259,6 +259,8 @@ def test_everything_is_there_in_print(view, page_path):
     assert page.locator("details.kind:not([open])").count() == 0
     assert page.locator("#series-filters").is_hidden() and page.locator("nav").is_hidden()
     assert page.locator("#series-table tbody tr").count() == 50
+    page.set_viewport_size({"width": 1031, "height": 700})  # A4 on its side without its margins, 96 px to the inch
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1031
 
 
 @needs_browser
