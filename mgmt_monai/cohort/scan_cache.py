@@ -36,17 +36,13 @@ class ScanCache:
         self.data_dir = Path(data_dir)
         self._connection: sqlite3.Connection | None = None
         self._committed = time.monotonic()
-        for path in (self.data_dir / ".mgmt-monai-scan.sqlite", user_cache(self.data_dir)):
+        for place in (_beside, user_cache):
             try:
+                path = place(self.data_dir)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                connection = sqlite3.connect(path, timeout=1, isolation_level=None)
-                connection.execute("pragma journal_mode = truncate")
-                connection.execute("create table if not exists exam (key text primary key, state text, body blob)")
-                connection.execute("begin")
-                connection.execute("delete from exam where key = ''")  # tells now whether it can be written
-                self._connection = connection
+                self._connection = _open(path)
                 return
-            except (OSError, sqlite3.Error) as error:
+            except (OSError, RuntimeError, sqlite3.Error) as error:  # RuntimeError: a user without a home
                 reason = error
         logger.warning(f"{self.data_dir}: what is read is not kept for the next scan ({reason})")
 
@@ -135,3 +131,20 @@ def state_of(found: FoundSeries) -> str:
     except OSError:
         return ""
     return hashlib.sha256(repr(told).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=1, isolation_level=None)
+    try:
+        connection.execute("pragma journal_mode = truncate")
+        connection.execute("create table if not exists exam (key text primary key, state text, body blob)")
+        connection.execute("begin")
+        connection.execute("delete from exam where key = ''")  # tells now whether it can be written
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _beside(data_dir: Path) -> Path:
+    return data_dir / ".mgmt-monai-scan.sqlite"
