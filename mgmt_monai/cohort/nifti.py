@@ -236,7 +236,7 @@ def _affine(raw: Nifti1PairHeader) -> tuple[np.ndarray, bool]:
     with np.errstate(all="ignore"):
         try:
             affine = np.asarray(raw.get_best_affine(), dtype=np.float64)
-        except (ValueError, ArithmeticError) as error:  # a quaternion longer than 1, a damaged pixdim
+        except (ValueError, ArithmeticError, HeaderDataError) as error:  # a quaternion longer than 1, a damaged pixdim
             raise HeaderError("an affine that is no placement in the patient", "D010") from error
         if not np.isfinite(affine).all() or np.abs(affine).max() > geometry.POSITION_LIMIT_MM:
             raise HeaderError("an affine that is not finite or lies metres away from the scanner's centre", "D010")
