@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,14 +70,17 @@ class ModalityCohort:
     ) -> None:
         if modality not in MODALITIES:
             raise CohortError(f"modality: expected one of {', '.join(MODALITIES)}, found {modality!r}.")
+        for name, number in (("repeat", repeat or None), ("inner_fold", inner_fold)):
+            if fold is None and number is not None:
+                raise CohortError(f"{name} {number}: expected a fold with it, found none. Set --fold, or leave it out.")
         self.modality = modality
         self.dataset_dir = Path(dataset_dir)
         if not self.dataset_dir.is_dir():
             raise CohortError(f"{dataset_dir}: no such data directory. {HOW_TO_GET_DATA}")
         plan = Holdout(
-            _number("test_fraction", test_fraction, float),
-            _number("train_fraction", train_fraction, float),
-            _number("split_seed", split_seed, int),
+            _number("test_fraction", test_fraction),
+            _number("train_fraction", train_fraction),
+            _whole("split_seed", split_seed),
         )
         inside = self.dataset_dir / "manifest.json"
         outside = Path(output_dir) / f"manifest-{self.dataset_dir.resolve().name}.json"
@@ -102,8 +104,8 @@ class ModalityCohort:
         self.fold_number = 0
         self._check()
         if fold is not None:
-            chosen, outer = _number("repeat", repeat, int), _number("fold", fold, int)
-            inner = None if inner_fold is None else _number("inner_fold", inner_fold, int)
+            chosen, outer = _whole("repeat", repeat), _whole("fold", fold)
+            inner = None if inner_fold is None else _whole("inner_fold", inner_fold)
             self.manifest = self.manifest.of_fold(chosen, outer, inner)
             self.fold_number = chosen * self.manifest.folds["n_folds"] + outer
         self._check_modality()
@@ -175,11 +177,21 @@ class ModalityCohort:
         check_both_classes(labels, {p.patient_id: p.split for p in present})
 
 
-def _number(name: str, value: object, kind: Callable[[Any], Any]) -> Any:
+def _number(name: str, value: object) -> float:
     try:
-        return kind(value)
+        return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
         raise CohortError(f"{name}: expected a number, found {value!r}.") from error
+
+
+def _whole(name: str, value: object) -> int:
+    try:
+        number = int(value)  # type: ignore[call-overload]
+    except (TypeError, ValueError, OverflowError):
+        number = None
+    if number is None or (isinstance(value, float) and number != value):
+        raise CohortError(f"{name}: expected a whole number, found {value!r}.")
+    return int(number)
 
 
 def _make_folder(path: Path) -> None:

@@ -1,14 +1,19 @@
 import logging
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from made_cohorts import write_cohort
+from textures import texture
 
 from mgmt_monai.cohort import modality as modality_module
+from mgmt_monai.cohort.build import Sources, build_manifest
 from mgmt_monai.cohort.errors import CohortError
-from mgmt_monai.cohort.manifest import read_manifest, write_manifest
+from mgmt_monai.cohort.manifest import Manifest, read_manifest, write_manifest
 from mgmt_monai.cohort.modality import ModalityCohort
+from mgmt_monai.cohort.resplit import Holdout
 
 
 @pytest.fixture
@@ -30,6 +35,27 @@ def cohort_of(tmp_path):
             **settings,
         }
         return ModalityCohort(**chosen)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory, make_dicom) -> tuple[Path, Manifest]:
+    """20 patients of T1w, all but 00001 and 00002 of T2w too, and their manifest; not to be changed."""
+    data_dir = write_cohort(tmp_path_factory.mktemp("built") / "data", make_dicom, 20, ("T1w", "T2w"))
+    for patient_id in ("00001", "00002"):
+        shutil.rmtree(data_dir / "train" / patient_id / "T2w")
+    return data_dir, build_manifest(data_dir, Sources(), Holdout(0.1, 0.8, seed=0), workers=1).manifest
+
+
+@pytest.fixture
+def of_manifest(built, cohort_of, tmp_path):
+    """``of_manifest(change, <settings>)``: the cohort of the built manifest after ``change`` made another of it."""
+
+    def make(change=None, data_dir=None, **settings):
+        manifest = change(built[1]) if change else built[1]
+        write_manifest(manifest, tmp_path / "changed.json")
+        return cohort_of(data_dir or built[0], manifest=tmp_path / "changed.json", **settings)
 
     return make
 
@@ -156,7 +182,171 @@ def test_patient_without_the_modality_refused_by_name(make_cohort, cohort_of):
     (data_dir / "train/00006/T2w").rmdir()
     assert len(cohort_of(data_dir).items("train")) == 14
     message = refused(lambda: cohort_of(data_dir, modality="T2w"))
-    assert "patient 00006: expected a T2w series, found none" in message
+    assert "patient 00006: expected a T2w series, found none (D030)" in message
+    assert "manifest build --ignore FILE" in message
+
+
+def test_several_patients_without_the_modality_are_all_named(of_manifest):
+    assert "patient 00001, patient 00002: expected a T2w series" in refused(lambda: of_manifest(modality="T2w"))
+
+
+def test_accepted_patients_without_the_modality_are_left_out_of_it(of_manifest, caplog):
+    decisions = [{"finding": "D030", "patient_id": p, "reason": "never acquired"} for p in ("00001", "00002")]
+    cohort = of_manifest(lambda manifest: replace(manifest, ignored=decisions), modality="T2w")
+    assert "left out: 2 patients without T2w, as the ignore list accepts" in caplog.messages
+    items = [item["patient_id"] for split in ("train", "validation", "test") for item in cohort.items(split)]
+    assert sorted(items) == [f"{i:05d}" for i in range(3, 21)]
+
+
+def test_accepting_one_of_two_names_the_other(of_manifest):
+    decisions = [{"finding": "D030", "patient_id": "00001", "reason": "never acquired"}]
+    message = refused(lambda: of_manifest(lambda manifest: replace(manifest, ignored=decisions), modality="T2w"))
+    assert "patient 00002: expected a T2w series" in message
+    assert "00001" not in message
+
+
+def folded(n_inner_folds=0):
+    """The change that deals the patients by hand, pair by pair (one of each label), into 4 folds, twice."""
+
+    def change(manifest):
+        patients = []
+        for patient in manifest.patients:
+            pair = (int(patient.patient_id) - 1) // 2
+            folds = [pair % 4, pair * 3 % 4]
+            inner = [[None if outer == fold else (pair // 4 + outer) % 2 for outer in range(4)] for fold in folds]
+            patients.append(replace(patient, folds=folds, inner_folds=inner if n_inner_folds else []))
+        settings = {"method": "kfold", "n_folds": 4, "n_repeats": 2, "n_inner_folds": n_inner_folds, "seed": 0}
+        return replace(manifest, patients=patients, folds=settings)
+
+    return change
+
+
+def numbers(cohort):
+    """The patients of each split, as numbers."""
+    return {
+        split: [int(item["patient_id"]) for item in cohort.items(split)] for split in ("train", "validation", "test")
+    }
+
+
+def test_fold_is_the_test_and_the_next_the_validation(of_manifest):
+    cohort = of_manifest(folded(), fold=1)
+    # pairs 0 to 9 are in the folds 0 1 2 3 0 1 2 3 0 1
+    assert numbers(cohort) == {
+        "train": [1, 2, 7, 8, 9, 10, 15, 16, 17, 18],
+        "validation": [5, 6, 13, 14],
+        "test": [3, 4, 11, 12, 19, 20],
+    }
+    assert cohort.fold_number == 1
+
+
+def test_fold_of_a_later_repeat_is_numbered_over_all(of_manifest):
+    cohort = of_manifest(folded(), repeat=1, fold=3)
+    # pairs 0 to 9 are in the folds 0 3 2 1 0 3 2 1 0 3; after the last fold comes the first
+    assert numbers(cohort) == {
+        "train": [5, 6, 7, 8, 13, 14, 15, 16],
+        "validation": [1, 2, 9, 10, 17, 18],
+        "test": [3, 4, 11, 12, 19, 20],
+    }
+    assert cohort.fold_number == 7
+
+
+def test_inner_fold_is_the_validation_within_an_outer_fold(of_manifest):
+    cohort = of_manifest(folded(2), fold=1, inner_fold=0)
+    # outside fold 1: pairs 0 2 3 4 6 7 8, of which 4 6 7 (one of the fours is odd, and so is the outer fold) are in 0
+    assert numbers(cohort) == {
+        "train": [1, 2, 5, 6, 7, 8, 17, 18],
+        "validation": [9, 10, 13, 14, 15, 16],
+        "test": [3, 4, 11, 12, 19, 20],
+    }
+    assert cohort.fold_number == 1
+
+
+def test_hash_is_that_of_the_file_whatever_the_fold(of_manifest, built):
+    cohorts = [of_manifest(folded(), fold=fold) for fold in (None, 2)]
+    assert {cohort.manifest_hash for cohort in cohorts} == {folded()(built[1]).content_hash}
+
+
+def test_without_a_fold_the_hold_out_split_is_taken(of_manifest, built):
+    assert of_manifest(folded()).manifest.counts() == built[1].counts()
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "expected"),
+    [
+        (None, {"fold": 0}, "the manifest has no folds. Make them with 'mgmt-monai manifest split --folds K'"),
+        (folded(), {"fold": 4}, "fold: expected 0 to 3, found 4"),
+        (folded(), {"fold": -1}, "fold: expected 0 to 3, found -1"),
+        (folded(), {"fold": 0, "repeat": 2}, "repeat: expected 0 to 1, found 2"),
+        (folded(), {"fold": 0, "inner_fold": 0}, "inner_fold 0: expected nested folds, found none"),
+        (folded(2), {"fold": 0}, "inner_fold: expected which inner fold is for validation, found none"),
+        (folded(2), {"fold": 0, "inner_fold": 2}, "inner_fold: expected 0 to 1, found 2"),
+        (folded(), {"fold": "all"}, "fold: expected a whole number, found 'all'"),
+        (folded(), {"fold": 1.5}, "fold: expected a whole number, found 1.5"),
+        (folded(), {"inner_fold": 1}, "inner_fold 1: expected a fold with it, found none"),
+        (folded(), {"repeat": 1}, "repeat 1: expected a fold with it, found none"),
+    ],
+    ids=[
+        "no folds", "too high", "negative", "repeat", "not nested", "nested", "inner too high", "text", "fraction",
+        "inner alone", "repeat alone",
+    ],
+)  # fmt: skip
+def test_fold_that_is_not_there_refused(of_manifest, change, settings, expected):
+    assert expected in refused(lambda: of_manifest(change, **settings))
+
+
+def same_images(manifest, one, other):
+    """The manifest with the T1w images of one patient in the other too."""
+    digests = next(p for p in manifest.patients if p.patient_id == one).series["T1w"].digests
+    patients = [
+        replace(p, series={**p.series, "T1w": replace(p.series["T1w"], digests=digests)})
+        if p.patient_id == other
+        else p
+        for p in manifest.patients
+    ]
+    return replace(manifest, patients=patients)
+
+
+@pytest.fixture
+def twins(built) -> tuple[str, str]:
+    """A patient in training and one in the test."""
+    return tuple(next(p.patient_id for p in built[1].patients if p.split == split) for split in ("train", "test"))
+
+
+def test_same_images_in_two_splits_refused_by_name(of_manifest, twins):
+    one, other = sorted(twins)
+    message = refused(lambda: of_manifest(lambda manifest: same_images(manifest, *twins)))
+    assert message.startswith(f"patient {one}: expected images of one patient, found 2 identical slices in T1w")
+    assert f"as patient {other} (one in t" in message
+    assert "identical images under two patients (D040)" in message
+
+
+def test_same_images_in_two_splits_pass_where_somebody_decided_so(of_manifest, twins):
+    decision = {"finding": "D040", "patient_id": twins[1], "reason": "a phantom scanned twice"}
+    cohort = of_manifest(lambda manifest: replace(same_images(manifest, *twins), ignored=[decision]))
+    assert len(cohort.manifest.patients) == 20
+
+
+def test_same_images_in_two_folds_refused(of_manifest):
+    def change(manifest):
+        manifest = same_images(folded()(manifest), "00001", "00003")  # pairs 0 and 1
+        return replace(manifest, patients=[replace(p, split="test") for p in manifest.patients])
+
+    assert "as patient 00003 (in different folds)" in refused(lambda: of_manifest(change, fold=0))
+
+
+@pytest.mark.parametrize("change", ["added", "gone", "exchanged"])
+def test_files_that_changed_since_the_manifest_refused(of_manifest, built, tmp_path, make_dicom, change):
+    data_dir = tmp_path / "data"
+    shutil.copytree(built[0], data_dir)
+    folder = data_dir / "train/00003/T1w"
+    if change == "gone":
+        (folder / "Image-1.dcm").unlink()
+    else:
+        name, z = ("Image-3.dcm", 4.0) if change == "added" else ("Image-1.dcm", 2.0)
+        make_dicom(folder / name, texture("new", (8, 12)), position=(0, 0, z))
+    message = refused(lambda: of_manifest(data_dir=data_dir))
+    assert message.startswith(f"patient 00003, T1w: {folder}: expected the 2 files of the manifest, found others (")
+    assert "files changed since the manifest (D046)" in message
 
 
 def test_split_of_the_users_own_without_a_class_refused(make_cohort, cohort_of, tmp_path):
@@ -172,11 +362,12 @@ def test_split_of_the_users_own_without_a_class_refused(make_cohort, cohort_of, 
     ("settings", "expected"),
     [
         ({"modality": "t1w"}, "modality: expected one of FLAIR, T1w, T1wCE, T2w, found 't1w'"),
+        ({"split_seed": 0.5}, "split_seed: expected a whole number, found 0.5"),
         ({"test_fraction": "tenth"}, "test_fraction: expected a number, found 'tenth'"),
-        ({"split_seed": None}, "split_seed: expected a number, found None"),
+        ({"split_seed": None}, "split_seed: expected a whole number, found None"),
         ({"labels_csv": "absent.csv"}, "absent.csv: no label file"),
     ],
-    ids=["modality", "fraction", "seed", "labels"],
+    ids=["modality", "half", "fraction", "seed", "labels"],
 )
 def test_setting_that_cannot_be_refused(make_cohort, cohort_of, settings, expected):
     data_dir = make_cohort()
