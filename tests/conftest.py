@@ -38,6 +38,16 @@ def shared_data() -> Path:
 
 
 @pytest.fixture
+def real_slices(shared_data: Path, tmp_path: Path) -> Path:
+    """The real slices of RSNA-MICCAI in a folder that may be written to; they themselves are not."""
+    data_dir = tmp_path / "rsna_t1wce_slices"
+    data_dir.mkdir()
+    for name in ("train", "train_labels.csv"):
+        (data_dir / name).symlink_to((shared_data / "rsna_t1wce_slices" / name).resolve())
+    return data_dir
+
+
+@pytest.fixture(scope="session")
 def make_dicom() -> Callable[..., Path]:
     """Writes one slice: ``make_dicom(path, pixels, position=..., rle=..., <attribute>=...)``; None leaves one out."""
 

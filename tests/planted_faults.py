@@ -294,6 +294,11 @@ def no_known_series(phantom: PlantedPhantom) -> Iterator[Expected]:
     yield "D035", "91235", ""
 
 
+def copied_series(phantom: PlantedPhantom) -> Iterator[Expected]:
+    phantom.copy_series((8, "T1w"), (8, "T1wCE"))
+    yield "D036", phantom.patients[8], "T1wCE"
+
+
 def same_images(phantom: PlantedPhantom) -> Iterator[Expected]:
     phantom.copy_series((9, "T2w"), (10, "T2w"))
     yield "D040", phantom.patients[9], ""
@@ -327,5 +332,5 @@ FAULTS = (
     unreadable, truncated, empty, colour, mixed_sizes, two_series, two_echoes, mixed_orientations, duplicate_position,
     no_position, gap, uneven, oblique, flipped, few, phase, modality_tag, other_sequence, folder_inside, blank,
     constant, clipped, eight_bit, lossy, rescale, undecodable, missing_modality, no_label, no_images, other_patient,
-    no_known_series, same_images, nearly_same_images, same_study, confounded, identifying,
+    no_known_series, copied_series, same_images, nearly_same_images, same_study, confounded, identifying,
 )  # fmt: skip

@@ -22,7 +22,7 @@ from mgmt_monai.cohort.layouts import Found, find_series
 from mgmt_monai.cohort.layouts.found import FoundSeries
 from mgmt_monai.cohort.manifest import Manifest
 from mgmt_monai.cohort.records import PatientRecord
-from mgmt_monai.cohort.relations import contradictions, related_patients
+from mgmt_monai.cohort.relations import contradictions, copied_series, related_patients
 from mgmt_monai.cohort.scan import scan
 from mgmt_monai.cohort.scan_cache import ScanCache
 
@@ -114,6 +114,7 @@ def build_manifest(data_dir: Path, sources: Sources, plan: SplitPlan, workers: i
     patients, known, accepted_known = _without_known(patients, sources)
     if not patients:
         raise CohortError(f"{data_dir}: expected patients to put into the manifest, found none that can be used.")
+    findings += _accept(copied_series(patients), sources.ignores)[0]
     relations, accepted_relations = _accept(related_patients(patients), sources.ignores)
     _refuse(contradictions(labels.labels, relations), data_dir)
     manifest = plan.apply(

@@ -205,6 +205,13 @@ KINDS = {
             "Check the names, or name the series in a CSV layout",
         ),
         Kind(
+            "D036",
+            _W,
+            "one series under two modalities",
+            "The model of one of these modalities is trained on the images of another.",
+            "Find out which modality it is and take the copy away",
+        ),
+        Kind(
             "D040", _E, "identical images under two patients",
             "In two splits, the model is tested on what it has learnt by heart.",
             "Find out whose images they are and leave one of the patients out",

@@ -9,8 +9,11 @@ from pathlib import Path
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.tables import Table, names, read_table
 
+#: Columns of a plain table; its label may be blank where it is not known.
+PLAIN_COLUMNS = ("patient_id", "label")
+
 #: Columns of the tables that give the label as 0 or 1: RSNA-MICCAI 2021's, and a plain one.
-BINARY_COLUMNS = (("BraTS21ID", "MGMT_value"), ("patient_id", "label"))
+BINARY_COLUMNS = (("BraTS21ID", "MGMT_value"), PLAIN_COLUMNS)
 
 #: Columns of UPENN-GBM's clinical table (TCIA, UPENN-GBM_clinical_info_v2.1.csv), which gives the label in words.
 CLINICAL_COLUMNS = ("ID", "MGMT")
@@ -67,13 +70,16 @@ def read_labels(labels_csv: Path) -> Labels:
 def _binary(table: Table, columns: tuple[str, str]) -> Labels:
     rows = table.rows(columns)
     table.check_patients(columns[0], [patient for patient, _ in rows])
-    unknown = [f"{patient} = {value!r}" for patient, value in rows if value not in ("0", "1")]
+    known = ("0", "1", "") if columns == PLAIN_COLUMNS else ("0", "1")
+    unknown = [f"{patient} = {value!r}" for patient, value in rows if value not in known]
     if unknown:
         raise CohortError(
-            f"{table.source}: expected {columns[1]} 0 or 1, found {names(unknown)}. Correct or remove these rows."
+            f"{table.source}: expected {columns[1]} {' or '.join(known[:2])}, found {names(unknown)}. Correct or remove "
+            "these rows."
         )
     _check_not_empty(table, rows)
-    return Labels({patient: int(value) for patient, value in rows})
+    unlabelled = {patient: f"{columns[1]} is blank" for patient, value in rows if not value}
+    return Labels({patient: int(value) for patient, value in rows if value}, unlabelled)
 
 
 def _clinical(table: Table) -> Labels:

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from mgmt_monai.cohort.codestream import fault, starts_as
 from mgmt_monai.cohort.nifti import NiftiHeader, read_nifti, stored_slices
 from mgmt_monai.cohort.series import is_nifti
 from mgmt_monai.cohort.tags import FileTags, HeaderError, read_tags
@@ -130,6 +131,8 @@ def _nifti_header(path: Path) -> NiftiHeader:
         raise ContentError(path, f"a file that cannot be read ({error.strerror or error})", "D001") from error
     if max(header.rows, header.columns) > SIDE_LIMIT:
         raise ContentError(path, f"{header.rows} x {header.columns} voxels, expected at most {SIDE_LIMIT} a side")
+    if header.n_slices > FRAMES_LIMIT:
+        raise ContentError(path, f"{header.n_slices} slices, expected at most {FRAMES_LIMIT}")
     return header
 
 
@@ -268,7 +271,12 @@ def _decoded(path: Path, form: _Format, tags: FileTags, index: int) -> np.ndarra
 
     with path.open("rb") as stream:
         fragments = _fragments(path, stream, tags, form.n_frames)[index]
-        lone = _lone_image(stream, form, tags, fragments)
+        data = b"".join(_piece(stream, at, length) for at, length in fragments)
+    if not starts_as(data, tags.syntax):
+        raise ContentError(path, f"pixels that are not compressed as transfer syntax {tags.syntax} says")
+    if (found := fault(data, form.rows, form.columns)) is not None:
+        raise ContentError(path, found)
+    lone = _lone_image(data, form, tags)
     shown = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
@@ -326,7 +334,12 @@ def _fragments(path: Path, stream: BinaryIO, tags: FileTags, n_frames: int) -> l
     return [[piece for piece, frame in zip(pieces, owner, strict=True) if frame == index] for index in range(n_frames)]
 
 
-def _lone_image(stream: BinaryIO, form: _Format, tags: FileTags, fragments: list[tuple[int, int]]) -> bytes:
+def _piece(stream: BinaryIO, at: int, length: int) -> bytes:
+    stream.seek(at)
+    return stream.read(length)
+
+
+def _lone_image(data: bytes, form: _Format, tags: FileTags) -> bytes:
     """A DICOM file of one compressed grey-scale image and nothing more."""
 
     def text(group: int, element: int, vr: bytes, value: str) -> bytes:
@@ -352,9 +365,7 @@ def _lone_image(stream: BinaryIO, form: _Format, tags: FileTags, fragments: list
     ):
         out.write(short(element, value))
     out.write(struct.pack("<HH2sHL", 0x7FE0, 0x0010, b"OB", 0, 0xFFFFFFFF) + struct.pack("<HHL", *_ITEM, 0))
-    for at, length in fragments:
-        stream.seek(at)
-        out.write(struct.pack("<HHL", *_ITEM, length) + stream.read(length))
+    out.write(struct.pack("<HHL", *_ITEM, len(data)) + data)
     out.write(struct.pack("<HHL", *_DELIMITER, 0))
     return out.getvalue()
 

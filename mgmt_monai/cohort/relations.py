@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 
 from mgmt_monai.cohort.aliases import normalised
+from mgmt_monai.cohort.content import CONSTANT_DIGEST
 from mgmt_monai.cohort.duplicates import Duplicate, find_duplicates
 from mgmt_monai.cohort.findings import Finding
-from mgmt_monai.cohort.records import PatientRecord
+from mgmt_monai.cohort.records import DIGEST_DIGITS, PatientRecord
 
 #: A name or study that more patients share than this is a placeholder: each is then paired with the first alone, which
 #: keeps them all together, where every pair of a thousand would be half a million.
@@ -64,6 +65,28 @@ def related_patients(patients: Sequence[PatientRecord], others: Sequence[Patient
     ]
 
 
+def copied_series(patients: Iterable[PatientRecord]) -> list[Finding]:
+    """The series of a patient that share slices with another of the same patient.
+
+    Args:
+        patients: With the digests of their series.
+
+    Returns:
+        D036 for the second of each pair.
+    """
+    found = []
+    for patient in patients:
+        seen = [
+            (modality, set(slice_digests(record.digests)) - {CONSTANT_DIGEST})
+            for modality, record in patient.series.items()
+        ]
+        for (first, ours), (second, theirs) in combinations(seen, 2):
+            if shared := ours & theirs:
+                text = f"expected other images than in {first}, found {len(shared)} identical slices"
+                found.append(Finding("D036", patient.patient_id, second, "", text))
+    return found
+
+
 def crossing(patients: Sequence[PatientRecord], relations: Iterable[Finding]) -> list[Finding]:
     """The relations whose two patients are in different splits, or in different folds of some repeat.
 
@@ -110,6 +133,15 @@ def contradictions(labels: Mapping[str, int], relations: Iterable[Finding]) -> l
         for relation in relations
         if labels[relation.patient_id] != labels[relation.others[0]]
     ]
+
+
+def slice_digests(digests: str) -> list[str]:
+    """One digest a slice.
+
+    Args:
+        digests: Of a series, one after the other.
+    """
+    return [digests[i : i + DIGEST_DIGITS] for i in range(0, len(digests), DIGEST_DIGITS)]
 
 
 def _words(duplicate: Duplicate) -> str:

@@ -172,8 +172,8 @@ def test_progress_goes_to_stderr(make_cohort, capsys):
     assert "Reading series" in err
 
 
-def test_real_slices_make_80_patients(shared_data):
-    data_dir = shared_data / "rsna_t1wce_slices"
+def test_real_slices_make_80_patients(real_slices):
+    data_dir = real_slices
     manifest = built(data_dir, train_fraction=0.85, workers=2)
     with (data_dir / "train_labels.csv").open() as stream:
         rows = [line.strip().split(",") for line in stream][1:]

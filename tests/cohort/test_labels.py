@@ -52,6 +52,7 @@ def test_read_labels(table, text, expected):
         pytest.param("BraTS21ID\na\n", "found BraTS21ID.", id="missing column"),
         pytest.param("", "found none.", id="empty file"),
         pytest.param(HEADER, "expected at least one patient", id="header alone"),
+        pytest.param("BraTS21ID,MGMT_value\na,\n", "expected MGMT_value 0 or 1, found a = ''.", id="blank label"),
         pytest.param("patient_id,label\na,yes\n", "expected label 0 or 1, found a = 'yes'.", id="label in words"),
         pytest.param(UPENN + "a,positive\n", "Not Available, found a = 'positive'.", id="MGMT in other words"),
         pytest.param(UPENN + "a_11,Methylated\na_11,Methylated\n", "several for a_11.", id="visit twice"),
@@ -127,3 +128,9 @@ def test_real_upenn_table(shared_data):
     assert len(found.labels) - sum(found.labels.values()) == (first == "Unmethylated").sum()
     assert set(found.labels) | set(found.unlabelled) == {*first.index, "UPENN-GBM-00352"}
     assert "visits disagree" in found.unlabelled["UPENN-GBM-00352"]
+
+
+def test_blank_label_of_a_plain_table_is_not_known(tmp_path):
+    (tmp_path / "labels.csv").write_text("patient_id,label\na,1\nb,\n")
+    found = read_labels(tmp_path / "labels.csv")
+    assert (found.labels, found.unlabelled) == ({"a": 1}, {"b": "label is blank"})

@@ -3,19 +3,15 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from phantom_runs import BUNDLES, newest_run
 
-REAL = Path(__file__).parents[2] / "../shared/data/rsna_t1wce_slices"
-
 
 @pytest.mark.slow
-@pytest.mark.skipif(not REAL.is_dir(), reason="needs the real slices of ../shared/data beside the checkout")
-def test_main_job_runs_to_the_end_on_real_patients(tmp_path, capsys):
+def test_main_job_runs_to_the_end_on_real_patients(real_slices, tmp_path, capsys):
     words = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", str(BUNDLES / "t1wce.json"),
-             "--dataset_dir", str(REAL.resolve()), "--manifest", str(tmp_path / "manifest.json"),
+             "--dataset_dir", str(real_slices),
              "--slice_fraction", "1.0", "--image_size", "160", "--output_dir", str(tmp_path / "runs")]  # fmt: skip
     subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
     metrics = json.loads((newest_run(tmp_path / "runs") / "metrics.json").read_text())

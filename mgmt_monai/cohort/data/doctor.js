@@ -59,6 +59,20 @@
     return element("a", { class: `badge ${style}`, href: ignored ? "#ignored" : `#${finding.id}`, title }, finding.id);
   }
 
+  /* One badge a kind, with how often it was found. */
+  function badges(findings) {
+    const sameKind = new Map();
+    for (const finding of findings) {
+      const key = `${finding.id} ${finding.ignored !== null}`;
+      sameKind.set(key, [...(sameKind.get(key) || []), finding]);
+    }
+    return [...sameKind.values()].map((same) => {
+      const node = badge(same[0]);
+      if (same.length > 1) node.textContent += ` ×${same.length}`;
+      return node;
+    });
+  }
+
   /* ---- findings ---- */
   const findingForm = byId("finding-filters");
   const known = new Set([...ofPatient.keys(), ...series.map((row) => row.patient_id)].map((id) => id.toLowerCase()));
@@ -238,7 +252,7 @@
       element("td", { class: "number" }, row.rows === null ? "" : `${row.rows} x ${row.columns}`),
       element("td", {}, picture(row, `Middle slices of ${row.modality} of patient ${row.patient_id}`, "strip")),
       element("td", {}, histogram(row, 110, 40)),
-      element("td", {}, element("div", { class: "badges" }, ...[...row.own, ...errors].map(badge))));
+      element("td", {}, element("div", { class: "badges" }, ...badges([...row.own, ...errors]))));
     return node;
   }
 

@@ -12,7 +12,7 @@ from mgmt_monai.cohort.doctor.confounders import Fact
 from mgmt_monai.cohort.exam import SeriesExam
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.records import PatientRecord, SeriesRecord
-from mgmt_monai.cohort.relations import related_patients
+from mgmt_monai.cohort.relations import copied_series, related_patients
 
 #: Tags whose values have an order and a distance; the others are categories.
 NUMERIC_TAGS = ("RepetitionTime", "EchoTime", "InversionTime", "FlipAngle", "SliceThickness")
@@ -85,7 +85,7 @@ class Survey:
         )
 
     def cohort_findings(self) -> list[Finding]:
-        """What is seen across series and patients: D030, D033, D040 to D042, D044 and D045."""
+        """What is seen across series and patients: D030, D033, D036, D040 to D042, D044 and D045."""
         records = [
             PatientRecord(
                 patient_id=patient_id,
@@ -99,6 +99,7 @@ class Survey:
         return [
             *missing_modalities(self._records),
             *differing_patient_tags(self._patient_tags),
+            *copied_series(records),
             *related_patients(records),
             *identifying_tags(self._identifying),
         ]

@@ -1,0 +1,119 @@
+"""Compressed images held against their DICOM header, before a decoder allocates what they claim or trips over it.
+
+A compressed image repeats its size. Decoders believe it: a JPEG 2000 image of 70 KB with one byte changed made one fill
+16 GB, a JPEG image with another made it crash.
+"""
+
+from __future__ import annotations
+
+import struct
+
+#: JPEG 2000: more tiles (of at least 128 x 128 pixels in the largest slice that is read), layers or finer precincts than
+#: encoders write only serve to make a decoder allocate.
+TILES_LIMIT = 4096
+LAYERS_LIMIT = 256
+LEAST_PRECINCT = 5  # the exponent of 2 of its side in pixels
+
+_JPEG_START, _JPEG_2000_START = b"\xff\xd8", b"\xff\x4f\xff\x51"
+_FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15 without DHT, JPG, DAC; SOF55 of JPEG-LS
+_SCAN, _TILE, _STYLE = 0xDA, 0x90, 0x52
+_MARKERS_LIMIT = 1000
+
+
+def fault(data: bytes, rows: int, columns: int) -> str | None:
+    """What in a compressed image contradicts its DICOM header or would be dangerous to decode.
+
+    Args:
+        data: The code stream, at least its head. RLE has none, and nothing of it is checked.
+        rows: By the DICOM header.
+        columns: The same.
+
+    Returns:
+        What was found, or None.
+
+    Source:
+        ITU-T T.81 B.2 (JPEG), T.87 C.2 (JPEG-LS), T.800 A.5 and A.6 (JPEG 2000).
+    """
+    try:
+        if data.startswith(_JPEG_START):
+            return _jpeg_fault(data, rows, columns)
+        if data.startswith(_JPEG_2000_START):
+            return _jpeg_2000_fault(data, rows, columns)
+    except (struct.error, IndexError):
+        return "a code stream that breaks off in its head"
+    return None
+
+
+def starts_as(data: bytes, syntax: str) -> bool:
+    """Whether a code stream begins as its transfer syntax has it.
+
+    Args:
+        data: The code stream.
+        syntax: Transfer syntax UID.
+
+    Example:
+        >>> starts_as(b"\\xff\\xd8\\xff\\xc0", "1.2.840.10008.1.2.4.50")
+        True
+    """
+    last = syntax.rpartition("1.2.840.10008.1.2.")[2]
+    if last in ("4.50", "4.51", "4.57", "4.70", "4.80", "4.81"):
+        return data.startswith(_JPEG_START)
+    if last in ("4.90", "4.91"):
+        return data.startswith(_JPEG_2000_START)
+    return last == "5" and len(data) >= 64  # RLE begins with a header of 64 bytes (PS3.5 G.5)
+
+
+def _jpeg_fault(data: bytes, rows: int, columns: int) -> str | None:
+    position = 2
+    for _ in range(_MARKERS_LIMIT):
+        while data[position] == 0xFF and data[position + 1] == 0xFF:  # fill bytes
+            position += 1
+        marker = data[position + 1]
+        if data[position] != 0xFF or marker == _SCAN:
+            break
+        (length,) = struct.unpack_from(">H", data, position + 2)
+        if marker in _FRAMES:
+            bits, high, wide, components = struct.unpack_from(">BHHB", data, position + 4)
+            if (high, wide, components) != (rows, columns, 1):
+                return _other(high, wide, components, rows, columns)
+            return None if 2 <= bits <= 16 else f"a JPEG image of {bits} bits"
+        position += 2 + max(2, length)
+    return "a JPEG image without a size"
+
+
+def _jpeg_2000_fault(data: bytes, rows: int, columns: int) -> str | None:
+    fields = struct.unpack_from(">IIIIIIIIH", data, 8)
+    wide, high, left, top, tile_wide, tile_high, tile_left, tile_top, components = fields
+    if (high, wide, components) != (rows, columns, 1) or left or top:
+        return _other(high - top, wide - left, components, rows, columns)
+    bits, step_across, step_down = (data[42] & 0x7F) + 1, data[43], data[44]
+    if bits > 32 or (step_across, step_down) != (1, 1):
+        return f"a JPEG 2000 image of {bits} bits at every {step_across} x {step_down} pixels"
+    if tile_left or tile_top or not tile_wide or not tile_high:
+        return "a JPEG 2000 image whose tiles have no size or another origin"
+    if -(-wide // tile_wide) * -(-high // tile_high) > TILES_LIMIT:
+        return f"a JPEG 2000 image of more than {TILES_LIMIT} tiles"
+    position = 4 + struct.unpack_from(">H", data, 4)[0]
+    for _ in range(_MARKERS_LIMIT):
+        first, marker, length = struct.unpack_from(">BBH", data, position)
+        if first != 0xFF or marker == _TILE:
+            break
+        if marker == _STYLE:
+            return _style_fault(data[position : position + 2 + length])
+        position += 2 + length
+    return "a JPEG 2000 image without a coding style"
+
+
+def _style_fault(segment: bytes) -> str | None:
+    """The same for JPEG 2000's coding style, COD: FF52, length, style, order, layers, transform, levels, blocks."""
+    style, _, layers, _, levels = struct.unpack_from(">BBHBB", segment, 4)
+    precincts = segment[14 : 14 + levels + 1] if style & 1 else b""
+    if not 1 <= layers <= LAYERS_LIMIT or levels > 32:
+        return f"a JPEG 2000 image of {layers} layers and {levels} levels"
+    if any(min(size & 15, size >> 4) < LEAST_PRECINCT for size in precincts):
+        return f"a JPEG 2000 image of precincts below {2**LEAST_PRECINCT} pixels"
+    return None
+
+
+def _other(high: int, wide: int, components: int, rows: int, columns: int) -> str:
+    return f"a code stream of {high} x {wide} pixels in {components} colours, where the header has {rows} x {columns}"
