@@ -67,7 +67,7 @@ PER_SLICE = {0x00080018: "UI", 0x00200013: "IS", 0x00200032: "DS", 0x00201041: "
 """SOPInstanceUID, InstanceNumber, ImagePositionPatient, SliceLocation: all else is encoded once a series."""
 
 SPACING_MM = 1.0
-SAMPLE_S = 0.1
+SAMPLE_S = 0.5
 
 
 def write_series(folder: Path, n_slices: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 
-#: JPEG 2000: more tiles (of at least 128 x 128 pixels in the largest slice that is read), layers or finer precincts than
+#: JPEG 2000: more tiles (128 x 128 pixels each in the largest slice that is read), more layers or finer precincts than
 #: encoders write only serve to make a decoder allocate.
 TILES_LIMIT = 4096
 LAYERS_LIMIT = 256
@@ -52,7 +52,7 @@ def starts_as(data: bytes, syntax: str) -> bool:
         syntax: Transfer syntax UID.
 
     Example:
-        >>> starts_as(b"\\xff\\xd8\\xff\\xc0", "1.2.840.10008.1.2.4.50")
+        >>> starts_as(bytes.fromhex("ffd8ffc0"), "1.2.840.10008.1.2.4.50")
         True
     """
     last = syntax.rpartition("1.2.840.10008.1.2.")[2]

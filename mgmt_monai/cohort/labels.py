@@ -74,8 +74,7 @@ def _binary(table: Table, columns: tuple[str, str]) -> Labels:
     unknown = [f"{patient} = {value!r}" for patient, value in rows if value not in known]
     if unknown:
         raise CohortError(
-            f"{table.source}: expected {columns[1]} {' or '.join(known[:2])}, found {names(unknown)}. Correct or remove "
-            "these rows."
+            f"{table.source}: expected {columns[1]} 0 or 1, found {names(unknown)}. Correct or remove these rows."
         )
     _check_not_empty(table, rows)
     unlabelled = {patient: f"{columns[1]} is blank" for patient, value in rows if not value}
