@@ -14,17 +14,28 @@ TILES_LIMIT = 4096
 LAYERS_LIMIT = 256
 LEAST_PRECINCT = 5  # the exponent of 2 of its side in pixels
 
+_NAMES = {
+    f"1.2.840.10008.1.2.{tail}": name
+    for name, tails in {
+        "JPEG": ("4.50", "4.51", "4.57", "4.70", "4.80", "4.81"),  # JPEG-LS among them: the markers are the same
+        "JPEG 2000": ("4.90", "4.91"),
+        "RLE": ("5",),
+    }.items()
+    for tail in tails
+}
+_BOXES_BYTES, _RLE_HEADER_BYTES = 1024, 64
 _JPEG_START, _JPEG_2000_START = b"\xff\xd8", b"\xff\x4f\xff\x51"
 _FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15 without DHT, JPG, DAC; SOF55 of JPEG-LS
 _SCAN, _TILE, _STYLE = 0xDA, 0x90, 0x52
 _MARKERS_LIMIT = 1000
 
 
-def fault(data: bytes, rows: int, columns: int) -> str | None:
+def fault(data: bytes, syntax: str, rows: int, columns: int) -> str | None:
     """What in a compressed image contradicts its DICOM header or would be dangerous to decode.
 
     Args:
-        data: The code stream, at least its head. RLE has none, and nothing of it is checked.
+        data: The code stream of one frame.
+        syntax: Transfer syntax UID.
         rows: By the DICOM header.
         columns: The same.
 
@@ -32,35 +43,26 @@ def fault(data: bytes, rows: int, columns: int) -> str | None:
         What was found, or None.
 
     Source:
-        ITU-T T.81 B.2 (JPEG), T.87 C.2 (JPEG-LS), T.800 A.5 and A.6 (JPEG 2000).
-    """
-    try:
-        if data.startswith(_JPEG_START):
-            return _jpeg_fault(data, rows, columns)
-        if data.startswith(_JPEG_2000_START):
-            return _jpeg_2000_fault(data, rows, columns)
-    except (struct.error, IndexError):
-        return "a code stream that breaks off in its head"
-    return None
-
-
-def starts_as(data: bytes, syntax: str) -> bool:
-    """Whether a code stream begins as its transfer syntax has it.
-
-    Args:
-        data: The code stream.
-        syntax: Transfer syntax UID.
+        ITU-T T.81 B.2 (JPEG), T.87 C.2 (JPEG-LS), T.800 A.5 and A.6 (JPEG 2000); DICOM PS3.5 G.5 (RLE).
 
     Example:
-        >>> starts_as(bytes.fromhex("ffd8ffc0"), "1.2.840.10008.1.2.4.50")
-        True
+        >>> fault(bytes(10), "1.2.840.10008.1.2.5", 64, 64)
+        'pixels that are not RLE, as the transfer syntax has it'
     """
-    last = syntax.rpartition("1.2.840.10008.1.2.")[2]
-    if last in ("4.50", "4.51", "4.57", "4.70", "4.80", "4.81"):
-        return data.startswith(_JPEG_START)
-    if last in ("4.90", "4.91"):
-        return data.startswith(_JPEG_2000_START)
-    return last == "5" and len(data) >= 64  # RLE begins with a header of 64 bytes (PS3.5 G.5)
+    name = _NAMES.get(syntax)
+    if name is None:
+        return f"transfer syntax {syntax}, which no reader here decodes"
+    try:
+        if name == "JPEG" and data.startswith(_JPEG_START):
+            return _jpeg_fault(data, rows, columns)
+        # Some writers put the boxes of a .jp2 file before it.
+        if name == "JPEG 2000" and (start := data.find(_JPEG_2000_START, 0, _BOXES_BYTES)) >= 0:
+            return _jpeg_2000_fault(data[start:], rows, columns)
+    except (struct.error, IndexError):
+        return "a code stream that breaks off in its head"
+    if name == "RLE" and len(data) >= _RLE_HEADER_BYTES:
+        return None
+    return f"pixels that are not {name}, as the transfer syntax has it"
 
 
 def _jpeg_fault(data: bytes, rows: int, columns: int) -> str | None:
@@ -107,7 +109,7 @@ def _jpeg_2000_fault(data: bytes, rows: int, columns: int) -> str | None:
 def _style_fault(segment: bytes) -> str | None:
     """The same for JPEG 2000's coding style, COD: FF52, length, style, order, layers, transform, levels, blocks."""
     style, _, layers, _, levels = struct.unpack_from(">BBHBB", segment, 4)
-    precincts = segment[14 : 14 + levels + 1] if style & 1 else b""
+    precincts = struct.unpack_from(f"{levels + 1}B", segment, 14) if style & 1 and levels <= 32 else ()
     if not 1 <= layers <= LAYERS_LIMIT or levels > 32:
         return f"a JPEG 2000 image of {layers} layers and {levels} levels"
     if any(min(size & 15, size >> 4) < LEAST_PRECINCT for size in precincts):

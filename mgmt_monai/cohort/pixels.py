@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from mgmt_monai.cohort.codestream import fault, starts_as
+from mgmt_monai.cohort.codestream import fault
 from mgmt_monai.cohort.nifti import NiftiHeader, read_nifti, stored_slices
 from mgmt_monai.cohort.series import is_nifti
 from mgmt_monai.cohort.tags import FileTags, HeaderError, read_tags
@@ -272,9 +272,7 @@ def _decoded(path: Path, form: _Format, tags: FileTags, index: int) -> np.ndarra
     with path.open("rb") as stream:
         fragments = _fragments(path, stream, tags, form.n_frames)[index]
         data = b"".join(_piece(stream, at, length) for at, length in fragments)
-    if not starts_as(data, tags.syntax):
-        raise ContentError(path, f"pixels that are not compressed as transfer syntax {tags.syntax} says")
-    if (found := fault(data, form.rows, form.columns)) is not None:
+    if (found := fault(data, tags.syntax, form.rows, form.columns)) is not None:
         raise ContentError(path, found)
     lone = _lone_image(data, form, tags)
     shown = sitk.ProcessObject.GetGlobalWarningDisplay()

@@ -145,12 +145,23 @@ def test_compressed_file_cut_short_never_meets_the_decoder(
     assert caught.value.finding == "D002"
 
 
-def test_undecodable_pixels_are_told(tmp_path: Path, make_dicom: Callable[..., Path]) -> None:
+def test_pixels_that_the_decoder_refuses_are_told(tmp_path: Path, make_dicom: Callable[..., Path]) -> None:
+    path = make_dicom(tmp_path / "a.dcm", IMAGE, rle=True)
+    dataset = pydicom.dcmread(path)
+    (frame,) = pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1)
+    dataset.PixelData = encapsulate([b"\x63\0\0\0" + frame[4:]])  # 99 segments
+    dataset.save_as(path)
+    with pytest.raises(ContentError, match="cannot be decoded") as caught:
+        only(path)
+    assert caught.value.finding == "D026"
+
+
+def test_pixels_of_another_compression_are_told(tmp_path: Path, make_dicom: Callable[..., Path]) -> None:
     path = make_dicom(tmp_path / "a.dcm", IMAGE, rle=True)
     dataset = pydicom.dcmread(path)
     dataset.file_meta.TransferSyntaxUID = JPEG2000Lossless
     dataset.save_as(path)
-    with pytest.raises(ContentError, match="cannot be decoded") as caught:
+    with pytest.raises(ContentError, match="not JPEG 2000") as caught:
         only(path)
     assert caught.value.finding == "D026"
 
