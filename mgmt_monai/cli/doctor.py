@@ -57,8 +57,9 @@ def command(
     for finding in errors[:shown]:
         click.echo(f"error: {finding.under(data_dir).line}")
     if len(errors) > shown:
-        click.echo(f"... and {len(errors) - shown} more errors")
-    counts = ", ".join(f"{diagnosis.count(severity)} {severity}s" for severity in Severity)
+        click.echo(f"... and {len(errors) - shown} more, all in the report")
+    numbers = {severity: diagnosis.count(severity) for severity in Severity}
+    counts = ", ".join(f"{number} {severity}{'' if number == 1 else 's'}" for severity, number in numbers.items())
     click.echo(f"{data_dir}: {counts}" + (f", {len(diagnosis.ignored)} accepted" if diagnosis.ignored else ""))
     click.echo(f"{diagnosis.page_path} and {diagnosis.report_path}")
     return 1 if errors else 0

@@ -96,12 +96,11 @@ def _labels(named: Path | None, usual: Path) -> Labels | None:
 
 
 def _check_writable(out_dir: Path) -> None:
-    """Refuse a place that cannot take the report, before the work."""
-    try:
-        out_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CohortError(
-            f"{out_dir}: cannot make this folder for the report ({error.strerror}). Name another with --out."
-        ) from error
-    if not os.access(out_dir, os.W_OK):
+    """Refuse a place that cannot take the report, before the work; it is made when there is something to write."""
+    place = out_dir
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise CohortError(f"{out_dir}: cannot be a folder for the report ({place} is a file). Name another with --out.")
+    if not os.access(place, os.W_OK | os.X_OK):
         raise CohortError(f"{out_dir}: this folder for the report may not be written to. Name another with --out.")
