@@ -7,7 +7,8 @@ pixels, each with the elements of a Kaggle header; about 1.7 GB of disk) and rea
 its own: (a) one process that calls ``pydicom.dcmread(path, stop_before_pixels=True)`` on the files of some patients and
 takes a dozen attributes of each, (b) our scan of all, (c) our scan once more, nothing having changed. Then our scan of
 a tenth of the patients, to see whether memory grows with their number. Files are in the page cache: the disk is not
-measured. Memory is the sum over all processes of a run of what each has to itself (PSS), sampled; Linux only.
+measured. Memory is the sum over all processes of a run of what each has to itself (PSS), sampled; processor time is
+theirs together, and says what the rates do not on a machine that has other work, too. Linux only.
 """
 
 from __future__ import annotations
@@ -157,15 +158,19 @@ def measured(what: str, data_dir: Path, n_patients: int, workers: int) -> dict[s
     command = [sys.executable, str(Path(__file__).resolve()), "--measure", what, "--data", str(data_dir)]
     command += ["--patients", str(n_patients), "--workers", str(workers)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    peaks = [0]
-    watch = threading.Thread(target=_watch, args=(process, peaks))
+    watch = _Watch(process)
     watch.start()
     output = process.communicate()[0]
     watch.join()
     if process.returncode:
         raise click.ClickException(f"{what} failed; run it by hand: {' '.join(command)}")
     told = json.loads(output.splitlines()[-1])
-    return {"files_per_s": told["files"] / told["seconds"], "peak_mb": peaks[0] / 1e6, **told}
+    return {
+        "files_per_s": told["files"] / told["seconds"],
+        "cpu_us_per_file": watch.cpu_s / told["files"] * 1e6,
+        "peak_mb": watch.peak_bytes / 1e6,
+        **told,
+    }
 
 
 @click.command(help=__doc__)
@@ -238,7 +243,10 @@ def _report(
 
 
 def _print(report: dict[str, Any]) -> None:
-    click.echo(f"| {report['files']} files | files/s | times the loop | peak memory | seconds |\n|---|---|---|---|---|")
+    click.echo(
+        f"| {report['files']} files | files/s | times the loop | µs of processor a file | peak memory | seconds |"
+    )
+    click.echo("|---|---|---|---|---|---|")
     names = {
         "loop": "plain pydicom loop, 1 process (some patients)",
         "first": f"ours, first scan, {report['workers']} workers",
@@ -249,7 +257,8 @@ def _print(report: dict[str, Any]) -> None:
         run = report[key]
         ratio = run["files_per_s"] / report["loop"]["files_per_s"]
         click.echo(
-            f"| {name} | {run['files_per_s']:.0f} | {ratio:.1f} | {run['peak_mb']:.0f} MB | {run['seconds']:.1f} |"
+            f"| {name} | {run['files_per_s']:.0f} | {ratio:.1f} | {run['cpu_us_per_file']:.0f} "
+            f"| {run['peak_mb']:.0f} MB | {run['seconds']:.1f} |"
         )
 
 
@@ -275,11 +284,25 @@ def _meta(uid: str) -> bytes:
     return bytes(128) + b"DICM" + struct.pack("<HH2sHL", 2, 0, b"UL", 4, len(rest)) + rest
 
 
-def _watch(process: subprocess.Popen[str], peaks: list[int]) -> None:
-    """Keep in ``peaks[0]`` the most memory, in bytes, that a process and those below it have had together."""
-    while process.poll() is None:
-        peaks[0] = max(peaks[0], sum(_own_bytes(pid) for pid in _family(process.pid)))
-        time.sleep(SAMPLE_S)
+class _Watch(threading.Thread):
+    """What a process and those below it take together: memory at most, processor time in all (to a sample)."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        super().__init__(daemon=True)
+        self.process = process
+        self.peak_bytes = 0
+        self.seconds: dict[int, float] = {}
+
+    @property
+    def cpu_s(self) -> float:
+        return sum(self.seconds.values())
+
+    def run(self) -> None:
+        while self.process.poll() is None:
+            family = _family(self.process.pid)
+            self.peak_bytes = max(self.peak_bytes, sum(map(_own_bytes, family)))
+            self.seconds.update((pid, _cpu_s(pid)) for pid in family if _cpu_s(pid))
+            time.sleep(SAMPLE_S)
 
 
 def _family(root: int) -> list[int]:
@@ -293,6 +316,14 @@ def _family(root: int) -> list[int]:
     for pid in family:  # grows while it is walked
         family += [child for child, parent in parents.items() if parent == pid]
     return family
+
+
+def _cpu_s(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _own_bytes(pid: int) -> int:
