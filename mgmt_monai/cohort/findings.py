@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+
+#: The longest text of a finding. A damaged header's value may fill 16 KiB; what comes after this tells nobody more.
+TEXT_LIMIT = 1000
+
+#: Characters that end a line, steer a terminal, turn the direction of writing, or are no text at all.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class Severity(StrEnum):
@@ -260,7 +267,7 @@ class Finding:
         modality: Which series of the patient, or "" for the patient.
         path: File or folder, as it was reached, or "".
         text: What was expected and what was found, without a full stop: "expected one slice a position, found a.dcm
-            and b.dcm at 12.00 mm".
+            and b.dcm at 12.00 mm". Made `printable`, and cut at `TEXT_LIMIT`.
         others: Other patients it concerns.
     """
 
@@ -270,6 +277,10 @@ class Finding:
     path: str
     text: str
     others: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        text = printable(self.text)
+        object.__setattr__(self, "text", text if len(text) <= TEXT_LIMIT else f"{text[: TEXT_LIMIT - 3]}...")
 
     @property
     def kind(self) -> Kind:
@@ -295,4 +306,17 @@ class Finding:
         who = f"patient {self.patient_id}" if self.patient_id else "the cohort"
         where = ", ".join(part for part in (who, self.modality) if part)
         path = f" {self.path}:" if self.path else ""
-        return f"{where}:{path} {self.text}: {self.kind.title} ({self.id}). {self.kind.remedy}."
+        return printable(f"{where}:{path} {self.text}: {self.kind.title} ({self.id}). {self.kind.remedy}.")
+
+
+def printable(text: str) -> str:
+    r"""Text for messages and tables, a line each: control characters, and bytes that are no text, as their number.
+
+    Args:
+        text: From a header, or a file name as `os.fsdecode` gives it.
+
+    Example:
+        >>> printable("P\n1 \udcff 影像")
+        'P<0a>1 <dcff> 影像'
+    """
+    return _UNPRINTABLE.sub(lambda found: f"<{ord(found[0]):02x}>", text)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mgmt_monai.cohort.findings import Finding
+from mgmt_monai.cohort.findings import Finding, printable
 from mgmt_monai.cohort.layouts import sequence
 from mgmt_monai.cohort.layouts.choice import Candidate, choose
 from mgmt_monai.cohort.layouts.found import Found, FoundSeries, LeftOut
@@ -99,7 +99,7 @@ def find(data_dir: Path) -> Found:
         nameless = 0
         for path, tags in _read(directory, files, damaged):
             values = tags.values
-            patient_id = sequence.printable(str(values.get("PatientID", "")).strip())
+            patient_id = printable(str(values.get("PatientID", "")).strip())
             if not patient_id:
                 nameless += 1
                 continue

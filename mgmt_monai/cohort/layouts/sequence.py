@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mgmt_monai.cohort.findings import printable
+
 Values = Mapping[str, str | int]
 
 #: T2-FLAIR inverts this long before it reads, to null fluid (2.0-2.8 s at 1.5-3 T, 1.4 s at 0.064 T); T1 sequences
@@ -200,16 +202,6 @@ def is_phase(values: Values) -> bool:
     """Whether an image shows the phase of the signal."""
     kinds = str(values.get("ImageType", "")).upper().split("\\")
     return bool(_PHASE_TYPES & set(kinds[2:])) or str(values.get("ComplexImageComponent", "")).upper() == "PHASE"
-
-
-def printable(text: str) -> str:
-    r"""Text for messages and tables, a line each: control characters as their number.
-
-    Example:
-        >>> printable("P\n1")
-        'P<0a>1'
-    """
-    return "".join(letter if letter.isprintable() else f"<{ord(letter):02x}>" for letter in text)
 
 
 def _gradient_echo(values: Values, echo: float, inversion: float | None) -> str | None:
