@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.groups import all_single, check_groups
@@ -150,6 +149,9 @@ def _deal(
     labels: Mapping[str, int], n_folds: int, random_state: int, groups: Mapping[str, str] | None, where: str
 ) -> dict[str, int]:
     """One fold a patient, stratified by label, no group cut."""
+    # Seconds to import, and a scan's workers do not split.
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
     patients = sorted(labels)
     if groups is not None:
         check_groups(patients, groups)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from sklearn.model_selection import train_test_split
 
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.groups import all_single, check_groups
@@ -54,6 +53,8 @@ def holdout_split(
         check_groups(patients, groups)
         if not all_single(patients, groups):
             return _grouped(labels, test_fraction, train_fraction, seed, groups)
+    from sklearn.model_selection import train_test_split  # seconds to import, and a scan's workers do not split
+
     try:
         others, test = train_test_split(
             patients, test_size=test_fraction, random_state=seed, stratify=[labels[p] for p in patients]
