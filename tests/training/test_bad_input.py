@@ -4,6 +4,7 @@ import csv
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pydicom
@@ -11,6 +12,10 @@ import pytest
 from phantom_runs import BUNDLES, SMALL, command, start
 
 from mgmt_monai.cli.main import main
+from mgmt_monai.cohort.build import Sources, build_manifest
+from mgmt_monai.cohort.manifest import Manifest, write_manifest
+from mgmt_monai.cohort.modality import ModalityCohort
+from mgmt_monai.cohort.resplit import Holdout
 
 pytestmark = pytest.mark.xdist_group("training")
 
@@ -23,6 +28,14 @@ def data_dir(phantom_dir, tmp_path) -> Path:
     data = tmp_path / "data"
     shutil.copytree(phantom_dir, data, ignore=shutil.ignore_patterns("FLAIR", "T2w", "T1wCE", "manifest.json"))
     return data
+
+
+@pytest.fixture(scope="module")
+def phantom_manifest(phantom_dir, tmp_path_factory) -> Manifest:
+    data = tmp_path_factory.mktemp("manifest") / "data"
+    shutil.copytree(phantom_dir, data, ignore=shutil.ignore_patterns("FLAIR", "T2w", "T1wCE", "manifest.json", ".*"))
+    plan = Holdout(SMALL["test_fraction"], SMALL["train_fraction"], seed=0)
+    return build_manifest(data, Sources(), plan).manifest
 
 
 @pytest.fixture
@@ -107,7 +120,7 @@ def test_mixed_sizes(refused, data_dir):
     dataset = pydicom.dcmread(path)
     dataset.Rows, dataset.PixelData = dataset.Rows - 2, dataset.PixelData[: (dataset.Rows - 2) * dataset.Columns * 2]
     dataset.save_as(path)
-    assert "mixed sizes" in refused()
+    assert "mixed image sizes (D005)" in refused()
 
 
 def test_mixed_orientations(refused, data_dir):
@@ -135,7 +148,7 @@ def test_patient_without_the_modality(refused, data_dir):
     shutil.copytree(sorted((data_dir / "train").iterdir())[1] / "T1w", patient(data_dir) / "FLAIR")
     message = refused()
     assert f"patient {patient(data_dir).name}: expected a T1w series, found none" in message
-    assert "--exclusions" in message
+    assert "manifest build --ignore FILE" in message
 
 
 def test_patient_without_a_label(refused, data_dir):
@@ -159,20 +172,45 @@ def test_no_methylated_patient_in_a_split(refused, data_dir):
     assert "1 methylated and 15 unmethylated" in message
 
 
-def test_manifest_with_a_patient_in_two_splits(refused, phantom_dir, data_dir, tmp_path):
-    import json
+@pytest.fixture
+def manifest(phantom_manifest, data_dir) -> Manifest:
+    """Of the phantom's T1w: its split is the one that the trainings here ask for."""
+    write_manifest(phantom_manifest, data_dir / "manifest.json")
+    return phantom_manifest
 
-    from mgmt_monai.cohort.build import build_manifest
-    from mgmt_monai.cohort.manifest import write_manifest
 
-    manifest = build_manifest(data_dir, data_dir / "train_labels.csv", test_fraction=0.25, train_fraction=0.67, seed=0)
-    write_manifest(manifest, tmp_path / "manifest.json")
-    document = json.loads((tmp_path / "manifest.json").read_text())
-    twice = next(entry for entry in document["patients"] if entry["split"] == "train")
-    document["patients"].append({**twice, "split": "test"})
-    (tmp_path / "manifest.json").write_text(json.dumps(document))
-    message = refused(manifest=tmp_path / "manifest.json")
-    assert f"patient {twice['patient_id']} is in two splits (train, test)" in message
+def test_manifest_with_a_patient_in_two_splits(refused, manifest, data_dir):
+    twice = next(patient for patient in manifest.patients if patient.split == "train")
+    patients = [*manifest.patients, replace(twice, split="test")]
+    write_manifest(replace(manifest, patients=patients), data_dir / "manifest.json")
+    assert f"patient {twice.patient_id} is in two splits (train, test)" in refused()
+
+
+def test_manifest_with_the_same_images_in_two_splits(refused, manifest, data_dir):
+    one, other = (next(p for p in manifest.patients if p.split == split) for split in ("train", "test"))
+    ours, theirs = one.series["T1w"].digests, other.series["T1w"].digests
+    middle = 12 * (len(ours) // 24)  # one slice, twelve digits, from the middle of the head
+    series = {"T1w": replace(other.series["T1w"], digests=ours[middle : middle + 12] + theirs[12:])}
+    patients = [replace(p, series=series) if p is other else p for p in manifest.patients]
+    write_manifest(replace(manifest, patients=patients), data_dir / "manifest.json")
+    message = refused()
+    first, second = sorted((one.patient_id, other.patient_id))
+    assert message.startswith(f"Error: patient {first}: expected images of one patient, found 1 identical slice")
+    assert f" in T1w, as patient {second} (one in " in message
+    assert "identical images under two patients (D040)" in message
+
+
+def test_image_copied_over_another_since_the_manifest(refused, manifest, data_dir):
+    one, other = (next(p for p in manifest.patients if p.split == split) for split in ("train", "test"))
+    for source, target in zip(one.series["T1w"].files, other.series["T1w"].files, strict=False):
+        shutil.copy(data_dir / one.series["T1w"].directory / source, data_dir / other.series["T1w"].directory / target)
+    message = refused()
+    assert f"patient {other.patient_id}, T1w: {data_dir / other.series['T1w'].directory}: expected the " in message
+    assert "files changed since the manifest (D046)" in message
+
+
+def test_fold_of_a_manifest_without_folds(refused, manifest):
+    assert "the manifest has no folds. Make them with 'mgmt-monai manifest split --folds K'" in refused(fold=1)
 
 
 def test_mistyped_key(refused):
@@ -211,12 +249,12 @@ def test_batch_of_one(refused):
 
 
 def test_missing_slice_is_a_warning_with_the_gap(data_dir, tmp_path, caplog):
-    from mgmt_monai.cohort.modality import ModalityCohort
-
     named = {pydicom.dcmread(path, stop_before_pixels=True).InstanceNumber: path for path in files(data_dir)}
     named[sorted(named)[len(named) // 2]].unlink()
-    ModalityCohort("T1w", data_dir, data_dir / "train_labels.csv", "", tmp_path, 0.25, 0.67, 0, "default")
-    assert f"patient {patient(data_dir).name}, T1w" in caplog.text and "1 missing between" in caplog.text
+    ModalityCohort(
+        "T1w", data_dir, data_dir / "train_labels.csv", "", tmp_path, 0.25, 0.67, 0, "default", 0, None, None
+    )
+    assert f"patient {patient(data_dir).name}, T1w" in caplog.text and "found 1 missing in" in caplog.text
 
 
 def test_full_disk(data_dir, tmp_path):
