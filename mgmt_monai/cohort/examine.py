@@ -139,14 +139,15 @@ class _Examination:
         kept = []
         for path in paths:
             try:
-                is_file = path.is_file()
-            except OSError:
-                is_file = False
-            if is_file:
-                kept.append(path)
-            else:
-                what = "a folder" if path.is_dir() else "a link to nowhere" if path.is_symlink() else "no regular file"
-                self.tell("D019", path, f"expected a file of the series, found {what}")
+                if path.is_file():
+                    kept.append(path)
+                    continue
+                nowhere = path.is_symlink() and not path.exists()
+                what = "a folder" if path.is_dir() else "a link to nowhere" if nowhere else "no regular file"
+            except OSError as error:  # no right to look, a name that no file can have
+                self.tell("D001", path, f"expected a file of the series, found it unreadable ({_why(error)})")
+                continue
+            self.tell("D019", path, f"expected a file of the series, found {what}")
         return kept
 
     def nifti(self, path: Path) -> None:

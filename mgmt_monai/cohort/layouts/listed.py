@@ -75,6 +75,10 @@ def _is_inside(cell: str) -> bool:
 
 def _series(data_dir: Path, patient_id: str, modality: str, cell: str) -> FoundSeries:
     path, reason = data_dir / cell, f"column {modality}"
-    if path.is_file() or path.name.lower().endswith((".nii", ".nii.gz")):
+    try:
+        is_file = path.is_file()
+    except OSError:  # no right to look, a name that no file can have: told where the series is read
+        is_file = False
+    if is_file or path.name.lower().endswith((".nii", ".nii.gz")):
         return FoundSeries(patient_id, modality, path.parent, (path.name,), reason)
     return FoundSeries(patient_id, modality, Path(os.path.normpath(path)), None, reason)
