@@ -154,6 +154,8 @@ def wrong_patient(patient: PatientRecord) -> str | None:
         return f"expected folds as whole numbers from 0, found {patient.folds}"
     if not all(isinstance(name, str) for name in patient.aliases):
         return f"expected aliases as text, found {patient.aliases}"
+    if not all(isinstance(value, str) for value in patient.columns.values()):
+        return f"expected columns as text, found {patient.columns}"
     return None
 
 
@@ -184,6 +186,8 @@ def _wrong_slices(modality: str, record: SeriesRecord) -> str | None:
     n_slices = len(frames) if frames is not None else record.n_slices if one_file else n_files
     if record.n_slices != n_slices or n_slices < 1:
         return f"{modality}: expected n_slices to be {n_slices}, found {record.n_slices}"
+    if any(not isinstance(gap, list) or [type(n) for n in gap] != [int, int] for gap in record.gaps):
+        return f"{modality}: expected gaps as pairs of whole numbers, found {record.gaps}"
     if record.digests and not re.fullmatch(rf"[0-9a-f]{{{DIGEST_DIGITS * n_slices}}}", record.digests):
         return f"{modality}: expected {DIGEST_DIGITS} hexadecimal digits a slice in digests, found other text"
     return None

@@ -28,17 +28,15 @@ def related_patients(patients: Sequence[PatientRecord], others: Sequence[Patient
         patient of the pair is in ``others`` of the finding. Sorted.
     """
     tables = [patients, others] if others else [patients]
-    items = [
-        ((number, patient.patient_id), modality, record.digests, record.signature)
-        for number, table in enumerate(tables)
-        for patient in table
-        for modality, record in patient.series.items()
-    ]
-    # Ids may be the same in two cohorts, and then mean different people or the same: numbered, they stay apart.
-    names = {f"{number}/{patient_id}": (number, patient_id) for (number, patient_id), *_ in items}
-    found = find_duplicates(
-        [(f"{n}/{p}", modality, digests, signature) for (n, p), modality, digests, signature in items]
-    )
+    names: dict[str, tuple[int, str]] = {}
+    items = []
+    for number, table in enumerate(tables):
+        for patient in table:
+            # Ids may be the same in two cohorts, and then mean different people or the same: a mark tells them apart.
+            name = patient.patient_id + " (other cohort)" * number
+            names[name] = (number, patient.patient_id)
+            items += [(name, modality, record.digests, record.signature) for modality, record in patient.series.items()]
+    found = find_duplicates(items)
     pairs: dict[tuple[str, tuple[int, str], tuple[int, str]], str] = {}
     for duplicate in found:
         a, b = sorted((names[duplicate.patient_a], names[duplicate.patient_b]))

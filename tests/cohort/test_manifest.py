@@ -172,6 +172,71 @@ def patient_with(**values):
     return lambda document: document["patients"][0].update(values)
 
 
+def folds_with(folds, inner_folds, **settings):
+    """Three patients in two folds, one repeat and two inner folds, the first one's as given, or other settings."""
+
+    def change(document):
+        values = {"method": "kfold", "n_folds": 2, "n_repeats": 1, "n_inner_folds": 2, "seed": 0, **settings}
+        document["folds"] = {key: value for key, value in values.items() if value is not None}
+        for patient in document["patients"]:
+            patient.update(folds=[1], inner_folds=[[0, None]])
+        document["patients"][0].update(folds=folds, inner_folds=inner_folds)
+
+    return change
+
+
+def test_folds_read_back_as_written(rewrite):
+    read = read_manifest(rewrite(folds_with([0], [[None, 1]])))
+    assert read.folds["n_folds"] == 2
+    assert [(p.folds, p.inner_folds) for p in read.patients] == [
+        ([0], [[None, 1]]),
+        ([1], [[0, None]]),
+        ([1], [[0, None]]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        pytest.param(
+            folds_with([0], [[None, 1]], n_folds=None), "expected n_folds, n_repeats and n_inner", id="no number"
+        ),
+        pytest.param(folds_with([0], [[None, 1]], n_folds="2"), "expected n_folds, n_repeats and n_inner", id="text"),
+        pytest.param(folds_with([0], [[None, 1]], n_repeats=0), "expected n_folds, n_repeats and n_inner", id="none"),
+        pytest.param(folds_with([], []), "patient 00001: expected a fold below 2 for each of 1 repeats", id="no fold"),
+        pytest.param(folds_with([0, 1], [[None, 1]]), "below 2 for each of 1 repeats, found [0, 1]", id="two repeats"),
+        pytest.param(folds_with([2], [[0, 1]]), "a fold below 2 for each of 1 repeats, found [2]", id="too high"),
+        pytest.param(folds_with([0], []), "patient 00001: expected an inner fold below 2", id="no inner folds"),
+        pytest.param(folds_with([0], [[1, None]]), "outer fold but its own, found [[1, None]]", id="in its own"),
+        pytest.param(folds_with([0], [[None, 2]]), "an inner fold below 2", id="inner too high"),
+        pytest.param(folds_with([0], [[None, True]]), "an inner fold below 2", id="boolean"),
+        pytest.param(folds_with([0], [None]), "an inner fold below 2", id="no list"),
+        pytest.param(folds_with([0], [[None, 1]], n_inner_folds=0), "below 0 for each outer", id="inner of none"),
+        pytest.param(patient_with(folds=[0]), "a fold below 0 for each of 0 repeats, found [0]", id="fold of none"),
+    ],
+)
+def test_folds_that_do_not_fit_refused(rewrite, change, expected):
+    message = refused(rewrite(change))
+    assert expected in message
+    assert "Split again with 'mgmt-monai manifest split'" in message
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["plain", "nested"])
+def test_cohort_of_a_fold(nested):
+    folds = [[0], [1], [2]]
+    inner = [[[None, 0, 1]], [[1, None, 0]], [[0, 1, None]]]
+    patients = [
+        replace(p, folds=of, inner_folds=within if nested else [])
+        for p, of, within in zip(MANIFEST.patients, folds, inner, strict=True)
+    ]
+    settings = {"method": "kfold", "n_folds": 3, "n_repeats": 1, "n_inner_folds": 2 * nested, "seed": 0}
+    made = replace(MANIFEST, patients=patients, folds=settings).of_fold(0, 1, 0 if nested else None)
+    # plain: the fold after the first is for validation; nested: inner fold 0 of the patients outside fold 1
+    expected = ["validation", "test", "train"] if nested else ["train", "test", "validation"]
+    assert [p.split for p in made.patients] == expected
+    assert (made.split["fold"], made.split["inner_fold"]) == (1, 0 if nested else None)
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
@@ -200,6 +265,9 @@ def patient_with(**values):
         pytest.param(series_with(n_slices=4), "expected n_slices to be 3, found 4", id="number of slices"),
         pytest.param(series_with(digests="00"), "12 hexadecimal digits a slice in digests", id="digests"),
         pytest.param(patient_with(folds=[-1]), "expected folds as whole numbers from 0, found [-1]", id="folds"),
+        pytest.param(patient_with(columns={"site": 3}), "expected columns as text, found {'site': 3}", id="columns"),
+        pytest.param(series_with(gaps=[3]), "T1w: expected gaps as pairs of whole numbers, found [3]", id="gap"),
+        pytest.param(series_with(gaps=[[0, "1"]]), "expected gaps as pairs of whole numbers", id="gap of text"),
         pytest.param(lambda d: d.update(ignored=[{}]), "expected finding, patient_id and reason", id="ignored"),
         pytest.param(series_with(frames=[0, 1]), "found 3 files and 2 frames", id="frames of several files"),
         pytest.param(series_with(files=["a"], frames=[-1]), "frames as whole numbers from 0", id="negative frame"),

@@ -3,8 +3,9 @@ from dataclasses import replace
 import pytest
 from made_records import made_patient, made_series
 
+from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.findings import Finding
-from mgmt_monai.cohort.relations import contradictions, crossing, related_patients
+from mgmt_monai.cohort.relations import contradictions, copied_series, crossing, related_patients
 
 
 def pairs(patients, others=()):
@@ -159,6 +160,39 @@ def test_the_same_name_in_both_cohorts_is_one_person():
 def test_both_of_two_who_are_one_of_the_other_cohort_are_told(same):
     found = pairs([made_patient("a", **same), made_patient("b", **same)], [made_patient("c", **same)])
     assert [tuple(names) for _, *names in found] == [("a", "c"), ("b", "c")]
+
+
+@pytest.mark.parametrize("others", [(), (made_patient("c"),)], ids=["one cohort", "two"])
+def test_signature_that_is_none_refused_by_name(others):
+    with pytest.raises(CohortError, match="patient b, T1w: expected the signature of a series"):
+        related_patients([made_patient("b", T1w=made_series("a", signature="1:?"))], others)
+
+
+@pytest.mark.parametrize(
+    ("series", "expected"),
+    [
+        pytest.param({"FLAIR": "ab", "T1w": "cd"}, [], id="none"),
+        pytest.param({"FLAIR": "ab", "T1w": "ba"}, [("T1w", "FLAIR, found 2 identical slices")], id="copy"),
+        pytest.param({"FLAIR": "ab", "T1w": "cb"}, [("T1w", "FLAIR, found 1 identical slices")], id="one slice"),
+        pytest.param({"FLAIR": "a0", "T1w": "b0"}, [], id="a blank slice each"),
+        pytest.param({"FLAIR": "aa", "T1w": "bb"}, [], id="twice in one series"),
+        pytest.param(
+            {"FLAIR": "a", "T1w": "a", "T2w": "a"},
+            [
+                ("T1w", "FLAIR, found 1 identical slices"),
+                ("T2w", "FLAIR, found 1 identical slices"),
+                ("T2w", "T1w, found 1 identical slices"),
+            ],
+            id="three",
+        ),
+    ],
+)
+def test_series_of_one_patient_that_are_copies(series, expected):
+    patient = made_patient("a", **{modality: made_series(slices) for modality, slices in series.items()})
+    found = copied_series([patient, made_patient("b", T1w=made_series("a"))])  # another patient's is D040
+    assert [(f.id, f.patient_id, f.modality, f.text) for f in found] == [
+        ("D036", "a", modality, f"expected other images than in {text}") for modality, text in expected
+    ]
 
 
 SAME = Finding("D040", "a", "", "", "found 1 identical slice", others=("b",))
