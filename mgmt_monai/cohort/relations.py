@@ -16,7 +16,7 @@ from mgmt_monai.cohort.records import DIGEST_DIGITS, PatientRecord
 _SHARERS_LIMIT = 64
 
 
-def related_patients(patients: Sequence[PatientRecord], others: Sequence[PatientRecord] = ()) -> list[Finding]:
+def related_patients(patients: Sequence[PatientRecord], others: Sequence[PatientRecord] | None = None) -> list[Finding]:
     """One finding for each pair of patients and way in which they may be one.
 
     Args:
@@ -24,10 +24,10 @@ def related_patients(patients: Sequence[PatientRecord], others: Sequence[Patient
         others: Of another cohort: then only pairs of one from each are told, ``others`` second.
 
     Returns:
-        D040 the same images, D041 nearly the same, D042 one study, D045 one person by the table of aliases; the second
+        D040 the same images, D041 nearly the same, D042 one study, D045 one person by their names; the second
         patient of the pair is in ``others`` of the finding. Sorted.
     """
-    tables = [patients, others] if others else [patients]
+    tables = [patients] if others is None else [patients, others]
     names: dict[str, tuple[int, str]] = {}
     items = []
     for number, table in enumerate(tables):
@@ -59,7 +59,7 @@ def related_patients(patients: Sequence[PatientRecord], others: Sequence[Patient
     return [
         Finding(finding_id, a[1], "", "", f"{text}, as patient {b[1]}", others=(b[1],))
         for (finding_id, a, b), text in sorted(pairs.items())
-        if (not others or a[0] != b[0]) and not (finding_id == "D041" and (a, b) in exact)
+        if (others is None or a[0] != b[0]) and not (finding_id == "D041" and (a, b) in exact)
     ]
 
 
