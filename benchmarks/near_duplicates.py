@@ -23,10 +23,10 @@ import pydicom
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from mgmt_monai.cohort.content import as_seen
 from mgmt_monai.cohort.duplicates import SIMILARITY_LIMIT, find_duplicates, similarity
-from mgmt_monai.cohort.pixels import read_slices
-from mgmt_monai.cohort.signature import make_signature, read_signature, thumbnail
+from mgmt_monai.cohort.examination.content import as_seen
+from mgmt_monai.cohort.examination.signature import make_signature, read_signature, thumbnail
+from mgmt_monai.cohort.files.pixels import read_slices
 
 Slices = list[np.ndarray]
 

@@ -7,10 +7,10 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mgmt_monai.cohort.exclusions import read_exclusions
-from mgmt_monai.cohort.folds import kfold
-from mgmt_monai.cohort.labels import read_labels
-from mgmt_monai.cohort.splits import ListedSplit, format_split, holdout_split
+from mgmt_monai.cohort.splits.folds import kfold
+from mgmt_monai.cohort.splits.holdout import ListedSplit, format_split, holdout_split
+from mgmt_monai.cohort.tables.exclusions import read_exclusions
+from mgmt_monai.cohort.tables.labels import read_labels
 
 OUT = Path(__file__).with_name("rsna_miccai_2021.csv")
 

@@ -43,7 +43,7 @@ def made_series(slices: str = "", alike: str = "", study: str = "", **others: An
 
 
 def made_signature(letters: str) -> str:
-    """A slice a letter, each a wave of its own: `mgmt_monai.cohort.signature` has 162 numbers of 8 bits a slice."""
+    """A slice a letter, each a wave of its own: `signature.py` has 162 numbers of 8 bits a slice."""
     rows = b"".join(bytes(127 if wave == ord(letter) else 0 for wave in range(162)) for letter in letters)
     return f"1:{base64.b64encode(rows).decode()}" if letters else ""
 

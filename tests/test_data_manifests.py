@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mgmt_monai.cohort.exclusions import read_exclusions
-from mgmt_monai.cohort.splits import LISTED_COLUMNS, read_split
+from mgmt_monai.cohort.splits.holdout import LISTED_COLUMNS, read_split
+from mgmt_monai.cohort.tables.exclusions import read_exclusions
 
 FOLDER = Path(__file__).parents[1] / "data_manifests"
 TABLE = FOLDER / "rsna_miccai_2021.csv"

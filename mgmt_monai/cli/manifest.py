@@ -9,7 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from mgmt_monai.cohort.manifest import Manifest
-    from mgmt_monai.cohort.resplit import External, Holdout, Listed
+    from mgmt_monai.cohort.splits.plans import External, Holdout, Listed
 
 FILE = click.Path(path_type=Path)
 
@@ -63,12 +63,12 @@ def build(
     workers: int | None,
 ) -> int:
     """Read the images under DATA_DIR and write its manifest."""
-    from mgmt_monai.cohort.aliases import read_aliases
     from mgmt_monai.cohort.build import Sources, build_manifest
-    from mgmt_monai.cohort.ignores import IgnoreList, read_ignores
     from mgmt_monai.cohort.layouts import HOW_TO_GET_DATA
     from mgmt_monai.cohort.manifest import check_writable, read_manifest, write_manifest
-    from mgmt_monai.cohort.resplit import External, Holdout, Listed
+    from mgmt_monai.cohort.splits.plans import External, Holdout, Listed
+    from mgmt_monai.cohort.tables.aliases import read_aliases
+    from mgmt_monai.cohort.tables.ignores import IgnoreList, read_ignores
 
     if (external and (split_from or group_by)) or (split_from and group_by):
         raise click.UsageError("--external, --split-from and --group-by exclude each other.")
@@ -164,7 +164,7 @@ def split(
 ) -> int:
     """Split the patients of MANIFEST anew: hold-out, k-fold, repeated, nested, grouped; no image is read."""
     from mgmt_monai.cohort.manifest import check_writable, read_manifest, write_manifest
-    from mgmt_monai.cohort.resplit import Holdout, KFold, Listed, with_columns
+    from mgmt_monai.cohort.splits.plans import Holdout, KFold, Listed, with_columns
 
     if test_fraction is None and split_from is None and folds is None:
         raise click.UsageError("say what to make: --test-fraction, --from or --folds.")
@@ -216,8 +216,8 @@ def show(manifest: Path, patient_id: str | None) -> int:
 )
 def cohorts(labels: Path, mapping: tuple[Path, ...]) -> int:
     """Tell which public cohort each patient of the label table LABELS is from, by the mapping."""
-    from mgmt_monai.cohort.aliases import cohort_rows, read_aliases
-    from mgmt_monai.cohort.labels import read_labels
+    from mgmt_monai.cohort.tables.aliases import cohort_rows, read_aliases
+    from mgmt_monai.cohort.tables.labels import read_labels
 
     rows = cohort_rows(read_aliases(*mapping), read_labels(labels).labels)
     click.echo(f"{'cohort':<40} {'patients':>8} {'methylated':>10}  sites")

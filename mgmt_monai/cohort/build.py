@@ -9,28 +9,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from mgmt_monai.cohort.aliases import Aliases, untraceable
-from mgmt_monai.cohort.columns import read_columns
 from mgmt_monai.cohort.errors import CohortError, CohortFaultsError
-from mgmt_monai.cohort.exam import SeriesExam
-from mgmt_monai.cohort.exclusions import DEFAULT_EXCLUSIONS, read_exclusions
+from mgmt_monai.cohort.examination.exam import SeriesExam
+from mgmt_monai.cohort.examination.scan import scan
+from mgmt_monai.cohort.examination.scan_cache import ScanCache
 from mgmt_monai.cohort.findings import Finding, Severity
-from mgmt_monai.cohort.groups import groups_of
-from mgmt_monai.cohort.ignores import IgnoreList
-from mgmt_monai.cohort.labels import Labels, read_labels
 from mgmt_monai.cohort.layouts import Found, find_series
 from mgmt_monai.cohort.layouts.found import FoundSeries
 from mgmt_monai.cohort.manifest import Manifest
 from mgmt_monai.cohort.records import PatientRecord
 from mgmt_monai.cohort.relations import contradictions, copied_series, related_patients
-from mgmt_monai.cohort.scan import scan
-from mgmt_monai.cohort.scan_cache import ScanCache
+from mgmt_monai.cohort.splits.groups import groups_of
+from mgmt_monai.cohort.tables.aliases import Aliases, untraceable
+from mgmt_monai.cohort.tables.columns import read_columns
+from mgmt_monai.cohort.tables.exclusions import DEFAULT_EXCLUSIONS, read_exclusions
+from mgmt_monai.cohort.tables.ignores import IgnoreList
+from mgmt_monai.cohort.tables.labels import Labels, read_labels
 
 logger = logging.getLogger(__name__)
 
 
 class SplitPlan(Protocol):
-    """How a cohort is split: one of the plans in `mgmt_monai.cohort.resplit`."""
+    """How a cohort is split: one of the plans in `mgmt_monai.cohort.splits.plans`."""
 
     def apply(self, manifest: Manifest) -> Manifest:
         """The manifest, split so."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from mgmt_monai.cohort.examination.scan import scan
+from mgmt_monai.cohort.examination.scan_cache import ScanCache
 from mgmt_monai.cohort.findings import Finding, Severity
-from mgmt_monai.cohort.ignores import Ignored, IgnoreList
 from mgmt_monai.cohort.layouts.found import FoundSeries
 from mgmt_monai.cohort.manifest import Manifest
 from mgmt_monai.cohort.records import SeriesRecord
 from mgmt_monai.cohort.relations import crossing, related_patients
-from mgmt_monai.cohort.scan import scan
-from mgmt_monai.cohort.scan_cache import ScanCache
+from mgmt_monai.cohort.tables.ignores import Ignored, IgnoreList
 
 
 def ignore_list(manifest: Manifest) -> IgnoreList:

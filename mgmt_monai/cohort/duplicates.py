@@ -11,7 +11,7 @@ from itertools import combinations, product
 import numpy as np
 
 from mgmt_monai.cohort.errors import CohortError
-from mgmt_monai.cohort.signature import N_SLICES, read_signature
+from mgmt_monai.cohort.examination.signature import N_SLICES, read_signature
 
 #: Signatures more alike than this are of one series. Half way (of Fisher's z) between the most alike series of
 #: different patients and the most altered copy that were measured: docs/explanation/duplicates.md.

@@ -13,10 +13,10 @@ from typing import Any
 
 from mgmt_monai.atomic import write_text
 from mgmt_monai.cohort.errors import CohortError
-from mgmt_monai.cohort.folds import fold_split
 from mgmt_monai.cohort.records import PatientRecord, SeriesRecord, patient_from_json, wrong_patient
 from mgmt_monai.cohort.series import Series
-from mgmt_monai.cohort.splits import SPLITS
+from mgmt_monai.cohort.splits.folds import fold_split
+from mgmt_monai.cohort.splits.holdout import SPLITS
 
 #: Written into every manifest; a reader refuses another.
 SCHEMA = "mgmt-monai/manifest/2"

@@ -12,12 +12,12 @@ from typing import Any
 from mgmt_monai.cohort.build import Sources, build_manifest
 from mgmt_monai.cohort.check import changed_files, ignore_list, overlaps
 from mgmt_monai.cohort.errors import CohortError, CohortFaultsError
-from mgmt_monai.cohort.exclusions import read_exclusions
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.layouts import HOW_TO_GET_DATA, MODALITIES
 from mgmt_monai.cohort.manifest import Manifest, check_writable, read_manifest, series_reference, write_manifest
-from mgmt_monai.cohort.resplit import Holdout, holdout_settings
-from mgmt_monai.cohort.splits import check_both_classes
+from mgmt_monai.cohort.splits.holdout import check_both_classes
+from mgmt_monai.cohort.splits.plans import Holdout, holdout_settings
+from mgmt_monai.cohort.tables.exclusions import read_exclusions
 
 logger = logging.getLogger(__name__)
 

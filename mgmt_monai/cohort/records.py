@@ -10,7 +10,7 @@ from typing import Any
 
 from mgmt_monai.cohort.layouts.found import MODALITIES
 from mgmt_monai.cohort.series import is_nifti
-from mgmt_monai.cohort.splits import SPLITS
+from mgmt_monai.cohort.splits.holdout import SPLITS
 
 #: How many hexadecimal digits of ``digests`` stand for one slice.
 DIGEST_DIGITS = 12

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 
-from mgmt_monai.cohort.aliases import normalised
-from mgmt_monai.cohort.content import CONSTANT_DIGEST
 from mgmt_monai.cohort.duplicates import Duplicate, find_duplicates
+from mgmt_monai.cohort.examination.content import CONSTANT_DIGEST
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.records import DIGEST_DIGITS, PatientRecord
+from mgmt_monai.cohort.tables.aliases import normalised
 
 #: A name or study that more patients share than this is a placeholder: each is then paired with the first alone, which
 #: keeps them all together, where every pair of a thousand would be half a million.

@@ -19,7 +19,7 @@ from monai.transforms import MapTransform, Transform
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 from pydicom.errors import InvalidDicomError
 
-from mgmt_monai.cohort.headers import HeaderError, read_headers
+from mgmt_monai.cohort.files.headers import HeaderError, read_headers
 from mgmt_monai.cohort.series import Series
 from mgmt_monai.transforms.errors import SeriesReadError, TransformError
 from mgmt_monai.transforms.truncation import ends_early

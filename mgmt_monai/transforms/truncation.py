@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mgmt_monai.cohort import elements
-from mgmt_monai.cohort.encapsulated import is_closed
-from mgmt_monai.cohort.tags import ENCAPSULATED, FIRST_BYTES, HeaderError, read_tags
+from mgmt_monai.cohort.files import elements
+from mgmt_monai.cohort.files.encapsulated import is_closed
+from mgmt_monai.cohort.files.tags import ENCAPSULATED, FIRST_BYTES, HeaderError, read_tags
 
 
 def ends_early(path: Path) -> bool:

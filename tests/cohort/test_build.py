@@ -7,8 +7,8 @@ import pytest
 
 from mgmt_monai.cohort.build import Sources, build_manifest
 from mgmt_monai.cohort.errors import CohortError, CohortFaultsError
-from mgmt_monai.cohort.ignores import Ignored, IgnoreList
-from mgmt_monai.cohort.resplit import Holdout
+from mgmt_monai.cohort.splits.plans import Holdout
+from mgmt_monai.cohort.tables.ignores import Ignored, IgnoreList
 
 
 def cohort_of(data_dir, test_fraction=0.1, train_fraction=0.8, workers=1, **sources):

@@ -8,9 +8,9 @@ import pydicom
 import pytest
 
 from mgmt_monai.cohort import duplicates
-from mgmt_monai.cohort.content import read_content
 from mgmt_monai.cohort.duplicates import SIMILARITY_LIMIT, Duplicate, find_duplicates, similarity
 from mgmt_monai.cohort.errors import CohortError
+from mgmt_monai.cohort.examination.content import read_content
 
 LENGTH = 162
 ZEROS = "0" * 12

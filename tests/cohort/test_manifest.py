@@ -18,7 +18,7 @@ from mgmt_monai.cohort.manifest import (
     write_manifest,
 )
 from mgmt_monai.cohort.records import PatientRecord, SeriesRecord
-from mgmt_monai.cohort.resplit import Holdout, KFold
+from mgmt_monai.cohort.splits.plans import Holdout, KFold
 
 T1W = SeriesRecord(
     directory="train/00001/T1w",

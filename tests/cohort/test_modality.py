@@ -13,7 +13,7 @@ from mgmt_monai.cohort.build import Sources, build_manifest
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.manifest import Manifest, read_manifest, write_manifest
 from mgmt_monai.cohort.modality import ModalityCohort
-from mgmt_monai.cohort.resplit import Holdout
+from mgmt_monai.cohort.splits.plans import Holdout
 
 
 @pytest.fixture

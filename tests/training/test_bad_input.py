@@ -15,7 +15,7 @@ from mgmt_monai.cli.main import main
 from mgmt_monai.cohort.build import Sources, build_manifest
 from mgmt_monai.cohort.manifest import Manifest, write_manifest
 from mgmt_monai.cohort.modality import ModalityCohort
-from mgmt_monai.cohort.resplit import Holdout
+from mgmt_monai.cohort.splits.plans import Holdout
 
 pytestmark = pytest.mark.xdist_group("training")
 

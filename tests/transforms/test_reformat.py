@@ -14,8 +14,8 @@ from monai.data import MetaTensor
 from phantom_runs import BUNDLES, train
 
 from mgmt_monai.cli.main import main
-from mgmt_monai.cohort.geometry import slice_normal
-from mgmt_monai.cohort.headers import read_headers
+from mgmt_monai.cohort.files.geometry import slice_normal
+from mgmt_monai.cohort.files.headers import read_headers
 from mgmt_monai.cohort.series import Series
 from mgmt_monai.transforms.crop import CropMiddleSlices
 from mgmt_monai.transforms.errors import TransformError

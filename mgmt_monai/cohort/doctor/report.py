@@ -17,9 +17,9 @@ from mgmt_monai.cohort.doctor.checks import label_findings
 from mgmt_monai.cohort.doctor.confounders import ALPHA, Confounder, confounder_findings, find_confounders
 from mgmt_monai.cohort.doctor.page import write_page
 from mgmt_monai.cohort.doctor.survey import Survey
-from mgmt_monai.cohort.exam import SeriesExam
+from mgmt_monai.cohort.examination.exam import SeriesExam
 from mgmt_monai.cohort.findings import Finding, Severity
-from mgmt_monai.cohort.ignores import Ignored, IgnoreList
+from mgmt_monai.cohort.tables.ignores import Ignored, IgnoreList
 
 SCHEMA = "mgmt-monai/doctor/1"
 """Name and version of report.json; `mgmt_monai/cohort/data/doctor.schema.json` says what is in it."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from mgmt_monai.cohort.doctor.checks import differing_patient_tags, identifying_tags, missing_modalities
 from mgmt_monai.cohort.doctor.confounders import Fact
-from mgmt_monai.cohort.exam import SeriesExam
+from mgmt_monai.cohort.examination.exam import SeriesExam
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.records import PatientRecord, SeriesRecord
 from mgmt_monai.cohort.relations import copied_series, related_patients

@@ -6,16 +6,16 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from mgmt_monai.cohort.aliases import read_aliases
-from mgmt_monai.cohort.columns import read_columns
 from mgmt_monai.cohort.doctor.report import Cohort, Diagnosis, write_report
 from mgmt_monai.cohort.errors import CohortError
-from mgmt_monai.cohort.exclusions import read_exclusions
-from mgmt_monai.cohort.ignores import IgnoreList, read_ignores
-from mgmt_monai.cohort.labels import Labels, read_labels
+from mgmt_monai.cohort.examination.scan import scan
+from mgmt_monai.cohort.examination.scan_cache import ScanCache
 from mgmt_monai.cohort.layouts import find_series
-from mgmt_monai.cohort.scan import scan
-from mgmt_monai.cohort.scan_cache import ScanCache
+from mgmt_monai.cohort.tables.aliases import read_aliases
+from mgmt_monai.cohort.tables.columns import read_columns
+from mgmt_monai.cohort.tables.exclusions import read_exclusions
+from mgmt_monai.cohort.tables.ignores import IgnoreList, read_ignores
+from mgmt_monai.cohort.tables.labels import Labels, read_labels
 
 
 @dataclass(frozen=True)

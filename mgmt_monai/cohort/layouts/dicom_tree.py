@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mgmt_monai.cohort.files.tags import FileTags, HeaderError, read_tags
 from mgmt_monai.cohort.findings import Finding, printable
 from mgmt_monai.cohort.layouts import sequence
 from mgmt_monai.cohort.layouts.choice import Candidate, choose
 from mgmt_monai.cohort.layouts.found import Found, FoundSeries, LeftOut
 from mgmt_monai.cohort.layouts.tree import walk
-from mgmt_monai.cohort.tags import FileTags, HeaderError, read_tags
 
 NAME = "dicom"
 EXPECTS = "DICOM files with PatientID, StudyInstanceUID and SeriesInstanceUID, in folders of any kind"

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from mgmt_monai.cohort.errors import CohortError, CohortFaultsError
 from mgmt_monai.cohort.layouts.found import MODALITIES, Found, FoundSeries
-from mgmt_monai.cohort.tables import Table, read_table
+from mgmt_monai.cohort.tables.table import Table, read_table
 
 NAME = "csv"
 FILE = "cohort.csv"

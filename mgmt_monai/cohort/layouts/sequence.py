@@ -122,7 +122,7 @@ def guess(values: Values) -> Guess:
     FLAIR and T2, and T1 FLAIR and FLAIR, are told apart by the times where these are plain.
 
     Args:
-        values: Keyword -> value as `mgmt_monai.cohort.tags.FileTags` gives them, of one slice.
+        values: Keyword -> value as `mgmt_monai.cohort.files.tags.FileTags` gives them, of one slice.
     """
     values = {keyword: printable(value) if isinstance(value, str) else value for keyword, value in values.items()}
     other = _no_mr(values) or _other_kind(values)

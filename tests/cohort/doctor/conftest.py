@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mgmt_monai.cohort.content import SeriesContent
-from mgmt_monai.cohort.exam import SeriesExam
+from mgmt_monai.cohort.examination.content import SeriesContent
+from mgmt_monai.cohort.examination.exam import SeriesExam
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.records import SeriesRecord
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from mgmt_monai.cohort.doctor.report import Cohort, write_report
 from mgmt_monai.cohort.findings import KINDS, Finding
-from mgmt_monai.cohort.ignores import Ignored, IgnoreList
+from mgmt_monai.cohort.tables.ignores import Ignored, IgnoreList
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]

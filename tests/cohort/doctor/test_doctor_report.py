@@ -8,7 +8,7 @@ import pytest
 
 from mgmt_monai.cohort.doctor.report import Cohort, write_report
 from mgmt_monai.cohort.findings import Finding
-from mgmt_monai.cohort.ignores import Ignored, IgnoreList
+from mgmt_monai.cohort.tables.ignores import Ignored, IgnoreList
 
 jsonschema = pytest.importorskip("jsonschema")
 

@@ -1,8 +1,8 @@
 import pytest
 
 from mgmt_monai.cohort.errors import CohortError, CohortFaultsError
-from mgmt_monai.cohort.labels import read_labels
 from mgmt_monai.cohort.layouts import listed
+from mgmt_monai.cohort.tables.labels import read_labels
 
 
 @pytest.fixture

@@ -1,0 +1,270 @@
+"""What the pixels of one series show: digests, signature, blank slices, intensities, a strip of its middle slices."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+
+from mgmt_monai.cohort.examination.signature import make_signature, thumbnail
+from mgmt_monai.cohort.files import geometry
+from mgmt_monai.cohort.files.pixels import ContentError, StoredSlice, n_slices, read_slices
+from mgmt_monai.cohort.files.tags import FileTags
+
+__all__ = ["CONSTANT_DIGEST", "ContentError", "SeriesContent", "read_content"]
+
+#: Stands for a slice that holds one value only.
+CONSTANT_DIGEST = "0" * 12
+
+#: Percentiles between which intensities are robust against a few hot or dead pixels.
+ROBUST_PERCENTILES = (0.5, 99.5)
+
+#: Background ends at this share of the robust range, above the noise of air. In MR images of heads, tissue lies higher.
+BACKGROUND_LEVEL = 0.1
+
+#: A slice is blank when a smaller share of its pixels is above the background: one value, or the noise of air with a
+#: few bright specks. The tip of a head shows more. Blank slices at the ends are common and harmless.
+BLANK_FOREGROUND = 0.005
+
+#: Values looked at for percentiles, background and histogram, evenly over the whole series; minimum and maximum, and
+#: how many pixels sit there, are exact.
+SAMPLE_SIZE = 2**20
+
+#: Thumbnails kept for the signature; of a longer series, every second, third... slice is used.
+THUMBNAILS_LIMIT = 512
+
+#: Values beyond are damage, and their differences would leave 32-bit floating point, which the model computes in.
+VALUE_LIMIT = 1e30
+
+HISTOGRAM_BINS = 32
+
+MONTAGE_SLICES = 5
+MONTAGE_HEIGHT = 96
+MONTAGE_QUALITY = 80
+
+_OPPOSITE = dict(zip("LRPASI", "RLAPIS", strict=True))
+
+#: The share of a series around its middle that the model sees (`mgmt_monai.transforms.middle_slices`).
+MIDDLE_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class SeriesContent:
+    """What the pixels of a series show.
+
+    Args:
+        digests: Twelve hexadecimal digits a slice in the order read (BLAKE2b over size and stored values, whatever
+            their encoding and width); `CONSTANT_DIGEST` for a slice of one value.
+        signature: What nearly identical series are found by; "" where nothing is to be seen.
+        n_blank: Slices with hardly a pixel above the background: less than `BLANK_FOREGROUND` of them.
+        n_blank_middle: How many of those lie in the middle 20 %, which the model is shown.
+        constant: The whole series has one value.
+        low: Lowest value after rescale.
+        high: Highest value after rescale.
+        robust_low: `ROBUST_PERCENTILES` of the values after rescale, between which the histogram runs.
+        robust_high: The same.
+        clipped: Share of the pixels above the background that sit at the brightest value of the series, 0 to 1.
+        histogram: How many values of an even sample lie in each of 32 bins from ``robust_low`` to ``robust_high``.
+        montage: Up to five of the middle 20 % of the slices side by side, 96 pixels high, JPEG in base64; as a
+            radiologist sees them where the orientation is known, as stored where it is not.
+    """
+
+    digests: str
+    signature: str
+    n_blank: int
+    n_blank_middle: int
+    constant: bool
+    low: float
+    high: float
+    robust_low: float
+    robust_high: float
+    clipped: float
+    histogram: tuple[int, ...]
+    montage: str
+
+
+def read_content(
+    files: Sequence[Path], frames: Sequence[int] | None, tags: Sequence[FileTags] | None = None
+) -> SeriesContent:
+    """Read every slice of a series once, one at a time.
+
+    What is kept of a slice is a thumbnail and an even sample of its values; memory does not grow with the size of the
+    slices but for the one at hand (and the stored voxels of a compressed NIfTI file).
+
+    Args:
+        files: DICOM files in geometric order, one slice each; or one multi-frame file; or one NIfTI file.
+        frames: Frames of the multi-frame file in geometric order, else None.
+        tags: Of the files, where they were read before.
+
+    Raises:
+        ContentError: A file that cannot be read, is cut short, beyond the limits or undecodable, or values that are
+            not finite; its ``finding`` and ``path`` say which kind and where.
+    """
+    reading = _Reading(n_slices(files, frames))
+    for stored in read_slices(files, frames, tags):
+        reading.add(stored)
+    return reading.result()
+
+
+def digest(values: np.ndarray) -> str:
+    """Twelve hexadecimal digits for an image: equal for equal values, however they are stored.
+
+    Args:
+        values: ``(rows, columns)``, integer or finite floating point.
+
+    Example:
+        >>> pixels = np.array([[0, 200], [3, 4]])
+        >>> digest(pixels.astype("u1")) == digest(pixels.astype(">i2")) == digest(pixels.astype("f4"))
+        True
+        >>> digest(np.zeros((2, 2)))
+        '000000000000'
+    """
+    low, high = values.min(), values.max()
+    if low == high:
+        return CONSTANT_DIGEST
+    if values.dtype.kind == "f" and max(-low, high) < 2**31:
+        whole = values.astype(np.int64)
+        values = whole if np.array_equal(whole, values) else values
+    kind = "<f8" if values.dtype.kind == "f" else "<u2" if low >= 0 and high < 2**16 else "<i8"
+    head = f"{values.shape[0]},{values.shape[1]},{kind};".encode()
+    state = hashlib.blake2b(head, digest_size=len(CONSTANT_DIGEST) // 2)
+    state.update(np.ascontiguousarray(values, dtype=kind).data)
+    return state.hexdigest()
+
+
+def as_seen(values: np.ndarray, orientation: np.ndarray | None) -> np.ndarray:
+    """The slice turned to the radiological view of its plane: a view of the array, nothing is resampled.
+
+    Args:
+        values: ``(rows, columns)`` as stored.
+        orientation: ``(6,)`` direction cosines of a row and of a column, LPS; None leaves the slice as it is.
+    """
+    if orientation is None or not geometry.is_orientation(orientation):
+        return values
+    codes = geometry.direction_codes(orientation)
+    plane = {"S": "axial", "I": "axial", "A": "coronal", "P": "coronal"}.get(codes[2], "sagittal")
+    across, down = geometry.RADIOLOGICAL[plane][0], geometry.RADIOLOGICAL[plane][1]
+    rows, columns = codes[0], codes[1]
+    if rows not in (across, _OPPOSITE[across]):
+        values, rows, columns = values.T, columns, rows
+    return values[:: 1 if columns == down else -1, :: 1 if rows == across else -1]
+
+
+class _Reading:
+    """What has been gathered of the slices so far. Brightness: the rescaled value, mirrored for MONOCHROME1."""
+
+    def __init__(self, n_slices: int) -> None:
+        self.per_slice = max(1, SAMPLE_SIZE // n_slices)
+        self.thumbnail_step = math.ceil(n_slices / THUMBNAILS_LIMIT)
+        kept = max(1, math.floor(round(MIDDLE_SHARE * n_slices, 9) + 0.5))
+        first = (n_slices - kept) // 2
+        self.middle = slice(first, first + kept)
+        self.shown = {round(i) for i in np.linspace(first, first + kept - 1, MONTAGE_SLICES)}
+        self.digests: list[str] = []
+        self.samples: list[np.ndarray] = []
+        self.thumbnails: list[np.ndarray] = []
+        self.strip: list[np.ndarray] = []
+        self.n_values = 0
+        self.dark, self.bright = math.inf, -math.inf
+        self.n_brightest = 0
+        self.inverted = False
+
+    def add(self, stored: StoredSlice) -> None:
+        values, index = stored.values, len(self.digests)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            n_bad = values.size - np.count_nonzero(np.isfinite(values))
+            raise ContentError(stored.path, f"{n_bad} values of {values.size} that are NaN or infinite")
+        self.inverted = self.inverted or stored.inverted
+        sign = -1.0 if stored.inverted else 1.0
+        slope, intercept = sign * stored.slope, sign * stored.intercept
+        darkest, brightest = (values.min(), values.max()) if slope > 0 else (values.max(), values.min())
+        dark, bright = slope * float(darkest) + intercept, slope * float(brightest) + intercept
+        if max(abs(dark), abs(bright)) > VALUE_LIMIT:
+            raise ContentError(stored.path, f"values from {dark:g} to {bright:g}, expected at most {VALUE_LIMIT:g}")
+        self.digests.append(digest(values))
+        self.n_values += values.size
+        self.dark = min(self.dark, dark)
+        if bright >= self.bright:
+            count = int(np.count_nonzero(values == brightest))
+            self.n_brightest = count + (self.n_brightest if bright == self.bright else 0)
+            self.bright = bright
+        step = _sample_step(values.shape, self.per_slice)
+        self.samples.append((slope * values.ravel()[::step].astype(np.float64) + intercept).astype(np.float32))
+        seen = as_seen(values, stored.orientation)
+        if index % self.thumbnail_step == 0:
+            self.thumbnails.append((slope * thumbnail(seen) + intercept).astype(np.float32))
+        if index in self.shown:
+            spacing = stored.pixel_spacing_mm
+            if spacing is not None and seen.shape != values.shape:
+                spacing = spacing[::-1]
+            self.strip.append(_shrunk(seen, spacing) * np.float32(slope) + np.float32(intercept))
+
+    def result(self) -> SeriesContent:
+        sample = np.concatenate(self.samples)
+        low, high = (float(value) for value in np.percentile(sample, ROBUST_PERCENTILES))
+        if high <= low:
+            low, high = self.dark, self.bright
+        level = low + BACKGROUND_LEVEL * (high - low)
+        blank = [bool(np.mean(values > level) < BLANK_FOREGROUND) for values in self.samples]
+        n_foreground = self.n_values * np.count_nonzero(sample > level) / sample.size
+        constant = self.dark == self.bright
+        histogram = _histogram(sample, low, high)
+        ends, robust = (self.dark, self.bright), (low, high)
+        if self.inverted:
+            ends, robust, histogram = (-self.bright, -self.dark), (-high, -low), histogram[::-1]
+        return SeriesContent(
+            digests="".join(self.digests),
+            signature="" if constant else make_signature(np.stack(self.thumbnails)),
+            n_blank=int(sum(blank)),
+            n_blank_middle=int(sum(blank[self.middle])),
+            constant=constant,
+            low=ends[0],
+            high=ends[1],
+            robust_low=robust[0],
+            robust_high=robust[1],
+            clipped=0.0 if constant or not n_foreground else float(min(1.0, self.n_brightest / n_foreground)),
+            histogram=histogram,
+            montage=_montage(self.strip, low, high),
+        )
+
+
+def _sample_step(shape: tuple[int, ...], wanted: int) -> int:
+    """A step through the flattened slice that does not fall on the same columns in every row."""
+    step = max(1, math.prod(shape) // wanted)
+    while math.gcd(step, shape[1]) > 1:
+        step += 1
+    return step
+
+
+def _histogram(sample: np.ndarray, low: float, high: float) -> tuple[int, ...]:
+    """How many values lie in each bin from low to high, both included; all in the first where these are equal."""
+    inside = sample[(sample >= np.float32(low)) & (sample <= np.float32(high))].astype(np.float64)
+    bins = np.clip((inside - low) / ((high - low) or 1.0) * HISTOGRAM_BINS, 0, HISTOGRAM_BINS - 1).astype(np.intp)
+    return tuple(int(n) for n in np.bincount(bins, minlength=HISTOGRAM_BINS))
+
+
+def _shrunk(values: np.ndarray, spacing_mm: tuple[float, float] | None) -> np.ndarray:
+    """The slice at the height of the strip, as wide as the pixel spacing has it but at most twice as wide as high."""
+    from PIL import Image
+
+    between_rows, between_columns = spacing_mm if spacing_mm is not None and min(spacing_mm) > 0 else (1.0, 1.0)
+    ratio = values.shape[1] * between_columns / (values.shape[0] * between_rows)
+    width = round(MONTAGE_HEIGHT * min(2.0, max(0.25, ratio)))
+    image = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
+    return np.asarray(image.resize((width, MONTAGE_HEIGHT), Image.Resampling.BILINEAR))
+
+
+def _montage(strip: Sequence[np.ndarray], low: float, high: float) -> str:
+    from PIL import Image
+
+    scale = 255 / (high - low) if high > low else 0.0
+    pixels = np.clip((np.concatenate(strip, axis=1).astype(np.float64) - low) * scale, 0, 255).astype(np.uint8)
+    out = BytesIO()
+    Image.fromarray(pixels).save(out, "JPEG", quality=MONTAGE_QUALITY)
+    return base64.b64encode(out.getvalue()).decode()

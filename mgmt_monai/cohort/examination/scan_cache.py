@@ -1,0 +1,150 @@
+"""Exams kept between scans, so that an unchanged series is not read again and a stopped scan goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import sqlite3
+import time
+import zlib
+from pathlib import Path
+
+from mgmt_monai.cohort.examination.exam import SeriesExam
+from mgmt_monai.cohort.layouts.found import FoundSeries
+
+logger = logging.getLogger(__name__)
+
+#: Part of every key: a change to what is read or found makes older entries unknown.
+VERSION = 1
+
+#: What is not yet on the disk when a scan is killed is read again: at most this long, in seconds.
+_COMMIT_EVERY_S = 1.0
+
+
+class ScanCache:
+    """The exams of a data directory in an SQLite file: in it, or in the user's cache where it cannot be written.
+
+    An entry is valid while the names, sizes and modification times of the series' files are the same. A file that
+    cannot be used, whatever the reason, is told once and gone on without: the cache saves time, it decides nothing.
+
+    Args:
+        data_dir: The cohort's folder.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = Path(data_dir)
+        self._connection: sqlite3.Connection | None = None
+        self._committed = time.monotonic()
+        for place in (_beside, user_cache):
+            try:
+                path = place(self.data_dir)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._connection = _open(path)
+                return
+            except (OSError, RuntimeError, sqlite3.Error) as error:  # RuntimeError: a user without a home
+                reason = error
+        logger.warning(f"{self.data_dir}: what is read is not kept for the next scan ({reason})")
+
+    def get(self, found: FoundSeries, pixels: bool, state: str) -> SeriesExam | None:
+        """The exam of a series whose files are as they were; None otherwise.
+
+        Args:
+            found: The series.
+            pixels: Whether pixels must have been read.
+            state: As `state_of` tells it now.
+        """
+        if self._connection is None:
+            return None
+        try:
+            for depth in (True,) if pixels else (False, True):
+                row = self._connection.execute(
+                    "select state, body from exam where key = ?", [self._key(found, depth)]
+                ).fetchone()
+                if row is not None and row[0] == state:
+                    return SeriesExam.from_json(zlib.decompress(row[1]).decode())
+        except (sqlite3.Error, zlib.error, ValueError, TypeError, KeyError):
+            return None  # a damaged entry is read again
+        return None
+
+    def put(self, found: FoundSeries, pixels: bool, state: str, exam: SeriesExam) -> None:
+        """Keep an exam.
+
+        Args:
+            found: The series.
+            pixels: Whether pixels were read.
+            state: Of the files before they were read.
+            exam: What they told.
+        """
+        if self._connection is None:
+            return
+        body = zlib.compress(exam.to_json().encode(), 1)
+        try:
+            self._connection.execute("replace into exam values (?, ?, ?)", [self._key(found, pixels), state, body])
+            if time.monotonic() - self._committed > _COMMIT_EVERY_S:
+                self._connection.execute("commit")
+                self._connection.execute("begin")
+                self._committed = time.monotonic()
+        except sqlite3.Error as error:
+            logger.warning(f"{self.data_dir}: what is read is no longer kept for the next scan ({error})")
+            self._connection = None
+
+    def close(self) -> None:
+        """Put what is left on the disk."""
+        if self._connection is not None:
+            try:
+                self._connection.execute("commit")
+                self._connection.close()
+            except sqlite3.Error as error:
+                logger.warning(f"{self.data_dir}: what was read last is not kept ({error})")
+            self._connection = None
+
+    def _key(self, found: FoundSeries, pixels: bool) -> str:
+        directory = os.path.relpath(found.directory, self.data_dir)
+        parts = [str(VERSION), str(pixels), found.patient_id, found.modality, found.reason, directory]
+        return hashlib.sha256(os.fsencode("\0".join([*parts, *(found.files or ())]))).hexdigest()
+
+
+def user_cache(data_dir: Path) -> Path:
+    """Where the exams of a data directory are kept that cannot be written to.
+
+    Args:
+        data_dir: The cohort's folder.
+    """
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    name = hashlib.sha256(os.fsencode(Path(data_dir).resolve())).hexdigest()[:16]
+    return Path(home) / "mgmt-monai" / f"scan-{name}.sqlite"
+
+
+def state_of(found: FoundSeries) -> str:
+    """A digest of names, sizes and modification times of a series' files; "" where they cannot be told.
+
+    Args:
+        found: The series.
+    """
+    try:
+        if found.files is None:
+            with os.scandir(found.directory) as entries:
+                told = sorted((e.name, s.st_size, s.st_mtime_ns) for e in entries if (s := e.stat()))
+        else:
+            told = [(n, s.st_size, s.st_mtime_ns) for n in found.files if (s := (found.directory / n).stat())]
+    except OSError:
+        return ""
+    return hashlib.sha256(repr(told).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=1, isolation_level=None)
+    try:
+        connection.execute("pragma journal_mode = truncate")
+        connection.execute("create table if not exists exam (key text primary key, state text, body blob)")
+        connection.execute("begin")
+        connection.execute("delete from exam where key = ''")  # tells now whether it can be written
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _beside(data_dir: Path) -> Path:
+    return data_dir / ".mgmt-monai-scan.sqlite"

@@ -1,0 +1,170 @@
+"""One DICOM file's header, without its pixels: a slice, or the slices of an enhanced multi-frame image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from mgmt_monai.cohort.files.encapsulated import is_closed
+from mgmt_monai.cohort.files.tags import DEFLATED, FileTags, HeaderError, read_tags
+
+__all__ = ["HeaderError", "SliceHeader", "read_headers"]
+
+MAX_IMAGE_BYTES = 1 << 31
+"""2 GiB of pixels in one file, 1000 frames of 1024 x 1024 x 16 bit: a header that claims more is damaged or hostile."""
+
+_Values = Mapping[str, str | int]
+
+
+@dataclass(frozen=True)
+class SliceHeader:
+    """What the order, the size and the completeness of a slice are read from.
+
+    Args:
+        path: The file.
+        frame: Index of the slice in a multi-frame file, None for a file of one slice.
+        size_bytes: Size of the file.
+        uid: SOPInstanceUID.
+        shape: Rows, columns.
+        is_phase: The image shows the phase of the signal, not its magnitude, so no anatomy.
+        position: ``(3,)`` ImagePositionPatient, mm, LPS, or None where the file has none.
+        orientation: ``(6,)`` ImageOrientationPatient, or None.
+        pixel_spacing_mm: Distance between rows, between columns; None where the file has none.
+        tags: All that is kept of the file's header; for a frame, with the frame's own values in ``tags.values``.
+    """
+
+    path: Path
+    frame: int | None
+    size_bytes: int
+    uid: str
+    shape: tuple[int, int]
+    is_phase: bool
+    position: np.ndarray | None
+    orientation: np.ndarray | None
+    pixel_spacing_mm: tuple[float, float] | None
+    tags: FileTags
+
+
+def read_headers(path: Path) -> list[SliceHeader]:
+    """The headers of a file's slices: one, or one a frame of a multi-frame image.
+
+    Args:
+        path: A DICOM image file.
+
+    Raises:
+        HeaderError: Not DICOM, no image, a colour image, a value that cannot be, or a file that ends before its
+            pixels do. Its ``finding`` tells the kind.
+        OSError: The file cannot be opened.
+    """
+    tags = read_tags(path)
+    n_frames = _check_image(tags)
+    _check_complete(path, tags, n_frames)
+    if n_frames == 1:
+        return [_slice_header(path, _of_frame(tags, 0) if tags.frames else tags, None)]
+    return [_slice_header(path, _of_frame(tags, frame), frame) for frame in range(n_frames)]
+
+
+def _of_frame(tags: FileTags, frame: int) -> FileTags:
+    return replace(tags, values={**tags.values, **tags.frames[frame]}, frames=())
+
+
+def _check_image(tags: FileTags) -> int:
+    """Whether the file holds grey-scale slices of a possible size, and how many."""
+    values = tags.values
+    if "Rows" not in values or "Columns" not in values:
+        raise HeaderError("a DICOM file without an image (or cut off before its pixels)", "D004")
+    rows, columns, n_frames = int(values["Rows"]), int(values["Columns"]), _number_of_frames(values)
+    if rows < 1 or columns < 1 or n_frames < 1:
+        raise HeaderError(f"an image of {n_frames} x {rows} x {columns} pixels")
+    samples = values.get("SamplesPerPixel", 1)
+    if samples != 1:
+        raise HeaderError(f"a colour image ({samples} samples a pixel)", "D004")
+    photometric = str(values.get("PhotometricInterpretation", "MONOCHROME2"))
+    if not photometric.startswith("MONOCHROME"):
+        raise HeaderError(f"a colour image ({photometric})", "D004")
+    if n_frames > 1 and len(tags.frames) != n_frames:
+        raise HeaderError(f"{n_frames} frames, with a place in the patient for {len(tags.frames)} of them", "D010")
+    if _image_bytes(values, n_frames) > MAX_IMAGE_BYTES:
+        raise HeaderError(f"an image of {n_frames} x {rows} x {columns} pixels, more than any series has")
+    return n_frames
+
+
+def _number_of_frames(values: _Values) -> int:
+    text = str(values.get("NumberOfFrames", 1))
+    try:
+        number = float(text)
+        if number != int(number):
+            raise ValueError(text)
+    except (ValueError, OverflowError) as error:
+        raise HeaderError("NumberOfFrames that is not one number") from error
+    return int(number) or 1
+
+
+def _image_bytes(values: _Values, n_frames: int) -> int:
+    # Bits Allocated is 1 or a multiple of 8; 0 is taken as left out.
+    bits = int(values.get("BitsAllocated", 0)) or 16
+    return int(values["Rows"]) * int(values["Columns"]) * n_frames * bits // 8
+
+
+def _check_complete(path: Path, tags: FileTags, n_frames: int) -> None:
+    """Hold the file's length against its pixels."""
+    if tags.is_encapsulated:
+        if tags.pixel_offset is None or not is_closed(path, tags.pixel_offset, tags.size_bytes):
+            raise HeaderError("a truncated file: its compressed pixels break off", "D002")
+        return
+    expected = _image_bytes(tags.values, n_frames)
+    if tags.syntax == DEFLATED:
+        left = tags.pixel_bytes or 0  # that the file does not break off is known by now
+    elif tags.pixel_offset is None:
+        left = 0
+    else:
+        left = tags.size_bytes - tags.pixel_offset
+        if tags.pixel_bytes is not None:
+            left = min(left, tags.pixel_bytes)
+    if left < expected:
+        pixels = f"{n_frames} x {tags.values['Rows']} x {tags.values['Columns']} pixels"
+        raise HeaderError(f"a truncated file: {pixels} take {expected} bytes, {max(0, left)} are left", "D002")
+
+
+def _slice_header(path: Path, tags: FileTags, frame: int | None) -> SliceHeader:
+    values = tags.values
+    position = _numbers(values, "ImagePositionPatient", 3)
+    orientation = _numbers(values, "ImageOrientationPatient", 6)
+    spacing = _numbers(values, "PixelSpacing", 2)
+    return SliceHeader(
+        path=path,
+        frame=frame,
+        size_bytes=tags.size_bytes,
+        uid=str(values.get("SOPInstanceUID", "")),
+        shape=(int(values["Rows"]), int(values["Columns"])),
+        is_phase=_is_phase(values),
+        position=None if position is None else np.array(position),
+        orientation=None if orientation is None else np.array(orientation),
+        pixel_spacing_mm=None if spacing is None else (spacing[0], spacing[1]),
+        tags=tags,
+    )
+
+
+def _is_phase(values: _Values) -> bool:
+    # The standard's word is ComplexImageComponent; classic MR images tell it in the vendor's values of ImageType.
+    component = values.get("ComplexImageComponent", "MIXED")
+    if component != "MIXED":
+        return component == "PHASE"
+    image_type = str(values.get("ImageType", "")).split("\\")
+    return any(value in ("P", "PHASE") or value.endswith("_P") or value.startswith("P_") for value in image_type[2:])
+
+
+def _numbers(values: _Values, keyword: str, length: int) -> list[float] | None:
+    if keyword not in values:
+        return None
+    try:
+        numbers = [float(text) for text in str(values[keyword]).split("\\")]
+    except ValueError as error:
+        raise HeaderError(f"{keyword} that is not {length} numbers") from error
+    if len(numbers) != length or not all(map(math.isfinite, numbers)):
+        raise HeaderError(f"{keyword} that is not {length} numbers")
+    return numbers

@@ -1,0 +1,322 @@
+"""One NIfTI file: what its header says, whether its voxels are all there, and its slices as stored."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from nibabel.nifti1 import Nifti1PairHeader
+from nibabel.nifti2 import Nifti2PairHeader
+from nibabel.orientations import aff2axcodes, apply_orientation, axcodes2ornt, io_orientation, ornt_transform
+from nibabel.spatialimages import HeaderDataError
+
+from mgmt_monai.cohort.files import geometry
+from mgmt_monai.cohort.files.tags import HeaderError
+
+#: More voxels than this are no head: 1290 x 1290 x 1290. Held against the claim, before anything is allocated.
+VOLUME_LIMIT_VOXELS = 2**31
+
+#: The stored voxels of a compressed file are held in memory whole, for gzip can only be read from its start: 512 x 512
+#: x 512 voxels of 8 bytes. An uncompressed file is mapped and has no such limit.
+COMPRESSED_LIMIT_BYTES = 2**30
+
+#: Deflate never shrinks data by more (zlib, technical details: 1032:1); the claim of a smaller file cannot be true.
+DEFLATE_RATIO = 1032
+
+#: Sizes of the headers of NIfTI-1 and NIfTI-2, and what stands in them for "voxels in this very file".
+_CLASSES = {
+    348: (Nifti1PairHeader, b"n+1\0"),
+    540: (Nifti2PairHeader, b"n+2\0"),
+}
+_CHUNK_BYTES = 2**18
+_PLAIN_KINDS = "iuf"  # signed, unsigned, float: neither complex numbers nor colours
+
+
+@dataclass(frozen=True)
+class NiftiHeader:
+    """What a NIfTI file says of its volume, as it is read here: axial slices from inferior to superior.
+
+    The axes are permuted and turned to the nearest canonical orientation, nothing is resampled: rows run towards the
+    patient's left, columns (down the image) to posterior, slices to superior.
+
+    Args:
+        path: The file.
+        size_bytes: Of the file.
+        shape: Voxels as stored, along its first three axes.
+        affine: ``(4, 4)`` float64, stored (i, j, k, 1) to RAS in the file's unit, which is mm as a rule.
+        placed: The file says where it lies in the patient (``qform_code`` or ``sform_code``); else the affine is
+            NIfTI's fallback, a guess.
+        stored_codes: Where the stored axes point, such as ``LAS``.
+        plane: ``axial``; ``oblique`` where the axis nearest to the body's is further from it than an axial stack is
+            tilted; ``unknown`` where it is not placed.
+        orientation: ``LPS``: where rows, columns and slices run, as read here; "" where it is not placed.
+        n_slices: Along the axis nearest to inferior-superior.
+        rows: Of an axial slice.
+        columns: Of an axial slice.
+        pixel_spacing_mm: Between rows, between columns.
+        slice_spacing_mm: Between slices.
+        dtype: Of the stored voxels, byte order included.
+        slope: ``scl_slope``, 1 where the file has none.
+        intercept: ``scl_inter``, 0 where the file has none.
+        offset: Where the voxels begin in the (decompressed) file, in bytes.
+    """
+
+    path: Path
+    size_bytes: int
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+    placed: bool
+    stored_codes: str
+    plane: str
+    orientation: str
+    n_slices: int
+    rows: int
+    columns: int
+    pixel_spacing_mm: tuple[float, float]
+    slice_spacing_mm: float
+    dtype: np.dtype
+    slope: float
+    intercept: float
+    offset: int
+
+    @property
+    def compressed(self) -> bool:
+        """Whether the file is read through gzip; by its name, as nibabel does."""
+        return self.path.name.lower().endswith(".gz")
+
+    @property
+    def voxel_bytes(self) -> int:
+        """How many bytes the stored voxels take."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def read_nifti(path: Path) -> NiftiHeader:
+    """The header of a NIfTI file, held against the size of the file.
+
+    No more than a header is kept in memory, whatever the file claims or decompresses to. A compressed file is only
+    decompressed (and counted) as far as its claim goes, and only where the size that gzip noted at its end differs.
+
+    Args:
+        path: A ``.nii`` or ``.nii.gz`` file, NIfTI-1 or -2, with its voxels in the same file.
+
+    Raises:
+        HeaderError: ``D001`` not NIfTI, not gzip or damaged; ``D002`` the voxels break off; ``D004`` not one
+            three-dimensional grey-scale volume; ``D010`` an affine that is no placement.
+        OSError: The file cannot be opened.
+    """
+    size_bytes = path.stat().st_size
+    if size_bytes == 0:
+        raise HeaderError("an empty file", "D001")
+    with _opened(path) as stream:
+        raw = _parsed(stream)
+    shape = _shape(raw)
+    affine, placed = _affine(raw)
+    to_lps = ornt_transform(io_orientation(affine), axcodes2ornt("LPS"))
+    columns, rows, n_slices = (int(np.flatnonzero(to_lps[:, 0] == axis)[0]) for axis in range(3))
+    steps = np.linalg.norm(affine[:3, :3], axis=0)
+    # Direction cosines of a row and of a column of the axial slices, in DICOM's LPS.
+    directions = (affine[:3, :3] / steps * [[-1], [-1], [1]])[:, [columns, rows]] * to_lps[[columns, rows], 1]
+    slope, intercept = _scaling(raw)
+    header = NiftiHeader(
+        path=path,
+        size_bytes=size_bytes,
+        shape=shape,
+        affine=affine,
+        placed=placed,
+        stored_codes="".join(str(code) for code in aff2axcodes(affine)),
+        plane=_plane(affine[:3, n_slices] / steps[n_slices], directions) if placed else "unknown",
+        orientation="LPS" if placed else "",
+        n_slices=shape[n_slices],
+        rows=shape[rows],
+        columns=shape[columns],
+        pixel_spacing_mm=(float(steps[rows]), float(steps[columns])),
+        slice_spacing_mm=float(steps[n_slices]),
+        dtype=_dtype(raw),
+        slope=slope,
+        intercept=intercept,
+        offset=_offset(raw),
+    )
+    _check_complete(header)
+    return header
+
+
+def stored_slices(header: NiftiHeader) -> Iterator[np.ndarray]:
+    """The axial slices of a volume from inferior to superior, without ``scl_slope`` and ``scl_inter``.
+
+    Args:
+        header: Of the file, as `read_nifti` returns it.
+
+    Yields:
+        ``(rows, columns)`` of the stored type, as a radiologist sees it: the patient's left on the right.
+
+    Raises:
+        HeaderError: ``D002`` the voxels break off; ``D001`` damaged gzip data, or more than
+            `COMPRESSED_LIMIT_BYTES` of compressed voxels.
+        OSError: The file cannot be opened.
+    """
+    to_lps = ornt_transform(io_orientation(header.affine), axcodes2ornt("LPS"))
+    if header.compressed:
+        if header.voxel_bytes > COMPRESSED_LIMIT_BYTES:
+            raise HeaderError(f"{header.voxel_bytes} bytes of compressed voxels: {_LIMITS}", "D001")
+        voxels = _decompressed(header)
+    else:
+        voxels = np.memmap(header.path, header.dtype, mode="r", offset=header.offset, shape=header.shape, order="F")
+    volume = apply_orientation(voxels, to_lps)  # a view: only axes are permuted and turned
+    for index in range(header.n_slices):
+        yield volume[:, :, index].T
+
+
+_LIMITS = (
+    f"more than {COMPRESSED_LIMIT_BYTES} bytes are not read, for gzip must be held in memory whole; store it as .nii"
+)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """The file's bytes, decompressed where its name says so; damage in them as `HeaderError`."""
+    try:
+        with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as stream:
+            yield stream  # type: ignore[misc]
+    except EOFError as error:
+        raise HeaderError("a truncated file: its gzip data break off", "D002") from error
+    except gzip.BadGzipFile as error:
+        raise HeaderError("a file that is not gzip, or damaged gzip data", "D001") from error
+    except zlib.error as error:
+        raise HeaderError("damaged gzip data", "D001") from error
+
+
+def _parsed(stream: IO[bytes]) -> Nifti1PairHeader:
+    """The raw header, its kind told by the size that stands at its start, in either byte order."""
+    block = stream.read(max(_CLASSES))
+    for order in ("little", "big"):
+        size = int.from_bytes(block[:4], order)
+        if size in _CLASSES and len(block) >= size:
+            kind, magic = _CLASSES[size]
+            raw = kind(block[:size], endianness="<" if order == "little" else ">", check=False)
+            if raw["magic"].tobytes()[:4] != magic:
+                raise HeaderError("a header of a file pair (.hdr, .img) or of Analyze, not a NIfTI file", "D001")
+            return raw
+    raise HeaderError("not a NIfTI file", "D001")
+
+
+def _shape(raw: Nifti1PairHeader) -> tuple[int, int, int]:
+    n_axes = int(raw["dim"][0])
+    if not 1 <= n_axes <= 7:
+        raise HeaderError(f"a damaged header: {n_axes} axes", "D001")
+    shape = [int(n) for n in raw["dim"][1 : n_axes + 1]]
+    if min(shape) < 1:
+        raise HeaderError(f"a damaged header: a volume of {' x '.join(map(str, shape))} voxels", "D001")
+    if math.prod(shape) > VOLUME_LIMIT_VOXELS:
+        size = " x ".join(map(str, shape))
+        raise HeaderError(f"a claim of {size} voxels, more than the {VOLUME_LIMIT_VOXELS} of any head", "D001")
+    if n_axes < 3 or any(n != 1 for n in shape[3:]):
+        raise HeaderError(f"{' x '.join(map(str, shape))} voxels, not one three-dimensional volume", "D004")
+    return shape[0], shape[1], shape[2]
+
+
+def _dtype(raw: Nifti1PairHeader) -> np.dtype:
+    try:
+        dtype = np.dtype(raw.get_data_dtype())
+    except (HeaderDataError, KeyError) as error:
+        raise HeaderError(f"a damaged header: datatype {int(raw['datatype'])}", "D001") from error
+    if dtype.kind not in _PLAIN_KINDS or dtype.itemsize > 8:
+        raise HeaderError(f"voxels of type {dtype}, not grey-scale", "D004")
+    return dtype
+
+
+def _affine(raw: Nifti1PairHeader) -> tuple[np.ndarray, bool]:
+    with np.errstate(all="ignore"):
+        try:
+            affine = np.asarray(raw.get_best_affine(), dtype=np.float64)
+        except (ValueError, ArithmeticError, HeaderDataError) as error:  # a quaternion longer than 1, a damaged pixdim
+            raise HeaderError("an affine that is no placement in the patient", "D010") from error
+        if not np.isfinite(affine).all() or np.abs(affine).max() > geometry.POSITION_LIMIT_MM:
+            raise HeaderError("an affine that is not finite or lies metres away from the scanner's centre", "D010")
+        steps = np.linalg.norm(affine[:3, :3], axis=0)
+        # The volume that a voxel's edges span, over what they would at right angles: 0 where two of them coincide.
+        flat = steps.min() <= 0 or abs(np.linalg.det(affine[:3, :3] / steps)) < geometry.DIRECTION_TOLERANCE
+    if flat:
+        raise HeaderError("an affine that maps the volume onto a plane", "D010")
+    return affine, bool(raw["qform_code"] > 0 or raw["sform_code"] > 0)
+
+
+def _plane(superior: np.ndarray, directions: np.ndarray) -> str:
+    """The plane by the slice axis where the axes are skewed, else as `geometry` tells it of a DICOM slice."""
+    orientation = directions.T.ravel()
+    if geometry.is_orientation(orientation):
+        return geometry.plane(orientation)
+    angle_deg = math.degrees(math.acos(min(1.0, abs(float(superior[2])))))
+    return "axial" if angle_deg <= geometry.OBLIQUE_LIMIT_DEG else "oblique"
+
+
+def _scaling(raw: Nifti1PairHeader) -> tuple[float, float]:
+    try:
+        slope, intercept = raw.get_slope_inter()
+    except HeaderDataError as error:
+        raise HeaderError(f"a damaged header: {error}", "D001") from error
+    return (1.0 if slope is None else float(slope)), (0.0 if intercept is None else float(intercept))
+
+
+def _offset(raw: Nifti1PairHeader) -> int:
+    value = float(raw["vox_offset"])
+    size = int(raw["sizeof_hdr"])
+    # nibabel reads a file that says 0 from the end of its header and the four bytes behind it
+    if value == 0:
+        return size + 4
+    if not (math.isfinite(value) and size <= value <= VOLUME_LIMIT_VOXELS):
+        raise HeaderError(f"a damaged header: voxels that begin at byte {value:g}", "D001")
+    return int(value)
+
+
+def _check_complete(header: NiftiHeader) -> None:
+    needed = header.offset + header.voxel_bytes
+    size = " x ".join(map(str, header.shape))
+    if not header.compressed:
+        if header.size_bytes < needed:
+            raise HeaderError(
+                f"a truncated file: {size} voxels end at byte {needed}, the file at {header.size_bytes}", "D002"
+            )
+        return
+    if needed > header.size_bytes * DEFLATE_RATIO:
+        raise HeaderError(
+            f"a truncated file: {header.size_bytes} bytes cannot hold {size} voxels, however compressed", "D002"
+        )
+    with header.path.open("rb") as raw:
+        raw.seek(-min(4, header.size_bytes), os.SEEK_END)
+        noted = int.from_bytes(raw.read(4), "little")  # RFC 1952, ISIZE: what it decompresses to, modulo 2**32
+    if noted == needed % 2**32:
+        return
+    # Several gzip members, bytes behind the voxels, or a file cut short: only counting tells.
+    with _opened(header.path) as stream:
+        found = _skip(stream, needed)
+    if found < needed:
+        raise HeaderError(f"a truncated file: {size} voxels end at byte {needed}, the data at {found}", "D002")
+
+
+def _decompressed(header: NiftiHeader) -> np.ndarray:
+    stored = np.empty(header.voxel_bytes, np.uint8)
+    filled = 0
+    with _opened(header.path) as stream:
+        _skip(stream, header.offset)
+        while chunk := stream.read(min(stored.size - filled, _CHUNK_BYTES)):
+            stored[filled : filled + len(chunk)] = np.frombuffer(chunk, np.uint8)
+            filled += len(chunk)
+    if filled < stored.size:
+        raise HeaderError(f"a truncated file: its voxels take {stored.size} bytes, {filled} are there", "D002")
+    return stored.view(header.dtype).reshape(header.shape, order="F")
+
+
+def _skip(stream: IO[bytes], n_bytes: int) -> int:
+    """Read and forget; how many of the bytes were there."""
+    left = n_bytes
+    while left and (chunk := stream.read(min(left, _CHUNK_BYTES))):
+        left -= len(chunk)
+    return n_bytes - left

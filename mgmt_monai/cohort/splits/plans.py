@@ -1,0 +1,222 @@
+"""A manifest's split and folds, made or made anew; related patients always stay together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from mgmt_monai.cohort.errors import CohortError
+from mgmt_monai.cohort.manifest import Manifest
+from mgmt_monai.cohort.relations import related_patients
+from mgmt_monai.cohort.splits.folds import inner_folds, kfold
+from mgmt_monai.cohort.splits.groups import groups_of
+from mgmt_monai.cohort.splits.holdout import ListedSplit, check_holdout, holdout_split, read_split
+from mgmt_monai.cohort.tables.aliases import normalised
+from mgmt_monai.cohort.tables.columns import read_columns, values_of
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """A test share, then training and validation of the rest, stratified by label.
+
+    Args:
+        test_fraction: Share of all patients for the test.
+        train_fraction: Share of the others for training.
+        seed: Of the split.
+        group_by: A column whose values are not torn apart, or "".
+
+    Raises:
+        CohortError: A fraction or the seed is out of range.
+    """
+
+    test_fraction: float
+    train_fraction: float
+    seed: int
+    group_by: str = ""
+
+    def __post_init__(self) -> None:
+        check_holdout(self.test_fraction, self.train_fraction, self.seed)  # now, not after a scan of hours
+
+    def apply(self, manifest: Manifest) -> Manifest:
+        """The manifest, split so.
+
+        Args:
+            manifest: Its own split is given up.
+
+        Raises:
+            CohortError: A column is unknown, or a split would lack a class.
+        """
+        labels = {patient.patient_id: patient.label for patient in manifest.patients}
+        groups = group_of_patients(manifest, self.group_by)
+        split = holdout_split(labels, self.test_fraction, self.train_fraction, self.seed, groups)
+        return _with_split(manifest, split, holdout_settings(self))
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The split that a table names, such as a committed one.
+
+    Args:
+        path: A CSV with the columns ``patient_id,split`` and, for those to leave out, ``excluded,reason``.
+
+    Raises:
+        CohortError: The table cannot be read.
+    """
+
+    path: Path
+    table: ListedSplit = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "table", read_split(self.path))  # now, not after a scan of hours
+
+    def apply(self, manifest: Manifest) -> Manifest:
+        """The manifest, split so.
+
+        Args:
+            manifest: Its own split is given up.
+
+        Raises:
+            CohortError: The table does not name a patient of the manifest.
+        """
+        listed = self.table.split
+        by_name = {normalised(patient_id): name for patient_id, name in sorted(listed.items(), reverse=True)}
+        # The very name counts, else another spelling of it, as in a table of columns.
+        split = {
+            p.patient_id: listed.get(p.patient_id) or by_name.get(normalised(p.patient_id)) for p in manifest.patients
+        }
+        unknown = sorted(patient_id for patient_id, name in split.items() if name is None)
+        if unknown:
+            raise CohortError(
+                f"{self.path}: expected a split for every patient, found none for {', '.join(unknown[:10])}. Add them, "
+                "or leave them out with an exclusion list (--exclude)."
+            )
+        digest = hashlib.sha256(self.path.read_bytes()).hexdigest()
+        settings = {"method": "listed", "source": self.path.name, "sha256": digest}
+        return _with_split(manifest, {p: name for p, name in split.items() if name is not None}, settings)
+
+
+@dataclass(frozen=True)
+class External:
+    """Every patient is for the test: the cohort is only ever scored."""
+
+    def apply(self, manifest: Manifest) -> Manifest:
+        """The manifest, split so.
+
+        Args:
+            manifest: Its own split is given up.
+        """
+        return _with_split(manifest, {p.patient_id: "test" for p in manifest.patients}, {"method": "external"})
+
+
+@dataclass(frozen=True)
+class KFold:
+    """Stratified k-fold, repeated and nested where asked.
+
+    Args:
+        n_folds: Outer folds.
+        n_repeats: How often the cohort is divided anew.
+        n_inner_folds: Folds of each training part; 0 for none.
+        seed: Of the folds.
+        group_by: A column whose values are not torn apart, or "".
+    """
+
+    n_folds: int
+    n_repeats: int
+    n_inner_folds: int
+    seed: int
+    group_by: str = ""
+
+    def apply(self, manifest: Manifest) -> Manifest:
+        """The manifest with these folds; its hold-out split stays.
+
+        Args:
+            manifest: Folds it has are given up.
+
+        Raises:
+            CohortError: A number is out of range, a column is unknown, or there are too few patients of a class.
+        """
+        labels = {patient.patient_id: patient.label for patient in manifest.patients}
+        groups = group_of_patients(manifest, self.group_by)
+        folds = kfold(labels, self.n_folds, self.n_repeats, self.seed, groups)
+        inner: dict[str, list[list[int | None]]] = {}
+        if self.n_inner_folds:
+            inner = inner_folds(labels, folds, self.n_folds, self.n_inner_folds, self.seed, groups)
+        settings: dict[str, Any] = {
+            "method": "kfold",
+            "n_folds": self.n_folds,
+            "n_repeats": self.n_repeats,
+            "n_inner_folds": self.n_inner_folds,
+            "seed": self.seed,
+        }
+        patients = [
+            replace(p, folds=list(folds[p.patient_id]), inner_folds=inner.get(p.patient_id, []))
+            for p in manifest.patients
+        ]
+        return replace(manifest, patients=patients, folds=_grouped(settings, self.group_by))
+
+
+def holdout_settings(plan: Holdout) -> dict[str, Any]:
+    """How a hold-out split was made, as the manifest records it.
+
+    Args:
+        plan: How it is made.
+    """
+    settings = {
+        "method": "holdout",
+        "test_fraction": plan.test_fraction,
+        "train_fraction": plan.train_fraction,
+        "seed": plan.seed,
+    }
+    return _grouped(settings, plan.group_by)
+
+
+def with_columns(manifest: Manifest, path: Path) -> Manifest:
+    """The manifest with what a table tells of its patients.
+
+    Args:
+        manifest: Columns of the same name are replaced.
+        path: A CSV with a column of patient identifiers and others.
+
+    Raises:
+        CohortError: The table cannot be read, or has none of these patients.
+    """
+    columns = read_columns(path, [patient.patient_id for patient in manifest.patients])
+    patients = [replace(p, columns={**p.columns, **columns.get(p.patient_id, {})}) for p in manifest.patients]
+    return replace(manifest, patients=patients)
+
+
+def group_of_patients(manifest: Manifest, group_by: str) -> dict[str, str]:
+    """The group of each patient: one with those it is related to, and with those of the same value in a column.
+
+    Args:
+        manifest: The patients, with their columns.
+        group_by: A column, or "".
+
+    Raises:
+        CohortError: No patient has this column, or a value in it. Patients without one are named in the log: nobody
+            is joined to them by it.
+    """
+    column = None
+    if group_by:
+        if not any(group_by in p.columns for p in manifest.patients):
+            known = sorted({name for p in manifest.patients for name in p.columns})
+            raise CohortError(
+                f"--group-by {group_by}: expected a column of the patients, found {', '.join(known) or 'none'}. "
+                "Name a table that has it with --columns."
+            )
+        told = {p.patient_id: p.columns for p in manifest.patients}
+        column = values_of(told, group_by, told)
+    links: Iterable[tuple[str, str]] = [(f.patient_id, f.others[0]) for f in related_patients(manifest.patients)]
+    return groups_of([p.patient_id for p in manifest.patients], links, column)
+
+
+def _with_split(manifest: Manifest, split: dict[str, str], settings: dict[str, Any]) -> Manifest:
+    patients = [replace(patient, split=split[patient.patient_id]) for patient in manifest.patients]
+    return replace(manifest, patients=patients, split=settings)
+
+
+def _grouped(settings: dict[str, Any], group_by: str) -> dict[str, Any]:
+    return {**settings, "group_by": group_by} if group_by else settings

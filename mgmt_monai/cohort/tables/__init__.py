@@ -1,0 +1,1 @@
+"""What people write down about patients: labels, exclusions, accepted findings, columns, other names."""

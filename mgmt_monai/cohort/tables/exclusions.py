@@ -1,0 +1,48 @@
+"""Patients left out on purpose, each with its reason."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from mgmt_monai.cohort.errors import CohortError
+from mgmt_monai.cohort.tables.table import parse_table, read_table
+
+#: Stands for the packaged list of the RSNA-MICCAI 2021 patients that the hosts name as faulty.
+DEFAULT_EXCLUSIONS = "default"
+
+_COLUMNS = ("patient_id", "reason")
+
+
+def read_exclusions(exclusions: str | Path) -> dict[str, str]:
+    """Reasons by patient left out.
+
+    Args:
+        exclusions: ``"default"`` for the packaged list (RSNA-MICCAI 2021's hosts name 00109, 00123 and 00709 as
+            faulty), ``"none"`` for an empty one, else a CSV with the columns ``patient_id,reason``.
+
+    Returns:
+        ``{patient_id: reason}``.
+
+    Raises:
+        CohortError: The file is absent, lacks a column, names a patient twice or none, or gives no reason.
+    """
+    if str(exclusions).lower() == "none":
+        return {}
+    if str(exclusions) == DEFAULT_EXCLUSIONS:
+        source = resources.files("mgmt_monai.cohort").joinpath("data/rsna_miccai_2021_exclusions.csv")
+        table = parse_table(source.read_text(encoding="utf-8"), str(exclusions))
+    else:
+        table = read_table(
+            Path(exclusions),
+            "no exclusion list. Expected a CSV with the columns patient_id,reason, or 'default' or 'none'.",
+        )
+    rows = table.rows(_COLUMNS)
+    table.check_patients(_COLUMNS[0], [patient_id for patient_id, _ in rows])
+    unexplained = [patient_id for patient_id, reason in rows if not reason]
+    if unexplained:
+        raise CohortError(
+            f"{table.source}: expected a reason in every row, found none for {', '.join(unexplained)}. "
+            "Write why each is left out."
+        )
+    return {row[0]: row[1] for row in rows}

@@ -1,0 +1,73 @@
+"""Findings that somebody looked at and decided to accept, so that the decision is made once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mgmt_monai.cohort.errors import CohortError
+from mgmt_monai.cohort.findings import KINDS, Finding
+from mgmt_monai.cohort.tables.table import read_table
+
+_COLUMNS = ("finding", "patient_id", "reason")
+
+
+@dataclass(frozen=True)
+class Ignored:
+    """One decision.
+
+    Args:
+        finding: Identifier of the kind of finding, ``D012``.
+        patient_id: Whose.
+        reason: Why it is accepted.
+    """
+
+    finding: str
+    patient_id: str
+    reason: str
+
+
+class IgnoreList:
+    """The decisions taken.
+
+    Args:
+        decisions: Any number.
+    """
+
+    def __init__(self, decisions: Iterable[Ignored] = ()) -> None:
+        self.decisions = tuple(decisions)
+        self._by_key = {(ignored.finding, ignored.patient_id): ignored for ignored in self.decisions}
+
+    def decision(self, finding: Finding) -> Ignored | None:
+        """The decision that covers a finding: of its kind, for its patient or for one of the others it concerns."""
+        for patient_id in (finding.patient_id, *finding.others):
+            found = self._by_key.get((finding.id, patient_id))
+            if found is not None:
+                return found
+        return None
+
+
+def read_ignores(path: Path) -> IgnoreList:
+    """Read an ignore list.
+
+    Args:
+        path: A CSV with the columns ``finding,patient_id,reason``.
+
+    Raises:
+        CohortError: Absent, unreadable, a missing column, an unknown identifier, no patient or no reason in a row.
+    """
+    table = read_table(Path(path), f"no ignore list. Expected a CSV with the columns {','.join(_COLUMNS)}.")
+    decisions = [Ignored(*row) for row in table.rows(_COLUMNS)]
+    for decision in decisions:
+        if decision.finding not in KINDS:
+            raise CohortError(
+                f"{path}: expected the identifier of a finding ({min(KINDS)} to {max(KINDS)}), found "
+                f"{decision.finding!r}. The documentation lists them all."
+            )
+        if not decision.patient_id or not decision.reason:
+            raise CohortError(
+                f"{path}: expected a patient_id and a reason in every row, found {decision.patient_id!r} and "
+                f"{decision.reason!r} for {decision.finding}. Write who it is and why it is accepted."
+            )
+    return IgnoreList(decisions)

@@ -1,0 +1,257 @@
+import base64
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from io import BytesIO
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk  # noqa: N813
+from PIL import Image
+
+from mgmt_monai.cohort.examination.content import ContentError, as_seen, digest, read_content
+
+SIDE = 64
+
+
+def head(n_slices: int = 10, seed: int = 0) -> np.ndarray:
+    """A noisy ellipsoid with spots, (slices, rows, columns) uint16; air is 0 to 30, tissue 400 to 1600."""
+    random = np.random.default_rng(seed)
+    z, y, x = np.meshgrid(*(np.linspace(-1.4, 1.4, n) for n in (n_slices, SIDE, SIDE)), indexing="ij")
+    inside = (z / 1.1) ** 2 + y**2 + (x / 0.8) ** 2 < 1
+    return np.where(inside, random.uniform(400, 1600, z.shape), random.uniform(0, 30, z.shape)).astype(np.uint16)
+
+
+@pytest.fixture
+def write(tmp_path: Path, make_dicom: Callable[..., Path]) -> Callable[..., list[Path]]:
+    def make(volume: np.ndarray, **attributes: object) -> list[Path]:
+        tmp_path.joinpath("series").mkdir(exist_ok=True)
+        return [
+            make_dicom(tmp_path / f"series/{z}.dcm", pixels, position=(0, 0, z), **attributes)
+            for z, pixels in enumerate(volume)
+        ]
+
+    return make
+
+
+def strip(montage: str) -> np.ndarray:
+    return np.asarray(Image.open(BytesIO(base64.b64decode(montage))))
+
+
+def split(digests: str) -> list[str]:
+    return [digests[i : i + 12] for i in range(0, len(digests), 12)]
+
+
+def test_digest_is_the_blake2b_of_size_and_values() -> None:
+    pixels = np.array([[1, 2, 3], [4, 5, 600]], np.uint16)
+    expected = hashlib.blake2b(b"2,3,<u2;" + pixels.astype("<u2").tobytes(), digest_size=6).hexdigest()
+    assert digest(pixels) == expected
+
+
+@pytest.mark.parametrize("dtype", [">u2", "<i2", "<i4", "<u4", "<f4", "<f8"])
+def test_digest_does_not_depend_on_the_stored_type(dtype: str) -> None:
+    pixels = np.array([[1, 2], [3, 4000]], np.uint16)
+    assert digest(pixels.astype(dtype)) == digest(pixels)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        [[1, 2], [3, 5]],
+        [[1, 2, 3, 4]],
+        [[1], [2], [3], [4]],
+        [[-1, 2], [3, 4]],
+        [[1, 2], [3, 4.5]],
+        [[1, 2], [3, 1e12]],
+    ],
+    ids=["value", "wide", "high", "negative", "fraction", "huge"],
+)
+def test_digest_of_another_image_is_another(other: list) -> None:
+    assert digest(np.array(other)) != digest(np.array([[1, 2], [3, 4]]))
+
+
+@pytest.mark.parametrize("value", [0, 7, -3, 1.5])
+def test_digest_of_one_value_is_zeros(value: float) -> None:
+    assert digest(np.full((3, 4), value)) == "0" * 12
+
+
+def test_digests_follow_the_slices_and_no_header(write: Callable[..., list[Path]]) -> None:
+    volume = head()
+    plain = read_content(write(volume), None)
+    assert split(plain.digests) == [digest(pixels) for pixels in volume]
+    other = read_content(write(volume, rle=True, PatientID="another", RescaleSlope=3, RescaleIntercept=-7), None)
+    assert (other.digests, other.signature) == (plain.digests, plain.signature)
+    assert (other.low, other.high) == (3 * plain.low - 7, 3 * plain.high - 7)
+
+
+def test_multi_frame_file_has_the_content_of_its_slices(
+    tmp_path: Path, write: Callable[..., list[Path]], make_dicom: Callable[..., Path]
+) -> None:
+    volume = head()
+    path = make_dicom(tmp_path / "a.dcm", volume[::-1], NumberOfFrames=10, Rows=SIDE, Columns=SIDE)
+    assert read_content([path], range(9, -1, -1)) == read_content(write(volume), None)
+
+
+def test_nifti_copy_has_the_digests_and_the_signature_of_the_dicom(
+    tmp_path: Path, write: Callable[..., list[Path]]
+) -> None:
+    volume = head()
+    files = write(volume)
+    # SimpleITK's conversion, for an axial series stored the radiological way, keeps rows and columns.
+    image = sitk.ReadImage([str(file) for file in files])
+    sitk.WriteImage(sitk.Cast(image, sitk.sitkFloat32), str(tmp_path / "a.nii.gz"))
+    copy, own = read_content([tmp_path / "a.nii.gz"], None), read_content(files, None)
+    assert (copy.digests, copy.signature, copy.montage) == (own.digests, own.signature, own.montage)
+
+
+def test_low_and_high_are_rescaled_slice_by_slice(tmp_path: Path, make_dicom: Callable[..., Path]) -> None:
+    pixels = np.arange(16, dtype=np.uint16).reshape(4, 4)
+    files = [make_dicom(tmp_path / f"{z}.dcm", pixels, RescaleSlope=z + 1, RescaleIntercept=-z) for z in range(3)]
+    content = read_content(files, None)
+    assert (content.low, content.high) == (-2, 43)
+
+
+def test_constant_series_is_told(write: Callable[..., list[Path]]) -> None:
+    content = read_content(write(np.full((3, 4, 4), 5, np.uint16)), None)
+    assert content.constant
+    assert (content.digests, content.signature, content.clipped) == ("0" * 36, "", 0)
+    assert (content.low, content.high, content.n_blank) == (5, 5, 3)
+    assert strip(content.montage).max() == 0
+
+
+def test_blank_slices_are_counted(write: Callable[..., list[Path]]) -> None:
+    volume = head(20)
+    volume[[0, 10]] = 0
+    volume[1] = np.random.default_rng(1).integers(0, 30, (SIDE, SIDE))
+    volume[2, 3, 4:9] = 1000
+    expected = [pixels for pixels in volume if np.count_nonzero(pixels > 300) < 0.005 * SIDE**2]
+    content = read_content(write(volume), None)
+    assert not content.constant
+    assert content.n_blank == len(expected)
+    assert content.n_blank_middle == 1
+
+
+@pytest.mark.parametrize("inverted", [False, True], ids=["MONOCHROME2", "MONOCHROME1"])
+def test_clipped_share_is_that_of_the_tissue(write: Callable[..., list[Path]], inverted: bool) -> None:
+    volume = head()
+    tissue = volume > 300
+    limit = int(np.quantile(volume[tissue], 0.9))
+    clipped = np.minimum(volume, limit)
+    expected = np.count_nonzero(clipped == limit) / np.count_nonzero(tissue)
+    stored = limit - clipped if inverted else clipped
+    content = read_content(write(stored, PhotometricInterpretation=f"MONOCHROME{2 - inverted}"), None)
+    assert content.clipped == pytest.approx(expected, rel=0.02)
+    whole = read_content(write(volume), None)
+    assert whole.clipped < 0.002
+
+
+def test_inverted_series_has_the_signature_of_the_other_and_its_own_values(write: Callable[..., list[Path]]) -> None:
+    volume = head()
+    plain = read_content(write(volume), None)
+    other = read_content(write(4095 - volume, PhotometricInterpretation="MONOCHROME1"), None)
+    assert other.signature == plain.signature
+    assert (other.low, other.high) == (4095 - plain.high, 4095 - plain.low)
+    assert other.histogram[::-1] == pytest.approx(plain.histogram, abs=20)
+    assert np.abs(strip(other.montage).astype(int) - strip(plain.montage)).max() < 8
+
+
+def test_histogram_runs_between_robust_ends(write: Callable[..., list[Path]]) -> None:
+    volume = head()
+    volume[5, 32, 32] = 60_000  # one hot pixel
+    content = read_content(write(volume), None)
+    low, high = np.percentile(volume, (0.5, 99.5))
+    assert (content.robust_low, content.robust_high) == pytest.approx((low, high), rel=0.02)
+    expected = np.histogram(volume, 32, (content.robust_low, content.robust_high))[0]
+    assert content.histogram == pytest.approx(tuple(expected), abs=5)
+    assert content.high == 60_000
+
+
+@pytest.mark.parametrize(
+    ("n_slices", "shown"),
+    [(1, [0]), (4, [1]), (10, [4, 5]), (25, [10, 11, 12, 13, 14]), (100, [40, 45, 50, 54, 59])],
+)
+def test_montage_shows_the_middle_slices(write: Callable[..., list[Path]], n_slices: int, shown: list[int]) -> None:
+    # Each slice is flat, and half as bright as its number says: what is shown can be read off the strip.
+    volume = np.zeros((n_slices, 8, 8), np.uint16)
+    volume[:] = 2 * np.arange(1, n_slices + 1)[:, None, None]
+    volume[0, 0, 0] = 0
+    content = read_content(write(volume, PixelSpacing=[1, 1]), None)
+    pixels = strip(content.montage)
+    assert pixels.shape == (96, 96 * len(shown))
+    if n_slices > 1:
+        level = content.robust_low, content.robust_high
+        seen = [pixels[48, 96 * i + 48] / 255 * (level[1] - level[0]) + level[0] for i in range(len(shown))]
+        assert seen == pytest.approx([2 * (i + 1) for i in shown], abs=0.02 * n_slices + 0.05)
+
+
+def test_montage_keeps_the_proportions_of_the_head(write: Callable[..., list[Path]]) -> None:
+    content = read_content(write(head(3)[:, :, :32], PixelSpacing=[1, 2]), None)
+    assert strip(content.montage).shape == (96, 96)
+
+
+@pytest.mark.parametrize("codes", ["LPS", "RPS", "LAS", "LIA", "RSA", "PIR", "ASR", "PLS", "ARI", "ILA", "SPR"])
+def test_as_seen_agrees_with_nibabels_orientation(codes: str) -> None:
+    vectors = {"L": (1, 0, 0), "R": (-1, 0, 0), "P": (0, 1, 0), "A": (0, -1, 0), "S": (0, 0, 1), "I": (0, 0, -1)}
+    pixels = np.arange(12).reshape(3, 4)
+    wanted = {frozenset("LRAP"): "LP", frozenset("LRSI"): "LI", frozenset("APSI"): "PI"}
+    across, down = next(target for plane, target in wanted.items() if {codes[0], codes[1]} <= plane)
+    # nibabel turns arrays whose first axis runs along the rows.
+    volume = pixels.T[:, :, None]
+    third = next(
+        c for c in "LPS" if c not in (*codes[:2], *(dict(zip("LRPASI", "RLAPIS", strict=True))[c] for c in codes[:2]))
+    )
+    turn = nib.orientations.ornt_transform(
+        nib.orientations.axcodes2ornt((codes[0], codes[1], third)),
+        nib.orientations.axcodes2ornt((across, down, third)),
+    )
+    expected = nib.orientations.apply_orientation(volume, turn)[:, :, 0].T
+    seen = as_seen(pixels, np.array(vectors[codes[0]] + vectors[codes[1]], float))
+    np.testing.assert_array_equal(seen, expected)
+
+
+def test_as_seen_leaves_a_slice_of_unknown_orientation() -> None:
+    pixels = np.arange(12).reshape(3, 4)
+    assert as_seen(pixels, None) is pixels
+    assert as_seen(pixels, np.zeros(6)) is pixels
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
+    volume = head().astype(np.float32)
+    volume[3, 4, 5] = value
+    nib.save(nib.Nifti1Image(volume, np.eye(4)), tmp_path / "a.nii.gz")
+    with pytest.raises(ContentError, match=r"1 values of .* NaN or infinite") as caught:
+        read_content([tmp_path / "a.nii.gz"], None)
+    assert (caught.value.finding, caught.value.path.name) == ("D026", "a.nii.gz")
+
+
+def test_range_too_small_for_bins_is_no_trouble(tmp_path: Path) -> None:
+    volume = np.full((8, 8, 4), 1.0, np.float32)
+    volume[::2] = np.nextafter(np.float32(1), np.float32(2))
+    nib.save(nib.Nifti1Image(volume, np.diag([-1, -1, 1, 1])), tmp_path / "a.nii")
+    content = read_content([tmp_path / "a.nii"], None)
+    assert (content.histogram[0], content.histogram[-1], sum(content.histogram)) == (128, 128, 256)
+
+
+def test_rescale_beyond_floating_point_is_refused(write: Callable[..., list[Path]]) -> None:
+    with pytest.raises(ContentError, match="expected at most 1e\\+30"):
+        read_content(write(head(2), RescaleSlope="1e300"), None)
+
+
+def test_content_goes_through_json(write: Callable[..., list[Path]]) -> None:
+    content = read_content(write(head()), None)
+    again = json.loads(json.dumps(asdict(content)))
+    assert type(content)(**{**again, "histogram": tuple(again["histogram"])}) == content
+
+
+def test_real_series_are_neither_clipped_nor_blank_in_the_middle(shared_data: Path) -> None:
+    folder = shared_data / "dicom/papaya_FSE_PD_axial"
+    content = read_content(sorted(folder.glob("*.dcm")), None)
+    assert content.clipped < 0.001
+    assert (content.n_blank, content.n_blank_middle, content.constant) == (0, 0, False)
+    slices = [pydicom.dcmread(file).pixel_array for file in folder.glob("*.dcm")]
+    assert (content.low, content.high) == (np.min(slices), np.max(slices))

@@ -1,0 +1,299 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK
+from scipy.spatial.transform import Rotation
+
+from mgmt_monai.cohort.examination import examine as examine_module
+from mgmt_monai.cohort.examination.exam import SeriesExam
+from mgmt_monai.cohort.examination.examine import examine_series
+from mgmt_monai.cohort.layouts.found import FoundSeries
+from mgmt_monai.cohort.records import SeriesRecord
+
+D2N = "dicom/dicom2nifti/tests/data"
+REAL_SERIES = {  # folder: how many slices show anatomy, how many phase
+    "dicom/GE_T1w": (196, 0),
+    "dicom/papaya_FSE_PD_axial": (20, 0),
+    f"{D2N}/ge/anatomical/001": (4, 0),
+    f"{D2N}/ge/anatomical/001_implicit": (4, 0),
+    f"{D2N}/ge/anatomical/001_single_slice": (1, 0),
+    f"{D2N}/generic/anatomical/001": (4, 0),
+    f"{D2N}/generic/anatomical/001_implicit": (4, 0),
+    f"{D2N}/generic/anatomical/002_non_isotropic": (4, 0),
+    f"{D2N}/generic/compressed/001": (4, 0),
+    f"{D2N}/generic/compressed_j2k/001": (4, 0),
+    f"{D2N}/generic/compressed_jpeg/001": (4, 0),
+    f"{D2N}/generic/compressed_jpegls/001": (4, 0),
+    f"{D2N}/generic/compressed_rle/001": (4, 0),
+    f"{D2N}/hitachi/anatomical/001": (4, 0),
+    f"{D2N}/hitachi/anatomical/001_implicit": (4, 0),
+    f"{D2N}/hyperfine/anatomical/001": (8, 0),
+    f"{D2N}/philips/anatomical/001": (4, 0),
+    f"{D2N}/philips/anatomical/001_implicit": (4, 0),
+    f"{D2N}/philips/anatomical/002": (4, 4),
+    f"{D2N}/siemens/anatomical/001": (4, 0),
+    f"{D2N}/siemens/anatomical/001_implicit": (4, 0),
+}
+ORIENTATIONS = {
+    "axial": np.eye(3),
+    "coronal": np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]]).T,
+    "sagittal": np.array([[0, 1, 0], [0, 0, -1], [-1, 0, 0]]).T,
+    "oblique": Rotation.from_euler("xyz", [40, 35, 10], degrees=True).as_matrix(),
+}
+THREE = {f"{i}.dcm": {"position": (0, 0, 2 * i)} for i in range(3)}
+
+
+def exam_of(folder: FoundSeries, pixels: bool = False) -> SeriesExam:
+    return examine_series(folder, folder.directory.parents[2], pixels)
+
+
+def record_of(folder: FoundSeries) -> SeriesRecord:
+    record = exam_of(folder).record
+    assert record is not None
+    return record
+
+
+def error_of(folder: FoundSeries) -> str:
+    exam = exam_of(folder)
+    assert exam.record is None
+    (line,) = [finding.line for finding in exam.findings if finding.kind.severity == "error"]
+    assert line.startswith("patient 00042, T1w: train/00042/T1w")
+    assert "\n" not in line
+    return line
+
+
+def gdcm_order(directory: Path) -> list[str]:
+    """The files as GDCM, another implementation, sorts them by position."""
+    return [Path(name).name for name in SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(directory))]
+
+
+@pytest.mark.parametrize("name", ORIENTATIONS)
+def test_order_of_shuffled_names_equals_gdcms(make_folder, name):
+    rotation = ORIENTATIONS[name]
+    normal = rotation[:, 2]
+    shuffled = np.random.default_rng(3).permutation(9)
+    slices = {
+        f"Image-{number}.dcm": {"position": tuple(np.round(10 - 35 * normal + 4.0 * index * normal, 6))}
+        for index, number in enumerate(shuffled)
+    }
+    folder = make_folder(
+        slices, ImageOrientationPatient=list(np.round(rotation[:, :2].T.ravel(), 6)), SeriesInstanceUID="1.2.3"
+    )
+    series = record_of(folder)
+    assert series.files == [f"Image-{number}.dcm" for number in shuffled]
+    assert series.files == gdcm_order(folder.directory)
+    assert series.plane == name
+    assert series.slice_spacing_mm == pytest.approx(4.0, abs=1e-4)
+    assert (series.rows, series.columns, series.pixel_spacing_mm, series.gaps) == (4, 6, [0.5, 0.75], [])
+
+
+def test_single_slice_needs_no_geometry(make_folder):
+    folder = make_folder({"a.dcm": {"ImagePositionPatient": None, "ImageOrientationPatient": None}})
+    series = record_of(folder)
+    assert (series.files, series.plane, series.slice_spacing_mm) == (["a.dcm"], "unknown", None)
+
+
+def test_missing_slices_are_gaps(make_folder):
+    locations = [0, 2, 4, 10, 12, 16, 18]
+    series = record_of(make_folder({f"{z}.dcm": {"position": (0, 0, z)} for z in locations}))
+    assert series.gaps == [[2, 2], [4, 1]]
+    assert series.slice_spacing_mm == 2
+
+
+def test_names_with_spaces_and_other_letters(make_folder):
+    series = record_of(make_folder({"große Schicht.dcm": {"position": (0, 0, 3)}, "影像 1": {}}))
+    assert series.files == ["影像 1", "große Schicht.dcm"]
+
+
+def test_name_that_is_not_utf8(make_folder):
+    name = os.fsdecode(b"\xff.dcm")
+    folder = make_folder({"b.dcm": {"position": (0, 0, 3)}, "a.dcm": {}})
+    (folder.directory / "b.dcm").rename(folder.directory / name)
+    series = record_of(folder)
+    assert series.files == ["a.dcm", name]
+    assert len(series.fingerprint) == 64
+
+
+def test_hidden_files_are_passed_over(make_folder):
+    folder = make_folder(THREE)
+    (folder.directory / ".DS_Store").write_bytes(b"x")
+    assert len(record_of(folder).files) == 3
+
+
+def test_frames_out_of_order_are_put_in_order(make_enhanced, make_folder):
+    folder = make_folder({})
+    make_enhanced(folder.directory / "all.dcm", [(0, 0, z) for z in (6, 0, 4, 2)])
+    series = record_of(folder)
+    assert (series.files, series.frames) == (["all.dcm"], [1, 3, 2, 0])
+    assert (series.slice_spacing_mm, series.plane, series.pixel_spacing_mm) == (2, "axial", [0.5, 0.75])
+
+
+def test_phase_frames_beside_magnitude_are_passed_over(make_enhanced, make_folder):
+    folder = make_folder({})
+    positions = [(0, 0, 2), (0, 0, 2), (0, 0, 0), (0, 0, 0)]
+    make_enhanced(folder.directory / "all.dcm", positions, ["PHASE", "MAGNITUDE", "MAGNITUDE", "PHASE"])
+    series = record_of(folder)
+    assert (series.frames, series.phase_images) == ([2, 1], 2)
+
+
+def test_phase_files_beside_magnitude_are_passed_over(make_folder):
+    phase = {f"p{name}": {**own, "ImageType": ["ORIGINAL", "PRIMARY", "P", "ND"]} for name, own in THREE.items()}
+    series = record_of(make_folder(THREE | phase))
+    assert (series.files, series.phase_images) == (["0.dcm", "1.dcm", "2.dcm"], 3)
+
+
+def test_phase_alone_is_the_series(make_folder):
+    series = record_of(make_folder(THREE, ImageType=["ORIGINAL", "PRIMARY", "P", "ND"]))
+    assert (len(series.files), series.phase_images) == (3, 0)
+
+
+def test_fingerprint_changes_with_an_instance_alone(make_folder):
+    before = record_of(make_folder(THREE)).fingerprint
+    assert record_of(make_folder(THREE)).fingerprint == before
+    after = record_of(make_folder({"1.dcm": {**THREE["1.dcm"], "SOPInstanceUID": "1.2.3"}})).fingerprint
+    assert after != before
+
+
+@pytest.mark.parametrize(
+    ("slices", "file", "expected"),
+    [
+        pytest.param(
+            {"3.dcm": {"shape": (5, 6), "position": (0, 0, 6)}},
+            "3.dcm",
+            "expected 4 x 6 pixels as in 0.dcm, found 5 x 6",
+            id="size",
+        ),
+        pytest.param(
+            {"3.dcm": {"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}},
+            "3.dcm",
+            "expected the orientation of 0.dcm, found another in 1 files: mixed orientations",
+            id="orientation",
+        ),
+        pytest.param(
+            {"3.dcm": {"position": (9, 9, 2.001)}},
+            "3.dcm",
+            "expected one slice a position, found 1.dcm at the same position (2.00 mm), 1 such pairs: duplicate slices",
+            id="duplicate position",
+        ),
+        pytest.param(
+            {"3.dcm": {"ImagePositionPatient": None}}, "3.dcm", "found no ImagePositionPatient", id="no position"
+        ),
+        pytest.param(
+            {"3.dcm": {"ImageOrientationPatient": None}}, "3.dcm", "found no ImageOrientationPatient", id="no direction"
+        ),
+        pytest.param(
+            {"3.dcm": {"position": (0, 0, 1e300)}},
+            "3.dcm",
+            "expected an ImagePositionPatient within 10000 mm, found [0.0, 0.0, 1e+300]",
+            id="position far off",
+        ),
+        pytest.param(
+            {f"{i}.dcm": {**THREE[f"{i}.dcm"], "ImageOrientationPatient": [0, 0, 0, 0, 0, 0]} for i in range(3)},
+            "0.dcm",
+            "expected an ImageOrientationPatient of two unit vectors at right angles, found [0.0, 0.0",
+            id="no normal",
+        ),
+    ],
+)
+def test_series_refused(make_folder, slices, file, expected):
+    folder = make_folder(THREE | slices)
+    message = error_of(folder)
+    assert f"train/00042/T1w/{file}: " in message
+    assert expected in message
+
+
+@pytest.mark.parametrize("kept", [0, 100, 130, 400, -100, -1])
+def test_truncated_file_refused(make_folder, kept):
+    folder = make_folder(THREE)
+    path = folder.directory / "1.dcm"
+    path.write_bytes(path.read_bytes()[:kept])
+    assert "train/00042/T1w/1.dcm: expected a DICOM slice, found " in error_of(folder)
+
+
+def test_other_file_in_the_series_refused(make_folder):
+    folder = make_folder(THREE)
+    (folder.directory / "Thumbs.db").write_bytes(b"no image")
+    assert (
+        "Thumbs.db: expected a DICOM slice, found not a DICOM file: unreadable file (D001). Replace the file"
+        in error_of(folder)
+    )
+
+
+def test_multi_frame_file_with_company_refused(make_folder, make_enhanced):
+    folder = make_folder(THREE)
+    make_enhanced(folder.directory / "all.dcm", [(0, 0, 0), (0, 0, 2)])
+    assert "all.dcm: expected a multi-frame file alone, found 4 files" in error_of(folder)
+
+
+def test_empty_series_refused(make_folder):
+    folder = make_folder({})
+    (folder.directory / ".DS_Store").touch()
+    assert "T1w: expected DICOM files, found an empty series" in error_of(folder)
+
+
+def test_folder_in_the_series_refused(make_folder):
+    folder = make_folder(THREE)
+    (folder.directory / "more").mkdir()
+    assert "more: expected a file of the series, found a folder" in error_of(folder)
+
+
+@pytest.mark.parametrize("target", ["loop.dcm", "absent.dcm"], ids=["loop", "broken"])
+def test_link_to_nowhere_in_the_series_refused(make_folder, target):
+    folder = make_folder(THREE)
+    (folder.directory / "loop.dcm").symlink_to(folder.directory / target)
+    assert "loop.dcm: expected a file of the series, found a link to nowhere" in error_of(folder)
+
+
+def test_pipe_in_the_series_refused(make_folder):
+    folder = make_folder(THREE)
+    os.mkfifo(folder.directory / "pipe")
+    assert "pipe: expected a file of the series, found no regular file" in error_of(folder)
+
+
+def test_series_that_is_a_file_refused(tmp_path):
+    path = tmp_path / "train/00042/T1w"
+    path.parent.mkdir(parents=True)
+    path.write_text("x")
+    message = error_of(FoundSeries("00042", "T1w", path, None, "folder T1w"))
+    assert "T1w: expected a folder of DICOM files, found it unreadable (Not a directory)" in message
+
+
+def test_unreadable_file_refused(make_folder, monkeypatch):
+    folder = make_folder(THREE)
+
+    def forbidden(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(examine_module, "read_headers", forbidden)
+    assert "found it unreadable (Permission denied), and 2 more such files: unreadable file (D001)" in error_of(folder)
+
+
+@pytest.mark.parametrize("folder", REAL_SERIES)
+def test_real_series_in_independent_order(shared_data, folder):
+    directory = shared_data / folder
+    series = record_of(FoundSeries("real", "T1w", directory, None, "folder"))
+    along_normal = {}
+    for path in directory.iterdir():
+        header = pydicom.dcmread(path, stop_before_pixels=True)
+        row, column = np.reshape(header.ImageOrientationPatient, (2, 3)).astype(float)
+        normal = np.cross(row, column)
+        frames = header.get("PerFrameFunctionalGroupsSequence")
+        for index, place in (
+            enumerate(frame.PlanePositionSequence[0] for frame in frames) if frames else [(None, header)]
+        ):
+            if "SW_P" not in header.ImageType:  # how Philips marks the phase in the one series that has it
+                along_normal[path.name, index] = np.dot(normal, np.array(place.ImagePositionPatient, dtype=float))
+    expected = sorted(along_normal, key=along_normal.get)
+    assert (len(expected), series.phase_images) == REAL_SERIES[folder]
+    if series.frames is None:
+        assert [(name, None) for name in series.files] == expected
+    else:
+        assert [(series.files[0], frame) for frame in series.frames] == expected
+
+
+def test_real_series_are_all_listed(shared_data):
+    folders = {path.parent.relative_to(shared_data).as_posix() for path in (shared_data / "dicom").rglob("*.dcm")}
+    assert folders == set(REAL_SERIES)

@@ -1,0 +1,214 @@
+import gzip
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from mgmt_monai.cohort.files.nifti import read_nifti, stored_slices
+from mgmt_monai.cohort.files.tags import HeaderError
+
+ORIENTATIONS = ["RAS", "LPS", "LAS", "PIR", "ASL", "SRP"]
+
+
+@pytest.fixture
+def make_nifti(tmp_path: Path) -> Callable[..., Path]:
+    """Writes voxels whose stored axes point to `codes`, with 1, 2 and 3 mm along left, posterior and superior."""
+
+    def make(
+        voxels: np.ndarray, codes: str = "LPS", name: str = "a.nii.gz", kind: type = nib.Nifti1Image, tilt: float = 0
+    ) -> Path:
+        spacing = {"L": 1.0, "R": 1.0, "P": 2.0, "A": 2.0, "S": 3.0, "I": 3.0}
+        unit = {"R": (1, 0, 0), "L": (-1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0), "S": (0, 0, 1), "I": (0, 0, -1)}
+        affine = np.eye(4)
+        affine[:3, :3] = np.transpose([np.multiply(unit[code], spacing[code]) for code in codes])
+        angle = np.radians(tilt)
+        turn = np.eye(4)
+        turn[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+        path = tmp_path / name
+        nib.save(kind(voxels, turn @ affine), path)
+        return path
+
+    return make
+
+
+def changed(path: Path, offset: int, data: bytes) -> Path:
+    """The header with other bytes at an offset."""
+    opened = gzip.open if path.name.endswith(".gz") else open
+    with opened(path, "rb") as stream:
+        content = bytearray(stream.read())
+    content[offset : offset + len(data)] = data
+    with opened(path, "wb") as stream:
+        stream.write(bytes(content))
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+def test_header_names_shape_and_type(make_nifti: Callable[..., Path], name: str, kind: type) -> None:
+    path = make_nifti(np.zeros((4, 5, 6), np.int16), name=name, kind=kind)
+    header = read_nifti(path)
+    assert (header.columns, header.rows, header.n_slices) == (4, 5, 6)
+    assert (header.pixel_spacing_mm, header.slice_spacing_mm) == ((2.0, 1.0), 3.0)
+    assert (header.dtype, header.slope, header.intercept) == (np.dtype("<i2"), 1.0, 0.0)
+    assert (header.plane, header.orientation, header.stored_codes) == ("axial", "LPS", "LPS")
+    assert header.size_bytes == path.stat().st_size
+
+
+@pytest.mark.parametrize("codes", ORIENTATIONS)
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_slices_equal_nibabels_canonical_ones(make_nifti: Callable[..., Path], codes: str, name: str) -> None:
+    path = make_nifti(np.random.default_rng(0).integers(0, 999, (4, 5, 6), np.int16), codes, name)
+    canonical = np.asarray(nib.as_closest_canonical(nib.load(path)).dataobj)  # right, anterior, superior
+    header = read_nifti(path)
+    assert header.stored_codes == codes
+    np.testing.assert_array_equal(np.stack(list(stored_slices(header))), canonical[::-1, ::-1].transpose(2, 1, 0))
+
+
+@pytest.mark.parametrize(("tilt", "plane"), [(0, "axial"), (25, "axial"), (40, "oblique"), (-40, "oblique")])
+def test_plane_of_a_tilted_volume(make_nifti: Callable[..., Path], tilt: float, plane: str) -> None:
+    assert read_nifti(make_nifti(np.zeros((4, 5, 6), np.int16), tilt=tilt)).plane == plane
+
+
+def test_volume_without_a_place_has_no_plane(make_nifti: Callable[..., Path]) -> None:
+    path = changed(make_nifti(np.zeros((4, 5, 6), np.int16), name="a.nii"), 252, struct.pack("<hh", 0, 0))
+    header = read_nifti(path)
+    assert (header.placed, header.plane, header.orientation) == (False, "unknown", "")
+    np.testing.assert_allclose(header.affine, nib.load(path).affine)
+
+
+def test_slope_and_intercept_are_told_and_not_applied(make_nifti: Callable[..., Path]) -> None:
+    path = changed(make_nifti(np.full((2, 2, 2), 7, np.int16), name="a.nii"), 112, struct.pack("<ff", 2.5, -1))
+    header = read_nifti(path)
+    assert (header.slope, header.intercept) == (2.5, -1)
+    assert next(stored_slices(header)).tolist() == [[7, 7], [7, 7]]
+    assert np.asarray(nib.load(path).dataobj)[0, 0, 0] == 16.5
+
+
+def test_big_endian_file_is_read(tmp_path: Path) -> None:
+    voxels = np.arange(60, dtype=">i2").reshape(3, 4, 5)
+    stored_as = nib.Nifti1Header(endianness=">")
+    stored_as.set_data_dtype(np.int16)
+    nib.save(nib.Nifti1Image(voxels, np.diag([-1, -1, 1, 1]), stored_as), tmp_path / "a.nii")
+    header = read_nifti(tmp_path / "a.nii")
+    assert header.dtype == np.dtype(">i2")
+    np.testing.assert_array_equal(np.stack(list(stored_slices(header))), voxels.transpose(2, 1, 0))
+
+
+def test_fourth_axis_of_one_is_passed_over(make_nifti: Callable[..., Path]) -> None:
+    assert read_nifti(make_nifti(np.zeros((4, 5, 6, 1), np.int16))).shape == (4, 5, 6)
+
+
+@pytest.mark.parametrize(
+    ("voxels", "text"),
+    [
+        (np.zeros((4, 5, 6, 2), np.int16), "not one three-dimensional volume"),
+        (np.zeros((4, 5), np.int16), "not one three-dimensional volume"),
+        (np.zeros((4, 5, 6), np.complex64), "not grey-scale"),
+        (np.zeros((4, 5, 6), [("R", "u1"), ("G", "u1"), ("B", "u1")]), "not grey-scale"),
+    ],
+    ids=["two volumes", "one slice of two axes", "complex", "colour"],
+)
+def test_refuses_what_is_no_grey_volume(make_nifti: Callable[..., Path], voxels: np.ndarray, text: str) -> None:
+    with pytest.raises(HeaderError, match=text) as caught:
+        read_nifti(make_nifti(voxels))
+    assert caught.value.finding == "D004"
+
+
+@pytest.mark.parametrize(
+    ("offset", "data", "finding", "text"),
+    [
+        (0, struct.pack("<i", 347), "D001", "not a NIfTI file"),
+        (344, b"ni1\0", "D001", "file pair"),
+        (40, struct.pack("<h", 9), "D001", "9 axes"),
+        (42, struct.pack("<h", -4), "D001", "-4 x 5 x 6"),
+        (42, struct.pack("<hhh", 32767, 32767, 32767), "D001", "more than the 2147483648"),
+        (70, struct.pack("<h", 77), "D001", "datatype 77"),
+        (108, struct.pack("<f", float("nan")), "D001", "begin at byte nan"),
+        (108, struct.pack("<f", 10), "D001", "begin at byte 10"),
+        (112, struct.pack("<ff", 2, float("nan")), "D001", "intercept"),
+        (280, struct.pack("<f", float("nan")), "D010", "not finite"),
+        (280, struct.pack("<ffff", 0, 0, 0, 0), "D010", "onto a plane"),
+    ],
+    ids=[
+        "size of header", "file pair", "nine axes", "negative", "huge", "data type", "offset nan", "offset in header",
+        "slope", "affine nan", "affine flat",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_refuses_a_damaged_header(
+    make_nifti: Callable[..., Path], offset: int, data: bytes, finding: str, text: str, name: str
+) -> None:
+    path = changed(make_nifti(np.zeros((4, 5, 6), np.int16), name=name), offset, data)
+    with pytest.raises(HeaderError, match=text) as caught:
+        read_nifti(path)
+    assert caught.value.finding == finding
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"), [("a.nii", 0.9), ("a.nii.gz", 0.9), ("a.nii.gz", 0.3)], ids=["plain", "gzip", "gzip early"]
+)
+def test_refuses_a_file_cut_short(make_nifti: Callable[..., Path], name: str, kept: float) -> None:
+    path = make_nifti(np.random.default_rng(0).integers(0, 999, (20, 20, 20), np.int16), name=name)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(kept * len(data))])
+    with pytest.raises(HeaderError, match="truncated") as caught:
+        read_nifti(path)
+    assert caught.value.finding == "D002"
+
+
+def test_refuses_voxels_missing_in_whole_gzip_data(make_nifti: Callable[..., Path]) -> None:
+    path = make_nifti(np.zeros((20, 20, 20), np.int16))
+    content = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(content[:-1]))
+    with pytest.raises(HeaderError, match="end at byte 16352, the data at 16351"):
+        read_nifti(path)
+
+
+def test_gzip_members_and_bytes_behind_the_voxels_are_accepted(make_nifti: Callable[..., Path]) -> None:
+    path = make_nifti(np.full((4, 5, 6), 3, np.int16))
+    content = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(content[:400]) + gzip.compress(content[400:] + b"more"))
+    assert np.stack(list(stored_slices(read_nifti(path)))).tolist() == np.full((6, 5, 4), 3).tolist()
+
+
+def test_claim_that_no_compression_reaches_is_refused_unread(make_nifti: Callable[..., Path]) -> None:
+    path = changed(make_nifti(np.zeros((4, 5, 6), np.int16)), 42, struct.pack("<hhh", 1000, 1000, 1000))
+    with pytest.raises(HeaderError, match="however compressed"):
+        read_nifti(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "text"),
+    [
+        ("a.nii", b"", "empty"),
+        ("a.nii.gz", b"plain text", "not gzip"),
+        ("a.nii", b"plain text" * 100, "not a NIfTI file"),
+        ("a.nii.gz", gzip.compress(b"plain text" * 100), "not a NIfTI file"),
+        ("a.nii", b"\x5c\x01\0\0", "not a NIfTI file"),
+    ],
+    ids=["empty", "not gzip", "text", "text in gzip", "four bytes"],
+)
+def test_refuses_other_files(tmp_path: Path, name: str, data: bytes, text: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(HeaderError, match=text) as caught:
+        read_nifti(tmp_path / name)
+    assert caught.value.finding == "D001"
+
+
+def test_missing_file_is_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_nifti(tmp_path / "a.nii")
+
+
+@pytest.mark.parametrize("modality", ["t2f", "t1n", "t1c", "t2W"])
+def test_real_volume_agrees_with_nibabel(shared_data: Path, modality: str) -> None:
+    path = shared_data / f"nifti/BraTS-GLI-00000-000/BraTS-GLI-00000-000-{modality}.nii.gz"
+    header, image = read_nifti(path), nib.load(path)
+    assert header.stored_codes == "".join(nib.aff2axcodes(image.affine))
+    np.testing.assert_array_equal(header.affine, image.affine)
+    assert (*header.pixel_spacing_mm, header.slice_spacing_mm) == (1.0, 1.0, 1.0)
+    canonical = np.asarray(nib.as_closest_canonical(image).dataobj)[::-1, ::-1].transpose(2, 1, 0)
+    np.testing.assert_array_equal(np.stack(list(stored_slices(header))), canonical)

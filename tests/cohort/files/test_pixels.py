@@ -1,0 +1,214 @@
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk  # noqa: N813
+from pydicom.encaps import encapsulate
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEG2000Lossless
+
+from mgmt_monai.cohort.files import pixels
+from mgmt_monai.cohort.files.pixels import ContentError, read_slices
+from mgmt_monai.cohort.files.tags import read_tags
+
+# GDCM cannot decode RLE images of a few dozen pixels.
+IMAGE = np.random.default_rng(0).integers(0, 4000, (60, 40)).astype(np.uint16)
+
+
+def only(path: Path, frames: list[int] | None = None) -> np.ndarray:
+    (stored,) = read_slices([path], frames)
+    return stored.values
+
+
+def written_as(path: Path, syntax: str) -> Path:
+    """The file in another native transfer syntax."""
+    dataset = pydicom.dcmread(path)
+    if syntax == ExplicitVRBigEndian:
+        dataset.PixelData = dataset.pixel_array.astype(">u2").tobytes()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
+    pydicom.dcmwrite(path, dataset, implicit_vr=implicit, little_endian=little, force_encoding=True)
+    return path
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_values_are_the_same_in_every_native_encoding(
+    tmp_path: Path, make_dicom: Callable[..., Path], syntax: str
+) -> None:
+    path = written_as(make_dicom(tmp_path / "a.dcm", IMAGE), syntax)
+    np.testing.assert_array_equal(only(path), IMAGE)
+
+
+@pytest.mark.parametrize("rle", [False, True], ids=["native", "RLE"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16])
+def test_values_are_the_stored_ones_whatever_the_rescale(
+    tmp_path: Path, make_dicom: Callable[..., Path], dtype: type, rle: bool
+) -> None:
+    image = (IMAGE % 251).astype(dtype) - dtype(100 if dtype is np.int16 else 0)
+    path = make_dicom(tmp_path / "a.dcm", image, rle=rle, RescaleSlope=0.37, RescaleIntercept=-5)
+    (stored,) = read_slices([path], None)
+    np.testing.assert_array_equal(stored.values, image)
+    assert (stored.slope, stored.intercept) == (0.37, -5)
+
+
+@pytest.mark.parametrize("rle", [False, True], ids=["native", "RLE"])
+def test_bits_above_bits_stored_are_cut_off(tmp_path: Path, make_dicom: Callable[..., Path], rle: bool) -> None:
+    image = np.tile(np.array([[0xF123, 0x0FFF], [0x1000, 0x7001]], np.uint16), (32, 32))
+    path = make_dicom(tmp_path / "a.dcm", image, rle=rle, BitsStored=12, HighBit=11)
+    np.testing.assert_array_equal(only(path), np.tile([[0x123, 0xFFF], [0, 1]], (32, 32)))
+
+
+def test_sign_of_fewer_bits_is_kept(tmp_path: Path, make_dicom: Callable[..., Path]) -> None:
+    image = np.array([[0x0FFF, 0x0001], [0x0800, 0x07FF]], np.int16)
+    path = make_dicom(tmp_path / "a.dcm", image, BitsStored=12, HighBit=11)
+    assert only(path).tolist() == [[-1, 1], [-2048, 2047]]
+
+
+@pytest.mark.parametrize("rle", [False, True], ids=["native", "RLE"])
+def test_frames_come_in_the_order_asked(tmp_path: Path, make_dicom: Callable[..., Path], rle: bool) -> None:
+    volume = np.arange(3 * 40 * 60, dtype=np.uint16).reshape(3, 40, 60)
+    path = make_dicom(tmp_path / "a.dcm", volume, NumberOfFrames=3, Rows=40, Columns=60, rle=rle)
+    found = [stored.values for stored in read_slices([path], [2, 0])]
+    np.testing.assert_array_equal(found, volume[[2, 0]])
+
+
+def test_frames_in_pieces_are_put_together_by_the_offset_table(tmp_path: Path, make_dicom: Callable[..., Path]) -> None:
+    volume = np.arange(2 * 4 * 6, dtype=np.uint16).reshape(2, 4, 6)
+    path = make_dicom(tmp_path / "a.dcm", volume, NumberOfFrames=2, Rows=4, Columns=6, rle=True)
+    dataset = pydicom.dcmread(path)
+    frames = list(pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=2))
+    dataset.PixelData = encapsulate(frames, fragments_per_frame=2, has_bot=True)
+    dataset.save_as(path)
+    # GDCM joins no RLE pieces; which of them belong to which frame is what is asked here.
+    with path.open("rb") as stream:
+        pieces = pixels._fragments(path, stream, read_tags(path), 2)
+        joined = [b"".join((stream.seek(at), stream.read(length))[1] for at, length in frame) for frame in pieces]
+    assert [part.rstrip(b"\0") for part in joined] == [part.rstrip(b"\0") for part in frames]
+
+
+def test_tags_read_before_are_not_read_again(
+    tmp_path: Path, make_dicom: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_dicom(tmp_path / "a.dcm", IMAGE)
+    tags = [read_tags(path)]
+    monkeypatch.setattr(pixels, "read_tags", None)
+    (stored,) = read_slices([path], None, tags)
+    np.testing.assert_array_equal(stored.values, IMAGE)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "text", "finding"),
+    [
+        ({"Rows": 9000}, "9000 x 40 pixels, expected 1 to 8192", "D026"),
+        ({"Rows": 61}, "shorter than 1 x 61 x 40", "D002"),
+        ({"NumberOfFrames": 70_000}, "70000 frames", "D026"),
+        ({"BitsAllocated": 12}, "bits stored in 12", "D026"),
+        ({"BitsStored": 17}, "17 bits stored in 16", "D026"),
+        ({"SamplesPerPixel": 3}, "colour", "D004"),
+        ({"PixelData": None}, "no pixel data", "D026"),
+    ],
+    ids=["side", "short", "frames", "12 bits", "bits stored", "colour", "no pixels"],
+)
+def test_refuses_claims_beyond_the_limits(
+    tmp_path: Path, make_dicom: Callable[..., Path], attributes: dict, text: str, finding: str
+) -> None:
+    path = make_dicom(tmp_path / "a.dcm", IMAGE, **attributes)
+    with pytest.raises(ContentError, match=text) as caught:
+        only(path)
+    assert (caught.value.finding, caught.value.path) == (finding, path)
+
+
+def test_claim_of_many_pixels_is_refused_before_any_is_decoded(
+    tmp_path: Path, make_dicom: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_dicom(tmp_path / "a.dcm", IMAGE, rle=True)
+    data = path.read_bytes()
+    rows = struct.pack("<HH2sHH", 0x28, 0x10, b"US", 2, 60)
+    path.write_bytes(data.replace(rows, rows[:-2] + struct.pack("<H", 65535)))
+    monkeypatch.setattr(sitk, "ImageFileReader", None)
+    with pytest.raises(ContentError, match="65535 x 40 pixels, expected 1 to 8192"):
+        only(path)
+
+
+@pytest.mark.parametrize("cut", [4, 12, 40], ids=["delimiter", "item", "pixels"])
+def test_compressed_file_cut_short_never_meets_the_decoder(
+    tmp_path: Path, make_dicom: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, cut: int
+) -> None:
+    path = make_dicom(tmp_path / "a.dcm", IMAGE, rle=True)
+    path.write_bytes(path.read_bytes()[:-cut])
+    monkeypatch.setattr(sitk, "ImageFileReader", None)
+    with pytest.raises(ContentError, match="truncated") as caught:
+        only(path)
+    assert caught.value.finding == "D002"
+
+
+def test_pixels_that_the_decoder_refuses_are_told(tmp_path: Path, make_dicom: Callable[..., Path]) -> None:
+    path = make_dicom(tmp_path / "a.dcm", IMAGE, rle=True)
+    dataset = pydicom.dcmread(path)
+    (frame,) = pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1)
+    dataset.PixelData = encapsulate([b"\x63\0\0\0" + frame[4:]])  # 99 segments
+    dataset.save_as(path)
+    with pytest.raises(ContentError, match="cannot be decoded") as caught:
+        only(path)
+    assert caught.value.finding == "D026"
+
+
+def test_pixels_of_another_compression_are_told(tmp_path: Path, make_dicom: Callable[..., Path]) -> None:
+    path = make_dicom(tmp_path / "a.dcm", IMAGE, rle=True)
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = JPEG2000Lossless
+    dataset.save_as(path)
+    with pytest.raises(ContentError, match="not JPEG 2000") as caught:
+        only(path)
+    assert caught.value.finding == "D026"
+
+
+@pytest.mark.parametrize("name", ["gone.dcm", "gone.nii.gz"])
+def test_vanished_file_is_told(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ContentError, match="cannot be read") as caught:
+        only(tmp_path / name)
+    assert caught.value.finding == "D001"
+
+
+def test_every_real_encoding_gives_the_same_values(shared_data: Path) -> None:
+    folder = shared_data / "dicom/dicom2nifti/tests/data/generic"
+    files = sorted(folder.glob("compressed*/001/*-0002-*.dcm"))
+    # JPEG lossless, JPEG-LS lossless, JPEG 2000, RLE
+    assert {read_tags(file).syntax[17:] for file in files} == {".4.70", ".4.80", ".4.90", ".5"}
+    converted = np.asarray(nib.load(folder / "compressed/001_ground_truth.nii.gz").dataobj)[:, :, 1]
+    for file in files:
+        np.testing.assert_array_equal(only(file), only(files[0]))
+        np.testing.assert_array_equal(np.sort(only(file), axis=None), np.sort(converted, axis=None))  # it is turned
+
+
+def test_real_slices_agree_with_simpleitk(shared_data: Path) -> None:
+    files = sorted((shared_data / "dicom").rglob("*.dcm"))[::11]
+    assert files
+    for file in files:
+        (stored,) = read_slices([file], None)
+        expected = sitk.GetArrayFromImage(sitk.ReadImage(str(file)))[0]
+        np.testing.assert_allclose(stored.values * stored.slope + stored.intercept, expected, rtol=1e-6, atol=1e-3)
+
+
+@pytest.mark.parametrize("rle", [False, True], ids=["native", "RLE"])
+def test_mutated_files_end_in_values_or_a_content_error(
+    tmp_path: Path, make_dicom: Callable[..., Path], rle: bool
+) -> None:
+    random = np.random.default_rng(7)
+    data = make_dicom(tmp_path / "a.dcm", IMAGE, rle=rle, RescaleSlope=2).read_bytes()
+    outcomes = set()
+    for _ in range(300):
+        changed = bytearray(data)
+        for place in random.integers(0, len(data), 3):
+            changed[place] = random.integers(256)
+        path = tmp_path / "b.dcm"
+        path.write_bytes(bytes(changed))
+        try:
+            outcomes.add(only(path).ndim)
+        except ContentError as error:
+            outcomes.add(error.finding)
+    assert 2 in outcomes
+    assert outcomes <= {2, "D001", "D002", "D004", "D026"}

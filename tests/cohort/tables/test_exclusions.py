@@ -1,0 +1,52 @@
+import pytest
+
+from mgmt_monai.cohort.errors import CohortError
+from mgmt_monai.cohort.tables.exclusions import read_exclusions
+
+
+def test_default_names_the_three_patients_of_the_hosts():
+    reasons = read_exclusions("default")
+    assert sorted(reasons) == ["00109", "00123", "00709"]
+    assert all("hosts" in reason for reason in reasons.values())
+
+
+@pytest.mark.parametrize("word", ["none", "None"])
+def test_none_is_empty(word):
+    assert read_exclusions(word) == {}
+
+
+def test_own_list_keeps_identifiers_and_reasons(tmp_path):
+    path = tmp_path / "weg 患者.csv"
+    path.write_text('\ufeffreason,patient_id\n"motion,\nsevere",007\nno consent, b \n\n,\n', encoding="utf-8")
+    assert read_exclusions(path) == {"007": "motion,\nsevere", "b": "no consent"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("patient_id,reason\n7,motion\n8,\n9\n", "found none for 8, 9. Write why", id="no reason"),
+        pytest.param("patient,reason\n7,motion\n", "found patient,reason.", id="missing column"),
+        pytest.param("", "found none.", id="empty"),
+        pytest.param("reason,patient_id\nmotion\n", "expected a patient_id in every row", id="no identifier"),
+        pytest.param("patient_id,reason\n7,a\n7,b\n", "found several for 7.", id="twice"),
+    ],
+)
+def test_own_list_refused(tmp_path, text, expected):
+    path = tmp_path / "exclusions.csv"
+    path.write_text(text)
+    with pytest.raises(CohortError) as caught:
+        read_exclusions(path)
+    assert str(caught.value).startswith(f"{path}: expected ")
+    assert expected in str(caught.value)
+
+
+def test_list_that_is_not_utf8_refused(tmp_path):
+    path = tmp_path / "exclusions.csv"
+    path.write_bytes("patient_id,reason\n7,Bewegung für".encode("latin-1"))
+    with pytest.raises(CohortError, match="not a readable CSV"):
+        read_exclusions(path)
+
+
+def test_absent_list_refused(tmp_path):
+    with pytest.raises(CohortError, match="no exclusion list"):
+        read_exclusions(tmp_path / "absent.csv")

@@ -1,0 +1,136 @@
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mgmt_monai.cohort.errors import CohortError
+from mgmt_monai.cohort.tables.labels import read_labels
+
+HEADER = "BraTS21ID,MGMT_value\n"
+UPENN = "ID,MGMT\n"
+
+
+@pytest.fixture
+def table(tmp_path: Path):
+    def write(text: str | bytes) -> Path:
+        path = tmp_path / "labels.csv"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(HEADER + "00009,1\n9,0\n", {"00009": 1, "9": 0}, id="zero padding kept"),
+        pytest.param(HEADER + "b,0\na,1\n", {"b": 0, "a": 1}, id="order of the file"),
+        pytest.param("\ufeff" + HEADER + "a,1\n", {"a": 1}, id="byte order mark"),
+        pytest.param("MGMT_value,site,BraTS21ID\n1,Köln,a\n", {"a": 1}, id="other columns, other order"),
+        pytest.param((HEADER + " a , 1 \n").replace("\n", "\r\n"), {"a": 1}, id="spaces, Windows line ends"),
+        pytest.param(HEADER + "a,1\n\n,\n", {"a": 1}, id="empty rows"),
+        pytest.param("label,patient_id\n1,a\n0,b\n", {"a": 1, "b": 0}, id="patient_id and label"),
+        pytest.param(HEADER + '"Doe, J",1\n患者,0\n', {"Doe, J": 1, "患者": 0}, id="quoted, non-Latin"),
+    ],
+)
+def test_read_labels(table, text, expected):
+    labels = read_labels(table(text))
+    assert list(labels.labels.items()) == list(expected.items())
+    assert labels.unlabelled == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(HEADER + "a,1\nb,0\na,0\n", "expected one row a patient, found several for a.", id="duplicate"),
+        pytest.param(HEADER + "a,1\na,1\n", "found several for a.", id="duplicate with the same label"),
+        pytest.param(HEADER + "a,2\nb,1\n", "expected MGMT_value 0 or 1, found a = '2'.", id="unknown value"),
+        pytest.param(HEADER + "a,1.0\n", "found a = '1.0'.", id="not a whole number"),
+        pytest.param(HEADER + "a\n", "found a = ''.", id="no value"),
+        pytest.param(HEADER + ",1\nb,0\n", "expected a BraTS21ID in every row, found 1 without.", id="no identifier"),
+        pytest.param("BraTS21ID;MGMT_value\na;1\n", "found BraTS21ID;MGMT_value.", id="semicolons"),
+        pytest.param("BraTS21ID\na\n", "found BraTS21ID.", id="missing column"),
+        pytest.param("", "found none.", id="empty file"),
+        pytest.param(HEADER, "expected at least one patient", id="header alone"),
+        pytest.param("BraTS21ID,MGMT_value\na,\n", "expected MGMT_value 0 or 1, found a = ''.", id="blank label"),
+        pytest.param("patient_id,label\na,yes\n", "expected label 0 or 1, found a = 'yes'.", id="label in words"),
+        pytest.param(UPENN + "a,positive\n", "Not Available, found a = 'positive'.", id="MGMT in other words"),
+        pytest.param(UPENN + "a_11,Methylated\na_11,Methylated\n", "several for a_11.", id="visit twice"),
+        pytest.param(UPENN, "expected at least one patient", id="clinical header alone"),
+        pytest.param((HEADER + "a,1\n").encode("utf-16"), "not a readable CSV", id="UTF-16"),
+    ],
+)
+def test_read_labels_refused(table, text, expected):
+    path = table(text)
+    with pytest.raises(CohortError) as caught:
+        read_labels(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_read_labels_names_ten_unknown_values_and_counts_the_rest(table):
+    with pytest.raises(CohortError, match=r"p00 = 'x', .*, p09 = 'x' and 2 more\."):
+        read_labels(table(HEADER + "".join(f"p{i:02d},x\n" for i in range(12))))
+
+
+@pytest.mark.parametrize("name", [".", "absent.csv"], ids=["folder", "absent"])
+def test_read_labels_without_a_file(tmp_path, name):
+    with pytest.raises(CohortError, match=r"no label file.*--labels"):
+        read_labels(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("rows", "labels", "unlabelled"),
+    [
+        pytest.param("p_11,Methylated\nq_11,unmethylated\n", {"p": 1, "q": 0}, {}, id="words"),
+        pytest.param("p_11,Indeterminate\n", {}, {"p": "MGMT is Indeterminate"}, id="indeterminate"),
+        pytest.param(
+            "p_11,Not Available\nq_11,\n", {}, {"p": "MGMT is Not Available", "q": "MGMT is blank"}, id="none"
+        ),
+        pytest.param("p_21,Methylated\np_11,Methylated\n", {"p": 1}, {}, id="visits agree"),
+        pytest.param("p_21,Methylated\n", {"p": 1}, {}, id="follow-up alone"),
+        pytest.param("p_11,Unmethylated\np_21,Indeterminate\n", {"p": 0}, {}, id="first visit counts"),
+        pytest.param(
+            "p_11,Not Available\np_21,Methylated\n",
+            {},
+            {"p": "MGMT is Not Available at visit 11 (Methylated at visit 21)"},
+            id="known only later",
+        ),
+        pytest.param(
+            "p_11,Unmethylated\np_21,Methylated\n",
+            {},
+            {"p": "the visits disagree: Unmethylated at visit 11, Methylated at visit 21"},
+            id="visits disagree",
+        ),
+        pytest.param("Köln 7,Methylated\n", {"Köln 7": 1}, {}, id="no visit in the identifier"),
+    ],
+)
+def test_clinical_table(table, rows, labels, unlabelled):
+    found = read_labels(table(UPENN + rows))
+    assert found.labels == labels
+    assert found.unlabelled == unlabelled
+
+
+def test_real_rsna_labels(shared_data):
+    labels = read_labels(shared_data / "tables/train_labels.csv").labels
+    assert (len(labels), sum(labels.values())) == (585, 307)
+
+
+def test_real_upenn_table(shared_data):
+    """Counted with pandas: the first visit's value, without patient 00352 whose visits say the opposite."""
+    path = shared_data / "tables/UPENN-GBM_clinical_info_v2.1.csv"
+    found = read_labels(path)
+    frame = pd.read_csv(path, keep_default_na=False).sort_values("ID")
+    first = frame.assign(patient=frame.ID.str[:-3]).drop_duplicates("patient").set_index("patient").MGMT
+    first = first.drop("UPENN-GBM-00352")
+    assert sum(found.labels.values()) == (first == "Methylated").sum()
+    assert len(found.labels) - sum(found.labels.values()) == (first == "Unmethylated").sum()
+    assert set(found.labels) | set(found.unlabelled) == {*first.index, "UPENN-GBM-00352"}
+    assert "visits disagree" in found.unlabelled["UPENN-GBM-00352"]
+
+
+def test_blank_label_of_a_plain_table_is_not_known(tmp_path):
+    (tmp_path / "labels.csv").write_text("patient_id,label\na,1\nb,\n")
+    found = read_labels(tmp_path / "labels.csv")
+    assert (found.labels, found.unlabelled) == ({"a": 1}, {"b": "label is blank"})
