@@ -60,7 +60,8 @@ class Listed:
     """The split that a table names, such as a committed one.
 
     Args:
-        path: A CSV with the columns ``patient_id,split`` and, for those to leave out, ``excluded,reason``.
+        path: A CSV with the columns ``patient_id,split``, ``fold`` where it has folds and, for those to leave out,
+            ``excluded,reason``.
 
     Raises:
         CohortError: The table cannot be read.
@@ -81,13 +82,14 @@ class Listed:
         Raises:
             CohortError: The table does not name a patient of the manifest.
         """
-        listed = self.table.split
-        by_name = {normalised(patient_id): name for patient_id, name in sorted(listed.items(), reverse=True)}
+        listed = {name: name for name in self.table.split}
+        by_name = {normalised(name): name for name in sorted(listed, reverse=True)}
         # The very name counts, else another spelling of it, as in a table of columns.
-        split = {
-            p.patient_id: listed.get(p.patient_id) or by_name.get(normalised(p.patient_id)) for p in manifest.patients
+        names = {
+            p.patient_id: listed.get(p.patient_id) or by_name.get(normalised(p.patient_id)) or ""
+            for p in manifest.patients
         }
-        unknown = sorted(patient_id for patient_id, name in split.items() if name is None)
+        unknown = sorted(patient_id for patient_id, name in names.items() if not name)
         if unknown:
             raise CohortError(
                 f"{self.path}: expected a split for every patient, found none for {', '.join(unknown[:10])}. Add them, "
@@ -95,7 +97,13 @@ class Listed:
             )
         digest = hashlib.sha256(self.path.read_bytes()).hexdigest()
         settings = {"method": "listed", "source": self.path.name, "sha256": digest}
-        return _with_split(manifest, {p: name for p, name in split.items() if name is not None}, settings)
+        made = _with_split(manifest, {p: self.table.split[name] for p, name in names.items()}, settings)
+        if not self.table.fold:
+            return made
+        n_folds = max(self.table.fold.values()) + 1
+        patients = [replace(p, folds=[self.table.fold[names[p.patient_id]]], inner_folds=[]) for p in made.patients]
+        folds = {**settings, "n_folds": n_folds, "n_repeats": 1, "n_inner_folds": 0}
+        return replace(made, patients=patients, folds=folds)
 
 
 @dataclass(frozen=True)

@@ -232,3 +232,16 @@ def test_patients_without_a_value_are_grouped_with_nobody_and_told(caplog):
 def test_group_by_what_is_not_there_refused(columns, expected):
     with pytest.raises(CohortError, match=expected):
         group_of_patients(made_manifest(made_patient("a", columns=columns)), "scanner")
+
+
+def test_listed_folds_are_taken_with_the_split(tmp_path):
+    patients = cohort().patients
+    path = tmp_path / "split.csv"
+    rows = [f"{p.patient_id},{'train' if i else 'test'},{i % 3}" for i, p in enumerate(patients)]
+    path.write_text("\n".join(["patient_id,split,fold", *rows, "absent,train,4"]) + "\n")
+    made = Listed(path).apply(cohort())
+    assert [p.folds for p in made.patients] == [[i % 3] for i in range(len(patients))]
+    assert {key: made.folds[key] for key in ("method", "n_folds", "n_repeats", "n_inner_folds", "source")} == {
+        "method": "listed", "n_folds": 5, "n_repeats": 1, "n_inner_folds": 0, "source": "split.csv",
+    }  # fmt: skip
+    assert [p.split for p in made.of_fold(0, 1, None).patients][:3] == ["train", "test", "validation"]
