@@ -309,6 +309,20 @@ class Finding:
         return printable(f"{where}:{path} {self.text}: {self.kind.title} ({self.id}). {self.kind.remedy}.")
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, which takes an s unless there is one.
+
+    Args:
+        number: How many.
+        noun: In the singular.
+
+    Example:
+        >>> counted(1, "slice"), counted(2, "slice")
+        ('1 slice', '2 slices')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def printable(text: str) -> str:
     r"""Text for messages and tables, a line each: control characters, and bytes that are no text, as their number.
 

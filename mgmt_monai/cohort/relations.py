@@ -7,7 +7,7 @@ from itertools import combinations
 
 from mgmt_monai.cohort.duplicates import Duplicate, find_duplicates
 from mgmt_monai.cohort.examination.content import CONSTANT_DIGEST
-from mgmt_monai.cohort.findings import Finding
+from mgmt_monai.cohort.findings import Finding, counted
 from mgmt_monai.cohort.records import DIGEST_DIGITS, PatientRecord
 from mgmt_monai.cohort.tables.aliases import normalised
 
@@ -80,7 +80,7 @@ def copied_series(patients: Iterable[PatientRecord]) -> list[Finding]:
         ]
         for (first, ours), (second, theirs) in combinations(seen, 2):
             if shared := ours & theirs:
-                text = f"expected other images than in {first}, found {len(shared)} identical slices"
+                text = f"expected other images than in {first}, found {counted(len(shared), 'identical slice')}"
                 found.append(Finding("D036", patient.patient_id, second, "", text))
     return found
 
@@ -145,7 +145,7 @@ def slice_digests(digests: str) -> list[str]:
 def _words(duplicate: Duplicate) -> str:
     series = " and ".join(dict.fromkeys((duplicate.modality_a, duplicate.modality_b)))
     if duplicate.kind == "exact":
-        return f"expected images of one patient, found {duplicate.n_shared} identical slices in {series}"
+        return f"expected images of one patient, found {counted(duplicate.n_shared, 'identical slice')} in {series}"
     return f"expected images of one patient, found nearly the same {series} (similarity {duplicate.similarity:.3f})"
 
 

@@ -27,7 +27,7 @@ def pairs(patients, others=None):
             {"T1w": made_series("ab")},
             {"FLAIR": made_series("a")},
             "D040",
-            "found 1 identical slices in T1w and FLAIR",
+            "found 1 identical slice in T1w and FLAIR",
             id="other modality",
         ),
         pytest.param(
@@ -41,14 +41,14 @@ def pairs(patients, others=None):
             {"T1w": made_series("a", alike="x")},
             {"T1w": made_series("a", alike="x")},
             "D040",
-            "found 1 identical slices in T1w",
+            "found 1 identical slice in T1w",
             id="exact and near",
         ),
         pytest.param(
             {"T1w": made_series("a", alike="x"), "FLAIR": made_series("b", alike="y")},
             {"T1w": made_series("a", alike="x"), "FLAIR": made_series("c", alike="y")},
             "D040",
-            "found 1 identical slices in T1w",
+            "found 1 identical slice in T1w",
             id="one series exact, one near",
         ),
         pytest.param(
@@ -173,15 +173,15 @@ def test_signature_that_is_none_refused_by_name(others):
     [
         pytest.param({"FLAIR": "ab", "T1w": "cd"}, [], id="none"),
         pytest.param({"FLAIR": "ab", "T1w": "ba"}, [("T1w", "FLAIR, found 2 identical slices")], id="copy"),
-        pytest.param({"FLAIR": "ab", "T1w": "cb"}, [("T1w", "FLAIR, found 1 identical slices")], id="one slice"),
+        pytest.param({"FLAIR": "ab", "T1w": "cb"}, [("T1w", "FLAIR, found 1 identical slice")], id="one slice"),
         pytest.param({"FLAIR": "a0", "T1w": "b0"}, [], id="a blank slice each"),
         pytest.param({"FLAIR": "aa", "T1w": "bb"}, [], id="twice in one series"),
         pytest.param(
             {"FLAIR": "a", "T1w": "a", "T2w": "a"},
             [
-                ("T1w", "FLAIR, found 1 identical slices"),
-                ("T2w", "FLAIR, found 1 identical slices"),
-                ("T2w", "T1w, found 1 identical slices"),
+                ("T1w", "FLAIR, found 1 identical slice"),
+                ("T2w", "FLAIR, found 1 identical slice"),
+                ("T2w", "T1w, found 1 identical slice"),
             ],
             id="three",
         ),

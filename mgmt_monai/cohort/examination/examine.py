@@ -16,7 +16,7 @@ from mgmt_monai.cohort.examination.exam import SeriesExam
 from mgmt_monai.cohort.files import geometry
 from mgmt_monai.cohort.files.headers import HeaderError, SliceHeader, read_headers
 from mgmt_monai.cohort.files.nifti import read_nifti
-from mgmt_monai.cohort.findings import Finding, Severity
+from mgmt_monai.cohort.findings import Finding, Severity, counted
 from mgmt_monai.cohort.layouts.found import FoundSeries
 from mgmt_monai.cohort.layouts.sequence import contradiction
 from mgmt_monai.cohort.records import DIGEST_DIGITS, SeriesRecord
@@ -260,7 +260,7 @@ class _Examination:
                 faults.setdefault("D001", []).append((path, f"it unreadable ({_why(error)})"))
         for finding_id, found in faults.items():
             path, text = found[0]
-            more = f", and {len(found) - 1} more such files" if len(found) > 1 else ""
+            more = f", and {counted(len(found) - 1, 'more such file')}" if len(found) > 1 else ""
             self.tell(finding_id, path, f"expected a DICOM slice, found {text}{more}")
         return headers
 
@@ -269,7 +269,11 @@ class _Examination:
         n_phase = len(headers) - len(magnitude)
         if not magnitude or not n_phase:
             return headers, 0
-        self.tell("D016", self.found.directory, f"expected magnitude images alone, found {n_phase} phase images too")
+        self.tell(
+            "D016",
+            self.found.directory,
+            f"expected magnitude images alone, found {counted(n_phase, 'phase image')} too",
+        )
         return magnitude, n_phase
 
     def _one_acquisition(self, headers: Sequence[SliceHeader], n_files: int) -> None:
@@ -306,7 +310,7 @@ class _Examination:
         off = np.abs(orientations - orientations[0]).max(axis=1) > geometry.ORIENTATION_TOLERANCE
         if off.any():
             other = headers[int(off.argmax())].path
-            text = f"expected the orientation of {headers[0].path.name}, found another in {int(off.sum())} files"
+            text = f"expected the orientation of {headers[0].path.name}, found another in {counted(int(off.sum()), 'file')}"
             self.tell("D008", other, text)
             return unordered
         positions = np.array([header.position for header in headers])
@@ -317,7 +321,7 @@ class _Examination:
         if len(same):
             if not any(finding.id in ("D006", "D007") for finding in self.findings):
                 before, after = headers[order[same[0]]].path, headers[order[same[0] + 1]].path
-                text = f"found {before.name} at the same position ({ordered[same[0]]:.2f} mm), {len(same)} such pairs"
+                text = f"found {before.name} at the same position ({ordered[same[0]]:.2f} mm), {counted(len(same), 'such pair')}"
                 self.tell("D009", after, f"expected one slice a position, {text}")
             return unordered
         return [int(i) for i in order], ordered
@@ -331,7 +335,7 @@ class _Examination:
             missing = sum(count for _, count in gaps)
             before = gaps[0][0]
             where = f"{_name(headers[before])} and {_name(headers[before + 1])} lie {steps[before]:.2f} mm apart"
-            text = f"expected a slice every {spacing:.2f} mm, found {missing} missing in {len(gaps)} gaps ({where})"
+            text = f"expected a slice every {spacing:.2f} mm, found {missing} missing in {counted(len(gaps), 'gap')} ({where})"
             self.tell("D011", self.found.directory, text)
         uneven = geometry.uneven_steps(locations_mm)
         if uneven:

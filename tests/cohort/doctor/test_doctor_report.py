@@ -12,7 +12,7 @@ from mgmt_monai.cohort.tables.ignores import Ignored, IgnoreList
 
 jsonschema = pytest.importorskip("jsonschema")
 
-GAP = ("D011", "expected a slice every 5.00 mm, found 2 missing in 1 gaps (a.dcm and b.dcm lie 15.00 mm apart)")
+GAP = ("D011", "expected a slice every 5.00 mm, found 2 missing in 1 gap (a.dcm and b.dcm lie 15.00 mm apart)")
 SCHEMA = json.loads(resources.files("mgmt_monai.cohort").joinpath("data/doctor.schema.json").read_text())
 
 

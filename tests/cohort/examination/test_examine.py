@@ -169,13 +169,13 @@ def test_fingerprint_changes_with_an_instance_alone(make_folder):
         pytest.param(
             {"3.dcm": {"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}},
             "3.dcm",
-            "expected the orientation of 0.dcm, found another in 1 files: mixed orientations",
+            "expected the orientation of 0.dcm, found another in 1 file: mixed orientations",
             id="orientation",
         ),
         pytest.param(
             {"3.dcm": {"position": (9, 9, 2.001)}},
             "3.dcm",
-            "expected one slice a position, found 1.dcm at the same position (2.00 mm), 1 such pairs: duplicate slices",
+            "expected one slice a position, found 1.dcm at the same position (2.00 mm), 1 such pair: duplicate slices",
             id="duplicate position",
         ),
         pytest.param(
