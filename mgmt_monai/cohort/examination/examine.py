@@ -310,7 +310,8 @@ class _Examination:
         off = np.abs(orientations - orientations[0]).max(axis=1) > geometry.ORIENTATION_TOLERANCE
         if off.any():
             other = headers[int(off.argmax())].path
-            text = f"expected the orientation of {headers[0].path.name}, found another in {counted(int(off.sum()), 'file')}"
+            others = counted(int(off.sum()), "file")
+            text = f"expected the orientation of {headers[0].path.name}, found another in {others}"
             self.tell("D008", other, text)
             return unordered
         positions = np.array([header.position for header in headers])
@@ -321,7 +322,8 @@ class _Examination:
         if len(same):
             if not any(finding.id in ("D006", "D007") for finding in self.findings):
                 before, after = headers[order[same[0]]].path, headers[order[same[0] + 1]].path
-                text = f"found {before.name} at the same position ({ordered[same[0]]:.2f} mm), {counted(len(same), 'such pair')}"
+                pairs = counted(len(same), "such pair")
+                text = f"found {before.name} at the same position ({ordered[same[0]]:.2f} mm), {pairs}"
                 self.tell("D009", after, f"expected one slice a position, {text}")
             return unordered
         return [int(i) for i in order], ordered
@@ -335,7 +337,8 @@ class _Examination:
             missing = sum(count for _, count in gaps)
             before = gaps[0][0]
             where = f"{_name(headers[before])} and {_name(headers[before + 1])} lie {steps[before]:.2f} mm apart"
-            text = f"expected a slice every {spacing:.2f} mm, found {missing} missing in {counted(len(gaps), 'gap')} ({where})"
+            found = f"{missing} missing in {counted(len(gaps), 'gap')} ({where})"
+            text = f"expected a slice every {spacing:.2f} mm, found {found}"
             self.tell("D011", self.found.directory, text)
         uneven = geometry.uneven_steps(locations_mm)
         if uneven:

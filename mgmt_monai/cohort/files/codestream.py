@@ -1,11 +1,12 @@
 """Compressed images held against their DICOM header, before a decoder allocates what they claim or trips over it.
 
 A compressed image repeats its size. Decoders believe it: a JPEG 2000 image of 70 KB with one byte changed made one fill
-16 GB, a JPEG image with another made it crash.
+16 GB, a JPEG image with another made it crash, and one with four others in its last bytes made it loop for ever.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 
 #: JPEG 2000: more tiles (128 x 128 pixels each in the largest slice that is read), more layers or finer precincts than
@@ -28,6 +29,11 @@ _JPEG_START, _JPEG_2000_START = b"\xff\xd8", b"\xff\x4f\xff\x51"
 _FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15 without DHT, JPG, DAC; SOF55 of JPEG-LS
 _SCAN, _TILE, _STYLE = 0xDA, 0x90, 0x52
 _MARKERS_LIMIT = 1000
+_IMAGE_END, _JPEG_LS_FRAME = 0xD9, 0xF7
+# What ends the coded data of a scan: a marker that does not restart it. Neither a byte FF in it, which 00 follows (in
+# JPEG-LS, a byte below 80), nor one that fills up.
+_SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_JPEG_LS_SCAN_END = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
 
 
 def fault(data: bytes, syntax: str, rows: int, columns: int) -> str | None:
@@ -66,7 +72,7 @@ def fault(data: bytes, syntax: str, rows: int, columns: int) -> str | None:
 
 
 def _jpeg_fault(data: bytes, rows: int, columns: int) -> str | None:
-    position = 2
+    position, frame = 2, None
     for _ in range(_MARKERS_LIMIT):
         while data[position] == 0xFF and data[position + 1] == 0xFF:  # fill bytes
             position += 1
@@ -78,9 +84,26 @@ def _jpeg_fault(data: bytes, rows: int, columns: int) -> str | None:
             bits, high, wide, components = struct.unpack_from(">BHHB", data, position + 4)
             if (high, wide, components) != (rows, columns, 1):
                 return _other(high, wide, components, rows, columns)
-            return None if 2 <= bits <= 16 else f"a JPEG image of {bits} bits"
+            if not 2 <= bits <= 16:
+                return f"a JPEG image of {bits} bits"
+            frame = marker
         position += 2 + max(2, length)
-    return "a JPEG image without a size"
+    if frame is None:
+        return "a JPEG image without a size"
+    return _scan_fault(data, position, _JPEG_LS_SCAN_END if frame == _JPEG_LS_FRAME else _SCAN_END)
+
+
+def _scan_fault(data: bytes, position: int, scan_end: re.Pattern[bytes]) -> str | None:
+    """Whether a segment from the first scan on is longer than the rest: GDCM would wait for more of it for ever."""
+    for _ in range(_MARKERS_LIMIT):
+        (length,) = struct.unpack_from(">H", data, position + 2)
+        found = scan_end.search(data, position + 2 + max(2, length))
+        if position + 2 + length > len(data):
+            return "a JPEG image that breaks off in a segment"
+        if found is None or data[found.start() + 1] == _IMAGE_END:
+            return None  # what is missing of the coded data, decoders make up
+        position = found.start()
+    return f"a JPEG image of more than {_MARKERS_LIMIT} segments"
 
 
 def _jpeg_2000_fault(data: bytes, rows: int, columns: int) -> str | None:
