@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+import mgmt_monai
 from mgmt_monai.cohort.findings import KINDS
 
 PAGES = Path(__file__).parents[3] / "docs" / "reference" / "findings"
+COHORT = Path(mgmt_monai.__file__).parent / "cohort"
 CONSTANT = re.compile(r"`([\w.]+)\.([A-Z_]+)` \(([\d.]+)")
 
 
@@ -37,4 +39,6 @@ def test_tolerances_are_those_of_the_code():
     found = [match for page in sorted(PAGES.glob("D*.md")) for match in CONSTANT.findall(words(page))]
     assert len(found) >= 15
     for module, name, value in found:
-        assert float(value) == getattr(importlib.import_module(f"mgmt_monai.cohort.{module}"), name), name
+        (path,) = COHORT.rglob(f"{module}.py")
+        parts = path.relative_to(COHORT.parents[1]).with_suffix("").parts
+        assert float(value) == getattr(importlib.import_module(".".join(parts)), name), name

@@ -18,7 +18,7 @@ from mgmt_monai.cohort.tables.aliases import (
     untraceable,
 )
 
-TABLES = Path(__file__).parents[2] / "../shared/data/tables"
+TABLES = Path(__file__).parents[3] / "../shared/data/tables"
 MAPPING = TABLES / "BraTS21-17_Mapping.csv"
 LABELS = TABLES / "train_labels.csv"
 needs_tables = pytest.mark.skipif(not MAPPING.is_file(), reason="the real tables are not beside this checkout")
@@ -282,7 +282,7 @@ def test_real_mapping_gives_every_row_its_own_person():
 def test_docs_print_the_table_of_cohorts_as_it_is():
     with LABELS.open(encoding="utf-8", newline="") as stream:
         labels = {row["BraTS21ID"]: int(row["MGMT_value"]) for row in csv.DictReader(stream)}
-    page = (Path(__file__).parents[2] / "docs/explanation/public-cohorts.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs/explanation/public-cohorts.md").read_text(encoding="utf-8")
     lines = page.split("|---|---|---|---|---|\n")[1].splitlines()
     for line, row in zip(lines, cohort_rows(read_aliases(MAPPING), labels), strict=False):
         public = "yes" if row.public else "no"

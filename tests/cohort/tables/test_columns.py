@@ -6,7 +6,7 @@ import pytest
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.tables.columns import read_columns, values_of
 
-MAPPING = Path(__file__).parents[2] / "../shared/data/tables/BraTS21-17_Mapping.csv"
+MAPPING = Path(__file__).parents[3] / "../shared/data/tables/BraTS21-17_Mapping.csv"
 
 
 @pytest.fixture
