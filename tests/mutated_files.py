@@ -160,6 +160,10 @@ def bombs() -> Iterator[tuple[str, bytes]]:
     yield "bomb-whole.nii.gz", _gzip_member(whole, zeros, n_bytes)
     endless = claiming(nifti_bases()["nifti2"], (1, 1, 1 << 27), 2)
     yield "bomb-endless.nii.gz", _gzip_member(endless, zeros, n_bytes)
+    recipe = dicom_bases()["jpeg"]
+    stream = recipe.elements[-1][2][0]  # a comment as long as the end of image, read as a number, has it
+    endless_jpeg = (*recipe.elements[:-1], (0x7FE00010, "OB", [stream[:-4] + b"\xff\xfe" + stream[-2:]]))
+    yield "claim-comment.dcm", written(replace(recipe, elements=endless_jpeg))
     recipe = dicom_bases()["deflated"]
     yield "bomb-deflated.dcm", _meta(DEFLATED) + deflated_zeros(n_bytes)
     large = replace(recipe, elements=changed(recipe.elements, 0x00280010, struct.pack("<H", 8000)))

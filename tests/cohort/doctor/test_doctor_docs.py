@@ -39,6 +39,6 @@ def test_tolerances_are_those_of_the_code():
     found = [match for page in sorted(PAGES.glob("D*.md")) for match in CONSTANT.findall(words(page))]
     assert len(found) >= 15
     for module, name, value in found:
-        (path,) = COHORT.rglob(f"{module}.py")
+        (path,) = COHORT.rglob(f"{module.rpartition('.')[2]}.py")
         parts = path.relative_to(COHORT.parents[1]).with_suffix("").parts
         assert float(value) == getattr(importlib.import_module(".".join(parts)), name), name
