@@ -104,8 +104,8 @@ def build_manifest(data_dir: Path, sources: Sources, plan: SplitPlan, workers: i
     finally:
         cache.close()
 
-    # A patient without any series is told among those left out.
-    findings = [f for f in found.findings if f.patient_id not in excluded and f.id != "D035"]
+    # A patient without any series is told among those left out; series that nobody asks for, by the doctor alone.
+    findings = [f for f in found.findings if f.patient_id not in excluded and f.id not in ("D035", "D037")]
     findings += [f for exam in exams for f in exam.findings]
     findings += _unlabelled(exams, labels, labels_csv, data_dir)
     findings, accepted = _accept(findings, sources.ignores)

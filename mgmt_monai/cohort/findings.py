@@ -219,6 +219,13 @@ KINDS = {
             "Find out which modality it is and take the copy away",
         ),
         Kind(
+            "D037",
+            _N,
+            "series of no known modality",
+            "It is not read; another name for it would have put it into the cohort.",
+            "Nothing needs to be done unless it is one of the four modalities: then name it in a CSV layout",
+        ),
+        Kind(
             "D040", _E, "identical images under two patients",
             "In two splits, the model is tested on what it has learnt by heart.",
             "Find out whose images they are and leave one of the patients out",

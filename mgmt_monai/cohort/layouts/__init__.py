@@ -70,7 +70,7 @@ def find_series(data_dir: Path, layout: str | None = None) -> Found:
     found = module.find(data_dir)
     found.layout, found.labels_file = name, module.labels_file(data_dir)
     found.series.sort(key=lambda series: (series.patient_id, series.modality))
-    _tell_patients_without_series(found)
+    _tell_what_is_not_read(found, data_dir)
     if not found.series:
         first = next((f" {item.line}" for item in found.findings if item.id == "D035"), "")
         raise CohortError(
@@ -106,9 +106,15 @@ def recognise(data_dir: Path) -> str:
     return names[0]
 
 
-def _tell_patients_without_series(found: Found) -> None:
+def _tell_what_is_not_read(found: Found, data_dir: Path) -> None:
+    with_series = {series.patient_id for series in found.series}
+    for item in found.left_out:
+        if item.patient_id in with_series:
+            path = _below(str(item.directory), data_dir)
+            text = f"expected one of {', '.join(MODALITIES)}, found {item.what} is {item.reason}"
+            found.findings.append(Finding("D037", item.patient_id, "", path, f"{text} ({item.n_files} files)"))
     told = {finding.patient_id for finding in found.findings if finding.id == "D035"}
-    for patient_id in sorted(found.patients - {series.patient_id for series in found.series} - told):
+    for patient_id in sorted(found.patients - with_series - told):
         reasons = [f"{item.what} is {item.reason}" for item in found.left_out if item.patient_id == patient_id]
         text = f"expected one of {', '.join(MODALITIES)}, found {'; '.join(reasons) or 'none'}"
         found.findings.append(Finding("D035", patient_id, "", "", text))

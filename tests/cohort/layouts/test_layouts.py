@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from textures import texture
 
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.layouts import LAYOUTS, find_series, recognise
@@ -95,3 +96,18 @@ def test_findings_name_paths_below_the_data_directory(make_tree):
     data_dir = make_tree("brats-nifti")
     (data_dir / "broken link").symlink_to("nowhere")
     assert [finding.path for finding in find_series(data_dir).findings] == ["broken link"]
+
+
+def test_series_that_is_not_read_is_told_with_its_reason(tmp_path, make_dicom):
+    for number, description in ((1, "AX T1"), (2, "AX DWI")):
+        folder = tmp_path / f"series {number}"
+        folder.mkdir()
+        uids = {"SeriesInstanceUID": f"1.2.{number}", "StudyInstanceUID": "1.2", "SeriesNumber": number}
+        for index in range(3):
+            pixels = texture(f"{number} {index}", (8, 12))
+            path = folder / f"{index}.dcm"
+            make_dicom(path, pixels, position=(0, 0, index), SeriesDescription=description, PatientID="P1", **uids)
+    (finding,) = [finding for finding in find_series(tmp_path, "dicom").findings if finding.id == "D037"]
+    assert (finding.patient_id, finding.path) == ("P1", "series 2")
+    assert "'AX DWI' is diffusion" in finding.text
+    assert "(3 files)" in finding.text
