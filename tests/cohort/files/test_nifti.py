@@ -147,6 +147,15 @@ def test_refuses_a_damaged_header(
     assert caught.value.finding == finding
 
 
+def test_refuses_a_rotation_of_no_handedness(make_nifti: Callable[..., Path]) -> None:
+    path = make_nifti(np.zeros((4, 5, 6), np.int16), name="a.nii")
+    changed(path, 252, struct.pack("<hh", 1, 0))  # placed by the quaternion alone
+    changed(path, 76, struct.pack("<f", 2))  # qfac must be 1 or -1
+    with pytest.raises(HeaderError, match="no placement") as caught:
+        read_nifti(path)
+    assert caught.value.finding == "D010"
+
+
 @pytest.mark.parametrize(
     ("name", "kept"), [("a.nii", 0.9), ("a.nii.gz", 0.9), ("a.nii.gz", 0.3)], ids=["plain", "gzip", "gzip early"]
 )
