@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from mgmt_monai.cohort.errors import CohortError
-
-NO_VALUE = frozenset({"", "n/a", "na", "nan", "none", "not available", "unknown"})
-"""How tables say that they do not know, in lower case: two unknown sites are not one site."""
+from mgmt_monai.cohort.tables.table import is_unknown
 
 
 def groups_of(
@@ -20,7 +18,7 @@ def groups_of(
         links: Pairs that belong together (duplicate images, two names of one person). A pair that names somebody
             else is passed over: whom the cohort does not hold cannot cross its split.
         column: ``{patient_id: value}``, such as the site; patients with an equal value are one group. A patient
-            without one (absent, or one of `NO_VALUE`) is joined to nobody by it.
+            without one (absent, or `mgmt_monai.cohort.tables.table.is_unknown`) is joined to nobody by it.
 
     Returns:
         ``{patient_id: group}``, a group being named after its smallest identifier; independent of the order of
@@ -37,7 +35,7 @@ def groups_of(
     first_with: dict[str, str] = {}
     for patient in parents:
         value = (column or {}).get(patient, "").strip()
-        if value.lower() not in NO_VALUE:
+        if not is_unknown(value):
             _join(parents, first_with.setdefault(value, patient), patient)
     return {patient: _root(parents, patient) for patient in parents}
 

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mgmt_monai.cohort.errors import CohortError
-from mgmt_monai.cohort.tables.table import Table, names, read_table
+from mgmt_monai.cohort.tables.table import Table, is_unknown, names, read_table
 
 NOT_IN_MAPPING = "not in the mapping"
 """Where `cohort_rows` counts patients that no row of the mapping names."""
 
 logger = logging.getLogger(__name__)
 
-_NONE = {"", "n/a", "na", "none", "new-not-previously-in-tcia"}
+_NOT_AT_TCIA = "new-not-previously-in-tcia"  # TCIA's mapping where others have no name
 _PRIVATE = re.compile(r"private collection|priortobrats2017|collection \d+|.*_additional", re.IGNORECASE)
 _SPELLING = re.compile(r"\(.*?\)|[\s_-]")
 _BRATS_YEAR = re.compile(r"brats ?20\d\d", re.IGNORECASE)
@@ -332,7 +332,7 @@ def _row(texts: tuple[str, ...], cohort: str = "", site: str = "") -> _Row:
 
 
 def _given(text: str) -> bool:
-    return text.strip().lower() not in _NONE
+    return not is_unknown(text) and text.strip().lower() != _NOT_AT_TCIA
 
 
 def _without_ambiguous(rows: list[_Row], path: Path) -> list[_Row]:

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mgmt_monai.cohort.errors import CohortError
-from mgmt_monai.cohort.splits.groups import NO_VALUE
 from mgmt_monai.cohort.tables.aliases import normalised
-from mgmt_monai.cohort.tables.table import Table, names, read_table
+from mgmt_monai.cohort.tables.table import Table, is_unknown, names, read_table
 
 ID_COLUMNS = ("patient_id", "BraTS21ID", "BraTS2021", "ID")
 """Columns that can name the patient, the first that is there does."""
@@ -77,7 +76,7 @@ def values_of(columns: Mapping[str, Mapping[str, str]], column: str, patients: I
     if column not in there:
         raise CohortError(f"column {column}: expected it in the table, found {', '.join(there) or 'none'}. Name one.")
     texts = {patient: columns.get(patient, {}).get(column, "") for patient in sorted(set(patients))}
-    lacking = [patient for patient, text in texts.items() if text.lower() in NO_VALUE]
+    lacking = [patient for patient, text in texts.items() if is_unknown(text)]
     if len(lacking) == len(texts):
         raise CohortError(f"column {column}: expected values, found none for any patient. Group by another column.")
     if lacking:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mgmt_monai.cohort.errors import CohortError
-from mgmt_monai.cohort.tables.table import Table, names, read_table
+from mgmt_monai.cohort.tables.table import Table, is_unknown, names, read_table
 
 #: Columns of a plain table; its label may be blank where it is not known.
 PLAIN_COLUMNS = ("patient_id", "label")
@@ -19,7 +19,7 @@ BINARY_COLUMNS = (("BraTS21ID", "MGMT_value"), PLAIN_COLUMNS)
 CLINICAL_COLUMNS = ("ID", "MGMT")
 
 _WORDS = {"methylated": 1, "unmethylated": 0}
-_NO_LABEL = ("indeterminate", "not available", "na", "n/a", "")
+_INDETERMINATE = "indeterminate"
 
 #: UPENN-GBM's identifiers end in the visit: 11 before surgery, 21 a follow-up.
 _VISIT = re.compile(r"(?P<patient>.+)_(?P<visit>\d\d)")
@@ -84,7 +84,11 @@ def _binary(table: Table, columns: tuple[str, str]) -> Labels:
 def _clinical(table: Table) -> Labels:
     rows = table.rows(CLINICAL_COLUMNS)
     table.check_patients(CLINICAL_COLUMNS[0], [identifier for identifier, _ in rows])
-    unknown = [f"{name} = {value!r}" for name, value in rows if value.lower() not in (*_WORDS, *_NO_LABEL)]
+    unknown = [
+        f"{name} = {value!r}"
+        for name, value in rows
+        if not (is_unknown(value) or value.lower() in (*_WORDS, _INDETERMINATE))
+    ]
     if unknown:
         raise CohortError(
             f"{table.source}: expected MGMT Methylated, Unmethylated, Indeterminate or Not Available, found "

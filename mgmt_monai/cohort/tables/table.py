@@ -11,6 +11,9 @@ from pathlib import Path
 
 from mgmt_monai.cohort.errors import CohortError
 
+NO_VALUE = frozenset({"", "n/a", "na", "nan", "none", "not available", "unknown"})
+"""How tables say that they do not know, in lower case: two unknown sites are not one site."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -124,6 +127,22 @@ def parse_table(text: str, source: str) -> Table:
             padded = texts + [""] * (len(columns) - len(texts))
             cells.append(dict(zip(columns, padded, strict=False)))
     return Table(source, columns, tuple(cells))
+
+
+def is_unknown(text: str) -> bool:
+    """Whether a cell says that it does not know.
+
+    Args:
+        text: Of the cell; its case and spaces around it do not matter.
+
+    Returns:
+        True for one of `NO_VALUE`.
+
+    Example:
+        >>> is_unknown(" N/A"), is_unknown("site 1")
+        (True, False)
+    """
+    return text.strip().lower() in NO_VALUE
 
 
 def names(items: Sequence[str], shown: int = 10) -> str:

@@ -146,6 +146,12 @@ def test_own_table_with_several_rows_a_patient(write):
     assert aliases.cohort("mine 7") is None
 
 
+@pytest.mark.parametrize("word", ["unknown", "N/A", "nan", "Not Available", "new-not-previously-in-TCIA"])
+def test_two_patients_without_an_alias_are_two_persons(write, word):
+    aliases = read_aliases(write(f"patient_id,alias\na,{word}\nb,{word}\n"))
+    assert (aliases.person("a"), aliases.person("b"), aliases.person(word)) == ("a", "b", None)
+
+
 def test_tables_together_say_more_and_public_cohort_comes_first(write):
     aliases = read_aliases(
         write(BRATS, "a.csv"), write(TCIA, "b.csv"), write("patient_id,alias\nBraTS-GLI-00077-000,00002\n", "c.csv")

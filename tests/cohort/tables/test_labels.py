@@ -90,6 +90,7 @@ def test_read_labels_without_a_file(tmp_path, name):
         ),
         pytest.param("p_21,Methylated\np_11,Methylated\n", {"p": 1}, {}, id="visits agree"),
         pytest.param("p_21,Methylated\n", {"p": 1}, {}, id="follow-up alone"),
+        pytest.param("p_11,unknown\n", {}, {"p": "MGMT is unknown"}, id="unknown"),
         pytest.param("p_11,Unmethylated\np_21,Indeterminate\n", {"p": 0}, {}, id="first visit counts"),
         pytest.param(
             "p_11,Not Available\np_21,Methylated\n",

@@ -1,7 +1,7 @@
 import pytest
 
 from mgmt_monai.cohort.errors import CohortError
-from mgmt_monai.cohort.tables.table import names, parse_table, read_table
+from mgmt_monai.cohort.tables.table import is_unknown, names, parse_table, read_table
 
 
 def test_rows_in_the_order_asked_for(tmp_path):
@@ -68,6 +68,16 @@ def test_file_without_the_right_to_read_refused(tmp_path, monkeypatch):
 def test_check_patients(patients, expected):
     with pytest.raises(CohortError, match=expected):
         parse_table("id\n", "t").check_patients("id", patients)
+
+
+@pytest.mark.parametrize("text", ["", " ", "N/A", "na", "NaN", "None", "Not Available", " UNKNOWN"])
+def test_words_for_no_value(text):
+    assert is_unknown(text)
+
+
+@pytest.mark.parametrize("text", ["0", "no", "indeterminate", "unknown site"])
+def test_words_that_are_values(text):
+    assert not is_unknown(text)
 
 
 def test_names_counts_the_rest():
