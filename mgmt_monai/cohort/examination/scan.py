@@ -12,6 +12,7 @@ from contextlib import closing
 from multiprocessing import get_context
 from pathlib import Path
 
+from joblib import cpu_count
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 from tqdm import tqdm
 
@@ -59,7 +60,7 @@ def scan(
     Yields:
         The exam of each series, in the order of ``found``.
     """
-    n_workers = workers or len(os.sched_getaffinity(0))
+    n_workers = workers or cpu_count()
     progress = tqdm(total=len(found), desc=description, unit="series")
     n_done, broken_at = 0, -1
     try:

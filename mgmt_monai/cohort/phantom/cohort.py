@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from joblib import cpu_count
 from tqdm import tqdm
 
 from mgmt_monai.cohort.phantom.acquisition import SeriesPlan, draw_plan, measure
@@ -186,7 +187,7 @@ def _check(out_dir: Path, n_patients: int, effect: float, seed: int, workers: in
             )
     except OSError as error:
         raise PhantomError(_unwritable(out_dir, error)) from error
-    return min(n_patients, workers or len(os.sched_getaffinity(0)))
+    return min(n_patients, workers or cpu_count())
 
 
 def _unwritable(out_dir: Path, error: OSError) -> str:
