@@ -16,10 +16,11 @@ class CohortFaultsError(CohortError):
 
     Args:
         faults: One line each, at least one.
+        command: Of ``mgmt-monai``, with its argument: the one that lists every fault of this kind.
     """
 
-    def __init__(self, faults: Sequence[str]) -> None:
+    def __init__(self, faults: Sequence[str], command: str = "manifest build DATA_DIR") -> None:
         self.faults = tuple(faults)
         more = len(self.faults) - _SHOWN
-        tail = f" And {more} more: 'mgmt-monai manifest build DATA_DIR' lists them all." if more > 0 else ""
+        tail = f" And {more} more: 'mgmt-monai {command}' lists them all." if more > 0 else ""
         super().__init__(" ".join(self.faults[:_SHOWN]) + tail)

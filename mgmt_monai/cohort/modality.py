@@ -151,7 +151,8 @@ class ModalityCohort:
         faults = overlaps(self.manifest)
         faults += changed_files(self.manifest, self.dataset_dir, modalities=[self.modality], pixels=False, cached=True)
         if faults:
-            raise CohortFaultsError([finding.under(self.dataset_dir).line for finding in faults])
+            lines = [finding.under(self.dataset_dir).line for finding in faults]
+            raise CohortFaultsError(lines, "manifest check MANIFEST")
 
     def _check_modality(self) -> None:
         ignores = ignore_list(self.manifest)

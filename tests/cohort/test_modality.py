@@ -349,6 +349,12 @@ def test_files_that_changed_since_the_manifest_refused(of_manifest, built, tmp_p
     assert "files changed since the manifest (D046)" in message
 
 
+def test_many_changed_files_name_the_command_that_lists_them_all(of_manifest, tmp_path):
+    (tmp_path / "empty").mkdir()
+    message = refused(lambda: of_manifest(data_dir=tmp_path / "empty"))
+    assert message.endswith(" And 17 more: 'mgmt-monai manifest check MANIFEST' lists them all.")
+
+
 def test_split_of_the_users_own_without_a_class_refused(make_cohort, cohort_of, tmp_path):
     data_dir = make_cohort()
     manifest = cohort_of(data_dir).manifest
