@@ -64,7 +64,7 @@ def build(
 ) -> int:
     """Read the images under DATA_DIR and write its manifest."""
     from mgmt_monai.cohort.build import Sources, build_manifest
-    from mgmt_monai.cohort.layouts import HOW_TO_GET_DATA
+    from mgmt_monai.cohort.layouts import check_data_dir
     from mgmt_monai.cohort.manifest import check_writable, read_manifest, write_manifest
     from mgmt_monai.cohort.splits.plans import External, Holdout, Listed
     from mgmt_monai.cohort.tables.aliases import read_aliases
@@ -76,8 +76,7 @@ def build(
         raise click.UsageError("--against needs --external: it is for a cohort that is only scored.")
     if group_by and not columns:
         raise click.UsageError("--group-by needs --columns: the table that has this column.")
-    if not data_dir.is_dir():  # a plainer fault than no place for its manifest
-        raise click.ClickException(f"{data_dir}: no such data directory. {HOW_TO_GET_DATA}")
+    check_data_dir(data_dir)  # a plainer fault than no place for its manifest
     path = out or data_dir / "manifest.json"
     check_writable(path)
     sources = Sources(

@@ -13,7 +13,7 @@ from mgmt_monai.cohort.build import Sources, build_manifest
 from mgmt_monai.cohort.check import changed_files, ignore_list, overlaps
 from mgmt_monai.cohort.errors import CohortError, CohortFaultsError
 from mgmt_monai.cohort.findings import Finding
-from mgmt_monai.cohort.layouts import HOW_TO_GET_DATA, MODALITIES
+from mgmt_monai.cohort.layouts import MODALITIES, check_data_dir
 from mgmt_monai.cohort.manifest import Manifest, check_writable, read_manifest, series_reference, write_manifest
 from mgmt_monai.cohort.splits.holdout import check_both_classes
 from mgmt_monai.cohort.splits.plans import Holdout, holdout_settings
@@ -75,8 +75,7 @@ class ModalityCohort:
                 raise CohortError(f"{name} {number}: expected a fold with it, found none. Set --fold, or leave it out.")
         self.modality = modality
         self.dataset_dir = Path(dataset_dir)
-        if not self.dataset_dir.is_dir():
-            raise CohortError(f"{dataset_dir}: no such data directory. {HOW_TO_GET_DATA}")
+        check_data_dir(self.dataset_dir)
         plan = Holdout(
             _number("test_fraction", test_fraction),
             _number("train_fraction", train_fraction),

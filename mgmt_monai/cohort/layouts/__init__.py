@@ -9,17 +9,16 @@ from typing import Protocol
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.layouts import brats, dicom_tree, listed, rsna_miccai, upenn_gbm
-from mgmt_monai.cohort.layouts.found import MODALITIES, Found, FoundSeries, LeftOut
-from mgmt_monai.cohort.layouts.rsna_miccai import HOW_TO_GET_DATA
+from mgmt_monai.cohort.layouts.found import HOW_TO_GET_DATA, MODALITIES, Found, FoundSeries, LeftOut, check_data_dir
 
 __all__ = [
-    "HOW_TO_GET_DATA",
     "LAYOUTS",
     "MODALITIES",
     "Found",
     "FoundSeries",
     "Layout",
     "LeftOut",
+    "check_data_dir",
     "find_series",
     "recognise",
 ]
@@ -61,8 +60,7 @@ def find_series(data_dir: Path, layout: str | None = None) -> Found:
         CohortError: No such folder, no such layout, none or several recognised, or no series.
     """
     data_dir = Path(data_dir)
-    if not data_dir.is_dir():
-        raise CohortError(f"{data_dir}: no such data directory. {HOW_TO_GET_DATA}")
+    check_data_dir(data_dir)
     if layout is not None and layout not in LAYOUTS:
         raise CohortError(f"layout {layout!r}: expected one of {', '.join(LAYOUTS)}. Name one of these with --layout.")
     name = layout or recognise(data_dir)

@@ -5,10 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.findings import Finding
 
 #: The modalities, as RSNA-MICCAI 2021 spells its folders.
 MODALITIES = ("FLAIR", "T1w", "T1wCE", "T2w")
+
+HOW_TO_GET_DATA = (
+    "Make the phantom with 'mgmt-monai phantom data/phantom', or name your own data with MGMT_DATA_DIR or "
+    "--dataset_dir DIR; the documentation lists the layouts that are known."
+)
+
+
+def check_data_dir(data_dir: Path) -> None:
+    """Refuse a cohort's folder that is not there.
+
+    Args:
+        data_dir: The folder.
+
+    Raises:
+        CohortError: There is none, or it is no folder; the message says how to get data.
+    """
+    if not data_dir.is_dir():
+        raise CohortError(f"{data_dir}: no such data directory. {HOW_TO_GET_DATA}")
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,10 @@ import os
 from pathlib import Path
 
 from mgmt_monai.cohort.errors import CohortError
-from mgmt_monai.cohort.layouts.found import MODALITIES, Found, FoundSeries
+from mgmt_monai.cohort.layouts.found import HOW_TO_GET_DATA, MODALITIES, Found, FoundSeries, check_data_dir
 
 NAME = "rsna-miccai-2021"
 EXPECTS = f"train/<patient>/<modality>/*.dcm, modality one of {', '.join(MODALITIES)}"
-
-HOW_TO_GET_DATA = (
-    "Make the phantom with 'mgmt-monai phantom data/phantom', or name your own data with "
-    "MGMT_DATA_DIR or --dataset_dir DIR (DIR/train/<patient>/<modality>/*.dcm and DIR/train_labels.csv)."
-)
 
 
 def recognises(data_dir: Path) -> bool:
@@ -40,8 +35,7 @@ def patient_folders(data_dir: Path) -> list[Path]:
         CohortError: No such folder, or no ``train`` in it.
     """
     data_dir = Path(data_dir)
-    if not data_dir.is_dir():
-        raise CohortError(f"{data_dir}: no such data directory. {HOW_TO_GET_DATA}")
+    check_data_dir(data_dir)
     train_dir = data_dir / "train"
     if not train_dir.is_dir():
         raise CohortError(f"{data_dir}: expected a folder 'train' in it, found none. {HOW_TO_GET_DATA}")

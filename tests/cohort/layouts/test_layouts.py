@@ -75,8 +75,9 @@ def test_unknown_layout_refused(tmp_path):
 
 
 def test_absent_directory_refused(tmp_path):
-    with pytest.raises(CohortError, match="no such data directory"):
+    with pytest.raises(CohortError, match=r"absent: no such data directory\. Make the phantom .* layouts") as caught:
         find_series(tmp_path / "absent")
+    assert "train/" not in str(caught.value)  # one layout's folders are no advice to those who have another
 
 
 def test_named_layout_without_series_refused(tmp_path):
