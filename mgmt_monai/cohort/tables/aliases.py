@@ -151,46 +151,6 @@ def read_aliases(*paths: Path) -> Aliases:
     return Aliases((row.names, row.cohort, row.site) for path in paths for row in _read(Path(path)))
 
 
-def links(patients: Iterable[str], aliases: Aliases) -> list[tuple[str, str]]:
-    """Pairs of patients in one cohort who are one person.
-
-    Args:
-        patients: Patient identifiers.
-        aliases: Who is who. Two spellings of one name are found without any.
-
-    Returns:
-        For each person with several identifiers the smallest with each of the others, sorted.
-
-    Example:
-        >>> links(["UPENN-GBM-00001_21", "00495", "UPENN-GBM-00001_11"], Aliases())
-        [('UPENN-GBM-00001_11', 'UPENN-GBM-00001_21')]
-    """
-    by_person: dict[str, list[str]] = defaultdict(list)
-    for patient in sorted(set(patients)):
-        by_person[_identity(patient, aliases)].append(patient)
-    return sorted((members[0], other) for members in by_person.values() for other in members[1:])
-
-
-def overlap(patients: Iterable[str], others: Iterable[str], aliases: Aliases) -> dict[str, tuple[str, str | None]]:
-    """Patients who are also in another cohort, whatever they are called there.
-
-    Args:
-        patients: Patient identifiers, of an external cohort say.
-        others: Patient identifiers of the other one, such as the training data. A bare five-digit number is always
-            RSNA-MICCAI's, in both: rename your own patients who are called so.
-        aliases: Who is who. What they do not know is not found: see `untraceable`.
-
-    Returns:
-        ``{patient: (identifier there, name of the person's cohort or None)}``, sorted by patient; the smallest
-        identifier where the other cohort has several.
-    """
-    theirs: dict[str, str] = {}
-    for other in sorted(set(others)):
-        theirs.setdefault(_identity(other, aliases), other)
-    mine = {patient: _identity(patient, aliases) for patient in sorted(set(patients))}
-    return {patient: (theirs[who], aliases.cohort(patient)) for patient, who in mine.items() if who in theirs}
-
-
 def untraceable(patients: Iterable[str], aliases: Aliases) -> list[str]:
     """Patients of whom the tables give no name in a public cohort, so that no overlap with one can be found.
 
@@ -224,20 +184,6 @@ class CohortRow(NamedTuple):
     sites: tuple[str, ...]
 
 
-def cohort_counts(aliases: Aliases, patients: Iterable[str]) -> dict[str, int]:
-    """How many of the patients each cohort gave.
-
-    Args:
-        aliases: Who is who.
-        patients: Patient identifiers.
-
-    Returns:
-        ``{cohort: count}``, public cohorts first, then by count, most first, then by name; patients without one are
-        counted as `NOT_IN_MAPPING`.
-    """
-    return {row.cohort: row.patients for row in cohort_rows(aliases, dict.fromkeys(patients, 0))}
-
-
 def cohort_rows(aliases: Aliases, labels: Mapping[str, int]) -> list[CohortRow]:
     """The table of cohorts: how many patients each gave, how many of them methylated, from which sites.
 
@@ -246,7 +192,8 @@ def cohort_rows(aliases: Aliases, labels: Mapping[str, int]) -> list[CohortRow]:
         labels: ``{patient_id: label}``, label 1 = MGMT promoter methylated.
 
     Returns:
-        One row a cohort, in the order of `cohort_counts`; ``sites`` sorted as numbers.
+        One row a cohort, public cohorts first, then by the number of patients, most first, then by name; patients
+        without a cohort are counted as `NOT_IN_MAPPING`. ``sites`` are sorted as numbers.
     """
     members: dict[str, list[str]] = defaultdict(list)
     for patient in labels:
@@ -259,10 +206,6 @@ def cohort_rows(aliases: Aliases, labels: Mapping[str, int]) -> list[CohortRow]:
         by_number = tuple(sorted(sites, key=lambda site: (len(site), site)))
         rows.append(CohortRow(cohort, public, len(of), methylated, by_number))
     return sorted(rows, key=lambda row: (not row.public, -row.patients, row.cohort))
-
-
-def _identity(patient: str, aliases: Aliases) -> str:
-    return normalised(aliases.person(patient) or patient)
 
 
 def _read(path: Path) -> list[_Row]:

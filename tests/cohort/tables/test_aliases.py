@@ -8,12 +8,9 @@ from mgmt_monai.cohort.tables.aliases import (
     NOT_IN_MAPPING,
     Aliases,
     CohortRow,
-    cohort_counts,
     cohort_rows,
     is_public,
-    links,
     normalised,
-    overlap,
     read_aliases,
     untraceable,
 )
@@ -187,7 +184,7 @@ def test_name_of_two_cohorts_in_one_table_is_nobodys(write, caplog):
 
 def test_local_name_twice_in_one_cohort_is_one_person(write):
     aliases = read_aliases(write(BRATS + "BraTS2021_00010,N/A,N/A,TCGA-GBM,5,TCGA-02-0001\n"))
-    assert links(["00001", "00002", "00010"], aliases) == [("00001", "00010")]
+    assert aliases.person("00010") == aliases.person("00001") != aliases.person("00002")
 
 
 @pytest.mark.parametrize(
@@ -211,21 +208,6 @@ def test_table_of_no_known_kind_refused_in_one_line(write, text, message):
 def test_absent_table_refused(tmp_path):
     with pytest.raises(CohortError, match=r"absent\.csv: no such table of names"):
         read_aliases(tmp_path / "absent.csv")
-
-
-def test_links_pair_the_smallest_with_each_other_name():
-    aliases = Aliases([(("c", "a", "b"), "", ""), (("d", "e"), "", "")])
-    assert links(["e", "c", "b", "a", "x"], aliases) == [("a", "b"), ("a", "c")]
-
-
-def test_overlap_under_another_name_with_its_cohort(write):
-    aliases = read_aliases(write(BRATS), write(TCIA, "tcia.csv"))
-    found = overlap(["TCGA-02-0001", "UPENN-GBM-00011_11", "TCGA-99-0001"], ["00001", "00002", "00003"], aliases)
-    assert found == {"TCGA-02-0001": ("00001", "TCGA-GBM"), "UPENN-GBM-00011_11": ("00002", "UPENN-GBM")}
-
-
-def test_overlap_under_one_name_without_any_table():
-    assert overlap(["BraTS2021_00005", "x"], ["00005", "y"], Aliases()) == {"BraTS2021_00005": ("00005", None)}
 
 
 def test_untraceable_are_those_without_a_public_name(write):
@@ -261,14 +243,15 @@ def test_cohort_rows_by_hand(write):
 
 
 @needs_tables
-def test_cohort_counts_of_rsna_miccai_as_pandas_counts_them():
+def test_cohort_rows_of_rsna_miccai_as_pandas_counts_them():
     pandas = pytest.importorskip("pandas")
     mapping = pandas.read_csv(MAPPING, dtype=str, keep_default_na=False)
     ids = pandas.read_csv(LABELS, dtype=str)["BraTS21ID"]
     merged = pandas.DataFrame({"BraTS2021": "BraTS2021_" + ids}).merge(mapping, how="left")
     counted = merged["Cohort Name (if publicly available)"].fillna(NOT_IN_MAPPING).value_counts().to_dict()
     assert sum(counted.values()) == 585
-    assert cohort_counts(read_aliases(MAPPING), ids) == counted
+    rows = cohort_rows(read_aliases(MAPPING), dict.fromkeys(ids, 0))
+    assert {row.cohort: row.patients for row in rows} == counted
 
 
 @needs_tables
