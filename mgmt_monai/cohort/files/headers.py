@@ -12,12 +12,14 @@ import numpy as np
 from mgmt_monai.cohort.files.encapsulated import is_closed
 from mgmt_monai.cohort.files.tags import DEFLATED, FileTags, HeaderError, read_tags
 
-__all__ = ["HeaderError", "SliceHeader", "read_headers"]
+__all__ = ["HeaderError", "SliceHeader", "is_phase", "read_headers"]
 
 MAX_IMAGE_BYTES = 1 << 31
 """2 GiB of pixels in one file, 1000 frames of 1024 x 1024 x 16 bit: a header that claims more is damaged or hostile."""
 
 _Values = Mapping[str, str | int]
+
+_PHASE_TYPES = frozenset({"P", "PHASE", "PHASE MAP", "VELOCITY", "VELOCITY MAP"})
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,22 @@ def read_headers(path: Path) -> list[SliceHeader]:
     if n_frames == 1:
         return [_slice_header(path, _of_frame(tags, 0) if tags.frames else tags, None)]
     return [_slice_header(path, _of_frame(tags, frame), frame) for frame in range(n_frames)]
+
+
+def is_phase(values: _Values) -> bool:
+    """Whether an image shows the phase of the signal rather than its magnitude.
+
+    The standard's word is ComplexImageComponent; classic MR images tell it from the third value of ImageType on, in
+    the vendor's words: ``P`` (Siemens), ``P_FFE``, ``SW_P``, ``PHASE MAP``, ``VELOCITY MAP`` (Philips).
+
+    Args:
+        values: Keyword -> value as `mgmt_monai.cohort.files.tags.FileTags` gives them, of one slice.
+    """
+    component = str(values.get("ComplexImageComponent", "MIXED")).upper()
+    if component != "MIXED":
+        return component == "PHASE"
+    kinds = str(values.get("ImageType", "")).upper().split("\\")[2:]
+    return any(kind in _PHASE_TYPES or kind.startswith("P_") or kind.endswith("_P") for kind in kinds)
 
 
 def _of_frame(tags: FileTags, frame: int) -> FileTags:
@@ -141,21 +159,12 @@ def _slice_header(path: Path, tags: FileTags, frame: int | None) -> SliceHeader:
         size_bytes=tags.size_bytes,
         uid=str(values.get("SOPInstanceUID", "")),
         shape=(int(values["Rows"]), int(values["Columns"])),
-        is_phase=_is_phase(values),
+        is_phase=is_phase(values),
         position=None if position is None else np.array(position),
         orientation=None if orientation is None else np.array(orientation),
         pixel_spacing_mm=None if spacing is None else (spacing[0], spacing[1]),
         tags=tags,
     )
-
-
-def _is_phase(values: _Values) -> bool:
-    # The standard's word is ComplexImageComponent; classic MR images tell it in the vendor's values of ImageType.
-    component = values.get("ComplexImageComponent", "MIXED")
-    if component != "MIXED":
-        return component == "PHASE"
-    image_type = str(values.get("ImageType", "")).split("\\")
-    return any(value in ("P", "PHASE") or value.endswith("_P") or value.startswith("P_") for value in image_type[2:])
 
 
 def _numbers(values: _Values, keyword: str, length: int) -> list[float] | None:

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mgmt_monai.cohort.files.headers import is_phase
 from mgmt_monai.cohort.files.tags import FileTags, HeaderError, read_tags
 from mgmt_monai.cohort.findings import Finding, printable
-from mgmt_monai.cohort.layouts import sequence
 from mgmt_monai.cohort.layouts.choice import Candidate, choose
 from mgmt_monai.cohort.layouts.found import Found, FoundSeries, LeftOut
 from mgmt_monai.cohort.layouts.tree import walk
@@ -52,7 +52,7 @@ class _Group:
     def add(self, path: Path, tags: FileTags) -> None:
         values = _values(tags)
         # Phase images lie beside the magnitude; the series is what its magnitude images are.
-        if not self.files or (sequence.is_phase(self.values) and not sequence.is_phase(values)):
+        if not self.files or (is_phase(self.values) and not is_phase(values)):
             self.values = {keyword: values[keyword] for keyword in _KEPT if keyword in values}
         self.files.append(path)
         self.n_slices += max(1, len(tags.frames))

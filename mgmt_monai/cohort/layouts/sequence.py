@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mgmt_monai.cohort.files.headers import is_phase
 from mgmt_monai.cohort.findings import printable
 
 Values = Mapping[str, str | int]
@@ -68,7 +69,6 @@ _OTHER_IMAGE_TYPES = tuple(
         ("a saved screen", r"SCREEN SAVE|.*REPORT|POSDISP"),
     )
 )
-_PHASE_TYPES = frozenset({"P", "PHASE", "PHASE MAP", "VELOCITY"})
 
 _BODY_PARTS = re.compile(
     r"[CTL]SPINE|.*SPINE.*|NECK|CHEST|THORAX|ABDOMEN|PELVIS|BREAST|HEART|LIVER|PROSTATE|KNEE|SHOULDER|HIP|ANKLE|"
@@ -196,12 +196,6 @@ def by_times(values: Values) -> tuple[str, str] | None:
     else:
         weighting = None
     return None if weighting is None else (weighting, reason)
-
-
-def is_phase(values: Values) -> bool:
-    """Whether an image shows the phase of the signal."""
-    kinds = str(values.get("ImageType", "")).upper().split("\\")
-    return bool(_PHASE_TYPES & set(kinds[2:])) or str(values.get("ComplexImageComponent", "")).upper() == "PHASE"
 
 
 def _gradient_echo(values: Values, echo: float, inversion: float | None) -> str | None:

@@ -4,7 +4,7 @@ import pytest
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from mgmt_monai.cohort.files.headers import HeaderError, read_headers
+from mgmt_monai.cohort.files.headers import HeaderError, is_phase, read_headers
 
 PIXELS = np.arange(24, dtype=np.uint16).reshape(4, 6)
 
@@ -91,21 +91,44 @@ def test_phase_told_by_each_frame(make_enhanced, tmp_path):
     assert [header.is_phase for header in read_headers(path)] == [False, True]
 
 
+def image_type(*kinds: str) -> dict[str, str]:
+    return {"ImageType": "\\".join(("ORIGINAL", "PRIMARY", *kinds))}
+
+
 @pytest.mark.parametrize(
-    ("attributes", "expected"),
+    ("values", "expected"),
     [
-        pytest.param({"ImageType": ["ORIGINAL", "PRIMARY", "M", "ND"]}, False, id="Siemens magnitude"),
-        pytest.param({"ImageType": ["ORIGINAL", "PRIMARY", "P", "ND"]}, True, id="Siemens phase"),
-        pytest.param({"ImageType": ["ORIGINAL", "PRIMARY", "M_FFE", "M", "FFE"]}, False, id="Philips magnitude"),
-        pytest.param({"ImageType": ["ORIGINAL", "PRIMARY", "PHASE MAP", "P", "FFE"]}, True, id="Philips phase"),
+        pytest.param({}, False, id="nothing"),
+        pytest.param(image_type("M", "ND"), False, id="Siemens magnitude"),
+        pytest.param(image_type("P", "ND"), True, id="Siemens phase"),
+        pytest.param(image_type("M_FFE", "M", "FFE"), False, id="Philips magnitude"),
+        pytest.param(image_type("M_PCA", "M", "PCA"), False, id="Philips magnitude of a phase contrast"),
+        pytest.param(image_type("PHASE MAP", "P", "FFE"), True, id="Philips phase"),
+        pytest.param(image_type("P_FFE", "FFE"), True, id="Philips phase of a gradient echo"),
+        pytest.param(image_type("SW_M_FFE", "SW_M", "FFE"), False, id="Philips susceptibility, magnitude"),
+        pytest.param(image_type("SW_P_FFE", "SW_P", "FFE"), True, id="Philips susceptibility, phase"),
+        pytest.param(image_type("PHASE MAP"), True, id="phase map alone"),
+        pytest.param(image_type("PHASE"), True, id="phase in full"),
+        pytest.param(image_type("VELOCITY"), True, id="velocity"),
+        pytest.param(image_type("VELOCITY MAP", "P", "PCA"), True, id="velocity map"),
+        pytest.param(image_type("p"), True, id="lower case"),
+        pytest.param(image_type("OTHER"), False, id="another word"),
         pytest.param({"ImageType": "COMPRESSED"}, False, id="one value with a P in it"),
+        pytest.param({"ImageType": "P\\PHASE\\M"}, False, id="before the third value"),
         pytest.param({"ComplexImageComponent": "PHASE"}, True, id="the standard's word"),
-        pytest.param({"ComplexImageComponent": "MAGNITUDE", "ImageType": ["A", "B", "P"]}, False, id="both"),
+        pytest.param({"ComplexImageComponent": "phase"}, True, id="the standard's word, lower case"),
+        pytest.param({"ComplexImageComponent": "MAGNITUDE", **image_type("P")}, False, id="it decides: magnitude"),
+        pytest.param({"ComplexImageComponent": "PHASE", **image_type("M")}, True, id="it decides: phase"),
+        pytest.param({"ComplexImageComponent": "MIXED", **image_type("P")}, True, id="mixed: the image type decides"),
     ],
 )
-def test_phase(make_dicom, tmp_path, attributes, expected):
-    (header,) = read_headers(make_dicom(tmp_path / "a", PIXELS, **attributes))
-    assert header.is_phase is expected
+def test_is_phase(values, expected):
+    assert is_phase(values) is expected
+
+
+def test_phase_told_by_the_file(make_dicom, tmp_path):
+    (header,) = read_headers(make_dicom(tmp_path / "a", PIXELS, ImageType=["ORIGINAL", "PRIMARY", "P", "ND"]))
+    assert header.is_phase is True
 
 
 @pytest.mark.parametrize("rle", [False, True], ids=["uncompressed", "RLE"])

@@ -182,6 +182,7 @@ def test_guess_by_other_tags(values, expected):
         pytest.param(described("T1", SamplesPerPixel=3), "colour", id="colour"),
         pytest.param(described("T1", BodyPartExamined="CSPINE"), "CSPINE", id="neck"),
         pytest.param(described("T1", ImageType="ORIGINAL\\PRIMARY\\P\\ND"), "phase", id="phase"),
+        pytest.param(described("T1", ImageType="ORIGINAL\\PRIMARY\\SW_P_FFE\\SW_P\\FFE"), "phase", id="SWI phase"),
         pytest.param(described("x", ImageType="DERIVED\\PRIMARY\\DIFFUSION\\ADC\\ND"), "diffusion", id="ADC"),
         pytest.param(described("", ImageType="ORIGINAL\\PRIMARY\\SW_M_FFE\\SW_M\\FFE"), "susceptibility", id="SWIp"),
         pytest.param(described("x", ImageType="ORIGINAL\\PRIMARY\\LOCALIZER"), "localizer", id="localizer"),
