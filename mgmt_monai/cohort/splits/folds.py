@@ -207,7 +207,7 @@ def _n_repeats(folds: Mapping[str, Sequence[int]]) -> int:
 def _check_numbers(**numbers: int) -> None:
     for name, number in numbers.items():
         if name == "seed" and number < 0:
-            raise CohortError(f"split seed: expected 0 or more, found {number}.")
+            raise CohortError(f"split seed: expected 0 or more, found {number}. Name another one.")
         if name != "seed" and number < MIN_FOLDS:
             raise CohortError(
                 f"{name}: expected {MIN_FOLDS} or more, found {number}. Use the hold-out split to train once."

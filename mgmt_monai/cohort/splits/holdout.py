@@ -82,9 +82,11 @@ def check_holdout(test_fraction: float, train_fraction: float, seed: int) -> Non
     """
     for name, fraction in (("test_fraction", test_fraction), ("train_fraction", train_fraction)):
         if not 0 < fraction < 1:
-            raise CohortError(f"{name}: expected a number between 0 and 1 (neither of them), found {fraction}.")
+            raise CohortError(
+                f"{name}: expected a number between 0 and 1 (neither of them), found {fraction}. Name another share."
+            )
     if not 0 <= seed < 2**32:
-        raise CohortError(f"split seed: expected a whole number from 0 to {2**32 - 1}, found {seed}.")
+        raise CohortError(f"split seed: expected a whole number from 0 to {2**32 - 1}, found {seed}. Name another one.")
 
 
 def check_both_classes(labels: Mapping[str, int], split: Mapping[str, str]) -> None:
@@ -163,7 +165,7 @@ def read_split(path: Path) -> ListedSplit:
     table = read_table(path, f"no such split. Expected a CSV with the columns {','.join(LISTED_COLUMNS)}.")
     wanted = [column for column in LISTED_COLUMNS if column in table.columns or column in ("patient_id", "split")]
     rows = [dict.fromkeys(LISTED_COLUMNS, "") | dict(zip(wanted, row, strict=True)) for row in table.rows(wanted)]
-    table.check_patients("patient_id", [row["patient_id"] for row in rows])
+    table.check_patients("patient_id", [row["patient_id"] for row in rows], wanted)
     split: dict[str, str] = {}
     fold: dict[str, int] = {}
     excluded: dict[str, str] = {}

@@ -96,5 +96,5 @@ def _rows(table: Table, id_column: str) -> list[tuple[str, dict[str, str]]]:
     """Identifier and the other cells of every row."""
     columns = (id_column, *(column for column in table.columns if column and column != id_column))
     texts = [text for text in table.rows(columns) if text[0].lower() != "n/a"]  # in an older BraTS, not in this one
-    table.check_patients(id_column, [text[0] for text in texts])
+    table.check_patients(id_column, [text[0] for text in texts], columns)
     return [(text[0], dict(zip(columns[1:], text[1:], strict=True))) for text in texts]

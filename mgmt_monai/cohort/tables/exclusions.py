@@ -38,7 +38,7 @@ def read_exclusions(exclusions: str | Path) -> dict[str, str]:
             "no exclusion list. Expected a CSV with the columns patient_id,reason, or 'default' or 'none'.",
         )
     rows = table.rows(_COLUMNS)
-    table.check_patients(_COLUMNS[0], [patient_id for patient_id, _ in rows])
+    table.check_patients(_COLUMNS[0], [patient_id for patient_id, _ in rows], _COLUMNS)
     unexplained = [patient_id for patient_id, reason in rows if not reason]
     if unexplained:
         raise CohortError(

@@ -69,7 +69,7 @@ def read_labels(labels_csv: Path) -> Labels:
 
 def _binary(table: Table, columns: tuple[str, str]) -> Labels:
     rows = table.rows(columns)
-    table.check_patients(columns[0], [patient for patient, _ in rows])
+    table.check_patients(columns[0], [patient for patient, _ in rows], columns)
     known = ("0", "1", "") if columns == PLAIN_COLUMNS else ("0", "1")
     unknown = [f"{patient} = {value!r}" for patient, value in rows if value not in known]
     if unknown:
@@ -83,7 +83,7 @@ def _binary(table: Table, columns: tuple[str, str]) -> Labels:
 
 def _clinical(table: Table) -> Labels:
     rows = table.rows(CLINICAL_COLUMNS)
-    table.check_patients(CLINICAL_COLUMNS[0], [identifier for identifier, _ in rows])
+    table.check_patients(CLINICAL_COLUMNS[0], [identifier for identifier, _ in rows], CLINICAL_COLUMNS)
     unknown = [
         f"{name} = {value!r}"
         for name, value in rows

@@ -24,11 +24,13 @@ class Table:
         columns: Names in the first line, in its order; empty for an empty file.
         cells: One mapping a row, from the column's name to the text without spaces around it; "" where the row is too
             short. Rows without any text are not there.
+        lines: Of each of ``cells`` the line of the file where it begins, from 1.
     """
 
     source: str
     columns: tuple[str, ...]
     cells: tuple[dict[str, str], ...]
+    lines: tuple[int, ...]
 
     def has(self, columns: Sequence[str]) -> bool:
         """Whether every one of these columns is there."""
@@ -58,20 +60,23 @@ class Table:
             f"{self.source}: expected the columns {expected}, found {found}. Name them so in the first line."
         )
 
-    def check_patients(self, column: str, patients: Sequence[str]) -> None:
+    def check_patients(self, column: str, patients: Sequence[str], asked: Sequence[str] = ()) -> None:
         """Hold that every row names a patient and no patient has two rows.
 
         Args:
-            column: The column that names them, for the message.
+            column: The column that names them.
             patients: One name a row.
+            asked: The columns that `rows` was asked for; none for all of them.
 
         Raises:
             CohortError: A name is missing or comes twice.
         """
-        nameless = sum(not patient for patient in patients)
-        if nameless:
+        if not all(patients):
+            cells = zip(self.lines, self.cells, strict=True)
+            lines = [str(line) for line, row in cells if not row[column] and any(row[name] for name in asked or row)]
             raise CohortError(
-                f"{self.source}: expected a {column} in every row, found {nameless} without. Add or remove."
+                f"{self.source}: expected a {column} in every row, found none in line {names(lines)}. Add it, or "
+                "remove the row."
             )
         repeated = [patient for patient, count in Counter(patients).items() if count > 1]
         if repeated:
@@ -115,18 +120,23 @@ def parse_table(text: str, source: str) -> Table:
         >>> parse_table("patient_id, reason\n 007 ,motion\n", "list").rows(["reason", "patient_id"])
         [('motion', '007')]
     """
+    reader = csv.reader(io.StringIO(text, newline=""))
+    rows, begins = [], [1]
     try:
-        lines = list(csv.reader(io.StringIO(text, newline="")))
+        for row in reader:
+            rows.append(row)
+            begins.append(reader.line_num + 1)  # a cell in quotes may have several lines
     except csv.Error as error:
         raise _unreadable(source, error) from error
-    columns = tuple(name.strip() for name in lines[0]) if lines else ()
-    cells = []
-    for line in lines[1:]:
-        texts = [cell.strip() for cell in line]
+    columns = tuple(name.strip() for name in rows[0]) if rows else ()
+    cells, lines = [], []
+    for row, line in zip(rows[1:], begins[1:], strict=False):
+        texts = [cell.strip() for cell in row]
         if any(texts):
+            lines.append(line)
             padded = texts + [""] * (len(columns) - len(texts))
             cells.append(dict(zip(columns, padded, strict=False)))
-    return Table(source, columns, tuple(cells))
+    return Table(source, columns, tuple(cells), tuple(lines))
 
 
 def is_unknown(text: str) -> bool:

@@ -202,7 +202,7 @@ def test_read_split_of_two_columns_among_others(tmp_path):
         pytest.param("a,train,0,maybe,", "patient a: expected excluded yes or no, found maybe", id="excluded unknown"),
         pytest.param("a,train,,yes,r", "patient a: expected no split and no fold.* found train", id="both"),
         pytest.param("a,train,0,no,\na,test,0,no,", "expected one row a patient, found several for a", id="twice"),
-        pytest.param(",train,0,no,", "expected a patient_id in every row, found 1 without", id="nameless"),
+        pytest.param(",train,0,no,", "expected a patient_id in every row, found none in line 2", id="nameless"),
         pytest.param("a,train,0,no,\nb,test,,no,", "expected a fold for every patient, found none for b", id="gap"),
         pytest.param("a,,,yes,r", "expected at least one patient in a split, found none", id="nobody"),
     ],

@@ -57,7 +57,7 @@ def test_cases_of_other_years_are_passed_over(write):
         pytest.param("name,site\na,1\n", "expected the columns patient_id or BraTS21ID.* found name,site", id="no id"),
         pytest.param("patient_id,site\na,1\na,2\n", "expected one row a patient, found several for a", id="twice"),
         pytest.param(
-            "patient_id,site\n,1\na,2\n", "expected a patient_id in every row, found 1 without", id="nameless"
+            "patient_id,site\n,1\na,2\n", "expected a patient_id in every row, found none in line 2", id="nameless"
         ),
         pytest.param("patient_id,site,site\na,1,2\n", "expected one column site, found several", id="column twice"),
         pytest.param("patient_id,site\nb,1\nc,2\n", "found none; its column patient_id holds b, c", id="others"),

@@ -47,7 +47,9 @@ def test_read_labels(table, text, expected):
         pytest.param(HEADER + "a,2\nb,1\n", "expected MGMT_value 0 or 1, found a = '2'.", id="unknown value"),
         pytest.param(HEADER + "a,1.0\n", "found a = '1.0'.", id="not a whole number"),
         pytest.param(HEADER + "a\n", "found a = ''.", id="no value"),
-        pytest.param(HEADER + ",1\nb,0\n", "expected a BraTS21ID in every row, found 1 without.", id="no identifier"),
+        pytest.param(
+            HEADER + ",1\nb,0\n", "expected a BraTS21ID in every row, found none in line 2", id="no identifier"
+        ),
         pytest.param("BraTS21ID;MGMT_value\na;1\n", "found BraTS21ID;MGMT_value.", id="semicolons"),
         pytest.param("BraTS21ID\na\n", "found BraTS21ID.", id="missing column"),
         pytest.param("", "found none.", id="empty file"),

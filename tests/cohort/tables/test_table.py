@@ -62,12 +62,19 @@ def test_file_without_the_right_to_read_refused(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("patients", "expected"),
-    [(["a", "", ""], "found 2 without"), (["a", "b", "a"], "found several for a. Keep")],
+    ("text", "expected"),
+    [
+        pytest.param(
+            "a,1,\n\n,2,\n,,note\n'b\nb',3,\n,4,\n", r"id in every row, found none in line 4, 8\. Add", id="none"
+        ),
+        pytest.param("a,1,\nb,2,\na,3,\n", r"found several for a\. Keep", id="twice"),
+    ],
 )
-def test_check_patients(patients, expected):
+def test_check_patients(text, expected):
+    table = parse_table("id,label,note\n" + text.replace("'", '"'), "t")
+    columns = ("id", "label")
     with pytest.raises(CohortError, match=expected):
-        parse_table("id\n", "t").check_patients("id", patients)
+        table.check_patients("id", [patient for patient, _ in table.rows(columns)], columns)
 
 
 @pytest.mark.parametrize("text", ["", " ", "N/A", "na", "NaN", "None", "Not Available", " UNKNOWN"])
