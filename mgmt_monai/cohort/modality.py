@@ -18,6 +18,7 @@ from mgmt_monai.cohort.manifest import Manifest, check_writable, read_manifest, 
 from mgmt_monai.cohort.splits.holdout import check_both_classes
 from mgmt_monai.cohort.splits.plans import Holdout, holdout_settings
 from mgmt_monai.cohort.tables.exclusions import read_exclusions
+from mgmt_monai.cohort.tables.table import names
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class ModalityCohort:
         inner_fold: int | None,
     ) -> None:
         if modality not in MODALITIES:
-            raise CohortError(f"modality: expected one of {', '.join(MODALITIES)}, found {modality!r}.")
+            raise CohortError(f"modality: expected one of {', '.join(MODALITIES)}, found {modality!r}. Name one.")
         for name, number in (("repeat", repeat or None), ("inner_fold", inner_fold)):
             if fold is None and number is not None:
                 raise CohortError(f"{name} {number}: expected a fold with it, found none. Set --fold, or leave it out.")
@@ -164,9 +165,8 @@ class ModalityCohort:
         accepted = [finding for finding in absent if ignores.decision(finding) is not None]
         if len(absent) > len(accepted):
             lacking = [finding.patient_id for finding in absent if finding not in accepted]
-            more = f" and {len(lacking) - 10} more" if len(lacking) > 10 else ""
             raise CohortError(
-                f"{self.dataset_dir}: {', '.join(f'patient {p}' for p in lacking[:10])}{more}: expected a "
+                f"{self.dataset_dir}: {names([f'patient {p}' for p in lacking])}: expected a "
                 f"{self.modality} series, found none (D030). Add it, or accept it for these patients with an ignore "
                 "list (columns finding,patient_id,reason) and a new manifest ('mgmt-monai manifest build --ignore "
                 "FILE'): they are then left out here."
@@ -181,7 +181,7 @@ def _number(name: str, value: object) -> float:
     try:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
-        raise CohortError(f"{name}: expected a number, found {value!r}.") from error
+        raise CohortError(f"{name}: expected a number, found {value!r}. Correct the setting.") from error
 
 
 def _whole(name: str, value: object) -> int:
@@ -190,7 +190,7 @@ def _whole(name: str, value: object) -> int:
     except (TypeError, ValueError, OverflowError):
         number = None
     if number is None or (isinstance(value, float) and number != value):
-        raise CohortError(f"{name}: expected a whole number, found {value!r}.")
+        raise CohortError(f"{name}: expected a whole number, found {value!r}. Correct the setting.")
     return int(number)
 
 
@@ -211,8 +211,8 @@ def _check_settings(path: Path, manifest: Manifest, plan: Holdout, labels_csv: P
     kept = [p.patient_id for p in manifest.patients if p.patient_id in reasons]
     dropped = [patient_id for patient_id in manifest.excluded if patient_id not in reasons] if ours else []
     if kept or dropped:
-        names = ", ".join((kept or dropped)[:10])
-        found = f"{names} is in it, although listed" if kept else f"{names} is left out, although not listed"
+        which = names(kept or dropped)
+        found = f"{which} is in it, although listed" if kept else f"{which} is left out, although not listed"
         raise CohortError(
             f"{path}: made with another exclusion list than {str(exclusions)!r}: patient {found}. Build it again with "
             "'mgmt-monai manifest build', or name another file with --manifest FILE."

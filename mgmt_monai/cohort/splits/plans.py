@@ -16,6 +16,7 @@ from mgmt_monai.cohort.splits.groups import groups_of
 from mgmt_monai.cohort.splits.holdout import ListedSplit, check_holdout, holdout_split, read_split
 from mgmt_monai.cohort.tables.aliases import normalised
 from mgmt_monai.cohort.tables.columns import read_columns, values_of
+from mgmt_monai.cohort.tables.table import names
 
 
 @dataclass(frozen=True)
@@ -85,23 +86,23 @@ class Listed:
         listed = {name: name for name in self.table.split}
         by_name = {normalised(name): name for name in sorted(listed, reverse=True)}
         # The very name counts, else another spelling of it, as in a table of columns.
-        names = {
+        listed_as = {
             p.patient_id: listed.get(p.patient_id) or by_name.get(normalised(p.patient_id)) or ""
             for p in manifest.patients
         }
-        unknown = sorted(patient_id for patient_id, name in names.items() if not name)
+        unknown = sorted(patient_id for patient_id, name in listed_as.items() if not name)
         if unknown:
             raise CohortError(
-                f"{self.path}: expected a split for every patient, found none for {', '.join(unknown[:10])}. Add them, "
+                f"{self.path}: expected a split for every patient, found none for {names(unknown)}. Add them, "
                 "or leave them out with an exclusion list (--exclude)."
             )
         digest = hashlib.sha256(self.path.read_bytes()).hexdigest()
         settings = {"method": "listed", "source": self.path.name, "sha256": digest}
-        made = _with_split(manifest, {p: self.table.split[name] for p, name in names.items()}, settings)
+        made = _with_split(manifest, {p: self.table.split[name] for p, name in listed_as.items()}, settings)
         if not self.table.fold:
             return made
         n_folds = max(self.table.fold.values()) + 1
-        patients = [replace(p, folds=[self.table.fold[names[p.patient_id]]], inner_folds=[]) for p in made.patients]
+        patients = [replace(p, folds=[self.table.fold[listed_as[p.patient_id]]], inner_folds=[]) for p in made.patients]
         folds = {**settings, "n_folds": n_folds, "n_repeats": 1, "n_inner_folds": 0}
         return replace(made, patients=patients, folds=folds)
 

@@ -177,6 +177,12 @@ def test_listed_split_without_a_patient_refused_by_name(tmp_path, row):
     assert str(caught.value).startswith(f"{path}: ")
 
 
+def test_listed_split_without_many_patients_counts_the_rest(tmp_path):
+    path = write(tmp_path / "split.csv", ["00099,test"])
+    with pytest.raises(CohortError, match=rf" and {len(NAMES) - 10} more\. Add them"):
+        Listed(path).apply(cohort())
+
+
 def test_listed_split_that_is_not_there_refused_at_once(tmp_path):
     with pytest.raises(CohortError, match=r"absent\.csv: no such split"):
         Listed(tmp_path / "absent.csv")
