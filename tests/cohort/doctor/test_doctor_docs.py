@@ -35,6 +35,12 @@ def test_index_lists_every_kind():
     assert rows == [(kind.id, kind.title, str(kind.severity)) for kind in KINDS.values()]
 
 
+@pytest.mark.parametrize("name", ["doctor.js", "doctor.css"])
+def test_example_page_is_of_this_version(name):
+    page = (PAGES.parents[1] / "how-to/doctor-page/report.html").read_text(encoding="utf-8")
+    assert (COHORT / "data" / name).read_text(encoding="utf-8") in page, "run docs/make_doctor_page.py"
+
+
 def test_tolerances_are_those_of_the_code():
     found = [match for page in sorted(PAGES.glob("D*.md")) for match in CONSTANT.findall(words(page))]
     assert len(found) >= 15

@@ -1,6 +1,8 @@
+import hashlib
 import os
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pydicom
 import pytest
@@ -150,11 +152,53 @@ def test_phase_alone_is_the_series(make_folder):
     assert (len(series.files), series.phase_images) == (3, 0)
 
 
+@pytest.mark.parametrize("slope", ["nan ", "inf ", "1e400 "])
+def test_same_rescale_that_is_no_number_is_no_difference(make_folder, slope):
+    folder = make_folder(THREE, RescaleSlope="1.25" if len(slope) == 4 else "1.2345", RescaleIntercept="0")
+    for path in folder.directory.iterdir():
+        content = path.read_bytes()
+        old = b"1.25" if len(slope) == 4 else b"1.2345"
+        assert content.count(old) == 1
+        path.write_bytes(content.replace(old, slope.encode()))
+    assert "D025" not in [finding.id for finding in exam_of(folder).findings]
+
+
 def test_fingerprint_changes_with_an_instance_alone(make_folder):
     before = record_of(make_folder(THREE)).fingerprint
     assert record_of(make_folder(THREE)).fingerprint == before
     after = record_of(make_folder({"1.dcm": {**THREE["1.dcm"], "SOPInstanceUID": "1.2.3"}})).fingerprint
     assert after != before
+
+
+def test_fingerprint_and_study_of_single_slices_as_documented(make_folder):
+    slices = {
+        "b.dcm": {"position": (0, 0, 0), "SOPInstanceUID": "1.2.4"},
+        "a.dcm": {"position": (0, 0, 2), "SOPInstanceUID": "1.2.3"},
+    }
+    folder = make_folder(slices, StudyInstanceUID="1.2.99")
+    sizes = {name: (folder.directory / name).stat().st_size for name in slices}
+    text = f"b.dcm\0None\0{sizes['b.dcm']}\x001.2.4\na.dcm\0None\0{sizes['a.dcm']}\x001.2.3\n"
+    record = record_of(folder)
+    assert record.fingerprint == hashlib.sha256(text.encode()).hexdigest()
+    assert record.study == hashlib.sha256(b"1.2.99").hexdigest()[:12]
+
+
+def test_fingerprint_of_a_multi_frame_file_as_documented(make_enhanced, make_folder):
+    folder = make_folder({})
+    path = make_enhanced(folder.directory / "all.dcm", [(0, 0, 2), (0, 0, 0)])
+    size, uid = path.stat().st_size, pydicom.dcmread(path).SOPInstanceUID
+    text = f"all.dcm\x001\0{size}\0{uid}\nall.dcm\x000\0{size}\0{uid}\n"  # frame 1 lies below frame 0
+    assert record_of(folder).fingerprint == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_fingerprint_of_a_nifti_file_as_documented(tmp_path):
+    path = tmp_path / "train/00042/T1w/p_t1.nii"
+    path.parent.mkdir(parents=True)
+    nibabel.Nifti1Image(np.ones((4, 6, 9), np.int16), np.diag([-1.0, -1.0, 2.0, 1.0])).to_filename(path)
+    record = record_of(FoundSeries("00042", "T1w", path.parent, ("p_t1.nii",), "file name _t1"))
+    affine = "[[-1.0, 0.0, 0.0, 0.0], [0.0, -1.0, 0.0, 0.0], [0.0, 0.0, 2.0, 0.0], [0.0, 0.0, 0.0, 1.0]]"
+    text = f"p_t1.nii\0{path.stat().st_size}\0{affine}\n"
+    assert (record.fingerprint, record.study) == (hashlib.sha256(text.encode()).hexdigest(), "")
 
 
 @pytest.mark.parametrize(
