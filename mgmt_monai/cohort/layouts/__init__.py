@@ -84,6 +84,9 @@ def recognise(data_dir: Path) -> str:
     Args:
         data_dir: The cohort's folder.
 
+    Returns:
+        A key of `LAYOUTS`.
+
     Raises:
         CohortError: None fits, or several do.
     """

@@ -31,6 +31,9 @@ def patient_folders(data_dir: Path) -> list[Path]:
     Args:
         data_dir: The cohort's folder, which holds ``train``.
 
+    Returns:
+        Paths below ``data_dir``.
+
     Raises:
         CohortError: No such folder, or no ``train`` in it.
     """
@@ -47,6 +50,9 @@ def find(data_dir: Path) -> Found:
 
     Args:
         data_dir: The cohort's folder, which holds ``train``.
+
+    Returns:
+        The series, and every patient's folder seen.
 
     Raises:
         CohortError: No such folder, no ``train`` in it, or no series in that.

@@ -47,6 +47,9 @@ class Holdout:
         Args:
             manifest: Its own split is given up.
 
+        Returns:
+            Another one; this one stays as it is.
+
         Raises:
             CohortError: A column is unknown, or a split would lack a class.
         """
@@ -79,6 +82,9 @@ class Listed:
 
         Args:
             manifest: Its own split is given up.
+
+        Returns:
+            Another one; this one stays as it is.
 
         Raises:
             CohortError: The table does not name a patient of the manifest.
@@ -116,6 +122,9 @@ class External:
 
         Args:
             manifest: Its own split is given up.
+
+        Returns:
+            Another one; this one stays as it is.
         """
         return _with_split(manifest, {p.patient_id: "test" for p in manifest.patients}, {"method": "external"})
 
@@ -172,6 +181,9 @@ def holdout_settings(plan: Holdout) -> dict[str, Any]:
 
     Args:
         plan: How it is made.
+
+    Returns:
+        ``method``, both fractions, ``seed``, and ``group_by`` where it has one.
     """
     settings = {
         "method": "holdout",
@@ -203,6 +215,9 @@ def group_of_patients(manifest: Manifest, group_by: str) -> dict[str, str]:
     Args:
         manifest: The patients, with their columns.
         group_by: A column, or "".
+
+    Returns:
+        ``{patient_id: group}`` of every patient.
 
     Raises:
         CohortError: No patient has this column, or a value in it. Patients without one are named in the log: nobody

@@ -97,20 +97,36 @@ class Aliases:
                 self._add(_Row(given, spelling.setdefault(_SPELLING.sub("", cohort.lower()), cohort), site))
 
     def person(self, name: str) -> str | None:
-        """The first name that the tables give this person; None for a name they do not hold."""
+        """The first name that the tables give this person; None for a name they do not hold.
+
+        Args:
+            name: Any of the person's names, in any spelling that `normalised` knows.
+        """
         return self._person.get(normalised(name))
 
     def names(self, name: str) -> tuple[str, ...]:
-        """Every name of this person as the tables write it, in their order; empty for an unknown name."""
+        """Every name of this person as the tables write it, in their order; empty for an unknown name.
+
+        Args:
+            name: As in `person`.
+        """
         return tuple(dict.fromkeys(other for row in self._of(name) for other in row.names))
 
     def cohort(self, name: str) -> str | None:
-        """The cohort this person is from, a public one before "Private Collection"; None where no table says so."""
+        """The cohort this person is from, a public one before "Private Collection"; None where no table says so.
+
+        Args:
+            name: As in `person`.
+        """
         found = [row.cohort for row in self._of(name) if row.cohort]
         return min(found, key=lambda cohort: not is_public(cohort)) if found else None
 
     def site(self, name: str) -> str | None:
-        """The number of the originating institution, as the first table gives it; None where none says so."""
+        """The number of the originating institution, as the first table gives it; None where none says so.
+
+        Args:
+            name: As in `person`.
+        """
         return next((row.site for row in self._of(name) if row.site), None)
 
     def _of(self, name: str) -> list[_Row]:

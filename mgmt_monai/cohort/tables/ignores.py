@@ -54,6 +54,9 @@ def read_ignores(path: Path) -> IgnoreList:
     Args:
         path: A CSV with the columns ``finding,patient_id,reason``.
 
+    Returns:
+        The decisions, in the file's order.
+
     Raises:
         CohortError: Absent, unreadable, a missing column, an unknown identifier, no patient or no reason in a row.
     """

@@ -33,7 +33,11 @@ class Table:
     lines: tuple[int, ...]
 
     def has(self, columns: Sequence[str]) -> bool:
-        """Whether every one of these columns is there."""
+        """Whether every one of these columns is there.
+
+        Args:
+            columns: Their names.
+        """
         return set(columns) <= set(self.columns)
 
     def rows(self, columns: Sequence[str]) -> list[tuple[str, ...]]:
@@ -41,6 +45,9 @@ class Table:
 
         Args:
             columns: The names wanted; in the file they may stand in another order, among others.
+
+        Returns:
+            For each row its texts, in the order of ``columns``.
 
         Raises:
             CohortError: A column is not there, or is there twice.
@@ -54,7 +61,14 @@ class Table:
         return [row for row in rows if any(row)]
 
     def without(self, expected: str) -> CohortError:
-        """The error that says which columns were expected and which were found."""
+        """The error that says which columns were expected and which were found.
+
+        Args:
+            expected: The columns, as the message names them.
+
+        Returns:
+            The error, to be raised by the caller.
+        """
         found = ",".join(self.columns) or "none"
         return CohortError(
             f"{self.source}: expected the columns {expected}, found {found}. Name them so in the first line."
@@ -92,6 +106,9 @@ def read_table(path: Path, absent: str) -> Table:
         path: UTF-8 text, comma-separated, names of the columns in the first line.
         absent: What to say where there is no such file, after its path: "no label file. Expected ...".
 
+    Returns:
+        Its cells; no columns for an empty file.
+
     Raises:
         CohortError: No such file, or one that cannot be read as CSV.
     """
@@ -112,6 +129,9 @@ def parse_table(text: str, source: str) -> Table:
     Args:
         text: The whole of it.
         source: Where it is from, for messages.
+
+    Returns:
+        Its cells; no columns for an empty text.
 
     Raises:
         CohortError: The text is no CSV.
