@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mgmt_monai.cohort.files.values import finite
 from mgmt_monai.cohort.findings import Finding
 
 #: Family-wise error rate over all facts of a cohort: of twenty cohorts in which nothing goes with the label, one is
@@ -240,7 +241,7 @@ def _compare_categories(
 def _compare_numbers(fact: Fact, values: Mapping[str, str], labels: Mapping[str, int]) -> Confounder | None:
     by_label: tuple[list[float], list[float]] = ([], [])
     for patient, value in values.items():
-        number = _number(value)
+        number = finite(value)
         if number is not None:
             by_label[labels[patient]].append(number)
     if min(len(group) for group in by_label) < MIN_PATIENTS_PER_LABEL or len({*by_label[0], *by_label[1]}) < 2:
@@ -260,14 +261,6 @@ def _compare_numbers(fact: Fact, values: Mapping[str, str], labels: Mapping[str,
         counts=(),
         spreads=(_spread(by_label[0]), _spread(by_label[1])),
     )
-
-
-def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if np.isfinite(number) else None
 
 
 def _spread(values: Sequence[float]) -> Spread:

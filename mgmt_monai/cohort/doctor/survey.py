@@ -10,6 +10,7 @@ from typing import Any
 from mgmt_monai.cohort.doctor.checks import differing_patient_tags, identifying_tags, missing_modalities
 from mgmt_monai.cohort.doctor.confounders import Fact
 from mgmt_monai.cohort.examination.exam import SeriesExam
+from mgmt_monai.cohort.files.values import finite
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.records import PatientRecord, SeriesRecord
 from mgmt_monai.cohort.relations import copied_series, related_patients
@@ -171,9 +172,8 @@ def _facts_of(record: SeriesRecord, tags: Mapping[str, str]) -> dict[tuple[str, 
 
 def _tesla(text: str) -> str:
     """A field strength as people say it: 2.89 is 3 T; some writers give gauss."""
-    try:
-        value = float(text)
-    except ValueError:
+    value = finite(text)
+    if value is None:
         return text
     tesla = value / _GAUSS_PER_TESLA if value > _STRONGEST_TESLA else value
     return f"{round(2 * tesla) / 2:g} T" if tesla >= 1 else f"{tesla:g} T"

@@ -16,6 +16,7 @@ from mgmt_monai.cohort.examination.exam import SeriesExam
 from mgmt_monai.cohort.files import geometry
 from mgmt_monai.cohort.files.headers import HeaderError, SliceHeader, read_headers
 from mgmt_monai.cohort.files.nifti import read_nifti
+from mgmt_monai.cohort.files.values import finite
 from mgmt_monai.cohort.findings import Finding, Severity, counted
 from mgmt_monai.cohort.layouts.found import FoundSeries
 from mgmt_monai.cohort.layouts.sequence import contradiction
@@ -453,10 +454,7 @@ def _text(header: SliceHeader, name: str) -> str:
 
 
 def _number(header: SliceHeader, name: str) -> float | None:
-    try:
-        return float(_text(header, name))
-    except ValueError:
-        return None
+    return finite(_text(header, name))
 
 
 def _hashed(values: Iterable[str]) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from mgmt_monai.cohort.files.codestream import fault
 from mgmt_monai.cohort.files.nifti import NiftiHeader, read_nifti, stored_slices
 from mgmt_monai.cohort.files.tags import FileTags, HeaderError, read_tags
+from mgmt_monai.cohort.files.values import finite
 from mgmt_monai.cohort.series import is_nifti
 
 #: The longest side of a slice that is read. Clinical MRI ends at 2048; the limit is held against the header's claim
@@ -225,11 +226,8 @@ def _dicom_slice(path: Path, tags: FileTags, frame: int | None) -> StoredSlice:
 
 def _number(text: str | int | None, default: float) -> float:
     """A rescale value; the default where it is missing or none, as readers have it (the header's check tells it)."""
-    try:
-        value = float(default if text is None else text)
-    except ValueError:
-        return default
-    return value if np.isfinite(value) else default
+    value = finite("" if text is None else text)
+    return default if value is None else value
 
 
 def _numbers(text: str | int | None, count: int) -> np.ndarray | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
+from mgmt_monai.cohort.files.values import finite
 from mgmt_monai.cohort.layouts.found import MODALITIES
 from mgmt_monai.cohort.layouts.sequence import Guess, Values, guess
 
@@ -161,10 +162,8 @@ def _decided_by(taken: Candidate, next_best: Candidate) -> str:
 
 
 def _thickness(candidate: Candidate) -> float:
-    try:
-        return float(str(candidate.values.get("SliceThickness", "")).split("\\")[0])
-    except ValueError:
-        return float("inf")
+    thickness_mm = finite(str(candidate.values.get("SliceThickness", "")).split("\\")[0])
+    return float("inf") if thickness_mm is None else thickness_mm
 
 
 def _described(candidate: Candidate) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mgmt_monai.cohort.files.headers import is_phase
+from mgmt_monai.cohort.files.values import finite
 from mgmt_monai.cohort.findings import printable
 
 Values = Mapping[str, str | int]
@@ -340,10 +340,7 @@ _SPELLINGS = tuple(
 
 def _number(values: Values, keyword: str) -> float | None:
     for name in (keyword, f"Effective{keyword}", f"{keyword}s"):  # the latter two: enhanced images
-        try:
-            number = float(str(values.get(name, "")).split("\\")[0])
-        except ValueError:
-            continue
-        if math.isfinite(number):
+        number = finite(str(values.get(name, "")).split("\\")[0])
+        if number is not None:
             return number
     return None

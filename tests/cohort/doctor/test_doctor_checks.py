@@ -113,7 +113,13 @@ def test_orientation_is_a_fact_only_where_some_series_of_a_plane_are_flipped(mak
 
 @pytest.mark.parametrize(
     ("stored", "said"),
-    [("1.5", "1.5 T"), ("2.89", "3 T"), ("15000", "1.5 T"), ("0.064", "0.064 T"), ("high", "high")],
+    [
+        ("1.5", "1.5 T"),
+        ("2.89", "3 T"),
+        ("15000", "1.5 T"),
+        ("0.064", "0.064 T"),
+        *((text, text) for text in ("high", "inf", "1e400", "nan")),
+    ],
 )
 def test_field_strength_is_named_as_people_say_it(stored, said, make_exam):
     survey = Survey()
