@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import PurePosixPath
 from typing import Any
 
 from mgmt_monai.cohort.layouts.found import MODALITIES
-from mgmt_monai.cohort.series import is_nifti
+from mgmt_monai.cohort.series import is_inside, is_nifti
 from mgmt_monai.cohort.splits.holdout import SPLITS
 
 #: How many hexadecimal digits of ``digests`` stand for one slice.
@@ -165,10 +164,10 @@ def _wrong_series(modality: str, record: SeriesRecord) -> str | None:
         return f"{modality}: {wrong}"
     if modality not in MODALITIES:
         return f"expected a modality of {', '.join(MODALITIES)}, found {modality!r}"
-    if not _is_inside(record.directory):
+    if not is_inside(record.directory):
         return f"{modality}: expected a directory inside the data directory, found {record.directory!r}"
     for name in record.files:
-        if not isinstance(name, str) or name in ("", ".") or not _is_inside(name):
+        if not isinstance(name, str) or name in ("", ".") or not is_inside(name):
             return f"{modality}: expected names of files in {record.directory}, found {name!r}"
     return _wrong_slices(modality, record)
 
@@ -191,11 +190,6 @@ def _wrong_slices(modality: str, record: SeriesRecord) -> str | None:
     if record.digests and not re.fullmatch(rf"[0-9a-f]{{{DIGEST_DIGITS * n_slices}}}", record.digests):
         return f"{modality}: expected {DIGEST_DIGITS} hexadecimal digits a slice in digests, found other text"
     return None
-
-
-def _is_inside(path: str) -> bool:
-    pure = PurePosixPath(path)
-    return not pure.is_absolute() and ".." not in pure.parts
 
 
 def _wrong_type(record: PatientRecord | SeriesRecord, types: Mapping[str, tuple[type, ...]]) -> str | None:

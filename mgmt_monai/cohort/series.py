@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 
 def is_nifti(name: str) -> bool:
@@ -13,6 +13,18 @@ def is_nifti(name: str) -> bool:
         name: Of the file.
     """
     return name.lower().endswith((".nii", ".nii.gz"))
+
+
+def is_inside(path: str) -> bool:
+    """Whether a path, with ``/``, stays in the folder it is relative to and is one that a file can have.
+
+    By the letters alone: a link that the user made below the folder may lead elsewhere.
+
+    Args:
+        path: As a manifest or a table writes it.
+    """
+    pure = PurePosixPath(path)
+    return not pure.is_absolute() and ".." not in pure.parts and "\0" not in path
 
 
 @dataclass(frozen=True)

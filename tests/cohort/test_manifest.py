@@ -256,6 +256,8 @@ def test_cohort_of_a_fold(nested):
             id="modality",
         ),
         pytest.param(series_with(directory="../other"), "inside the data directory, found '../other'", id="way out"),
+        pytest.param(series_with(directory="a\0b"), "inside the data directory, found 'a\\x00b'", id="NUL"),
+        pytest.param(series_with(files=["a\0b"]), "expected names of files in train/00001/T1w", id="file with NUL"),
         pytest.param(series_with(directory="/etc"), "inside the data directory, found '/etc'", id="absolute"),
         pytest.param(
             series_with(files=["../a.dcm"]), "expected names of files in train/00001/T1w", id="file's way out"

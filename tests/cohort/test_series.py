@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from mgmt_monai.cohort.series import Series
+from mgmt_monai.cohort.series import Series, is_inside
 
 SERIES = Series("7", "T1w", tuple(Path(f"{i}.dcm") for i in range(10)), range(10))
 
@@ -18,3 +18,21 @@ def test_part_of_a_part_counts_within_the_part():
 )
 def test_is_nifti(name, expected):
     assert Series("7", "T1w", (Path(name),), range(1)).is_nifti is expected
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("a/b.dcm", True),
+        (".", True),
+        ("a..b", True),
+        ("../a", False),
+        ("a/../../b", False),
+        ("a/..", False),
+        ("/a", False),
+        ("a\0b", False),
+    ],
+    ids=repr,
+)
+def test_is_inside(path, expected):
+    assert is_inside(path) is expected

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from mgmt_monai.cohort.errors import CohortError, CohortFaultsError
 from mgmt_monai.cohort.layouts.found import MODALITIES, Found, FoundSeries
+from mgmt_monai.cohort.series import is_inside, is_nifti
 from mgmt_monai.cohort.tables.table import Table, read_table
 
 NAME = "csv"
@@ -51,7 +52,7 @@ def find(data_dir: Path) -> Found:
         "Put the files there (a link will do) and name them relative to the table."
         for patient_id, *cells in rows
         for modality, cell in zip(modalities, cells, strict=True)
-        if cell and not _is_inside(cell)
+        if cell and not is_inside(cell)
     ]
     if outside:
         raise CohortFaultsError(outside)
@@ -68,17 +69,12 @@ def _read(data_dir: Path) -> Table:
     return read_table(Path(data_dir) / FILE, f"no such table. Expected {EXPECTS}.")
 
 
-def _is_inside(cell: str) -> bool:
-    # By the letters alone: a link that the user made below the folder may lead elsewhere.
-    return not PurePosixPath(cell).is_absolute() and "\0" not in cell and ".." not in PurePosixPath(cell).parts
-
-
 def _series(data_dir: Path, patient_id: str, modality: str, cell: str) -> FoundSeries:
     path, reason = data_dir / cell, f"column {modality}"
     try:
         is_file = path.is_file()
     except OSError:  # no right to look, a name that no file can have: told where the series is read
         is_file = False
-    if is_file or path.name.lower().endswith((".nii", ".nii.gz")):
+    if is_file or is_nifti(path.name):
         return FoundSeries(patient_id, modality, path.parent, (path.name,), reason)
     return FoundSeries(patient_id, modality, Path(os.path.normpath(path)), None, reason)
