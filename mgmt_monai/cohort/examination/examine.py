@@ -16,6 +16,7 @@ from mgmt_monai.cohort.examination.exam import SeriesExam
 from mgmt_monai.cohort.files import geometry
 from mgmt_monai.cohort.files.headers import HeaderError, SliceHeader, read_headers
 from mgmt_monai.cohort.files.nifti import read_nifti
+from mgmt_monai.cohort.files.tags import FileTags
 from mgmt_monai.cohort.files.values import finite
 from mgmt_monai.cohort.findings import Finding, Severity, counted
 from mgmt_monai.cohort.layouts.found import FoundSeries
@@ -100,6 +101,7 @@ class _Examination:
         self.study = self.patient_tag = ""
         self.identifying: tuple[str, ...] = ()
         self.content: SeriesContent | None = None
+        self.tags: list[FileTags] | None = None  # of the record's files, where each is one slice
 
     def result(self) -> SeriesExam:
         found = self.found
@@ -206,6 +208,7 @@ class _Examination:
         self._oblique(directory, plane)
         self._flipped(directory, plane, codes)
         multi_frame = first.frame is not None
+        self.tags = None if multi_frame else [header.tags for header in headers]
         names = [header.path.relative_to(directory).as_posix() for header in headers]
         self.record = SeriesRecord(
             directory=relative(directory, self.data_dir),
@@ -228,7 +231,7 @@ class _Examination:
 
     def pixels(self, files: Sequence[Path], frames: Sequence[int] | None) -> None:
         try:
-            self.content = content = read_content(files, frames)
+            self.content = content = read_content(files, frames, self.tags)
         except ContentError as error:
             self.tell(error.finding, error.path, f"expected an image, found {error}")
             return

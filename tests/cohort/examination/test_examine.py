@@ -10,8 +10,10 @@ import SimpleITK
 from scipy.spatial.transform import Rotation
 
 from mgmt_monai.cohort.examination import examine as examine_module
+from mgmt_monai.cohort.examination.content import read_content
 from mgmt_monai.cohort.examination.exam import SeriesExam
 from mgmt_monai.cohort.examination.examine import examine_series
+from mgmt_monai.cohort.files import pixels
 from mgmt_monai.cohort.layouts.found import FoundSeries
 from mgmt_monai.cohort.records import SeriesRecord
 
@@ -161,6 +163,21 @@ def test_same_rescale_that_is_no_number_is_no_difference(make_folder, slope):
         assert content.count(old) == 1
         path.write_bytes(content.replace(old, slope.encode()))
     assert "D025" not in [finding.id for finding in exam_of(folder).findings]
+
+
+def test_headers_are_read_once_for_tags_and_pixels(make_folder, monkeypatch):
+    folder = make_folder({"b.dcm": {"position": (0, 0, 0)}, "a.dcm": {"position": (0, 0, 2)}})
+    expected = read_content([folder.directory / "b.dcm", folder.directory / "a.dcm"], None).digests
+    monkeypatch.setattr(pixels, "read_tags", None)
+    assert exam_of(folder, pixels=True).content.digests == expected
+
+
+@pytest.mark.parametrize("n_frames", [1, 3])
+def test_pixels_of_an_enhanced_image_are_those_of_its_file(make_folder, make_enhanced, n_frames):
+    folder = make_folder({})
+    path = make_enhanced(folder.directory / "all.dcm", [(0, 0, 2.0 * i) for i in range(n_frames)])
+    frames = list(range(n_frames)) if n_frames > 1 else None
+    assert exam_of(folder, pixels=True).content == read_content([path], frames)
 
 
 def test_fingerprint_changes_with_an_instance_alone(make_folder):
