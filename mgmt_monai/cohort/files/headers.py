@@ -12,10 +12,17 @@ import numpy as np
 from mgmt_monai.cohort.files.encapsulated import is_closed
 from mgmt_monai.cohort.files.tags import DEFLATED, FileTags, HeaderError, read_tags
 
-__all__ = ["HeaderError", "SliceHeader", "is_phase", "read_headers"]
+__all__ = ["HeaderError", "SliceHeader", "image_fault", "is_phase", "number_of_frames", "read_headers"]
 
 MAX_IMAGE_BYTES = 1 << 31
 """2 GiB of pixels in one file, 1000 frames of 1024 x 1024 x 16 bit: a header that claims more is damaged or hostile."""
+
+SIDE_LIMIT = 8192
+"""The longest side of a slice that is read. Clinical MRI ends at 2048; the limit is held against the header's claim
+before anything is allocated, and keeps a slice of 16 bits within 128 MiB."""
+
+FRAMES_LIMIT = 65_536
+"""More slices than this in one file are no series of a head; held against the header's claim."""
 
 _Values = Mapping[str, str | int]
 
@@ -95,9 +102,7 @@ def _check_image(tags: FileTags) -> int:
     values = tags.values
     if "Rows" not in values or "Columns" not in values:
         raise HeaderError("a DICOM file without an image (or cut off before its pixels)", "D004")
-    rows, columns, n_frames = int(values["Rows"]), int(values["Columns"]), _number_of_frames(values)
-    if rows < 1 or columns < 1 or n_frames < 1:
-        raise HeaderError(f"an image of {n_frames} x {rows} x {columns} pixels")
+    rows, columns, n_frames = int(values["Rows"]), int(values["Columns"]), number_of_frames(values)
     samples = values.get("SamplesPerPixel", 1)
     if samples != 1:
         raise HeaderError(f"a colour image ({samples} samples a pixel)", "D004")
@@ -106,12 +111,43 @@ def _check_image(tags: FileTags) -> int:
         raise HeaderError(f"a colour image ({photometric})", "D004")
     if n_frames > 1 and len(tags.frames) != n_frames:
         raise HeaderError(f"{n_frames} frames, with a place in the patient for {len(tags.frames)} of them", "D010")
+    allocated = int(values.get("BitsAllocated", 16))
+    fault = image_fault(rows, columns, n_frames, allocated, int(values.get("BitsStored", allocated)))
+    if fault is not None:
+        raise HeaderError(fault)
     if _image_bytes(values, n_frames) > MAX_IMAGE_BYTES:
         raise HeaderError(f"an image of {n_frames} x {rows} x {columns} pixels, more than any series has")
     return n_frames
 
 
-def _number_of_frames(values: _Values) -> int:
+def image_fault(rows: int, columns: int, n_frames: int, bits_allocated: int, bits_stored: int) -> str | None:
+    """What makes an image none that is read, by its header's claims; None for a sound one.
+
+    Args:
+        rows: Of each frame.
+        columns: The same.
+        n_frames: Frames in the file.
+        bits_allocated: Bits that a stored value takes.
+        bits_stored: How many of them hold it.
+    """
+    sides = 1 <= rows <= SIDE_LIMIT and 1 <= columns <= SIDE_LIMIT
+    if not (sides and 1 <= n_frames <= FRAMES_LIMIT):
+        limits = f"expected 1 to {SIDE_LIMIT} a side and 1 to {FRAMES_LIMIT} frames"
+        return f"an image of {n_frames} x {rows} x {columns} pixels, {limits}"
+    if bits_allocated not in (8, 16, 32) or not 1 <= bits_stored <= bits_allocated:
+        return f"{bits_stored} bits stored in {bits_allocated}, expected 1 to 8, 16 or 32 in 8, 16 or 32"
+    return None
+
+
+def number_of_frames(values: _Values) -> int:
+    """How many frames a header claims; 1 where it says nothing.
+
+    Args:
+        values: Keyword -> value as `mgmt_monai.cohort.files.tags.FileTags` gives them.
+
+    Raises:
+        HeaderError: No whole number.
+    """
     text = str(values.get("NumberOfFrames", 1))
     try:
         number = float(text)
@@ -119,12 +155,11 @@ def _number_of_frames(values: _Values) -> int:
             raise ValueError(text)
     except (ValueError, OverflowError) as error:
         raise HeaderError("NumberOfFrames that is not one number") from error
-    return int(number) or 1
+    return int(number)
 
 
 def _image_bytes(values: _Values, n_frames: int) -> int:
-    # Bits Allocated is 1 or a multiple of 8; 0 is taken as left out.
-    bits = int(values.get("BitsAllocated", 0)) or 16
+    bits = int(values.get("BitsAllocated", 16))
     return int(values["Rows"]) * int(values["Columns"]) * n_frames * bits // 8
 
 

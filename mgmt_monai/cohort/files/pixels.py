@@ -14,17 +14,11 @@ from typing import BinaryIO
 import numpy as np
 
 from mgmt_monai.cohort.files.codestream import fault
+from mgmt_monai.cohort.files.headers import FRAMES_LIMIT, SIDE_LIMIT, image_fault, number_of_frames
 from mgmt_monai.cohort.files.nifti import NiftiHeader, read_nifti, stored_slices
 from mgmt_monai.cohort.files.tags import FileTags, HeaderError, read_tags
 from mgmt_monai.cohort.files.values import finite
 from mgmt_monai.cohort.series import is_nifti
-
-#: The longest side of a slice that is read. Clinical MRI ends at 2048; the limit is held against the header's claim
-#: before anything is allocated, and keeps a slice of 16 bits within 128 MiB.
-SIDE_LIMIT = 8192
-
-#: More slices than this in one file are no series of a head; held against the header's claim.
-FRAMES_LIMIT = 65_536
 
 #: More pieces than this of one file's compressed pixels are not walked.
 FRAGMENTS_LIMIT = 1_000_000
@@ -179,20 +173,15 @@ def _format(path: Path, tags: FileTags) -> _Format:
     found = _Format(
         rows=number("Rows", 0),
         columns=number("Columns", 0),
-        n_frames=number("NumberOfFrames", 1),
+        n_frames=number_of_frames(tags.values),
         bits_allocated=allocated,
         bits_stored=number("BitsStored", allocated),
         signed=number("PixelRepresentation", 0) == 1,
     )
     if number("SamplesPerPixel", 1) != 1:
         raise ContentError(path, "a colour image", "D004")
-    if not (1 <= found.rows <= SIDE_LIMIT and 1 <= found.columns <= SIDE_LIMIT):
-        text = f"{found.rows} x {found.columns} pixels, expected 1 to {SIDE_LIMIT} a side"
-        raise ContentError(path, text)
-    if not 1 <= found.n_frames <= FRAMES_LIMIT:
-        raise ContentError(path, f"{found.n_frames} frames, expected 1 to {FRAMES_LIMIT}")
-    if allocated not in (8, 16, 32) or not 1 <= found.bits_stored <= allocated:
-        text = f"{found.bits_stored} bits stored in {allocated}, expected 1 to 8, 16 or 32 in 8, 16 or 32"
+    text = image_fault(found.rows, found.columns, found.n_frames, allocated, found.bits_stored)
+    if text is not None:
         raise ContentError(path, text)
     return found
 

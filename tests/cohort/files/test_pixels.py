@@ -11,6 +11,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEG2000Lossless
 
 from mgmt_monai.cohort.files import pixels
+from mgmt_monai.cohort.files.headers import HeaderError, read_headers
 from mgmt_monai.cohort.files.pixels import ContentError, read_slices
 from mgmt_monai.cohort.files.tags import read_tags
 
@@ -104,7 +105,7 @@ def test_tags_read_before_are_not_read_again(
     [
         ({"Rows": 9000}, "9000 x 40 pixels, expected 1 to 8192", "D026"),
         ({"Rows": 61}, "shorter than 1 x 61 x 40", "D002"),
-        ({"NumberOfFrames": 70_000}, "70000 frames", "D026"),
+        ({"NumberOfFrames": 70_000}, "70000 x 60 x 40 pixels", "D026"),
         ({"BitsAllocated": 12}, "bits stored in 12", "D026"),
         ({"BitsStored": 17}, "17 bits stored in 16", "D026"),
         ({"SamplesPerPixel": 3}, "colour", "D004"),
@@ -119,6 +120,46 @@ def test_refuses_claims_beyond_the_limits(
     with pytest.raises(ContentError, match=text) as caught:
         only(path)
     assert (caught.value.finding, caught.value.path) == (finding, path)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "sound"),
+    [
+        ({}, True),
+        ({"Rows": 59}, True),
+        ({"BitsStored": 12}, True),
+        ({"BitsAllocated": 8, "BitsStored": 8}, True),
+        ({"NumberOfFrames": 1}, True),
+        ({"Rows": 0}, False),
+        ({"Columns": 0}, False),
+        ({"Rows": 8193, "Columns": 1}, False),
+        ({"NumberOfFrames": 0}, False),
+        ({"NumberOfFrames": -1}, False),
+        ({"BitsAllocated": 0}, False),
+        ({"BitsAllocated": 1, "BitsStored": 1}, False),
+        ({"BitsAllocated": 12, "BitsStored": 12}, False),
+        ({"BitsStored": 0}, False),
+        ({"BitsStored": 17}, False),
+    ],
+    ids=repr,
+)
+def test_header_alone_is_refused_where_the_pixels_are(
+    tmp_path: Path, make_dicom: Callable[..., Path], attributes: dict, sound: bool
+) -> None:
+    path = make_dicom(tmp_path / "a.dcm", np.zeros((4100, 2), np.uint16) if "Rows" in attributes else IMAGE)
+    dataset = pydicom.dcmread(path)
+    for name, value in attributes.items():
+        setattr(dataset, name, value)
+    dataset.save_as(path)
+    if sound:
+        assert len(read_headers(path)) == len(list(read_slices([path], None))) == 1
+        return
+    with pytest.raises(HeaderError) as header:
+        read_headers(path)
+    with pytest.raises(ContentError) as content:
+        list(read_slices([path], None))
+    assert str(header.value) == str(content.value)
+    assert (header.value.finding, content.value.finding) == ("D001", "D026")
 
 
 def test_claim_of_many_pixels_is_refused_before_any_is_decoded(
