@@ -64,6 +64,7 @@ def build(
 ) -> int:
     """Read the images under DATA_DIR and write its manifest."""
     from mgmt_monai.cohort.build import Sources, build_manifest
+    from mgmt_monai.cohort.findings import Severity
     from mgmt_monai.cohort.layouts import check_data_dir
     from mgmt_monai.cohort.manifest import check_writable, read_manifest, write_manifest
     from mgmt_monai.cohort.splits.plans import External, Holdout, Listed
@@ -90,7 +91,7 @@ def build(
     )
     plan: Holdout | Listed | External
     if external:
-        plan = External()
+        plan = External(sources.against.content_hash if sources.against else "", tuple(mapping))
     elif split_from:
         plan = Listed(split_from)
     else:
@@ -102,7 +103,10 @@ def build(
     for line in built.manifest.left_out:
         click.echo(f"left out: {line}")
     for finding in built.findings:
-        click.echo(f"{finding.kind.severity}: {finding.under(data_dir).line}")
+        accepted = " (accepted)" if finding.kind.severity is Severity.ERROR else ""
+        click.echo(f"{finding.kind.severity}{accepted}: {finding.under(data_dir).line}")
+    for finding in built.related:
+        click.echo(f"kept in one split: {finding.line}")
     _echo_splits(built.manifest)
     click.echo(f"{path}: {len(built.manifest.patients)} patients, hash {built.manifest.content_hash[:12]}")
     return 0

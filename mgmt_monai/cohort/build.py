@@ -18,7 +18,7 @@ from mgmt_monai.cohort.layouts import Found, find_series
 from mgmt_monai.cohort.layouts.found import FoundSeries
 from mgmt_monai.cohort.manifest import Manifest
 from mgmt_monai.cohort.records import PatientRecord
-from mgmt_monai.cohort.relations import contradictions, copied_series, related_patients
+from mgmt_monai.cohort.relations import contradictions, copied_series, crossing, related_patients
 from mgmt_monai.cohort.splits.groups import groups_of
 from mgmt_monai.cohort.tables.aliases import Aliases, untraceable
 from mgmt_monai.cohort.tables.columns import read_columns
@@ -66,10 +66,12 @@ class BuiltCohort:
     Args:
         manifest: To be written.
         findings: Warnings and notes that nobody has accepted yet, errors that were accepted.
+        related: Pairs of patients who may be one, each in one split.
     """
 
     manifest: Manifest
     findings: list[Finding]
+    related: list[Finding]
 
 
 def build_manifest(data_dir: Path, sources: Sources, plan: SplitPlan, workers: int | None = None) -> BuiltCohort:
@@ -86,15 +88,16 @@ def build_manifest(data_dir: Path, sources: Sources, plan: SplitPlan, workers: i
 
     Raises:
         CohortFaultsError: Series that cannot be used, patients without a label, related patients with different
-            labels; each a line of ``faults``.
+            labels or, where the plan keeps to a table, in different splits; each a line of ``faults``.
         CohortError: No data, a table that cannot be read, a split without a class.
     """
     data_dir = Path(data_dir)
-    if sources.against is not None and sources.aliases is not None:
+    if sources.against is not None:
         _warn_of_untraceable(sources.against, sources.aliases)
     found = find_series(data_dir, sources.layout)
     labels_csv = sources.labels_csv or found.labels_file
     labels = read_labels(labels_csv)
+    sources.ignores.warn_of_strangers(found.patients)
     excluded = _excluded(found, sources)
     series = [s for s in found.series if s.patient_id not in excluded and s.patient_id not in labels.unlabelled]
     columns = _columns(series, sources)
@@ -128,10 +131,14 @@ def build_manifest(data_dir: Path, sources: Sources, plan: SplitPlan, workers: i
             ignored=[vars(decision).copy() for decision in sources.ignores.decisions],
         )
     )
-    return BuiltCohort(manifest, [*findings, *accepted, *relations, *accepted_relations, *accepted_known])
+    _refuse(crossing(manifest.patients, relations), data_dir)  # of a split that is the user's own
+    return BuiltCohort(manifest, [*findings, *accepted, *accepted_relations, *accepted_known], relations)
 
 
-def _warn_of_untraceable(against: Manifest, aliases: Aliases) -> None:
+def _warn_of_untraceable(against: Manifest, aliases: Aliases | None) -> None:
+    if aliases is None:
+        logger.warning("names are compared as they are: no table of aliases was given (--mapping)")
+        return
     lost = untraceable([patient.patient_id for patient in against.patients], aliases)
     if lost:
         logger.warning(

@@ -26,10 +26,11 @@ def describe(manifest: Manifest) -> Iterator[str]:
         yield f"  {name}: {unmethylated + methylated} patients, {methylated} methylated"
     if manifest.folds:
         yield f"folds: {_settings(manifest.folds)}"
-        for fold in range(manifest.folds["n_folds"]):
-            members = [patient for patient in manifest.patients if patient.folds[0] == fold]
-            methylated = sum(patient.label for patient in members)
-            yield f"  fold {fold} of repeat 0: {len(members)} patients, {methylated} methylated"
+        for repeat in range(manifest.folds["n_repeats"]):
+            for fold in range(manifest.folds["n_folds"]):
+                members = [patient for patient in manifest.patients if patient.folds[repeat] == fold]
+                methylated = sum(patient.label for patient in members)
+                yield f"  repeat {repeat}, fold {fold}: {len(members)} patients, {methylated} methylated"
     yield "planes:"
     for modality in MODALITIES:
         planes = Counter(p.series[modality].plane for p in manifest.patients if modality in p.series)

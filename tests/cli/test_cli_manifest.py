@@ -1,4 +1,5 @@
 import csv
+import hashlib
 import json
 import os
 import shutil
@@ -163,7 +164,7 @@ def test_build_leaves_out_what_the_ignore_list_accepts_and_records_it(cohort, tm
     accepted = table(tmp_path / "accepted.csv", "finding,patient_id,reason", "D001,00009,a broken disc")
     assert main(["manifest", "build", str(cohort), *ENOUGH, "--ignore", accepted]) == 0
     out = capsys.readouterr().out
-    assert f"error: patient 00009, T1w: {cohort / 'train/00009/T1w/Image-1.dcm'}: expected" in out
+    assert f"error (accepted): patient 00009, T1w: {cohort / 'train/00009/T1w/Image-1.dcm'}: expected" in out
     manifest = read_manifest(cohort / "manifest.json")
     assert [p.patient_id for p in manifest.patients] == [f"0000{i}" for i in range(1, 9)]
     assert manifest.ignored == [{"finding": "D001", "patient_id": "00009", "reason": "a broken disc"}]
@@ -227,7 +228,10 @@ def test_external_cohort_leaves_out_by_name_who_is_in_the_training_data(external
     ]
     assert splits_of(data_dir / "manifest.json") == {"H-5": "test", "H-6": "test"}
     manifest = read_manifest(data_dir / "manifest.json")
-    assert manifest.split == {"method": "external"}
+    against = read_manifest(Path(words[words.index("--against") + 1])).content_hash
+    mapping = Path(words[words.index("--mapping") + 1])
+    digest = hashlib.sha256(mapping.read_bytes()).hexdigest()
+    assert manifest.split == {"method": "external", "against": against, "mappings": {"mapping.csv": digest}}
     assert [f"left out: {line}" for line in manifest.left_out] == lines
     assert caplog.messages == [
         "2 of 4 patients of the training data have no name outside it in these tables: whether they are in this cohort "
@@ -246,7 +250,7 @@ def test_external_cohort_keeps_whom_somebody_decided_on(external, tmp_path, caps
     accepted = table(tmp_path / "accepted.csv", "finding,patient_id,reason", "D045,00001,another 00001")
     assert main([*words, "--ignore", accepted]) == 0
     assert set(splits_of(data_dir / "manifest.json")) == {"00001", "H-5", "H-6"}
-    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("error: ")]
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("error (accepted): ")]
     assert [line.split(":")[1] for line in told] == [" patient 00001"]
 
 

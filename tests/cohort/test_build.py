@@ -7,7 +7,7 @@ import pytest
 
 from mgmt_monai.cohort.build import Sources, build_manifest
 from mgmt_monai.cohort.errors import CohortError, CohortFaultsError
-from mgmt_monai.cohort.splits.plans import Holdout
+from mgmt_monai.cohort.splits.plans import Holdout, Listed
 from mgmt_monai.cohort.tables.ignores import Ignored, IgnoreList
 
 
@@ -143,9 +143,7 @@ def test_copied_patient_stays_in_one_split_and_is_told(make_cohort):
         cohort = cohort_of(data_dir, test_fraction=test_fraction)
         splits = {p.patient_id: p.split for p in cohort.manifest.patients}
         assert splits["00001"] == splits["00003"]
-    assert [(f.id, f.patient_id, f.others) for f in cohort.findings if f.id == "D040"] == [
-        ("D040", "00001", ("00003",))
-    ]
+    assert [(f.id, f.patient_id, f.others) for f in cohort.related if f.id == "D040"] == [("D040", "00001", ("00003",))]
 
 
 def test_copied_patient_with_another_label_refused(make_cohort):
@@ -185,3 +183,22 @@ def test_real_slices_make_80_patients(real_slices):
         files = {path.name for path in (data_dir / "train" / patient.patient_id / "T1wCE").iterdir()}
         assert set(patient.series["T1wCE"].files) == files
     json.dumps(manifest.split, allow_nan=False)
+
+
+def test_listed_split_that_parts_a_copied_patient_refused(make_cohort, tmp_path):
+    data_dir = make_cohort(20)
+    for name in ("Image-1.dcm", "Image-2.dcm"):
+        shutil.copy(data_dir / "train/00001/T1w" / name, data_dir / "train/00003/T1w" / name)
+    path = tmp_path / "split.csv"
+    names = [f"{number:05d}" for number in range(1, 21)]
+    path.write_text("patient_id,split\n" + "".join(f"{n},{'test' if n == '00001' else 'train'}\n" for n in names))
+    with pytest.raises(CohortFaultsError) as caught:
+        build_manifest(data_dir, Sources(), Listed(path), workers=1)
+    (fault,) = caught.value.faults
+    assert fault.startswith("patient 00001: expected images of one patient, found 2 identical slices in T1w")
+    assert "as patient 00003 (one in test, one in train)" in fault
+
+
+def test_decision_on_a_patient_who_is_not_there_is_told(make_cohort, caplog):
+    cohort_of(make_cohort(20), ignores=IgnoreList([Ignored("D015", "0001", "mistyped")]))
+    assert "ignore list: D015 of patient 0001: no such patient in these data" in caplog.messages

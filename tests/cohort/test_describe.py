@@ -41,12 +41,12 @@ def test_description_tells_what_is_in_the_manifest():
     ]
 
 
-def test_description_counts_each_fold_of_the_first_repeat():
+def test_description_counts_each_fold_of_each_repeat():
     lines = list(describe(FOLDED))
     place = lines.index("folds: method kfold, n_folds 2, n_repeats 2, n_inner_folds 0, seed 3")
     assert lines[place + 1 : place + 3] == [
-        "  fold 0 of repeat 0: 1 patients, 1 methylated",
-        "  fold 1 of repeat 0: 2 patients, 1 methylated",
+        "  repeat 0, fold 0: 1 patients, 1 methylated",
+        "  repeat 0, fold 1: 2 patients, 1 methylated",
     ]
 
 

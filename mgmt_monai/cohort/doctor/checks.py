@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from mgmt_monai.cohort.findings import Finding
+from mgmt_monai.cohort.tables.table import names
+
+#: More labels without images are told in one finding: the table is of a larger cohort.
+ABSENT_LIMIT = 20
 
 
 def missing_modalities(series: Mapping[str, Mapping[str, object]]) -> list[Finding]:
@@ -41,7 +45,12 @@ def label_findings(patients: Collection[str], labels: Collection[str]) -> list[F
             other = alike.get(_without_zeros(patient_id))
             hint = f" (there is {other}: did a spreadsheet strip leading zeros?)" if other else ""
             findings.append(Finding(finding_id, patient_id, "", "", text + hint))
-    return findings
+    absent = [finding for finding in findings if finding.id == "D032"]
+    if len(absent) <= ABSENT_LIMIT:
+        return findings
+    shown = names([finding.patient_id for finding in absent])
+    text = f"expected images of every label, found none of {len(absent)} patients ({shown})"
+    return [*(finding for finding in findings if finding.id != "D032"), Finding("D032", "", "", "", text)]
 
 
 def differing_patient_tags(tags: Mapping[str, Mapping[str, str]]) -> list[Finding]:

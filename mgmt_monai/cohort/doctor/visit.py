@@ -65,6 +65,7 @@ def visit(data_dir: Path, out_dir: Path, plan: Visit) -> Diagnosis:
     aliases = read_aliases(*plan.mappings) if plan.mappings else None
     excluded = set(read_exclusions(plan.exclusions))
     found = find_series(data_dir, plan.layout)
+    ignores.warn_of_strangers(found.patients)
     labels = _labels(plan.labels_csv, found.labels_file)
     series = [item for item in found.series if item.patient_id not in excluded]
     patients = found.patients - excluded

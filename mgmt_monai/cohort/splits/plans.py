@@ -115,7 +115,15 @@ class Listed:
 
 @dataclass(frozen=True)
 class External:
-    """Every patient is for the test: the cohort is only ever scored."""
+    """Every patient is for the test: the cohort is only ever scored.
+
+    Args:
+        against_hash: Content hash of the training data's manifest that it was held against, or "".
+        mappings: Tables of aliases that were used.
+    """
+
+    against_hash: str = ""
+    mappings: tuple[Path, ...] = ()
 
     def apply(self, manifest: Manifest) -> Manifest:
         """The manifest, split so.
@@ -126,7 +134,12 @@ class External:
         Returns:
             Another one; this one stays as it is.
         """
-        return _with_split(manifest, {p.patient_id: "test" for p in manifest.patients}, {"method": "external"})
+        settings = {
+            "method": "external",
+            "against": self.against_hash,
+            "mappings": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in self.mappings},
+        }
+        return _with_split(manifest, {p.patient_id: "test" for p in manifest.patients}, settings)
 
 
 @dataclass(frozen=True)

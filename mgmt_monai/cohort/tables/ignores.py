@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.findings import KINDS, Finding
 from mgmt_monai.cohort.tables.table import read_table
+
+logger = logging.getLogger(__name__)
 
 _COLUMNS = ("finding", "patient_id", "reason")
 
@@ -47,6 +50,18 @@ class IgnoreList:
                 return found
         return None
 
+    def warn_of_strangers(self, patients: Collection[str]) -> None:
+        """Log the decisions on patients who are not in the cohort: mistyped, perhaps.
+
+        Args:
+            patients: All who are.
+        """
+        for ignored in self.decisions:
+            if ignored.patient_id not in patients:
+                logger.warning(
+                    f"ignore list: {ignored.finding} of patient {ignored.patient_id}: no such patient in these data"
+                )
+
 
 def read_ignores(path: Path) -> IgnoreList:
     """Read an ignore list.
@@ -67,6 +82,11 @@ def read_ignores(path: Path) -> IgnoreList:
             raise CohortError(
                 f"{path}: expected the identifier of a finding ({min(KINDS)} to {max(KINDS)}), found "
                 f"{decision.finding!r}. The documentation lists them all."
+            )
+        if decision.finding == "D043":
+            raise CohortError(
+                f"{path}: expected findings of patients, found D043, which is of the whole cohort. Remove the row: it "
+                "cannot be accepted for one."
             )
         if not decision.patient_id or not decision.reason:
             raise CohortError(

@@ -60,7 +60,7 @@ def read_labels(labels_csv: Path) -> Labels:
     table = read_table(
         labels_csv,
         f"no label file. Expected a CSV with the columns {expected}; "
-        "name yours with --labels (manifest build) or --labels_csv (training).",
+        "name yours with --labels (mgmt-monai doctor, manifest build) or --labels_csv (training).",
     )
     for columns in BINARY_COLUMNS:
         if table.has(columns):

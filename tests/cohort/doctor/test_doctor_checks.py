@@ -126,3 +126,9 @@ def test_field_strength_is_named_as_people_say_it(stored, said, make_exam):
     survey.add(make_exam("a", tags={"MagneticFieldStrength": stored}))
     (fact,) = [fact for fact in survey.facts() if fact.name == "MagneticFieldStrength"]
     assert fact.values == {"a": said}
+
+
+def test_many_labels_without_images_are_one_finding():
+    (finding,) = label_findings({"00001"}, {f"{number:05d}" for number in range(1, 31)})
+    assert (finding.id, finding.patient_id) == ("D032", "")
+    assert finding.text.startswith("expected images of every label, found none of 29 patients (00002, 00003, ")

@@ -32,7 +32,10 @@ def test_each_modality_once_needs_no_note():
             series("T2", "1", SliceThickness="5"), series("T2", "2", SliceThickness="1"), "thinnest", id="thin"
         ),
         pytest.param(
-            series("T2", "1", SliceThickness="nan"), series("T2", "2", SliceThickness="1"), "thinnest", id="no thickness"
+            series("T2", "1", SliceThickness="nan"),
+            series("T2", "2", SliceThickness="1"),
+            "thinnest",
+            id="no thickness",
         ),
         pytest.param(series("T2", "10"), series("T2", "9"), "lowest series number", id="number, not text"),
         pytest.param(series("T2 b", ""), series("T2 a", ""), "identifiers", id="identifier"),

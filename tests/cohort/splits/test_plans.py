@@ -191,7 +191,7 @@ def test_listed_split_that_is_not_there_refused_at_once(tmp_path):
 def test_external_is_all_test():
     made = External().apply(Holdout(0.25, 0.8, seed=5).apply(cohort()))
     assert set(splits(made).values()) == {"test"}
-    assert made.split == {"method": "external"}
+    assert made.split == {"method": "external", "against": "", "mappings": {}}
 
 
 def test_columns_are_added_and_replaced(tmp_path):

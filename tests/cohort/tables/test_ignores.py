@@ -49,8 +49,9 @@ def test_read_keeps_every_row(tmp_path):
         ("finding,patient_id,reason\nd015,00001,because\n", "found 'd015'"),
         ("finding,patient_id,reason\nD015,,because\n", "expected a patient_id and a reason in every row"),
         ("finding,patient_id,reason\nD015,00001,\n", "found '00001' and '' for D015"),
+        ("finding,patient_id,reason\nD043,00001,because\n", "D043, which is of the whole cohort"),
     ],
-    ids=["no column", "unknown", "lower case", "no patient", "no reason"],
+    ids=["no column", "unknown", "lower case", "no patient", "no reason", "whole cohort"],
 )
 def test_list_that_decides_nothing_refused(tmp_path, text, expected):
     path = tmp_path / "accepted.csv"
