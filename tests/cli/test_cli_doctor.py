@@ -8,6 +8,7 @@ from made_cohorts import write_cohort, write_labels
 from textures import texture
 
 from mgmt_monai.cli.main import main
+from mgmt_monai.cohort.doctor import report as report_module
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +198,19 @@ def test_report_that_may_not_be_written_is_one_line(doctor, clean, tmp_path, mon
     assert (code, told) == (1, [])
     assert errors == [
         f"Error: {tmp_path / 'report'}: this folder for the report may not be written to. Name another with --out."
+    ]
+
+
+def test_report_that_fails_to_be_written_is_one_line(doctor, clean, tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(report_module, "atomic_file", full)
+    code, told, errors = doctor(clean)
+    assert (code, told) == (1, [])
+    place = tmp_path / "report"
+    assert errors == [
+        f"Error: {place}: cannot write the report (No space left on device). Name another folder with --out."
     ]
 
 

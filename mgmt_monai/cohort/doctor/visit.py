@@ -86,6 +86,9 @@ def visit(data_dir: Path, out_dir: Path, plan: Visit) -> Diagnosis:
     try:
         exams = scan(series, data_dir, pixels=plan.pixels, cache=cache, workers=plan.workers)
         return write_report(out_dir, exams, cohort)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise CohortError(f"{out_dir}: cannot write the report ({reason}). Name another folder with --out.") from error
     finally:
         cache.close()
 
