@@ -222,8 +222,10 @@ def test_workers_that_all_end_are_replaced(make_cohort, monkeypatch):
 
 
 INTERRUPTIBLE = """
+import signal
 import sys
 import hostile_readers
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job, as CI may be, ignores it
 from mgmt_monai.cohort.examination import scan
 scan.examine_series = hostile_readers.slow
 from mgmt_monai.cli.main import main
