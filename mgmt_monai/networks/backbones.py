@@ -6,11 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from monai.networks.nets import EfficientNetBN
+from monai.networks.nets import EfficientNetBN, resnet10, resnet50
 from monai.networks.nets.efficientnet import url_map
 from torch import nn
 
+from mgmt_monai.networks import alexnet, mobilenet_v2
 from mgmt_monai.networks.errors import NetworkError
+
+TORCHVISION = "https://download.pytorch.org/models"
+"""The folder of torchvision's published checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,8 @@ class Backbone:
     Args:
         n_features: Length of the feature vector of one image.
         build: Makes the randomly initialised module: ``(B, 3, H, W)`` -> ``(B, n_features)``, pooled.
-        url: The ImageNet checkpoint; the first digits of its SHA-256 are part of the file name.
+        url: The ImageNet checkpoint; the first digits of its SHA-256 are part of the file name. ``None``
+            where none is published.
         published_name: Turns a tensor's name in our module into its name in that checkpoint.
         left_out: Prefixes of the checkpoint's tensors that the module has no use for (its ImageNet
             classifier); anything else that the module does not know is an error.
@@ -28,7 +33,7 @@ class Backbone:
 
     n_features: int
     build: Callable[[], nn.Module]
-    url: str
+    url: str | None
     published_name: Callable[[str], str]
     left_out: tuple[str, ...]
 
@@ -85,8 +90,52 @@ def _efficientnet(network: str, n_features: int) -> Backbone:
     )
 
 
+def _build_resnet(build: Callable[..., nn.Module]) -> nn.Module:
+    """MONAI's ResNet for pictures, without classifier, as published.
+
+    MONAI's own defaults are those for volumes: no stride in the first convolution, biases in the shortcuts.
+    """
+    return build(
+        pretrained=False,
+        spatial_dims=2,
+        n_input_channels=3,
+        conv1_t_size=7,
+        conv1_t_stride=2,
+        shortcut_type="B",
+        bias_downsample=False,
+        feed_forward=False,
+    )
+
+
+def _resnet(build: Callable[..., nn.Module], n_features: int, file_name: str | None) -> Backbone:
+    return Backbone(
+        n_features=n_features,
+        build=partial(_build_resnet, build),
+        url=f"{TORCHVISION}/{file_name}" if file_name else None,
+        published_name=str,  # MONAI's names are torchvision's
+        left_out=("fc.",),
+    )
+
+
 BACKBONES: dict[str, Backbone] = {
     "efficientnet-b0": _efficientnet("efficientnet-b0", n_features=1280),
     "efficientnet-b3": _efficientnet("efficientnet-b3", n_features=1536),
+    "alexnet": Backbone(
+        n_features=alexnet.N_FEATURES,
+        build=alexnet.AlexNet,
+        url=f"{TORCHVISION}/alexnet-owt-7be5be79.pth",
+        published_name=str,
+        left_out=("classifier.",),
+    ),
+    "mobilenet-v2": Backbone(
+        n_features=mobilenet_v2.N_FEATURES,
+        build=mobilenet_v2.MobileNetV2,
+        url=f"{TORCHVISION}/mobilenet_v2-b0353104.pth",
+        published_name=str,
+        left_out=("classifier.",),
+    ),
+    "resnet-10": _resnet(resnet10, n_features=512, file_name=None),
+    # The first of torchvision's two; the second comes of a later and longer way of training.
+    "resnet-50": _resnet(resnet50, n_features=2048, file_name="resnet50-0676ba61.pth"),
 }
-"""Every backbone, by the name that a config gives as ``network``."""
+"""Every backbone, by the name that a config gives as ``backbone``."""

@@ -31,8 +31,8 @@ class MGMTClassifier(nn.Module):
     head's BatchNorm needs a batch of at least two slices.
 
     Args:
-        network: The backbone: ``efficientnet-b0`` or ``efficientnet-b3``. Randomly initialised; see
-            :mod:`mgmt_monai.networks.weights`.
+        network: The backbone, a key of :data:`mgmt_monai.networks.backbones.BACKBONES`. Randomly
+            initialised; see :mod:`mgmt_monai.networks.weights`.
         hidden_units: Width of the head's hidden layer, at least 1.
         dropout: Probability of both of the head's dropouts, in [0, 1).
         channels_last: Keep images and convolution weights in the channels-last memory layout, in which

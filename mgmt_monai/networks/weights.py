@@ -59,9 +59,9 @@ def load_backbone_weights(classifier: MGMTClassifier, weights: str | Path) -> We
         classifier: The network; its head is left alone.
         weights: ``imagenet``: the packaged file where the backbone has one, else the published checkpoint
             (downloaded once into torch's hub folder, checked against the SHA-256 digits in its name), else,
-            when that cannot be had, none. ``none``: the backbone stays as it is. Anything else is the path
-            of a ``.safetensors``, ``.pt`` or ``.pth`` file of named tensors, under MONAI's names or those of
-            the published checkpoint.
+            when that cannot be had or there is none, none. ``none``: the backbone stays as it is. Anything
+            else is the path of a ``.safetensors``, ``.pt`` or ``.pth`` file of named tensors, under the
+            backbone's own names or those of the published checkpoint.
 
     Returns:
         Where they came from and what of the file was not loaded. Running without weights is logged as a
@@ -73,27 +73,32 @@ def load_backbone_weights(classifier: MGMTClassifier, weights: str | Path) -> We
     """
     backbone = get_backbone(classifier.network)
     if str(weights) == "none":
-        return _without_weights(classifier, "the setting weights is 'none'")
+        remedy = "set weights to 'imagenet' or to a file"
+        return _without_weights(classifier, "the setting weights is 'none'", remedy)
     if str(weights) != "imagenet":
         path = Path(weights)
         return _load(classifier, backbone, path.name, str(path), _read(path))
     if classifier.network in PACKAGED:
         file_name, sha256 = PACKAGED[classifier.network]
         return _load(classifier, backbone, file_name, file_name, _read_packaged(file_name, sha256))
+    if backbone.url is None:
+        remedy = "set weights to a file, or backbone to another network"
+        return _without_weights(classifier, "no ImageNet weights of it are published", remedy)
     try:
         path = _published_checkpoint(backbone.url)
     except (OSError, HTTPException) as error:
         reason = f"no file of them is packaged and {backbone.url} cannot be had ({_one_line(error)})"
-        return _without_weights(classifier, reason)
+        return _without_weights(classifier, reason, "try again with a connection, or set weights to a file")
     return _load(classifier, backbone, path.name, str(path), _read(path))
 
 
-def _without_weights(classifier: MGMTClassifier, reason: str) -> WeightsReport:
+def _without_weights(classifier: MGMTClassifier, reason: str, remedy: str) -> WeightsReport:
     logger.warning(
         "NO PRETRAINED WEIGHTS in %s: %s. THIS IS NOT THE PAPER'S METHOD (transfer learning from ImageNet); "
-        "do not compare the results with it. To use weights, set weights to 'imagenet' or to a file.",
+        "do not compare the results with it. To use weights, %s.",
         classifier.network,
         reason,
+        remedy,
     )
     return WeightsReport(source="none", sha256=None)
 

@@ -8,6 +8,8 @@ import SimpleITK
 import torch
 from torch import Tensor
 
+from mgmt_monai.networks.backbones import BACKBONES
+from mgmt_monai.networks.calibrate import calibrate_batchnorm
 from mgmt_monai.networks.classifier import MGMTClassifier
 from mgmt_monai.networks.weights import load_backbone_weights
 
@@ -54,4 +56,12 @@ def pretrained() -> MGMTClassifier:
     """The classifier with the packaged ImageNet weights."""
     classifier = MGMTClassifier()
     load_backbone_weights(classifier, "imagenet")
+    return classifier
+
+
+@pytest.fixture(params=BACKBONES)
+def calibrated(request: pytest.FixtureRequest, made_slices: Tensor) -> MGMTClassifier:
+    """The classifier with each of the backbones, random but calibrated."""
+    classifier = MGMTClassifier(request.param)
+    calibrate_batchnorm(classifier, [made_slices])
     return classifier

@@ -1,15 +1,25 @@
+import re
+
 import pytest
 import torch
 
-from mgmt_monai.networks.backbones import get_backbone
+from mgmt_monai.networks.backbones import BACKBONES, get_backbone
 from mgmt_monai.networks.errors import NetworkError
 
 
-# Published sizes (Keras' EfficientNetB0/B3 without top: trainable parameters).
+# Published sizes without the classifier (Keras' EfficientNetB0/B3 without top: trainable parameters; torchvision's
+# others). ResNet-10 by hand: ResNet-18's 11,176,512 less the second block of each layer, 73,984 + 295,424 +
+# 1,180,672 + 4,720,640.
 @pytest.mark.parametrize(
     ("network", "n_parameters", "n_features"),
-    [("efficientnet-b0", 4_007_548, 1280), ("efficientnet-b3", 10_696_232, 1536)],
-    ids=["b0", "b3"],
+    [
+        ("efficientnet-b0", 4_007_548, 1280),
+        ("efficientnet-b3", 10_696_232, 1536),
+        ("alexnet", 2_469_696, 256),
+        ("mobilenet-v2", 2_223_872, 1280),
+        ("resnet-10", 4_905_792, 512),
+        ("resnet-50", 23_508_032, 2048),
+    ],
 )
 def test_backbone_has_the_published_size(network: str, n_parameters: int, n_features: int) -> None:
     backbone = get_backbone(network)
@@ -20,8 +30,18 @@ def test_backbone_has_the_published_size(network: str, n_parameters: int, n_feat
 
 
 def test_get_backbone_refuses_an_unknown_name_and_lists_the_known() -> None:
-    with pytest.raises(NetworkError, match=r"'efficientnet-b00': use one of efficientnet-b0, efficientnet-b3"):
+    known = "efficientnet-b0, efficientnet-b3, alexnet, mobilenet-v2, resnet-10, resnet-50"
+    with pytest.raises(NetworkError, match=f"'efficientnet-b00': use one of {known}$"):
         get_backbone("efficientnet-b00")
+
+
+@pytest.mark.parametrize("network", BACKBONES)
+def test_published_file_has_the_digits_of_its_hash_in_its_name(network: str) -> None:
+    url = get_backbone(network).url
+    if network == "resnet-10":
+        assert url is None
+    else:
+        assert re.fullmatch(r"https://\S+/\w[\w-]*-[0-9a-f]{8}\.pth", url)
 
 
 # Names as they are in the published checkpoints (efficientnet_pytorch counts blocks without stacks).

@@ -3,20 +3,32 @@ import pytest
 import torch
 from torch import Tensor
 
+from mgmt_monai.networks.backbones import BACKBONES
 from mgmt_monai.networks.calibrate import calibrate_batchnorm
 from mgmt_monai.networks.classifier import MGMTClassifier
 from mgmt_monai.networks.errors import NetworkError
 from mgmt_monai.networks.freeze import batchnorm_layers
 
 
-def test_calibration_brings_the_features_of_a_random_backbone_back(made_slices: Tensor) -> None:
-    network = MGMTClassifier().eval()
+@pytest.mark.parametrize("backbone", ["efficientnet-b0", "efficientnet-b3", "mobilenet-v2"])
+def test_calibration_brings_the_features_of_a_random_backbone_back(backbone: str, made_slices: Tensor) -> None:
+    network = MGMTClassifier(backbone).eval()
     with torch.no_grad():
         before = network.features(made_slices)
         calibrate_batchnorm(network, made_slices.split(4))
         after = network.features(made_slices)
     assert before.abs().max() < 1e-6  # the signal is lost
     assert after.std(dim=0).mean() > 0.01  # and differs between slices again
+
+
+@pytest.mark.parametrize("network", BACKBONES)
+def test_features_of_a_calibrated_backbone_differ_between_slices(network: str, made_slices: Tensor) -> None:
+    classifier = MGMTClassifier(network).eval()
+    calibrate_batchnorm(classifier, made_slices.split(4))
+    with torch.no_grad():
+        features = classifier.features(made_slices)
+    assert features.abs().mean() > 0.1
+    assert features.std(dim=0).mean() > 0.1 * features.abs().mean()
 
 
 def test_calibration_averages_the_statistics_of_the_batches(made_slices: Tensor) -> None:

@@ -7,6 +7,7 @@ import torch
 from monai.data import MetaTensor
 from torch import Tensor
 
+from mgmt_monai.networks.backbones import BACKBONES
 from mgmt_monai.networks.classifier import MGMTClassifier
 from mgmt_monai.networks.errors import NetworkError
 
@@ -23,9 +24,11 @@ def as_keras_would(slices: Tensor) -> Tensor:
     return (slices.repeat(1, 3, 1, 1) / 255 - mean) / std
 
 
-def test_classifier_returns_one_logit_a_slice() -> None:
-    classifier = MGMTClassifier().eval()
-    assert classifier(torch.rand(3, 1, 64, 80)).shape == (3, 1)
+@pytest.mark.parametrize("network", BACKBONES)
+def test_classifier_returns_one_logit_a_slice(network: str) -> None:
+    classifier = MGMTClassifier(network).eval()
+    for size in [(64, 80), (96, 96), (63, 63) if network == "alexnet" else (32, 32)]:
+        assert classifier(torch.rand(3, 1, *size)).shape == (3, 1)
 
 
 def test_backbone_gets_the_normalised_slice_in_three_channels() -> None:
@@ -108,6 +111,17 @@ def test_channels_last_gives_the_same_logits(pretrained: MGMTClassifier, made_sl
         torch.testing.assert_close(pretrained.eval()(made_slices), plain(made_slices), atol=1e-4, rtol=1e-4)
 
 
+def test_channels_last_gives_the_same_logits_with_every_backbone(
+    calibrated: MGMTClassifier, made_slices: Tensor
+) -> None:
+    plain = MGMTClassifier(calibrated.network, channels_last=False).eval()
+    plain.load_state_dict(calibrated.state_dict())
+    convolution = next(parameter for parameter in calibrated.backbone.parameters() if parameter.dim() == 4)
+    assert convolution.is_contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        torch.testing.assert_close(calibrated.eval()(made_slices), plain(made_slices), atol=1e-4, rtol=1e-4)
+
+
 def test_loading_keeps_the_channels_last_layout(pretrained: MGMTClassifier) -> None:
     assert pretrained.backbone._conv_stem.weight.is_contiguous(memory_format=torch.channels_last)
 
@@ -144,3 +158,14 @@ def test_torchscript_gives_the_same_logits(how: str, pretrained: MGMTClassifier,
         stored.seek(0)
         loaded = torch.jit.load(stored)
         torch.testing.assert_close(loaded(made_slices), pretrained(made_slices), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("how", ["trace", "script"])
+def test_torchscript_gives_the_same_logits_with_every_backbone(
+    how: str, calibrated: MGMTClassifier, made_slices: Tensor
+) -> None:
+    calibrated.eval()
+    with torch.no_grad():
+        scripted = torch.jit.script(calibrated) if how == "script" else torch.jit.trace(calibrated, made_slices[:2])
+        # Another number and size of slices than traced with
+        torch.testing.assert_close(scripted(made_slices[:3, :, :, 8:]), calibrated(made_slices[:3, :, :, 8:]))

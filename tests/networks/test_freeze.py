@@ -8,6 +8,15 @@ from torch import Tensor, nn
 from mgmt_monai.networks.classifier import MGMTClassifier
 from mgmt_monai.networks.errors import NetworkError
 
+# Counted by hand from the papers' tables.
+N_BATCHNORM = {
+    "efficientnet-b0": 49,
+    "efficientnet-b3": 78,
+    "alexnet": 0,
+    "mobilenet-v2": 52,
+    "resnet-10": 12,
+    "resnet-50": 53,
+}
 LABELS = torch.tensor([[0.0], [1.0], [0.0], [1.0]])
 
 
@@ -52,6 +61,19 @@ def test_fine_tune_step_changes_everything_but_batchnorm(pretrained: MGMTClassif
     batchnorm = batchnorm_names(pretrained)
     assert len(batchnorm) == 5 * (49 + 2)  # five tensors each; 49 layers in B0, 2 in the head
     assert changed(pretrained, before) == before.keys() - batchnorm
+
+
+def test_each_stage_changes_what_it_trains_in_every_backbone(calibrated: MGMTClassifier, made_slices: Tensor) -> None:
+    before = state(calibrated)
+    head = {name for name in before if name.startswith("head.")}
+    train_one_step(calibrated, made_slices, "transfer")
+    assert changed(calibrated, before) == head
+    calibrated.set_stage("fine_tune")
+    before = state(calibrated)
+    train_one_step(calibrated, made_slices, "fine_tune")
+    batchnorm = batchnorm_names(calibrated)
+    assert len(batchnorm) == 5 * (N_BATCHNORM[calibrated.network] + 2)  # five tensors each; 2 layers in the head
+    assert changed(calibrated, before) == before.keys() - batchnorm
 
 
 def test_both_optimizers_can_be_built_before_the_first_stage(pretrained: MGMTClassifier, made_slices: Tensor) -> None:

@@ -148,6 +148,23 @@ def test_path_loads_the_backbone_and_names_what_it_leaves_out(
         assert torch.equal(tensor, b0_tensors[name].to(tensor.dtype)), name
 
 
+@pytest.mark.parametrize("network", BACKBONES)
+def test_checkpoint_under_the_published_names_goes_into_every_backbone(network: str, tmp_path: Path) -> None:
+    classifier, spec = MGMTClassifier(network), BACKBONES[network]
+    wanted = {name: torch.rand(tensor.shape) for name, tensor in classifier.backbone.state_dict().items()}
+    published = {spec.published_name(name): tensor for name, tensor in wanted.items()}
+    [imagenet_classifier] = spec.left_out
+    path = tmp_path / "published.pth"
+    torch.save({**published, f"{imagenet_classifier}weight": torch.rand(1000, spec.n_features)}, path)
+    report = load_backbone_weights(classifier, path)
+    assert report.not_loaded == (f"{imagenet_classifier}weight",)
+    for name, tensor in classifier.backbone.state_dict().items():
+        assert torch.equal(tensor, wanted[name].to(tensor.dtype)), name
+    lost = next(name for name in published if name.endswith("weight"))
+    torch.save({name: tensor for name, tensor in published.items() if name != lost}, path)
+    assert "incomplete or changed" in refusal(classifier, path)
+
+
 def test_file_without_batchnorm_counters_is_taken(b0_tensors: dict[str, Tensor], tmp_path: Path) -> None:
     path = tmp_path / "old.pth"
     torch.save({n: t for n, t in b0_tensors.items() if "num_batches_tracked" not in n}, path)
@@ -257,6 +274,19 @@ def test_imagenet_without_packaged_file_loads_the_published_one_as_monai_does(
     theirs = EfficientNetBN("efficientnet-b3", pretrained=True).state_dict()
     for name, tensor in classifier.backbone.state_dict().items():
         assert torch.equal(tensor, theirs[name]), name
+
+
+def test_imagenet_without_published_file_means_none_and_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    classifier = MGMTClassifier("resnet-10")
+    before = {name: value.clone() for name, value in classifier.state_dict().items()}
+    report = load_backbone_weights(classifier, "imagenet")
+    assert_unchanged(classifier, before)
+    assert (report.source, report.pretrained) == ("none", False)
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert "in resnet-10: no ImageNet weights of it are published" in record.message
+    assert "NOT THE PAPER'S METHOD" in record.message
+    assert "set weights to a file, or backbone to another network" in record.message
 
 
 def test_published_file_with_another_hash_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
