@@ -17,6 +17,9 @@ COMMANDS = {
     "doctor": "Look for faults in a data directory: files, geometry, pixels, duplicates, confounders.",
     "manifest": "Build, check, split and show the list of patients, labels and series that a training reads.",
     "train": "Train one modality's classifier, both stages; refuse a mistyped setting.",
+    "study": "Train the paper's networks and modalities, with negative controls; say what the result is worth.",
+    "evaluate": "Judge a table of predictions, whoever made it: figures with intervals, pictures.",
+    "report": "Write the report of a study, from MLflow.",
     "ui": "Open the MLflow UI on the recorded runs.",
 }
 """Each subcommand and its one-line help; ``mgmt_monai/cli/<name>.py`` defines it as ``command``."""

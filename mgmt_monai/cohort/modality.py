@@ -9,13 +9,15 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mgmt_monai.cohort.build import Sources, build_manifest
 from mgmt_monai.cohort.check import changed_files, ignore_list, overlaps
 from mgmt_monai.cohort.errors import CohortError, CohortFaultsError
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.layouts import MODALITIES, check_data_dir
 from mgmt_monai.cohort.manifest import Manifest, check_writable, read_manifest, series_reference, write_manifest
-from mgmt_monai.cohort.splits.holdout import check_both_classes
+from mgmt_monai.cohort.splits.holdout import SPLITS, check_both_classes
 from mgmt_monai.cohort.splits.plans import Holdout, holdout_settings
 from mgmt_monai.cohort.tables.exclusions import read_exclusions
 from mgmt_monai.cohort.tables.table import names
@@ -47,6 +49,9 @@ class ModalityCohort:
         repeat: Of the manifest's folds, from 0.
         fold: The fold that is the test, from 0; None for the hold-out split.
         inner_fold: The inner fold that is the validation; None without nested folds.
+        permute_labels: Deal the labels of the training patients out among them at random, and those of the validation
+            patients among those: a negative control. The manifest keeps everyone's own.
+        permutation_seed: Of the dealing, 0 or more.
 
     Raises:
         CohortFaultsError: Patients that cross splits, files that changed; each a line of ``faults``.
@@ -68,6 +73,8 @@ class ModalityCohort:
         repeat: int,
         fold: int | None,
         inner_fold: int | None,
+        permute_labels: bool,
+        permutation_seed: int,
     ) -> None:
         if modality not in MODALITIES:
             raise CohortError(f"modality: expected one of {', '.join(MODALITIES)}, found {modality!r}. Name one.")
@@ -75,6 +82,8 @@ class ModalityCohort:
             if fold is None and number is not None:
                 raise CohortError(f"{name} {number}: expected a fold with it, found none. Set --fold, or leave it out.")
         self.modality = modality
+        self.permute_labels = bool(permute_labels)
+        self.permutation_seed = _whole("permutation_seed", permutation_seed)
         self.dataset_dir = Path(dataset_dir)
         check_data_dir(self.dataset_dir)
         plan = Holdout(
@@ -118,16 +127,22 @@ class ModalityCohort:
 
         Returns:
             ``{"image": Series, "label": 0 | 1, "patient_id": str, "modality": str}`` for each patient, in the
-            manifest's order.
+            manifest's order. With ``permute_labels``, the labels of ``train`` and ``validation`` are permuted within
+            the split: each class stays as large, and the same seed gives the same labels.
         """
+        members = self.manifest.members(split, self.modality)
+        labels = [patient.label for patient in members]
+        if self.permute_labels and split != "test":
+            rng = np.random.default_rng([self.permutation_seed, SPLITS.index(split)])
+            labels = rng.permutation(labels).tolist()
         return [
             {
                 "image": series_reference(patient, self.modality, self.dataset_dir),
-                "label": patient.label,
+                "label": label,
                 "patient_id": patient.patient_id,
                 "modality": self.modality,
             }
-            for patient in self.manifest.members(split, self.modality)
+            for patient, label in zip(members, labels, strict=True)
         ]
 
     def reachable_auc(self) -> float | None:

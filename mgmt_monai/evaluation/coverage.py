@@ -1,97 +1,42 @@
-"""How often the intervals hold the truth, by simulation: ``python -m mgmt_monai.evaluation.coverage``.
-
-Patients' scores are normal with unit variance, means ``d / 2`` apart from 0 on either side, so that the truth is
-known: the AUC is ``Phi(d / sqrt 2)`` and, at the threshold 0, recall, specificity and accuracy are ``Phi(d / 2)``.
-"""
+"""How often the intervals hold the truth, by simulation: ``python -m mgmt_monai.evaluation.coverage``."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 
 import click
 import numpy as np
-from scipy.stats import norm
 
-from mgmt_monai.evaluation.bootstrap import FIGURES, slice_intervals
-from mgmt_monai.evaluation.delong import delong_interval, logit_delong_interval
+from mgmt_monai.evaluation.bootstrap import FIGURES, patient_auc_interval, resampled_figures, slice_intervals
+from mgmt_monai.evaluation.comparison import compare_paired
+from mgmt_monai.evaluation.delong import auc_interval, delong_interval
 from mgmt_monai.evaluation.discrimination import auc, counts
-from mgmt_monai.evaluation.intervals import Interval, f1_interval, newcombe_interval, wilson_interval
+from mgmt_monai.evaluation.intervals import (
+    Interval,
+    balanced_accuracy_interval,
+    f1_interval,
+    newcombe_interval,
+    wilson_interval,
+)
+from mgmt_monai.evaluation.simulated import binormal, clustered, paired, true_figures
 
 PATIENTS = (12, 53, 200)
 AUCS = (0.5, 0.6, 0.8, 0.95)
 
-SLICES = 5
-SLICE_CORRELATION = 0.7
-"""Between two slices of one patient: near enough to 1 that slices counted as independent would mislead."""
+_SETTINGS = tuple((n, value) for n in PATIENTS for value in AUCS)
+_SPREADS = (*((n, value, 1.0) for n, value in _SETTINGS), (53, 0.8, 2.0), (53, 0.8, 0.5))
+_PAIRS = ((0.6, 0.6), (0.8, 0.6), (0.8, 0.8), (0.95, 0.8))
+_AT_THRESHOLD = (*FIGURES[1:], "balanced_accuracy")
 
-_Sample = tuple[np.ndarray, np.ndarray]
+_Method = Callable[[np.ndarray, np.ndarray, int], Interval]
+"""Of labels, scores and the study's number, which seeds what is random."""
+
 _newcombe = lru_cache(maxsize=None)(newcombe_interval)
 _wilson = lru_cache(maxsize=None)(wilson_interval)
 _f1 = lru_cache(maxsize=None)(f1_interval)
-
-
-def binormal(n_patients: int, true_auc: float, random: np.random.Generator, methylated_sd: float = 1.0) -> _Sample:
-    """Labels and scores of patients whose true AUC is known.
-
-    Args:
-        n_patients: How many, half of them methylated (the odd one too).
-        true_auc: Between 0 and 1.
-        random: The source of randomness.
-        methylated_sd: Standard deviation of the methylated scores; the unmethylated have 1.
-
-    Returns:
-        Labels (int64) and scores (float64), each of shape ``(n_patients,)``.
-    """
-    label = _labels(n_patients)
-    distance = norm.ppf(true_auc) * math.sqrt(1 + methylated_sd**2)
-    sd = np.where(label == 1, methylated_sd, 1.0)
-    return label, random.standard_normal(n_patients) * sd + (label - 0.5) * distance
-
-
-def clustered(
-    n_patients: int, true_auc: float, random: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels, scores and patients of slices, :data:`SLICES` a patient, correlated within a patient.
-
-    Args:
-        n_patients: How many, half of them methylated (the odd one too).
-        true_auc: Of a slice of one patient against a slice of another, between 0 and 1.
-        random: The source of randomness.
-
-    Returns:
-        Labels (int64), scores (float64, unit variance) and patient numbers, each of shape
-        ``(n_patients * SLICES,)``.
-    """
-    label = np.repeat(_labels(n_patients), SLICES)
-    shared = np.repeat(random.standard_normal(n_patients), SLICES) * math.sqrt(SLICE_CORRELATION)
-    own = random.standard_normal(len(label)) * math.sqrt(1 - SLICE_CORRELATION)
-    distance = norm.ppf(true_auc) * math.sqrt(2)
-    return label, shared + own + (label - 0.5) * distance, np.repeat(np.arange(n_patients), SLICES)
-
-
-def true_figures(true_auc: float, n_patients: int) -> dict[str, float]:
-    """The true figures of :func:`binormal` (equal variances) and :func:`clustered` at the threshold 0.
-
-    Args:
-        true_auc: Between 0 and 1.
-        n_patients: For the share of methylated, on which precision and F1 depend.
-
-    Returns:
-        Each of the six figures.
-    """
-    right = float(norm.cdf(norm.ppf(true_auc) / math.sqrt(2)))
-    methylated = float(_labels(n_patients).mean())
-    hit, missed, false_alarm = methylated * right, methylated * (1 - right), (1 - methylated) * (1 - right)
-    return {
-        "auc": true_auc,
-        "accuracy": right,
-        "precision": hit / (hit + false_alarm),
-        "recall": right,
-        "specificity": right,
-        "f1": 2 * hit / (2 * hit + missed + false_alarm),
-    }
+_balanced = lru_cache(maxsize=None)(balanced_accuracy_interval)
 
 
 def covered(intervals: list[Interval], truth: float) -> tuple[float, float]:
@@ -110,68 +55,53 @@ def covered(intervals: list[Interval], truth: float) -> tuple[float, float]:
     return float(held.mean()), float(np.nanmean(width)) if np.isfinite(width).any() else math.nan
 
 
-def auc_rows(simulations: int, seed: int) -> Iterator[str]:
-    """Markdown rows: coverage and mean width of three intervals of the AUC over patients.
-
-    Args:
-        simulations: How many studies a row.
-        seed: Of the simulation.
-    """
-    settings = [(n, value, 1.0) for n in PATIENTS for value in AUCS] + [(53, 0.8, 2.0), (53, 0.8, 0.5)]
-    methods: dict[str, Callable[[np.ndarray, np.ndarray], Interval]] = {
-        "DeLong": delong_interval,
-        "logit DeLong": logit_delong_interval,
-        "Newcombe": _newcombe_of,
-    }
-    yield _row("patients", "true AUC", "sd of the methylated", *(f"{name} (width)" for name in methods))
-    yield _row(*["---"] * (3 + len(methods)))
-    for n_patients, true_auc, sd in settings:
-        random = np.random.default_rng(seed)
-        samples = [binormal(n_patients, true_auc, random, sd) for _ in range(simulations)]
-        cells = (_cell([method(*sample) for sample in samples], true_auc) for method in methods.values())
-        yield _row(n_patients, true_auc, sd, *cells)
-
-
-def proportion_rows(simulations: int, seed: int) -> Iterator[str]:
-    """Markdown rows: coverage and mean width of Wilson's intervals over patients, and of F1's.
-
-    Args:
-        simulations: How many studies a row.
-        seed: Of the simulation.
-    """
-    yield _row("patients", "true AUC", *(f"{figure} (width)" for figure in FIGURES[1:]))
-    yield _row(*["---"] * (1 + len(FIGURES)))
-    for n_patients in PATIENTS:
-        for true_auc in AUCS:
-            random = np.random.default_rng(seed)
-            truth = true_figures(true_auc, n_patients)
-            found = [proportions(*binormal(n_patients, true_auc, random)) for _ in range(simulations)]
-            cells = (_cell([each[figure] for each in found], truth[figure]) for figure in FIGURES[1:])
-            yield _row(n_patients, true_auc, *cells)
-
-
-def slice_rows(simulations: int, resamples: int, seed: int) -> Iterator[str]:
-    """Markdown rows: coverage and mean width of the intervals over slices.
+def auc_rows(simulations: int, resamples: int, seed: int) -> Iterator[str]:
+    """Markdown rows: coverage and mean width of the intervals in use of the AUC over patients.
 
     Args:
         simulations: How many studies a row.
         resamples: How many resamples of the patients a study.
         seed: Of the simulation.
     """
-    yield _row("patients", "true AUC", *(f"{figure} (width)" for figure in FIGURES))
-    yield _row(*["---"] * (2 + len(FIGURES)))
-    for n_patients in PATIENTS:
-        for true_auc in AUCS:
-            random = np.random.default_rng(seed)
-            truth = true_figures(true_auc, n_patients)
-            found = [
-                slice_intervals(
-                    *clustered(n_patients, true_auc, random), threshold=0.0, n_resamples=resamples, seed=study
-                )
-                for study in range(simulations)
-            ]
-            cells = (_cell([each[figure] for each in found], truth[figure]) for figure in FIGURES)
-            yield _row(n_patients, true_auc, *cells)
+    methods: dict[str, _Method] = {
+        "DeLong, logit": lambda label, score, _: auc_interval(label, score),
+        "stratified bootstrap": lambda label, score, study: patient_auc_interval(
+            label, score, n_resamples=resamples, seed=study
+        ),
+    }
+    yield from _auc_table(methods, simulations, seed)
+
+
+def other_auc_rows(simulations: int, resamples: int, seed: int) -> Iterator[str]:
+    """Markdown rows: the same of the intervals that are not in use.
+
+    Args:
+        simulations: How many studies a row.
+        resamples: How many resamples of the patients a study.
+        seed: Of the simulation; the same studies as in :func:`auc_rows`.
+    """
+    methods: dict[str, _Method] = {
+        "DeLong": lambda label, score, _: delong_interval(label, score),
+        "Newcombe": lambda label, score, _: _newcombe_of(label, score),
+        "bootstrap percentiles": lambda label, score, study: _percentiles_of(label, score, resamples, study),
+    }
+    yield from _auc_table(methods, simulations, seed)
+
+
+def proportion_rows(simulations: int, seed: int) -> Iterator[str]:
+    """Markdown rows: coverage and mean width of the closed intervals of the figures at the threshold over patients.
+
+    Args:
+        simulations: How many studies a row.
+        seed: Of the simulation.
+    """
+    yield from _head("patients", "true AUC", figures=_AT_THRESHOLD)
+    for n_patients, true_auc in _SETTINGS:
+        random = np.random.default_rng(seed)
+        truth = true_figures(true_auc, n_patients)
+        found = [proportions(*binormal(n_patients, true_auc, random)) for _ in range(simulations)]
+        cells = (_cell([each[figure] for each in found], truth[figure]) for figure in _AT_THRESHOLD)
+        yield _row(n_patients, true_auc, *cells)
 
 
 def f1_rows(simulations: int, resamples: int, seed: int) -> Iterator[str]:
@@ -182,19 +112,53 @@ def f1_rows(simulations: int, resamples: int, seed: int) -> Iterator[str]:
         resamples: How many resamples of the patients a study.
         seed: Of the simulation.
     """
-    yield _row("patients", "true AUC", "Wilson indirect (width)", "bootstrap (width)")
-    yield _row(*["---"] * 4)
+    yield from _head("patients", "true AUC", figures=("Wilson indirect", "bootstrap"))
+    for n_patients, true_auc in _SETTINGS:
+        random = np.random.default_rng(seed)
+        truth = true_figures(true_auc, n_patients)["f1"]
+        samples = [binormal(n_patients, true_auc, random) for _ in range(simulations)]
+        closed = [proportions(*sample)["f1"] for sample in samples]
+        resampled = [
+            slice_intervals(*sample, np.arange(n_patients), threshold=0.0, n_resamples=resamples, seed=study)["f1"]
+            for study, sample in enumerate(samples)
+        ]
+        yield _row(n_patients, true_auc, _cell(closed, truth), _cell(resampled, truth))
+
+
+def slice_rows(simulations: int, resamples: int, seed: int) -> Iterator[str]:
+    """Markdown rows: coverage and mean width of the intervals over slices.
+
+    Args:
+        simulations: How many studies a row.
+        resamples: How many resamples of the patients a study.
+        seed: Of the simulation.
+    """
+    yield from _head("patients", "true AUC", figures=FIGURES)
+    for n_patients, true_auc in _SETTINGS:
+        random = np.random.default_rng(seed)
+        truth = true_figures(true_auc, n_patients)
+        found = [
+            slice_intervals(*clustered(n_patients, true_auc, random), threshold=0.0, n_resamples=resamples, seed=study)
+            for study in range(simulations)
+        ]
+        cells = (_cell([each[figure] for each in found], truth[figure]) for figure in FIGURES)
+        yield _row(n_patients, true_auc, *cells)
+
+
+def paired_rows(simulations: int, seed: int) -> Iterator[str]:
+    """Markdown rows: coverage and mean width of the interval of a difference of two AUCs over the same patients.
+
+    Args:
+        simulations: How many studies a row.
+        seed: Of the simulation.
+    """
+    yield from _head("patients", "true AUC, first", "true AUC, second", figures=("difference",))
     for n_patients in PATIENTS:
-        for true_auc in AUCS:
+        for first, second in _PAIRS:
             random = np.random.default_rng(seed)
-            truth = true_figures(true_auc, n_patients)["f1"]
-            samples = [binormal(n_patients, true_auc, random) for _ in range(simulations)]
-            closed = [proportions(*sample)["f1"] for sample in samples]
-            resampled = [
-                slice_intervals(*sample, np.arange(n_patients), threshold=0.0, n_resamples=resamples, seed=study)["f1"]
-                for study, sample in enumerate(samples)
-            ]
-            yield _row(n_patients, true_auc, _cell(closed, truth), _cell(resampled, truth))
+            found = [compare_paired(*paired(n_patients, first, second, random)) for _ in range(simulations)]
+            cell = _cell([Interval(each.low, each.high) for each in found], first - second)
+            yield _row(n_patients, first, second, cell)
 
 
 def proportions(label: np.ndarray, score: np.ndarray) -> dict[str, Interval]:
@@ -205,7 +169,7 @@ def proportions(label: np.ndarray, score: np.ndarray) -> dict[str, Interval]:
         score: Shape ``(n,)``.
 
     Returns:
-        For accuracy, precision, recall, specificity and F1.
+        For accuracy, precision, recall, specificity, F1 and balanced accuracy.
     """
     table = counts(label, score, 0.0)
     tp, fp, fn, tn = table.true_positive, table.false_positive, table.false_negative, table.true_negative
@@ -215,29 +179,39 @@ def proportions(label: np.ndarray, score: np.ndarray) -> dict[str, Interval]:
         "recall": _wilson(tp, tp + fn),
         "specificity": _wilson(tn, tn + fp),
         "f1": _f1(tp, fp + fn),
+        "balanced_accuracy": _balanced(tp, tp + fn, tn, tn + fp),
     }
 
 
 @click.command()
-@click.option("--simulations", default=4000, show_default=True, help="Simulated studies a row, over patients.")
-@click.option("--slice-simulations", default=1000, show_default=True, help="The same, where patients are resampled.")
+@click.option("--simulations", default=4000, show_default=True, help="Simulated studies a row.")
 @click.option("--resamples", default=500, show_default=True, help="Resamples a study.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the simulation.")
-def main(simulations: int, slice_simulations: int, resamples: int, seed: int) -> None:
-    """Print the coverage of every 95 % interval as Markdown tables."""
+def main(simulations: int, resamples: int, seed: int) -> None:
+    """Print the coverage of every 95 % interval of these figures as Markdown tables; it takes minutes."""
     for title, rows in (
-        ("AUC over patients", auc_rows(simulations, seed)),
+        ("AUC over patients", auc_rows(simulations, resamples, seed)),
+        ("AUC over patients: methods not used", other_auc_rows(simulations, resamples, seed)),
         ("Figures at the threshold over patients", proportion_rows(simulations, seed)),
-        ("F1 over patients", f1_rows(slice_simulations, resamples, seed)),
-        ("Figures over slices", slice_rows(slice_simulations, resamples, seed)),
+        ("F1 over patients", f1_rows(simulations, resamples, seed)),
+        ("Figures over slices", slice_rows(simulations, resamples, seed)),
+        ("Difference of two AUCs over the same patients", paired_rows(simulations, seed)),
     ):
         click.echo(f"\n### {title}\n")
         for row in rows:
             click.echo(row)
 
 
-def _labels(n_patients: int) -> np.ndarray:
-    return (np.arange(n_patients) >= n_patients // 2).astype(np.int64)
+def _auc_table(methods: Mapping[str, _Method], simulations: int, seed: int) -> Iterator[str]:
+    yield from _head("patients", "true AUC", "sd of the methylated", figures=methods)
+    for n_patients, true_auc, sd in _SPREADS:
+        random = np.random.default_rng(seed)
+        samples = [binormal(n_patients, true_auc, random, sd) for _ in range(simulations)]
+        cells = (
+            _cell([method(*sample, study) for study, sample in enumerate(samples)], true_auc)
+            for method in methods.values()
+        )
+        yield _row(n_patients, true_auc, sd, *cells)
 
 
 def _newcombe_of(label: np.ndarray, score: np.ndarray) -> Interval:
@@ -246,9 +220,21 @@ def _newcombe_of(label: np.ndarray, score: np.ndarray) -> Interval:
     return _newcombe(round(auc(label, score), 12), positive, len(label) - positive)
 
 
+def _percentiles_of(label: np.ndarray, score: np.ndarray, n_resamples: int, seed: int) -> Interval:
+    found = resampled_figures(label, score, np.arange(len(label)), n_resamples=n_resamples, seed=seed)["auc"]
+    low, high = np.quantile(found, [0.025, 0.975])
+    return Interval(float(low), float(high))
+
+
 def _cell(intervals: list[Interval], truth: float) -> str:
     share, width = covered(intervals, truth)
     return f"{100 * share:.1f} % ({width:.2f})"
+
+
+def _head(*settings: str, figures: Iterable[str]) -> Iterator[str]:
+    names = [*settings, *(f"{figure.replace('_', ' ')} (width)" for figure in figures)]
+    yield _row(*names)
+    yield _row(*["---"] * len(names))
 
 
 def _row(*cells: object) -> str:

@@ -1,56 +1,63 @@
-"""DeLong's variance of the AUC and the intervals it gives: the field's usual method, here for comparison.
+"""DeLong's variance of the AUC, and the interval of a patient-level AUC that rests on it.
 
-The default is :func:`mgmt_monai.evaluation.intervals.newcombe_interval`; why is in
-``docs/explanation/intervals.md``.
+How often the interval holds the truth is in ``docs/explanation/intervals.md``.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import expit, logit
 from scipy.stats import rankdata
 
 from mgmt_monai.evaluation.discrimination import checked_arrays
-from mgmt_monai.evaluation.intervals import UNDEFINED, Interval, normal_quantile
+from mgmt_monai.evaluation.intervals import UNDEFINED, Interval, logit_interval, newcombe_interval, normal_quantile
 
 
-def auc_and_variance(label: ArrayLike, probability: ArrayLike) -> tuple[float, float]:
-    """The AUC and DeLong's variance of it.
+class Placements(NamedTuple):
+    """Where each one stands among those of the other class; both have the AUC as their mean.
+
+    ``methylated``, shape ``(m,)``: the share of the unmethylated below each methylated one, ties half.
+    ``unmethylated``, shape ``(k,)``: the share of the methylated above each unmethylated one, ties half.
+    """
+
+    methylated: np.ndarray
+    unmethylated: np.ndarray
+
+
+def auc_interval(label: ArrayLike, probability: ArrayLike, level: float = 0.95) -> Interval:
+    """The interval of the AUC of independent patients: DeLong's on the logit scale.
+
+    Where DeLong's variance says nothing it is Newcombe's: at an AUC of 0 or 1 and with a constant probability the
+    variance is 0, and with one patient in a class there is none.
 
     Args:
-        label: Shape ``(n,)``, 0 or 1.
+        label: Shape ``(n,)``, 0 or 1, one a patient.
         probability: Shape ``(n,)``.
+        level: The share of repeated studies whose interval should hold the true AUC, between 0 and 1.
 
     Returns:
-        The AUC (``nan`` when a class is absent) and its variance (``nan`` with fewer than two in a class; 0 at
-        an AUC of 0 or 1, which is the method's weakness).
+        The interval within [0, 1]; undefined when a class is absent.
 
     Raises:
-        EvaluationError: Shapes differ, a label is not 0 or 1, or a probability is not finite.
+        EvaluationError: As :func:`auc_and_variance`, or ``level`` is not between 0 and 1.
 
     Source:
-        DeLong ER, DeLong DM, Clarke-Pearson DL. Biometrics 1988;44:837-845; by midranks as in Sun X, Xu W.
-        IEEE Signal Process Lett 2014;21:1389-1393.
+        :func:`auc_and_variance`, :func:`~mgmt_monai.evaluation.intervals.logit_interval` and
+        :func:`~mgmt_monai.evaluation.intervals.newcombe_interval`.
     """
-    label_, probability_ = checked_arrays(label, probability)
-    positive, negative = probability_[label_ == 1], probability_[label_ == 0]
-    if not len(positive) or not len(negative):
-        return math.nan, math.nan
-    ranks = rankdata(np.concatenate([positive, negative]))
-    # Placement of each: the share of the other class that it beats.
-    won = (ranks[: len(positive)] - rankdata(positive)) / len(negative)
-    lost_to = 1 - (ranks[len(positive) :] - rankdata(negative)) / len(positive)
-    if len(positive) < 2 or len(negative) < 2:
-        return float(won.mean()), math.nan
-    variance = won.var(ddof=1) / len(positive) + lost_to.var(ddof=1) / len(negative)
-    return float(won.mean()), float(variance)
+    normal_quantile(level)
+    value, variance = auc_and_variance(label, probability)
+    if math.isnan(variance) or variance == 0:
+        methylated = int(np.sum(label))
+        return newcombe_interval(value, methylated, np.size(label) - methylated, level)
+    return logit_interval(value, math.sqrt(variance), level)
 
 
 def delong_interval(label: ArrayLike, probability: ArrayLike, level: float = 0.95) -> Interval:
-    """``auc +- z sd``, cut to [0, 1]; of no width at an AUC of 0 or 1.
+    """``auc +- z sd``, cut to [0, 1]; of no width at an AUC of 0 or 1. The field's usual one, for comparison.
 
     Args:
         label: Shape ``(n,)``, 0 or 1.
@@ -71,27 +78,63 @@ def delong_interval(label: ArrayLike, probability: ArrayLike, level: float = 0.9
     return Interval(max(0.0, value - half), min(1.0, value + half))
 
 
-def logit_delong_interval(label: ArrayLike, probability: ArrayLike, level: float = 0.95) -> Interval:
-    """DeLong's interval on the logit scale, carried back; undefined at an AUC of 0 or 1.
+def auc_and_variance(label: ArrayLike, probability: ArrayLike) -> tuple[float, float]:
+    """The AUC and DeLong's variance of it.
 
     Args:
         label: Shape ``(n,)``, 0 or 1.
         probability: Shape ``(n,)``.
-        level: Between 0 and 1.
 
     Returns:
-        The interval within [0, 1]; undefined with fewer than two in a class or at an AUC of 0 or 1.
+        The AUC (``nan`` when a class is absent) and its variance (``nan`` with fewer than two in a class; 0 at
+        an AUC of 0 or 1, which is the method's weakness).
 
     Raises:
-        EvaluationError: As :func:`auc_and_variance`, or ``level`` is not between 0 and 1.
+        EvaluationError: Shapes differ, a label is not 0 or 1, or a probability is not finite.
 
     Source:
-        Pepe MS. The statistical evaluation of medical tests for classification and prediction. Oxford
-        University Press 2003, section 5.2.
+        DeLong ER, DeLong DM, Clarke-Pearson DL. Biometrics 1988;44:837-845.
     """
-    z = normal_quantile(level)
-    value, variance = auc_and_variance(label, probability)
-    if math.isnan(variance) or value in (0.0, 1.0):
-        return UNDEFINED
-    half = z * math.sqrt(variance) / (value * (1 - value))
-    return Interval(float(expit(logit(value) - half)), float(expit(logit(value) + half)))
+    found = placements(label, probability)
+    if not len(found.methylated) or not len(found.unmethylated):
+        return math.nan, math.nan
+    return float(found.methylated.mean()), mean_variance(found)
+
+
+def placements(label: ArrayLike, probability: ArrayLike) -> Placements:
+    """Where each one stands among those of the other class.
+
+    Args:
+        label: Shape ``(n,)``, 0 or 1.
+        probability: Shape ``(n,)``.
+
+    Returns:
+        Each in the order in which its class has it; ``nan`` when the other class is absent.
+
+    Raises:
+        EvaluationError: Shapes differ, a label is not 0 or 1, or a probability is not finite.
+
+    Source:
+        By midranks: Sun X, Xu W. IEEE Signal Process Lett 2014;21:1389-1393.
+    """
+    label_, probability_ = checked_arrays(label, probability)
+    positive, negative = probability_[label_ == 1], probability_[label_ == 0]
+    ranks = rankdata(np.concatenate([positive, negative]))
+    below = ranks[: len(positive)] - rankdata(positive)
+    above = len(positive) - (ranks[len(positive) :] - rankdata(negative))
+    with np.errstate(invalid="ignore"):
+        return Placements(np.true_divide(below, len(negative)), np.true_divide(above, len(positive)))
+
+
+def mean_variance(found: Placements) -> float:
+    """DeLong's variance of the mean placement, or of a difference of mean placements.
+
+    Args:
+        found: Placements, or the difference of two models' placements.
+
+    Returns:
+        The variance; ``nan`` with fewer than two in a class.
+    """
+    if min(map(len, found)) < 2:
+        return math.nan
+    return float(sum(each.var(ddof=1) / len(each) for each in found))

@@ -1,7 +1,8 @@
 """Intervals around figures of independent patients, in closed form.
 
 Chosen by simulated coverage (``python -m mgmt_monai.evaluation.coverage``; ``docs/explanation/intervals.md``).
-For slices, which are not independent, see :mod:`mgmt_monai.evaluation.bootstrap`.
+The AUC's own is in :mod:`mgmt_monai.evaluation.delong`; for slices, which are not independent, see
+:mod:`mgmt_monai.evaluation.bootstrap`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import math
 from typing import NamedTuple
 
 from scipy.optimize import brentq
+from scipy.special import expit, logit
 from scipy.stats import binomtest, norm
 
 from mgmt_monai.evaluation.predictions import EvaluationError
@@ -25,14 +27,23 @@ class Interval(NamedTuple):
 UNDEFINED = Interval(math.nan, math.nan)
 
 
+class Estimate(NamedTuple):
+    """A figure with its interval and how many it is a figure of; ``nan`` where undefined."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
 def newcombe_interval(auc: float, n_positive: int, n_negative: int, level: float = 0.95) -> Interval:
     """Newcombe's score interval of the AUC ('method 5'): the values that the data do not reject.
 
     A value A is kept when ``|A - auc| <= z sqrt(V(A))``, with Hanley and McNeil's variance under exponential
     scores, both sample sizes in its bracket replaced by their mean:
     ``V(A) = A (1 - A) (1 + M ((1 - A) / (2 - A) + A / (1 + A))) / (n_positive n_negative)``,
-    ``M = (n_positive + n_negative) / 2 - 1``. It stays within [0, 1] and has a width at an AUC of 0 and of 1,
-    where DeLong's has none.
+    ``M = (n_positive + n_negative) / 2 - 1``. It stays within [0, 1], has a width at an AUC of 0 and of 1, where
+    DeLong's has none, and needs only what a published table says: the AUC and the two class sizes.
 
     Args:
         auc: The AUC found, in [0, 1], or ``nan``.
@@ -83,6 +94,30 @@ def wilson_interval(successes: int, trials: int, level: float = 0.95) -> Interva
     return Interval(float(found.low), float(found.high))
 
 
+def logit_interval(value: float, standard_error: float, level: float = 0.95) -> Interval:
+    """The interval that is symmetric on the logit scale: ``logit(value) +- z standard_error / (value (1 - value))``.
+
+    A figure in [0, 1] is skewed near its ends and nearly symmetric on this scale; the interval never leaves [0, 1].
+
+    Args:
+        value: The figure found, strictly between 0 and 1.
+        standard_error: Of the figure, above 0; carried to the logit scale by the delta method.
+        level: The share of repeated studies whose interval should hold the true figure.
+
+    Returns:
+        The interval within (0, 1).
+
+    Raises:
+        EvaluationError: ``level`` is not between 0 and 1.
+
+    Source:
+        Pepe MS. The statistical evaluation of medical tests for classification and prediction. Oxford
+        University Press 2003, section 5.2.
+    """
+    half = normal_quantile(level) * standard_error / (value * (1 - value))
+    return Interval(float(expit(logit(value) - half)), float(expit(logit(value) + half)))
+
+
 def f1_interval(true_positive: int, errors: int, level: float = 0.95) -> Interval:
     """The 'Wilson indirect' interval of F1, through the proportion that F1 is a function of.
 
@@ -106,6 +141,42 @@ def f1_interval(true_positive: int, errors: int, level: float = 0.95) -> Interva
     """
     low, high = wilson_interval(true_positive, true_positive + errors, level)
     return Interval(2 * low / (1 + low), 2 * high / (1 + high))
+
+
+def balanced_accuracy_interval(
+    recalled: int, methylated: int, specific: int, unmethylated: int, level: float = 0.95
+) -> Interval:
+    """The interval of the mean of recall and specificity, from the Wilson intervals of both ('square and add').
+
+    Args:
+        recalled: Methylated that were called so.
+        methylated: How many are.
+        specific: Unmethylated that were called so.
+        unmethylated: How many are.
+        level: The share of repeated studies whose interval should hold the true figure.
+
+    Returns:
+        The interval within [0, 1]; undefined when a class is empty.
+
+    Raises:
+        EvaluationError: ``level`` is not between 0 and 1.
+
+    Source:
+        Zou GY, Donner A. Construction of confidence limits about effect measures: a general approach. Stat Med
+        2008;27:1693-1702 (MOVER), with Newcombe's use of Wilson's limits, Stat Med 1998;17:873-890.
+    """
+    recall, specificity = (
+        wilson_interval(recalled, methylated, level),
+        wilson_interval(specific, unmethylated, level),
+    )
+    if methylated < 1 or unmethylated < 1:
+        return UNDEFINED
+    shares = recalled / methylated, specific / unmethylated
+    middle = sum(shares) / 2
+    return Interval(
+        middle - math.hypot(shares[0] - recall.low, shares[1] - specificity.low) / 2,
+        middle + math.hypot(recall.high - shares[0], specificity.high - shares[1]) / 2,
+    )
 
 
 def normal_quantile(level: float) -> float:

@@ -12,8 +12,9 @@ from sklearn.metrics import classification_report
 
 from mgmt_monai.evaluation import discrimination
 from mgmt_monai.evaluation.bootstrap import FIGURES, slice_intervals
+from mgmt_monai.evaluation.delong import auc_interval
 from mgmt_monai.evaluation.discrimination import CLASS_NAMES, Counts
-from mgmt_monai.evaluation.intervals import Interval, f1_interval, newcombe_interval, wilson_interval
+from mgmt_monai.evaluation.intervals import Interval, f1_interval, wilson_interval
 from mgmt_monai.evaluation.predictions import (
     PATIENT_COLUMNS,
     SLICE_COLUMNS,
@@ -105,7 +106,7 @@ def patient_figures(
     table = discrimination.counts(label, probability, threshold)
     tp, fp, fn, tn = table.true_positive, table.false_positive, table.false_negative, table.true_negative
     intervals = {
-        "auc": newcombe_interval(discrimination.auc(label, probability), tp + fn, tn + fp, level),
+        "auc": auc_interval(label, probability, level),
         "accuracy": wilson_interval(tp + tn, tp + fp + fn + tn, level),
         "precision": wilson_interval(tp, tp + fp, level),
         "recall": wilson_interval(tp, tp + fn, level),

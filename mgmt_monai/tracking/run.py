@@ -37,12 +37,16 @@ class TrackedRun:
         output_dir: Folder for the files of runs in a SQLite store.
         experiment: The experiment's name; made where it does not exist.
         run_name: The run's name, which must be new.
+        parent_run_id: The run that this one belongs to, so that MLflow's pages nest it there; empty for none.
     """
 
-    def __init__(self, uri: str, output_dir: str | Path, experiment: str, run_name: str) -> None:
+    def __init__(
+        self, uri: str, output_dir: str | Path, experiment: str, run_name: str, parent_run_id: str = ""
+    ) -> None:
         self.uri = uri
         self.experiment = experiment
         self.run_name = run_name
+        self.parent_run_id = str(parent_run_id)
         self.run_id: str | None = None
         self.not_recorded: list[str] = []
         self._artifact_location = artifact_location(output_dir) if uri.startswith("sqlite") else None
@@ -59,14 +63,19 @@ class TrackedRun:
         quiet_mlflow()
         try:
             from mlflow.tracking import MlflowClient
+            from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
             for name in _TALKATIVE:
                 logging.getLogger(name).setLevel(logging.CRITICAL)
             client = MlflowClient(self.uri)
+            parent = {MLFLOW_PARENT_RUN_ID: self.parent_run_id} if self.parent_run_id else {}
             if run_id is None:
-                run_id = client.create_run(self._experiment_id(client), run_name=self.run_name).info.run_id
+                run = client.create_run(self._experiment_id(client), run_name=self.run_name, tags=parent)
+                run_id = run.info.run_id
             else:
                 client.update_run(run_id, status="RUNNING")
+                for key, value in parent.items():
+                    client.set_tag(run_id, key, value)
                 self._recorded = {entry.step for entry in client.get_metric_history(run_id, metric)}
             self.run_id, self._client = run_id, client
         except Exception as error:  # whatever the store raises, the training matters more than its record

@@ -29,7 +29,9 @@ PATHS = {"dataset_dir", "labels_csv", "manifest", "output_dir", "exclusions", "w
 _NO_PATHS = {"default", "none", "imagenet"}
 
 #: Settings that may differ when a training is resumed: they do not change its result.
-FREE_ON_RESUME = {"resume", "run_name", "num_workers", "output_dir", "dataset_dir", "labels_csv", "manifest"}
+FREE_ON_RESUME = {
+    "resume", "run_name", "num_workers", "output_dir", "dataset_dir", "labels_csv", "manifest", "parent_run_id",
+}  # fmt: skip
 
 
 def executed_config() -> dict[str, Any]:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import logging
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -22,6 +18,7 @@ from mgmt_monai.training.config import executed_config, settings_of, without_pat
 from mgmt_monai.training.run_directory import RunDirectory
 from mgmt_monai.training.scoring import Scoring
 from mgmt_monai.training.stage import Stage
+from mgmt_monai.training.termination import termination_raises
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +36,7 @@ class Experiment:
         stages: In order.
         scoring: Of the best checkpoints.
         model_settings: What builds the network again: ``network``, ``hidden_units``, ``image_size``.
+        control: Which negative control this training is, or ``none``. A control's network is not offered as a model.
     """
 
     def __init__(
@@ -52,6 +50,7 @@ class Experiment:
         stages: Sequence[Stage],
         scoring: Scoring,
         model_settings: dict[str, Any],
+        control: str,
     ) -> None:
         self.run_directory = run_directory
         self.tracking = tracking
@@ -62,6 +61,7 @@ class Experiment:
         self.stages = stages
         self.scoring = scoring
         self.model_settings = model_settings
+        self.control = control
 
     def run(self) -> None:
         """Train, score, record. An error marks the run FAILED, an interruption KILLED; both can be resumed."""
@@ -71,9 +71,13 @@ class Experiment:
         logger.info(f"run {directory.name} in {directory.path}")
         status, mlflow_status = "failed", "FAILED"
         try:
-            with _termination_raises():
+            with termination_raises():
                 tracking.start(directory.mlflow_run_id)
-                directory.update(status="running", mlflow_run_id=tracking.run_id or directory.mlflow_run_id)
+                directory.update(
+                    status="running",
+                    mlflow_run_id=tracking.run_id or directory.mlflow_run_id,
+                    weights=self.weights.source,
+                )
                 if not directory.state["described"]:
                     self._describe(config)
                 if not self.weights.pretrained and not self.stages[0].progress.last_checkpoint.is_file():
@@ -100,7 +104,7 @@ class Experiment:
         shared.mkdir(exist_ok=True)
         self.tracking.log_file(self.run_directory.write_json("shared/config.json", without_paths(config)))
         self.tracking.log_params({**settings_of(config), "manifest_hash": self.cohort.manifest_hash})
-        self.tracking.set_tags({**environment_tags(), "weights": self.weights.source})
+        self.tracking.set_tags({**environment_tags(), "weights": self.weights.source, "control": self.control})
         counts = {split: {"unmethylated": n[0], "methylated": n[1]} for split, n in manifest.counts().items()}
         self.tracking.log_dataset(f"{self.cohort.modality} cohort", self.cohort.manifest_hash, manifest.split, counts)
         self.run_directory.update(described=self.tracking.run_id is not None)
@@ -115,25 +119,10 @@ class Experiment:
             self.tracking.log_file(path, folder="figures" if path.suffix == ".png" else None)
         last = self.stages[-1].progress
         self.tracking.log_metrics(scores.metrics, step=last.first_epoch + last.epochs + 1)
-        self.tracking.log_classifier(last.best_checkpoint, self.model_settings, f"mgmt-{self.cohort.modality.lower()}")
+        if self.control == "none":
+            name = f"mgmt-{self.cohort.modality.lower()}"
+            self.tracking.log_classifier(last.best_checkpoint, self.model_settings, name)
         return scores.headline
-
-
-@contextmanager
-def _termination_raises() -> Iterator[None]:
-    """A SIGTERM, as schedulers send it, ends the block like Ctrl-C, so that the run is closed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def default_device() -> torch.device:

@@ -10,6 +10,19 @@ import pandas as pd
 from mgmt_monai.evaluation.predictions import write_patients, write_slices
 
 
+def pseudonym(key: str, patient_id: str) -> str:
+    """A patient's pseudonym.
+
+    Args:
+        key: Secret; without it the pseudonym cannot be made from the patient's identifier.
+        patient_id: Whose.
+
+    Returns:
+        Twelve hexadecimal digits.
+    """
+    return hashlib.sha256(f"{key}\0{patient_id}".encode()).hexdigest()[:12]
+
+
 def write_pseudonymous(patients: pd.DataFrame, slices: pd.DataFrame, key: str, folder: Path) -> list[Path]:
     """Write both tables of predictions with a pseudonym for each patient.
 
@@ -23,7 +36,7 @@ def write_pseudonymous(patients: pd.DataFrame, slices: pd.DataFrame, key: str, f
         The files written.
     """
     folder.mkdir(exist_ok=True)
-    pseudonyms = {p: hashlib.sha256(f"{key}\0{p}".encode()).hexdigest()[:12] for p in patients["patient_id"].unique()}
+    pseudonyms = {patient_id: pseudonym(key, patient_id) for patient_id in patients["patient_id"].unique()}
     write_patients(patients.assign(patient_id=patients["patient_id"].map(pseudonyms)), folder / "predictions.csv")
     write_slices(slices.assign(patient_id=slices["patient_id"].map(pseudonyms)), folder / "slice_predictions.csv")
     return [folder / "predictions.csv", folder / "slice_predictions.csv"]

@@ -114,16 +114,17 @@ class Scoring:
     def _predict(self, stage: StageProgress, cohort: ModalityCohort) -> pd.DataFrame:
         load_network(self.network, stage.best_checkpoint)
         self.network.eval()
+        # Those of the batches may be permuted: a negative control is judged by the patients' own.
+        labels = {patient.patient_id: patient.label for patient in cohort.manifest.patients}
         rows: list[dict[str, Any]] = []
         for split, loader in self.dataloaders.items():
             ids = loader.dataset.patient_ids  # type: ignore[attr-defined]
             for batch in tqdm(loader, desc=f"Scoring {stage.stage} on {split}"):
                 with torch.no_grad():
                     probabilities = torch.sigmoid(self.network(batch["image"].to(self.device)).double()).cpu()
-                for patient_index, slice_index, label, probability in zip(
+                for patient_index, slice_index, probability in zip(
                     batch["patient_index"].tolist(),
                     batch["slice_index"].tolist(),
-                    batch["label"].flatten().tolist(),
                     probabilities.flatten().tolist(),
                     strict=True,
                 ):
@@ -135,7 +136,7 @@ class Scoring:
                             "split": split,
                             "fold": cohort.fold_number,
                             "seed": self.seed,
-                            "label": int(label),
+                            "label": labels[ids[patient_index]],
                             "probability": probability,
                             "slice_index": slice_index,
                         }

@@ -55,7 +55,10 @@ NUMBERS: dict[str, tuple[float, float]] = {
 }
 
 #: Words: those allowed. Only where nothing else would refuse another before anything is read.
-WORDS: dict[str, tuple[str, ...]] = {"plane": ("native", *PLANES)}
+WORDS: dict[str, tuple[str, ...]] = {
+    "plane": ("native", *PLANES),
+    "control": ("none", "background", "blank", "permuted_labels"),
+}
 
 
 def check_settings(config: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Pixels: loading, cropping, intensity scaling and augmentation, an array and a dictionary class each."""
+"""Pixels: loading, cropping, concealing, intensity scaling and augmentation, an array and a dictionary class each."""
 
 from mgmt_monai.transforms.augment import (
     RandBrightness,
@@ -7,6 +7,7 @@ from mgmt_monai.transforms.augment import (
     RandSliceAffined,
     SliceAffine,
 )
+from mgmt_monai.transforms.conceal import Blank, Blankd, HideHead, HideHeadd
 from mgmt_monai.transforms.crop import CropMiddleSlices, CropMiddleSlicesd
 from mgmt_monai.transforms.intensity import ScaleIntensityRobust, ScaleIntensityRobustd
 from mgmt_monai.transforms.load import LoadSeries, LoadSeriesd
@@ -14,8 +15,12 @@ from mgmt_monai.transforms.reformat import PLANES, ReformatPlane, ReformatPlaned
 
 __all__ = [
     "PLANES",
+    "Blank",
+    "Blankd",
     "CropMiddleSlices",
     "CropMiddleSlicesd",
+    "HideHead",
+    "HideHeadd",
     "LoadSeries",
     "LoadSeriesd",
     "RandBrightness",

@@ -32,6 +32,8 @@ def cohort_of(tmp_path):
             "repeat": 0,
             "fold": None,
             "inner_fold": None,
+            "permute_labels": False,
+            "permutation_seed": 0,
             **settings,
         }
         return ModalityCohort(**chosen)

@@ -5,14 +5,17 @@ import math
 
 import numpy as np
 import pytest
+from scipy.special import expit, logit
 from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score, roc_auc_score
 from statsmodels.stats.proportion import proportion_confint
 
 from mgmt_monai.evaluation import bootstrap
-from mgmt_monai.evaluation.bootstrap import FIGURES, resampled_figures, slice_intervals
-from mgmt_monai.evaluation.coverage import clustered, covered
+from mgmt_monai.evaluation.bootstrap import FIGURES, patient_auc_interval, resampled_figures, slice_intervals
+from mgmt_monai.evaluation.coverage import covered
+from mgmt_monai.evaluation.delong import auc_and_variance
 from mgmt_monai.evaluation.intervals import newcombe_interval
 from mgmt_monai.evaluation.predictions import EvaluationError
+from mgmt_monai.evaluation.simulated import binormal, clustered
 
 
 @pytest.fixture
@@ -63,7 +66,7 @@ def test_same_seed_same_intervals_and_another_seed_others(slices):
 
 def test_chunks_do_not_change_the_figures(slices, monkeypatch):
     whole = resampled_figures(*slices, n_resamples=50, seed=1)["recall"]
-    monkeypatch.setattr(bootstrap, "_CHUNK", 7 * len(slices[0]))
+    monkeypatch.setattr(bootstrap, "_CHUNK", 7 * len(np.unique(slices[2])))
     parts = resampled_figures(*slices, n_resamples=50, seed=1)["recall"]
     assert len(parts) == 50
     # Chunks draw class by class in turn, so the draws differ; their spread must not.
@@ -76,9 +79,63 @@ def test_repeating_every_slice_does_not_narrow_the_interval(slices):
     assert tenfold == pytest.approx(once, abs=1e-12)
 
 
-def test_expanded_tail_by_hand():
-    # Five patients: t quantile 2.7764, times sqrt(5 / 4) = 3.1042, whose normal tail is 0.000954.
-    assert bootstrap._expanded_tail(5, 0.95) == pytest.approx(0.000954, abs=2e-6)
+def test_interval_is_the_resampled_standard_error_away_on_the_logit_scale(slices):
+    label, probability, _ = slices
+    found = slice_intervals(*slices, n_resamples=400, seed=3)
+    resampled = resampled_figures(*slices, n_resamples=400, seed=3)
+    values = {"auc": roc_auc_score(label, probability), "f1": f1_score(label, probability >= 0.5)}
+    for figure, value in values.items():
+        # Four of the nine patients are unmethylated: the standard error grows by sqrt(4 / 3).
+        error = np.std(resampled[figure], ddof=1) * math.sqrt(4 / 3) / (value * (1 - value))
+        ends = expit(logit(value) + 1.959964 * error * np.array([-1, 1]))
+        assert found[figure] == pytest.approx(ends, abs=1e-6)
+
+
+def test_patients_alike_in_every_figure_do_not_give_certainty():
+    # Every patient has two of three slices right, so that all resamples agree: 2 of 3 of 6 patients, not 2/3 for sure.
+    label = np.repeat([0, 0, 0, 1, 1, 1], 3)
+    probability = np.where(label == 1, *(np.tile(each, 6) for each in ([0.9, 0.8, 0.2], [0.1, 0.2, 0.8])))
+    found = slice_intervals(label, probability, np.repeat(np.arange(6), 3), n_resamples=50)
+    assert found["accuracy"] == pytest.approx(proportion_confint(4, 6, method="wilson"))
+    assert found["recall"] == pytest.approx(proportion_confint(2, 3, method="wilson"))
+    # TP / (TP + FP + FN) = 6 / 12, carried over to F1.
+    low, high = proportion_confint(3, 6, method="wilson")
+    assert found["f1"] == pytest.approx((2 * low / (1 + low), 2 * high / (1 + high)))
+
+
+def test_patients_with_one_slice_have_the_same_auc_interval_at_either_level():
+    label, score = binormal(30, 0.7, np.random.default_rng(4))
+    of_slices = slice_intervals(label, score, np.arange(30), n_resamples=100, seed=5)["auc"]
+    assert patient_auc_interval(label, score, n_resamples=100, seed=5) == of_slices
+
+
+def test_patient_auc_interval_has_delongs_width():
+    label, score = binormal(200, 0.8, np.random.default_rng(6))
+    value, variance = auc_and_variance(label, score)
+    low, high = patient_auc_interval(label, score, n_resamples=4000)
+    # The resamples' Monte Carlo error is 1 / sqrt(2 * 4000) = 1.1 %.
+    assert (logit(high) - logit(low)) / 2 * value * (1 - value) / 1.959964 == pytest.approx(
+        math.sqrt(variance), rel=0.05
+    )
+    assert (logit(high) + logit(low)) / 2 == pytest.approx(logit(value))
+
+
+@pytest.mark.parametrize(
+    ("label", "score", "value"),
+    [
+        ([0, 0, 0, 1, 1], [1, 2, 3, 4, 5], 1.0),
+        ([0, 0, 0, 1, 1], [1, 1, 1, 1, 1], 0.5),
+        ([0, 0, 0, 1], [1, 2, 4, 3], 2 / 3),
+    ],
+    ids=["perfect", "constant", "one in a class"],
+)
+def test_patient_auc_interval_is_newcombes_where_resamples_know_nothing(label, score, value):
+    expected = newcombe_interval(value, sum(label), len(label) - sum(label))
+    assert patient_auc_interval(label, score, n_resamples=40) == pytest.approx(expected, abs=1e-9)
+
+
+def test_patient_auc_interval_with_a_class_absent_is_undefined():
+    assert all(math.isnan(end) for end in patient_auc_interval([1, 1, 1], [0.1, 0.2, 0.3], n_resamples=10))
 
 
 def test_all_slices_right_gives_the_closed_interval_of_as_many_patients():

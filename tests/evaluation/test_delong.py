@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from mgmt_monai.evaluation.delong import auc_and_variance, delong_interval, logit_delong_interval
+from mgmt_monai.evaluation.delong import auc_and_variance, auc_interval, delong_interval
+from mgmt_monai.evaluation.intervals import newcombe_interval
+from mgmt_monai.evaluation.predictions import EvaluationError
 
 # The WFNS grade of 113 patients with subarachnoid haemorrhage (Turck et al., Intensive Care Med 2010;36:107),
 # counted by outcome: the worked example of the R package pROC, whose tests print AUC and variance to 15 digits.
@@ -31,11 +33,12 @@ def test_delong_interval_is_the_variance_of_proc_away(wfns):
     assert delong_interval(*wfns) == pytest.approx((0.823678861788618 - half, 0.823678861788618 + half))
 
 
-def test_logit_delong_interval_by_hand(wfns):
+@pytest.mark.parametrize(("level", "z"), [(0.95, 1.959963984540054), (0.99, 2.5758293035489004)], ids=str)
+def test_auc_interval_is_symmetric_on_the_logit_scale(wfns, level, z):
     value, sd = 0.823678861788618, math.sqrt(0.00146991470882363)
-    centre, half = math.log(value / (1 - value)), 1.959963984540054 * sd / (value * (1 - value))
+    centre, half = math.log(value / (1 - value)), z * sd / (value * (1 - value))
     expected = [1 / (1 + math.exp(-end)) for end in (centre - half, centre + half)]
-    assert logit_delong_interval(*wfns) == pytest.approx(expected)
+    assert auc_interval(*wfns, level) == pytest.approx(expected)
 
 
 def test_variance_equals_explicit_loops_without_ties():
@@ -48,10 +51,33 @@ def test_variance_equals_explicit_loops_without_ties():
     assert variance == pytest.approx(np.var(won, ddof=1) / 7 + np.var(lost, ddof=1) / 11, rel=1e-12)
 
 
-def test_perfect_separation_shows_why_it_is_not_the_default():
-    label, score = [0, 0, 0, 1, 1, 1], [1, 2, 3, 4, 5, 6]
-    assert delong_interval(label, score) == (1.0, 1.0)
-    assert all(math.isnan(end) for end in logit_delong_interval(label, score))
+@pytest.mark.parametrize(
+    ("label", "score", "value"),
+    [
+        ([0, 0, 0, 1, 1, 1, 1], [1, 2, 3, 4, 5, 6, 7], 1.0),
+        ([1, 1, 1, 0, 0, 0, 0], [1, 2, 3, 4, 5, 6, 7], 0.0),
+        ([0, 0, 0, 1, 1, 1, 1], [0.4] * 7, 0.5),
+        ([1, 0, 0], [0.5, 0.2, 0.7], 0.5),
+    ],
+    ids=["perfect", "perfectly wrong", "constant", "one in a class"],
+)
+def test_auc_interval_without_a_variance_is_newcombes(label, score, value):
+    _, variance = auc_and_variance(label, score)
+    assert math.isnan(variance) or variance == 0
+    assert auc_interval(label, score) == newcombe_interval(value, sum(label), len(label) - sum(label))
+
+
+def test_auc_interval_with_a_class_absent_is_undefined():
+    assert all(math.isnan(end) for end in auc_interval([1, 1, 1], [0.1, 0.2, 0.3]))
+
+
+def test_auc_interval_refuses_a_level_in_per_cent():
+    with pytest.raises(EvaluationError, match="level between 0 and 1, found 95"):
+        auc_interval([0, 0, 1, 1], [0.1, 0.4, 0.3, 0.8], 95)
+
+
+def test_plain_delong_has_no_width_at_perfect_separation():
+    assert delong_interval([0, 0, 0, 1, 1, 1], [1, 2, 3, 4, 5, 6]) == (1.0, 1.0)
 
 
 def test_one_in_a_class_has_an_auc_and_no_variance():

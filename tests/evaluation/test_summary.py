@@ -55,6 +55,15 @@ def test_patient_intervals_are_wilson_over_the_right_patients(summary):
     assert (recall["low"], recall["high"]) == pytest.approx(proportion_confint(2, 3, method="wilson"))
 
 
+def test_patient_auc_interval_is_delongs_on_the_logit_scale(summary):
+    # The methylated beat 3, 2.5 and 0.5 of 3; the unmethylated lose to 1.5, 2.5 and 2 of 3.
+    variance = (np.var([3, 2.5, 0.5], ddof=1) + np.var([1.5, 2.5, 2], ddof=1)) / 9 / 3
+    half = 1.959964 * np.sqrt(variance) / (2 / 9)
+    expected = 1 / (1 + np.exp(-(np.log(2) + np.array([-half, half]))))
+    found = summary["patient"]["auc"]
+    assert (found["low"], found["high"]) == pytest.approx(expected, abs=1e-6)
+
+
 def test_slice_figures_count_slices(summary, slices):
     found = summary["slice"]
     assert found["auc"]["value"] == pytest.approx(roc_auc_score(slices["label"], slices["probability"]))

@@ -252,7 +252,7 @@ def test_missing_slice_is_a_warning_with_the_gap(data_dir, tmp_path, caplog):
     named = {pydicom.dcmread(path, stop_before_pixels=True).InstanceNumber: path for path in files(data_dir)}
     named[sorted(named)[len(named) // 2]].unlink()
     ModalityCohort(
-        "T1w", data_dir, data_dir / "train_labels.csv", "", tmp_path, 0.25, 0.67, 0, "default", 0, None, None
+        "T1w", data_dir, data_dir / "train_labels.csv", "", tmp_path, 0.25, 0.67, 0, "default", 0, None, None, False, 0
     )
     assert f"patient {patient(data_dir).name}, T1w" in caplog.text and "found 1 missing in" in caplog.text
 

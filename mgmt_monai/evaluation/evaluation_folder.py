@@ -1,0 +1,69 @@
+"""The evaluation of models as files: figures and comparisons as JSON and CSV, and each model's pictures."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mgmt_monai.atomic import write_text
+from mgmt_monai.evaluation.assessment import as_json, assess
+from mgmt_monai.evaluation.flat_csv import flat_csv
+from mgmt_monai.evaluation.model_pictures import model_pictures
+from mgmt_monai.evaluation.models import comparisons
+from mgmt_monai.evaluation.plots import save_figure
+from mgmt_monai.evaluation.predictions import EvaluationError
+from mgmt_monai.evaluation.subgroups import subgroups
+
+SCHEMA = "mgmt-monai/evaluation/1"
+
+
+def write_evaluation(
+    models: Mapping[str, pd.DataFrame], folder: Path, columns: pd.DataFrame, level: float = 0.95, seed: int = 0
+) -> dict[str, Any]:
+    """Judge models and write what is found.
+
+    Args:
+        models: One row a test patient each, by name, as :func:`mgmt_monai.evaluation.models.read_models` returns them.
+        folder: Made if absent; files of an earlier evaluation in it are replaced.
+        columns: Text by patient (the index) and column, for subgroups; without a column: no subgroups.
+        level: Of every interval.
+        seed: Of resampling and permutation.
+
+    Returns:
+        What ``evaluation.json`` has: ``models`` (by name, as
+        :func:`mgmt_monai.evaluation.assessment.assess`), ``comparisons``, ``subgroups``.
+
+    Raises:
+        EvaluationError: Two models disagree on a label, or the folder cannot be written to.
+    """
+    compared = comparisons(models, level)
+    groups = {name: subgroups(pooled, columns, level) for name, pooled in models.items()}
+    found: dict[str, Any] = {
+        "schema": SCHEMA,
+        "models": {name: assess(pooled, level, seed=seed) for name, pooled in models.items()},
+        "comparisons": compared,
+        "subgroups": [
+            {**group_row, "model": name}
+            for name, of_model in groups.items()
+            for group_row in ({**vars(group), "auc": as_json(group.auc)} for group in of_model)
+        ],
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / "evaluation.json", json.dumps(found, indent=2, allow_nan=False) + "\n")
+        write_text(folder / "figures.csv", flat_csv({"model": n, **figures} for n, figures in found["models"].items()))
+        write_text(folder / "comparisons.csv", flat_csv(compared))
+        write_text(folder / "subgroups.csv", flat_csv(found["subgroups"]))
+        for name, pooled in models.items():
+            pictures = folder / re.sub(r"[^\w.-]+", "-", name)
+            pictures.mkdir(exist_ok=True)
+            for title, figure in model_pictures(pooled, groups[name], level, seed=seed):
+                save_figure(figure, pictures, title)
+    except OSError as error:
+        raise EvaluationError(f"{folder}: cannot be written to ({error.strerror}); name another with --out") from error
+    return found

@@ -1,0 +1,50 @@
+"""The pictures of one model's predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mgmt_monai.evaluation.calibration import reliability_curve
+from mgmt_monai.evaluation.decision_curve import decision_curve
+from mgmt_monai.evaluation.delong import auc_interval
+from mgmt_monai.evaluation.discrimination import auc
+from mgmt_monai.evaluation.intervals import Estimate
+from mgmt_monai.evaluation.plots import (
+    ForestRow,
+    calibration_figure,
+    decision_curve_figure,
+    forest_figure,
+    roc_band_figure,
+)
+from mgmt_monai.evaluation.roc_band import roc_band
+from mgmt_monai.evaluation.subgroups import Subgroup
+
+
+def model_pictures(
+    pooled: pd.DataFrame, groups: Sequence[Subgroup], level: float = 0.95, n_resamples: int = 2000, seed: int = 0
+) -> Iterator[tuple[str, Figure]]:
+    """The pictures that the predictions have data for.
+
+    Args:
+        pooled: One row a test patient, as :func:`mgmt_monai.evaluation.pooling.pool` returns it.
+        groups: Of these patients.
+        level: Of every interval.
+        n_resamples: Of the patients, for the ROC's band.
+        seed: Of the resampling.
+
+    Yields:
+        ``roc``, ``calibration`` and ``decision_curve`` where there are patients of both classes, ``forest`` where there
+        are subgroups; each with its figure.
+    """
+    label, probability = pooled["label"].to_numpy(), pooled["probability"].to_numpy()
+    whole = Estimate(auc(label, probability), *auc_interval(label, probability, level), len(label))
+    if 0 < label.sum() < len(label):
+        yield "roc", roc_band_figure(label, probability, roc_band(label, probability, level, n_resamples, seed), whole)
+        yield "calibration", calibration_figure(reliability_curve(label, probability, level=level), probability, label)
+        yield "decision_curve", decision_curve_figure(decision_curve(label, probability))
+    if groups:
+        rows = [ForestRow(group.column, group.value, group.auc, group.n_methylated) for group in groups]
+        yield "forest", forest_figure([ForestRow("", "All patients", whole, int(label.sum())), *rows])

@@ -1,0 +1,63 @@
+"""Every network and modality that was compared, held against the best of as many guessers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from mgmt_monai.evaluation.intervals import Estimate
+from mgmt_monai.evaluation.permutation import BestOf
+from mgmt_monai.evaluation.plots.interval_rows import MAIN, OTHER, IntervalRow, interval_rows
+from mgmt_monai.evaluation.plots.style import PALE, chance_handle, percent
+from mgmt_monai.evaluation.predictions import EvaluationError
+
+_EXPECTED_LINE: dict[str, Any] = {"color": "black", "linewidth": 1, "linestyle": (0, (6, 2, 1, 2))}
+_PERCENTILE_LINE: dict[str, Any] = {"color": "black", "linewidth": 1.4, "linestyle": "-"}
+
+
+def candidates_figure(
+    names: Sequence[str], estimates: Sequence[Estimate], best_of: BestOf, chosen: int, level: float = 0.95
+) -> Figure:
+    """The AUC of each candidate, and how far the best of as many would come by chance.
+
+    Args:
+        names: Of the candidates, such as network and modality, from top to bottom.
+        estimates: The AUC of each and of how many patients.
+        best_of: The best AUC of as many candidates under permuted labels.
+        chosen: Which candidate was chosen, from 0.
+        level: Of the intervals, for the heading; between 0 and 1.
+
+    Returns:
+        8 inches wide and as high as the rows need. Up to the 95th percentile of the best by chance, where that ends in
+        a line, the ground is shaded: a best candidate on it is no better than the best of guessers may well be.
+
+    Raises:
+        EvaluationError: There is no candidate, names and estimates differ in number, or the chosen one is not there.
+    """
+    if not names or len(names) != len(estimates) or not 0 <= chosen < len(names):
+        raise EvaluationError(
+            "candidates: expected as many names as estimates, at least one, and the chosen one from 0 to one less, "
+            f"found {len(names)} names, {len(estimates)} estimates, chosen {chosen}"
+        )
+    shown = [
+        IntervalRow(name, estimate, str(estimate.n), MAIN if position == chosen else OTHER, bold=position == chosen)
+        for position, (name, estimate) in enumerate(zip(names, estimates, strict=True))
+    ]
+    figure, axes, _ = interval_rows(shown, f"AUC ({percent(level)} interval)", "n", "AUC (patients)")
+    handles = [MAIN.handle("Chosen"), *([OTHER.handle("Other candidate")] if len(names) > 1 else []), chance_handle()]
+    best = "The one" if best_of.n_candidates == 1 else f"Best of {best_of.n_candidates}"
+    if not math.isnan(best_of.expected):
+        axes.axvline(best_of.expected, zorder=1, gid="expected", **_EXPECTED_LINE)
+        name = f"{best} by chance, on average: {best_of.expected:.2f}"
+        handles.append(Line2D([], [], label=name, **_EXPECTED_LINE))
+    if not math.isnan(best_of.percentile_95):
+        axes.axvspan(axes.get_xlim()[0], best_of.percentile_95, facecolor=PALE, zorder=0, linewidth=0)
+        axes.axvline(best_of.percentile_95, zorder=1, gid="percentile_95", **_PERCENTILE_LINE)
+        name = f"its 95th percentile: {best_of.percentile_95:.2f}"
+        handles.append(Line2D([], [], label=name, **_PERCENTILE_LINE))
+    figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False, fontsize=9)
+    return figure

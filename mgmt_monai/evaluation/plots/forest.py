@@ -1,0 +1,76 @@
+"""The forest plot: the AUC of the whole cohort, and of the patients of each age, sex, scanner and so on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from mgmt_monai.evaluation.intervals import Estimate
+from mgmt_monai.evaluation.plots.interval_rows import MAIN, OTHER, IntervalRow, interval_rows
+from mgmt_monai.evaluation.plots.style import chance_handle, percent
+from mgmt_monai.evaluation.predictions import EvaluationError
+
+_WHOLE_LINE: dict[str, Any] = {"color": MAIN.colour, "linewidth": 1.2, "linestyle": (0, (5, 3))}
+
+
+@dataclass(frozen=True)
+class ForestRow:
+    """The AUC of some of the patients.
+
+    Args:
+        group: What the patients are parted by, such as ``Sex``; the heading over rows that follow each other and have
+            the same. Not shown of the first row, the whole cohort.
+        name: Which of them these are, such as ``female``.
+        estimate: Their AUC and how many they are; ``nan`` when they are too few for one.
+        n_methylated: How many of them are methylated.
+    """
+
+    group: str
+    name: str
+    estimate: Estimate
+    n_methylated: int
+
+
+def forest_figure(rows: Sequence[ForestRow], level: float = 0.95) -> Figure:
+    """The AUC of the whole cohort and of its subgroups, each with its interval and in figures.
+
+    Args:
+        rows: The first is the whole cohort, the others are its subgroups, those of one group one after the other.
+        level: Of the intervals, for the heading; between 0 and 1.
+
+    Returns:
+        8 inches wide and as high as the rows need, with a line through the whole cohort's AUC and one at 0.5.
+        A subgroup whose AUC is undefined has no dot and says ``too few``.
+
+    Raises:
+        EvaluationError: There is no row.
+    """
+    if not rows:
+        raise EvaluationError("forest plot: expected the whole cohort and then its subgroups, found no row")
+    whole = rows[0]
+    shown = [IntervalRow(whole.name, whole.estimate, _count(whole), MAIN, undefined="too few", bold=True)]
+    for before, row in pairwise(rows):
+        if row.group and (row.group != before.group or before is whole):
+            shown.append(IntervalRow(row.group, None, bold=True))
+        shown.append(
+            IntervalRow(row.name, row.estimate, _count(row), OTHER, undefined="too few", indent=bool(row.group))
+        )
+    figure, axes, _ = interval_rows(shown, f"AUC ({percent(level)} interval)", "n (methylated)", "AUC (patients)")
+    whole_line = []
+    if not math.isnan(whole.estimate.value):
+        axes.axvline(whole.estimate.value, zorder=1, gid="whole", **_WHOLE_LINE)
+        whole_line = [Line2D([], [], label="AUC of the whole cohort", **_WHOLE_LINE)]
+    handles = [MAIN.handle("Whole cohort"), *([OTHER.handle("Subgroup")] if len(rows) > 1 else []), *whole_line]
+    handles.append(chance_handle())
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, fontsize=9)
+    return figure
+
+
+def _count(row: ForestRow) -> str:
+    return f"{row.estimate.n} ({row.n_methylated})"

@@ -1,0 +1,111 @@
+"""The AUC apart for each hospital, scanner or other group of patients."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from mgmt_monai.evaluation.delong import auc_interval
+from mgmt_monai.evaluation.discrimination import auc, checked_arrays
+from mgmt_monai.evaluation.intervals import UNDEFINED, Estimate, normal_quantile
+from mgmt_monai.evaluation.predictions import EvaluationError
+
+ABSENT = "(absent)"
+"""Stands for patients without a value."""
+
+MOST_VALUES = 8
+"""Of a column, each shown apart; rarer ones are joined, for many small groups hide what matters and invite chance."""
+
+_NEEDED = ("patient_id", "label", "probability")
+
+
+@dataclass(frozen=True)
+class Subgroup:
+    """The patients who share a value.
+
+    Args:
+        column: Such as ``manufacturer``.
+        value: Such as ``SIEMENS``.
+        n: How many patients.
+        n_methylated: How many of them are methylated.
+        auc: ``nan`` with fewer than two patients in a class.
+    """
+
+    column: str
+    value: str
+    n: int
+    n_methylated: int
+    auc: Estimate
+
+
+def subgroups(pooled: pd.DataFrame, columns: pd.DataFrame, level: float = 0.95) -> list[Subgroup]:
+    """The AUC among the patients of each value of each column.
+
+    Args:
+        pooled: One row a patient with ``patient_id``, ``label`` and ``probability``, as
+            :func:`~mgmt_monai.evaluation.pooling.pool` returns it.
+        columns: One row a patient, indexed by patient id, values as text. Patients that are not in ``pooled`` are
+            ignored; a patient without a row, and an empty value, counts as :data:`ABSENT`.
+        level: Of the intervals, between 0 and 1.
+
+    Returns:
+        For each column in its order: its :data:`MOST_VALUES` most frequent values, the most frequent first and equally
+        frequent ones by name; the rest together as ``other (k values)``; patients without a value last.
+
+    Raises:
+        EvaluationError: A column of ``pooled`` is missing, a patient is there twice, a label is not 0 or 1, a
+            probability is not finite, or ``level`` is not between 0 and 1.
+    """
+    normal_quantile(level)
+    missing = [name for name in _NEEDED if name not in pooled.columns]
+    if missing:
+        raise EvaluationError(
+            f"subgroups: expected one row a patient with {', '.join(_NEEDED)}, found none named {', '.join(missing)}; "
+            "pool the predictions first"
+        )
+    patients = pooled["patient_id"].tolist()
+    for where, ids in (("predictions", pd.Index(patients)), ("columns", columns.index)):
+        if ids.has_duplicates:
+            raise EvaluationError(
+                f"subgroups, {where}, patient {ids[ids.duplicated()][0]}: expected one row a patient, found more; "
+                "remove all but one"
+            )
+    label, probability = checked_arrays(pooled["label"], pooled["probability"])
+    found = []
+    for column in columns.columns:
+        values = np.array([_text(value) for value in columns[column].reindex(patients)], dtype=object)
+        found += [
+            _subgroup(str(column), name, label[members], probability[members], level)
+            for name, members in _members(values)
+        ]
+    return found
+
+
+def _members(values: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """Each group's name and who is in it, in the order of the report."""
+    present = values[values != ABSENT]
+    names, how_often = np.unique(present.astype(str), return_counts=True)
+    ranked = names[np.argsort(-how_often, kind="stable")].tolist()
+    groups = [(name, values == name) for name in ranked[:MOST_VALUES]]
+    rare = ranked[MOST_VALUES:]
+    if rare:
+        groups.append((f"other ({len(rare)} value{'' if len(rare) == 1 else 's'})", np.isin(values.astype(str), rare)))
+    if (values == ABSENT).any():
+        groups.append((ABSENT, values == ABSENT))
+    return groups
+
+
+def _subgroup(column: str, value: str, label: np.ndarray, probability: np.ndarray, level: float) -> Subgroup:
+    n, n_methylated = len(label), int(label.sum())
+    if min(n_methylated, n - n_methylated) < 2:
+        estimate = Estimate(math.nan, *UNDEFINED, n)
+    else:
+        estimate = Estimate(auc(label, probability), *auc_interval(label, probability, level), n)
+    return Subgroup(column, value, n, n_methylated, estimate)
+
+
+def _text(value: object) -> str:
+    return ABSENT if pd.isna(value) or not str(value).strip() else str(value).strip()

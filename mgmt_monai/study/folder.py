@@ -1,0 +1,143 @@
+"""One folder a study: its state, its manifest, its trainings and its record."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import secrets
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from mgmt_monai.atomic import remove_leftovers, write_text
+from mgmt_monai.cohort.manifest import Manifest, read_manifest, write_manifest
+from mgmt_monai.study.errors import StudyError
+from mgmt_monai.study.plan import StudyPlan, Training
+
+
+class StudyFolder:
+    """Where a study keeps everything: ``<output_dir>/studies/<name>``.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._held: IO[str] | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the study."""
+        return self.path.name
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What ``study.json`` says."""
+        return json.loads((self.path / "study.json").read_text(encoding="utf-8"))
+
+    @property
+    def manifest_path(self) -> Path:
+        """The manifest that every training of the study reads."""
+        return self.path / "manifest.json"
+
+    def open(self, plan: StudyPlan, data: str) -> None:
+        """Make the folder, or go on with the study that is in it.
+
+        Args:
+            plan: Of the study.
+            data: The data directory.
+
+        Raises:
+            StudyError: Another process runs it, or the study in the folder has another plan or other data.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._held = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise StudyError(
+                f"{self.path}: cannot be written to ({error.strerror}). Name another --output_dir."
+            ) from error
+        try:
+            # The system lets go of the lock when the process ends, however it ends.
+            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self.close()
+            raise StudyError(f"{self.path}: this study is still running in another process.") from error
+        remove_leftovers(self.path)
+        if not (self.path / "study.json").is_file():
+            self._write(
+                {
+                    "plan": plan.as_json(),
+                    "data": data,
+                    "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+                    "mlflow_run_id": None,
+                    "pseudonym_key": secrets.token_hex(16),
+                    "status": "running",
+                }
+            )
+        before = self.state
+        differing = [key for key, value in plan.as_json().items() if before["plan"].get(key) != value]
+        differing += ["dataset_dir"] if before["data"] != data else []
+        if differing:
+            raise StudyError(
+                f"{self.path}: started with another {', '.join(differing)}. Go on with the same command, or give the "
+                "new study another --name."
+            )
+
+    def close(self) -> None:
+        """Let another process go on with the study."""
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
+    def update(self, **values: Any) -> None:
+        """Note something about the study.
+
+        Args:
+            values: By name; others stay.
+        """
+        self._write({**self.state, **values})
+
+    def keep_manifest(self, manifest: Manifest) -> None:
+        """Write the manifest that the trainings read, or hold it against the one that they have read.
+
+        Args:
+            manifest: As it is made now.
+
+        Raises:
+            StudyError: The study was started with another one.
+        """
+        if not self.manifest_path.is_file():
+            write_manifest(manifest, self.manifest_path)
+        elif read_manifest(self.manifest_path).content_hash != manifest.content_hash:
+            raise StudyError(
+                f"{self.path}: started with another cohort or split than the data now give. Give the new study another "
+                "--name."
+            )
+
+    def run_folder(self, training: Training) -> Path:
+        """Where a training keeps its checkpoints and results."""
+        return self.path / training.modality.lower() / training.name
+
+    def is_done(self, training: Training) -> bool:
+        """Whether a training has run to its end."""
+        state = _state_of(self.run_folder(training))
+        return state is not None and state["status"] == "finished"
+
+    def is_begun(self, training: Training) -> bool:
+        """Whether there is something of a training to go on from; a folder with nothing in it is cleared away."""
+        folder = self.run_folder(training)
+        if _state_of(folder) is not None:
+            return True
+        shutil.rmtree(folder, ignore_errors=True)  # killed between making the folder and noting the run in it
+        return False
+
+    def _write(self, state: dict[str, Any]) -> None:
+        write_text(self.path / "study.json", json.dumps(state, indent=2) + "\n")
+
+
+def _state_of(folder: Path) -> dict[str, Any] | None:
+    path = folder / "run.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

@@ -1,0 +1,87 @@
+"""Jobs side by side: over this machine's cores, or over a Ray cluster. The results are the same."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
+import torch
+from joblib import cpu_count
+
+from mgmt_monai.study.errors import StudyError
+from mgmt_monai.study.process import NOT_RUN, Job, run_job
+
+
+def default_workers() -> int:
+    """How many trainings this machine takes side by side: one a core, but one alone where there is a GPU to share."""
+    return 1 if torch.cuda.is_available() else int(cpu_count())
+
+
+def run_local(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, int]]:
+    """Run jobs on this machine.
+
+    Args:
+        jobs: Started in this order.
+        workers: How many at a time, from 1.
+
+    Yields:
+        Each job with its exit code, as it ends.
+    """
+    stopped = threading.Event()
+
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: dict[Future[int], Job] = {pool.submit(run_job, job, stopped): job for job in jobs}
+        try:
+            while waiting:
+                done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield waiting.pop(future), future.result()
+        except BaseException:
+            stopped.set()
+            raise
+
+
+def run_on_ray(jobs: Sequence[Job], address: str) -> Iterator[tuple[Job, int]]:
+    """Run jobs on a Ray cluster, a core each, and a GPU where the cluster has any.
+
+    Every machine of the cluster sees the data, the bundle configs and the output folder under the same paths, and has
+    this package installed.
+
+    Args:
+        jobs: Started in this order.
+        address: Of the cluster, such as ``auto`` or ``10.0.0.1:6379``; ``local`` starts one on this machine.
+
+    Yields:
+        Each job with its exit code, as it ends.
+
+    Raises:
+        StudyError: Ray is not installed, or the cluster cannot be reached.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise StudyError("--ray: Ray is not installed. Install it with: pip install 'mgmt_monai[ray]'.") from error
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise StudyError(f"--ray {address}: no Ray cluster there ({reason}). Start one, or name another.") from error
+    try:
+        n_gpus = 1 if ray.cluster_resources().get("GPU") else 0
+        remote = ray.remote(num_cpus=1, num_gpus=n_gpus, max_retries=0)(run_job)
+        waiting = {remote.remote(job): job for job in jobs}
+        while waiting:
+            done, _ = ray.wait(list(waiting), num_returns=1)
+            for reference in done:
+                yield waiting.pop(reference), _outcome(ray, reference)
+    finally:
+        ray.shutdown()
+
+
+def _outcome(ray: object, reference: object) -> int:
+    """The exit code; `NOT_RUN` where the worker that ran the job was lost."""
+    try:
+        return int(ray.get(reference))  # type: ignore[attr-defined]
+    except ray.exceptions.RayError:  # type: ignore[attr-defined]
+        return NOT_RUN

@@ -1,0 +1,105 @@
+"""The pictures of a study's report, by the name that its page knows them under."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mgmt_monai.evaluation.intervals import Estimate
+from mgmt_monai.evaluation.model_pictures import model_pictures
+from mgmt_monai.evaluation.permutation import best_of
+from mgmt_monai.evaluation.plots import (
+    ControlRow,
+    accuracy_curves_figure,
+    candidates_figure,
+    controls_figure,
+    distributions_figure,
+    spread_figure,
+)
+from mgmt_monai.study.choice import LAST_STAGE
+from mgmt_monai.study.plan import NO_CONTROL, Candidate
+from mgmt_monai.study.record import StudyRecord
+from mgmt_monai.study.report import Findings, model_aucs, stage_table
+
+
+def pictures(
+    record: StudyRecord, found: Findings, level: float = 0.95, n_resamples: int = 2000, n_permutations: int = 10_000
+) -> Iterator[tuple[str, Figure]]:
+    """Every picture that the study has data for.
+
+    Args:
+        record: Of the study.
+        found: What it says.
+        level: Of every interval.
+        n_resamples: Of the patients.
+        n_permutations: Of the labels.
+
+    Yields:
+        Name and figure.
+    """
+    report, pooled = found.report, found.pooled
+    both_classes = 0 < pooled["label"].sum() < len(pooled)
+    yield from model_pictures(pooled, found.groups, level, n_resamples)
+    yield "controls", controls_figure(_control_rows(found))
+    null = best_of(pooled["label"].to_numpy(), found.common, "auc", 0.5, n_permutations, 0) if both_classes else None
+    rows = report["candidates"]
+    if null is not None and len(null.null):
+        yield (
+            "candidates",
+            candidates_figure(
+                [f"{row['network']}, {row['modality']}" for row in rows],
+                [_estimate(row["auc"]) for row in rows],
+                null,
+                next(number for number, row in enumerate(rows) if row["chosen"]),
+            ),
+        )
+    plan = record.about["plan"]
+    curves = record.curves[
+        (record.curves["control"] == NO_CONTROL) & (record.curves["network"] == plan["reference_network"])
+    ]
+    by_modality = {name: curves[curves["modality"] == name] for name in plan["modalities"]}
+    for stage in ("transfer", LAST_STAGE):
+        yield f"accuracy_{stage}", accuracy_curves_figure(by_modality, stage)
+    yield (
+        "distributions",
+        distributions_figure(
+            {name: _test_of(record, Candidate(plan["reference_network"], name)) for name in plan["modalities"]}
+        ),
+    )
+    yield "spread", spread_figure(_spread_frame(record, found))
+
+
+def _control_rows(found: Findings) -> list[ControlRow]:
+    chosen = found.report["chosen"]
+    model = ControlRow(f"The model: {chosen['network']}, {chosen['modality']}", found.verdict.auc, True)
+    return [model, *(ControlRow(row["title"], _estimate(row["auc"]), False) for row in found.report["controls"])]
+
+
+def _test_of(record: StudyRecord, candidate: Candidate) -> pd.DataFrame:
+    table = stage_table(record, candidate)
+    return table[table["split"] == "test"]
+
+
+def _spread_frame(record: StudyRecord, found: Findings) -> pd.DataFrame:
+    folds = record.about["plan"]["folds"] or 1
+    parts = []
+    for row in found.report["candidates"]:
+        aucs = model_aucs(record, Candidate(row["network"], row["modality"]))
+        parts.append(
+            aucs.assign(
+                candidate=f"{row['network']}, {row['modality']}",
+                repeat=aucs["fold"] // folds,
+                fold=aucs["fold"] % folds,
+            )
+        )
+    return pd.concat(parts, ignore_index=True)[["candidate", "repeat", "fold", "seed", "auc"]]
+
+
+def _estimate(found: Mapping[str, Any]) -> Estimate:
+    """An estimate as it was before it became JSON."""
+    value, low, high = (math.nan if found[name] is None else found[name] for name in ("value", "low", "high"))
+    return Estimate(value, low, high, found["n"])

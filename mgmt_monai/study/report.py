@@ -1,0 +1,334 @@
+"""From a study's record to what its report says: ``report.schema.json`` in words of plain JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from mgmt_monai import __version__
+from mgmt_monai.evaluation.assessment import as_json, assess, number_or_none
+from mgmt_monai.evaluation.bootstrap import slice_intervals
+from mgmt_monai.evaluation.comparison import PairedComparison, compare_paired, holm
+from mgmt_monai.evaluation.discrimination import accuracy, auc, counts
+from mgmt_monai.evaluation.intervals import Estimate
+from mgmt_monai.evaluation.permutation import best_of
+from mgmt_monai.evaluation.pooling import pool
+from mgmt_monai.evaluation.subgroups import Subgroup, subgroups
+from mgmt_monai.evaluation.verdict import Verdict, judge
+from mgmt_monai.study.choice import LAST_STAGE, validation_figures
+from mgmt_monai.study.plan import Candidate
+from mgmt_monai.study.record import StudyRecord
+
+SCHEMA = "mgmt-monai/study-report/1"
+
+PAPER_THRESHOLD = 0.5
+"""At which the paper's accuracies, and so those of Tables I and II, are taken."""
+
+CONTROLS: dict[str, tuple[str, str]] = {
+    "header_tags": ("Header tags only", "a random forest on the series' tags; no pixel is read"),
+    "geometry": ("Slice count and spacing only", "a random forest on the number, size and spacing of the slices"),
+    "background": ("Background only", "the same network and training on images whose head is masked out"),
+    "blank": ("Blank images", "the same network and training on images of zeros"),
+    "permuted_labels": ("Permuted training labels", "the same network and training on labels dealt out at random"),
+}
+"""Title and making of each negative control, in the order of the report."""
+
+SHOWN_FIGURES = ("accuracy", "precision", "recall", "f1", "auc")
+"""Of the paper's Table I, and the AUC."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the report and its pictures are drawn from.
+
+    Args:
+        report: As ``report.schema.json`` has it.
+        pooled: One row a test patient of the candidate chosen.
+        verdict: With the controls.
+        groups: Of these patients.
+        common: Probabilities by candidate (rows, in the plan's order) of the patients that all candidates tested.
+    """
+
+    report: dict[str, Any]
+    pooled: pd.DataFrame
+    verdict: Verdict
+    groups: list[Subgroup]
+    common: np.ndarray
+
+
+def findings(
+    record: StudyRecord, level: float = 0.95, n_resamples: int = 2000, n_permutations: int = 10_000
+) -> Findings:
+    """Everything that a study's record says.
+
+    Args:
+        record: As it lies in MLflow.
+        level: Of every interval.
+        n_resamples: Of the patients, where an interval is resampled.
+        n_permutations: Of the labels, for p-values and the noise floor.
+
+    Returns:
+        The report's content. The same record gives the same.
+    """
+    about = record.about
+    plan = about["plan"]
+    candidates = _candidates(plan)
+    chosen = Candidate(about["chosen"]["network"], about["chosen"]["modality"])
+    last = {each: _pooled(record, each, LAST_STAGE, None) for each in candidates}
+    pooled = last[chosen]
+    controls = {name: _control(record, name, pooled) for name in CONTROLS if name in record.controls}
+    verdict = judge(pooled["label"], pooled["probability"], controls, level, n_permutations)
+    groups = subgroups(pooled, record.columns, level)
+    labels, common = _common(last, candidates)
+    report = {
+        "schema": SCHEMA,
+        "study": _study(about),
+        "cohort": about["cohort"],
+        "verdict": {
+            "code": verdict.code,
+            "sentence": verdict.sentence,
+            "checks": [asdict(check) for check in verdict.checks],
+        },
+        "chosen": {**about["chosen"], "stage": LAST_STAGE},
+        "figures": {
+            **assess(pooled, level, n_resamples, n_permutations),
+            **_slice_figures(record.slices, level, n_resamples),
+        },
+        "table_1": [
+            {
+                "network": network,
+                "pretrained": _pretrained(about, network),
+                "stage": LAST_STAGE,
+                "figures": _at_papers_threshold(
+                    record, Candidate(network, plan["reference_modality"]), LAST_STAGE, level
+                ),
+            }
+            for network in plan["networks"]
+        ],
+        "table_2": [
+            {
+                "modality": modality,
+                **{
+                    stage: _at_papers_threshold(
+                        record, Candidate(plan["reference_network"], modality), stage, level, ("accuracy", "auc")
+                    )
+                    for stage in ("transfer", LAST_STAGE)
+                },
+            }
+            for modality in plan["modalities"]
+        ],
+        "candidates": _compared(record, candidates, chosen, last, level),
+        "noise": _noise(labels, common, last, candidates, n_permutations),
+        "controls": [
+            {
+                "name": control.name,
+                "title": CONTROLS[control.name][0],
+                "what": CONTROLS[control.name][1],
+                "auc": as_json(control.auc),
+                "p": control.p_value,
+                "p_holm": control.p_holm,
+                "difference": _difference(control.difference),
+            }
+            for control in verdict.controls
+        ],
+        "spread": [_spread(record, each) for each in candidates],
+        "subgroups": [
+            {
+                "column": group.column,
+                "value": group.value,
+                "n": group.n,
+                "n_methylated": group.n_methylated,
+                "auc": as_json(group.auc),
+            }
+            for group in groups
+        ],
+    }
+    return Findings(report, pooled, verdict, groups, common)
+
+
+def model_aucs(record: StudyRecord, candidate: Candidate) -> pd.DataFrame:
+    """The test AUC of each model of a candidate: one row a fold and seed.
+
+    Args:
+        record: Of the study.
+        candidate: Network and modality.
+
+    Returns:
+        Columns ``fold``, ``seed``, ``auc`` (``nan`` where a fold's test lacks a class).
+    """
+    table = record.predictions[candidate.network]
+    chosen = table[
+        (table["modality"] == candidate.modality) & (table["stage"] == LAST_STAGE) & (table["split"] == "test")
+    ]
+    rows = [
+        {"fold": fold, "seed": seed, "auc": auc(model["label"], model["probability"])}
+        for (fold, seed), model in chosen.groupby(["fold", "seed"])
+    ]
+    return pd.DataFrame(rows)
+
+
+def stage_table(record: StudyRecord, candidate: Candidate) -> pd.DataFrame:
+    """A candidate's predictions of every stage.
+
+    Args:
+        record: Of the study.
+        candidate: Network and modality.
+    """
+    table = record.predictions[candidate.network]
+    return table[table["modality"] == candidate.modality]
+
+
+def _candidates(plan: Mapping[str, Any]) -> list[Candidate]:
+    first = [Candidate(network, plan["reference_modality"]) for network in plan["networks"]]
+    others = [Candidate(plan["reference_network"], modality) for modality in plan["modalities"]]
+    return list(dict.fromkeys(first + others))
+
+
+def _study(about: Mapping[str, Any]) -> dict[str, Any]:
+    plan = about["plan"]
+    kept = ("networks", "modalities", "reference_network", "reference_modality", "folds", "repeats")
+    return {
+        **{
+            key: about[key]
+            for key in ("name", "created", "commit", "manifest_hash", "command", "settings", "config_hash")
+        },
+        "mgmt_monai": __version__,
+        "versions": about["versions"],
+        "mlflow": {"experiment": about["experiment"], "run_id": about["run_id"]},
+        "plan": {**{key: plan[key] for key in kept}, "seeds": list(range(plan["seeds"]))},
+        "trainings": about["trainings"],
+    }
+
+
+def _pooled(record: StudyRecord, candidate: Candidate, stage: str, threshold: float | None) -> pd.DataFrame:
+    table = stage_table(record, candidate)
+    return pool(table[table["stage"] == stage], threshold)
+
+
+def _control(record: StudyRecord, name: str, pooled: pd.DataFrame) -> np.ndarray:
+    """A control's probabilities, of the model's patients in their order."""
+    table = record.controls[name]
+    of_last = table[table["stage"] == table["stage"].iloc[-1]]
+    found = pool(of_last, PAPER_THRESHOLD).set_index("patient_id")["probability"]
+    return found.loc[pooled["patient_id"]].to_numpy()
+
+
+def _at_papers_threshold(
+    record: StudyRecord, candidate: Candidate, stage: str, level: float, figures: Sequence[str] = SHOWN_FIGURES
+) -> dict[str, Any]:
+    found = assess(_pooled(record, candidate, stage, PAPER_THRESHOLD), level, n_resamples=1, n_permutations=1)
+    return {figure: found[figure] for figure in figures}
+
+
+def _slice_figures(slices: pd.DataFrame, level: float, n_resamples: int) -> dict[str, Any]:
+    mean = slices.groupby(["patient_id", "slice_index"], sort=True).agg({"label": "first", "probability": "mean"})
+    mean = mean.reset_index()
+    label, probability = mean["label"].to_numpy(), mean["probability"].to_numpy()
+    intervals = slice_intervals(
+        label, probability, mean["patient_id"].to_numpy(), level, PAPER_THRESHOLD, n_resamples=n_resamples
+    )
+    values = {"auc": auc(label, probability), "accuracy": accuracy(counts(label, probability, PAPER_THRESHOLD))}
+    return {
+        f"slice_{figure}": as_json(Estimate(value, *intervals[figure], len(label))) for figure, value in values.items()
+    }
+
+
+def _pretrained(about: Mapping[str, Any], network: str) -> bool:
+    return all(row["pretrained"] for row in about["trainings"] if row["network"] == network)
+
+
+def _compared(
+    record: StudyRecord,
+    candidates: Sequence[Candidate],
+    chosen: Candidate,
+    last: Mapping[Candidate, pd.DataFrame],
+    level: float,
+) -> list[dict[str, Any]]:
+    best = last[chosen].set_index("patient_id")
+    differences: dict[Candidate, PairedComparison] = {}
+    for candidate in candidates:
+        if candidate != chosen:
+            both = best.join(last[candidate].set_index("patient_id"), how="inner", rsuffix="_other")
+            differences[candidate] = compare_paired(
+                both["label"], both["probability_other"], both["probability"], level
+            )
+    adjusted = dict(
+        zip(differences, holm([found.p_value for found in differences.values()]) if differences else [], strict=True)
+    )
+    rows = []
+    for candidate in candidates:
+        found = assess(last[candidate], level, n_resamples=1, n_permutations=1)
+        difference = differences.get(candidate)
+        rows.append(
+            {
+                "network": candidate.network,
+                "modality": candidate.modality,
+                "stage": LAST_STAGE,
+                "validation_auc": number_or_none(validation_figures(record.predictions, candidate)[0]),
+                "auc": found["auc"],
+                "accuracy": found["accuracy"],
+                "auc_difference": None
+                if difference is None
+                else {**_difference(difference), "p_holm": number_or_none(adjusted[candidate])},
+                "chosen": candidate == chosen,
+            }
+        )
+    return rows
+
+
+def _common(last: Mapping[Candidate, pd.DataFrame], candidates: Sequence[Candidate]) -> tuple[np.ndarray, np.ndarray]:
+    """Labels, and probabilities by candidate, of the patients that every candidate tested."""
+    indexed = [last[candidate].set_index("patient_id") for candidate in candidates]
+    patients = sorted(set.intersection(*(set(table.index) for table in indexed)))
+    labels = indexed[0].loc[patients, "label"].to_numpy()
+    return labels, np.stack([table.loc[patients, "probability"].to_numpy() for table in indexed])
+
+
+def _noise(
+    labels: np.ndarray,
+    common: np.ndarray,
+    last: Mapping[Candidate, pd.DataFrame],
+    candidates: Sequence[Candidate],
+    n_permutations: int,
+) -> dict[str, Any]:
+    found: dict[str, Any] = {"n_candidates": len(candidates)}
+    reached: dict[Literal["auc", "accuracy"], list[float]] = {
+        "auc": [auc(table["label"], table["probability"]) for table in last.values()],
+        "accuracy": [accuracy(counts(t["label"], t["probability"], PAPER_THRESHOLD)) for t in last.values()],
+    }
+    for figure, values in reached.items():
+        null = best_of(labels, common, figure, PAPER_THRESHOLD, n_permutations, 0)
+        found[figure] = {
+            "expected": number_or_none(null.expected),
+            "percentile_95": number_or_none(null.percentile_95),
+            "best": number_or_none(np.nanmax(values) if not np.isnan(values).all() else math.nan),
+        }
+    return found
+
+
+def _spread(record: StudyRecord, candidate: Candidate) -> dict[str, Any]:
+    values = model_aucs(record, candidate)["auc"].dropna()
+    return {
+        "network": candidate.network,
+        "modality": candidate.modality,
+        "stage": LAST_STAGE,
+        "n_models": len(values),
+        "mean": number_or_none(values.mean()),
+        "sd": number_or_none(values.std(ddof=1)),
+        "low": number_or_none(values.min()),
+        "high": number_or_none(values.max()),
+    }
+
+
+def _difference(found: PairedComparison) -> dict[str, float | None]:
+    return {
+        "value": number_or_none(found.difference),
+        "low": number_or_none(found.low),
+        "high": number_or_none(found.high),
+        "p": number_or_none(found.p_value),
+    }

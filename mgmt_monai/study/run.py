@@ -1,0 +1,260 @@
+"""A study from start, or from where it was stopped, to its record in MLflow."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+from tqdm import tqdm
+
+from mgmt_monai.cohort.manifest import Manifest
+from mgmt_monai.cohort.splits.plans import KFold
+from mgmt_monai.networks.backbones import get_backbone
+from mgmt_monai.study.choice import Choice, choose
+from mgmt_monai.study.collect import (
+    candidate_predictions,
+    chosen_slices,
+    cohort_summary,
+    config_of_run,
+    control_predictions,
+    curves_of,
+    patient_columns,
+    training_rows,
+    under_pseudonyms,
+)
+from mgmt_monai.study.errors import StudyError, StudyFaultsError
+from mgmt_monai.study.feature_controls import feature_control_predictions
+from mgmt_monai.study.folder import StudyFolder
+from mgmt_monai.study.plan import StudyPlan, Training
+from mgmt_monai.study.process import Job
+from mgmt_monai.study.record import StudyRecord, write_record
+from mgmt_monai.study.stored import RECORD, REPORT
+from mgmt_monai.tracking import TrackedRun
+from mgmt_monai.tracking.environment import environment_tags
+from mgmt_monai.tracking.studies import STUDY_TAG
+from mgmt_monai.training.config import PATHS, check_overrides, read_config, settings_of
+from mgmt_monai.training.settings import check_settings
+from mgmt_monai.training.termination import termination_raises
+
+logger = logging.getLogger(__name__)
+
+Execute = Callable[[Sequence[Job]], Iterator[tuple[Job, int]]]
+"""Runs jobs and yields each with its exit code."""
+
+OWN_KEYS = (
+    "modality", "backbone", "control", "seed", "repeat", "fold", "inner_fold", "run_name", "resume", "parent_run_id",
+)  # fmt: skip
+"""Of the config, set by the study for each training."""
+
+
+class Study:
+    """Runs the trainings of a plan, chooses a candidate, runs its negative controls, and records it all.
+
+    Args:
+        plan: What is trained.
+        bundles: Folder with the four bundle configs.
+        name: Of the study; empty for one that is made from the plan and the data directory, so that the same command
+            goes on with the same study.
+        execute: Runs the trainings.
+
+    Raises:
+        StudyError: A setting belongs to the study itself.
+        TrainingError: A setting is unknown or out of range.
+        NetworkError: A network is unknown.
+        CohortError: The cohort cannot be trained on.
+    """
+
+    def __init__(self, plan: StudyPlan, bundles: Path, name: str, execute: Execute) -> None:
+        for network in plan.networks:
+            get_backbone(network)
+        for key in plan.settings:
+            if key in OWN_KEYS:
+                raise StudyError(f"{key}: the study sets it for each training. Leave it out.")
+        self.plan = plan
+        self.bundles = bundles
+        self.execute = execute
+        config = read_config(self._config_file(plan.reference_modality))
+        check_overrides(config, plan.settings)
+        check_settings({**config, **plan.settings})
+        self._config = ConfigParser()
+        self._config.read_config({**config, **plan.settings})
+        self.data_dir = Path(self._value("dataset_dir")).resolve()
+        self.output_dir = Path(self._value("output_dir")).resolve()
+        self.folder = StudyFolder(self.output_dir / "studies" / (name or f"study-{plan.digest(str(self.data_dir))}"))
+        self.tracking = TrackedRun(
+            self._value("tracking_uri"), self.output_dir, self._value("experiment_name"), self.folder.name
+        )
+
+    def run(self, report: Callable[[Study], None]) -> None:
+        """Go through the whole study; what is done is not done again.
+
+        Args:
+            report: Called at the end, when the record is in MLflow; part of the study's run.
+
+        Raises:
+            StudyFaultsError: Trainings failed: a line each. The others have run.
+            StudyError: The folder is another study's, or something could not be recorded.
+        """
+        manifest = self._manifest()
+        folder, tracking = self.folder, self.tracking
+        folder.open(self.plan, str(self.data_dir))
+        status = "FAILED"
+        try:
+            with termination_raises():
+                folder.keep_manifest(manifest)
+                tracking.start(folder.state["mlflow_run_id"])
+                if tracking.run_id is None:
+                    raise StudyError(f"{self.folder.path}: the study's run cannot be opened in MLflow; see above.")
+                folder.update(mlflow_run_id=tracking.run_id, status="running")
+                tracking.set_tags({STUDY_TAG: folder.name, **environment_tags()})
+                logger.info(f"study {folder.name} in {folder.path}")
+                self._train(self.plan.trainings(), "Trainings")
+                choice = choose(candidate_predictions(folder, self.plan), self.plan)
+                chosen = choice.candidate
+                logger.info(
+                    f"chosen on validation patients: {chosen.network} on {chosen.modality} "
+                    f"(AUC {choice.validation_auc:.2f}, of {choice.n_compared} compared)"
+                )
+                self._train(self.plan.controls(chosen), "Controls")
+                write_record(self._record(manifest, choice), folder.path / "record")
+                self._log(folder.path / "record", RECORD)
+                report(self)
+                folder.update(status="finished")
+            status = "FINISHED"
+        except (KeyboardInterrupt, SystemExit):
+            status = "KILLED"
+            logger.warning("interrupted; go on with the same command")
+            raise
+        finally:
+            tracking.finish(status)
+            folder.close()
+
+    def log_report(self, folder: Path) -> None:
+        """Record the report's files in the study's run.
+
+        Args:
+            folder: With the files.
+
+        Raises:
+            StudyError: MLflow did not take one.
+        """
+        self._log(folder, REPORT)
+
+    def _manifest(self) -> Manifest:
+        cohort = self._config.get_parsed_content("cohort")
+        if self.plan.folds is None:
+            return cohort.manifest
+        return KFold(self.plan.folds, self.plan.repeats, 0, int(self._value("split_seed"))).apply(cohort.manifest)
+
+    def _train(self, trainings: Sequence[Training], title: str) -> None:
+        waiting = [training for training in trainings if not self.folder.is_done(training)]
+        faults = []
+        with tqdm(total=len(trainings), initial=len(trainings) - len(waiting), desc=title, unit="training") as bar:
+            for job, code in self.execute([self._job(training) for training in waiting]):
+                bar.update()
+                if code != 0:
+                    faults.append(f"training {job.name}: ended with exit code {code}: {_last_words(Path(job.log))}")
+        if faults:
+            raise StudyFaultsError(faults)
+
+    def _job(self, training: Training) -> Job:
+        settings: dict[str, Any] = {
+            **self.plan.settings,
+            "backbone": training.network,
+            "control": training.control,
+            "seed": training.seed,
+            "dataset_dir": str(self.data_dir),
+            "manifest": str(self.folder.manifest_path),
+            "output_dir": str(self.folder.path),
+            "tracking_uri": self._value("tracking_uri"),
+            "parent_run_id": str(self.tracking.run_id),
+            "run_name": training.name,
+            "resume": self.folder.is_begun(training),
+        }
+        if training.network in self.plan.weights:
+            settings["weights"] = self.plan.weights[training.network]
+        if training.fold is not None:
+            settings |= {"repeat": training.repeat, "fold": training.fold}
+        log = self.folder.path / "logs" / f"{training.name}.log"
+        return Job(training.name, str(self._config_file(training.modality).resolve()), settings, str(log))
+
+    def _record(self, manifest: Manifest, choice: Choice) -> StudyRecord:
+        folder, plan, chosen = self.folder, self.plan, choice.candidate
+        state = folder.state
+        key = state["pseudonym_key"]
+        trainings = (*plan.trainings(), *plan.controls(chosen))
+        reference = next(t for t in plan.trainings() if t.modality == plan.reference_modality)
+        config = config_of_run(folder.run_folder(reference))
+        controls = {
+            **feature_control_predictions(manifest, self.data_dir, chosen.modality, plan.folds, plan.repeats),
+            **control_predictions(folder, plan, choice),
+        }
+        environment = environment_tags()
+        about = {
+            "name": folder.name,
+            "created": state["created"],
+            "command": plan.command(PATHS),
+            "commit": environment["mlflow.source.git.commit"],
+            "versions": {
+                name.removeprefix("version."): value
+                for name, value in environment.items()
+                if name.startswith("version.")
+            },
+            "manifest_hash": manifest.content_hash,
+            "experiment": self.tracking.experiment,
+            "run_id": self.tracking.run_id,
+            "plan": {**plan.as_json(), "weights": {n: Path(path).name for n, path in plan.weights.items()},
+                     "settings": settings_of(plan.settings)},
+            "settings": {key: value for key, value in settings_of(config).items() if key not in OWN_KEYS},
+            "config_hash": _config_hash(config),
+            "cohort": cohort_summary(manifest, with_folds=plan.folds is not None),
+            "trainings": training_rows(folder, trainings),
+            "chosen": {
+                "network": chosen.network,
+                "modality": chosen.modality,
+                "validation_auc": None if math.isnan(choice.validation_auc) else choice.validation_auc,
+                "n_compared": choice.n_compared,
+            },
+        }  # fmt: skip
+        return StudyRecord(
+            about=json.loads(json.dumps(about)),
+            predictions={n: under_pseudonyms(t, key) for n, t in candidate_predictions(folder, plan).items()},
+            controls={n: under_pseudonyms(t, key) for n, t in controls.items()},
+            slices=under_pseudonyms(chosen_slices(folder, plan, choice), key),
+            curves=curves_of(folder, trainings, plan.folds),
+            columns=under_pseudonyms(patient_columns(manifest, chosen.modality), key),
+        )
+
+    def _log(self, folder: Path, into: str) -> None:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            below = path.parent.relative_to(folder).as_posix()
+            self.tracking.log_file(path, folder=into if below == "." else f"{into}/{below}")
+        if self.tracking.not_recorded:
+            raise StudyError(
+                f"{folder}: MLflow did not take {', '.join(self.tracking.not_recorded)}. Start the study again: "
+                "what is done is not done again."
+            )
+
+    def _config_file(self, modality: str) -> Path:
+        return self.bundles / f"{modality.lower()}.json"
+
+    def _value(self, key: str) -> str:
+        return str(self._config.get_parsed_content(key))
+
+
+def _config_hash(config: Mapping[str, Any]) -> str:
+    """SHA-256 of what the trainings of a study have in common."""
+    shared = {key: value for key, value in config.items() if key not in OWN_KEYS}
+    return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()
+
+
+def _last_words(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+    told = [line for line in lines if line.startswith("Error: ")] or [line for line in lines if line.strip()]
+    return f"{told[-1].strip() if told else 'nothing was said'} (all of it: {log})"

@@ -1,0 +1,116 @@
+"""How a report writes its figures: ``0.62 (0.48-0.74)``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+UNDEFINED = "undefined"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A figure alone.
+
+    Args:
+        value: None where it is undefined.
+        digits: After the point.
+
+    Returns:
+        Such as ``0.62``. A value that rounds to zero has no sign.
+
+    Example:
+        >>> number(0.6249), number(-0.001), number(None)
+        ('0.62', '0.00', 'undefined')
+    """
+    return UNDEFINED if value is None else f"{value:z.{digits}f}"
+
+
+def figure(estimate: Mapping[str, Any], digits: int = 2) -> str:
+    """A figure with its interval.
+
+    Args:
+        estimate: ``value``, ``low`` and ``high``, None where undefined.
+        digits: After the point.
+
+    Returns:
+        Such as ``0.62 (0.48-0.74)``; ends below zero are joined by ``to``, for a hyphen would be read as a sign.
+
+    Example:
+        >>> figure({"value": 0.62, "low": 0.48, "high": 0.74})
+        '0.62 (0.48-0.74)'
+        >>> figure({"value": -0.02, "low": -0.1, "high": 0.06})
+        '-0.02 (-0.10 to 0.06)'
+    """
+    if estimate["value"] is None:
+        return UNDEFINED
+    if estimate["low"] is None or estimate["high"] is None:
+        return f"{number(estimate['value'], digits)} (no interval)"
+    low, high = number(estimate["low"], digits), number(estimate["high"], digits)
+    joined = f"{low} to {high}" if low.startswith("-") else f"{low}-{high}"
+    return f"{number(estimate['value'], digits)} ({joined})"
+
+
+def difference(estimate: Mapping[str, Any], digits: int = 2) -> str:
+    """A difference with its interval, each with its sign.
+
+    Args:
+        estimate: ``value``, ``low`` and ``high``, None where undefined.
+        digits: After the point.
+
+    Returns:
+        Such as ``+0.05 (-0.03 to +0.13)``.
+
+    Example:
+        >>> difference({"value": 0.05, "low": -0.03, "high": 0.13})
+        '+0.05 (-0.03 to +0.13)'
+    """
+    if estimate["value"] is None:
+        return UNDEFINED
+    value, *ends = (
+        None if estimate[name] is None else f"{estimate[name]:+z.{digits}f}" for name in ("value", "low", "high")
+    )
+    return f"{value} (no interval)" if None in ends else f"{value} ({ends[0]} to {ends[1]})"
+
+
+def p_value(p: float | None) -> str:
+    """A p-value with three digits, and ``< 0.001`` below.
+
+    Args:
+        p: None where it is undefined.
+
+    Returns:
+        The text.
+
+    Example:
+        >>> p_value(0.0004), p_value(0.0312)
+        ('< 0.001', '0.031')
+    """
+    if p is None:
+        return UNDEFINED
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def plain(value: Any) -> str:
+    """A setting or any other value of a report as a reader would write it.
+
+    Args:
+        value: What JSON holds: an estimate, a number, a text, a list, None.
+
+    Returns:
+        One line.
+
+    Example:
+        >>> plain({"value": 0.62, "low": 0.48, "high": 0.74, "n": 59}), plain(None), plain([1, 2]), plain(0.0001)
+        ('0.62 (0.48-0.74)', 'none', '1, 2', '0.0001')
+    """
+    if isinstance(value, Mapping):
+        if {"value", "low", "high"} <= set(value):
+            return figure(value)
+        return ", ".join(f"{key}: {plain(each)}" for key, each in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(plain(each) for each in value)
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,232 @@
+"""Images without what a model should look at, for negative controls: the head hidden, or nothing left at all."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813 (its own documentation's name)
+import torch
+from monai.config import KeysCollection, NdarrayOrTensor
+from monai.data import MetaTensor
+from monai.transforms import MapTransform, Transform
+from monai.utils import TransformBackends
+from scipy import ndimage
+from scipy.spatial import ConvexHull
+
+from mgmt_monai.transforms.errors import TransformError
+from mgmt_monai.transforms.intensity import foreground_range
+
+MARGIN = 0.02
+"""Hidden around the head, as a share of the image's longer side: 5 pixels of 256. The threshold runs through the
+blurred edge of the scalp, and what the point spread and the ringing carry beyond it lies within a few pixels."""
+
+BRIGHTEST_PERCENTILE = 99.0
+"""Of the foreground: brighter voxels count as this bright when the threshold is sought, so that fat, contrast medium or
+a mark burned into the image do not draw it up."""
+
+
+PIECE = 0.05
+"""A piece of the volume belongs to the head when it has at least this share of the largest one's voxels. Scalp that the
+skull parts from the brain has some 15 %; a letter of 1/12 of the image's side has less than 2 %."""
+
+
+def head_mask(volume: np.ndarray) -> np.ndarray:
+    """Where the head is, generously: of each slice, the convex hull of the head in it, and a margin around it.
+
+    One threshold for the volume parts air from tissue: the lower of Otsu's two between three classes (air, dim tissue,
+    bright tissue); with two classes, dim brain often falls in with the air. Holes are filled slice by slice. The
+    largest connected piece of the volume is the head, and with it any other large one (`PIECE`). What is bright but
+    small and apart, such as letters burned into a corner, is not.
+
+    A hull, not the filled holes alone: where a threshold breaks the ring of scalp and skull, the brain inside would
+    be open, and hiding too little is the error that matters.
+
+    Args:
+        volume: (slices, rows, columns), finite, float32.
+
+    Returns:
+        The same shape, bool. All False for a constant volume.
+
+    Source:
+        N. Otsu, A Threshold Selection Method from Gray-Level Histograms, IEEE Trans. Syst. Man Cybern. 9 (1979), as
+        ITK's ``OtsuMultipleThresholdsImageFilter`` has it.
+    """
+    mask = np.zeros(volume.shape, dtype=bool)
+    tissue = volume > _air_limit(volume)
+    if not tissue.any():
+        return mask
+    for slice_ in tissue:
+        ndimage.binary_fill_holes(slice_, output=slice_)
+    pieces, _ = ndimage.label(tissue)
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    margin = MARGIN * max(volume.shape[1:])
+    for index, slice_ in enumerate((sizes >= PIECE * sizes.max())[pieces] & tissue):
+        if slice_.any():
+            mask[index] = ndimage.distance_transform_edt(~_convex_hull(slice_)) <= margin
+    return mask
+
+
+class HideHead(Transform):
+    """Hide the head: only what lies outside it stays.
+
+    Put it before :class:`~mgmt_monai.transforms.intensity.ScaleIntensityRobust`, which then stretches what is left to
+    [0, 1]: noise, ghosts, text, the rim of a mask. The outline of what was hidden stays visible.
+    """
+
+    backend = [TransformBackends.NUMPY]  # noqa: RUF012 (MONAI's class attribute)
+
+    def __call__(self, volume: NdarrayOrTensor) -> NdarrayOrTensor:
+        """The volume with the voxels of the head, by :func:`head_mask`, at the lowest value found outside it.
+
+        Args:
+            volume: (slices, rows, columns), any real dtype, finite.
+
+        Returns:
+            The same shape and container (``ndarray``, ``Tensor`` or ``MetaTensor`` with its meta), float32. Zeros where
+            the head fills the volume. The input is not changed.
+
+        Raises:
+            TransformError: When the input is no volume or holds NaN or infinite values.
+        """
+        return _as_given(volume, _without_head(_voxels(volume, "HideHead")))
+
+
+class HideHeadd(MapTransform):
+    """Dictionary twin of :class:`HideHead`.
+
+    Args:
+        keys: Keys of the volumes.
+        allow_missing_keys: Do not raise when a key is missing.
+    """
+
+    backend = HideHead.backend
+
+    def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.hide = HideHead()
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """A copy of ``data`` with the head hidden in the volume at each key; raises as the array class does."""
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.hide(d[key])
+        return d
+
+
+class Blank(Transform):
+    """Leave nothing of a volume but its shape: every voxel becomes 0."""
+
+    backend = [TransformBackends.NUMPY, TransformBackends.TORCH]  # noqa: RUF012 (MONAI's class attribute)
+
+    def __call__(self, volume: NdarrayOrTensor) -> NdarrayOrTensor:
+        """Zeros.
+
+        Args:
+            volume: (slices, rows, columns), any real dtype.
+
+        Returns:
+            The same shape and container (``ndarray``, ``Tensor`` or ``MetaTensor`` with its meta), float32. The input
+            is not changed.
+
+        Raises:
+            TransformError: When the input is no volume.
+        """
+        return _as_given(volume, np.zeros(_checked(volume, "Blank").shape, dtype=np.float32))
+
+
+class Blankd(MapTransform):
+    """Dictionary twin of :class:`Blank`.
+
+    Args:
+        keys: Keys of the volumes.
+        allow_missing_keys: Do not raise when a key is missing.
+    """
+
+    backend = Blank.backend
+
+    def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.blank = Blank()
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """A copy of ``data`` with zeros for the volume at each key; raises as the array class does."""
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.blank(d[key])
+        return d
+
+
+def _without_head(voxels: np.ndarray) -> np.ndarray:
+    head = head_mask(voxels)
+    if head.all():
+        return np.zeros_like(voxels)
+    # The lowest value outside, not of all: no voxel of the head has a say in what is left.
+    voxels[head] = voxels[~head].min()
+    return voxels
+
+
+def _air_limit(volume: np.ndarray) -> float:
+    """The value that tissue exceeds; infinite in a volume of one value."""
+    low, high = foreground_range(volume, 0, BRIGHTEST_PERCENTILE)
+    low = min(low, float(volume.min(initial=np.inf)))
+    if not low < high:
+        return float("inf")
+    # From 0 to 1, so that values at float32's limits have a histogram too.
+    clipped = np.clip((volume.astype(np.float64) - low) / (high - low), 0, 1).astype(np.float32)
+    otsu = sitk.OtsuMultipleThresholdsImageFilter()
+    otsu.SetNumberOfThresholds(2)
+    otsu.SetNumberOfHistogramBins(256)
+    otsu.Execute(sitk.GetImageFromArray(clipped))
+    return low + otsu.GetThresholds()[0] * (high - low)
+
+
+def _convex_hull(mask: np.ndarray) -> np.ndarray:
+    """The pixels whose centres lie in the convex hull of a mask's pixels, corners included; (rows, columns), bool."""
+    rows = np.flatnonzero(mask.any(axis=1))
+    first = mask[rows].argmax(axis=1) - 0.5
+    last = mask.shape[1] - mask[rows, ::-1].argmax(axis=1) - 0.5
+    # Corners, not centres: even a single pixel then has an area, without which there is no hull.
+    corners = [np.column_stack([rows + half, columns]) for half in (-0.5, 0.5) for columns in (first, last)]
+    of_row, of_column, offset = ConvexHull(np.concatenate(corners)).equations.T
+    between = np.arange(rows[0], rows[-1] + 1)
+    slanted = np.abs(of_column) > 1e-9  # the others bound the rows
+    bounds = -(np.outer(between, of_row[slanted]) + offset[slanted]) / of_column[slanted]
+    rightmost = np.where(of_column[slanted] > 0, bounds, np.inf).min(axis=1)
+    leftmost = np.where(of_column[slanted] < 0, bounds, -np.inf).max(axis=1)
+    columns = np.arange(mask.shape[1])
+    hull = np.zeros_like(mask)
+    hull[between] = (columns >= leftmost[:, None] - 1e-6) & (columns <= rightmost[:, None] + 1e-6)
+    return hull
+
+
+def _checked(volume: NdarrayOrTensor, who: str) -> NdarrayOrTensor:
+    if not isinstance(volume, np.ndarray | torch.Tensor) or volume.ndim != 3:
+        found = f"shape {tuple(volume.shape)}" if hasattr(volume, "shape") else type(volume).__name__
+        raise TransformError(f"{who}: expected a volume (slices, rows, columns), found {found}")
+    return volume
+
+
+def _voxels(volume: NdarrayOrTensor, who: str) -> np.ndarray:
+    """A copy, float32."""
+    given = _checked(volume, who)
+    plain = given.detach().cpu().numpy() if isinstance(given, torch.Tensor) else given
+    with np.errstate(over="ignore", invalid="ignore"):
+        voxels = np.array(plain, dtype=np.float32, order="C")
+    n_bad = voxels.size - np.count_nonzero(np.isfinite(voxels))
+    if n_bad:
+        raise TransformError(
+            f"{who}: expected finite voxels, found {n_bad} NaN or infinite of {voxels.size}; export the series again "
+            "or leave it out"
+        )
+    return voxels
+
+
+def _as_given(volume: NdarrayOrTensor, voxels: np.ndarray) -> NdarrayOrTensor:
+    """The voxels in the container, and with the meta, of the volume."""
+    if not isinstance(volume, torch.Tensor):
+        return voxels
+    tensor = torch.from_numpy(voxels).to(volume.device)
+    return MetaTensor(tensor, meta=volume.meta) if isinstance(volume, MetaTensor) else tensor

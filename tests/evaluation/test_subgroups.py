@@ -1,0 +1,110 @@
+"""The AUC of each group of patients: who is in which group, in which order, and what is said of small ones."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from mgmt_monai.evaluation.delong import auc_interval
+from mgmt_monai.evaluation.predictions import EvaluationError
+from mgmt_monai.evaluation.subgroups import subgroups
+
+
+def _pooled(label, probability):
+    ids = [f"{number:05d}" for number in range(len(label))]
+    return pd.DataFrame({"patient_id": ids, "label": label, "probability": probability})
+
+
+@pytest.fixture
+def pooled():
+    random = np.random.default_rng(1)
+    return _pooled(np.tile([0, 1], 15), np.round(random.random(30), 2))
+
+
+def _columns(pooled, **values):
+    return pd.DataFrame(values, index=pooled["patient_id"])
+
+
+def test_auc_of_each_value_equals_scikit_learn(pooled):
+    vendor = np.array(["GE"] * 12 + ["Siemens"] * 18)
+    found = subgroups(pooled, _columns(pooled, manufacturer=vendor), level=0.9)
+    assert [(each.column, each.value, each.n, each.n_methylated) for each in found] == [
+        ("manufacturer", "Siemens", 18, 9),
+        ("manufacturer", "GE", 12, 6),
+    ]
+    for each in found:
+        label, probability = (pooled.loc[vendor == each.value, name] for name in ("label", "probability"))
+        assert each.auc.value == pytest.approx(roc_auc_score(label, probability))
+        assert each.auc[1:3] == pytest.approx(auc_interval(label, probability, 0.9))
+        assert each.auc.n == each.n
+
+
+def test_patients_are_matched_by_id_and_others_ignored(pooled):
+    columns = _columns(pooled, site=np.where(pooled["label"] == 1, "a", "b"))
+    stranger = pd.DataFrame({"site": ["c"]}, index=["99999"])
+    shuffled = pd.concat([columns, stranger]).sample(frac=1, random_state=2)
+    found = subgroups(pooled, shuffled)
+    assert [(each.value, each.n, each.n_methylated) for each in found] == [("a", 15, 15), ("b", 15, 0)]
+
+
+@pytest.mark.parametrize(
+    ("label", "defined"),
+    [([0, 0, 1, 1], True), ([0, 0, 0, 1], False), ([1, 1, 1, 0], False), ([1, 1, 1, 1], False)],
+    ids=["two each", "one methylated", "one unmethylated", "one class"],
+)
+def test_fewer_than_two_in_a_class_have_no_auc_but_a_number(label, defined):
+    pooled = _pooled(label, [0.2, 0.8, 0.3, 0.6])
+    (found,) = subgroups(pooled, _columns(pooled, site=["a"] * 4))
+    assert (found.n, found.n_methylated, found.auc.n) == (4, sum(label), 4)
+    assert [math.isnan(part) for part in found.auc[:3]] == [not defined] * 3
+
+
+def test_absent_and_empty_values_are_one_group_and_come_last(pooled):
+    values = ["a"] * 3 + ["", None, float("nan"), "  "] + ["b"] * 21
+    columns = _columns(pooled.iloc[:28], site=values)
+    found = subgroups(pooled, columns)
+    # Two patients have no row at all.
+    assert [(each.value, each.n) for each in found] == [("b", 21), ("a", 3), ("(absent)", 6)]
+
+
+def test_beyond_the_eight_most_frequent_values_are_joined():
+    values = [name for number, name in enumerate("kjihgfedcb") for _ in range(3 if number < 5 else 2)] + ["z", ""]
+    pooled = _pooled([0, 1] * 13 + [1], np.linspace(0, 1, 27))
+    found = subgroups(pooled, _columns(pooled, site=values))
+    assert [each.value for each in found] == [*"ghijk", *"bcd", "other (3 values)", "(absent)"]
+    assert [each.n for each in found] == [3] * 5 + [2] * 3 + [2 + 2 + 1, 1]
+    rare = np.isin(values, ["e", "f", "z"])
+    label, probability = pooled.loc[rare, "label"], pooled.loc[rare, "probability"]
+    assert found[8].n_methylated == label.sum() == 3
+    assert found[8].auc.value == pytest.approx(roc_auc_score(label, probability))
+
+
+def test_columns_keep_their_order(pooled):
+    found = subgroups(pooled, _columns(pooled, site=["x"] * 30, age=["y"] * 30))
+    assert [(each.column, each.value, each.n) for each in found] == [("site", "x", 30), ("age", "y", 30)]
+
+
+def test_order_of_the_patients_does_not_matter(pooled):
+    columns = _columns(pooled, site=list("abc") * 10)
+    assert subgroups(pooled.sample(frac=1, random_state=5), columns) == subgroups(pooled, columns)
+
+
+def test_no_column_gives_no_group(pooled):
+    assert subgroups(pooled, pd.DataFrame(index=pooled["patient_id"])) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda pooled, columns: (pooled.drop(columns="label"), columns), "none named label; pool"),
+        (lambda pooled, columns: (pooled, pd.concat([columns, columns])), "columns, patient 00000: expected one row"),
+        (lambda pooled, columns: (pd.concat([pooled, pooled]), columns), "predictions, patient 00000: expected one"),
+        (lambda pooled, columns: (pooled.assign(label=2), columns), "labels 0 or 1, found 2"),
+    ],
+    ids=["column", "patient twice", "prediction twice", "label"],
+)
+def test_bad_tables_are_refused(pooled, change, found):
+    with pytest.raises(EvaluationError, match=found):
+        subgroups(*change(pooled, _columns(pooled, site=["a"] * 30)))
