@@ -143,17 +143,7 @@ def test_head_that_fills_the_image_leaves_zeros():
 def test_single_voxel_is_hidden_with_its_margin():
     volume = np.zeros((1, 100, 100), np.float32)
     volume[0, 50, 50] = 9
-    assert np.count_nonzero(head_mask(volume)) == 13  # the pixels within 2 of one: 1 + 4 + 4 + 4
-
-
-@pytest.mark.parametrize("modality", ["T1w", "T2w"])
-def test_phantoms_are_hidden_down_to_the_noise(phantom_dir, modality):
-    for patient in sorted((phantom_dir / "train").iterdir())[:4]:
-        files = tuple(sorted((patient / modality).iterdir(), key=lambda path: int(path.stem.split("-")[1])))
-        volume = LoadSeries()(Series(patient.name, modality, files, range(len(files)))).numpy()
-        noise = np.concatenate([volume[:, :12, :12].ravel(), volume[:, -12:, -12:].ravel()])
-        assert volume.max() > 10 * noise.max()
-        assert HideHead()(volume).max() < 2 * noise.max()
+    assert np.count_nonzero(head_mask(volume)) == 81  # the points of a grid within 5 of one
 
 
 def test_real_slices_are_hidden(shared_data):
