@@ -1,6 +1,10 @@
 """Patients needed, against published numbers, the exact rank test and simulated studies."""
 
+import contextlib
+import io
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +13,8 @@ from scipy.stats import mannwhitneyu, rankdata
 from mgmt_monai.evaluation.predictions import EvaluationError
 from mgmt_monai.evaluation.sample_size import patients_needed
 from mgmt_monai.evaluation.simulated import binormal
+
+PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "intervals.md"
 
 # Obuchowski, Lieber and Wians, Clin Chem 2004;50:1118, table 4 (one-sided 5 %, power 90 %), as far as above its
 # floor of 10 a class, with the two cells that the R package pROC found off by one corrected as in its tests:
@@ -91,3 +97,12 @@ def test_chance_or_worse_is_never_told_from_chance(auc):
 def test_arguments_outside_their_range_are_refused(change, found):
     with pytest.raises(EvaluationError, match=found):
         patients_needed(**({"auc": 0.7} | change))
+
+
+def test_documented_numbers_are_what_the_documented_code_prints():
+    code, text = re.search(
+        r"```python\n(.+?)```\n\n```text\n(.+?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL
+    ).groups()
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(code, {})
+    assert printed.getvalue() == text
