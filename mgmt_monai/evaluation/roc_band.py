@@ -94,7 +94,7 @@ def roc_band(
     low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2], axis=0)
     known = _known_threshold(sensitivity, n_methylated, level)
     low, high = np.minimum(low, known[0]), np.maximum(high, known[1])
-    low[GRID * n_unmethylated < 1 - _ROUNDING] = 0.0
+    low[: math.ceil((len(GRID) - 1) / n_unmethylated)] = 0.0
     return RocBand(GRID.copy(), sensitivity, low, high)
 
 
@@ -102,9 +102,9 @@ def _sensitivities(label: np.ndarray, weight: np.ndarray, last_of_ties: np.ndarr
     """The weighted patients' sensitivity at each rate of the grid; patients by falling probability."""
     hits = np.append(0, np.cumsum(weight * label)[last_of_ties])
     false_alarms = np.append(0, np.cumsum(weight * (1 - label))[last_of_ties])
-    # At a rate where the curve rises, np.interp takes the end of the rise. A rate such as 0.29 must not fall short
-    # of 29 / 100 by its rounding.
-    return np.interp(GRID + _ROUNDING, false_alarms / false_alarms[-1], hits / hits[-1])
+    # At a rate where the curve rises, np.interp takes the end of the rise. Grid and rates are quotients of whole
+    # numbers, which round alike, so that equal ones are found equal.
+    return np.interp(GRID, false_alarms / false_alarms[-1], hits / hits[-1])
 
 
 def _known_threshold(sensitivity: np.ndarray, n_methylated: int, level: float) -> tuple[np.ndarray, np.ndarray]:

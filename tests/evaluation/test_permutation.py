@@ -142,12 +142,19 @@ def test_best_accuracy_equals_a_loop_with_scikit_learn(candidates, form):
     np.testing.assert_array_equal(found.null, expected)
 
 
-def test_percentile_is_a_figure_that_occurs():
-    # One candidate that calls two of four: accuracies 0, 1/2 and 1 with chances 1/6, 4/6 and 1/6.
+def test_figures_of_one_guesser_among_four_patients_by_hand():
+    # It calls two of four: accuracies 0, 1/2 and 1 with chances 1/6, 4/6 and 1/6.
     found = best_of([0, 0, 1, 1], [[0.1, 0.2, 0.8, 0.9]], "accuracy", n_permutations=2000)
     assert set(found.null.tolist()) == {0.0, 0.5, 1.0}
     assert found.percentile_95 == 1.0
     assert found.expected == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.parametrize("n_permutations", [1, 19, 20, 21, 50])
+def test_percentile_is_the_smallest_figure_that_95_in_100_do_not_exceed(candidates, n_permutations):
+    found = best_of(*candidates, n_permutations=n_permutations)
+    enough = [value for value in found.null if (found.null <= value).sum() >= 0.95 * n_permutations]
+    assert found.percentile_95 == min(enough)
 
 
 def test_best_of_24_independent_guessers_is_the_closed_form():
