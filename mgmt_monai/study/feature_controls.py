@@ -21,7 +21,7 @@ from mgmt_monai.evaluation.predictions import PATIENT_COLUMNS
 from mgmt_monai.study.errors import StudyError
 
 N_TREES = 500
-"""A patient's probability is a mean over the trees: with so many its standard error is at most 0.02."""
+"""A probability is a mean over the trees: with so many, its standard error is at most sqrt(0.25 / 500) = 0.022."""
 
 STAGE = "forest"
 """Stands in the predictions tables where a training's stage would."""

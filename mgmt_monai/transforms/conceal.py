@@ -18,9 +18,10 @@ from scipy.spatial import ConvexHull
 from mgmt_monai.transforms.errors import TransformError
 from mgmt_monai.transforms.intensity import foreground_range
 
-MARGIN = 0.02
-"""Hidden around the head, as a share of the image's longer side: 5 pixels of 256. The threshold runs through the
-blurred edge of the scalp, and what the point spread and the ringing carry beyond it lies within a few pixels."""
+MARGIN = 0.05
+"""Hidden around the head, as a share of the image's longer side: 13 pixels of 256. The threshold runs through the
+blurred edge of the head; beyond it lies what the point spread and the ringing carry outwards, and a dim rim around
+heads that were stripped of the skull and resampled. The scaling that follows would stretch it to full brightness."""
 
 BRIGHTEST_PERCENTILE = 99.0
 """Of the foreground: brighter voxels count as this bright when the threshold is sought, so that fat, contrast medium or

@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from made_cohorts import write_cohort
 from textures import texture
@@ -413,3 +414,43 @@ def test_broken_truth_refused(make_cohort, cohort_of, text):
     data_dir = make_cohort()
     (data_dir / "truth.json").write_text(text)
     assert "expected a phantom's truth with 'reachable_auc'" in refused(cohort_of(data_dir).reachable_auc)
+
+
+def labels_of(cohort: ModalityCohort, split: str) -> list[int]:
+    return [item["label"] for item in cohort.items(split)]
+
+
+def test_permuted_labels_keep_the_classes_and_leave_the_test_alone(of_manifest):
+    true, permuted = of_manifest(), of_manifest(permute_labels=True, permutation_seed=3)
+    for split in ("train", "validation", "test"):
+        assert [item["patient_id"] for item in permuted.items(split)] == [i["patient_id"] for i in true.items(split)]
+        assert sorted(labels_of(permuted, split)) == sorted(labels_of(true, split))
+    assert labels_of(permuted, "train") != labels_of(true, "train")
+    assert labels_of(permuted, "test") == labels_of(true, "test")
+    assert permuted.manifest == true.manifest
+
+
+def test_permutation_is_its_seeds(of_manifest):
+    found = [labels_of(of_manifest(permute_labels=True, permutation_seed=seed), "train") for seed in (0, 0, 1, 2, 3)]
+    assert found[0] == found[1]
+    assert len(set(map(tuple, found))) > 2
+
+
+def test_permutation_reaches_every_patient_alike(of_manifest):
+    """Over 200 seeds each patient is methylated as often as chance says."""
+    drawn = np.array(
+        [labels_of(cohort, "train") for cohort in permutations(of_manifest(permute_labels=True), range(200))]
+    )
+    share = drawn.sum(axis=1)[0] / drawn.shape[1]
+    assert np.abs(drawn.mean(axis=0) - share).max() < 4 * np.sqrt(share * (1 - share) / 200)
+
+
+def permutations(cohort: ModalityCohort, seeds):
+    for seed in seeds:
+        cohort.permutation_seed = seed
+        yield cohort
+
+
+@pytest.mark.parametrize("seed", [1.5, "one"])
+def test_permutation_seed_that_is_no_number_is_refused(of_manifest, seed):
+    assert "permutation_seed" in refused(lambda: of_manifest(permute_labels=True, permutation_seed=seed))

@@ -62,6 +62,38 @@ def test_new_run_does_not_attach_to_an_unfinished_one_of_its_name(run, tmp_path)
     assert other.run_id != run.run_id
 
 
+def parent_of(run: TrackedRun) -> str | None:
+    return MlflowClient(run.uri).get_run(run.run_id).data.tags.get("mlflow.parentRunId")
+
+
+def test_run_of_a_study_is_nested_under_it(run, tmp_path):
+    child = TrackedRun(run.uri, tmp_path, "mgmt", "a-child", parent_run_id=run.run_id)
+    child.start()
+    client = MlflowClient(run.uri)
+    experiment = client.get_run(run.run_id).info.experiment_id
+    found = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{run.run_id}'")  # as MLflow's pages ask
+    assert [entry.info.run_id for entry in found] == [child.run_id]
+
+
+def test_run_of_its_own_has_no_parent(run):
+    assert parent_of(run) is None
+
+
+def test_resumed_run_goes_under_the_study_that_resumes_it(run, tmp_path):
+    study = TrackedRun(run.uri, tmp_path, "mgmt", "a-study")
+    study.start()
+    again = TrackedRun(run.uri, tmp_path, "mgmt", "a-run", parent_run_id=study.run_id)
+    again.start(run.run_id)
+    assert again.run_id == run.run_id and parent_of(run) == study.run_id
+
+
+def test_run_resumed_alone_stays_under_its_study(run, tmp_path):
+    child = TrackedRun(run.uri, tmp_path, "mgmt", "a-child", parent_run_id=run.run_id)
+    child.start()
+    TrackedRun(run.uri, tmp_path, "mgmt", "a-child").start(child.run_id)
+    assert parent_of(child) == run.run_id
+
+
 def test_status_is_set(run):
     run.finish("FAILED")
     assert MlflowClient(run.uri).get_run(run.run_id).info.status == "FAILED"
