@@ -42,9 +42,11 @@ def model_pictures(
     label, probability = pooled["label"].to_numpy(), pooled["probability"].to_numpy()
     whole = Estimate(auc(label, probability), *auc_interval(label, probability, level), len(label))
     if 0 < label.sum() < len(label):
-        yield "roc", roc_band_figure(label, probability, roc_band(label, probability, level, n_resamples, seed), whole)
-        yield "calibration", calibration_figure(reliability_curve(label, probability, level=level), probability, label)
+        band = roc_band(label, probability, level, n_resamples, seed)
+        yield "roc", roc_band_figure(label, probability, band, whole, level)
+        curve = reliability_curve(label, probability, level=level)
+        yield "calibration", calibration_figure(curve, probability, label, level)
         yield "decision_curve", decision_curve_figure(decision_curve(label, probability))
     if groups:
         rows = [ForestRow(group.column, group.value, group.auc, group.n_methylated) for group in groups]
-        yield "forest", forest_figure([ForestRow("", "All patients", whole, int(label.sum())), *rows])
+        yield "forest", forest_figure([ForestRow("", "All patients", whole, int(label.sum())), *rows], level)

@@ -44,7 +44,7 @@ def pictures(
     report, pooled = found.report, found.pooled
     both_classes = 0 < pooled["label"].sum() < len(pooled)
     yield from model_pictures(pooled, found.groups, level, n_resamples)
-    yield "controls", controls_figure(_control_rows(found))
+    yield "controls", controls_figure(_control_rows(found), level)
     null = best_of(pooled["label"].to_numpy(), found.common, "auc", 0.5, n_permutations, 0) if both_classes else None
     rows = report["candidates"]
     if null is not None and len(null.null):
@@ -55,6 +55,7 @@ def pictures(
                 [_estimate(row["auc"]) for row in rows],
                 null,
                 next(number for number, row in enumerate(rows) if row["chosen"]),
+                level,
             ),
         )
     plan = record.about["plan"]

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from mgmt_monai.evaluation.bootstrap import patient_auc_interval, slice_intervals
-from mgmt_monai.evaluation.coverage import covered, proportions
+from mgmt_monai.evaluation.coverage import covered, main, proportions
 from mgmt_monai.evaluation.delong import auc_interval, delong_interval
 from mgmt_monai.evaluation.simulated import binormal, clustered, true_figures
 
@@ -68,3 +69,39 @@ def _tables(text):
 
 def _settings(rows):
     return [{column: cell for column, cell in row.items() if "(width)" not in column} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def documented():
+    return _tables(PAGE.read_text(encoding="utf-8"))
+
+
+def _required(documented):
+    """Each cell at 53 and 200 patients of an interval in use of the AUC, an AUC over slices, or accuracy."""
+    for title, rows in documented.items():
+        for number, row in enumerate(rows):
+            for column, cell in row.items():
+                of_auc = title == "AUC over patients" or column.startswith("auc ")
+                if row["patients"] in ("53", "200") and "(width)" in column and (of_auc or "accuracy" in column):
+                    yield (
+                        f"{title}, row {number}: {row['patients']} patients, true AUC {row['true AUC']}, {column}",
+                        cell,
+                    )
+
+
+def test_documented_auc_and_accuracy_hold_the_truth_in_93_to_97_of_100(documented):
+    cells = dict(_required(documented))
+    # Two intervals of the AUC in ten rows; accuracy and balanced accuracy in eight; two of slices in eight.
+    assert len(cells) == 2 * 10 + 2 * 8 + 2 * 8
+    outside = {place: cell for place, cell in cells.items() if not 93 <= float(cell.split(" %")[0]) <= 97}
+    assert not outside
+
+
+def test_documented_tables_are_those_that_the_command_prints(documented):
+    printed = CliRunner().invoke(main, ["--simulations", "2", "--resamples", "20"])
+    assert printed.exit_code == 0, printed.output
+    found = _tables(printed.stdout)
+    assert list(found) == list(documented)
+    for title, rows in found.items():
+        assert [list(row) for row in rows] == [list(row) for row in documented[title]], title
+        assert _settings(rows) == _settings(documented[title]), title

@@ -7,6 +7,8 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit, logit
+from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from mgmt_monai.evaluation.plots import (
@@ -68,6 +70,20 @@ def test_roc_figure_has_a_curve_a_stage_whose_area_is_the_legend_s(slices):
             assert np.trapezoid(y, x) == pytest.approx(area)
             assert f"{area:.2f} (" in name
     assert _renders(figure)
+
+
+def test_roc_figure_gives_patients_the_interval_of_delong(slices):
+    patients = patients_from_slices(slices)
+    legend = _legend(roc_figure(patients, slices, level=0.9, n_resamples=20).axes[0])
+    for name, stage in zip(legend[1:], ("transfer", "fine_tune"), strict=True):
+        of_stage = patients[patients["stage"] == stage]
+        positive, negative = (of_stage.loc[of_stage["label"] == value, "probability"].to_numpy() for value in (1, 0))
+        beats = (positive[:, None] > negative[None]).mean(axis=1), (positive[:, None] > negative[None]).mean(axis=0)
+        area = beats[0].mean()
+        sd = np.sqrt(sum(part.var(ddof=1) / len(part) for part in beats))
+        reach = norm.ppf(0.95) * sd / (area * (1 - area))
+        low, high = (expit(logit(area) + end) for end in (-reach, reach))
+        assert name.endswith(f": {area:.2f} ({low:.2f}-{high:.2f})")
 
 
 def test_roc_figure_of_one_class_says_undefined(slices):

@@ -1,3 +1,4 @@
+import json
 import warnings
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy.spatial import Delaunay
 from mgmt_monai.cohort.series import Series
 from mgmt_monai.transforms import ScaleIntensityRobust
 from mgmt_monai.transforms.conceal import MARGIN, Blank, Blankd, HideHead, HideHeadd, head_mask
+from mgmt_monai.transforms.crop import CropMiddleSlices
 from mgmt_monai.transforms.errors import TransformError
 from mgmt_monai.transforms.load import LoadSeries
 
@@ -162,6 +164,17 @@ def test_non_finite_voxels_refused(head, bad):
     head[0, 0, :3] = bad
     with pytest.raises(TransformError, match="found 3 NaN or infinite of 16000"):
         HideHead()(head)
+
+
+@pytest.mark.parametrize("modality", ["T1w", "T1wCE", "T2w", "FLAIR"])
+def test_of_what_a_training_sees_of_phantoms_nothing_is_left(phantom_dir, modality):
+    for patient in json.loads((phantom_dir / "truth.json").read_text())["patients"]:
+        name, numbers = patient["patient_id"], patient["series"][modality]["numbers"]  # in geometric order
+        files = tuple(phantom_dir / "train" / name / modality / f"Image-{number}.dcm" for number in numbers)
+        kept = CropMiddleSlices(0.2)(Series(name, modality, files, range(len(files))))
+        volume = LoadSeries()(kept).numpy()
+        assert volume.any()
+        assert not HideHead()(volume).any(), name
 
 
 @pytest.mark.parametrize("transform", [HideHead(), Blank()], ids=lambda transform: type(transform).__name__)

@@ -48,8 +48,6 @@ def calibration_figure(
 def _draw_curve(axes: Axes, curve: ReliabilityCurve, level: float) -> None:
     predicted, observed, n = (np.asarray(values) for values in (curve.probability, curve.observed, curve.n))
     there = np.isfinite(predicted) & np.isfinite(observed)
-    sizes = np.unique(n[there])
-    size = " to ".join(f"{end}" for end in np.unique([sizes.min(), sizes.max()])) if len(sizes) else "0"
     axes.plot([0, 1], [0, 1], label="As predicted", **CHANCE_LINE)
     for x, low, high in zip(predicted[there], np.asarray(curve.low)[there], np.asarray(curve.high)[there], strict=True):
         axes.plot([x, x], [low, high], color=BLUE, linewidth=1.6, marker="_", markersize=8)
@@ -60,10 +58,18 @@ def _draw_curve(axes: Axes, curve: ReliabilityCurve, level: float) -> None:
         linewidth=1,
         marker="o",
         markersize=6,
-        label=f"Groups of {size} patients,\nwith {percent(level)} intervals",
+        label=f"{_sizes(n[there])},\nwith {percent(level)} intervals",
     )
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axes.set_ylabel("Observed share methylated")
+
+
+def _sizes(n: np.ndarray) -> str:
+    if not len(n):
+        return "No group of patients"
+    least, most = int(n.min()), int(n.max())
+    size = f"{least}" if least == most else f"{least} to {most}"
+    return f"Groups of {size} patient{'' if most == 1 else 's'}"
 
 
 def _draw_predictions(axes: Axes, label: np.ndarray, probability: np.ndarray) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from mgmt_monai.evaluation.intervals import Estimate
 from mgmt_monai.evaluation.permutation import BestOf
@@ -48,16 +49,27 @@ def candidates_figure(
         for position, (name, estimate) in enumerate(zip(names, estimates, strict=True))
     ]
     figure, axes, _ = interval_rows(shown, f"AUC ({percent(level)} interval)", "n", "AUC (patients)")
-    handles = [MAIN.handle("Chosen"), *([OTHER.handle("Other candidate")] if len(names) > 1 else []), chance_handle()]
-    best = "The one" if best_of.n_candidates == 1 else f"Best of {best_of.n_candidates}"
+    by_chance: list[tuple[Any, str]] = []
+    best = "By chance" if best_of.n_candidates == 1 else f"Best of {best_of.n_candidates} by chance"
     if not math.isnan(best_of.expected):
         axes.axvline(best_of.expected, zorder=1, gid="expected", **_EXPECTED_LINE)
-        name = f"{best} by chance, on average: {best_of.expected:.2f}"
-        handles.append(Line2D([], [], label=name, **_EXPECTED_LINE))
+        by_chance.append((Line2D([], [], **_EXPECTED_LINE), f"{best}: {best_of.expected:.2f} on average"))
     if not math.isnan(best_of.percentile_95):
         axes.axvspan(axes.get_xlim()[0], best_of.percentile_95, facecolor=PALE, zorder=0, linewidth=0)
         axes.axvline(best_of.percentile_95, zorder=1, gid="percentile_95", **_PERCENTILE_LINE)
-        name = f"its 95th percentile: {best_of.percentile_95:.2f}"
-        handles.append(Line2D([], [], label=name, **_PERCENTILE_LINE))
-    figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False, fontsize=9)
+        shade = (Patch(facecolor=PALE), Line2D([], [], **_PERCENTILE_LINE))
+        by_chance.append((shade, f"{best}: {best_of.percentile_95:.2f} at the 95th percentile"))
+    looks = [(MAIN.handle(""), "Chosen"), (OTHER.handle(""), "Other candidate")][: len(names)]
+    chance = chance_handle()
+    # Column by column, as a legend is filled: the candidates, what chance does with them, and 0.5 where there is room.
+    entries = [*looks, *by_chance]
+    entries.insert(len(entries) if len(looks) == 2 else 1, (chance, str(chance.get_label())))
+    figure.legend(
+        [handle for handle, _ in entries],
+        [name for _, name in entries],
+        loc="outside upper center",
+        ncols=(len(entries) + 1) // 2,
+        frameon=False,
+        fontsize=9,
+    )
     return figure

@@ -41,7 +41,7 @@ def decision_curve_figure(curve: DecisionCurve) -> Figure:
         )
     figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
     axes = figure.subplots()
-    axes.axhline(0, color=GREY, linewidth=1.4, linestyle=(0, (1, 2)), label="Treat none")
+    axes.axhline(0, color=GREY, linewidth=1.4, linestyle=":", label="Treat none")
     axes.plot(threshold, everyone, color=ORANGE, linewidth=1.6, linestyle="--", label="Treat all as methylated")
     axes.plot(threshold, model, color=BLUE, linewidth=2, label="Treat by the model")
     top = max(float(np.nanmax(model)), float(np.nanmax(everyone, initial=0.0)), 0.02)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,13 +20,15 @@ _BINS = 20
 _RUG = (-0.16, -0.07)
 """Heights of the two classes' points under the histogram, as shares of its highest bar."""
 
+_THRESHOLD_LINE: dict[str, Any] = {"color": "black", "linewidth": 1, "linestyle": (0, (4, 2))}
+
 
 def distributions_figure(tables: Mapping[str, pd.DataFrame], threshold: float = 0.5) -> Figure:
     """Where the patients' probabilities lie, by class: one row a modality, one column a stage.
 
     Args:
-        tables: For each modality, in the order in which they are shown, its patient table: one split, each patient
-            once a stage.
+        tables: For each modality, in the order in which they are shown, its patient table: one split, one or more
+            stages. A patient with several models (folds, seeds) of a stage is shown once, with their mean.
         threshold: Drawn as a line.
 
     Returns:
@@ -33,14 +36,18 @@ def distributions_figure(tables: Mapping[str, pd.DataFrame], threshold: float = 
         modality without that stage says so.
 
     Raises:
-        EvaluationError: There is no table, or one breaks the schema.
+        EvaluationError: There is no table, or one breaks the schema or has no row.
 
     Source:
         Spoorthy KR et al. Deep learning approach for radiogenomic classification of brain tumor, figure 6.
     """
-    if not tables:
-        raise EvaluationError("distributions: expected the patient table of at least one modality, found none")
-    checked = {modality: checked_table(table, PATIENT_COLUMNS) for modality, table in tables.items()}
+    empty = ", ".join(str(modality) for modality, table in tables.items() if not len(table))
+    if not tables or empty:
+        raise EvaluationError(
+            "distributions: expected the patient table of at least one modality, each with a row, "
+            f"found {f'no row for {empty}' if empty else 'no table'}; leave out what was not predicted"
+        )
+    checked = {modality: _by_patient(checked_table(table, PATIENT_COLUMNS)) for modality, table in tables.items()}
     found = list(dict.fromkeys(stage for table in checked.values() for stage in table["stage"]))
     stages = [*(stage for stage in STAGE_TITLES if stage in found), *(s for s in found if s not in STAGE_TITLES)]
     height = 1.0 + (2.8 if len(checked) == 1 else 1.75) * len(checked)
@@ -49,8 +56,7 @@ def distributions_figure(tables: Mapping[str, pd.DataFrame], threshold: float = 
     for row, (modality, table) in zip(grid, checked.items(), strict=True):
         highest = max(_counts(table[table["stage"] == stage]).max() for stage in stages)
         for axes, stage in zip(row, stages, strict=True):
-            _draw(axes, table[table["stage"] == stage], highest)
-            axes.axvline(threshold, color="black", linewidth=1, linestyle=(0, (4, 2)))
+            _draw(axes, table[table["stage"] == stage], highest, threshold)
             axes.set(xlim=(-0.02, 1.02), ylim=(-0.24 * highest, 1.06 * highest))
             axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
             axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= 1.06 * highest])
@@ -64,9 +70,17 @@ def distributions_figure(tables: Mapping[str, pd.DataFrame], threshold: float = 
         Line2D([], [], color=colour, linestyle=line, marker=marker, markersize=5, label=name.capitalize())
         for name, (colour, marker, line) in zip(CLASS_NAMES, CLASS_STYLES, strict=True)
     ]
-    handles.append(Line2D([], [], color="black", linewidth=1, linestyle=(0, (4, 2)), label=f"Threshold: {threshold:g}"))
+    handles.append(Line2D([], [], label=f"Threshold: {threshold:.3g}", **_THRESHOLD_LINE))
     figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False, fontsize=9)
     return figure
+
+
+def _by_patient(table: pd.DataFrame) -> pd.DataFrame:
+    """One row a stage and patient, in the stages' order of appearance."""
+    grouped = table.groupby(["stage", "patient_id"], sort=False)
+    found = grouped.agg(label=("label", "first"), probability=("probability", "mean")).reset_index()
+    # A rounded sum must not push the mean of ones above 1, out of the last bar.
+    return found.assign(probability=found["probability"].clip(0, 1))
 
 
 def _edges() -> np.ndarray:
@@ -78,7 +92,7 @@ def _counts(rows: pd.DataFrame) -> np.ndarray:
     return np.array([np.histogram(rows.loc[rows["label"] == value, "probability"], _edges())[0] for value in (0, 1)])
 
 
-def _draw(axes: Axes, rows: pd.DataFrame, highest: int) -> None:
+def _draw(axes: Axes, rows: pd.DataFrame, highest: int, threshold: float) -> None:
     if rows.empty:
         axes.text(0.5, 0.5, "No such stage", transform=axes.transAxes, ha="center", va="center", fontsize=10)
         return
@@ -88,3 +102,4 @@ def _draw(axes: Axes, rows: pd.DataFrame, highest: int) -> None:
         axes.hist(probability, bins=_edges().tolist(), histtype="step", color=colour, linewidth=1.6, linestyle=line)
         height = np.full(len(probability), _RUG[value] * highest)
         axes.scatter(probability, height, s=14, marker=marker, color=colour, alpha=0.6, linewidths=0)
+    axes.axvline(threshold, **_THRESHOLD_LINE)

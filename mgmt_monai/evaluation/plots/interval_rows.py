@@ -21,11 +21,17 @@ from mgmt_monai.evaluation.plots.style import BLUE, CHANCE_LINE, GREY, ORANGE, W
 FONT_SIZE = 9
 """Of names and figures, in points."""
 
-_LINE, _GAP, _MARGIN = 0.165, 0.105, 1.15
-"""In inches: a line of text, what lies between two rows, and axis, its name and legend together."""
+GAP = 0.105
+"""Between two rows, in inches."""
+
+_LINE, _MARGIN = 0.165, 1.15
+"""In inches: a line of text; the axis, its name and the legend together."""
 
 _NAME_WIDTH = 34
 """Longest line of a name, in characters; a longer name goes on in the next line."""
+
+_NO_BREAK_SPACE = "\u00a0"
+"""Of indented names: SVG leaves out plain blanks at the start of a text."""
 
 _SPACE = 12.0
 """Between two columns, in points."""
@@ -79,6 +85,7 @@ class IntervalRow:
         estimate: A figure in [0, 1] with its interval; None for a heading over the rows that follow.
         count: At the right, after the figure; empty for none.
         look: Of the dot.
+        text: At the right, in place of the figure and its interval where the figure is not ``nan``.
         undefined: What is written in place of a figure that is ``nan``.
         bold: Whether the name stands out.
         indent: Whether the name stands under a heading.
@@ -88,13 +95,14 @@ class IntervalRow:
     estimate: Estimate | None
     count: str = ""
     look: Look = OTHER
+    text: str | None = None
     undefined: str = "undefined"
     bold: bool = False
     indent: bool = False
 
 
 def interval_rows(
-    rows: Sequence[IntervalRow], value_heading: str, count_heading: str, axis_label: str
+    rows: Sequence[IntervalRow], value_heading: str, count_heading: str, axis_label: str, gap: float = GAP
 ) -> tuple[Figure, Axes, list[float]]:
     """A figure with its rows, 0 to 1 from left to right and a line at 0.5.
 
@@ -103,14 +111,15 @@ def interval_rows(
         value_heading: Over the figures.
         count_heading: Over the counts.
         axis_label: Under the axis.
+        gap: Between two rows, in inches.
 
     Returns:
         The figure, 8 inches wide and as high as the rows need; the axes, to which more can be added; the height of
-        each row on them. The legend is the caller's.
+        each row on them, in inches from the top. The legend is the caller's.
     """
     names = [_wrapped(row) for row in rows]
     # One row more, at the top, for the headings of the columns.
-    heights = np.array([_LINE * (1 + name.count("\n")) + _GAP for name in ("", *names)])
+    heights = np.array([_LINE * (1 + name.count("\n")) + gap for name in ("", *names)])
     centres = np.cumsum(heights) - heights / 2
     total = float(heights.sum())
     figure = Figure(figsize=(WIDTH, total + _MARGIN), layout="constrained")
@@ -156,12 +165,16 @@ def _draw(axes: Axes, y: float, row: IntervalRow) -> None:
 
 
 def _in_figures(row: IntervalRow) -> str:
-    return "" if row.estimate is None else with_interval(*row.estimate[:3], undefined=row.undefined)
+    if row.estimate is None:
+        return ""
+    if row.text is not None and not math.isnan(row.estimate.value):
+        return row.text
+    return with_interval(*row.estimate[:3], undefined=row.undefined)
 
 
 def _wrapped(row: IntervalRow) -> str:
     lines = textwrap.wrap(" ".join(row.name.split()), _NAME_WIDTH) or [""]
-    before = "   " if row.indent else ""
+    before = 3 * _NO_BREAK_SPACE if row.indent else ""
     return "\n".join(before + plain(line) for line in lines)
 
 
@@ -179,7 +192,7 @@ def _widest(texts: Sequence[str], bold: Sequence[bool]) -> float:
     widths = [0.0]
     for text, stands_out in zip(texts, bold, strict=True):
         font = FontProperties(weight="bold" if stands_out else "normal")
-        for line in text.replace(r"\$", "$").split("\n"):
+        for line in text.split("\n"):
             # A dot at the end, for the outline of a text leaves out the blanks around it.
             widths.append(TextPath((0, 0), line + ".", size=FONT_SIZE, prop=font).get_extents().x1)
     return max(widths)

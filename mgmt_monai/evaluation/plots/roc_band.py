@@ -74,10 +74,10 @@ def roc_band_figure(
         loc="upper left",
         bbox_to_anchor=(1.02, 1),
         frameon=False,
-        fontsize=10,
+        fontsize=9,
         labelspacing=1,
         title=f"{len(label_)} patients\n{n_methylated} methylated, {len(label_) - n_methylated} unmethylated",
-        title_fontsize=10,
+        title_fontsize=9,
         alignment="left",
     )
     return figure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Lock
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -12,6 +13,9 @@ from mgmt_monai.atomic import atomic_file
 _DPI = 120
 _SVG = {"svg.hashsalt": "mgmt_monai", "svg.fonttype": "none"}
 """Identifiers that do not change from run to run, and text that stays text."""
+
+_SETTINGS = Lock()
+"""matplotlib takes these settings from the whole process: one figure at a time, so that none outlives its figure."""
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
@@ -23,12 +27,15 @@ def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
         name: Of the files, without ending.
 
     Returns:
-        ``NAME.png`` and ``NAME.svg``.
+        ``NAME.png`` (120 dpi) and ``NAME.svg`` (its text is text, in the first of the named fonts that the reader has).
+
+    Raises:
+        OSError: The folder cannot be written to.
     """
-    paths = [folder / f"{name}.png", folder / f"{name}.svg"]
-    with matplotlib.rc_context(_SVG):
+    paths = [Path(folder) / f"{name}.png", Path(folder) / f"{name}.svg"]
+    with _SETTINGS, matplotlib.rc_context(_SVG):
         for path in paths:
+            kind = path.suffix.removeprefix(".")
             with atomic_file(path) as beside:
-                kind = path.suffix.removeprefix(".")
                 figure.savefig(beside, format=kind, dpi=_DPI, metadata={"Date": None} if kind == "svg" else None)
     return paths

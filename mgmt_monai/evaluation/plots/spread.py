@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mgmt_monai.evaluation.plots.style import BLUE, CHANCE_LINE, ORANGE, WIDTH, chance_handle, spread, tidy
+from mgmt_monai.evaluation.intervals import Estimate
+from mgmt_monai.evaluation.plots.interval_rows import MAIN, OTHER, IntervalRow, interval_rows
+from mgmt_monai.evaluation.plots.style import chance_handle, spread
 from mgmt_monai.evaluation.predictions import EvaluationError
 
 _COLUMNS = ("candidate", "repeat", "fold", "seed", "auc")
+_GAP = 0.22
+"""Wider than in the other tables: points of nearly the same AUC lie above each other."""
+
+_POINTS_HEIGHT = 0.26
+"""Of a row's points, in inches."""
 
 
 def spread_figure(frame: pd.DataFrame) -> Figure:
@@ -17,10 +26,11 @@ def spread_figure(frame: pd.DataFrame) -> Figure:
 
     Args:
         frame: One row a model, columns ``candidate`` (text), ``repeat``, ``fold``, ``seed`` and ``auc`` (in [0, 1], or
-            ``nan``).
+            ``nan`` where the model's patients are of one class).
 
     Returns:
-        8 inches wide and as high as the candidates need.
+        8 inches wide and as high as the candidates need; at the right the mean over the models that have an AUC, and
+        how many these are.
 
     Raises:
         EvaluationError: A column is missing, or there is no row.
@@ -30,21 +40,21 @@ def spread_figure(frame: pd.DataFrame) -> Figure:
         found = f"none named {', '.join(missing)}" if missing else "no row"
         raise EvaluationError(f"spread: expected rows with the columns {', '.join(_COLUMNS)}, found {found}")
     candidates = list(dict.fromkeys(frame["candidate"]))
-    figure = Figure(figsize=(WIDTH, 1.4 + 0.5 * len(candidates)), layout="constrained")
-    axes = figure.subplots()
-    axes.axvline(0.5, zorder=1, **CHANCE_LINE)
-    for row, candidate in enumerate(candidates):
-        values = frame.loc[frame["candidate"] == candidate, "auc"].dropna().to_numpy()
-        axes.scatter(values, row + spread(values), s=18, color=BLUE, alpha=0.7, linewidths=0, gid="models")
-        if len(values):
-            axes.plot([values.mean()], [row], "D", color=ORANGE, markersize=7, gid="mean")
-    axes.set(xlim=(-0.02, 1.02), ylim=(len(candidates) - 0.4, -0.6), yticks=range(len(candidates)))
-    axes.set_yticklabels(candidates)
-    axes.set_xlabel("AUC (patients)")
-    tidy(axes)
+    found_aucs = [frame.loc[frame["candidate"] == candidate, "auc"].dropna().to_numpy() for candidate in candidates]
+    rows = []
+    for candidate, aucs in zip(candidates, found_aucs, strict=True):
+        mean = float(aucs.mean()) if len(aucs) else math.nan
+        estimate = Estimate(mean, math.nan, math.nan, len(aucs))
+        rows.append(IntervalRow(str(candidate), estimate, str(len(aucs)), MAIN, text=f"{mean:.2f}"))
+    figure, axes, heights = interval_rows(rows, "Mean AUC", "Models", "AUC (patients)", gap=_GAP)
+    for y, aucs in zip(heights, found_aucs, strict=True):
+        offsets = spread(aucs, width=_POINTS_HEIGHT, step=0.06)
+        axes.scatter(
+            aucs, y + offsets, s=18, marker=OTHER.marker, color=OTHER.colour, alpha=0.7, linewidths=0, gid="models"
+        )
     handles = [
-        Line2D([], [], linestyle="", marker="o", color=BLUE, label="One model (fold, seed)"),
-        Line2D([], [], linestyle="", marker="D", color=ORANGE, label="Mean"),
+        Line2D([], [], linestyle="", marker=OTHER.marker, color=OTHER.colour, label="One model (repeat, fold, seed)"),
+        Line2D([], [], linestyle="", marker=MAIN.marker, color=MAIN.colour, label="Mean"),
         chance_handle(),
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False, fontsize=9)
