@@ -6,6 +6,7 @@ tumour (from header tags, from the geometry, from the background, from blank ima
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -167,14 +168,12 @@ def _checks(model: Estimate, p_model: float, above: bool, controls: list[Control
         )
     ]
     for control in controls:
-        higher = f"the model is {control.difference.difference:+.2f} from it"
-        interval = f"{control.difference.low:+.2f} to {control.difference.high:+.2f}"
         checks.append(
             Check(
                 f"The control '{control.name}' does not do as well",
                 not control.does_as_well,
                 f"AUC {_with_interval(control.auc)}, {_p(control.p_value)}, {_p(control.p_holm)} after Holm; "
-                f"{higher} ({interval})",
+                f"model minus control {_difference(control.difference)}",
             )
         )
     return checks
@@ -182,6 +181,12 @@ def _checks(model: Estimate, p_model: float, above: bool, controls: list[Control
 
 def _with_interval(estimate: Estimate) -> str:
     return f"{estimate.value:.2f} ({estimate.low:.2f}-{estimate.high:.2f})"
+
+
+def _difference(found: PairedComparison) -> str:
+    if math.isnan(found.low):
+        return f"{found.difference:+.2f} (no interval)"
+    return f"{found.difference:+.2f} ({found.low:+.2f} to {found.high:+.2f})"
 
 
 def _p(value: float) -> str:

@@ -1,0 +1,101 @@
+"""The verdict's rule, on simulated predictions whose truth is known."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from mgmt_monai.evaluation.verdict import CONTAMINATED, NOT_SUPPORTED, SENTENCES, SUPPORTED, judge
+
+CONTROLS = ("header_tags", "geometry", "background", "permuted_labels")
+
+
+def scores(label: np.ndarray, true_auc: float, random: np.random.Generator) -> np.ndarray:
+    """Probabilities whose AUC is known: the normal distribution function of scores that lie that far apart."""
+    return norm.cdf(random.standard_normal(len(label)) + label * math.sqrt(2) * norm.ppf(true_auc))
+
+
+def study(seed: int, model: float = 0.5, n: int = 58, **controls: float) -> tuple[np.ndarray, np.ndarray, dict]:
+    """Labels, the model's probabilities and those of all controls; a control without a true AUC guesses."""
+    random = np.random.default_rng(seed)
+    label = (np.arange(n) % 2).astype(int)
+    made = {name: scores(label, controls.get(name, 0.5), random) for name in CONTROLS}
+    return label, scores(label, model, random), {**made, "blank": np.full(n, 0.5)}
+
+
+def codes(seeds: range, **settings) -> list[str]:
+    return [judge(*study(seed, **settings), n_permutations=1000, seed=seed).code for seed in seeds]
+
+
+def test_no_effect_is_not_supported_in_19_of_20_studies():
+    assert codes(range(20)).count(NOT_SUPPORTED) >= 19
+
+
+def test_no_effect_errs_no_more_often_than_the_levels_allow():
+    found = codes(range(1000, 1100))
+
+    # 2.5 % for the model and 1 % for the controls, and four standard errors of the share of 100 studies.
+    assert 1 - found.count(NOT_SUPPORTED) / 100 < 0.035 + 4 * math.sqrt(0.035 * 0.965 / 100)
+
+
+def test_a_clear_effect_is_supported():
+    assert codes(range(20), model=0.92).count(SUPPORTED) >= 19
+
+
+def test_a_shortcut_that_the_model_does_not_see_is_contamination():
+    assert codes(range(20), header_tags=1 - 1e-12) == [CONTAMINATED] * 20
+
+
+def test_a_control_as_good_as_a_good_model_is_contamination():
+    assert codes(range(20), model=0.9, background=0.95).count(CONTAMINATED) >= 19
+
+
+def test_a_weak_control_does_not_take_a_strong_signal_away():
+    label, model, controls = study(3, model=0.99, n=200, geometry=0.65)
+    found = judge(label, model, controls)
+
+    geometry = next(control for control in found.controls if control.name == "geometry")
+    assert geometry.p_value < 0.05
+    assert geometry.difference.low > 0
+    assert found.code == SUPPORTED
+
+
+def test_a_model_worse_than_chance_is_not_supported():
+    label, model, controls = study(0, model=0.9)
+
+    assert judge(label, 1 - model, controls).code == NOT_SUPPORTED
+
+
+def test_the_checks_tell_which_control_does_as_well():
+    found = judge(*study(0, model=0.9, header_tags=0.99))
+
+    assert [check.passed for check in found.checks] == [True, False, True, True, True, True]
+    assert found.checks[1].name == "The control 'header_tags' does not do as well"
+    assert found.sentence == SENTENCES[CONTAMINATED]
+
+
+def test_a_control_that_cannot_differ_gives_no_number_that_is_none():
+    label = np.array([0, 1] * 10)
+    found = judge(label, np.full(20, 0.3), {"blank": np.full(20, 0.5)})
+
+    assert found.code == NOT_SUPPORTED
+    assert all("nan" not in check.text for check in found.checks)
+
+
+def test_without_controls_the_model_alone_is_judged():
+    label, model, _ = study(0, model=0.9)
+
+    assert judge(label, model, {}).code == SUPPORTED
+
+
+@pytest.mark.parametrize("p_above", [0.03, 0.6])
+def test_the_interval_and_the_p_value_are_both_asked_for(p_above):
+    """A model just above 0.5 on few patients has neither."""
+    label = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    model = np.array([0.1, 0.2, 0.3, 0.8, 0.4, 0.7, p_above, 0.9])
+
+    found = judge(label, model, {})
+
+    assert found.code == NOT_SUPPORTED
+    assert not found.checks[0].passed
