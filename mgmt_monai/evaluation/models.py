@@ -36,8 +36,6 @@ def read_models(paths: Sequence[Path], threshold: float | None = None) -> dict[s
     models: dict[str, pd.DataFrame] = {}
     for path in paths:
         table = read_patients(path)
-        if not len(table):
-            raise EvaluationError(f"{path}: expected predictions, found a header alone; add the rows")
         for (modality, stage), rows in table.groupby(["modality", "stage"], sort=False):
             name = " ".join([*([path.stem] if len(paths) > 1 else []), str(modality), str(stage)])
             if name in models:

@@ -1,0 +1,80 @@
+"""``mgmt-monai evaluate`` as a user runs it."""
+
+import csv
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mgmt_monai.cli.main import main
+from mgmt_monai.evaluation.predictions import write_patients
+
+
+@pytest.fixture
+def predictions(tmp_path):
+    random = np.random.default_rng(1)
+    label = np.arange(40) % 2
+    table = pd.DataFrame(
+        {
+            "patient_id": [f"{number:05}" for number in range(40)],
+            "modality": "T1w",
+            "stage": "fine_tune",
+            "split": "test",
+            "fold": 0,
+            "seed": 0,
+            "label": label,
+            "probability": np.clip(0.3 + 0.3 * label + 0.2 * random.standard_normal(40), 0, 1),
+            "n_slices": 5,
+        }
+    )
+    write_patients(table, tmp_path / "predictions.csv")
+    return tmp_path / "predictions.csv"
+
+
+def test_evaluate_prints_and_writes_every_figure(predictions, tmp_path, capsys):
+    out = tmp_path / "out"
+
+    assert main(["evaluate", str(predictions), "--out", str(out)]) == 0
+
+    printed = capsys.readouterr().out
+    found = json.loads((out / "evaluation.json").read_text())["models"]["T1w fine_tune"]
+    assert f"AUC {found['auc']['value']:.2f} ({found['auc']['low']:.2f}-{found['auc']['high']:.2f})" in printed
+    row = next(csv.DictReader((out / "figures.csv").open()))
+    assert float(row["auc.value"]) == found["auc"]["value"]
+    pictures = {path.name for path in (out / "T1w-fine_tune").iterdir()}
+    assert pictures == {
+        f"{name}.{kind}" for name in ("roc", "calibration", "decision_curve") for kind in ("png", "svg")
+    }
+
+
+def test_evaluate_parts_the_patients_by_a_column(predictions, tmp_path):
+    sites = tmp_path / "sites.csv"
+    sites.write_text("patient_id,site\n" + "".join(f"{n:05},{'AB'[n // 2 % 2]}\n" for n in range(40)))
+
+    assert main(["evaluate", str(predictions), "--columns", str(sites), "--out", str(tmp_path / "out")]) == 0
+
+    rows = list(csv.DictReader((tmp_path / "out" / "subgroups.csv").open()))
+    assert [(row["column"], row["value"], row["n"]) for row in rows] == [("site", "A", "20"), ("site", "B", "20")]
+    assert (tmp_path / "out" / "T1w-fine_tune" / "forest.png").is_file()
+
+
+def test_evaluate_twice_writes_the_same_bytes(predictions, tmp_path):
+    for name in ("first", "second"):
+        assert main(["evaluate", str(predictions), "--out", str(tmp_path / name)]) == 0
+
+    first = sorted(path for path in (tmp_path / "first").rglob("*") if path.is_file())
+    assert first
+    for path in first:
+        assert path.read_bytes() == (tmp_path / "second" / path.relative_to(tmp_path / "first")).read_bytes(), path.name
+
+
+def test_evaluate_refuses_a_broken_table_in_one_line_and_writes_nothing(predictions, tmp_path, capsys):
+    predictions.write_text(predictions.read_text().replace("T1w,fine_tune,test,0,0,1", "T1w,fine_tune,test,0,0,2"))
+
+    assert main(["evaluate", str(predictions), "--out", str(tmp_path / "out")]) == 1
+
+    complaint = capsys.readouterr().err
+    assert complaint.count("\n") == 1
+    assert "line 3, column label: expected 0 (unmethylated) or 1 (methylated), found '2'" in complaint
+    assert not (tmp_path / "out").exists()
