@@ -69,7 +69,7 @@ class StudyFolder:
         if not (self.path / "study.json").is_file():
             self._write(
                 {
-                    "plan": plan.as_json(),
+                    "plan": plan.identity(),
                     "data": data,
                     "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
                     "mlflow_run_id": None,
@@ -78,7 +78,7 @@ class StudyFolder:
                 }
             )
         before = self.state
-        differing = [key for key, value in plan.as_json().items() if before["plan"].get(key) != value]
+        differing = [key for key, value in plan.identity().items() if before["plan"].get(key) != value]
         differing += ["dataset_dir"] if before["data"] != data else []
         if differing:
             raise StudyError(

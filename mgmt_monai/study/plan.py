@@ -13,6 +13,7 @@ from typing import Any
 
 from mgmt_monai.cohort.layouts import MODALITIES
 from mgmt_monai.study.errors import StudyError
+from mgmt_monai.training.config import FREE_ON_RESUME
 
 PAPER_NETWORKS = ("alexnet", "mobilenet-v2", "resnet-10", "resnet-50", "efficientnet-b0", "efficientnet-b3")
 """The networks of the paper's Table I, in its order."""
@@ -176,13 +177,18 @@ class StudyPlan:
             words += [f"--{key}", "..." if key in hidden else str(value)]
         return shlex.join(words).replace("'...'", "...")
 
+    def identity(self) -> dict[str, Any]:
+        """What makes the study this one: the plan without settings that do not change its results."""
+        settings = {key: value for key, value in self.settings.items() if key not in FREE_ON_RESUME}
+        return {**self.as_json(), "settings": json.loads(json.dumps(settings))}
+
     def digest(self, *beside: str) -> str:
         """Eight hexadecimal digits that tell this plan from another.
 
         Args:
             beside: What else makes the study another one, such as the data directory.
         """
-        text = json.dumps([asdict(self), *beside], sort_keys=True)
+        text = json.dumps([self.identity(), *beside], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def _parts(self) -> Iterator[tuple[int | None, int | None]]:

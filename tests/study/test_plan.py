@@ -67,6 +67,11 @@ def test_digest_tells_another_plan_and_other_data_from_the_same():
     assert len({plan().digest("data"), plan().digest("other"), plan(seeds=2).digest("data")}) == 3
 
 
+def test_where_the_results_go_does_not_make_another_study():
+    assert plan(settings={"output_dir": "a"}).digest("data") == plan(settings={"output_dir": "b"}).digest("data")
+    assert plan(settings={"image_size": 64}).digest("data") != plan(settings={"image_size": 96}).digest("data")
+
+
 def test_command_says_all_but_paths():
     shown = plan(
         folds=3, weights={"resnet-10": "/home/doe/r10.pt"}, settings={"dataset_dir": "/home/doe/x", "image_size": 96}
