@@ -44,13 +44,6 @@ def kill_when(process: subprocess.Popen[bytes], condition: Callable[[], bool], s
     process.wait()
 
 
-def same_secret(source: Path, target: Path) -> None:
-    """Let a study that has not begun use another's pseudonyms: what is drawn by patient is then the same."""
-    state = json.loads((source / "study.json").read_text())
-    target.mkdir(parents=True)
-    (target / "study.json").write_text(json.dumps({**state, "mlflow_run_id": None, "status": "running"}))
-
-
 def tables(report: Path) -> dict[str, object]:
     """What a study found, without what tells one run of it from another."""
     found = json.loads(report.read_text())

@@ -38,6 +38,9 @@ CONTROLS: dict[str, tuple[str, str]] = {
 }
 """Title and making of each negative control, in the order of the report."""
 
+CONTROL_DIGITS = 5
+"""Decimal places of a control's probabilities: far coarser than rounding errors, far finer than any finding."""
+
 SHOWN_FIGURES = ("accuracy", "precision", "recall", "f1", "auc")
 """Of the paper's Table I, and the AUC."""
 
@@ -206,16 +209,22 @@ def _study(about: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _pooled(record: StudyRecord, candidate: Candidate, stage: str, threshold: float | None) -> pd.DataFrame:
+    """One row a test patient, in an order without pseudonyms: what is resampled does not depend on them."""
     table = stage_table(record, candidate)
-    return pool(table[table["stage"] == stage], threshold)
+    pooled = pool(table[table["stage"] == stage], threshold)
+    return pooled.sort_values(["probability", "threshold", "label"], ignore_index=True)
 
 
 def _control(record: StudyRecord, name: str, pooled: pd.DataFrame) -> np.ndarray:
-    """A control's probabilities, of the model's patients in their order."""
+    """A control's probabilities, of the model's patients in their order.
+
+    Rounded: of blank images every slice gets the same probability but for the last digits, which depend on how many
+    slices are averaged, and would then be told apart by the number of slices.
+    """
     table = record.controls[name]
     of_last = table[table["stage"] == table["stage"].iloc[-1]]
     found = pool(of_last, PAPER_THRESHOLD).set_index("patient_id")["probability"]
-    return found.loc[pooled["patient_id"]].to_numpy()
+    return np.round(found.loc[pooled["patient_id"]].to_numpy(), CONTROL_DIGITS)
 
 
 def _at_papers_threshold(
@@ -228,6 +237,11 @@ def _at_papers_threshold(
 def _slice_figures(slices: pd.DataFrame, level: float, n_resamples: int) -> dict[str, Any]:
     mean = slices.groupby(["patient_id", "slice_index"], sort=True).agg({"label": "first", "probability": "mean"})
     mean = mean.reset_index()
+    # Patients are numbered by what is known of them, so that resampling them does not depend on their pseudonyms.
+    known = mean.groupby("patient_id").agg(mean=("probability", "mean"), label=("label", "first"), n=("label", "size"))
+    number = {patient: n for n, patient in enumerate(known.sort_values(["mean", "label", "n"]).index)}
+    mean["patient_id"] = mean["patient_id"].map(number)
+    mean = mean.sort_values(["patient_id", "slice_index"], ignore_index=True)
     label, probability = mean["label"].to_numpy(), mean["probability"].to_numpy()
     intervals = slice_intervals(
         label, probability, mean["patient_id"].to_numpy(), level, PAPER_THRESHOLD, n_resamples=n_resamples
@@ -284,7 +298,8 @@ def _compared(
 def _common(last: Mapping[Candidate, pd.DataFrame], candidates: Sequence[Candidate]) -> tuple[np.ndarray, np.ndarray]:
     """Labels, and probabilities by candidate, of the patients that every candidate tested."""
     indexed = [last[candidate].set_index("patient_id") for candidate in candidates]
-    patients = sorted(set.intersection(*(set(table.index) for table in indexed)))
+    shared = set.intersection(*(set(table.index) for table in indexed))
+    patients = [patient for patient in indexed[0].index if patient in shared]
     labels = indexed[0].loc[patients, "label"].to_numpy()
     return labels, np.stack([table.loc[patients, "probability"].to_numpy() for table in indexed])
 

@@ -6,10 +6,12 @@ from importlib import resources
 import jsonschema
 import pytest
 from mlflow.tracking import MlflowClient
-from small_study import kill_when, same_secret, start_study, study_words, tables
+from small_study import kill_when, start_study, study_words, tables
 
 from mgmt_monai.cli.main import main
-from mgmt_monai.study.record import read_record
+from mgmt_monai.study.collect import under_pseudonyms
+from mgmt_monai.study.record import StudyRecord, read_record
+from mgmt_monai.study.report import findings
 
 pytestmark = pytest.mark.xdist_group("study")
 
@@ -75,7 +77,6 @@ def test_the_same_command_does_nothing_again(finished_study, phantom_dir):
 
 def test_a_study_killed_twice_and_started_again_gives_the_same_tables(finished_study, phantom_dir, tmp_path):
     runs = tmp_path / "runs"
-    same_secret(folder(finished_study), folder(runs))
     words, log = study_words(phantom_dir, runs, "small"), tmp_path / "log.txt"
 
     kill_when(start_study(words, log), lambda: list(runs.rglob("last.pt")))  # in the middle of the first training
@@ -88,7 +89,6 @@ def test_a_study_killed_twice_and_started_again_gives_the_same_tables(finished_s
 def test_a_ray_cluster_gives_the_same_tables(finished_study, phantom_dir, tmp_path):
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'mgmt_monai[ray]'")
     runs = tmp_path / "runs"
-    same_secret(folder(finished_study), folder(runs))
 
     process = start_study(study_words(phantom_dir, runs, "small", "--ray", "local"), tmp_path / "log.txt")
 
@@ -107,6 +107,31 @@ def test_report_is_made_from_mlflow_alone(finished_study, tmp_path, capsys):
     again = json.loads((tmp_path / "report" / "report.json").read_text())
     assert again == json.loads((folder(finished_study) / "report" / "report.json").read_text())
     assert again["verdict"]["sentence"] in capsys.readouterr().out
+
+
+def test_figures_do_not_depend_on_the_pseudonyms(finished_study):
+    record = read_record(folder(finished_study) / "record")
+
+    def renamed(key: str) -> StudyRecord:
+        return StudyRecord(
+            about=record.about,
+            predictions={name: under_pseudonyms(table, key) for name, table in record.predictions.items()},
+            controls={name: under_pseudonyms(table, key) for name, table in record.controls.items()},
+            slices=under_pseudonyms(record.slices, key),
+            curves=record.curves,
+            columns=under_pseudonyms(record.columns, key),
+        )
+
+    first, second = renamed("one"), renamed("other")
+    assert set(first.columns.index).isdisjoint(second.columns.index)
+    assert findings(first).report == findings(second).report
+
+
+def test_blank_images_are_chance_to_the_last_digit(finished_study):
+    controls = json.loads((folder(finished_study) / "report" / "report.json").read_text())["controls"]
+
+    blank = next(row for row in controls if row["name"] == "blank")
+    assert (blank["auc"]["value"], blank["p"]) == (0.5, 1.0)
 
 
 def test_record_reads_back_as_it_is_in_mlflow(finished_study):
