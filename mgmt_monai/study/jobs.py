@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -11,6 +12,9 @@ from joblib import cpu_count
 
 from mgmt_monai.study.errors import StudyError
 from mgmt_monai.study.process import NOT_RUN, Job, run_job
+
+_CONNECT_S = 10
+"""To open a connection to a cluster's head, in seconds: far more than a network needs, far less than Ray's own limit."""
 
 
 def default_workers() -> int:
@@ -62,6 +66,7 @@ def run_on_ray(jobs: Sequence[Job], address: str) -> Iterator[tuple[Job, int]]:
         import ray
     except ImportError as error:
         raise StudyError("--ray: Ray is not installed. Install it with: pip install 'mgmt_monai[ray]'.") from error
+    _check_reachable(address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
@@ -77,6 +82,17 @@ def run_on_ray(jobs: Sequence[Job], address: str) -> Iterator[tuple[Job, int]]:
                 yield waiting.pop(reference), _outcome(ray, reference)
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Refuse an address at which nobody listens: Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
+    except OSError as error:
+        raise StudyError(f"--ray {address}: no Ray cluster there ({error}). Start one, or name another.") from error
 
 
 def _outcome(ray: object, reference: object) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mgmt_monai.study.errors import StudyError
 from mgmt_monai.study.jobs import run_local, run_on_ray
 from mgmt_monai.study.process import Job
 
@@ -93,6 +94,13 @@ def test_ray_jobs_run_in_a_cluster_and_tell_their_exit_codes(make_job, tmp_path)
 
     assert codes == {"first": 0, "second": 1}
     assert (tmp_path / "first.txt").read_text().split()[1] == "1"
+
+
+def test_a_ray_cluster_that_is_not_there_is_told_in_one_line(make_job):
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'mgmt_monai[ray]'")
+
+    with pytest.raises(StudyError, match="--ray 127.0.0.1:1: no Ray cluster there"):
+        list(run_on_ray([make_job("never")], "127.0.0.1:1"))
 
 
 def wait_for(path: Path) -> None:
