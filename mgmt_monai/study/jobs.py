@@ -14,7 +14,7 @@ from mgmt_monai.study.errors import StudyError
 from mgmt_monai.study.process import NOT_RUN, Job, run_job
 
 _CONNECT_S = 10
-"""To open a connection to a cluster's head, in seconds: far more than a network needs, far less than Ray's own limit."""
+"""To open a connection to a cluster's head, in seconds: more than a network needs, less than Ray's own limit."""
 
 
 def default_workers() -> int:

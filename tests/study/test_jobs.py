@@ -99,7 +99,7 @@ def test_ray_jobs_run_in_a_cluster_and_tell_their_exit_codes(make_job, tmp_path)
 def test_a_ray_cluster_that_is_not_there_is_told_in_one_line(make_job):
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'mgmt_monai[ray]'")
 
-    with pytest.raises(StudyError, match="--ray 127.0.0.1:1: no Ray cluster there"):
+    with pytest.raises(StudyError, match=r"--ray 127\.0\.0\.1:1: no Ray cluster there"):
         list(run_on_ray([make_job("never")], "127.0.0.1:1"))
 
 
