@@ -4,10 +4,14 @@ import contextlib
 import io
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from mgmt_monai.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 BUNDLES = {path.name: json.loads(path.read_text()) for path in sorted((ROOT / "bundles").glob("*.json"))}
@@ -132,3 +136,17 @@ def test_readme_links_lead_somewhere() -> None:
 
     assert targets
     assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_evaluation_page_prints_what_its_commands_print(shared_data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    page = (ROOT / "docs" / "how-to" / "evaluate.md").read_text()
+    printed = re.search(r"```text\n(.*?)```", page, re.DOTALL)[1]
+    monkeypatch.chdir(tmp_path)
+    table = shared_data.resolve() / "tables" / "rsna2021_radiomics_3d_unet.csv"
+    script = ROOT / "docs" / "radiomics_baseline.py"
+    made = subprocess.run([sys.executable, str(script), str(table), "radiomics.csv"], check=True, capture_output=True)
+    assert f"{re.search(r'([0-9]+) features with', page)[1]} features" in made.stdout.decode()
+
+    assert main(["evaluate", "radiomics.csv"]) == 0
+
+    assert capsys.readouterr().out == printed
