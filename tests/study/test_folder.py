@@ -1,0 +1,83 @@
+"""A study's folder: one process at a time, one plan, one cohort."""
+
+import json
+
+import pytest
+from made_records import made_manifest, made_patient, made_series
+
+from mgmt_monai.study.errors import StudyError
+from mgmt_monai.study.folder import StudyFolder
+from mgmt_monai.study.plan import StudyPlan
+
+PLAN = StudyPlan(("resnet-10",), ("T1w",), "resnet-10", "T1w")
+TRAINING = PLAN.trainings()[0]
+MANIFEST = made_manifest(made_patient("00001", T1w=made_series()))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = StudyFolder(tmp_path / "study")
+    made.open(PLAN, "/data")
+    yield made
+    made.close()
+
+
+def test_state_is_kept_over_a_second_start(folder):
+    key = folder.state["pseudonym_key"]
+    folder.update(mlflow_run_id="abc")
+    folder.close()
+
+    again = StudyFolder(folder.path)
+    again.open(PLAN, "/data")
+
+    assert again.state["pseudonym_key"] == key
+    assert again.state["mlflow_run_id"] == "abc"
+    again.close()
+
+
+def test_two_processes_do_not_run_one_study(folder):
+    with pytest.raises(StudyError, match="still running in another process"):
+        StudyFolder(folder.path).open(PLAN, "/data")
+
+
+def test_other_data_are_another_study(folder):
+    folder.close()
+
+    with pytest.raises(StudyError, match="started with another dataset_dir"):
+        StudyFolder(folder.path).open(PLAN, "/other")
+
+
+def test_another_manifest_is_refused(folder):
+    folder.keep_manifest(MANIFEST)
+    folder.keep_manifest(MANIFEST)
+
+    with pytest.raises(StudyError, match="another cohort or split"):
+        folder.keep_manifest(made_manifest(made_patient("00002", T1w=made_series())))
+
+
+def test_training_is_begun_with_a_state_and_done_when_that_says_so(folder):
+    run = folder.run_folder(TRAINING)
+    assert (folder.is_begun(TRAINING), folder.is_done(TRAINING)) == (False, False)
+
+    run.mkdir(parents=True)
+    (run / "run.json").write_text(json.dumps({"status": "killed"}))
+    assert (folder.is_begun(TRAINING), folder.is_done(TRAINING)) == (True, False)
+
+    (run / "run.json").write_text(json.dumps({"status": "finished"}))
+    assert folder.is_done(TRAINING)
+
+
+def test_a_folder_without_a_run_in_it_is_cleared_away(folder):
+    run = folder.run_folder(TRAINING)
+    run.mkdir(parents=True)
+    (run / "config.json").write_text("{}")
+
+    assert not folder.is_begun(TRAINING)
+    assert not run.exists()
+
+
+def test_a_place_that_cannot_be_written_to_is_told_in_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(StudyError, match="cannot be written to"):
+        StudyFolder(tmp_path / "file" / "study").open(PLAN, "/data")
