@@ -20,6 +20,7 @@ SETTINGS = {**SMALL, "image_size": 32, "transfer_epochs": 1, "fine_tune_epochs":
 def study_words(data_dir: Path, output_dir: Path, name: str, *words: str) -> list[str]:
     """The words behind ``mgmt-monai``: two networks on T1w, five trainings with the controls of one."""
     settings = {**SETTINGS, "dataset_dir": data_dir, "output_dir": output_dir}
+    settings["exclusions"] = data_dir.parent / "excluded.csv"
     options = [word for key, value in settings.items() for word in (f"--{key}", str(value))]
     return ["study", "--networks", ",".join(NETWORKS), "--modalities", "T1w", "--bundles", str(BUNDLES),
             "--name", name, "--workers", "1", *words, *options]  # fmt: skip

@@ -49,16 +49,20 @@ def command(
     evaluated = write_evaluation(models, out, _columns(patients, columns, manifest), level, seed)
     for name, figures in evaluated["models"].items():
         click.echo(f"{name}: {figures['n']} test patients, {figures['n_methylated']} methylated")
-        click.echo(f"  AUC {estimate_text(figures['auc'])}, permutation p {figures['permutation_p']:.4f}")
+        click.echo(f"  AUC {estimate_text(figures['auc'])}, permutation p {_number(figures['permutation_p'], 4)}")
         click.echo(
             f"  at {figures['threshold']:.2f}: accuracy {estimate_text(figures['accuracy'])}, sensitivity "
             f"{estimate_text(figures['sensitivity'])}, specificity {estimate_text(figures['specificity'])}"
         )
         click.echo(
-            f"  calibration slope {estimate_text(figures['calibration_slope'])}, Brier {figures['brier']:.3f} "
-            f"(the prevalence alone: {figures['brier_of_prevalence']:.3f})"
+            f"  calibration slope {estimate_text(figures['calibration_slope'])}, Brier {_number(figures['brier'], 3)} "
+            f"(the prevalence alone: {_number(figures['brier_of_prevalence'], 3)})"
         )
     click.echo(f"{out}: tables and pictures")
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "undefined" if value is None else f"{value:.{digits}f}"
 
 
 def _columns(patients: Iterable[str], columns: Path | None, manifest: Path | None) -> pd.DataFrame:

@@ -7,16 +7,12 @@ from pathlib import Path
 import click
 
 from mgmt_monai.cli.overrides import overrides
-
-NETWORKS = "alexnet,mobilenet-v2,resnet-10,resnet-50,efficientnet-b0,efficientnet-b3"
-MODALITIES = "FLAIR,T1w,T1wCE,T2w"
+from mgmt_monai.study.paper import MODALITIES, MODALITY, NETWORK, NETWORKS
 
 
 @click.command("study", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
-@click.option("--networks", default=NETWORKS, show_default=True, help="Compared on the reference modality: Table I.")
-@click.option(
-    "--modalities", default=MODALITIES, show_default=True, help="Compared with the reference network: Table II."
-)
+@click.option("--networks", default=",".join(NETWORKS), show_default=True, help="On one modality: Table I.")
+@click.option("--modalities", default=",".join(MODALITIES), show_default=True, help="By one network: Table II.")
 @click.option("--reference-network", help="Of Table II  [efficientnet-b0, or the first of --networks]")
 @click.option("--reference-modality", help="Of Table I  [T1w, or the first of --modalities]")
 @click.option("--folds", type=click.IntRange(min=3), help="Cross-validate on this many folds  [the hold-out split]")
@@ -73,8 +69,8 @@ def command(
     plan = StudyPlan(
         networks=named[0],
         modalities=named[1],
-        reference_network=reference_network or ("efficientnet-b0" if "efficientnet-b0" in named[0] else named[0][0]),
-        reference_modality=reference_modality or ("T1w" if "T1w" in named[1] else named[1][0]),
+        reference_network=reference_network or (NETWORK if NETWORK in named[0] else named[0][0]),
+        reference_modality=reference_modality or (MODALITY if MODALITY in named[1] else named[1][0]),
         folds=folds,
         repeats=repeats,
         seeds=seeds,

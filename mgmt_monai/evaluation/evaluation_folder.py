@@ -39,8 +39,12 @@ def write_evaluation(
         :func:`mgmt_monai.evaluation.assessment.assess`), ``comparisons``, ``subgroups``.
 
     Raises:
-        EvaluationError: Two models disagree on a label, or the folder cannot be written to.
+        EvaluationError: Two models disagree on a label or would share a folder, or the folder cannot be written to.
     """
+    folders = {name: re.sub(r"[^\w.-]+", "-", name) for name in models}
+    twice = sorted({name for name in folders.values() if list(folders.values()).count(name) > 1})
+    if twice:
+        raise EvaluationError(f"models: expected names that differ, found {twice[0]} twice; rename a file or a stage")
     compared = comparisons(models, level)
     groups = {name: subgroups(pooled, columns, level) for name, pooled in models.items()}
     found: dict[str, Any] = {
@@ -60,8 +64,10 @@ def write_evaluation(
         write_text(folder / "comparisons.csv", flat_csv(compared))
         write_text(folder / "subgroups.csv", flat_csv(found["subgroups"]))
         for name, pooled in models.items():
-            pictures = folder / re.sub(r"[^\w.-]+", "-", name)
+            pictures = folder / folders[name]
             pictures.mkdir(exist_ok=True)
+            for old in pictures.glob("*.*g"):  # an earlier evaluation's PNG and SVG
+                old.unlink()
             for title, figure in model_pictures(pooled, groups[name], level, seed=seed):
                 save_figure(figure, pictures, title)
     except OSError as error:

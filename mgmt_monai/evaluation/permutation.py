@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
-from mgmt_monai.evaluation.discrimination import checked_arrays
+from mgmt_monai.evaluation.discrimination import auc, checked_arrays
 from mgmt_monai.evaluation.predictions import EvaluationError
 
 _CHUNK = 4_000_000
+
+_ROUNDING = 1e-9
+"""AUCs that lie nearer are one: two differ by half a pair of patients at least, which is far more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +144,34 @@ def best_of(
         percentile_95=float(np.quantile(null, 0.95, method="inverted_cdf")),
         null=null,
     )
+
+
+def best_of_p_value(
+    label: ArrayLike, probabilities: ArrayLike, chosen: int, n_permutations: int = 10_000, seed: int = 0
+) -> float:
+    """How often the best of the candidates would reach the chosen one's AUC if none of them knew anything.
+
+    It holds whatever the candidate was chosen by, these patients' labels included (the max-statistic, Westfall and
+    Young, Resampling-Based Multiple Testing, 1993).
+
+    Args:
+        label: Shape ``(n,)``, 0 or 1, of independent patients.
+        probabilities: Shape ``(k, n)``, each candidate's for these patients.
+        chosen: Which candidate, from 0.
+        n_permutations: How many, at least 1.
+        seed: Of the permutations.
+
+    Returns:
+        One-sided, in (0, 1]; ``nan`` when a class is absent.
+
+    Raises:
+        EvaluationError: As `best_of`.
+    """
+    null = best_of(label, probabilities, "auc", n_permutations=n_permutations, seed=seed).null
+    observed = auc(label, np.asarray(probabilities)[chosen])
+    if math.isnan(observed):
+        return math.nan
+    return float((1 + (null >= observed - _ROUNDING).sum()) / (1 + n_permutations))
 
 
 def _dealt(label: np.ndarray, n_permutations: int, seed: int) -> Iterator[np.ndarray]:

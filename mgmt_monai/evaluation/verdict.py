@@ -108,6 +108,7 @@ def judge(
     level: float = 0.95,
     n_permutations: int = 10_000,
     seed: int = 0,
+    p_value: float | None = None,
 ) -> Verdict:
     """Hold a model's predictions against chance and against its negative controls.
 
@@ -125,6 +126,8 @@ def judge(
         level: Of the intervals.
         n_permutations: Of the labels, for each p-value.
         seed: Of the permutations.
+        p_value: Of the model, where it was chosen with some regard to these patients: that of
+            :func:`mgmt_monai.evaluation.permutation.best_of_p_value`. None: it was not, and its own is worked out.
 
     Returns:
         The verdict with the figures it rests on.
@@ -134,7 +137,7 @@ def judge(
     """
     checked, _ = checked_arrays(label, probability)
     model = _estimate(checked, probability, level)
-    p_model = permutation_test(checked, probability, n_permutations, seed).p_value
+    p_model = permutation_test(checked, probability, n_permutations, seed).p_value if p_value is None else p_value
     above = bool(p_model <= ALPHA_MODEL and model.low > 0.5)
     p_values = {
         name: permutation_test(checked, scores, n_permutations, seed + 1 + number).p_value

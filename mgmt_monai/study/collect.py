@@ -20,8 +20,8 @@ from mgmt_monai.study.plan import TRAINED_CONTROLS, StudyPlan, Training
 from mgmt_monai.study.record import CURVE_COLUMNS
 from mgmt_monai.training.pseudonyms import pseudonym
 
-MOST_VALUES = 20
-"""A column with more values than this is no subgroup, and could single a patient out: it stays out of the record."""
+LEAST_SHARED = 3
+"""A value that fewer patients share could single one out, and is no subgroup: it is left empty in the record."""
 
 
 def predictions_of(folder: StudyFolder, trainings: Iterable[Training]) -> pd.DataFrame:
@@ -114,15 +114,15 @@ def patient_columns(manifest: Manifest, modality: str) -> pd.DataFrame:
         modality: Whose plane.
 
     Returns:
-        Text by patient (the index) and column; columns with more than `MOST_VALUES` values are left out.
+        Text by patient (the index) and column. Values shared by fewer than `LEAST_SHARED` patients are empty, and
+        columns without any other are left out.
     """
-    rows = {
-        patient.patient_id: {"plane": patient.series[modality].plane, **patient.columns}
-        for patient in manifest.patients
-        if modality in patient.series
-    }
-    table = pd.DataFrame.from_dict(rows, orient="index").fillna("").astype(str)
-    return table[[name for name in table.columns if table[name].nunique() <= MOST_VALUES]]
+    present = [patient for patient in manifest.patients if modality in patient.series]
+    index = [patient.patient_id for patient in present]
+    named = pd.DataFrame.from_records([patient.columns for patient in present], index=index).fillna("").astype(str)
+    shared = named.apply(lambda values: values.where(values.map(values.value_counts()) >= LEAST_SHARED, ""))
+    planes = pd.Series([patient.series[modality].plane for patient in present], index=index, name="plane", dtype=str)
+    return pd.concat([planes, shared.loc[:, (shared != "").any()]], axis="columns")
 
 
 def cohort_summary(manifest: Manifest, with_folds: bool) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def cohort_summary(manifest: Manifest, with_folds: bool) -> dict[str, Any]:
         if with_folds
         else {split: {"unmethylated": n[0], "methylated": n[1]} for split, n in manifest.counts().items()},
         "folds": {key: manifest.folds[key] for key in ("n_folds", "n_repeats")} if with_folds else None,
-        "excluded": _counted(manifest.excluded.values()),
+        "excluded": _counted(_shown(reason, manifest) for reason in manifest.excluded.values()),
         "left_out": _counted(_reason(line) for line in manifest.left_out),
         "modalities": {
             modality: {
@@ -202,6 +202,12 @@ def _reason(line: str) -> str:
     """Why a patient was left out, without the patient and without who else it is."""
     reason = re.sub(r"^patient .*?: ", "", line, count=1)
     return "already in the training data" if reason.startswith("is ") else reason
+
+
+def _shown(reason: str, manifest: Manifest) -> str:
+    """Why a patient was excluded, unless it tells who one is."""
+    names = {patient.patient_id for patient in manifest.patients} | set(manifest.excluded)
+    return "(not shown: it names a patient)" if names & set(re.findall(r"[\w-]+", reason)) else reason
 
 
 def _counted(reasons: Iterable[str]) -> list[dict[str, Any]]:

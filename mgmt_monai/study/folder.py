@@ -6,6 +6,7 @@ import fcntl
 import json
 import secrets
 import shutil
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -42,12 +43,13 @@ class StudyFolder:
         """The manifest that every training of the study reads."""
         return self.path / "manifest.json"
 
-    def open(self, plan: StudyPlan, data: str) -> None:
+    def open(self, plan: StudyPlan, data: str, environment: Mapping[str, str]) -> None:
         """Make the folder, or go on with the study that is in it.
 
         Args:
             plan: Of the study.
             data: The data directory.
+            environment: Versions and commit; those of the first start are kept, and every later commit is noted.
 
         Raises:
             StudyError: Another process runs it, or the study in the folder has another plan or other data.
@@ -74,10 +76,14 @@ class StudyFolder:
                     "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
                     "mlflow_run_id": None,
                     "pseudonym_key": secrets.token_hex(16),
-                    "status": "running",
+                    "environment": dict(environment),
+                    "commits": [],
                 }
             )
         before = self.state
+        commit = environment["mlflow.source.git.commit"]
+        if commit not in before["commits"]:
+            self.update(commits=[*before["commits"], commit])
         differing = [key for key, value in plan.identity().items() if before["plan"].get(key) != value]
         differing += ["dataset_dir"] if before["data"] != data else []
         if differing:
@@ -118,16 +124,28 @@ class StudyFolder:
             )
 
     def run_folder(self, training: Training) -> Path:
-        """Where a training keeps its checkpoints and results."""
+        """Where a training keeps its checkpoints and results.
+
+        Args:
+            training: Of the study.
+        """
         return self.path / training.modality.lower() / training.name
 
     def is_done(self, training: Training) -> bool:
-        """Whether a training has run to its end."""
+        """Whether a training has run to its end.
+
+        Args:
+            training: Of the study.
+        """
         state = _state_of(self.run_folder(training))
         return state is not None and state["status"] == "finished"
 
     def is_begun(self, training: Training) -> bool:
-        """Whether there is something of a training to go on from; a folder with nothing in it is cleared away."""
+        """Whether there is something of a training to go on from; a folder with nothing in it is cleared away.
+
+        Args:
+            training: Of the study.
+        """
         folder = self.run_folder(training)
         if _state_of(folder) is not None:
             return True

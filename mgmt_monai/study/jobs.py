@@ -6,6 +6,8 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any
 
 import torch
 from joblib import cpu_count
@@ -79,7 +81,8 @@ def run_on_ray(jobs: Sequence[Job], address: str) -> Iterator[tuple[Job, int]]:
         while waiting:
             done, _ = ray.wait(list(waiting), num_returns=1)
             for reference in done:
-                yield waiting.pop(reference), _outcome(ray, reference)
+                job = waiting.pop(reference)
+                yield job, _outcome(ray, reference, job)
     finally:
         ray.shutdown()
 
@@ -95,9 +98,11 @@ def _check_reachable(address: str) -> None:
         raise StudyError(f"--ray {address}: no Ray cluster there ({error}). Start one, or name another.") from error
 
 
-def _outcome(ray: object, reference: object) -> int:
+def _outcome(ray: Any, reference: object, job: Job) -> int:
     """The exit code; `NOT_RUN` where the worker that ran the job was lost."""
     try:
-        return int(ray.get(reference))  # type: ignore[attr-defined]
-    except ray.exceptions.RayError:  # type: ignore[attr-defined]
+        return int(ray.get(reference))
+    except ray.exceptions.RayError as error:
+        with Path(job.log).open("a", encoding="utf-8") as log:
+            log.write(f"Error: lost on the Ray cluster: {' '.join(str(error).split())[:500]}\n")
         return NOT_RUN

@@ -32,9 +32,7 @@ from mgmt_monai.study.published import (
     read_published,
     spelling,
 )
-
-SCHEMA = "mgmt-monai/study-report/1"
-"""Name and version of a report; `mgmt_monai/study/data/report.schema.json` says what is in it."""
+from mgmt_monai.study.report import SCHEMA
 
 REPORT_NAME, CHECKLIST_NAME = "report.html", "checklist.html"
 """What the two pages, which lie in one folder, call each other."""
@@ -115,7 +113,7 @@ def write_report_page(stream: TextIO, report: Mapping[str, Any], pictures: Mappi
     unknown = sorted(set(pictures) - set(PICTURES))
     if unknown:
         raise StudyError(f"pictures: expected names among {', '.join(PICTURES)}, found {', '.join(unknown)}.")
-    published = read_published()
+    published = read_published(report["figures"]["level"])
     accuracies = published.accuracies()
     _write(
         stream,

@@ -23,31 +23,26 @@ from mgmt_monai.evaluation.plots import (
 from mgmt_monai.study.choice import LAST_STAGE
 from mgmt_monai.study.plan import NO_CONTROL, Candidate
 from mgmt_monai.study.record import StudyRecord
-from mgmt_monai.study.report import Findings, model_aucs, stage_table
+from mgmt_monai.study.report import N_PERMUTATIONS, Findings, candidate_table, interval_settings, model_aucs
 
 
-def pictures(
-    record: StudyRecord, found: Findings, level: float = 0.95, n_resamples: int = 2000, n_permutations: int = 10_000
-) -> Iterator[tuple[str, Figure]]:
+def pictures(record: StudyRecord, found: Findings) -> Iterator[tuple[str, Figure]]:
     """Every picture that the study has data for.
 
     Args:
         record: Of the study.
         found: What it says.
-        level: Of every interval.
-        n_resamples: Of the patients.
-        n_permutations: Of the labels.
 
     Yields:
         Name and figure.
     """
     report, pooled = found.report, found.pooled
-    both_classes = 0 < pooled["label"].sum() < len(pooled)
+    level, n_resamples = interval_settings(record)
     yield from model_pictures(pooled, found.groups, level, n_resamples)
     yield "controls", controls_figure(_control_rows(found), level)
-    null = best_of(pooled["label"].to_numpy(), found.common, "auc", 0.5, n_permutations, 0) if both_classes else None
-    rows = report["candidates"]
-    if null is not None and len(null.null):
+    labels, rows = found.common_labels, report["candidates"]
+    if 0 < labels.sum() < len(labels):
+        null = best_of(labels, found.common, "auc", n_permutations=N_PERMUTATIONS)
         yield (
             "candidates",
             candidates_figure(
@@ -81,7 +76,7 @@ def _control_rows(found: Findings) -> list[ControlRow]:
 
 
 def _test_of(record: StudyRecord, candidate: Candidate) -> pd.DataFrame:
-    table = stage_table(record, candidate)
+    table = candidate_table(record, candidate)
     return table[table["split"] == "test"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from pathlib import PurePath
@@ -14,9 +14,6 @@ from typing import Any
 from mgmt_monai.cohort.layouts import MODALITIES
 from mgmt_monai.study.errors import StudyError
 from mgmt_monai.training.config import FREE_ON_RESUME
-
-PAPER_NETWORKS = ("alexnet", "mobilenet-v2", "resnet-10", "resnet-50", "efficientnet-b0", "efficientnet-b3")
-"""The networks of the paper's Table I, in its order."""
 
 TRAINED_CONTROLS = ("permuted_labels", "blank", "background")
 """Negative controls that are trainings: values of the config's ``control``."""
@@ -122,9 +119,7 @@ class StudyPlan:
     @property
     def candidates(self) -> tuple[Candidate, ...]:
         """Every network on the reference modality, then the reference network on the other modalities."""
-        first = [Candidate(network, self.reference_modality) for network in self.networks]
-        others = [Candidate(self.reference_network, modality) for modality in self.modalities]
-        return tuple(dict.fromkeys(first + others))
+        return candidates_of(self.networks, self.modalities, self.reference_network, self.reference_modality)
 
     def trainings(self) -> tuple[Training, ...]:
         """Every candidate on every fold with every seed."""
@@ -150,18 +145,21 @@ class StudyPlan:
         """The plan as JSON has it."""
         return json.loads(json.dumps(asdict(self)))
 
-    def command(self, hidden: Collection[str]) -> str:
+    def command(self, name: str, hidden: Collection[str]) -> str:
         """The command line that starts this study, but for what may not be shown.
 
         Args:
+            name: Of the study.
             hidden: Settings whose values are paths: they read ``...``.
 
         Returns:
-            Such as ``mgmt-monai study --networks efficientnet-b0 --modalities T1w --dataset_dir ...``.
+            Such as ``mgmt-monai study --name mine --networks efficientnet-b0 --modalities T1w --dataset_dir ...``.
         """
         words = [
             "mgmt-monai",
             "study",
+            "--name",
+            name,
             "--networks",
             ",".join(self.networks),
             "--modalities",
@@ -175,7 +173,7 @@ class StudyPlan:
             words += ["--weights", f"{network}={PurePath(path).name}"]
         for key, value in self.settings.items():
             words += [f"--{key}", "..." if key in hidden else str(value)]
-        return shlex.join(words).replace("'...'", "...")
+        return shlex.join(words)
 
     def identity(self) -> dict[str, Any]:
         """What makes the study this one: the plan without settings that do not change its results."""
@@ -196,6 +194,22 @@ class StudyPlan:
             yield None, None
         else:
             yield from product(range(self.repeats), range(self.folds))
+
+
+def candidates_of(
+    networks: Sequence[str], modalities: Sequence[str], reference_network: str, reference_modality: str
+) -> tuple[Candidate, ...]:
+    """Every network on the reference modality, then the reference network on the other modalities.
+
+    Args:
+        networks: Of the study.
+        modalities: Of the study.
+        reference_network: One of the networks.
+        reference_modality: One of the modalities.
+    """
+    first = [Candidate(network, reference_modality) for network in networks]
+    others = [Candidate(reference_network, modality) for modality in modalities]
+    return tuple(dict.fromkeys(first + others))
 
 
 def _candidate(training: Training) -> Candidate:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -16,15 +15,21 @@ from mgmt_monai.evaluation.bootstrap import slice_intervals
 from mgmt_monai.evaluation.comparison import PairedComparison, compare_paired, holm
 from mgmt_monai.evaluation.discrimination import accuracy, auc, counts
 from mgmt_monai.evaluation.intervals import Estimate
-from mgmt_monai.evaluation.permutation import best_of
+from mgmt_monai.evaluation.permutation import best_of, best_of_p_value
 from mgmt_monai.evaluation.pooling import pool
 from mgmt_monai.evaluation.subgroups import Subgroup, subgroups
+from mgmt_monai.evaluation.summary import patient_figures
 from mgmt_monai.evaluation.verdict import Verdict, judge
 from mgmt_monai.study.choice import LAST_STAGE, validation_figures
-from mgmt_monai.study.plan import Candidate
+from mgmt_monai.study.feature_controls import STAGE as FOREST_STAGE
+from mgmt_monai.study.plan import Candidate, candidates_of
 from mgmt_monai.study.record import StudyRecord
 
 SCHEMA = "mgmt-monai/study-report/1"
+"""Name and version of a report; `mgmt_monai/study/data/report.schema.json` says what is in it."""
+
+N_PERMUTATIONS = 10_000
+"""Of the labels, for p-values and the noise floor: the smallest p-value is a hundredth of the level asked for."""
 
 PAPER_THRESHOLD = 0.5
 """At which the paper's accuracies, and so those of Tables I and II, are taken."""
@@ -54,40 +59,48 @@ class Findings:
         pooled: One row a test patient of the candidate chosen.
         verdict: With the controls.
         groups: Of these patients.
-        common: Probabilities by candidate (rows, in the plan's order) of the patients that all candidates tested.
+        common_labels: Of the patients that all candidates tested.
+        common: Their probabilities by candidate (rows, in the plan's order).
     """
 
     report: dict[str, Any]
     pooled: pd.DataFrame
     verdict: Verdict
     groups: list[Subgroup]
+    common_labels: np.ndarray
     common: np.ndarray
 
 
-def findings(
-    record: StudyRecord, level: float = 0.95, n_resamples: int = 2000, n_permutations: int = 10_000
-) -> Findings:
+def findings(record: StudyRecord) -> Findings:
     """Everything that a study's record says.
 
     Args:
-        record: As it lies in MLflow.
-        level: Of every interval.
-        n_resamples: Of the patients, where an interval is resampled.
-        n_permutations: Of the labels, for p-values and the noise floor.
+        record: As it lies in MLflow; its settings tell the level of every interval and how often patients are
+            resampled.
 
     Returns:
         The report's content. The same record gives the same.
+
+    Raises:
+        EvaluationError: A table of the record cannot be judged.
     """
     about = record.about
+    level, n_resamples = interval_settings(record)
     plan = about["plan"]
-    candidates = _candidates(plan)
+    candidates = candidates_of(
+        plan["networks"], plan["modalities"], plan["reference_network"], plan["reference_modality"]
+    )
     chosen = Candidate(about["chosen"]["network"], about["chosen"]["modality"])
     last = {each: _pooled(record, each, LAST_STAGE, None) for each in candidates}
     pooled = last[chosen]
     controls = {name: _control(record, name, pooled) for name in CONTROLS if name in record.controls}
-    verdict = judge(pooled["label"], pooled["probability"], controls, level, n_permutations)
-    groups = subgroups(pooled, record.columns, level)
     labels, common = _common(last, candidates)
+    p_value = None
+    if plan["folds"] is not None and len(candidates) > 1 and len(labels):
+        # Validation patients of one fold are test patients of another: the choice has seen them.
+        p_value = best_of_p_value(labels, common, candidates.index(chosen), N_PERMUTATIONS)
+    verdict = judge(pooled["label"], pooled["probability"], controls, level, N_PERMUTATIONS, p_value=p_value)
+    groups = subgroups(pooled, record.columns, level)
     report = {
         "schema": SCHEMA,
         "study": _study(about),
@@ -99,7 +112,7 @@ def findings(
         },
         "chosen": {**about["chosen"], "stage": LAST_STAGE},
         "figures": {
-            **assess(pooled, level, n_resamples, n_permutations),
+            **assess(pooled, level, n_resamples, N_PERMUTATIONS),
             **_slice_figures(record.slices, level, n_resamples),
         },
         "table_1": [
@@ -126,15 +139,15 @@ def findings(
             for modality in plan["modalities"]
         ],
         "candidates": _compared(record, candidates, chosen, last, level),
-        "noise": _noise(labels, common, last, candidates, n_permutations),
+        "noise": _noise(labels, common),
         "controls": [
             {
                 "name": control.name,
                 "title": CONTROLS[control.name][0],
                 "what": CONTROLS[control.name][1],
                 "auc": as_json(control.auc),
-                "p": control.p_value,
-                "p_holm": control.p_holm,
+                "p": number_or_none(control.p_value),
+                "p_holm": number_or_none(control.p_holm),
                 "difference": _difference(control.difference),
             }
             for control in verdict.controls
@@ -151,7 +164,7 @@ def findings(
             for group in groups
         ],
     }
-    return Findings(report, pooled, verdict, groups, common)
+    return Findings(report, pooled, verdict, groups, labels, common)
 
 
 def model_aucs(record: StudyRecord, candidate: Candidate) -> pd.DataFrame:
@@ -175,7 +188,17 @@ def model_aucs(record: StudyRecord, candidate: Candidate) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def stage_table(record: StudyRecord, candidate: Candidate) -> pd.DataFrame:
+def interval_settings(record: StudyRecord) -> tuple[float, int]:
+    """The level of every interval, and how often patients are resampled, as the trainings' settings say.
+
+    Args:
+        record: Of the study.
+    """
+    settings = record.about["settings"]
+    return float(settings["confidence_level"]), int(settings["bootstrap_resamples"])
+
+
+def candidate_table(record: StudyRecord, candidate: Candidate) -> pd.DataFrame:
     """A candidate's predictions of every stage.
 
     Args:
@@ -184,12 +207,6 @@ def stage_table(record: StudyRecord, candidate: Candidate) -> pd.DataFrame:
     """
     table = record.predictions[candidate.network]
     return table[table["modality"] == candidate.modality]
-
-
-def _candidates(plan: Mapping[str, Any]) -> list[Candidate]:
-    first = [Candidate(network, plan["reference_modality"]) for network in plan["networks"]]
-    others = [Candidate(plan["reference_network"], modality) for modality in plan["modalities"]]
-    return list(dict.fromkeys(first + others))
 
 
 def _study(about: Mapping[str, Any]) -> dict[str, Any]:
@@ -210,7 +227,7 @@ def _study(about: Mapping[str, Any]) -> dict[str, Any]:
 
 def _pooled(record: StudyRecord, candidate: Candidate, stage: str, threshold: float | None) -> pd.DataFrame:
     """One row a test patient, in an order without pseudonyms: what is resampled does not depend on them."""
-    table = stage_table(record, candidate)
+    table = candidate_table(record, candidate)
     pooled = pool(table[table["stage"] == stage], threshold)
     return pooled.sort_values(["probability", "threshold", "label"], ignore_index=True)
 
@@ -222,15 +239,17 @@ def _control(record: StudyRecord, name: str, pooled: pd.DataFrame) -> np.ndarray
     slices are averaged, and would then be told apart by the number of slices.
     """
     table = record.controls[name]
-    of_last = table[table["stage"] == table["stage"].iloc[-1]]
-    found = pool(of_last, PAPER_THRESHOLD).set_index("patient_id")["probability"]
+    found = pool(table[table["stage"].isin((LAST_STAGE, FOREST_STAGE))], PAPER_THRESHOLD).set_index("patient_id")[
+        "probability"
+    ]
     return np.round(found.loc[pooled["patient_id"]].to_numpy(), CONTROL_DIGITS)
 
 
 def _at_papers_threshold(
     record: StudyRecord, candidate: Candidate, stage: str, level: float, figures: Sequence[str] = SHOWN_FIGURES
 ) -> dict[str, Any]:
-    found = assess(_pooled(record, candidate, stage, PAPER_THRESHOLD), level, n_resamples=1, n_permutations=1)
+    pooled = _pooled(record, candidate, stage, PAPER_THRESHOLD)
+    found = patient_figures(pooled["label"], pooled["probability"], level, PAPER_THRESHOLD)
     return {figure: found[figure] for figure in figures}
 
 
@@ -268,6 +287,8 @@ def _compared(
     for candidate in candidates:
         if candidate != chosen:
             both = best.join(last[candidate].set_index("patient_id"), how="inner", rsuffix="_other")
+            if not len(both):
+                continue
             differences[candidate] = compare_paired(
                 both["label"], both["probability_other"], both["probability"], level
             )
@@ -276,7 +297,8 @@ def _compared(
     )
     rows = []
     for candidate in candidates:
-        found = assess(last[candidate], level, n_resamples=1, n_permutations=1)
+        margin = last[candidate]["probability"] - last[candidate]["threshold"]
+        figures = patient_figures(last[candidate]["label"], margin, level, 0.0)
         difference = differences.get(candidate)
         rows.append(
             {
@@ -284,8 +306,8 @@ def _compared(
                 "modality": candidate.modality,
                 "stage": LAST_STAGE,
                 "validation_auc": number_or_none(validation_figures(record.predictions, candidate)[0]),
-                "auc": found["auc"],
-                "accuracy": found["accuracy"],
+                "auc": _of_pooled(last[candidate], level),
+                "accuracy": figures["accuracy"],
                 "auc_difference": None
                 if difference is None
                 else {**_difference(difference), "p_holm": number_or_none(adjusted[candidate])},
@@ -304,25 +326,18 @@ def _common(last: Mapping[Candidate, pd.DataFrame], candidates: Sequence[Candida
     return labels, np.stack([table.loc[patients, "probability"].to_numpy() for table in indexed])
 
 
-def _noise(
-    labels: np.ndarray,
-    common: np.ndarray,
-    last: Mapping[Candidate, pd.DataFrame],
-    candidates: Sequence[Candidate],
-    n_permutations: int,
-) -> dict[str, Any]:
-    found: dict[str, Any] = {"n_candidates": len(candidates)}
+def _noise(labels: np.ndarray, common: np.ndarray) -> dict[str, Any]:
+    """What the best of the candidates reaches by chance, and what it has reached, on the patients that all tested."""
+    found: dict[str, Any] = {"n_candidates": len(common)}
+    if not 0 < labels.sum() < len(labels):
+        return {**found, **dict.fromkeys(("auc", "accuracy"), dict.fromkeys(("expected", "percentile_95", "best")))}
     reached: dict[Literal["auc", "accuracy"], list[float]] = {
-        "auc": [auc(table["label"], table["probability"]) for table in last.values()],
-        "accuracy": [accuracy(counts(t["label"], t["probability"], PAPER_THRESHOLD)) for t in last.values()],
+        "auc": [auc(labels, scores) for scores in common],
+        "accuracy": [accuracy(counts(labels, scores, PAPER_THRESHOLD)) for scores in common],
     }
     for figure, values in reached.items():
-        null = best_of(labels, common, figure, PAPER_THRESHOLD, n_permutations, 0)
-        found[figure] = {
-            "expected": number_or_none(null.expected),
-            "percentile_95": number_or_none(null.percentile_95),
-            "best": number_or_none(np.nanmax(values) if not np.isnan(values).all() else math.nan),
-        }
+        null = best_of(labels, common, figure, PAPER_THRESHOLD, N_PERMUTATIONS)
+        found[figure] = {"expected": null.expected, "percentile_95": null.percentile_95, "best": max(values)}
     return found
 
 
@@ -338,6 +353,11 @@ def _spread(record: StudyRecord, candidate: Candidate) -> dict[str, Any]:
         "low": number_or_none(values.min()),
         "high": number_or_none(values.max()),
     }
+
+
+def _of_pooled(pooled: pd.DataFrame, level: float) -> dict[str, Any]:
+    """The AUC of patients whose probabilities may come from several models."""
+    return patient_figures(pooled["label"], pooled["probability"], level)["auc"]
 
 
 def _difference(found: PairedComparison) -> dict[str, float | None]:

@@ -33,14 +33,15 @@ def write_report(record: StudyRecord, folder: Path) -> dict[str, Any]:
         StudyError: The folder cannot be written to.
     """
     found = findings(record)
-    level = found.report["figures"]["level"]
     try:
         (folder / "figures").mkdir(parents=True, exist_ok=True)
         (folder / "tables").mkdir(exist_ok=True)
     except OSError as error:
         raise StudyError(f"{folder}: cannot be written to ({error.strerror}). Name another with --out.") from error
+    for old in (folder / "figures").glob("*"):
+        old.unlink()
     drawn: dict[str, str] = {}
-    for name, figure in pictures(record, found, level):
+    for name, figure in pictures(record, found):
         for path in save_figure(figure, folder / "figures", name):
             if path.suffix == ".svg":
                 drawn[name] = path.read_text(encoding="utf-8")

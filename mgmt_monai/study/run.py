@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,9 @@ OWN_KEYS = (
 )  # fmt: skip
 """Of the config, set by the study for each training."""
 
+OWN_SECTIONS = ("run_directory", "tracking", "cohort", "experiment")
+"""Of the config, in which nothing is to be set: they are made from the keys."""
+
 
 class Study:
     """Runs the trainings of a plan, chooses a candidate, runs its negative controls, and records it all.
@@ -73,17 +77,16 @@ class Study:
     def __init__(self, plan: StudyPlan, bundles: Path, name: str, execute: Execute) -> None:
         for network in plan.networks:
             get_backbone(network)
-        for key in plan.settings:
-            if key in OWN_KEYS:
-                raise StudyError(f"{key}: the study sets it for each training. Leave it out.")
+        _check_keys(plan.settings)
+        _check_name(name)
         self.plan = plan
         self.bundles = bundles
         self.execute = execute
-        config = read_config(self._config_file(plan.reference_modality))
-        check_overrides(config, plan.settings)
-        check_settings({**config, **plan.settings})
-        self._config = ConfigParser()
-        self._config.read_config({**config, **plan.settings})
+        for modality in plan.modalities:  # every config, now rather than after hours
+            config = read_config(self._config_file(modality))
+            check_overrides(config, plan.settings)
+            check_settings({**config, **plan.settings})
+        self._settings = read_config(self._config_file(plan.reference_modality)) | dict(plan.settings)
         self.data_dir = Path(self._value("dataset_dir")).resolve()
         self.output_dir = Path(self._value("output_dir")).resolve()
         self.folder = StudyFolder(self.output_dir / "studies" / (name or f"study-{plan.digest(str(self.data_dir))}"))
@@ -100,10 +103,13 @@ class Study:
         Raises:
             StudyFaultsError: Trainings failed: a line each. The others have run.
             StudyError: The folder is another study's, or something could not be recorded.
+            CohortError: The cohort cannot be trained on.
+            EvaluationError: A training's predictions cannot be judged.
         """
         manifest = self._manifest()
         folder, tracking = self.folder, self.tracking
-        folder.open(self.plan, str(self.data_dir))
+        environment = environment_tags()
+        folder.open(self.plan, str(self.data_dir), environment)
         status = "FAILED"
         try:
             with termination_raises():
@@ -111,8 +117,8 @@ class Study:
                 tracking.start(folder.state["mlflow_run_id"])
                 if tracking.run_id is None:
                     raise StudyError(f"{self.folder.path}: the study's run cannot be opened in MLflow; see above.")
-                folder.update(mlflow_run_id=tracking.run_id, status="running")
-                tracking.set_tags({STUDY_TAG: folder.name, **environment_tags()})
+                folder.update(mlflow_run_id=tracking.run_id)
+                tracking.set_tags({STUDY_TAG: folder.name, **environment})
                 logger.info(f"study {folder.name} in {folder.path}")
                 self._train(self.plan.trainings(), "Trainings")
                 choice = choose(candidate_predictions(folder, self.plan), self.plan)
@@ -125,7 +131,6 @@ class Study:
                 write_record(self._record(manifest, choice), folder.path / "record")
                 self._log(folder.path / "record", RECORD)
                 report(self)
-                folder.update(status="finished")
             status = "FINISHED"
         except (KeyboardInterrupt, SystemExit):
             status = "KILLED"
@@ -147,32 +152,47 @@ class Study:
         self._log(folder, REPORT)
 
     def _manifest(self) -> Manifest:
-        cohort = self._config.get_parsed_content("cohort")
-        if self.plan.folds is None:
-            return cohort.manifest
-        return KFold(self.plan.folds, self.plan.repeats, 0, int(self._value("split_seed"))).apply(cohort.manifest)
+        """The cohort, checked for every modality, with the study's folds."""
+        cohorts = [self._parsed("cohort", modality=modality) for modality in self.plan.modalities]
+        manifest: Manifest = cohorts[0].manifest
+        plan = self.plan
+        if plan.folds is None:
+            return manifest
+        asked = {"n_folds": plan.folds, "n_repeats": plan.repeats, "n_inner_folds": 0}
+        if not manifest.folds:
+            group_by = str(manifest.split.get("group_by", ""))
+            return KFold(plan.folds, plan.repeats, 0, int(self._value("split_seed")), group_by).apply(manifest)
+        made = {key: manifest.folds.get(key) for key in asked}
+        if made != asked:
+            raise StudyError(
+                f"{self.data_dir}: expected folds as asked, {asked}, found the manifest's own, {made}. Ask for these, "
+                "or make others with 'mgmt-monai manifest split'."
+            )
+        return manifest
 
     def _train(self, trainings: Sequence[Training], title: str) -> None:
         waiting = [training for training in trainings if not self.folder.is_done(training)]
         faults = []
         with tqdm(total=len(trainings), initial=len(trainings) - len(waiting), desc=title, unit="training") as bar:
-            for job, code in self.execute([self._job(training) for training in waiting]):
+            jobs = [self._job(training) for training in waiting]
+            said_before = {job.name: _size(Path(job.log)) for job in jobs}
+            for job, code in self.execute(jobs):
                 bar.update()
                 if code != 0:
-                    faults.append(f"training {job.name}: ended with exit code {code}: {_last_words(Path(job.log))}")
+                    words = _last_words(Path(job.log), said_before[job.name])
+                    faults.append(f"training {job.name}: ended with exit code {code}: {words}")
         if faults:
             raise StudyFaultsError(faults)
 
     def _job(self, training: Training) -> Job:
         settings: dict[str, Any] = {
-            **self.plan.settings,
+            **{key: value for key, value in self.plan.settings.items() if key != "tracking_uri"},
             "backbone": training.network,
             "control": training.control,
             "seed": training.seed,
             "dataset_dir": str(self.data_dir),
             "manifest": str(self.folder.manifest_path),
             "output_dir": str(self.folder.path),
-            "tracking_uri": self._value("tracking_uri"),
             "parent_run_id": str(self.tracking.run_id),
             "run_name": training.name,
             "resume": self.folder.is_begun(training),
@@ -182,7 +202,13 @@ class Study:
         if training.fold is not None:
             settings |= {"repeat": training.repeat, "fold": training.fold}
         log = self.folder.path / "logs" / f"{training.name}.log"
-        return Job(training.name, str(self._config_file(training.modality).resolve()), settings, str(log))
+        return Job(
+            training.name,
+            str(self._config_file(training.modality).resolve()),
+            settings,
+            str(log),
+            self._value("tracking_uri"),
+        )
 
     def _record(self, manifest: Manifest, choice: Choice) -> StudyRecord:
         folder, plan, chosen = self.folder, self.plan, choice.candidate
@@ -195,12 +221,12 @@ class Study:
             **feature_control_predictions(manifest, self.data_dir, chosen.modality, plan.folds, plan.repeats),
             **control_predictions(folder, plan, choice),
         }
-        environment = environment_tags()
+        environment = state["environment"]
         about = {
             "name": folder.name,
             "created": state["created"],
-            "command": plan.command(PATHS),
-            "commit": environment["mlflow.source.git.commit"],
+            "command": plan.command(folder.name, PATHS),
+            "commit": ", then ".join(state["commits"]),
             "versions": {
                 name.removeprefix("version."): value
                 for name, value in environment.items()
@@ -245,7 +271,25 @@ class Study:
         return self.bundles / f"{modality.lower()}.json"
 
     def _value(self, key: str) -> str:
-        return str(self._config.get_parsed_content(key))
+        return str(self._parsed(key))
+
+    def _parsed(self, key: str, **overrides: Any) -> Any:
+        parser = ConfigParser()
+        parser.read_config({**self._settings, **overrides})
+        return parser.get_parsed_content(key)
+
+
+def _check_keys(settings: Mapping[str, Any]) -> None:
+    for key in settings:
+        parts = re.split("::|#", key)
+        if parts[-1] in OWN_KEYS or parts[0] in OWN_SECTIONS:
+            raise StudyError(f"{key}: the study sets it for each training. Leave it out.")
+
+
+def _check_name(name: str) -> None:
+    """Refuse a name that is no folder's, or that MLflow could not be asked for."""
+    if name and (not re.fullmatch(r"\w[\w.-]*", name) or re.fullmatch("[0-9a-f]{32}", name)):
+        raise StudyError(f"name: expected letters, digits, '.', '_' and '-', found {name!r}. Choose another --name.")
 
 
 def _config_hash(config: Mapping[str, Any]) -> str:
@@ -254,7 +298,13 @@ def _config_hash(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()
 
 
-def _last_words(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
-    told = [line for line in lines if line.startswith("Error: ")] or [line for line in lines if line.strip()]
-    return f"{told[-1].strip() if told else 'nothing was said'} (all of it: {log})"
+def _size(log: Path) -> int:
+    return log.stat().st_size if log.is_file() else 0
+
+
+def _last_words(log: Path, said_before: int) -> str:
+    """The error that a training ended with, of what it said this time."""
+    said = log.read_bytes()[said_before:] if log.is_file() else b""
+    lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
+    told = [line for line in lines if line.startswith("Error: ")] or lines
+    return f"{told[-1] if told else 'nothing was said'} (all of it: {log})"

@@ -76,8 +76,9 @@ class Experiment:
                 directory.update(
                     status="running",
                     mlflow_run_id=tracking.run_id or directory.mlflow_run_id,
-                    weights=self.weights.source,
                 )
+                if not self.stages[0].progress.last_checkpoint.is_file():  # later, a checkpoint takes their place
+                    directory.update(weights=self.weights.source)
                 if not directory.state["described"]:
                     self._describe(config)
                 if not self.weights.pretrained and not self.stages[0].progress.last_checkpoint.is_file():

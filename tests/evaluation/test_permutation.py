@@ -11,7 +11,7 @@ from scipy.stats import binom, mannwhitneyu
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from mgmt_monai.evaluation import permutation
-from mgmt_monai.evaluation.permutation import best_of, permutation_test
+from mgmt_monai.evaluation.permutation import best_of, best_of_p_value, permutation_test
 from mgmt_monai.evaluation.predictions import EvaluationError
 
 
@@ -209,3 +209,28 @@ def test_best_auc_of_one_class_is_undefined():
 def test_bad_candidates_are_refused(arguments, found):
     with pytest.raises(EvaluationError, match=found):
         best_of(**({"label": [0, 1], "probabilities": [[0.2, 0.3]]} | arguments))
+
+
+def test_p_value_of_the_best_counts_how_often_chance_does_as_well():
+    """All 6 ways to deal two methylated among four patients, for two candidates."""
+    label = np.array([0, 0, 1, 1])
+    scores = np.array([[0.1, 0.2, 0.3, 0.4], [0.2, 0.1, 0.3, 0.4]])
+    best = [
+        max(roc_auc_score([int(n in pair) for n in range(4)], each) for each in scores)
+        for pair in itertools.combinations(range(4), 2)
+    ]
+    assert best.count(1.0) == 1
+
+    assert best_of_p_value(label, scores, 0, n_permutations=20_000) == pytest.approx(1 / 6, abs=0.01)
+
+
+def test_the_best_of_many_guessers_is_above_chance_no_more_often_than_asked():
+    random = np.random.default_rng(8)
+    label = np.arange(60) % 2
+    found = []
+    for seed in range(200):
+        guesses = random.uniform(size=(9, 60))
+        chosen = int(np.argmax([roc_auc_score(label, each) for each in guesses]))  # by the test itself
+        found.append(best_of_p_value(label, guesses, chosen, n_permutations=400, seed=seed) <= 0.05)
+
+    assert 0.01 < np.mean(found) < 0.05 + 4 * np.sqrt(0.05 * 0.95 / 200)

@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-import pytest
 from scipy.stats import norm
 
 from mgmt_monai.evaluation.verdict import CONTAMINATED, NOT_SUPPORTED, SENTENCES, SUPPORTED, judge
@@ -89,13 +88,21 @@ def test_without_controls_the_model_alone_is_judged():
     assert judge(label, model, {}).code == SUPPORTED
 
 
-@pytest.mark.parametrize("p_above", [0.03, 0.6])
-def test_the_interval_and_the_p_value_are_both_asked_for(p_above):
-    """A model just above 0.5 on few patients has neither."""
-    label = np.array([0, 0, 0, 0, 1, 1, 1, 1])
-    model = np.array([0.1, 0.2, 0.3, 0.8, 0.4, 0.7, p_above, 0.9])
+def test_a_low_p_value_alone_is_not_enough():
+    """An interval that holds 0.5, whatever the p-value."""
+    label, model = np.array([0, 1] * 5), np.linspace(0.1, 0.9, 10)
 
-    found = judge(label, model, {})
+    found = judge(label, model, {}, p_value=0.001)
 
-    assert found.code == NOT_SUPPORTED
-    assert not found.checks[0].passed
+    assert found.auc.low < 0.5
+    assert (found.code, found.checks[0].passed) == (NOT_SUPPORTED, False)
+
+
+def test_an_interval_above_chance_alone_is_not_enough():
+    """The p-value of the best of many, where the choice has seen these patients."""
+    label, model, _ = study(0, model=0.9)
+
+    found = judge(label, model, {}, p_value=0.03)
+
+    assert found.auc.low > 0.5
+    assert (found.code, found.checks[0].passed) == (NOT_SUPPORTED, False)

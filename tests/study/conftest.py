@@ -1,5 +1,7 @@
 """A finished study of the session's phantom."""
 
+import shutil
+
 import pytest
 from small_study import study_words
 
@@ -7,11 +9,36 @@ from mgmt_monai.cli.main import main
 
 
 @pytest.fixture(scope="session")
-def finished_study(phantom_dir, tmp_path_factory):
+def study_data(phantom_dir, tmp_path_factory):
+    """The phantom with what could tell who a patient is: a column of its own for each, and a reason that names one."""
+    data = tmp_path_factory.mktemp("study-data") / "phantom"
+    shutil.copytree(phantom_dir, data, ignore=shutil.ignore_patterns("manifest.json", ".*"))
+    patients = sorted(path.name for path in (data / "train").iterdir())
+    columns = data.parent / "columns.csv"
+    rows = [f"{name},accession-{name},{'AB'[n % 2]}" for n, name in enumerate(patients)]
+    columns.write_text("\n".join(["patient_id,accession,site", *rows]) + "\n")
+    excluded = data.parent / "excluded.csv"
+    excluded.write_text(f"patient_id,reason\n{patients[-1]},same head as {patients[0]}\n")
+    words = [
+        "--columns",
+        str(columns),
+        "--exclude",
+        str(excluded),
+        "--test-fraction",
+        "0.25",
+        "--train-fraction",
+        "0.67",
+    ]
+    assert main(["manifest", "build", str(data), *words]) == 0
+    return data
+
+
+@pytest.fixture(scope="session")
+def finished_study(study_data, tmp_path_factory):
     """The folder ``runs`` with a finished study named ``small``. Not to be changed."""
     runs = tmp_path_factory.mktemp("study") / "runs"
     with pytest.MonkeyPatch.context() as patch:
         for name in ("MLFLOW_TRACKING_URI", "MGMT_DATA_DIR"):
             patch.delenv(name, raising=False)
-        assert main(study_words(phantom_dir, runs, "small")) == 0
+        assert main(study_words(study_data, runs, "small")) == 0
     return runs

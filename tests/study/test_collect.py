@@ -3,7 +3,7 @@
 import pandas as pd
 from made_records import made_manifest, made_patient, made_series
 
-from mgmt_monai.study.collect import MOST_VALUES, cohort_summary, patient_columns, under_pseudonyms
+from mgmt_monai.study.collect import LEAST_SHARED, cohort_summary, patient_columns, under_pseudonyms
 
 MANIFEST = made_manifest(
     made_patient("00001", "train", 1, T1w=made_series(), columns={"site": "A"}),
@@ -34,22 +34,34 @@ def test_cohort_is_counted_and_nobody_is_named():
     assert "0002" not in str(found)
 
 
+def of_columns(*columns: dict[str, str]) -> pd.DataFrame:
+    patients = [made_patient(f"{n:05}", T1w=made_series(), columns=each) for n, each in enumerate(columns)]
+    return patient_columns(made_manifest(*patients), "T1w")
+
+
 def test_columns_are_the_plane_and_those_of_the_manifest():
-    found = patient_columns(MANIFEST, "T1w")
+    found = of_columns(*[{"site": "A"}] * 3, *[{"site": "B"}] * 3)
 
-    assert found.to_dict("index") == {
-        "00001": {"plane": "axial", "site": "A"},
-        "00002": {"plane": "coronal", "site": "B"},
-    }
+    assert list(found.columns) == ["plane", "site"]
+    assert list(found["site"]) == ["A"] * 3 + ["B"] * 3
+    assert set(found["plane"]) == {"axial"}
 
 
-def test_a_column_that_could_single_patients_out_is_left_out():
-    patients = [
-        made_patient(f"{n:05}", T1w=made_series(), columns={"age": str(n), "sex": "FM"[n % 2]})
-        for n in range(MOST_VALUES + 1)
+def test_values_that_could_single_patients_out_are_left_empty():
+    rows = [{"age": str(60 + n), "site": "A" if n < 3 else "rare"} for n in range(LEAST_SHARED + 2)]
+
+    found = of_columns(*rows)
+
+    assert list(found.columns) == ["plane", "site"]
+    assert list(found["site"]) == ["A", "A", "A", "", ""]
+
+
+def test_a_reason_that_names_a_patient_is_not_shown():
+    manifest = made_manifest(made_patient("00001", T1w=made_series()), excluded={"00002": "same scan as 00001"})
+
+    assert cohort_summary(manifest, with_folds=False)["excluded"] == [
+        {"reason": "(not shown: it names a patient)", "n": 1}
     ]
-
-    assert list(patient_columns(made_manifest(*patients), "T1w").columns) == ["plane", "sex"]
 
 
 def test_a_patient_has_one_pseudonym_in_all_tables_and_another_under_another_key():

@@ -10,6 +10,7 @@ from mgmt_monai.study.folder import StudyFolder
 from mgmt_monai.study.plan import StudyPlan
 
 PLAN = StudyPlan(("resnet-10",), ("T1w",), "resnet-10", "T1w")
+ENVIRONMENT = {"mlflow.source.git.commit": "abc"}
 TRAINING = PLAN.trainings()[0]
 MANIFEST = made_manifest(made_patient("00001", T1w=made_series()))
 
@@ -17,7 +18,7 @@ MANIFEST = made_manifest(made_patient("00001", T1w=made_series()))
 @pytest.fixture
 def folder(tmp_path):
     made = StudyFolder(tmp_path / "study")
-    made.open(PLAN, "/data")
+    made.open(PLAN, "/data", ENVIRONMENT)
     yield made
     made.close()
 
@@ -28,23 +29,25 @@ def test_state_is_kept_over_a_second_start(folder):
     folder.close()
 
     again = StudyFolder(folder.path)
-    again.open(PLAN, "/data")
+    again.open(PLAN, "/data", {"mlflow.source.git.commit": "def"})
 
     assert again.state["pseudonym_key"] == key
     assert again.state["mlflow_run_id"] == "abc"
+    assert again.state["commits"] == ["abc", "def"]  # the report names both
+    assert again.state["environment"] == ENVIRONMENT
     again.close()
 
 
 def test_two_processes_do_not_run_one_study(folder):
     with pytest.raises(StudyError, match="still running in another process"):
-        StudyFolder(folder.path).open(PLAN, "/data")
+        StudyFolder(folder.path).open(PLAN, "/data", ENVIRONMENT)
 
 
 def test_other_data_are_another_study(folder):
     folder.close()
 
     with pytest.raises(StudyError, match="started with another dataset_dir"):
-        StudyFolder(folder.path).open(PLAN, "/other")
+        StudyFolder(folder.path).open(PLAN, "/other", ENVIRONMENT)
 
 
 def test_another_manifest_is_refused(folder):
@@ -80,4 +83,4 @@ def test_a_place_that_cannot_be_written_to_is_told_in_one_line(tmp_path):
     (tmp_path / "file").write_text("")
 
     with pytest.raises(StudyError, match="cannot be written to"):
-        StudyFolder(tmp_path / "file" / "study").open(PLAN, "/data")
+        StudyFolder(tmp_path / "file" / "study").open(PLAN, "/data", ENVIRONMENT)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,13 +16,14 @@ from mgmt_monai.study.jobs import run_local, run_on_ray
 from mgmt_monai.study.process import Job
 
 CONFIG = {
-    "imports": ["$import os", "$import pathlib", "$import time", "$import torch"],
+    "imports": ["$import os", "$import pathlib", "$import slow_to_close", "$import torch"],
     "out": "",
     "seconds": 0.0,
     "fails": False,
+    "closes": 0.0,
     "training": [
         "$pathlib.Path(@out).write_text(f'{os.getpid()} {torch.get_num_threads()}')",
-        "$time.sleep(@seconds)",
+        "$slow_to_close.sleep(@out, @seconds, @closes)",
         "$1 / 0 if @fails else None",
     ],
 }
@@ -32,10 +34,11 @@ def make_job(tmp_path):
     config = tmp_path / "config.json"
     config.write_text(json.dumps(CONFIG))
     (tmp_path / "metadata.json").write_text("{}")
+    shutil.copy(Path(__file__).parents[1] / "slow_to_close.py", tmp_path)  # MONAI imports from beside a config
 
     def make(name: str, **settings) -> Job:
         settings = {"logging_file": False, "out": str(tmp_path / f"{name}.txt"), **settings}
-        return Job(name, str(config), settings, str(tmp_path / "logs" / f"{name}.log"))
+        return Job(name, str(config), settings, str(tmp_path / "logs" / f"{name}.log"), "sqlite:///secret")
 
     return make
 
@@ -61,13 +64,35 @@ def test_giving_up_ends_what_runs_and_starts_nothing_more(make_job, tmp_path):
     outcomes = run_local(jobs, workers=1)
     assert next(outcomes)[0].name == "quick"
     wait_for(tmp_path / "long.txt")
+    child = int((tmp_path / "long.txt").read_text().split()[0])
 
     begun = time.monotonic()
     outcomes.close()
 
     assert time.monotonic() - begun < 60
-    assert not is_running(int((tmp_path / "long.txt").read_text().split()[0]))
+    assert not is_running(child)
     assert not (tmp_path / "waiting.txt").exists()
+
+
+def test_a_training_that_is_asked_to_end_is_given_the_time_to_close_its_run(make_job, tmp_path):
+    outcomes = run_local([make_job("quick"), make_job("closing", seconds=600, closes=3)], workers=1)
+    assert next(outcomes)[0].name == "quick"
+    wait_for(tmp_path / "closing.txt")
+
+    outcomes.close()
+
+    assert (tmp_path / "closing.txt").read_text() == "closed"
+
+
+def test_the_store_of_runs_is_in_the_environment_and_on_no_command_line(make_job, tmp_path):
+    runs = run_local([make_job("quick"), make_job("long", seconds=600)], workers=1)
+    next(runs)
+    wait_for(tmp_path / "long.txt")
+    process = Path(f"/proc/{(tmp_path / 'long.txt').read_text().split()[0]}")
+
+    assert b"secret" not in (process / "cmdline").read_bytes()
+    assert b"MLFLOW_TRACKING_URI=sqlite:///secret" in (process / "environ").read_bytes()
+    runs.close()
 
 
 def test_a_job_ends_with_the_process_that_started_it(make_job, tmp_path):

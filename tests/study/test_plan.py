@@ -3,7 +3,8 @@
 import pytest
 
 from mgmt_monai.study.errors import StudyError
-from mgmt_monai.study.plan import PAPER_NETWORKS, Candidate, StudyPlan
+from mgmt_monai.study.paper import MODALITIES, NETWORKS
+from mgmt_monai.study.plan import Candidate, StudyPlan
 
 
 def plan(**changes) -> StudyPlan:
@@ -27,7 +28,7 @@ def test_candidates_are_table_one_then_table_two_each_once():
 
 
 def test_the_papers_study_has_nine_candidates():
-    paper = plan(networks=PAPER_NETWORKS, modalities=("FLAIR", "T1w", "T1wCE", "T2w"))
+    paper = plan(networks=NETWORKS, modalities=MODALITIES)
 
     assert len(paper.candidates) == 6 + 4 - 1
 
@@ -77,10 +78,10 @@ def test_command_says_all_but_paths():
         folds=3, weights={"resnet-10": "/home/doe/r10.pt"}, settings={"dataset_dir": "/home/doe/x", "image_size": 96}
     )
 
-    assert shown.command({"dataset_dir"}) == (
-        "mgmt-monai study --networks resnet-10,efficientnet-b0 --modalities FLAIR,T1w,T2w --reference-network "
-        "efficientnet-b0 --reference-modality T1w --folds 3 --repeats 1 --seeds 1 --weights resnet-10=r10.pt "
-        "--dataset_dir ... --image_size 96"
+    assert shown.command("mine", {"dataset_dir"}) == (
+        "mgmt-monai study --name mine --networks resnet-10,efficientnet-b0 --modalities FLAIR,T1w,T2w "
+        "--reference-network efficientnet-b0 --reference-modality T1w --folds 3 --repeats 1 --seeds 1 "
+        "--weights resnet-10=r10.pt --dataset_dir ... --image_size 96"
     )
 
 

@@ -1,6 +1,8 @@
 """A study from the command line to the report: real trainings, a real MLflow store, real kills."""
 
+import base64
 import json
+import re
 from importlib import resources
 
 import jsonschema
@@ -46,38 +48,43 @@ def test_report_keeps_its_schema_and_counts_what_was_done(finished_study):
     assert [row["name"] for row in report["controls"]] == [
         "header_tags", "geometry", "background", "blank", "permuted_labels",
     ]  # fmt: skip
-    assert report["cohort"]["n_patients"] == 16
+    assert report["cohort"]["n_patients"] == 15
     assert report["figures"]["n"] == 4
 
 
-def test_no_patient_and_no_path_is_in_what_is_shared(finished_study, phantom_dir):
-    patients = [path.name for path in (phantom_dir / "train").iterdir()]
+def test_no_patient_and_no_path_is_in_what_is_shared(finished_study, study_data):
+    patients = [path.name for path in (study_data / "train").iterdir()]
+    names = re.compile(rb"(?<![0-9a-f.])(" + "|".join(patients).encode() + rb")(?![0-9a-f])")
     shared = [*(folder(finished_study) / "record").rglob("*"), *(folder(finished_study) / "report").rglob("*")]
-    texts = {path: path.read_bytes() for path in shared if path.is_file() and path.suffix != ".png"}
+    texts = {path: path.read_bytes() for path in shared if path.suffix in (".csv", ".json", ".html", ".svg")}
 
     assert len(texts) > 20
     for path, text in texts.items():
-        assert str(phantom_dir).encode() not in text, path
-        assert str(finished_study).encode() not in text, path
-        if path.suffix in (".csv", ".json", ".html"):
-            named = [p for p in patients if f'"{p}"'.encode() in text or f"{p},".encode() in text]
-            assert not named, path
+        embedded = [base64.b64decode(part) for part in re.findall(rb"base64,([A-Za-z0-9+/=]+)", text)]
+        for part in (text, *embedded):
+            assert not names.search(part), path
+            assert str(study_data).encode() not in part, path
+            assert str(finished_study).encode() not in part, path
+            assert b"accession" not in part, path
+    report = json.loads(texts[folder(finished_study) / "report" / "report.json"])
+    assert report["cohort"]["excluded"] == [{"reason": "(not shown: it names a patient)", "n": 1}]
+    assert {row["column"] for row in report["subgroups"]} == {"plane", "site"}
 
 
-def test_the_same_command_does_nothing_again(finished_study, phantom_dir):
+def test_the_same_command_does_nothing_again(finished_study, study_data):
     before = {path: path.stat().st_mtime_ns for path in finished_study.rglob("*.pt")}
     found = tables(folder(finished_study) / "report" / "report.json")
 
-    assert main(study_words(phantom_dir, finished_study, "small")) == 0
+    assert main(study_words(study_data, finished_study, "small")) == 0
 
     assert before
     assert {path: path.stat().st_mtime_ns for path in finished_study.rglob("*.pt")} == before
     assert tables(folder(finished_study) / "report" / "report.json") == found
 
 
-def test_a_study_killed_twice_and_started_again_gives_the_same_tables(finished_study, phantom_dir, tmp_path):
+def test_a_study_killed_twice_and_started_again_gives_the_same_tables(finished_study, study_data, tmp_path):
     runs = tmp_path / "runs"
-    words, log = study_words(phantom_dir, runs, "small"), tmp_path / "log.txt"
+    words, log = study_words(study_data, runs, "small"), tmp_path / "log.txt"
 
     kill_when(start_study(words, log), lambda: list(runs.rglob("last.pt")))  # in the middle of the first training
     kill_when(start_study(words, log), lambda: list(runs.rglob("*-blank-*/transfer/best.pt")))  # among the controls
@@ -86,11 +93,11 @@ def test_a_study_killed_twice_and_started_again_gives_the_same_tables(finished_s
     assert tables(folder(runs) / "report" / "report.json") == tables(folder(finished_study) / "report" / "report.json")
 
 
-def test_a_ray_cluster_gives_the_same_tables(finished_study, phantom_dir, tmp_path):
+def test_a_ray_cluster_gives_the_same_tables(finished_study, study_data, tmp_path):
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'mgmt_monai[ray]'")
     runs = tmp_path / "runs"
 
-    process = start_study(study_words(phantom_dir, runs, "small", "--ray", "local"), tmp_path / "log.txt")
+    process = start_study(study_words(study_data, runs, "small", "--ray", "local"), tmp_path / "log.txt")
 
     assert process.wait(400) == 0, (tmp_path / "log.txt").read_text()
     assert tables(folder(runs) / "report" / "report.json") == tables(folder(finished_study) / "report" / "report.json")
@@ -140,29 +147,45 @@ def test_record_reads_back_as_it_is_in_mlflow(finished_study):
     assert list(record.predictions) == ["efficientnet-b0", "resnet-10"]
     assert sorted(record.controls) == ["background", "blank", "geometry", "header_tags", "permuted_labels"]
     assert len(record.slices["patient_id"].unique()) == 4
-    assert set(record.columns.columns) == {"plane"}
+    assert set(record.columns.columns) == {"plane", "site"}
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         pytest.param(["--seed", "1"], "seed: the study sets it for each training", id="own key"),
+        pytest.param(["--cohort::permute_labels", "true"], "cohort::permute_labels: the study sets it", id="inside"),
+        pytest.param(["--name", "../up"], "name: expected letters, digits", id="folder as a name"),
+        pytest.param(["--folds", "3", "--name", "folds", "--image_size", "8"], "image_size: expected", id="setting"),
         pytest.param(["--image_sise", "64"], "did you mean 'image_size'", id="mistyped key"),
         pytest.param(["--networks", "resnet-11"], "unknown network 'resnet-11'", id="unknown network"),
         pytest.param(["--seeds", "2"], "started with another seeds", id="another plan"),
         pytest.param(["--weights", "alexnet=a.pt"], "weights: 'alexnet' is not in the study", id="weights of another"),
     ],
 )
-def test_a_study_that_cannot_be_run_is_refused_in_one_line(finished_study, phantom_dir, words, told, capsys):
-    assert main([*study_words(phantom_dir, finished_study, "small"), *words]) == 1
+def test_a_study_that_cannot_be_run_is_refused_in_one_line(finished_study, study_data, words, told, capsys):
+    assert main([*study_words(study_data, finished_study, "small"), *words]) == 1
 
     complaint = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Error: ")]
     assert len(complaint) == 1
     assert told in complaint[0]
 
 
-def test_a_failed_training_is_named_with_its_reason_and_the_others_run(phantom_dir, tmp_path, capsys):
-    words = study_words(phantom_dir, tmp_path / "runs", "failing", "--weights", f"resnet-10={tmp_path / 'none.pt'}")
+def test_with_folds_every_patient_is_tested_and_the_choice_is_paid_for(study_data, tmp_path):
+    words = ["--networks", "resnet-10", "--modalities", "T1w,FLAIR", "--folds", "3", "--workers", "2"]
+
+    assert main([*study_words(study_data, tmp_path / "runs", "folds"), *words]) == 0
+
+    report = json.loads((tmp_path / "runs" / "studies" / "folds" / "report" / "report.json").read_text())
+    assert report["figures"]["n"] == 15
+    assert report["cohort"]["splits"] is None
+    assert [row["n_models"] for row in report["spread"]] == [3, 3]
+    asked = float(re.search(r"p = ([0-9.]+)", report["verdict"]["checks"][0]["text"])[1])
+    assert asked >= round(report["figures"]["permutation_p"], 3)  # the best of two, not of one
+
+
+def test_a_failed_training_is_named_with_its_reason_and_the_others_run(study_data, tmp_path, capsys):
+    words = study_words(study_data, tmp_path / "runs", "failing", "--weights", f"resnet-10={tmp_path / 'none.pt'}")
 
     assert main(words) == 1
 

@@ -1,0 +1,17 @@
+"""A made training that takes its time to close its run, as one does whose MLflow server is slow."""
+
+import time
+from pathlib import Path
+
+from mgmt_monai.training.termination import termination_raises
+
+
+def sleep(out: str, seconds: float, closes: float) -> None:
+    """Sleep; when asked to end, go on for a while and say so."""
+    with termination_raises():
+        try:
+            time.sleep(seconds)
+        except SystemExit:
+            time.sleep(closes)
+            Path(out).write_text("closed")
+            raise
