@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 FILE = click.Path(path_type=Path)
 
+SHOWN_PAIRS = 10
+"""Of models, on the screen."""
+
 
 @click.command("evaluate")
 @click.argument("predictions", nargs=-1, required=True, type=FILE)
@@ -25,7 +28,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--columns", type=FILE, help="CSV patient_id,...: subgroups by each column, such as the site.")
 @click.option("--manifest", type=FILE, help="Manifest: subgroups by its columns and by the plane of the modality.")
 @click.option("--level", type=click.FloatRange(0.5, 0.999), default=0.95, show_default=True, help="Of every interval.")
-@click.option("--seed", default=0, show_default=True, help="Of the resampling.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the resampling.")
 def command(
     predictions: tuple[Path, ...],
     out: Path,
@@ -58,6 +61,14 @@ def command(
             f"  calibration slope {estimate_text(figures['calibration_slope'])}, Brier {_number(figures['brier'], 3)} "
             f"(the prevalence alone: {_number(figures['brier_of_prevalence'], 3)})"
         )
+    for row in evaluated["comparisons"][:SHOWN_PAIRS]:
+        difference = {"value": row["difference"], "low": row["low"], "high": row["high"]}
+        click.echo(
+            f"{row['first']} minus {row['second']}: {estimate_text(difference)}, p {_number(row['p'], 4)}, "
+            f"{_number(row['p_holm'], 4)} after Holm ({row['n']} patients)"
+        )
+    if len(evaluated["comparisons"]) > SHOWN_PAIRS:
+        click.echo(f"... and {len(evaluated['comparisons']) - SHOWN_PAIRS} pairs more, all in comparisons.csv")
     click.echo(f"{out}: tables and pictures")
 
 
@@ -74,10 +85,12 @@ def _columns(patients: Iterable[str], columns: Path | None, manifest: Path | Non
 
     known: dict[str, dict[str, str]] = {patient: {} for patient in patients}
     if manifest is not None:
-        for record in read_manifest(manifest).patients:
-            if record.patient_id in known:
-                planes = {f"{name} plane": series.plane for name, series in record.series.items()}
-                known[record.patient_id] = {**planes, **record.columns}
+        records = [record for record in read_manifest(manifest).patients if record.patient_id in known]
+        if not records:
+            raise click.ClickException(f"{manifest}: expected the patients of the predictions, found none of them.")
+        for record in records:
+            planes = {f"{name} plane": series.plane for name, series in record.series.items()}
+            known[record.patient_id] = {**planes, **record.columns}
     if columns is not None:
         for patient, values in read_columns(columns, known).items():
             known[patient] |= values

@@ -59,7 +59,7 @@ def command(
     import logging
     from functools import partial
 
-    from mgmt_monai.study.jobs import default_workers, run_local, run_on_ray
+    from mgmt_monai.study.jobs import check_reachable, default_workers, run_local, run_on_ray
     from mgmt_monai.study.plan import StudyPlan
     from mgmt_monai.study.report_folder import write_report
     from mgmt_monai.study.run import Study
@@ -69,8 +69,8 @@ def command(
     plan = StudyPlan(
         networks=named[0],
         modalities=named[1],
-        reference_network=reference_network or (NETWORK if NETWORK in named[0] else named[0][0]),
-        reference_modality=reference_modality or (MODALITY if MODALITY in named[1] else named[1][0]),
+        reference_network=reference_network or _reference(NETWORK, named[0]),
+        reference_modality=reference_modality or _reference(MODALITY, named[1]),
         folds=folds,
         repeats=repeats,
         seeds=seeds,
@@ -78,6 +78,7 @@ def command(
         settings=settings,
     )
     if ray_address:
+        check_reachable(ray_address)
         execute = partial(run_on_ray, address=ray_address)
     else:
         execute = partial(run_local, workers=workers or default_workers())
@@ -91,6 +92,11 @@ def command(
         click.echo(f"{folder / 'report.html'}")
 
     study.run(report)
+
+
+def _reference(papers: str, named: tuple[str, ...]) -> str:
+    """The paper's where it is in the study, else the first."""
+    return papers if papers in named or not named else named[0]
 
 
 def _listed(names: str) -> tuple[str, ...]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,30 @@ from mgmt_monai.evaluation.predictions import EvaluationError
 from mgmt_monai.evaluation.subgroups import subgroups
 
 SCHEMA = "mgmt-monai/evaluation/1"
+
+LONGEST_NAME = 80
+"""Of a folder, in characters: well below what any file system takes."""
+
+
+def picture_folders(names: Sequence[str]) -> dict[str, str]:
+    """A folder for each model's pictures: a name that every system takes, and no other model has.
+
+    Args:
+        names: Of the models.
+
+    Example:
+        >>> picture_folders(["T1w fine_tune", "t1w-Fine_Tune"])
+        {'T1w fine_tune': 'T1w-fine_tune', 't1w-Fine_Tune': 't1w-Fine_Tune-2'}
+    """
+    folders: dict[str, str] = {}
+    for name in names:
+        wanted = re.sub(r"[^\w.-]+", "-", name).strip("-.")[:LONGEST_NAME] or "model"
+        taken = {folder.casefold() for folder in folders.values()}
+        others = (f"{wanted}-{number}" for number in count(2))
+        folders[name] = (
+            wanted if wanted.casefold() not in taken else next(o for o in others if o.casefold() not in taken)
+        )
+    return folders
 
 
 def write_evaluation(
@@ -39,12 +64,9 @@ def write_evaluation(
         :func:`mgmt_monai.evaluation.assessment.assess`), ``comparisons``, ``subgroups``.
 
     Raises:
-        EvaluationError: Two models disagree on a label or would share a folder, or the folder cannot be written to.
+        EvaluationError: Two models disagree on a label, or the folder cannot be written to.
     """
-    folders = {name: re.sub(r"[^\w.-]+", "-", name) for name in models}
-    twice = sorted({name for name in folders.values() if list(folders.values()).count(name) > 1})
-    if twice:
-        raise EvaluationError(f"models: expected names that differ, found {twice[0]} twice; rename a file or a stage")
+    folders = picture_folders(list(models))
     compared = comparisons(models, level)
     groups = {name: subgroups(pooled, columns, level) for name, pooled in models.items()}
     found: dict[str, Any] = {

@@ -10,6 +10,10 @@ from mgmt_monai.evaluation.discrimination import CLASS_NAMES
 from mgmt_monai.evaluation.operating_point import youden_threshold
 from mgmt_monai.evaluation.predictions import PATIENT_COLUMNS, EvaluationError, checked_table
 
+DIGITS = 12
+"""Decimal places of a pooled probability: the last digits of a mean depend on how many numbers went into it, and would
+tell apart patients of equal probability. A network's own float32 has seven."""
+
 POOLED_COLUMNS = ("patient_id", "label", "probability", "threshold", "n_models")
 
 
@@ -62,6 +66,7 @@ def pool(table: pd.DataFrame, threshold: float | None = None) -> pd.DataFrame:
         threshold=("threshold", _mean),
         n_models=("label", "size"),
     )
+    pooled["probability"] = pooled["probability"].round(DIGITS)
     return pooled.reset_index()[list(POOLED_COLUMNS)].astype({"label": "int64", "n_models": "int64"})
 
 

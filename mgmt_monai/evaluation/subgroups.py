@@ -19,6 +19,9 @@ ABSENT = "(absent)"
 MOST_VALUES = 8
 """Of a column, each shown apart; rarer ones are joined, for many small groups hide what matters and invite chance."""
 
+QUARTERS = 4
+"""Parts of a column of many numbers, with as many patients each."""
+
 _NEEDED = ("patient_id", "label", "probability")
 
 
@@ -52,8 +55,9 @@ def subgroups(pooled: pd.DataFrame, columns: pd.DataFrame, level: float = 0.95) 
         level: Of the intervals, between 0 and 1.
 
     Returns:
-        For each column in its order: its :data:`MOST_VALUES` most frequent values, the most frequent first and equally
-        frequent ones by name; the rest together as ``other (k values)``; patients without a value last.
+        For each column in its order (many numbers first cut by :func:`quarters`): its :data:`MOST_VALUES` most
+        frequent values, the most frequent first and equally frequent ones by name; the rest together as
+        ``other (k values)``; patients without a value last.
 
     Raises:
         EvaluationError: A column of ``pooled`` is missing, a patient is there twice, a label is not 0 or 1, a
@@ -76,12 +80,32 @@ def subgroups(pooled: pd.DataFrame, columns: pd.DataFrame, level: float = 0.95) 
     label, probability = checked_arrays(pooled["label"], pooled["probability"])
     found = []
     for column in columns.columns:
-        values = np.array([_text(value) for value in columns[column].reindex(patients)], dtype=object)
+        texts = pd.Series([_text(value) for value in columns[column].reindex(patients)], dtype=object)
+        values = quarters(texts.where(texts != ABSENT, "")).replace("", ABSENT).to_numpy(dtype=object)
         found += [
             _subgroup(str(column), name, label[members], probability[members], level)
             for name, members in _members(values)
         ]
     return found
+
+
+def quarters(values: pd.Series) -> pd.Series:
+    """A column of many numbers, such as the age, in four parts with as many patients each; any other as it is.
+
+    Args:
+        values: Text, "" where there is none.
+
+    Returns:
+        Text: the range of the part, such as ``52 to 61``; the values themselves where one is no number or they are no
+        more than :data:`MOST_VALUES` different ones.
+    """
+    numbers = pd.to_numeric(values.where(values != ""), errors="coerce")
+    if numbers.notna().sum() != (values != "").sum() or numbers.nunique() <= MOST_VALUES or np.isinf(numbers).any():
+        return values
+    part = pd.qcut(numbers, QUARTERS, labels=False, duplicates="drop")
+    ranges = numbers.groupby(part).agg(["min", "max"])
+    names = {number: f"{row['min']:g} to {row['max']:g}" for number, row in ranges.iterrows()}
+    return part.map(names).fillna("").astype(object)
 
 
 def _members(values: np.ndarray) -> list[tuple[str, np.ndarray]]:

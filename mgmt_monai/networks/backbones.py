@@ -29,6 +29,7 @@ class Backbone:
         published_name: Turns a tensor's name in our module into its name in that checkpoint.
         left_out: Prefixes of the checkpoint's tensors that the module has no use for (its ImageNet
             classifier); anything else that the module does not know is an error.
+        min_size: Smallest height and width of an image, in pixels.
     """
 
     n_features: int
@@ -36,6 +37,7 @@ class Backbone:
     url: str | None
     published_name: Callable[[str], str]
     left_out: tuple[str, ...]
+    min_size: int = 1
 
 
 def get_backbone(network: str) -> Backbone:
@@ -126,6 +128,7 @@ BACKBONES: dict[str, Backbone] = {
         url=f"{TORCHVISION}/alexnet-owt-7be5be79.pth",
         published_name=str,
         left_out=("classifier.",),
+        min_size=alexnet.MIN_SIZE,
     ),
     "mobilenet-v2": Backbone(
         n_features=mobilenet_v2.N_FEATURES,

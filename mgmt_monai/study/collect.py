@@ -14,6 +14,7 @@ import pandas as pd
 from mgmt_monai.cohort.layouts import MODALITIES
 from mgmt_monai.cohort.manifest import Manifest
 from mgmt_monai.evaluation.predictions import PATIENT_COLUMNS, read_patients, read_slices
+from mgmt_monai.evaluation.subgroups import quarters
 from mgmt_monai.study.choice import LAST_STAGE, Choice
 from mgmt_monai.study.folder import StudyFolder
 from mgmt_monai.study.plan import TRAINED_CONTROLS, StudyPlan, Training
@@ -120,6 +121,7 @@ def patient_columns(manifest: Manifest, modality: str) -> pd.DataFrame:
     present = [patient for patient in manifest.patients if modality in patient.series]
     index = [patient.patient_id for patient in present]
     named = pd.DataFrame.from_records([patient.columns for patient in present], index=index).fillna("").astype(str)
+    named = named.apply(quarters)
     shared = named.apply(lambda values: values.where(values.map(values.value_counts()) >= LEAST_SHARED, ""))
     planes = pd.Series([patient.series[modality].plane for patient in present], index=index, name="plane", dtype=str)
     return pd.concat([planes, shared.loc[:, (shared != "").any()]], axis="columns")

@@ -48,6 +48,24 @@ def run_local(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, int]]:
             raise
 
 
+def check_reachable(address: str) -> None:
+    """Refuse an address at which nobody listens: Ray itself would try for minutes.
+
+    Args:
+        address: Of a cluster; ``auto`` and ``local`` are left to Ray.
+
+    Raises:
+        StudyError: No connection can be opened.
+    """
+    host, _, port = address.rpartition(":")
+    if not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
+    except OSError as error:
+        raise StudyError(f"--ray {address}: no Ray cluster there ({error}). Start one, or name another.") from error
+
+
 def run_on_ray(jobs: Sequence[Job], address: str) -> Iterator[tuple[Job, int]]:
     """Run jobs on a Ray cluster, a core each, and a GPU where the cluster has any.
 
@@ -68,7 +86,7 @@ def run_on_ray(jobs: Sequence[Job], address: str) -> Iterator[tuple[Job, int]]:
         import ray
     except ImportError as error:
         raise StudyError("--ray: Ray is not installed. Install it with: pip install 'mgmt_monai[ray]'.") from error
-    _check_reachable(address)
+    check_reachable(address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
@@ -85,17 +103,6 @@ def run_on_ray(jobs: Sequence[Job], address: str) -> Iterator[tuple[Job, int]]:
                 yield job, _outcome(ray, reference, job)
     finally:
         ray.shutdown()
-
-
-def _check_reachable(address: str) -> None:
-    """Refuse an address at which nobody listens: Ray itself would try for minutes."""
-    host, _, port = address.rpartition(":")
-    if not port.isdigit():
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
-    except OSError as error:
-        raise StudyError(f"--ray {address}: no Ray cluster there ({error}). Start one, or name another.") from error
 
 
 def _outcome(ray: Any, reference: object, job: Job) -> int:

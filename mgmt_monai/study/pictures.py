@@ -66,7 +66,8 @@ def pictures(record: StudyRecord, found: Findings) -> Iterator[tuple[str, Figure
             {name: _test_of(record, Candidate(plan["reference_network"], name)) for name in plan["modalities"]}
         ),
     )
-    yield "spread", spread_figure(_spread_frame(record, found))
+    if any(row["n_models"] > 1 for row in report["spread"]):
+        yield "spread", spread_figure(_spread_frame(record, found))
 
 
 def _control_rows(found: Findings) -> list[ControlRow]:

@@ -16,7 +16,6 @@ from tqdm import tqdm
 
 from mgmt_monai.cohort.manifest import Manifest
 from mgmt_monai.cohort.splits.plans import KFold
-from mgmt_monai.networks.backbones import get_backbone
 from mgmt_monai.study.choice import Choice, choose
 from mgmt_monai.study.collect import (
     candidate_predictions,
@@ -75,8 +74,6 @@ class Study:
     """
 
     def __init__(self, plan: StudyPlan, bundles: Path, name: str, execute: Execute) -> None:
-        for network in plan.networks:
-            get_backbone(network)
         _check_keys(plan.settings)
         _check_name(name)
         self.plan = plan
@@ -85,7 +82,8 @@ class Study:
         for modality in plan.modalities:  # every config, now rather than after hours
             config = read_config(self._config_file(modality))
             check_overrides(config, plan.settings)
-            check_settings({**config, **plan.settings})
+            for network in plan.networks:
+                check_settings({**config, **plan.settings, "backbone": network})
         self._settings = read_config(self._config_file(plan.reference_modality)) | dict(plan.settings)
         self.data_dir = Path(self._value("dataset_dir")).resolve()
         self.output_dir = Path(self._value("output_dir")).resolve()
@@ -306,5 +304,6 @@ def _last_words(log: Path, said_before: int) -> str:
     """The error that a training ended with, of what it said this time."""
     said = log.read_bytes()[said_before:] if log.is_file() else b""
     lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
-    told = [line for line in lines if line.startswith("Error: ")] or lines
+    # A progress bar may stand before it on the same line.
+    told = [line[line.index("Error: ") :] for line in lines if "Error: " in line] or lines
     return f"{told[-1] if told else 'nothing was said'} (all of it: {log})"

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import torch
 
-_PACKAGES = ("mgmt_monai", "monai", "torch", "numpy", "pytorch-ignite", "SimpleITK", "nibabel", "pydicom", "mlflow")
+_PACKAGES = (
+    "mgmt_monai", "monai", "torch", "numpy", "pytorch-ignite", "SimpleITK", "nibabel", "pydicom", "mlflow",
+    "scikit-learn", "scipy", "statsmodels", "pandas",
+)  # fmt: skip
 
 
 def environment_tags() -> dict[str, str]:

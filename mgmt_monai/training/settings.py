@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from mgmt_monai.networks.backbones import get_backbone
 from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.transforms.reformat import PLANES
 
@@ -69,6 +70,7 @@ def check_settings(config: Mapping[str, Any]) -> None:
 
     Raises:
         TrainingError: Names the setting, what was expected and what was found.
+        NetworkError: The backbone is unknown.
     """
     for name, bounds in {**WHOLE, **NUMBERS}.items():
         value = config.get(name, bounds[0])
@@ -78,10 +80,20 @@ def check_settings(config: Mapping[str, Any]) -> None:
         if isinstance(value, bool) or not isinstance(value, kinds) or not bounds[0] <= value <= bounds[1]:
             kind = "a whole number" if name in WHOLE else "a number"
             raise TrainingError(f"{name}: expected {kind} {_range(*bounds)}, found {value!r}.")
+    _check_backbone(config)
     for name, words in WORDS.items():
         value = config.get(name, words[0])
         if value not in words and not str(value).startswith(("$", "@", "%")):
             raise TrainingError(f"{name}: expected one of {', '.join(words)}, found {value!r}.")
+
+
+def _check_backbone(config: Mapping[str, Any]) -> None:
+    name, size = config.get("backbone"), config.get("image_size")
+    if not isinstance(name, str) or name.startswith(("$", "@", "%")):
+        return
+    least = get_backbone(name).min_size
+    if isinstance(size, int) and size < least:
+        raise TrainingError(f"image_size: expected {least} or more for {name}, found {size}.")
 
 
 def _range(low: float, high: float) -> str:

@@ -6,8 +6,10 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from made_records import made_manifest, made_patient, made_series
 
 from mgmt_monai.cli.main import main
+from mgmt_monai.cohort.manifest import write_manifest
 from mgmt_monai.evaluation.predictions import write_patients
 
 
@@ -78,3 +80,35 @@ def test_evaluate_refuses_a_broken_table_in_one_line_and_writes_nothing(predicti
     assert complaint.count("\n") == 1
     assert "line 3, column label: expected 0 (unmethylated) or 1 (methylated), found '2'" in complaint
     assert not (tmp_path / "out").exists()
+
+
+def test_evaluate_tells_what_is_undefined_with_one_class(predictions, tmp_path, capsys):
+    rows = predictions.read_text().splitlines()
+    predictions.write_text("\n".join([rows[0], *rows[2::2]]) + "\n")  # the methylated
+
+    assert main(["evaluate", str(predictions), "--out", str(tmp_path / "out")]) == 0
+
+    assert "AUC undefined, permutation p undefined" in capsys.readouterr().out
+
+
+def test_evaluate_prints_how_two_models_differ(predictions, tmp_path, capsys):
+    other = tmp_path / "other.csv"
+    other.write_text(predictions.read_text())
+
+    assert main(["evaluate", str(predictions), str(other), "--out", str(tmp_path / "out")]) == 0
+
+    printed = capsys.readouterr().out
+    assert "predictions T1w fine_tune minus other T1w fine_tune: 0.00 (0.00-0.00), p 1.0000" in printed
+
+
+@pytest.mark.parametrize("words", [["--seed", "-1"], ["--threshold", "2"], ["--level", "95"]])
+def test_evaluate_refuses_numbers_out_of_range_as_wrong_usage(predictions, words):
+    assert main(["evaluate", str(predictions), *words]) == 2
+
+
+def test_evaluate_refuses_a_manifest_of_other_patients(predictions, tmp_path, capsys):
+    write_manifest(made_manifest(made_patient("somebody", T1w=made_series())), tmp_path / "manifest.json")
+
+    assert main(["evaluate", str(predictions), "--manifest", str(tmp_path / "manifest.json")]) == 1
+
+    assert "expected the patients of the predictions, found none of them" in capsys.readouterr().err

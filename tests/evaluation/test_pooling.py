@@ -143,3 +143,14 @@ def test_validation_patients_of_one_class_give_no_threshold(hold_out):
 def test_bad_table_is_refused(hold_out, change, threshold, found):
     with pytest.raises(EvaluationError, match=found):
         pool(change(hold_out), threshold)
+
+
+def test_patients_of_equal_slices_are_tied_whatever_their_number(hold_out):
+    """0.1 three times over and 0.1 once have means that differ in the last bit."""
+    row = hold_out[hold_out["split"] == "test"].head(1)
+    three = [row.assign(patient_id="three", seed=seed, probability=0.1) for seed in (0, 1, 2)]
+
+    pooled = pool(pd.concat([*three, row.assign(patient_id="once", seed=0, probability=0.1)]), threshold=0.5)
+
+    assert set(pooled["n_models"]) == {1, 3}
+    assert pooled["probability"].nunique() == 1

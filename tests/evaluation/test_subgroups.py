@@ -111,3 +111,21 @@ def test_no_column_gives_no_group(pooled):
 def test_bad_tables_are_refused(pooled, change, found):
     with pytest.raises(EvaluationError, match=found):
         subgroups(*change(pooled, _columns(pooled, site=["a"] * 30)))
+
+
+def test_many_numbers_are_cut_into_quarters_of_the_patients(pooled):
+    ages = [str(40 + number) for number in range(30)]
+
+    found = subgroups(pooled, _columns(pooled, age=ages))
+
+    assert sorted((each.value, each.n) for each in found) == [
+        ("40 to 47", 8), ("48 to 54", 7), ("55 to 61", 7), ("62 to 69", 8),
+    ]  # fmt: skip
+
+
+def test_numbers_of_few_values_and_text_stay_as_they_are(pooled):
+    grades, sites = [str(number % 3) for number in range(30)], [f"site {number % 3}" for number in range(30)]
+
+    found = subgroups(pooled, _columns(pooled, grade=grades, site=sites))
+
+    assert [each.value for each in found] == ["0", "1", "2", "site 0", "site 1", "site 2"]

@@ -5,7 +5,15 @@ import math
 import numpy as np
 from scipy.stats import norm
 
-from mgmt_monai.evaluation.verdict import CONTAMINATED, NOT_SUPPORTED, SENTENCES, SUPPORTED, judge
+from mgmt_monai.evaluation.verdict import (
+    ALPHA_BESIDE_SIGNAL,
+    ALPHA_CONTROLS,
+    CONTAMINATED,
+    NOT_SUPPORTED,
+    SENTENCES,
+    SUPPORTED,
+    judge,
+)
 
 CONTROLS = ("header_tags", "geometry", "background", "permuted_labels")
 
@@ -106,3 +114,34 @@ def test_an_interval_above_chance_alone_is_not_enough():
 
     assert found.auc.low > 0.5
     assert (found.code, found.checks[0].passed) == (NOT_SUPPORTED, False)
+
+
+def between_the_levels(model: float, header_tags: float):
+    """The first study whose header control is above chance by itself, but not after the correction for all controls."""
+    for seed in range(1000):
+        found = judge(*study(seed, model=model, header_tags=header_tags), n_permutations=1000, seed=seed)
+        control = found.controls[0]
+        if control.p_value <= ALPHA_CONTROLS < control.p_holm and not control.difference.low > 0:
+            return found
+    raise AssertionError("no such study")
+
+
+def test_beside_a_model_at_chance_a_control_needs_to_pass_holms_correction():
+    found = between_the_levels(model=0.5, header_tags=0.68)
+
+    assert not found.checks[0].passed
+    assert found.code == NOT_SUPPORTED
+
+
+def test_beside_a_model_above_chance_a_control_counts_by_its_own_p_value():
+    found = next(
+        found
+        for seed in range(1000)
+        for found in [judge(*study(seed, model=0.72, header_tags=0.66), n_permutations=1000, seed=seed)]
+        if found.checks[0].passed
+        and ALPHA_CONTROLS < found.controls[0].p_value <= ALPHA_BESIDE_SIGNAL
+        and not found.controls[0].difference.low > 0
+    )
+
+    assert found.controls[0].p_holm > ALPHA_BESIDE_SIGNAL
+    assert found.code == CONTAMINATED

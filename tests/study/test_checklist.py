@@ -96,7 +96,7 @@ def test_docs_and_values_in_the_table_are_all_used():
 @pytest.mark.parametrize(
     ("key", "number", "path", "empty", "before", "after"),
     [
-        ("claim", "30", ("controls",), [], "answered", "partly"),
+        ("claim", "30", ("controls",), [], "partly", "gap"),
         ("claim", "26", ("chosen", "validation_auc"), None, "answered", "partly"),
         ("claim", "36", ("subgroups",), [], "partly", "gap"),
         ("tripod", "23b", ("subgroups",), [], "partly", "gap"),
