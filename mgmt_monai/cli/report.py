@@ -26,7 +26,7 @@ def command(study: str, out: Path, output_dir: Path) -> None:
     Everything is read from MLflow: the server that MLFLOW_TRACKING_URI names, else the store in --output-dir. OUT gets
     report.html (one page that needs no network), checklist.html, report.json, tables as CSV, pictures as PNG and SVG.
     """
-    from mgmt_monai.study.report_folder import write_report
+    from mgmt_monai.study.report.files import write_report
     from mgmt_monai.study.stored import stored_record
     from mgmt_monai.tracking.store import tracking_uri
     from mgmt_monai.tracking.studies import find_study

@@ -61,7 +61,7 @@ def command(
 
     from mgmt_monai.study.jobs import check_reachable, default_workers, run_local, run_on_ray
     from mgmt_monai.study.plan import StudyPlan
-    from mgmt_monai.study.report_folder import write_report
+    from mgmt_monai.study.report.files import write_report
     from mgmt_monai.study.run import Study
     from mgmt_monai.study.stored import stored_record
 

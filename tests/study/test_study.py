@@ -13,7 +13,7 @@ from small_study import kill_when, start_study, study_words, tables
 from mgmt_monai.cli.main import main
 from mgmt_monai.study.collect import under_pseudonyms
 from mgmt_monai.study.record import StudyRecord, read_record
-from mgmt_monai.study.report import findings
+from mgmt_monai.study.report.findings import findings
 
 pytestmark = pytest.mark.xdist_group("study")
 
@@ -39,7 +39,7 @@ def test_every_training_is_a_run_under_the_studys(finished_study):
 
 def test_report_keeps_its_schema_and_counts_what_was_done(finished_study):
     report = json.loads((folder(finished_study) / "report" / "report.json").read_text())
-    schema = json.loads((resources.files("mgmt_monai.study") / "data" / "report.schema.json").read_text())
+    schema = json.loads((resources.files("mgmt_monai.study.report") / "data" / "report.schema.json").read_text())
 
     jsonschema.validate(report, schema)
     assert [row["network"] for row in report["table_1"]] == ["efficientnet-b0", "resnet-10"]

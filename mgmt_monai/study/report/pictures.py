@@ -23,7 +23,7 @@ from mgmt_monai.evaluation.plots import (
 from mgmt_monai.study.choice import LAST_STAGE
 from mgmt_monai.study.plan import NO_CONTROL, Candidate
 from mgmt_monai.study.record import StudyRecord
-from mgmt_monai.study.report import N_PERMUTATIONS, Findings, candidate_table, interval_settings, model_aucs
+from mgmt_monai.study.report.findings import N_PERMUTATIONS, Findings, candidate_table, interval_settings, model_aucs
 
 
 def pictures(record: StudyRecord, found: Findings) -> Iterator[tuple[str, Figure]]:

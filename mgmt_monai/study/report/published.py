@@ -121,7 +121,7 @@ def read_published(level: float = 0.95) -> Published:
         EvaluationError: ``level`` is not between 0 and 1.
     """
     found = json.loads(
-        resources.files("mgmt_monai.study").joinpath("data", "published.json").read_text(encoding="utf-8")
+        resources.files("mgmt_monai.study.report").joinpath("data", "published.json").read_text(encoding="utf-8")
     )
     counts = found["figure_7"]["counts"]
     right = counts["true_positive"], counts["true_negative"]

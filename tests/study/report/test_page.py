@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from study.sample_report import NETWORKS, sample_report, smallest_report
 
 from mgmt_monai.study.errors import StudyError
-from mgmt_monai.study.page import (
+from mgmt_monai.study.report.page import (
     CHECKLIST_NAME,
     PICTURES,
     REPORT_NAME,
@@ -24,7 +24,7 @@ from mgmt_monai.study.page import (
 
 jsonschema = pytest.importorskip("jsonschema")
 
-SCHEMA = json.loads(resources.files("mgmt_monai.study").joinpath("data/report.schema.json").read_text())
+SCHEMA = json.loads(resources.files("mgmt_monai.study.report").joinpath("data/report.schema.json").read_text())
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 HOSTILE = (

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from study.sample_report import sample_report, smallest_report
 
-from mgmt_monai.study.checklist import STATUSES, answer_checklists
-from mgmt_monai.study.page import SECTIONS
+from mgmt_monai.study.report.checklist import STATUSES, answer_checklists
+from mgmt_monai.study.report.page import SECTIONS
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 # Items and sub-items as the statement numbers them (BMJ 2024;385:e078378): 27 with 52 sub-items.
 TRIPOD = (
@@ -87,7 +87,7 @@ def test_sections_that_are_named_are_the_reports(checklists):
 
 
 def test_docs_and_values_in_the_table_are_all_used():
-    text = resources.files("mgmt_monai.study").joinpath("data", "checklist.json").read_text(encoding="utf-8")
+    text = resources.files("mgmt_monai.study.report").joinpath("data", "checklist.json").read_text(encoding="utf-8")
     found = json.loads(text)
     used = {key for listed in found["lists"] for item in listed["items"] for key in item.get("docs", ())}
     assert used == set(found["docs"])

@@ -9,7 +9,7 @@ from scipy.optimize import brentq
 from sklearn.metrics import classification_report
 from statsmodels.stats.proportion import proportion_confint
 
-from mgmt_monai.study.published import (
+from mgmt_monai.study.report.published import (
     best_of_guessers,
     is_of_whole_patients,
     printed_accuracy,

@@ -26,7 +26,7 @@ from mgmt_monai.study.plan import Candidate, candidates_of
 from mgmt_monai.study.record import StudyRecord
 
 SCHEMA = "mgmt-monai/study-report/1"
-"""Name and version of a report; `mgmt_monai/study/data/report.schema.json` says what is in it."""
+"""Name and version of a report; `mgmt_monai/study/report/data/report.schema.json` says what is in it."""
 
 N_PERMUTATIONS = 10_000
 """Of the labels, for p-values and the noise floor: the smallest p-value is a hundredth of the level asked for."""

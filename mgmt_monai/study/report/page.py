@@ -17,11 +17,12 @@ from typing import Any, TextIO
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from mgmt_monai.study import wording
-from mgmt_monai.study.checklist import STATUSES, answer_checklists
 from mgmt_monai.study.errors import StudyError
-from mgmt_monai.study.flow import cohort_flow
-from mgmt_monai.study.published import (
+from mgmt_monai.study.report import wording
+from mgmt_monai.study.report.checklist import STATUSES, answer_checklists
+from mgmt_monai.study.report.findings import SCHEMA
+from mgmt_monai.study.report.flow import cohort_flow
+from mgmt_monai.study.report.published import (
     N_PATIENTS,
     ModalityRow,
     NetworkRow,
@@ -32,7 +33,6 @@ from mgmt_monai.study.published import (
     read_published,
     spelling,
 )
-from mgmt_monai.study.report import SCHEMA
 
 REPORT_NAME, CHECKLIST_NAME = "report.html", "checklist.html"
 """What the two pages, which lie in one folder, call each other."""
@@ -171,10 +171,10 @@ def _check(report: Mapping[str, Any]) -> None:
 
 
 def _write(stream: TextIO, template: str, content: Mapping[str, Any]) -> None:
-    style = resources.files("mgmt_monai.study").joinpath("data", "report.css").read_text(encoding="utf-8")
+    style = resources.files("mgmt_monai.study.report").joinpath("data", "report.css").read_text(encoding="utf-8")
     style = style.replace("\r\n", "\n")
     environment = Environment(
-        loader=PackageLoader("mgmt_monai.study", "data"),
+        loader=PackageLoader("mgmt_monai.study.report", "data"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,

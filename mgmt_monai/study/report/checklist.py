@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from mgmt_monai.study.wording import plain
+from mgmt_monai.study.report.wording import plain
 
 STATUSES = ("answered", "partly", "gap")
 """From best to worst; what an item lacks moves it down by one."""
@@ -82,7 +82,7 @@ def answer_checklists(report: Mapping[str, Any]) -> tuple[Checklist, ...]:
     Returns:
         CLAIM and TRIPOD+AI, with every item of each.
     """
-    text = resources.files("mgmt_monai.study").joinpath("data", "checklist.json").read_text(encoding="utf-8")
+    text = resources.files("mgmt_monai.study.report").joinpath("data", "checklist.json").read_text(encoding="utf-8")
     found = json.loads(text)
     return tuple(
         Checklist(

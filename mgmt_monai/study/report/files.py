@@ -10,10 +10,10 @@ from mgmt_monai.atomic import atomic_file, write_text
 from mgmt_monai.evaluation.flat_csv import flat_csv
 from mgmt_monai.evaluation.plots import save_figure
 from mgmt_monai.study.errors import StudyError
-from mgmt_monai.study.page import write_checklist_page, write_report_page
-from mgmt_monai.study.pictures import pictures
 from mgmt_monai.study.record import StudyRecord
-from mgmt_monai.study.report import findings
+from mgmt_monai.study.report.findings import findings
+from mgmt_monai.study.report.page import write_checklist_page, write_report_page
+from mgmt_monai.study.report.pictures import pictures
 
 TABLES = ("table_1", "table_2", "candidates", "controls", "spread", "subgroups")
 """The lists of the report that are written as CSV too."""

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 import pytest
 from study.sample_report import sample_report, smallest_report
 
-from mgmt_monai.study.flow import WIDTH, cohort_flow, n_found
+from mgmt_monai.study.report.flow import WIDTH, cohort_flow, n_found
 
 SVG = "{http://www.w3.org/2000/svg}"
 

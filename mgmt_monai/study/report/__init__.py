@@ -1,0 +1,1 @@
+"""What a study says: its findings, their pictures, the page and the checklists."""
