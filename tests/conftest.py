@@ -15,6 +15,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, RLELossless, generate_uid
 
 from mgmt_monai.cohort.phantom import write_phantom
+from mgmt_monai.exchange.export import export_bundle
+from mgmt_monai.exchange.source import open_source
 
 SHARED_DATA = Path(__file__).parents[1] / "../shared/data"
 
@@ -104,3 +106,10 @@ def finished_run(phantom_dir: Path, tmp_path_factory: pytest.TempPathFactory) ->
         os.environ.pop(name, None)
     torch.set_num_threads(1)  # as in the processes that the tests start, so that figures are equal to the last bit
     return train(phantom_dir, tmp_path_factory.mktemp("finished") / "runs", seed=3)
+
+
+@pytest.fixture(scope="session")
+def exported_bundle(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished run's bundle, a folder. Not to be changed: copy it."""
+    with open_source(finished_run, "", finished_run.parents[1]) as source:
+        return export_bundle(source, tmp_path_factory.mktemp("exported"))

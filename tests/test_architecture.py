@@ -19,6 +19,7 @@ WAY = (
     "study",
     "exchange",
     "inference",
+    "pacs",
     "cli",
 )
 """Every room in the data's order: it may import the rooms before it. evaluation is plain figures, open to all."""

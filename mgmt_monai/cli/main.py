@@ -19,7 +19,9 @@ COMMANDS = {
     "train": "Train one modality's classifier, both stages; refuse a mistyped setting.",
     "study": "Train the paper's networks and modalities, with negative controls; say what the result is worth.",
     "evaluate": "Judge a table of predictions, whoever made it: figures with intervals, pictures.",
+    "predict": "Ask trained models about a study, or about many; a model abstains where it should.",
     "report": "Write the report of a study, from MLflow.",
+    "bundle": "Export a trained model as a MONAI bundle that runs without this package.",
     "ui": "Open the MLflow UI on the recorded runs.",
 }
 """Each subcommand and its one-line help; ``mgmt_monai/cli/<name>.py`` defines it as ``command``."""

@@ -52,6 +52,8 @@ class ModalityCohort:
         permute_labels: Deal the labels of the training patients out among them at random, and those of the validation
             patients among those: a negative control. The manifest keeps everyone's own.
         permutation_seed: Of the dealing, 0 or more.
+        scored_only: Nobody is trained on it: test patients suffice, of one class even, and a manifest is taken however
+            it was split.
 
     Raises:
         CohortFaultsError: Patients that cross splits, files that changed; each a line of ``faults``.
@@ -75,6 +77,7 @@ class ModalityCohort:
         inner_fold: int | None,
         permute_labels: bool,
         permutation_seed: int,
+        scored_only: bool = False,
     ) -> None:
         if modality not in MODALITIES:
             raise CohortError(f"modality: expected one of {', '.join(MODALITIES)}, found {modality!r}. Name one.")
@@ -83,6 +86,7 @@ class ModalityCohort:
                 raise CohortError(f"{name} {number}: expected a fold with it, found none. Set --fold, or leave it out.")
         self.modality = modality
         self.permute_labels = bool(permute_labels)
+        self.scored_only = bool(scored_only)
         self.permutation_seed = _whole("permutation_seed", permutation_seed)
         self.dataset_dir = Path(dataset_dir)
         check_data_dir(self.dataset_dir)
@@ -96,7 +100,9 @@ class ModalityCohort:
         known = [Path(manifest)] if manifest else [path for path in (inside, outside) if path.is_file()]
         if known and known[0].is_file():
             self.manifest = read_manifest(known[0])
-            _check_settings(known[0], self.manifest, plan, Path(labels_csv), exclusions)
+            if not self.scored_only:
+                _check_settings(known[0], self.manifest, plan, exclusions)
+            _check_labels(known[0], self.manifest, Path(labels_csv))
         else:
             path = known[0] if known else inside if os.access(self.dataset_dir, os.W_OK) else outside
             _make_folder(path)
@@ -188,6 +194,12 @@ class ModalityCohort:
             )
         if accepted:
             logger.warning(f"left out: {len(accepted)} patients without {self.modality}, as the ignore list accepts")
+        if self.scored_only:
+            if not any(p.split == "test" for p in present):
+                raise CohortError(
+                    f"{self.dataset_dir}: expected test patients with {self.modality}, found none. Name another manifest."
+                )
+            return
         labels = {p.patient_id: p.label for p in present}
         check_both_classes(labels, {p.patient_id: p.split for p in present})
 
@@ -219,7 +231,7 @@ def _make_folder(path: Path) -> None:
         ) from error
 
 
-def _check_settings(path: Path, manifest: Manifest, plan: Holdout, labels_csv: Path, exclusions: str | Path) -> None:
+def _check_settings(path: Path, manifest: Manifest, plan: Holdout, exclusions: str | Path) -> None:
     settings = holdout_settings(plan)
     ours = manifest.split.get("method") == "holdout"  # another split is the user's own, and so are its exclusions
     reasons = read_exclusions(exclusions) if ours else {}
@@ -242,6 +254,9 @@ def _check_settings(path: Path, manifest: Manifest, plan: Holdout, labels_csv: P
             f"{path}: made with another split: {', '.join(differing)}. Build it again with 'mgmt-monai manifest "
             "build', or name another file with --manifest FILE."
         )
+
+
+def _check_labels(path: Path, manifest: Manifest, labels_csv: Path) -> None:
     if labels_csv.is_file() and hashlib.sha256(labels_csv.read_bytes()).hexdigest() != manifest.labels_sha256:
         raise CohortError(
             f"{path}: made with other labels than {labels_csv} now has. Build it again with "

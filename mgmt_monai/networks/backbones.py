@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +31,8 @@ class Backbone:
         left_out: Prefixes of the checkpoint's tensors that the module has no use for (its ImageNet
             classifier); anything else that the module does not know is an error.
         min_size: Smallest height and width of an image, in pixels.
+        maps: Name of the module inside whose output, (B, n_features, h, w), is averaged over all positions into
+            the features: the last place that still knows where something was seen.
     """
 
     n_features: int
@@ -38,6 +41,7 @@ class Backbone:
     published_name: Callable[[str], str]
     left_out: tuple[str, ...]
     min_size: int = 1
+    maps: str = "features"
 
 
 def get_backbone(network: str) -> Backbone:
@@ -73,6 +77,8 @@ def _build_efficientnet(network: str) -> nn.Module:
     # The paper's head brings its own dropout and dense layers.
     module._dropout = nn.Identity()
     module._fc = nn.Identity()
+    # What is averaged gets a name: it comes of an activation that other layers share.
+    module._avg_pooling = nn.Sequential(OrderedDict(maps=nn.Identity(), mean=module._avg_pooling))
     return module
 
 
@@ -89,6 +95,7 @@ def _efficientnet(network: str, n_features: int) -> Backbone:
         url=url_map[network],
         published_name=_published_efficientnet_name,
         left_out=("_fc.",),
+        maps="_avg_pooling.maps",
     )
 
 
@@ -116,6 +123,7 @@ def _resnet(build: Callable[..., nn.Module], n_features: int, file_name: str | N
         url=f"{TORCHVISION}/{file_name}" if file_name else None,
         published_name=str,  # MONAI's names are torchvision's
         left_out=("fc.",),
+        maps="layer4",
     )
 
 

@@ -55,6 +55,22 @@ class SliceDataset(Dataset):
         """The patient of each series, which an item's ``patient_index`` counts in."""
         return [item["patient_id"] for item in self.data]
 
+    @property
+    def slice_counts(self) -> list[int]:
+        """How many slices each series has."""
+        return [len(volume) for volume in self._volumes]
+
+    def series_slices(self, series_index: int) -> Tensor:
+        """The slices of one series as they are without augmentation.
+
+        Args:
+            series_index: Of the series in ``data``.
+
+        Returns:
+            ``(K, 1, H, W)`` float32.
+        """
+        return self._volumes[series_index].float().unsqueeze(1)
+
     def __len__(self) -> int:
         """How many slices there are."""
         return len(self._index)

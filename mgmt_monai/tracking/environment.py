@@ -10,8 +10,10 @@ from pathlib import Path
 
 import torch
 
+from mgmt_monai import __version__
+
 _PACKAGES = (
-    "mgmt_monai", "monai", "torch", "numpy", "pytorch-ignite", "SimpleITK", "nibabel", "pydicom", "mlflow",
+    "monai", "torch", "numpy", "pytorch-ignite", "SimpleITK", "nibabel", "pydicom", "mlflow",
     "scikit-learn", "scipy", "statsmodels", "pandas",
 )  # fmt: skip
 
@@ -22,7 +24,8 @@ def environment_tags() -> dict[str, str]:
     Returns:
         Text by tag: ``version.<package>``, ``hardware.<part>``, and the commit.
     """
-    tags = {f"version.{package}": version(package) for package in _PACKAGES}
+    # Our own is not asked of the installed packages: as part of a bundle it is not among them.
+    tags = {"version.mgmt_monai": __version__} | {f"version.{package}": version(package) for package in _PACKAGES}
     tags["version.python"] = platform.python_version()
     tags["mlflow.source.git.commit"] = git_commit()
     tags["hardware.cpu"] = _cpu_name()

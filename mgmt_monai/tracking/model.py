@@ -1,27 +1,49 @@
-"""The best network as an MLflow model: code, state and signature, nothing pickled."""
+"""The best network as an MLflow model: code, state and signature, nothing pickled, nothing of this machine."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-import shutil
+import re
 import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack, chdir, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import numpy as np
-from mlflow.models import ModelSignature
+from mlflow.entities import LoggedModelOutput
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
+from mlflow.tracking import MlflowClient
 from mlflow.types import Schema, TensorSpec
 
-_REQUIREMENTS = ("monai", "torch", "numpy", "mlflow")
+_REQUIREMENTS = ("monai", "torch", "numpy", "safetensors", "mlflow")
+
+#: What building the network takes, so that a server needs this package as little as a bundle's user does.
+_CODE = ("__init__.py", "errors.py", "atomic.py", "networks/*.py")
+
+_PACKAGE = Path(__file__).parents[1]
+
+#: The package's name: another where it is part of a bundle.
+_OURS = __name__.partition(".")[0]
+
+_TAGS = {"mlflow.user": "unknown", "mlflow.source.name": "mgmt_monai"}
 
 
-def log_classifier(uri: str, run_id: str, checkpoint: Path, settings: dict[str, Any], registered_name: str) -> None:
+def log_classifier(
+    uri: str,
+    run_id: str,
+    checkpoint: Path,
+    settings: dict[str, Any],
+    registered_name: str,
+    reference: Path | None = None,
+) -> None:
     """Log the network under ``run_id`` and register it.
 
     Args:
@@ -30,37 +52,92 @@ def log_classifier(uri: str, run_id: str, checkpoint: Path, settings: dict[str, 
         checkpoint: The network's state.
         settings: ``network``, ``hidden_units``, ``image_size``.
         registered_name: Name in the model registry.
+        reference: How far features lie from the training data; None where that is not known.
     """
-    size = int(settings["image_size"])
-    signature = ModelSignature(
+    client = MlflowClient(uri)
+    run = client.get_run(run_id)
+    model = client.create_logged_model(
+        run.info.experiment_id, name="model", source_run_id=run_id, tags=_TAGS, params=run.data.params
+    )
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder, "made")
+        made.mkdir()
+        Path(made, "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+        artifacts = {"checkpoint": checkpoint, "settings": made / "settings.json"}
+        if reference is not None:
+            artifacts["reference"] = reference
+        description = Model(run_id=run_id, model_uuid=model.model_id, model_id=model.model_id)
+        _save(Path(folder, "model"), made, artifacts, _signature(int(settings["image_size"])), description)
+        client.log_model_artifacts(model.model_id, str(Path(folder, "model")))
+    client.finalize_logged_model(model.model_id, "READY")
+    with _store(uri):
+        _register(client, registered_name, model.model_id, run_id)
+
+
+def _signature(size: int) -> ModelSignature:
+    return ModelSignature(
         inputs=Schema([TensorSpec(np.dtype("float32"), (-1, 1, size, size))]),
         outputs=Schema([TensorSpec(np.dtype("float32"), (-1, 1))]),
     )
-    with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
-        stack.enter_context(warnings.catch_warnings())
-        stack.enter_context(_store(uri))
-        stack.enter_context(mlflow.start_run(run_id=run_id))
-        # Where the files were is written into the model: so they are named without a folder.
-        Path(folder, "settings.json").write_text(json.dumps(settings), encoding="utf-8")
-        shutil.copy(checkpoint, Path(folder, "checkpoint.pt"))
-        shutil.copy(Path(__file__).with_name("served_model.py"), folder)
+
+
+def _save(path: Path, made: Path, artifacts: Mapping[str, Path], signature: ModelSignature, description: Model) -> None:
+    """Write the model's folder; ``made`` takes what is made for it."""
+    code = _copy_code(made)
+    served = made / "served_model.py"
+    served.write_text(_renamed(Path(__file__).with_name("served_model.py").read_text("utf-8"), code.name), "utf-8")
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*input example was not provided.*")
-        stack.enter_context(chdir(folder))
-        mlflow.pyfunc.log_model(
-            name="model",
-            python_model="served_model.py",
-            artifacts={"checkpoint": "checkpoint.pt", "settings": "settings.json"},
-            tags={"mlflow.user": "unknown", "mlflow.source.name": "mgmt_monai"},
+        mlflow.pyfunc.save_model(
+            path=path,
+            python_model=str(served),
+            artifacts={name: str(file) for name, file in artifacts.items()},
+            code_paths=[str(code)],
+            mlflow_model=description,
             signature=signature,
-            registered_model_name=registered_name,
             pip_requirements=[f"{package}=={version(package).partition('+')[0]}" for package in _REQUIREMENTS],
         )
+    # MLflow notes where each file was on this machine, and reads the last part of it alone.
+    flavor = description.flavors[mlflow.pyfunc.FLAVOR_NAME]
+    flavor["model_code_path"] = served.name
+    for name, entry in flavor["artifacts"].items():
+        entry["uri"] = artifacts[name].name
+    description.save(path / "MLmodel")
+
+
+def _copy_code(folder: Path) -> Path:
+    """Copy the network's code under a name that tells its content.
+
+    Under its own name it would hide an installed mgmt_monai from whoever loads the model, or be hidden by it, and two
+    models of different versions could not be loaded in one process.
+    """
+    files = [path for pattern in _CODE for path in sorted(_PACKAGE.glob(pattern))]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    copy = folder / f"mgmt_monai_{digest[:12]}"
+    for path in files:
+        target = copy / path.relative_to(_PACKAGE)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(_renamed(path.read_text("utf-8"), copy.name), "utf-8")
+    return copy
+
+
+def _renamed(code: str, name: str) -> str:
+    return re.sub(rf"\b{_OURS}\b", name, code)
+
+
+def _register(client: MlflowClient, name: str, model_id: str, run_id: str) -> None:
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+            raise
+    client.create_model_version(name, source=f"models:/{model_id}", run_id=run_id, tags=_TAGS, model_id=model_id)
 
 
 @contextmanager
 def _store(uri: str) -> Iterator[None]:
-    """MLflow's model functions know one store a process, and tell it to child processes: only while it is needed."""
+    """A model's address is looked up in the one store a process has, and tells to its children: only while needed."""
     named_by_user = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(uri)
     try:

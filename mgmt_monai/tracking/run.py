@@ -161,19 +161,22 @@ class TrackedRun:
 
         self._record("the dataset", record)
 
-    def log_classifier(self, checkpoint: Path, settings: dict[str, Any], registered_name: str) -> None:
+    def log_classifier(
+        self, checkpoint: Path, settings: dict[str, Any], registered_name: str, reference: Path | None = None
+    ) -> None:
         """Record the best network as an MLflow model with a signature, and register it.
 
         Args:
             checkpoint: The network's state.
             settings: What builds it: ``network``, ``hidden_units``, ``image_size``.
             registered_name: Name in the model registry.
+            reference: How far features lie from the training data; None where that is not known.
         """
 
         def record(_: MlflowClient) -> None:
             from mgmt_monai.tracking.model import log_classifier
 
-            log_classifier(self.uri, str(self.run_id), checkpoint, settings, registered_name)
+            log_classifier(self.uri, str(self.run_id), checkpoint, settings, registered_name, reference)
 
         self._record("the model", record)
 

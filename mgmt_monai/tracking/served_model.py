@@ -11,7 +11,8 @@ import torch
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-from mgmt_monai.networks import MGMTClassifier
+#: Slices at a time: more ask for more memory, and are not faster.
+_BATCH = 64
 
 
 class MethylationModel(PythonModel):
@@ -23,6 +24,9 @@ class MethylationModel(PythonModel):
         Args:
             context: Holds the paths of the artifacts ``settings`` and ``checkpoint``.
         """
+        # Only here: the code beside the model can be imported once the model is loaded, not while it is logged.
+        from mgmt_monai.networks import MGMTClassifier
+
         settings = json.loads(Path(context.artifacts["settings"]).read_text(encoding="utf-8"))
         self.network = MGMTClassifier(network=settings["network"], hidden_units=settings["hidden_units"])
         self.network.load_state_dict(torch.load(context.artifacts["checkpoint"], map_location="cpu", weights_only=True))
@@ -38,9 +42,10 @@ class MethylationModel(PythonModel):
         Returns:
             ``(B, 1)`` float32.
         """
+        images = torch.as_tensor(np.asarray(model_input), dtype=torch.float32)
         with torch.no_grad():
-            logits = self.network(torch.as_tensor(np.asarray(model_input), dtype=torch.float32))
-        return torch.sigmoid(logits).numpy()
+            logits = torch.cat([self.network(part) for part in images.split(_BATCH)])
+        return torch.sigmoid(logits.double()).float().numpy()
 
 
 set_model(MethylationModel())

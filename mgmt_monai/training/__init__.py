@@ -4,6 +4,7 @@ from mgmt_monai.training.config import check_config, executed_config
 from mgmt_monai.training.experiment import Experiment, default_device
 from mgmt_monai.training.handlers import BestEpoch, EarlyStopping, EpochRecord, Publish, ResumePoint, SeedEpoch
 from mgmt_monai.training.metrics import EpochFigure
+from mgmt_monai.training.reference import Reference
 from mgmt_monai.training.run_directory import RunDirectory
 from mgmt_monai.training.scoring import Scoring
 from mgmt_monai.training.stage import Stage, StageProgress
@@ -15,6 +16,7 @@ __all__ = [
     "EpochRecord",
     "Experiment",
     "Publish",
+    "Reference",
     "ResumePoint",
     "RunDirectory",
     "Scoring",

@@ -14,6 +14,7 @@ from typing import Any
 from monai.bundle import ConfigWorkflow
 
 from mgmt_monai.training.errors import TrainingError
+from mgmt_monai.training.ranks import check_joined
 from mgmt_monai.training.settings import check_settings
 
 #: Keys that MONAI reads itself, so that nothing in the config has to refer to them.
@@ -61,9 +62,11 @@ def check_config() -> None:
     """Refuse a config with a value out of range, or with a top-level key that is not used: MONAI takes both silently.
 
     Raises:
-        TrainingError: Names the key, and the key that was probably meant.
+        TrainingError: Names the key, and the key that was probably meant; or the process is one of several, which
+            the config does not provide for.
     """
     config = executed_config()
+    check_joined()
     check_settings(config)
     used = _referenced(config)
     for key in config:

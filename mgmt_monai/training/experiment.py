@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+import pandas as pd
 import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -15,6 +16,8 @@ from mgmt_monai.networks import MGMTClassifier, WeightsReport, calibrate_batchno
 from mgmt_monai.tracking import TrackedRun
 from mgmt_monai.tracking.environment import environment_tags
 from mgmt_monai.training.config import executed_config, settings_of, without_paths
+from mgmt_monai.training.ranks import is_main_rank, lost_ranks_told, n_ranks, share_state
+from mgmt_monai.training.reference import Reference
 from mgmt_monai.training.run_directory import RunDirectory
 from mgmt_monai.training.scoring import Scoring
 from mgmt_monai.training.stage import Stage
@@ -35,6 +38,7 @@ class Experiment:
         calibration_images: Loader of training slices.
         stages: In order.
         scoring: Of the best checkpoints.
+        reference: Of the last stage's best checkpoint: how far a series lies from the training data.
         model_settings: What builds the network again: ``network``, ``hidden_units``, ``image_size``.
         control: Which negative control this training is, or ``none``. A control's network is not offered as a model.
     """
@@ -49,6 +53,7 @@ class Experiment:
         calibration_images: DataLoader,
         stages: Sequence[Stage],
         scoring: Scoring,
+        reference: Reference,
         model_settings: dict[str, Any],
         control: str,
     ) -> None:
@@ -60,18 +65,29 @@ class Experiment:
         self.calibration_images = calibration_images
         self.stages = stages
         self.scoring = scoring
+        self.reference = reference
         self.model_settings = model_settings
         self.control = control
 
     def run(self) -> None:
-        """Train, score, record. An error marks the run FAILED, an interruption KILLED; both can be resumed."""
+        """Train, score, record. An error marks the run FAILED, an interruption KILLED; both can be resumed.
+
+        Of several processes, each trains and scores its share; the main one alone writes and records.
+        """
+        if is_main_rank():
+            self._lead()
+        else:
+            with lost_ranks_told():
+                self._train()
+
+    def _lead(self) -> None:
         config = executed_config()
         directory, tracking = self.run_directory, self.tracking
         directory.open(config, self.cohort.manifest_hash)
-        logger.info(f"run {directory.name} in {directory.path}")
+        logger.info(f"run {directory.name} in {directory.path}" + (f", {n_ranks()} processes" if n_ranks() > 1 else ""))
         status, mlflow_status = "failed", "FAILED"
         try:
-            with termination_raises():
+            with termination_raises(), lost_ranks_told():
                 tracking.start(directory.mlflow_run_id)
                 directory.update(
                     status="running",
@@ -83,9 +99,7 @@ class Experiment:
                     self._describe(config)
                 if not self.weights.pretrained and not self.stages[0].progress.last_checkpoint.is_file():
                     self._calibrate()
-                for stage in self.stages:
-                    stage.run()
-                headline = self._finish()
+                headline = self._finish(self._train())
             status, mlflow_status = "finished", "FINISHED"
         except (KeyboardInterrupt, SystemExit):
             status, mlflow_status = "killed", "KILLED"
@@ -105,24 +119,40 @@ class Experiment:
         shared.mkdir(exist_ok=True)
         self.tracking.log_file(self.run_directory.write_json("shared/config.json", without_paths(config)))
         self.tracking.log_params({**settings_of(config), "manifest_hash": self.cohort.manifest_hash})
-        self.tracking.set_tags({**environment_tags(), "weights": self.weights.source, "control": self.control})
+        environment = environment_tags()
+        self.tracking.set_tags({**environment, "weights": self.weights.source, "control": self.control})
         counts = {split: {"unmethylated": n[0], "methylated": n[1]} for split, n in manifest.counts().items()}
         self.tracking.log_dataset(f"{self.cohort.modality} cohort", self.cohort.manifest_hash, manifest.split, counts)
-        self.run_directory.update(described=self.tracking.run_id is not None)
+        self.run_directory.update(
+            described=self.tracking.run_id is not None,
+            counts=counts,
+            phantom=self.cohort.reachable_auc() is not None,
+            software={tag.removeprefix("version."): text for tag, text in environment.items() if tag.startswith("version.")},
+        )
 
     def _calibrate(self) -> None:
         images = (batch["image"] for batch in tqdm(self.calibration_images, desc="Calibrating BatchNorm"))
         calibrate_batchnorm(self.network, images)
 
-    def _finish(self) -> str:
-        scores = self.scoring.run([stage.progress for stage in self.stages], self.cohort, self.run_directory)
+    def _train(self) -> pd.DataFrame:
+        share_state(self.network)
+        for stage in self.stages:
+            stage.run()
+        return self.scoring.predict([stage.progress for stage in self.stages], self.cohort)
+
+    def _finish(self, slices: pd.DataFrame) -> str:
+        stages = [stage.progress for stage in self.stages]
+        scores = self.scoring.record(slices, stages, self.cohort, self.run_directory)
         for path in scores.public:
             self.tracking.log_file(path, folder="figures" if path.suffix == ".png" else None)
-        last = self.stages[-1].progress
+        last = stages[-1]
         self.tracking.log_metrics(scores.metrics, step=last.first_epoch + last.epochs + 1)
         if self.control == "none":
             name = f"mgmt-{self.cohort.modality.lower()}"
-            self.tracking.log_classifier(last.best_checkpoint, self.model_settings, name)
+            reference = self.reference.run(last)
+            if reference is not None:
+                self.tracking.log_file(reference)
+            self.tracking.log_classifier(last.best_checkpoint, self.model_settings, name, reference)
         return scores.headline
 
 

@@ -16,6 +16,7 @@ from mgmt_monai.atomic import atomic_file, write_text
 from mgmt_monai.networks import MGMTClassifier
 from mgmt_monai.slices import EpochBatches
 from mgmt_monai.tracking import TrackedRun
+from mgmt_monai.training.ranks import is_main_rank
 from mgmt_monai.training.stage import ROW_COLUMNS, StageProgress
 
 #: The validation figure that early stopping, plateau and checkpoint watch.
@@ -153,6 +154,8 @@ class ResumePoint:
 
     def save(self, engine: Engine) -> None:
         """Write the checkpoints, each whole or not at all; the best network last, so that it never runs ahead."""
+        if not is_main_rank():
+            return
         with atomic_file(self.progress.last_checkpoint) as path:
             torch.save({name: part.state_dict() for name, part in self._parts.items()}, path)
         self._keep_best()
@@ -163,7 +166,7 @@ class ResumePoint:
         self.save(engine)
 
     def _keep_best(self) -> None:
-        if self.progress.best_epoch == self.progress.epochs:
+        if self.progress.best_epoch == self.progress.epochs and is_main_rank():
             with atomic_file(self.progress.best_checkpoint) as path:
                 torch.save(self.network.state_dict(), path)
 
@@ -210,6 +213,8 @@ class Publish:
 
     def __call__(self, engine: Engine) -> None:
         """Tell of every epoch that is finished and was not told of."""
+        if not is_main_rank():
+            return
         rows = self.progress.all_rows()
         path = self.progress.run_directory.path / "epochs.csv"
         write_text(path, pd.DataFrame(rows, columns=ROW_COLUMNS).to_csv(index=False))

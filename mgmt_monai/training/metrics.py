@@ -13,6 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from mgmt_monai.evaluation import discrimination
 from mgmt_monai.training.errors import TrainingError
+from mgmt_monai.training.ranks import from_all_ranks
 
 #: One figure from ``(n,)`` logits, labels and patient indices.
 _Figure = Callable[[Tensor, Tensor, Tensor], float]
@@ -109,12 +110,13 @@ class EpochFigure(Metric):
         self._parts.append((logits.detach().flatten().cpu(), labels.flatten().cpu(), patients.flatten().cpu()))
 
     def compute(self) -> float:
-        """The figure over all that was added.
+        """The figure over all that was added, in every process.
 
         Raises:
             TrainingError: The network's output is not finite.
         """
-        logits, labels, patients = (torch.cat(part) for part in zip(*self._parts, strict=True))
+        own = [torch.cat(part) for part in zip(*self._parts, strict=True)]
+        logits, labels, patients = (torch.cat(part) for part in zip(*from_all_ranks(own), strict=True))
         if not torch.isfinite(logits).all():
             raise TrainingError(
                 "the network's output is not finite: the training diverged. Lower transfer_learning_rate or "

@@ -13,6 +13,7 @@ from mgmt_monai.atomic import remove_leftovers, write_text
 from mgmt_monai.tracking import new_run_name
 from mgmt_monai.training.config import differing_settings
 from mgmt_monai.training.errors import TrainingError
+from mgmt_monai.training.ranks import from_main_rank, is_main_rank
 
 
 class RunDirectory:
@@ -40,20 +41,8 @@ class RunDirectory:
         self.output_dir = Path(output_dir)
         _check_writable(self.output_dir)
         folder = self.output_dir / modality.lower()
-        if self.resumes:
-            self.path = folder / run_name if run_name else _newest_unfinished(folder)
-            if not (self.path / "run.json").is_file():
-                raise TrainingError(
-                    f"{self.path}: no training of this name to resume. Look into {folder} for the names."
-                )
-        else:
-            self.path = folder / (run_name or new_run_name(modality))
-        if self.resumes and self.state["status"] == "finished":
-            raise TrainingError(f"{self.path}: this training is finished: there is nothing to resume.")
-        if not self.resumes and self.path.exists():
-            raise TrainingError(
-                f"{self.path}: there is a run of this name already. Take another run_name, or --resume true."
-            )
+        find = _run_to_resume if self.resumes else _new_run
+        self.path = from_main_rank(lambda: find(folder, run_name))
         self.name = self.path.name
         self._held: IO[str] | None = None
 
@@ -71,7 +60,7 @@ class RunDirectory:
         Raises:
             TrainingError: The run is still running, or was started with other settings.
         """
-        if not self.resumes:
+        if not self.resumes or not is_main_rank():
             return
         self._lock()
         differing = differing_settings(json.loads((self.path / "config.json").read_text()), config)
@@ -136,7 +125,7 @@ class RunDirectory:
     @property
     def state(self) -> dict[str, Any]:
         """What ``run.json`` says."""
-        return json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        return _state(self.path)
 
     def _lock(self) -> None:
         # The system lets go of the lock when the process ends, however it ends.
@@ -162,6 +151,26 @@ def _check_writable(output_dir: Path) -> None:
     place = next(parent for parent in (output_dir.absolute(), *output_dir.absolute().parents) if parent.exists())
     if not place.is_dir() or not os.access(place, os.W_OK):
         raise TrainingError(f"{output_dir}: cannot be written to. Name another folder with --output_dir DIR.")
+
+
+def _new_run(folder: Path, run_name: str) -> Path:
+    path = folder / (run_name or new_run_name(folder.name))
+    if path.exists():
+        raise TrainingError(f"{path}: there is a run of this name already. Take another run_name, or --resume true.")
+    return path
+
+
+def _run_to_resume(folder: Path, run_name: str) -> Path:
+    path = folder / run_name if run_name else _newest_unfinished(folder)
+    if not (path / "run.json").is_file():
+        raise TrainingError(f"{path}: no training of this name to resume. Look into {folder} for the names.")
+    if _state(path)["status"] == "finished":
+        raise TrainingError(f"{path}: this training is finished: there is nothing to resume.")
+    return path
+
+
+def _state(path: Path) -> dict[str, Any]:
+    return json.loads((path / "run.json").read_text(encoding="utf-8"))
 
 
 def _newest_unfinished(folder: Path) -> Path:

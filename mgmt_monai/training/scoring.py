@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -20,6 +23,7 @@ from mgmt_monai.evaluation.predictions import patients_from_slices, write_patien
 from mgmt_monai.evaluation.summary import figure_line, summarise
 from mgmt_monai.networks import MGMTClassifier
 from mgmt_monai.training.pseudonyms import write_pseudonymous
+from mgmt_monai.training.ranks import from_all_ranks, wait_for_all
 from mgmt_monai.training.run_directory import RunDirectory
 from mgmt_monai.training.stage import ROW_COLUMNS, StageProgress, load_network
 
@@ -39,6 +43,18 @@ class Scores:
     metrics: dict[str, float]
     public: list[Path]
     headline: str
+
+
+class Scored(Protocol):
+    """A network that is scored: its state, and the name of the stage that it is told under."""
+
+    @property
+    def stage(self) -> str:
+        """Name of the stage."""
+
+    @property
+    def best_checkpoint(self) -> Path:
+        """State of the network."""
 
 
 class Scoring:
@@ -72,46 +88,84 @@ class Scoring:
         self.confidence_level = float(confidence_level)
         self.bootstrap_resamples = int(bootstrap_resamples)
 
-    def run(self, stages: Sequence[StageProgress], cohort: ModalityCohort, run_directory: RunDirectory) -> Scores:
-        """Write predictions, figures and pictures into the run's folder, and say the result.
+    def predict(self, stages: Sequence[Scored], cohort: ModalityCohort) -> pd.DataFrame:
+        """The probability of every slice; of several processes each computes its share, and all have the whole.
 
         Args:
             stages: With their best checkpoints.
+            cohort: Whose patients they are.
+
+        Returns:
+            The slice-level predictions table.
+        """
+        wait_for_all()  # the main process may still be writing the last checkpoint
+        return pd.concat([self._predict(stage, cohort) for stage in stages], ignore_index=True)
+
+    def record(
+        self,
+        slices: pd.DataFrame,
+        stages: Sequence[StageProgress],
+        cohort: ModalityCohort,
+        run_directory: RunDirectory,
+    ) -> Scores:
+        """Write predictions, figures and pictures into the run's folder, and say the result.
+
+        Args:
+            slices: As `predict` returns it.
+            stages: In order.
             cohort: Whose patients they are.
             run_directory: Where to.
 
         Returns:
             What MLflow is to be told.
         """
-        slices = pd.concat([self._predict(stage, cohort) for stage in stages], ignore_index=True)
-        patients = patients_from_slices(slices)
-        write_slices(slices, run_directory.path / "slice_predictions.csv")
-        write_patients(patients, run_directory.path / "predictions.csv")
+        folder = run_directory.path
+        summaries = self.write(slices, [stage.stage for stage in stages], cohort, folder)
+        public = [folder / "metrics.json", folder / "classification_report.txt", folder / "epochs.csv"]
+        curves = pd.DataFrame(stages[-1].all_rows(), columns=ROW_COLUMNS)
+        figure = learning_curves_figure(curves[curves["metric"] != "learning_rate"])
+        public += _save({"learning_curves.png": figure}, folder / "figures")
+        public += [folder / "figures" / name for name in _TEST_PICTURES]
+        public += write_pseudonymous(patients_from_slices(slices), slices, run_directory.pseudonym_key, folder / "shared")
+        return Scores(metrics=_flat(summaries), public=public, headline=_headline(summaries, stages[-1].stage, cohort))
 
+    def write(
+        self, slices: pd.DataFrame, stages: Sequence[str], cohort: ModalityCohort, folder: Path
+    ) -> dict[str, dict[str, Any]]:
+        """Write the tables, the figures with their intervals, and the test patients' pictures.
+
+        Args:
+            slices: The slice-level predictions table.
+            stages: Whose predictions are in it, in order.
+            cohort: Whose patients they are.
+            folder: Where to.
+
+        Returns:
+            What ``metrics.json`` has: figures by stage and split.
+        """
+        patients = patients_from_slices(slices)
+        write_slices(slices, folder / "slice_predictions.csv")
+        write_patients(patients, folder / "predictions.csv")
         summaries: dict[str, dict[str, Any]] = {}
         for stage in stages:
             for split in self.dataloaders:
-                summaries.setdefault(stage.stage, {})[split] = summarise(
-                    _select(patients, stage.stage, split),
-                    _select(slices, stage.stage, split),
+                summaries.setdefault(stage, {})[split] = summarise(
+                    _select(patients, stage, split),
+                    _select(slices, stage, split),
                     level=self.confidence_level,
                     threshold=self.threshold,
                     n_resamples=self.bootstrap_resamples,
                     seed=self.seed,
                 )
-        public = [run_directory.write_json("metrics.json", summaries)]
-        report = run_directory.path / "classification_report.txt"
-        write_text(report, _reports(summaries))
-        public += [report, run_directory.path / "epochs.csv"]
-        public += self._pictures(stages, patients, slices, run_directory.path / "figures")
-        public += write_pseudonymous(patients, slices, run_directory.pseudonym_key, run_directory.path / "shared")
+        write_text(folder / "metrics.json", json.dumps(summaries, indent=2) + "\n")
+        write_text(folder / "classification_report.txt", _reports(summaries))
+        self._write_pictures(patients, slices, folder / "figures")
         for stage in stages:
             for unit in ("patient", "slice"):
-                line = figure_line(summaries[stage.stage]["test"], unit)
-                logger.info(f"{cohort.modality}, {stage.stage}, test, by {unit}: {line}")
-        return Scores(metrics=_flat(summaries), public=public, headline=_headline(summaries, stages[-1].stage, cohort))
+                logger.info(f"{cohort.modality}, {stage}, test, by {unit}: {figure_line(summaries[stage]['test'], unit)}")
+        return summaries
 
-    def _predict(self, stage: StageProgress, cohort: ModalityCohort) -> pd.DataFrame:
+    def _predict(self, stage: Scored, cohort: ModalityCohort) -> pd.DataFrame:
         load_network(self.network, stage.best_checkpoint)
         self.network.eval()
         # Those of the batches may be permuted: a negative control is judged by the patients' own.
@@ -119,51 +173,55 @@ class Scoring:
         rows: list[dict[str, Any]] = []
         for split, loader in self.dataloaders.items():
             ids = loader.dataset.patient_ids  # type: ignore[attr-defined]
+            own: list[tuple[int, int, float]] = []
             for batch in tqdm(loader, desc=f"Scoring {stage.stage} on {split}"):
                 with torch.no_grad():
                     probabilities = torch.sigmoid(self.network(batch["image"].to(self.device)).double()).cpu()
-                for patient_index, slice_index, probability in zip(
+                own += zip(
                     batch["patient_index"].tolist(),
                     batch["slice_index"].tolist(),
                     probabilities.flatten().tolist(),
                     strict=True,
-                ):
-                    rows.append(
-                        {
-                            "patient_id": ids[patient_index],
-                            "modality": cohort.modality,
-                            "stage": stage.stage,
-                            "split": split,
-                            "fold": cohort.fold_number,
-                            "seed": self.seed,
-                            "label": labels[ids[patient_index]],
-                            "probability": probability,
-                            "slice_index": slice_index,
-                        }
-                    )
+                )
+            for patient_index, slice_index, probability in chain.from_iterable(from_all_ranks(own)):
+                rows.append(
+                    {
+                        "patient_id": ids[patient_index],
+                        "modality": cohort.modality,
+                        "stage": stage.stage,
+                        "split": split,
+                        "fold": cohort.fold_number,
+                        "seed": self.seed,
+                        "label": labels[ids[patient_index]],
+                        "probability": probability,
+                        "slice_index": slice_index,
+                    }
+                )
         return pd.DataFrame(rows)
 
-    def _pictures(
-        self, stages: Sequence[StageProgress], patients: pd.DataFrame, slices: pd.DataFrame, folder: Path
-    ) -> list[Path]:
+    def _write_pictures(self, patients: pd.DataFrame, slices: pd.DataFrame, folder: Path) -> None:
         of_test = patients[patients["split"] == "test"]
-        curves = pd.DataFrame(stages[-1].all_rows(), columns=ROW_COLUMNS)
-        figures = {
-            "roc.png": roc_figure(
-                of_test,
-                slices[slices["split"] == "test"],
-                level=self.confidence_level,
-                n_resamples=self.bootstrap_resamples,
-                seed=self.seed,
-            ),
-            "learning_curves.png": learning_curves_figure(curves[curves["metric"] != "learning_rate"]),
-            "prediction_distribution.png": prediction_distribution_figure(of_test, threshold=self.threshold),
-        }
-        folder.mkdir(exist_ok=True)
-        for name, figure in figures.items():
-            with atomic_file(folder / name) as path:
-                figure.savefig(path, format="png", dpi=120)
-        return [folder / name for name in figures]
+        roc = roc_figure(
+            of_test,
+            slices[slices["split"] == "test"],
+            level=self.confidence_level,
+            n_resamples=self.bootstrap_resamples,
+            seed=self.seed,
+        )
+        distribution = prediction_distribution_figure(of_test, threshold=self.threshold)
+        _save(dict(zip(_TEST_PICTURES, (roc, distribution), strict=True)), folder)
+
+
+#: Of the test patients; the learning curves are the training's.
+_TEST_PICTURES = ("roc.png", "prediction_distribution.png")
+
+
+def _save(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
+    folder.mkdir(exist_ok=True)
+    for name, figure in figures.items():
+        with atomic_file(folder / name) as path:
+            figure.savefig(path, format="png", dpi=120)
+    return [folder / name for name in figures]
 
 
 def _headline(summaries: Mapping[str, Mapping[str, Any]], stage: str, cohort: ModalityCohort) -> str:

@@ -28,6 +28,7 @@ WHOLE: dict[str, tuple[float, float]] = {
     "plateau_patience": (0, math.inf),
     "evaluation_batch_size": (1, math.inf),
     "bootstrap_resamples": (1, math.inf),
+    "reference_slices": (3, math.inf),
 }
 
 #: May be null as well.
@@ -53,6 +54,7 @@ NUMBERS: dict[str, tuple[float, float]] = {
     "plateau_factor": (math.ulp(0.0), 1 - 2**-53),
     "threshold": (0, 1),
     "confidence_level": (math.ulp(0.0), 1 - 2**-53),
+    "abstain_quantile": (math.ulp(0.0), 1 - 2**-53),
 }
 
 #: Words: those allowed. Only where nothing else would refuse another before anything is read.

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from monai.engines import SupervisedTrainer
+from torch import nn
 
 from mgmt_monai.networks import MGMTClassifier
+from mgmt_monai.training.ranks import is_main_rank, wait_for_all
 from mgmt_monai.training.run_directory import RunDirectory
 
 logger = logging.getLogger(__name__)
@@ -84,16 +87,26 @@ class Stage:
         progress: Of this stage; its ``after`` is the stage whose best checkpoint this one starts from.
         network: What is trained.
         trainer: The stage's engine.
+        data_parallel: Makes of the network, once its stage is set, what the engine trains where several processes
+            share each batch; None where one process has it.
     """
 
-    def __init__(self, progress: StageProgress, network: MGMTClassifier, trainer: SupervisedTrainer) -> None:
+    def __init__(
+        self,
+        progress: StageProgress,
+        network: MGMTClassifier,
+        trainer: SupervisedTrainer,
+        data_parallel: Callable[[MGMTClassifier], nn.Module] | None = None,
+    ) -> None:
         self.progress = progress
         self.network = network
         self.trainer = trainer
+        self.data_parallel = data_parallel
 
     def run(self) -> None:
         """Train to the last epoch or to early stopping, from the last finished epoch where there is one."""
         progress = self.progress
+        wait_for_all()  # the main process may still be writing the checkpoints of the stage before
         if progress.last_checkpoint.is_file():
             progress.load_state_dict(_load(progress.last_checkpoint)["progress"])
             if progress.finished:
@@ -101,8 +114,11 @@ class Stage:
                 return
         elif progress.after is not None:
             load_network(self.network, progress.after.best_checkpoint)
-        progress.directory.mkdir(exist_ok=True)
+        if is_main_rank():
+            progress.directory.mkdir(exist_ok=True)
         self.network.set_stage(progress.stage)
+        if self.data_parallel is not None:
+            self.trainer.network = self.data_parallel(self.network)
         logger.info(f"stage {progress.stage}: epoch {progress.epochs + 1} of at most {self.trainer.state.max_epochs}")
         self.trainer.run()
         logger.info(

@@ -57,3 +57,19 @@ def test_published_file_has_the_digits_of_its_hash_in_its_name(network: str) -> 
 )
 def test_published_name_of_a_tensor(ours: str, published: str) -> None:
     assert get_backbone("efficientnet-b0").published_name(ours) == published
+
+
+@pytest.mark.parametrize("network", BACKBONES)
+def test_mean_of_the_maps_is_the_features(network: str) -> None:
+    backbone = get_backbone(network)
+    module = backbone.build().eval()
+    kept = []
+    module.get_submodule(backbone.maps).register_forward_hook(lambda layer, given, maps: kept.append(maps.clone()))
+
+    with torch.no_grad():
+        features = module(torch.rand(2, 3, 96, 128))
+
+    assert len(kept) == 1
+    assert kept[0].ndim == 4
+    assert kept[0].shape[2] > 1
+    torch.testing.assert_close(kept[0].mean(dim=(2, 3)), features)

@@ -75,3 +75,12 @@ def test_every_series_that_cannot_be_read_is_named():
 
     with pytest.raises(SlicesError, match="patient p0: broken\npatient p2: broken"):
         SliceDataset(ITEMS, Compose([Lambdad(keys="image", func=broken)]))
+
+
+def test_series_slices_are_those_of_the_series_without_augmentation():
+    dataset = SliceDataset(ITEMS, Compose([LOAD, SCALE]), seed=7)
+    assert dataset.slice_counts == [3, 1, 2]
+    for series_index, volume in enumerate(VOLUMES):
+        slices = dataset.series_slices(series_index)
+        assert slices.dtype == torch.float32
+        np.testing.assert_array_equal(slices.numpy(), volume[:, None])

@@ -119,6 +119,10 @@ def test_only_the_model_is_offered_in_the_registry(runs, client):
     assert [bool(record(client, run).outputs.model_outputs) for run in runs.values()] == [True, False, False, False]
 
 
+def test_control_has_no_reference_that_a_model_could_be_offered_with(runs):
+    assert [control for control, run in runs.items() if (run / "reference.safetensors").exists()] == ["none"]
+
+
 @pytest.mark.parametrize("control", ["none", *CONTROLS])
 def test_record_tells_the_control(runs, client, control):
     found = record(client, runs[control]).data

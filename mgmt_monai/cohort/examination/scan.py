@@ -42,6 +42,7 @@ def scan(
     workers: int | None = None,
     description: str = "Reading series",
     timeout_s: float = TIMEOUT_S,
+    progress_bar: bool = True,
 ) -> Iterator[SeriesExam]:
     """Examine series in worker processes; no file ends the scan, whatever is in it.
 
@@ -56,12 +57,13 @@ def scan(
         workers: Processes; None for one a core.
         description: Of the progress bar.
         timeout_s: What one series may take, in seconds.
+        progress_bar: Whether there is one: not where the scan is a step of something that has its own.
 
     Yields:
         The exam of each series, in the order of ``found``.
     """
     n_workers = workers or cpu_count()
-    progress = tqdm(total=len(found), desc=description, unit="series")
+    progress = tqdm(total=len(found), desc=description, unit="series", disable=not progress_bar)
     n_done, broken_at = 0, -1
     try:
         while n_done < len(found):

@@ -1,0 +1,123 @@
+"""``mgmt-monai predict``: what trained models say of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from mgmt_monai.inference.batch import BatchOutcome
+    from mgmt_monai.inference.model import BundleModel
+    from mgmt_monai.inference.prediction import SeriesPrediction
+
+FILE = click.Path(path_type=Path)
+
+SHOWN_FAULTS = 10
+"""Of a batch, on the screen; all are in its table."""
+
+
+@click.command("predict")
+@click.argument("study_dir", type=FILE)
+@click.option("--bundle", "bundles", multiple=True, required=True, type=FILE, help="A bundle's folder or zip file.")
+@click.option(
+    "--out", type=FILE, default=Path("prediction"), show_default=True, help="Folder that gets a folder for each study."
+)
+@click.option(
+    "--series", "named", multiple=True, metavar="MODALITY=PATH", help="A series by name; only those named are read."
+)
+@click.option("--batch", is_flag=True, help="STUDY_DIR holds one folder a study: predict them all.")
+@click.option("--trust-bundle", is_flag=True, help="Run a bundle's own code. Read it first.")
+@click.option("--overwrite", is_flag=True, help="Replace a result that is there.")
+def command(
+    study_dir: Path,
+    bundles: tuple[Path, ...],
+    out: Path,
+    named: tuple[str, ...],
+    batch: bool,
+    trust_bundle: bool,
+    overwrite: bool,
+) -> int:
+    """Predict MGMT promoter methylation of STUDY_DIR with each bundle; write OUT/STUDY/prediction.json and .html.
+
+    A model abstains where the series fails its checks or is unlike its training data: that is an answer, exit code 0.
+    With --batch, exit code 1 says that a study could not be predicted.
+    """
+    from mgmt_monai.inference.batch import predict_batch
+    from mgmt_monai.inference.model import open_models
+
+    if batch and named:
+        raise click.UsageError("--series names the series of one study: leave out --batch.")
+    series = _named(named)
+    with open_models(bundles, trust_bundle) as models:
+        if batch:
+            return _tell_batch(predict_batch(study_dir, models, out, overwrite))
+        _predict(study_dir, models, out, series, overwrite)
+    return 0
+
+
+def _predict(study_dir: Path, models: list[BundleModel], out: Path, named: Mapping[str, Path], overwrite: bool) -> None:
+    from mgmt_monai.inference.predict import predict_study
+    from mgmt_monai.inference.prediction import NOTICE
+    from mgmt_monai.inference.result_files import PAGE, RESULT, check_free, write_result
+
+    folder = out / study_dir.resolve().name
+    check_free(folder, overwrite)
+    predicted = predict_study(study_dir, models, named)
+    write_result(predicted, folder)
+    for one in predicted.prediction.series:
+        click.echo(_line(one))
+    if len(models) > 1:
+        mean = predicted.prediction.probability
+        click.echo("no mean: all models abstain" if mean is None else f"mean of those that answer: {mean:.3f}")
+    click.echo(NOTICE)
+    click.echo(f"{folder / PAGE} and {folder / RESULT}")
+
+
+def _line(one: SeriesPrediction) -> str:
+    """One model's answer and what is known of the model."""
+    who = f"{one.modality} ({one.bundle})"
+    if one.probability is None:
+        return f"{who} abstains: {'; '.join(one.abstained)}"
+    called = "methylated" if one.probability >= one.threshold else "not methylated"
+    return f"{who}: {one.probability:.3f}, {called} at {one.threshold:.2f}; {_known(one.evaluation)}"
+
+
+def _known(evaluation: Mapping[str, Any]) -> str:
+    from mgmt_monai.study.report.wording import figure
+
+    if "auc" not in evaluation:
+        return "the bundle does not say how good its model is"
+    patients = f" on {evaluation['n']} test patients" if "n" in evaluation else ""
+    return f"the model's AUC: {figure(evaluation['auc'])}{patients}"
+
+
+def _tell_batch(outcome: BatchOutcome) -> int:
+    from mgmt_monai.inference.prediction import NOTICE
+
+    faults = list(outcome.faults.items())
+    for study, reason in faults[:SHOWN_FAULTS]:
+        click.echo(f"Error: {study}: {reason}", err=True)
+    if len(faults) > SHOWN_FAULTS:
+        click.echo(f"... and {len(faults) - SHOWN_FAULTS} more, all in the table", err=True)
+    n_studies = len(outcome.predictions) + len(faults)
+    kept = f" ({outcome.n_kept} of them before)" if outcome.n_kept else ""
+    click.echo(
+        f"{n_studies} {'study' if n_studies == 1 else 'studies'}: {len(outcome.predictions)} read{kept}, "
+        f"{outcome.n_abstained} with a model that abstains, {len(faults)} failed"
+    )
+    click.echo(NOTICE)
+    click.echo(f"{outcome.table}")
+    return 1 if faults else 0
+
+
+def _named(words: tuple[str, ...]) -> dict[str, Path]:
+    series: dict[str, Path] = {}
+    for word in words:
+        modality, equals, path = word.partition("=")
+        if not equals or not path or modality in series:
+            raise click.UsageError(f"--series {word}: expected MODALITY=PATH, each modality once, as T1w=scans/7.")
+        series[modality] = Path(path)
+    return series

@@ -1,0 +1,1 @@
+"""A trained model as others get it: MONAI bundles, written, verified and read."""

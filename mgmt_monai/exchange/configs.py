@@ -1,0 +1,194 @@
+"""The configs of a bundle: the packaged templates with a run's settings, and nothing of the run's machine."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from mgmt_monai.exchange.errors import ExchangeError
+from mgmt_monai.training.config import PATHS
+
+PER_RUN = {
+    "dataset_dir", "labels_csv", "manifest", "repeat", "fold", "inner_fold", "output_dir", "run_name", "resume",
+    "experiment_name", "tracking_uri", "parent_run_id", "device", "num_workers", "bundle_root",
+}  # fmt: skip
+"""Settings that belong to one run, its cohort or its machine: a bundle has the template's."""
+
+#: Beside those, settings that may be a path or one of these words.
+_WORDS = {"default", "none", "imagenet"}
+
+#: What stands in a shared config where there was a path.
+_LEFT_OUT = "(a path)"
+
+
+def template(name: str) -> dict[str, Any]:
+    """A packaged config.
+
+    Args:
+        name: Without ``.json``: a modality's in lower case, ``inference``, ``evaluate``, ``multi_gpu_train``,
+            ``metadata``.
+    """
+    text = (resources.files("mgmt_monai.exchange") / "bundles" / f"{name}.json").read_text(encoding="utf-8")
+    return dict(json.loads(text))
+
+
+def in_package_names(config: dict[str, Any]) -> dict[str, Any]:
+    """A config with the package's own names: that of a run which was trained from a bundle has ``scripts``.
+
+    Args:
+        config: As it was executed.
+    """
+    if "$import scripts" not in config.get("imports", ()):
+        return config
+    return dict(json.loads(re.sub(r"(?<![\w.])scripts\b(?=[.\"])", "mgmt_monai", json.dumps(config))))
+
+
+def train_config(executed: Mapping[str, Any]) -> dict[str, Any]:
+    """What trains such a model again, on anyone's cohort.
+
+    Args:
+        executed: The run's config, in the package's own names.
+
+    Returns:
+        The same with every setting of `PER_RUN`, and every path at any depth, as the modality's template has it. A
+        config of an older version, which lacks a section of the template, lends the template its settings.
+
+    Raises:
+        ExchangeError: A path in a place that the template does not have.
+    """
+    ours = template(str(executed["modality"]).lower())
+    older = set(ours) - set(executed)
+    made = {key: executed[key] for key in ours if key in executed and not isinstance(executed[key], dict | list)}
+    made = {**ours, **made} if older else dict(executed)
+    for key in PER_RUN & set(ours):
+        made[key] = ours[key]
+    for key in PATHS - PER_RUN:
+        if made[key] not in _WORDS:
+            made[key] = ours[key]
+    portable = {key: _portable(value, ours.get(key), key) for key, value in made.items()}
+    return _started_late(portable, "training") if "initialize" in portable else portable
+
+
+def inference_config(executed: Mapping[str, Any]) -> dict[str, Any]:
+    """What predicts a study with the run's model, by the run's own chain.
+
+    Args:
+        executed: The run's config, in the package's own names.
+
+    Returns:
+        The inference template with the run's settings; its components are the run's where they were changed.
+
+    Raises:
+        ExchangeError: A path in a component, or a setting that is no plain value.
+    """
+    made, training = template("inference"), train_config(executed)
+    for key, ours in list(made.items()):
+        if key in training and key not in PER_RUN and not _is_live(ours) and not isinstance(ours, dict | list):
+            made[key] = _plain(key, training)
+    chain = [
+        step
+        for step in training["train"]["deterministic_transforms"]
+        if "@control" not in str(step.get("_disabled_", ""))  # parts of negative controls, which are not exported
+    ]
+    made["preprocessing"] = {**made["preprocessing"], "transforms": chain}
+    network = {key: value for key, value in training["network_def"].items() if key != "dropout"}
+    made["network_def"] = network
+    for key in sorted(_references([chain, network]) - set(made)):
+        made[key] = training[key]
+    return made
+
+
+def evaluate_config(stage: str) -> dict[str, Any]:
+    """What scores the model on a manifest's test patients; read after the training config.
+
+    Args:
+        stage: Whose checkpoint the bundle has.
+    """
+    return _started_late({**template("evaluate"), "stage": stage}, "run")
+
+
+def multi_gpu_config(executed: Mapping[str, Any]) -> dict[str, Any]:
+    """What trains on several GPUs; read after the training config.
+
+    Args:
+        executed: The run's config.
+    """
+    steps = template(str(executed["modality"]).lower())["training"]
+    return _started_late({**template("multi_gpu_train"), "training": steps}, "training")
+
+
+def write_config(config: Mapping[str, Any]) -> str:
+    """A config as it stands in its file."""
+    return json.dumps(config, indent=4, allow_nan=False) + "\n"
+
+
+def _plain(key: str, config: Mapping[str, Any]) -> Any:
+    value = config[key]
+    if _is_live(value):
+        value = ConfigParser(json.loads(json.dumps(config))).get_parsed_content(key)
+    if not isinstance(value, str | int | float | bool):
+        raise ExchangeError(f"{key}: expected a number or a word, found {type(value).__name__}. Train with one.")
+    return value
+
+
+def _started_late(config: dict[str, Any], run: str) -> dict[str, Any]:
+    """The config with its ``initialize`` as the first steps of ``run``.
+
+    MONAI lets ``scripts`` be found only when it runs: what a config imports before is not there.
+    """
+    steps = config["initialize"] + config[run]
+    return {key: steps if key == run else value for key, value in config.items() if key != "initialize"}
+
+
+def _is_live(value: object) -> bool:
+    """Whether it is an expression, a reference or a macro."""
+    return isinstance(value, str) and value.startswith(("$", "@", "%"))
+
+
+def _portable(value: Any, ours: Any, place: str) -> Any:
+    """The value without paths: the template's in their place."""
+    if isinstance(value, Mapping):
+        known = ours if isinstance(ours, Mapping) else {}
+        return {key: _portable(part, known.get(key), f"{place}::{key}") for key, part in value.items()}
+    if isinstance(value, list):
+        listed = ours if isinstance(ours, list) else []
+        return [
+            _portable(part, listed[index] if index < len(listed) else None, f"{place}::{index}")
+            for index, part in enumerate(value)
+        ]
+    if value == ours or not isinstance(value, str) or not _holds_path(value):
+        return value
+    if ours is None or isinstance(ours, Mapping | list):
+        raise ExchangeError(
+            f"{place}: expected nothing of the machine that the run was trained on, found a path. Train without this "
+            "override, or give it as a top-level setting."
+        )
+    return ours
+
+
+def _holds_path(text: str) -> bool:
+    if text.startswith("$"):
+        return re.search(r"""['"](?:/|~|[A-Za-z]:[\\/]|\w+://)""", text) is not None
+    absolute = PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute()
+    return absolute or text.startswith("~") or "://" in text or text == _LEFT_OUT
+
+
+def _references(value: Any) -> set[str]:
+    return {name for text in _texts(value) for name in re.findall(r"[@%](\w+)", text)}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for part in value.values():
+            yield from _texts(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _texts(part)
+    elif isinstance(value, str):
+        yield value

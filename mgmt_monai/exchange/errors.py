@@ -1,0 +1,9 @@
+"""What goes wrong with a bundle and can be mended by its user."""
+
+from __future__ import annotations
+
+from mgmt_monai.errors import MgmtMonaiError
+
+
+class ExchangeError(MgmtMonaiError):
+    """A bundle that cannot be written, verified or read."""

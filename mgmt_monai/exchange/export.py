@@ -1,0 +1,221 @@
+"""A finished run as a bundle: the whole folder appears at once or not at all."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+
+import torch
+from monai.bundle import ConfigParser
+from torch import Tensor
+
+from mgmt_monai.atomic import atomic_file
+from mgmt_monai.exchange.bundle_folder import in_bundle_names
+from mgmt_monai.exchange.code import distributions, needed_code, write_code
+from mgmt_monai.exchange.configs import (
+    evaluate_config,
+    inference_config,
+    multi_gpu_config,
+    train_config,
+    write_config,
+)
+from mgmt_monai.exchange.errors import ExchangeError
+from mgmt_monai.exchange.metadata import make_metadata
+from mgmt_monai.exchange.model_card import model_card
+from mgmt_monai.exchange.source import REFERENCE, Source
+from mgmt_monai.networks import MGMTClassifier
+
+logger = logging.getLogger(__name__)
+
+
+def export_bundle(
+    source: Source,
+    out: Path,
+    name: str = "",
+    torchscript: bool = False,
+    onnx: bool = False,
+    overwrite: bool = False,
+    data_source: str = "",
+) -> Path:
+    """Write a bundle.
+
+    Args:
+        source: The run.
+        out: Folder that the bundle's own goes into; made if absent.
+        name: Of the bundle's folder; empty for ``mgmt_<modality>``.
+        torchscript: Also as ``models/model.ts``.
+        onnx: Also as ``models/model.onnx``.
+        overwrite: Take the place of a bundle of this name.
+        data_source: What the model was trained on, in words; for a phantom it is known.
+
+    Returns:
+        The bundle's folder.
+
+    Raises:
+        ExchangeError: A name that is none, one that is taken, a checkpoint of another network, a library that is
+            missing, or something of the run's machine that would have got into the bundle.
+    """
+    name = name or f"mgmt_{source.modality.lower()}"
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", name, flags=re.ASCII):
+        raise ExchangeError(f"name: expected letters, digits, '_', '-' and '.', found {name!r}. Choose another --name.")
+    out = Path(out)
+    with _folder(out / name, overwrite) as bundle:
+        _write(bundle, source, name, torchscript, onnx, data_source)
+        _check_secrets(bundle, source)
+    return out / name
+
+
+def zip_bundle(bundle: Path, overwrite: bool = False) -> Path:
+    """Pack a bundle into ``NAME.zip`` beside it; the same bundle always gives the same file.
+
+    Args:
+        bundle: Its folder, which is the one folder in the file.
+        overwrite: Take the place of a file of this name.
+
+    Returns:
+        The zip file.
+
+    Raises:
+        ExchangeError: There is one.
+    """
+    target = bundle.with_name(f"{bundle.name}.zip")
+    check_free(target, overwrite)
+    with atomic_file(target) as temporary, ZipFile(temporary, "w", ZIP_DEFLATED) as archive:
+        for path in sorted(path for path in bundle.rglob("*") if path.is_file()):
+            member = ZipInfo(f"{bundle.name}/{path.relative_to(bundle).as_posix()}")  # dated 1980, as zip's years begin
+            member.compress_type = ZIP_DEFLATED
+            member.external_attr = 0o100644 << 16
+            archive.writestr(member, path.read_bytes())
+    return target
+
+
+def check_free(path: Path, overwrite: bool) -> None:
+    """Refuse a place that is taken.
+
+    Args:
+        path: Where something is to be written.
+        overwrite: Whether it may be replaced.
+
+    Raises:
+        ExchangeError: It is there, and may not be.
+    """
+    if path.exists() and not overwrite:
+        raise ExchangeError(f"{path}: expected a free place, found something. Take another --name, or say --overwrite.")
+
+
+def _write(bundle: Path, source: Source, name: str, torchscript: bool, onnx: bool, data_source: str) -> None:
+    ours = {
+        "train": train_config(source.config),
+        "inference": inference_config(source.config),
+        "evaluate": evaluate_config(source.stage),
+        "multi_gpu_train": multi_gpu_config(source.config),
+    }
+    network = _network(ours["inference"], source)
+    code = needed_code(ours)
+    metadata = make_metadata(source, name, distributions(code.imports), data_source)
+
+    for folder in ("configs", "models", "docs"):
+        (bundle / folder).mkdir()
+    configs = {key: in_bundle_names(config) for key, config in ours.items()}
+    for key, config in {**configs, "metadata": metadata}.items():
+        _text(bundle / "configs" / f"{key}.json", write_config(config))
+    _text(bundle / "configs" / "logging.conf", _packaged("bundles", "logging.conf"))
+    _text(bundle / "LICENSE", _packaged("data", "LICENSE"))
+    _text(bundle / "docs" / "data_license.txt", _packaged("data", "data_license.txt"))
+    write_code(code, bundle / "scripts")
+
+    models = bundle / "models"
+    state = io.BytesIO()  # the name of a file would be written into it
+    torch.save(network.state_dict(), state)
+    (models / "model.pt").write_bytes(state.getvalue())
+    if source.reference is not None:
+        shutil.copyfile(source.reference, models / REFERENCE)
+    formats = _formats(models, network, configs["inference"], metadata, torchscript, onnx)
+    settings = {key: value for key, value in ours["inference"].items() if not isinstance(value, dict | list)}
+    _text(bundle / "docs" / "README.md", model_card(metadata, settings, source.reference is not None, formats))
+
+
+def _network(inference: dict[str, Any], source: Source) -> MGMTClassifier:
+    """The run's network, held against its config."""
+    network: MGMTClassifier = ConfigParser(inference).get_parsed_content("network_def")
+    try:
+        state: dict[str, Tensor] = torch.load(source.checkpoint, map_location="cpu", weights_only=True)
+        network.load_state_dict(state)
+    except Exception as error:  # a damaged or foreign file can raise nearly anything
+        raise ExchangeError(
+            f"{source.checkpoint}: expected the state of the network in the run's config, found another file "
+            f"({type(error).__name__}). Name a run's folder."
+        ) from error
+    return network.eval()
+
+
+def _formats(
+    models: Path,
+    network: MGMTClassifier,
+    inference: dict[str, Any],
+    metadata: dict[str, Any],
+    torchscript: bool,
+    onnx: bool,
+) -> list[str]:
+    from mgmt_monai.exchange.formats import write_onnx, write_torchscript
+
+    made = []
+    if torchscript:
+        write_torchscript(network, models / "model.ts", metadata, {"inference": inference})
+        made.append("model.ts")
+    if onnx:
+        write_onnx(network, models / "model.onnx", metadata["network_data_format"]["inputs"]["image"]["spatial_shape"])
+        made.append("model.onnx")
+    return made
+
+
+def _check_secrets(bundle: Path, source: Source) -> None:
+    home = Path.home()
+    known = (*source.secrets, *([str(home)] if len(home.parts) > 2 else []))
+    secrets = [secret.encode() for secret in known if secret]
+    for path in sorted(path for path in bundle.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        if any(secret in content for secret in secrets):
+            raise ExchangeError(
+                f"{path.relative_to(bundle).as_posix()}: expected nothing of the machine or of the patients in the "
+                "bundle, found a path or a key of the run. Train without it in the settings; nothing was written."
+            )
+
+
+def _packaged(folder: str, name: str) -> str:
+    return (resources.files("mgmt_monai.exchange") / folder / name).read_text(encoding="utf-8")
+
+
+def _text(path: Path, content: str) -> None:
+    path.write_bytes(content.encode("utf-8"))
+
+
+@contextmanager
+def _folder(target: Path, overwrite: bool) -> Iterator[Path]:
+    """A temporary folder beside ``target`` that takes its place when the block ends without an error."""
+    check_free(target, overwrite)
+    if target.exists() and not (target / "configs" / "metadata.json").is_file():
+        raise ExchangeError(f"{target}: expected a bundle to overwrite, found something else. Take another --name.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{uuid4().hex}")
+    temporary.mkdir()
+    try:
+        yield temporary
+        if target.exists():
+            old = temporary.with_name(f"{temporary.name}.old")
+            target.rename(old)
+            temporary.rename(target)
+            shutil.rmtree(old)
+        else:
+            temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,149 @@
+"""The network in forms that run without its code: TorchScript and ONNX, held against PyTorch as they are written."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from zipfile import ZIP_STORED, ZipFile, ZipInfo
+
+import torch
+from torch import Tensor, nn
+
+from mgmt_monai.exchange.configs import write_config
+from mgmt_monai.exchange.errors import ExchangeError
+
+TOLERANCE = 1e-4
+"""The most that a logit may differ by between PyTorch and another form."""
+
+BATCHES = (1, 3)
+"""Sizes of the batches that each form is tried on."""
+
+
+def write_torchscript(
+    network: nn.Module, path: Path, metadata: Mapping[str, Any], configs: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """As MONAI's ``ckpt_export`` writes it: scripted, with metadata and configs as extra files.
+
+    Args:
+        network: In eval mode.
+        path: Of the ``.ts`` file.
+        metadata: Of the bundle.
+        configs: By name, without ``.json``.
+
+    Raises:
+        ExchangeError: It does not agree with the network.
+    """
+    from monai.data.torchscript_utils import save_net_with_metadata
+    from monai.networks.utils import convert_to_torchscript
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        scripted = convert_to_torchscript(network)
+        stream = io.BytesIO()
+        extra = {f"{name}.json": write_config(config).encode() for name, config in configs.items()}
+        save_net_with_metadata(
+            scripted, stream, include_config_vals=False, meta_values=metadata, more_extra_files=extra
+        )
+        path.write_bytes(_without_debug(stream.getvalue()))
+        loaded = torch.jit.load(str(path))
+
+    def run(images: Tensor) -> Tensor:
+        with torch.no_grad():
+            return loaded(images)
+
+    _check(network, run, _spatial_shape(metadata), path.name)
+
+
+def write_onnx(network: nn.Module, path: Path, spatial_shape: Sequence[int]) -> None:
+    """Write the network as ONNX: input ``image`` (slices, 1, H, W), output ``pred`` (slices, 1).
+
+    Args:
+        network: In eval mode.
+        path: Of the ``.onnx`` file.
+        spatial_shape: Height and width, which stay fixed; the number of slices does not.
+
+    Raises:
+        ExchangeError: A library is missing, or it does not agree with the network.
+    """
+    try:
+        import onnxruntime
+        import onnxscript  # noqa: F401 - torch's exporter needs it
+        from onnx import ModelProto
+    except ImportError as error:
+        raise ExchangeError(f"--onnx needs {error.name}. Install it: pip install 'mgmt_monai[onnx]'") from error
+
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    batch = torch.export.Dim("slices")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.export.export(
+            network, (torch.rand(2, 1, *spatial_shape),), dynamic_shapes=({0: batch},), strict=True
+        )
+        written = torch.onnx.export(program, (), input_names=["image"], output_names=["pred"], verbose=False)
+    model: ModelProto = written.model_proto
+    _strip(model)
+    path.write_bytes(model.SerializeToString(deterministic=True))
+    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+
+    def run(images: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(["pred"], {"image": images.numpy()})[0])
+
+    _check(network, run, spatial_shape, path.name)
+
+
+def _check(network: nn.Module, run: Callable[[Tensor], Tensor], spatial_shape: Sequence[int], name: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for size in BATCHES:
+        images = torch.rand(size, 1, *spatial_shape, generator=generator)
+        with torch.no_grad():
+            expected = network(images)
+        difference = float((run(images) - expected).abs().max())
+        if not difference <= TOLERANCE:
+            raise ExchangeError(
+                f"{name}: expected the network's own logits within {TOLERANCE:g}, found them {difference:g} apart. "
+                "Export without this form."
+            )
+
+
+def _spatial_shape(metadata: Mapping[str, Any]) -> Sequence[int]:
+    shape: Sequence[int] = metadata["network_data_format"]["inputs"]["image"]["spatial_shape"]
+    return shape
+
+
+def _without_debug(archive: bytes) -> bytes:
+    """The TorchScript archive without its debug records, which tell where each source file lies on this machine."""
+    made = io.BytesIO()
+    with ZipFile(io.BytesIO(archive)) as read, ZipFile(made, "w", ZIP_STORED) as write:
+        for member in read.infolist():
+            if not member.filename.endswith(".debug_pkl"):
+                write.writestr(ZipInfo(member.filename), read.read(member))
+    return made.getvalue()
+
+
+def _strip(model: Any) -> None:
+    """Take out what the exporter notes for debugging: paths and lines of this machine's source files."""
+    from onnx import AttributeProto
+
+    def strip_graph(graph: Any) -> None:
+        for part in (graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info):
+            part.doc_string = ""
+            part.ClearField("metadata_props")
+        for node in graph.node:
+            for attribute in node.attribute:
+                attribute.doc_string = ""
+                if attribute.type == AttributeProto.GRAPH:
+                    strip_graph(attribute.g)
+
+    model.ClearField("metadata_props")
+    model.doc_string = ""
+    strip_graph(model.graph)
+    for function in model.functions:
+        function.doc_string = ""
+        function.ClearField("metadata_props")
+        for part in (*function.node, *function.value_info):
+            part.doc_string = ""
+            part.ClearField("metadata_props")

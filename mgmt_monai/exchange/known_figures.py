@@ -1,0 +1,78 @@
+"""What a bundle says its model reached on its own test patients, read so that nothing but figures comes through."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from mgmt_monai.cohort.findings import printable
+from mgmt_monai.exchange.errors import ExchangeError
+
+FIGURES = ("auc", "accuracy", "sensitivity", "specificity")
+"""Those with an interval that are read, where they are there."""
+
+_SHARES = ("level", "threshold")
+_COUNTS = ("n", "n_methylated")
+_TEXT_LIMIT = 100
+
+
+def known_figures(metadata: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The object ``evaluation`` of a bundle's metadata.
+
+    Args:
+        metadata: ``configs/metadata.json``.
+        name: The bundle's, for messages.
+
+    Returns:
+        ``stage``, ``level``, ``threshold``, ``n``, ``n_methylated``; and of `FIGURES` a dict each of ``value``,
+        ``low``, ``high``: 0 to 1, None where undefined, the value within its interval. What is not there has no key.
+
+    Raises:
+        ExchangeError: A part is of another kind or out of range.
+    """
+    given = metadata.get("evaluation")
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise _error(name, "evaluation", "an object", given)
+    read: dict[str, Any] = {}
+    if "stage" in given:
+        read["stage"] = printable(str(given["stage"]))[:_TEXT_LIMIT]
+    for key in _SHARES:
+        if key in given:
+            if not _is_share(given[key]):
+                raise _error(name, key, "a number from 0 to 1", given[key])
+            read[key] = float(given[key])
+    for key in _COUNTS:
+        if key in given:
+            if type(given[key]) is not int or given[key] < 0:
+                raise _error(name, key, "a whole number from 0", given[key])
+            read[key] = given[key]
+    for key in FIGURES:
+        if key in given:
+            read[key] = _figure(name, key, given[key])
+    return read
+
+
+def _figure(name: str, key: str, given: object) -> dict[str, float | None]:
+    if not isinstance(given, Mapping):
+        raise _error(name, key, "value, low and high", given)
+    figure = {part: given.get(part) for part in ("value", "low", "high")}
+    if any(part is not None and not _is_share(part) for part in figure.values()):
+        raise _error(name, key, "value, low and high from 0 to 1", figure)
+    value, low, high = (None if part is None else float(part) for part in figure.values())
+    if None not in (value, low, high) and not low <= value <= high:  # type: ignore[operator]
+        raise _error(name, key, "a value within its interval", figure)
+    return {"value": value, "low": low, "high": high}
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and 0 <= value <= 1
+
+
+def _error(name: str, key: str, expected: str, found: object) -> ExchangeError:
+    shown = printable(repr(found))[:_TEXT_LIMIT]
+    return ExchangeError(
+        f"{name}: configs/metadata.json: evaluation: {key}: expected {expected}, found {shown}. Export it again."
+    )

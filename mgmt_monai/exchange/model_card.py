@@ -1,0 +1,146 @@
+"""The model card of a bundle: what the model is for, what it reached and what that means, in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+CHANCE = 0.5
+"""The AUC of a model that knows nothing."""
+
+_NAMES = {"auc": "AUC", "f1": "F1"}
+_NO_REFERENCE = (
+    "It does not know what its training data looked like: it answers for any picture, also for one that is no brain."
+)
+_REFERENCE = (
+    "What its training data looked like is in `models/reference.safetensors`; only `mgmt-monai predict` asks it. "
+    "MONAI's own commands answer for any picture, also for one that is no brain."
+)
+
+
+def model_card(
+    metadata: Mapping[str, Any], settings: Mapping[str, Any], has_reference: bool, formats: Sequence[str] = ()
+) -> str:
+    """The card as Markdown.
+
+    Args:
+        metadata: The bundle's.
+        settings: Top-level scalars of its inference config.
+        has_reference: Whether the bundle knows how far a series lies from its training data.
+        formats: Files in ``models`` beside the network's state.
+    """
+    text = (resources.files("mgmt_monai.exchange") / "data" / "model_card.md.j2").read_text(encoding="utf-8")
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True)
+    evaluation, training = metadata["evaluation"], metadata["training"]
+    return environment.from_string(text).render(
+        name=metadata["name"],
+        version=metadata["version"],
+        modality=settings["modality"],
+        backbone=settings["backbone"],
+        image_size=settings["image_size"],
+        slice_share=f"{100 * settings['slice_fraction']:g}",
+        intended_use=metadata["intended_use"],
+        data_source=metadata["data_source"],
+        splits=[_split(name, training["patients"].get(name)) for name in ("train", "validation", "test")],
+        manifest_hash=training["manifest_hash"],
+        fold=_fold(training.get("fold")),
+        seed=training["seed"],
+        initial_weights=_weights(training["initial_weights"]),
+        software=_software(training["software"]),
+        stage=evaluation["stage"],
+        n=evaluation["n"],
+        n_methylated=evaluation["n_methylated"],
+        level=f"{100 * evaluation['level']:g}",
+        threshold=f"{evaluation['threshold']:g}",
+        operating_point=_operating_point(evaluation),
+        figures=[_figure(name, value) for name, value in evaluation.items() if isinstance(value, Mapping)],
+        meaning=meaning_of(evaluation["auc"]),
+        abstention=_REFERENCE if has_reference else _NO_REFERENCE,
+        requirements=_requirements(metadata),
+        formats=", ".join(f"`{name}`" for name in formats),
+        references=metadata["references"],
+    )
+
+
+def meaning_of(auc: Mapping[str, float | None]) -> str:
+    """What an AUC with its interval is evidence of.
+
+    Args:
+        auc: ``value``, ``low``, ``high``; None where undefined.
+
+    Example:
+        >>> print(meaning_of({"value": 0.7, "low": 0.45, "high": 0.9}))
+        The interval of the AUC (0.45-0.90) holds 0.5, which is chance: this is no evidence that the model can tell ...
+    """
+    low, high = auc["low"], auc["high"]
+    if auc["value"] is None or low is None or high is None:
+        return (
+            "**The AUC or its interval is undefined for these test patients: nothing is known of whether the model can "
+            "tell methylated from unmethylated patients.**"
+        )
+    interval = f"The interval of the AUC ({low:.2f}-{high:.2f})"
+    if low <= CHANCE <= high:
+        return (
+            f"{interval} holds 0.5, which is chance: this is no evidence that the model can tell methylated from "
+            "unmethylated patients."
+        )
+    if high < CHANCE:
+        return f"{interval} lies below 0.5, which is chance: on these patients the model is wrong more often than right."
+    return (
+        f"{interval} lies above 0.5, which is chance. That holds for patients like these alone, and does not say why: "
+        "scanner, site or other shortcuts are not ruled out."
+    )
+
+
+def _figure(name: str, figure: Mapping[str, float | None]) -> dict[str, str]:
+    low, high = figure["low"], figure["high"]
+    return {
+        "name": _NAMES.get(name, name),
+        "value": "undefined" if figure["value"] is None else f"{figure['value']:.2f}",
+        "interval": "undefined" if low is None or high is None else f"{low:.2f}-{high:.2f}",
+    }
+
+
+def _split(name: str, counts: Mapping[str, int] | None) -> dict[str, str | int]:
+    if counts is None:
+        return {"split": name, **dict.fromkeys(("patients", "methylated", "unmethylated"), "not recorded")}
+    return {"split": name, "patients": sum(counts.values()), **counts}
+
+
+def _fold(fold: Mapping[str, int | None] | None) -> str:
+    if fold is None:
+        return ""
+    named = ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in fold.items() if number is not None)
+    return f", of which {named}"
+
+
+def _operating_point(evaluation: Mapping[str, Any]) -> str:
+    shares = [_share(evaluation[name]) for name in ("sensitivity", "specificity")]
+    return (
+        f"It was set before the training and not chosen on these patients. There, sensitivity was {shares[0]} and "
+        f"specificity {shares[1]}."
+    )
+
+
+def _share(figure: Mapping[str, float | None]) -> str:
+    written = _figure("", figure)
+    return written["value"] if written["interval"] == "undefined" else f"{written['value']} ({written['interval']})"
+
+
+def _weights(name: str) -> str:
+    return "random numbers" if name == "none" else f"`{name}`"
+
+
+def _software(versions: Mapping[str, str]) -> list[str]:
+    if not versions:
+        return ["- With which versions of the software it was trained was not recorded."]
+    return [f"- Trained with {', '.join(f'{name} {version}' for name, version in sorted(versions.items()))}."]
+
+
+def _requirements(metadata: Mapping[str, Any]) -> str:
+    base = {"monai": "monai_version", "torch": "pytorch_version", "numpy": "numpy_version"}
+    pinned = [f"{package}=={metadata[key]}" for package, key in base.items()]
+    return " ".join([*pinned, *(f"{name}=={version}" for name, version in metadata["required_packages_version"].items())])

@@ -1,0 +1,200 @@
+"""What a bundle is made of: a finished run, in its folder or in MLflow."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from mgmt_monai.exchange.configs import in_package_names
+from mgmt_monai.exchange.errors import ExchangeError
+from mgmt_monai.tracking.runs import StoredRun, fetch_run
+from mgmt_monai.training.config import PATHS
+
+STAGES = ("transfer", "fine_tune")
+"""In the order in which a run goes through them."""
+
+REFERENCE = "reference.safetensors"
+"""What the last stage's features of the training data were like, in the run's folder."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A finished run, as far as a bundle needs it.
+
+    Args:
+        config: As it was executed, in the package's own names.
+        metrics: By stage, split and unit: ``metrics.json``.
+        stage: Whose best checkpoint is exported.
+        checkpoint: The network's state.
+        reference: How far features lie from the training data; None where that is not known.
+        manifest_hash: Of the cohort.
+        weights: What the backbone started from: a file's name, or ``none``.
+        counts: Patients by split and label; what is not known is not in it.
+        software: Versions by package, as it was trained; empty where that is not known.
+        phantom: Whether the cohort was a made one; None where that is not known.
+        run_id: In MLflow; None without one.
+        secrets: What must not be in a bundle: the run's paths, and the key of its pseudonyms.
+    """
+
+    config: dict[str, Any]
+    metrics: dict[str, Any]
+    stage: str
+    checkpoint: Path
+    reference: Path | None
+    manifest_hash: str
+    weights: str
+    counts: dict[str, dict[str, int]]
+    software: dict[str, str]
+    phantom: bool | None
+    run_id: str | None
+    secrets: tuple[str, ...]
+
+    @property
+    def modality(self) -> str:
+        """Of the training."""
+        return str(self.config["modality"])
+
+
+@contextmanager
+def open_source(run: str | Path, uri: str, output_dir: Path) -> Iterator[Source]:
+    """Find what is to be exported.
+
+    Args:
+        run: A run's folder, a ``best.pt`` in one, or the identifier of a run in MLflow.
+        uri: The store that a run's identifier is looked up in.
+        output_dir: Where the folder of such a run is looked for first; without one, its artifacts are taken.
+
+    Yields:
+        The run; what was fetched for it is there while the block runs.
+
+    Raises:
+        ExchangeError: No such run, one that is not finished, a negative control, or a file that is missing or damaged.
+        TrackingError: The store cannot be read.
+    """
+    path = Path(run)
+    if path.is_file():
+        yield _of_checkpoint(path)
+    elif path.is_dir():
+        yield _of_folder(path, STAGES[-1])
+    elif not re.fullmatch("[0-9a-f]{32}", str(run)):
+        raise ExchangeError(
+            f"{run}: expected a run's folder, a best.pt in one or the identifier of a run in MLflow, found none of "
+            "these. Look into the folder of the trainings, or into 'mgmt-monai ui'."
+        )
+    elif (folder := _folder_of(str(run), output_dir)) is not None:
+        yield _of_folder(folder, STAGES[-1])
+    else:
+        with TemporaryDirectory() as temporary:
+            yield _of_artifacts(fetch_run(uri, str(run), Path(temporary)))
+
+
+def _of_checkpoint(path: Path) -> Source:
+    stage = path.resolve().parent.name
+    if path.name != "best.pt" or stage not in STAGES:
+        raise ExchangeError(
+            f"{path}: expected the best.pt of a stage ({' or '.join(STAGES)}) in a run's folder, found another file. "
+            "Name the run's folder."
+        )
+    return _of_folder(path.resolve().parents[1], stage)
+
+
+def _of_folder(folder: Path, stage: str) -> Source:
+    state, config = _json(folder / "run.json"), in_package_names(_json(folder / "config.json"))
+    _check(str(folder), state.get("status"), config.get("control"))
+    checkpoint = _existing(folder / stage / "best.pt")
+    reference = folder / REFERENCE
+    return Source(
+        config=config,
+        metrics=_json(folder / "metrics.json"),
+        stage=stage,
+        checkpoint=checkpoint,
+        reference=reference if stage == STAGES[-1] and reference.is_file() else None,
+        manifest_hash=str(state.get("manifest_hash", "")),
+        weights=str(state.get("weights", "none")),
+        counts=state.get("counts") or _counted(folder / "predictions.csv"),
+        software=state.get("software") or {},
+        phantom=state.get("phantom"),
+        run_id=state.get("mlflow_run_id"),
+        secrets=(str(folder.resolve()), str(state.get("pseudonym_key", "")), *_paths(config)),
+    )
+
+
+def _of_artifacts(run: StoredRun) -> Source:
+    _check(f"run {run.run_id}", "finished" if run.status == "FINISHED" else run.status, run.tags.get("control"))
+    config = in_package_names(_json(run.folder / "config.json"))
+    versions = {k.removeprefix("version."): v for k, v in run.tags.items() if k.startswith("version.")}
+    return Source(
+        config=config,
+        metrics=_json(run.folder / "metrics.json"),
+        stage=STAGES[-1],
+        checkpoint=_existing(run.checkpoint),
+        reference=run.reference,
+        manifest_hash=run.params.get("manifest_hash", ""),
+        weights=run.tags.get("weights", "none"),
+        counts=run.counts,
+        software=versions,
+        phantom=None,
+        run_id=run.run_id,
+        secrets=tuple(_paths(config)),
+    )
+
+
+def _folder_of(run_id: str, output_dir: Path) -> Path | None:
+    for path in sorted(Path(output_dir).glob("*/*/run.json")):
+        if _json(path).get("mlflow_run_id") == run_id:
+            return path.parent
+    return None
+
+
+def _check(what: str, status: object, control: object) -> None:
+    if status != "finished":
+        raise ExchangeError(
+            f"{what}: expected a finished training, found one that is {str(status).lower()}. Go on with it (the same "
+            "command and --resume true), then export it."
+        )
+    if control != "none":
+        raise ExchangeError(
+            f"{what}: expected a training of a model, found the negative control {control!r}, which is none. Name "
+            "another run."
+        )
+
+
+def _counted(predictions: Path) -> dict[str, dict[str, int]]:
+    """Patients by split and label, of the splits that were scored."""
+    from mgmt_monai.evaluation.predictions import read_patients
+
+    if not predictions.is_file():
+        return {}
+    table = read_patients(predictions).drop_duplicates("patient_id")
+    return {
+        str(split): {name: int((of["label"] == label).sum()) for label, name in enumerate(("unmethylated", "methylated"))}
+        for split, of in table.groupby("split")
+    }
+
+
+def _paths(config: Mapping[str, Any]) -> list[str]:
+    """The user's own paths among the settings: absolute ones tell of the machine."""
+    values = [str(config.get(key, "")) for key in sorted(PATHS)]
+    return [value for value in values if Path(value).is_absolute() and len(Path(value).parts) > 1]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(_existing(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ExchangeError(f"{path}: expected JSON, found something else ({error}). Train again.") from error
+    if not isinstance(content, dict):
+        raise ExchangeError(f"{path}: expected an object, found {type(content).__name__}. Train again.")
+    return content
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise ExchangeError(f"{path}: expected a file of a finished training, found none. Name a run's folder.")
+    return path

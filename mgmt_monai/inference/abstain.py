@@ -1,0 +1,83 @@
+"""When a model gives no answer: the rules, each with its reason in plain words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from mgmt_monai.cohort.findings import Finding, Severity, counted
+from mgmt_monai.inference.study import StudySeries
+
+OTHER_SEQUENCE = ("D017", "D018")
+"""Findings, no errors in a cohort, that say that the series may be of another kind than the model was trained on."""
+
+ROUNDING = 1e-6
+"""Share of the limit by which a distance may exceed it: the last digits depend on the slices that share a batch, and
+the limit is itself the distance of one of the validation series."""
+
+
+def input_reasons(modality: str, studied: StudySeries | None, present: Sequence[str]) -> list[str]:
+    """Why a model cannot be asked about a study, by the checks of its series.
+
+    1. The study has no series of the model's modality.
+    2. A finding is an error: the series cannot be read whole, or is no single stack of grey-scale slices in a known
+       order, or is constant.
+    3. Its tags speak of another sequence, or do not say that it is MR.
+    4. A slice is blank in the middle 20 %, which the model looks at.
+
+    Args:
+        modality: Of the model.
+        studied: The study's series of it, or None.
+        present: The modalities that the study has.
+
+    Returns:
+        One line each, without a full stop; empty where the model may be asked.
+    """
+    if studied is None:
+        return [f"the study has no {modality} series, only {', '.join(present) or 'none of a known modality'}"]
+    refused = [
+        finding
+        for finding in studied.findings
+        if finding.kind.severity is Severity.ERROR or finding.id in OTHER_SEQUENCE
+    ]
+    reasons = [_told(finding) for finding in refused]
+    content = studied.exam.content
+    if content is not None and not content.constant and content.n_blank_middle:
+        reasons.append(f"{counted(content.n_blank_middle, 'slice')} of the middle 20 % blank, expected anatomy in all")
+    return reasons
+
+
+def network_reasons(
+    n_slices: int, n_constant: int, distance: float | None, limit: float | None, probabilities: Sequence[float] = ()
+) -> list[str]:
+    """Why a model's answer is not given, by what the network made of the slices.
+
+    Args:
+        n_slices: How many slices the network was shown.
+        n_constant: How many of them have one value in every pixel.
+        distance: Of their features from the training data; infinite where a feature is not finite; None without a
+            reference.
+        limit: Beyond which the model abstains; None without a reference.
+        probabilities: Of the slices; empty before the head is run.
+
+    Returns:
+        As `input_reasons`.
+    """
+    reasons = []
+    if not n_slices:
+        reasons.append("no slice is left to show the network")
+    if n_constant:
+        reasons.append(f"{n_constant} of {counted(n_slices, 'slice')} shown to the network hold one value only")
+    if distance is not None and not math.isfinite(distance):
+        reasons.append("the network's features are not finite")
+    elif distance is not None and limit is not None and distance > limit * (1 + ROUNDING):
+        reasons.append(
+            f"unlike the training data: distance {distance:.4g} in the network's feature space, limit {limit:.4g}"
+        )
+    if not all(math.isfinite(probability) for probability in probabilities):
+        reasons.append("the network's output is not finite")
+    return reasons
+
+
+def _told(finding: Finding) -> str:
+    return f"{finding.kind.title} ({finding.id}): {finding.text}"

@@ -1,0 +1,213 @@
+"""A bundle's network and chain, ready for a study."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser
+from monai.transforms import Compose
+from monai.utils import convert_to_tensor
+from torch import Tensor, nn
+
+from mgmt_monai.cohort.series import Series
+from mgmt_monai.errors import one_line
+from mgmt_monai.exchange.bundle_folder import BundleFolder, open_bundle
+from mgmt_monai.exchange.errors import ExchangeError
+from mgmt_monai.inference.errors import InferenceError
+from mgmt_monai.networks import MGMTClassifier
+from mgmt_monai.networks.errors import NetworkError
+from mgmt_monai.networks.feature_distance import FeatureDistance
+from mgmt_monai.transforms.load import itk_warnings_off
+
+STATE_OVERHEAD = 16 * 2**20
+"""Bytes that a state's file may have beyond twice its network's tensors: names, a gap before each tensor."""
+
+_SCRIPTS = "scripts"
+
+
+@dataclass(frozen=True)
+class BundleModel:
+    """A bundle's model.
+
+    Args:
+        bundle: Where it comes from.
+        network: In eval mode.
+        chain: From a series reference to its slices, ``(K, H, W)``.
+        reference: How far features lie from the training data; None where the bundle does not know.
+        settings: Top-level scalars of the config.
+    """
+
+    bundle: BundleFolder
+    network: MGMTClassifier
+    chain: Compose
+    reference: FeatureDistance | None
+    settings: Mapping[str, Any]
+
+    @property
+    def modality(self) -> str:
+        """Of the series it reads."""
+        return self.bundle.modality
+
+    @property
+    def threshold(self) -> float:
+        """Called methylated from this probability on."""
+        return float(self.settings.get("threshold", 0.5))
+
+    def item(self, series: Series) -> dict[str, Any]:
+        """What the chain takes.
+
+        Args:
+            series: Of the model's modality.
+
+        Returns:
+            ``{"image", "patient_id", "modality"}``. A bundle that runs its own code gets its own kind of reference.
+        """
+        own = None if self.bundle.is_ours else sys.modules.get(f"{_SCRIPTS}.cohort.series")
+        image = series if own is None else own.Series(**{one.name: getattr(series, one.name) for one in fields(series)})
+        return {"image": image, "patient_id": series.patient_id, "modality": series.modality}
+
+    def slices(self, series: Series) -> Tensor:
+        """The slices the network sees.
+
+        Args:
+            series: Of the model's modality.
+
+        Returns:
+            ``(K, 1, H, W)`` float32 in [0, 1], as in training.
+
+        Raises:
+            InferenceError: It cannot be read, or cannot be brought into the plane that the model asks for.
+        """
+        try:
+            with itk_warnings_off():
+                volume = self.chain(self.item(series))["image"]
+        except Exception as error:
+            message = one_line(error)  # MONAI wraps what a transform raises
+            if message is None:
+                raise
+            raise InferenceError(message) from error
+        return convert_to_tensor(volume, track_meta=False).float().unsqueeze(1)
+
+    def features(self, images: Tensor) -> Tensor:
+        """The backbone's features, ``(K, n_features)``, of slices ``(K, 1, H, W)``."""
+        batch = int(self.settings.get("evaluation_batch_size", 64))
+        with torch.no_grad():
+            return torch.cat([self.network.features(part) for part in images.split(batch)])
+
+    def probabilities(self, features: Tensor) -> list[float]:
+        """The probability of each slice from its features ``(K, n_features)``."""
+        with torch.no_grad():
+            return torch.sigmoid(self.network.head(features).double()).flatten().tolist()
+
+
+@contextmanager
+def open_models(paths: Sequence[Path], trust: bool = False) -> Iterator[list[BundleModel]]:
+    """Read bundles and build their models.
+
+    Args:
+        paths: Bundles, folders or zip files, as `open_bundle` takes them.
+        trust: As `load_model` takes it.
+
+    Yields:
+        The models, in the order of the paths; usable while the block runs.
+
+    Raises:
+        ExchangeError: As `open_bundle` and `load_model`.
+    """
+    with ExitStack() as stack:
+        yield [load_model(stack.enter_context(open_bundle(path)), trust) for path in paths]
+
+
+def load_model(bundle: BundleFolder, trust: bool = False) -> BundleModel:
+    """Build a bundle's network and chain; nothing is unpickled, and no code of the bundle runs unless trusted.
+
+    Args:
+        bundle: As `open_bundle` read it.
+        trust: Whether a config that is not ours may be run. Its ``scripts`` are then importable from here on, as
+            ``python -m monai.bundle run`` makes them; so one process can run the code of one such bundle.
+
+    Raises:
+        ExchangeError: A config that is neither ours nor trusted or that cannot be built, a state that does not fit the
+            network, or a reference of another network.
+    """
+    config = bundle.executed_config(trust)
+    if not bundle.is_ours:
+        _import_from(bundle)
+    parser = ConfigParser(config)
+    try:
+        network, chain = (parser.get_parsed_content(name) for name in ("network_def", "preprocessing"))
+    except Exception as error:
+        message = one_line(error)
+        if message is None and bundle.is_ours:
+            raise  # no fault of the bundle
+        reason = message or f"{type(error).__name__}: {error}"
+        raise ExchangeError(
+            f"{bundle.name}: configs/inference.json cannot be run: {' '.join(reason.split())}"
+        ) from error
+    if not all(isinstance(getattr(network, part, None), nn.Module) for part in ("backbone", "head")):
+        raise ExchangeError(
+            f"{bundle.name}: expected a network_def with a backbone and a head, found {type(network).__name__}. Run "
+            "this bundle with 'python -m monai.bundle run'."
+        )
+    _load_state(network, bundle)
+    network.eval()
+    return BundleModel(bundle, network, chain, _reference(network, bundle), bundle.settings)
+
+
+def _load_state(network: nn.Module, bundle: BundleFolder) -> None:
+    own = network.state_dict().values()
+    limit = 2 * sum(tensor.numel() * tensor.element_size() for tensor in own) + STATE_OVERHEAD
+    size = bundle.model.stat().st_size
+    if size > limit:
+        raise ExchangeError(
+            f"{bundle.name}: models/model.pt: expected the network's state in at most {limit} bytes, found {size}. "
+            "Export the bundle again."
+        )
+    try:
+        network.load_state_dict(torch.load(bundle.model, map_location="cpu", weights_only=True))
+    except Exception as error:  # a damaged or foreign file can raise nearly anything
+        raise ExchangeError(
+            f"{bundle.name}: models/model.pt is not the state of the network in its config ({type(error).__name__}). "
+            "Export the bundle again."
+        ) from error
+    broken = [name for name, tensor in network.state_dict().items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise ExchangeError(
+            f"{bundle.name}: models/model.pt: expected finite weights, found others in {broken[0]}. Train again, with "
+            "a smaller learning rate."
+        )
+
+
+def _reference(network: MGMTClassifier, bundle: BundleFolder) -> FeatureDistance | None:
+    if not bundle.reference.is_file():
+        return None
+    try:
+        reference = FeatureDistance.load(bundle.reference)
+    except NetworkError as error:
+        raise ExchangeError(f"{bundle.name}: models/reference.safetensors: {error}") from error
+    norm = getattr(network.head, "norm1", None)
+    if norm is not None and norm.num_features != reference.n_features:
+        raise ExchangeError(
+            f"{bundle.name}: models/reference.safetensors: expected {norm.num_features} features as the network has, "
+            f"found {reference.n_features}. Export the bundle again."
+        )
+    return reference
+
+
+def _import_from(bundle: BundleFolder) -> None:
+    """Make a trusted bundle's own code importable."""
+    root = str(bundle.path.resolve())
+    loaded = sys.modules.get(_SCRIPTS)
+    if loaded is not None and root not in {str(Path(place).resolve().parent) for place in loaded.__path__}:
+        raise ExchangeError(
+            f"{bundle.name}: expected one bundle that runs its own code, found that another's is running. Predict with "
+            "each of them by itself."
+        )
+    if root not in sys.path:
+        sys.path.insert(0, root)

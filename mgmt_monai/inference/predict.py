@@ -1,0 +1,177 @@
+"""From a study and models to what is said of it."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from torch import Tensor
+
+from mgmt_monai import __version__
+from mgmt_monai.cohort.examination.scan import scan
+from mgmt_monai.cohort.findings import Finding
+from mgmt_monai.cohort.records import SeriesRecord
+from mgmt_monai.inference.abstain import input_reasons, network_reasons
+from mgmt_monai.inference.errors import InferenceError
+from mgmt_monai.inference.model import BundleModel
+from mgmt_monai.inference.prediction import SeriesPrediction, StudyPrediction
+from mgmt_monai.inference.study import FoundStudy, StudySeries, find_study
+
+PACKAGES = ("monai", "torch", "numpy", "SimpleITK", "nibabel", "pydicom")
+"""Whose versions a result tells, beside this package's and Python's."""
+
+_PLANE_LETTERS = {"axial": "SI", "coronal": "AP", "sagittal": "LR"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one model says, and what it was shown.
+
+    Args:
+        prediction: Probability, or why there is none.
+        series: The study's series of the model's modality; None where it has none.
+        images: Slices shown to the network, ``(K, 1, H, W)`` in [0, 1]; None where none was read.
+    """
+
+    prediction: SeriesPrediction
+    series: StudySeries | None
+    images: Tensor | None
+
+
+@dataclass(frozen=True)
+class PredictedStudy:
+    """A study with the answers on it.
+
+    Args:
+        prediction: What is said of it.
+        answers: One a model, as in ``prediction.series``.
+    """
+
+    prediction: StudyPrediction
+    answers: tuple[Answer, ...]
+
+
+def predict_study(
+    study_dir: Path,
+    models: Sequence[BundleModel],
+    named: Mapping[str, Path] | None = None,
+    progress_bar: bool = True,
+) -> PredictedStudy:
+    """Find a study's series, check them, and ask each model.
+
+    Args:
+        study_dir: As `find_study` takes it.
+        models: One or more, of any modalities.
+        named: Folder or file by modality, for series that are not found by themselves.
+        progress_bar: Whether one is shown.
+
+    Returns:
+        An answer a model; a model that cannot or should not be asked abstains, which is no error.
+
+    Raises:
+        InferenceError: No study, or no series of a known modality in it.
+    """
+    study = find_study(study_dir, named)
+    wanted = study.of([model.modality for model in models])
+    exams = (
+        scan(wanted.series, study.path, pixels=True, description="Reading the study", progress_bar=progress_bar)
+        if wanted.series
+        else ()
+    )
+    studied = {exam.modality: study.studied(exam) for exam in exams}
+    answers = tuple(_answer(study, studied.get(model.modality), model) for model in models)
+    prediction = StudyPrediction(
+        study=study.name,
+        series=tuple(answer.prediction for answer in answers),
+        software=software(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    return PredictedStudy(prediction, answers)
+
+
+def software() -> dict[str, str]:
+    """Versions by package, of what a prediction is computed with."""
+    versions = {"mgmt_monai": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "unknown"
+    return versions
+
+
+def _answer(study: FoundStudy, studied: StudySeries | None, model: BundleModel) -> Answer:
+    limit = None if model.reference is None else model.reference.threshold
+    reasons = input_reasons(model.modality, studied, [one.modality for one in study.series])
+    images: Tensor | None = None
+    distance: float | None = None
+    probabilities: list[float] = []
+    if studied is not None and studied.series is not None and not reasons:
+        try:
+            images = model.slices(studied.series)
+        except InferenceError as error:
+            reasons = [str(error)]
+    if images is not None:
+        features = model.features(images)
+        # A series without a slice has no distance; one is asked for to tell features that are not finite.
+        distance = model.reference.distance(features) if model.reference is not None and len(features) else None
+        n_constant = int((images.amax(dim=(1, 2, 3)) == images.amin(dim=(1, 2, 3))).sum())
+        reasons = network_reasons(len(images), n_constant, distance, limit)
+        if not reasons:
+            probabilities = model.probabilities(features)
+            reasons = network_reasons(len(images), n_constant, distance, limit, probabilities)
+    record = None if studied is None else studied.exam.record
+    indices, n_slices = _slice_places(record, model, None if images is None else len(images))
+    given = not reasons
+    prediction = SeriesPrediction(
+        modality=model.modality,
+        bundle=model.bundle.name,
+        bundle_version=model.bundle.version,
+        model_sha256=model.bundle.model_sha256,
+        probability=math.fsum(probabilities) / len(probabilities) if given else None,
+        abstained=tuple(study.shareable(reason) for reason in reasons),
+        slice_indices=indices,
+        slice_probabilities=tuple(probabilities) if given else (),
+        distance=distance if distance is not None and math.isfinite(distance) else None,
+        distance_limit=limit,
+        findings=tuple(_plain(finding, study) for finding in (studied.findings if studied else ())),
+        n_slices=n_slices,
+        threshold=model.threshold,
+        evaluation=model.bundle.evaluation,
+        bundle_sha256=model.bundle.sha256,
+    )
+    return Answer(prediction, studied, images)
+
+
+def _plain(finding: Finding, study: FoundStudy) -> dict[str, str]:
+    kind = finding.kind
+    return {
+        "id": finding.id,
+        "severity": str(kind.severity),
+        "title": kind.title,
+        "text": study.shareable(finding.text),
+    }
+
+
+def _slice_places(record: SeriesRecord | None, model: BundleModel, n_shown: int | None) -> tuple[tuple[int, ...], int]:
+    """Which slices were shown, and of how many: the middle ones, where `middle_slices` places them."""
+    if record is None:
+        return (), 0
+    n_slices = _n_along(record, str(model.settings.get("plane", "native")))
+    if n_shown is None:
+        return (), n_slices
+    start = max(0, (n_slices - n_shown) // 2)
+    return tuple(range(start, start + n_shown)), n_slices
+
+
+def _n_along(record: SeriesRecord, plane: str) -> int:
+    """How many slices the series has when it is cut in a plane."""
+    letters = _PLANE_LETTERS.get(plane, "")
+    sizes = (record.columns, record.rows, record.n_slices)  # along a row of pixels, down a column, from slice to slice
+    along = [size for size, letter in zip(sizes, record.orientation, strict=False) if letter in letters]
+    return along[0] if len(along) == 1 else record.n_slices

@@ -1,0 +1,77 @@
+"""A study's result on disk: ``prediction.json`` and ``prediction.html`` in a folder of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mgmt_monai.atomic import atomic_file, write_text
+from mgmt_monai.inference.errors import InferenceError
+from mgmt_monai.inference.page import write_page
+from mgmt_monai.inference.predict import PredictedStudy
+from mgmt_monai.inference.prediction import StudyPrediction, prediction_from_json
+
+RESULT, PAGE = "prediction.json", "prediction.html"
+"""What the two are called."""
+
+
+def check_free(folder: Path, overwrite: bool) -> None:
+    """Refuse a folder that cannot take a result, before the work.
+
+    Args:
+        folder: Made when there is something to write.
+        overwrite: Whether a result in it may be replaced.
+
+    Raises:
+        InferenceError: There is a result already, or something that is no folder in its place.
+    """
+    place = folder
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise InferenceError(
+            f"{folder}: cannot be a folder for the result ({place} is a file). Name another with --out."
+        )
+    there = [name for name in (RESULT, PAGE) if (folder / name).exists()]
+    if there and not overwrite:
+        raise InferenceError(
+            f"{folder / there[0]}: there is a result already. Name another folder with --out, or say --overwrite."
+        )
+
+
+def write_result(predicted: PredictedStudy, folder: Path) -> None:
+    """Write the page and the result, each whole or not at all, the result last.
+
+    Args:
+        predicted: The study.
+        folder: Made where it is absent; older files of these names are replaced.
+
+    Raises:
+        InferenceError: It cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_file(folder / PAGE) as temporary, temporary.open("x", encoding="utf-8") as stream:
+            write_page(stream, predicted)
+        write_text(folder / RESULT, predicted.prediction.to_json())
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InferenceError(
+            f"{folder}: cannot write the result ({reason}). Name another folder with --out."
+        ) from error
+
+
+def read_result(folder: Path) -> StudyPrediction | None:
+    """The result in a folder.
+
+    Args:
+        folder: As `write_result` wrote it.
+
+    Returns:
+        None where there is none, or one that cannot be read.
+    """
+    try:
+        if not (folder / PAGE).is_file():
+            return None
+        return prediction_from_json((folder / RESULT).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, InferenceError):
+        return None

@@ -1,0 +1,1 @@
+"""Results as DICOM objects, studies from an archive and back into it."""

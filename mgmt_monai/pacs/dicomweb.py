@@ -1,0 +1,308 @@
+"""Studies from an archive and objects into it, over DICOMweb: encrypted, and to nobody but the URL that was named."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from dicomweb_client import DICOMwebClient
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from requests.adapters import HTTPAdapter
+from tqdm import tqdm
+from urllib3.util import Retry
+
+from mgmt_monai.atomic import atomic_file, remove_leftovers
+from mgmt_monai.pacs.credentials import PASSWORD, TOKEN, USER, credentials
+from mgmt_monai.pacs.errors import PacsError
+from mgmt_monai.pacs.source import is_uid, quietly
+
+TIMEOUT_S = (10.0, 120.0)
+"""To connect, and between two packets: archives take images from tape or another site before they answer."""
+
+RETRIES = 3
+"""Of a request that a busy archive turned away."""
+
+BUSY = (429, 502, 503, 504)
+
+WHOLE_BYTES = 1 << 30
+"""Objects up to this size are sent with their length: not every archive takes the chunked kind of request."""
+
+MODALITIES = ("MR",)
+"""Of the series that are fetched: an archive's study also has reports, pages and what else was made of it."""
+
+DIGEST_DIGITS = 12
+"""Hexadecimal, of the SHA-256 of a StudyInstanceUID."""
+
+_SERIES, _INSTANCE, _MODALITY = "0020000E", "00080018", "00080060"
+_FAILED, _REASON = "FailedSOPSequence", "FailureReason"
+_ASK_FOR_WHO = f"Set {USER} and {PASSWORD}, or {TOKEN}, or write the host into your netrc."
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An archive that speaks DICOMweb.
+
+    Args:
+        url: Of the service, as it may be told.
+        client: Speaks to it.
+    """
+
+    url: str
+    client: DICOMwebClient
+
+
+def open_archive(url: str) -> Archive:
+    """Make ready to speak to an archive; nothing is sent yet.
+
+    Certificates are verified, against the authorities of ``REQUESTS_CA_BUNDLE`` where it is set, and that cannot be
+    turned off. Redirections are not followed.
+
+    Args:
+        url: Of the service, below which ``/studies`` lies. ``https``, or ``http`` to this machine.
+
+    Raises:
+        PacsError: Another URL, one with a user or password in it, or credentials in the environment that do not fit.
+    """
+    checked = _checked_url(url)
+    session = requests.Session()
+    session.auth = credentials()
+    session.max_redirects = 0
+    session.headers["Accept"] = "application/dicom+json"
+    # 0: who does not answer at all would not do so a second later; the command may simply be run again.
+    busy = Retry(RETRIES, connect=0, read=0, other=0, status_forcelist=BUSY, backoff_factor=0.5, raise_on_status=False)
+    session.mount("https://", HTTPAdapter(max_retries=busy))
+    session.mount("http://", _DirectAdapter(max_retries=busy))
+    client = DICOMwebClient(checked, session=session, chunk_size=WHOLE_BYTES, timeout=TIMEOUT_S)
+    client.set_http_retry_params(retry=False)  # its own would repeat everything, also what a certificate forbids
+    client.host = urlsplit(checked).netloc  # goes into the Host header, where its own lacks the port
+    return Archive(checked, client)
+
+
+def fetch_study(archive: Archive, study_uid: str, folder: Path, modalities: Sequence[str] = MODALITIES) -> Path:
+    """Copy the images of a study into ``FOLDER/study-<digest>/<series UID>/<instance UID>.dcm``.
+
+    The study's folder, after which a prediction is named, is called by a digest of the UID: results that are not DICOM
+    hold no identifier.
+
+    Each file is whole or absent, and one that is there is not fetched again: after an interruption, call it again.
+
+    Args:
+        archive: From where.
+        study_uid: StudyInstanceUID.
+        folder: Made if absent; no one else may be writing in it.
+        modalities: Of the series that are wanted; one without a modality is taken, too.
+
+    Returns:
+        The study's folder.
+
+    Raises:
+        PacsError: A UID that is none, no such study or series, or an archive that does not answer as it should.
+    """
+    if not is_uid(study_uid):
+        raise PacsError(
+            f"--study {study_uid}: expected a StudyInstanceUID (digits and points). Copy it from the archive."
+        )
+    study_dir = folder / f"study-{hashlib.sha256(study_uid.encode()).hexdigest()[:DIGEST_DIGITS]}"
+    remove_leftovers(study_dir)
+    wanted = _instances(archive, study_uid, modalities)
+    for series, instance in tqdm(wanted, desc="Fetching the study", unit="image"):
+        path = study_dir / series / f"{instance}.dcm"
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            dataset = _fetched(archive, study_uid, series, instance)
+            with atomic_file(path) as temporary, quietly():
+                dataset.save_as(temporary, enforce_file_format=True)
+    return study_dir
+
+
+def store(archive: Archive, objects: Sequence[Dataset]) -> None:
+    """Put objects into an archive.
+
+    Args:
+        archive: Where to.
+        objects: With file meta information, each sent for itself.
+
+    Raises:
+        PacsError: It took not all of them; those before it has.
+    """
+    for number, one in enumerate(objects, start=1):
+        with _told(archive, f"storing object {number} of {len(objects)}"), quietly():
+            answer = archive.client.store_instances([one], study_instance_uid=str(one.StudyInstanceUID))
+        if failed := answer.get(_FAILED):
+            reason = failed[0].get(_REASON)
+            raise PacsError(
+                f"{archive.url}: expected object {number} of {len(objects)} to be stored, found it refused (failure "
+                f"reason {'unknown' if reason is None else f'{reason:04X}'}). Ask the archive's administrator."
+            )
+
+
+class _DirectAdapter(HTTPAdapter):
+    """Speaks to this machine itself: a proxy that the environment names would get everything in the clear."""
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        options["proxies"] = None
+        return super().send(request, *args, **options)
+
+
+def _checked_url(url: str) -> str:
+    """The URL without a slash at its end, if it is one that may be spoken to."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in ("http", "https") or parts.query or parts.fragment or not url.isprintable():
+        raise PacsError(
+            "--dicomweb: expected a URL as https://archive.example/dicom-web, found another text. Correct it."
+        )
+    if "@" in parts.netloc:
+        raise PacsError(f"--dicomweb: expected a URL without a user or password, found one of {host}. {_ASK_FOR_WHO}")
+    if parts.scheme == "http" and not _is_this_machine(host):
+        raise PacsError(
+            f"--dicomweb: expected https, found http to {host}: patients' images would go over the network in the "
+            "clear. Use https; http is for this machine alone (localhost)."
+        )
+    return url.rstrip("/")
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _instances(archive: Archive, study_uid: str, modalities: Sequence[str]) -> list[tuple[str, str]]:
+    """Series and instance UID of each wanted image."""
+    series = {}
+    with _told(archive, "looking for the study"), quietly():
+        for found in _pages(lambda offset: archive.client.search_for_series(study_uid, offset=offset), _SERIES):
+            series[_uid(archive, found, _SERIES)] = _text(found, _MODALITY)
+    if not series:
+        raise PacsError(f"{archive.url}: expected study {study_uid}, found no series of it. Check the UID.")
+    wanted = [uid for uid, modality in sorted(series.items()) if not modality or modality in modalities]
+    if not wanted:
+        raise PacsError(
+            f"{archive.url}: expected a series of modality {' or '.join(modalities)} in study {study_uid}, found "
+            f"{', '.join(sorted(set(series.values())))}. Name a study of head MRI."
+        )
+    images = []
+    with _told(archive, "looking for the study's images"), quietly():
+        for uid in wanted:
+            pages = _pages(
+                lambda offset, uid=uid: archive.client.search_for_instances(study_uid, uid, offset=offset), _INSTANCE
+            )
+            images += sorted((uid, _uid(archive, found, _INSTANCE)) for found in pages)
+    return images
+
+
+def _pages(search: Any, key: str) -> Iterator[Mapping[str, Any]]:
+    """All that a search finds, however many an archive tells at once; one that ignores offsets is asked twice."""
+    seen: set[str] = set()
+    while True:
+        page = [found for found in search(len(seen)) if _text(found, key) not in seen]
+        if not page:
+            return
+        seen |= {_text(found, key) for found in page}
+        yield from page
+
+
+def _text(found: Mapping[str, Any], key: str) -> str:
+    """The first value of an attribute in DICOM JSON (PS3.18 F.2); empty where there is none."""
+    element = found.get(key) if isinstance(found, Mapping) else None
+    values = element.get("Value") if isinstance(element, Mapping) else None
+    return str(values[0]) if isinstance(values, list) and values else ""
+
+
+def _uid(archive: Archive, found: Mapping[str, Any], key: str) -> str:
+    uid = _text(found, key)
+    if not is_uid(uid):  # it becomes a file name
+        raise PacsError(f"{archive.url}: expected a UID for each series and image, found another value. Do not use it.")
+    return uid
+
+
+def _fetched(archive: Archive, study_uid: str, series_uid: str, instance_uid: str) -> Dataset:
+    with _told(archive, "fetching an image"), quietly():
+        dataset = archive.client.retrieve_instance(study_uid, series_uid, instance_uid)
+        answered = (str(dataset.get("StudyInstanceUID")), str(dataset.get("SOPInstanceUID")))
+    if answered != (study_uid, instance_uid):
+        raise PacsError(f"{archive.url}: expected image {instance_uid}, found another one. Ask its administrator.")
+    return dataset
+
+
+@contextmanager
+def _told(archive: Archive, doing: str) -> Iterator[None]:
+    """What goes wrong between us and the archive, in one line and without what was sent."""
+    try:
+        yield
+    except PacsError:
+        raise
+    except requests.TooManyRedirects as error:
+        raise _problem(archive, doing, "a redirection", "Name the URL of the DICOMweb service itself.") from error
+    except requests.HTTPError as error:
+        raise _refused(archive, doing, error) from error
+    except requests.exceptions.SSLError as error:
+        raise _problem(
+            archive,
+            doing,
+            f"a certificate that is not trusted ({_innermost(error)})",
+            "If the archive has its own authority, let REQUESTS_CA_BUNDLE name its certificate.",
+        ) from error
+    except requests.Timeout as error:
+        raise _problem(archive, doing, "none in time", "Run the command again.") from error
+    except requests.exceptions.JSONDecodeError as error:
+        raise _problem(archive, doing, "no DICOM JSON", "Name the URL of the DICOMweb service itself.") from error
+    except requests.RequestException as error:
+        raise _problem(
+            archive, doing, f"no connection ({_innermost(error)})", "Check host and port, and run the command again."
+        ) from error
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        # requests has no better error for this
+        raise PacsError("REQUESTS_CA_BUNDLE: expected a file of certificates, found none. Correct its path.") from error
+    except (InvalidDicomError, ValueError, KeyError, AttributeError, TypeError, EOFError) as error:
+        raise _problem(
+            archive, doing, f"one that is not DICOMweb ({type(error).__name__})", "Name the URL of the service itself."
+        ) from error
+
+
+def _problem(archive: Archive, doing: str, found: str, advice: str) -> PacsError:
+    return PacsError(f"{archive.url}, {doing}: expected an answer, found {found}. {advice}")
+
+
+def _refused(archive: Archive, doing: str, error: requests.HTTPError) -> PacsError:
+    response = error.response
+    status, reason = (0, "nothing") if response is None else (response.status_code, response.reason)
+    advice = {
+        401: _ASK_FOR_WHO,
+        403: "Ask the archive's administrator for the right, or use another account.",
+        404: "Check the URL and the study's UID.",
+    }.get(status, "Run the command again later, or ask the archive's administrator.")
+    return _problem(archive, doing, f"HTTP {status} ({reason})", advice)
+
+
+def _innermost(error: BaseException) -> str:
+    """What the network library says deepest down: the reason, without the request around it."""
+    seen: list[BaseException] = []
+    current: BaseException | None = error
+    while current is not None and current not in seen:
+        seen.append(current)
+        reason = getattr(current, "reason", None) or next(
+            (a for a in current.args if isinstance(a, BaseException)), None
+        )
+        current = reason if isinstance(reason, BaseException) else current.__cause__
+    last = seen[-1]
+    return (
+        last.strerror
+        if isinstance(last, OSError) and last.strerror
+        else getattr(last, "verify_message", "") or str(last)
+    )

@@ -1,0 +1,220 @@
+"""The images that a result comes from, and whose patient and study it belongs to."""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pydicom
+from pydicom.config import RAISE
+from pydicom.dataset import Dataset
+from pydicom.valuerep import DA, validate_value
+
+from mgmt_monai.cohort.series import Series
+from mgmt_monai.pacs.errors import PacsError
+
+NATIVE = "native"
+"""The plane of a model that reads slices as they were acquired."""
+
+REFERENCED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+"""Without these a file cannot be referred to."""
+
+TYPE_2 = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
+"""What every object of a patient and study has, be it empty (PS3.3 C.7.1.1, C.7.2.1, type 2)."""
+
+SEXES = ("M", "F", "O", "")
+
+#: Identification, patient, clinical trial, acquisition device, study and procedure: what results take over lies here.
+_GROUPS = (0x0008, 0x0010, 0x0012, 0x0018, 0x0020, 0x0028, 0x0032, 0x0040)
+
+#: Ages, codes, dates and times. A text that is too long is kept as it is: without its whole PatientID, a result would
+#: belong to nobody.
+_OF_FIXED_FORM = ("AS", "CS", "DA", "DT", "TM")
+
+_TALKATIVE = ("pydicom", "highdicom", "dicomweb_client", "retrying")
+
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+_UID_CHARACTERS = 64
+
+
+@dataclass(frozen=True)
+class UsedImage:
+    """One image that a result refers to.
+
+    Args:
+        header: Of its file.
+        frames: Of a multi-frame image, those meant, numbered from 1; None for all of it.
+    """
+
+    header: Dataset
+    frames: tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class SourceSeries:
+    """The headers of a series.
+
+    Args:
+        series: Which slices of which files.
+        headers: One a file, in geometric order, without pixels; text in Unicode, so that a result may be written in
+            UTF-8 whatever the source was written in. What the standard wants every object to have is there, be it
+            empty; what cannot be read, or has a form that the standard forbids, is left out.
+        plane: That the model reads: `NATIVE`, or one that the series is reformatted to.
+    """
+
+    series: Series
+    headers: tuple[Dataset, ...]
+    plane: str
+
+    @property
+    def first(self) -> Dataset:
+        """The header that says whose patient and study it is."""
+        return self.headers[0]
+
+    def used(self, slice_indices: Iterable[int]) -> list[UsedImage]:
+        """The images that slices come from.
+
+        Args:
+            slice_indices: From 0 along the series, as `SeriesPrediction.slice_indices`. A slice of a reformatted stack
+                cuts through all of the images, so there they do not matter.
+
+        Raises:
+            PacsError: A slice that the series does not have.
+        """
+        indices = sorted(set(slice_indices))
+        if self.plane != NATIVE and indices:
+            indices = list(range(self.series.n_slices))
+        if indices and not 0 <= indices[0] <= indices[-1] < self.series.n_slices:
+            raise PacsError(
+                f"{self.series.modality}: expected slices below {self.series.n_slices}, found {indices[0]} to "
+                f"{indices[-1]}. Predict the study again."
+            )
+        stored = [self.series.slices[index] for index in indices]
+        if self.series.frames is None:
+            return [UsedImage(self.headers[place], None) for place in stored]
+        frames = tuple(sorted(self.series.frames[place] + 1 for place in stored))
+        return [UsedImage(self.first, frames)] if frames else []
+
+
+def read_source(series: Series, plane: str = NATIVE) -> SourceSeries:
+    """Read the headers of a series.
+
+    Args:
+        series: As the study has it.
+        plane: As the model's config has it.
+
+    Raises:
+        PacsError: NIfTI, which has no patient and study in an archive; a file that cannot be read or referred to; or
+            files of more than one patient, study or series.
+    """
+    if series.is_nifti:
+        raise PacsError(
+            f"{series.files[0]}: expected DICOM, found NIfTI, which belongs to no study in an archive. Predict the "
+            "DICOM series, or leave out --dicom-sr and --dicom-sc."
+        )
+    headers = tuple(_header(path) for path in series.files)
+    for keyword in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID"):
+        if len(values := {str(header[keyword].value) for header in headers}) > 1:
+            raise PacsError(
+                f"{series.files[0].parent}: expected one {keyword} in the {series.modality} series, found "
+                f"{len(values)}. Put each series into its own folder."
+            )
+    return SourceSeries(series, headers, plane)
+
+
+def is_uid(text: object) -> bool:
+    """Whether a value is a unique identifier: digits and single points, so that it may name a file.
+
+    Args:
+        text: Anything.
+
+    Source:
+        DICOM PS3.5 section 9.1; leading zeros, which it forbids, are met in practice and do no harm.
+
+    Example:
+        >>> is_uid("1.2.840.10008"), is_uid("../../etc"), is_uid("1..2")
+        (True, False, False)
+    """
+    return isinstance(text, str) and len(text) <= _UID_CHARACTERS and _UID.fullmatch(text) is not None
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """DICOM libraries neither warn nor log while the block runs: they tell the name, dates and identifiers."""
+    levels = {name: logging.getLogger(name).level for name in _TALKATIVE}
+    try:
+        for name in levels:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
+def _header(path: Path) -> Dataset:
+    try:
+        with quietly():
+            whole = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+            header = _taken_over(whole)
+    except Exception as error:  # a damaged file may fail anywhere in pydicom
+        raise PacsError(
+            f"{path}: expected a DICOM header, found one that cannot be read ({type(error).__name__}). Fetch the file "
+            "again."
+        ) from error
+    for keyword in REFERENCED:
+        if not is_uid(str(header.get(keyword, ""))):
+            raise PacsError(
+                f"{path}: expected a {keyword}, found {'another value' if keyword in header else 'none'}. A result in "
+                "DICOM refers to its images by it: take the files from the archive, or leave out --dicom-sr and "
+                "--dicom-sc."
+            )
+    return header
+
+
+def _taken_over(whole: Dataset) -> Dataset:
+    """What results may take over from a header, decoded, with `TYPE_2` complete."""
+    header = Dataset()
+    for tag in whole.keys():  # noqa: SIM118 (iterating over a data set reads its values)
+        if tag.group in _GROUPS and (element := _element(whole, tag)) is not None:
+            header.add(element)
+    if str(header.get("PatientSex") or "") not in SEXES:
+        header.PatientSex = ""
+    for keyword in TYPE_2:
+        if keyword not in header:
+            setattr(header, keyword, None if keyword.endswith(("Date", "Time")) else "")
+    return header
+
+
+def _element(whole: Dataset, tag: Any) -> Any:
+    """An element with its text decoded; None where it cannot be read or has a form that the standard forbids."""
+    try:
+        element = whole[tag]
+        if element.VR == "SQ":
+            for item in element.value:
+                item.decode()
+        if element.VR == "DA":
+            DA(element.value or None)  # that the day exists
+        if element.VR in _OF_FIXED_FORM:
+            for value in element.value if element.VM > 1 else [element.value]:
+                validate_value(element.VR, str(value or ""), RAISE)
+    except Exception:  # the same as in `_header`
+        return None
+    return element

@@ -1,0 +1,111 @@
+"""Each process's share of the slices, where several processes train one network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+from torch import distributed
+from torch.utils.data import DataLoader, Sampler, default_collate
+
+from mgmt_monai.slices.batches import EpochBatches
+from mgmt_monai.slices.dataset import SliceDataset
+from mgmt_monai.slices.errors import SlicesError
+
+
+def share(n_slices: int, rank: int, n_ranks: int) -> range:
+    """One of the parts of a data set that lie one after the other and are as equally long as can be.
+
+    Args:
+        n_slices: Of the data set.
+        rank: Which part, from 0.
+        n_ranks: How many parts.
+
+    Returns:
+        The indices of the part.
+
+    Raises:
+        SlicesError: There are fewer slices than parts.
+
+    Example:
+        >>> [list(share(5, rank, 2)) for rank in range(2)]
+        [[0, 1], [2, 3, 4]]
+    """
+    if n_slices < n_ranks:
+        raise SlicesError(f"{n_slices} slices cannot be shared by {n_ranks} processes. Start fewer (--nproc_per_node).")
+    return range(n_slices * rank // n_ranks, n_slices * (rank + 1) // n_ranks)
+
+
+def own_share(dataset: SliceDataset) -> range:
+    """The slices that this process evaluates, so that the shares of all, one after the other, are the data set.
+
+    No slice is in two shares, and none is added to make them equally long.
+
+    Args:
+        dataset: Of all slices.
+
+    Returns:
+        Their indices, as a data loader takes them for a sampler.
+
+    Raises:
+        SlicesError: There are fewer slices than processes.
+    """
+    return share(len(dataset), distributed.get_rank(), distributed.get_world_size())
+
+
+class BatchShares(Sampler[list[tuple[int, int]]]):
+    """This process's share of every batch; a share is empty where a batch has fewer slices than there are processes.
+
+    Args:
+        batches: Of all processes together, the same in each of them.
+        rank: Of this process.
+        n_ranks: How many there are.
+    """
+
+    def __init__(self, batches: EpochBatches, rank: int, n_ranks: int) -> None:
+        self.batches = batches
+        self.rank = rank
+        self.n_ranks = n_ranks
+
+    def __len__(self) -> int:
+        """How many batches an epoch has, in every process."""
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        """Lists of ``(epoch, index)``: the shares of all ranks, one after the other, are the batch."""
+        for batch in self.batches:
+            cuts = np.array_split(np.arange(len(batch)), self.n_ranks)
+            yield [batch[i] for i in cuts[self.rank]]
+
+
+class ShareLoader(DataLoader):
+    """Loads this process's share of every batch.
+
+    Args:
+        dataset: What is drawn from; every process has all of it.
+        batch_sampler: The batches of all processes together.
+        num_workers: Of this process.
+    """
+
+    def __init__(self, dataset: SliceDataset, batch_sampler: EpochBatches, num_workers: int = 0) -> None:
+        shares = BatchShares(batch_sampler, distributed.get_rank(), distributed.get_world_size())
+        super().__init__(
+            dataset, batch_sampler=shares, num_workers=num_workers, collate_fn=partial(collate_share, dataset)
+        )
+
+
+def collate_share(dataset: SliceDataset, items: list[dict[str, Any]]) -> dict[str, Any]:
+    """A batch of slices, also of none.
+
+    Args:
+        dataset: Where they come from.
+        items: Slices.
+
+    Returns:
+        As torch collates them; without slices, tensors of the same shapes whose first axis is 0.
+    """
+    if items:
+        return default_collate(items)
+    return {name: values[:0] for name, values in default_collate([dataset[0]]).items()}

@@ -1,0 +1,37 @@
+"""What the page on exporting makes, and the run in the package's own reading."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from mgmt_monai.cli.main import main
+from mgmt_monai.exchange.source import open_source
+
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "export.md"
+
+
+def commands_of(text: str, program: str) -> list[list[str]]:
+    """The words of each command of a program in a page's bash blocks."""
+    lines = "\n".join(re.findall(r"```bash\n(.*?)```", text, re.DOTALL)).replace("\\\n", " ").splitlines()
+    return [shlex.split(line) for line in lines if line.startswith(f"{program} ")]
+
+
+@pytest.fixture(scope="session")
+def page_exports(finished_run, tmp_path_factory):
+    """The folder in which every command of the page that exports was run."""
+    cwd = tmp_path_factory.mktemp("page")
+    commands = commands_of(PAGE.read_text(), "mgmt-monai")
+    assert len(commands) == 2
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(cwd)
+        for words in commands:
+            assert main([str(finished_run) if word == "RUN" else word for word in words[1:]]) == 0
+    return cwd
+
+
+@pytest.fixture
+def source(finished_run):
+    with open_source(finished_run, "", finished_run.parents[1]) as opened:
+        yield opened

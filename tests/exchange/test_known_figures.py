@@ -1,0 +1,46 @@
+"""Of what a bundle says of its model only figures come through."""
+
+import pytest
+from made_bundles import EVALUATION
+
+from mgmt_monai.exchange.errors import ExchangeError
+from mgmt_monai.exchange.known_figures import known_figures
+
+
+def test_figures_are_read_as_they_are() -> None:
+    assert known_figures({"evaluation": EVALUATION}, "b") == EVALUATION
+
+
+@pytest.mark.parametrize("metadata", [{}, {"evaluation": None}, {"evaluation": {}}])
+def test_silence_is_no_fault(metadata: dict) -> None:
+    assert known_figures(metadata, "b") == {}
+
+
+def test_what_is_undefined_stays_so_and_what_is_unknown_is_left_out() -> None:
+    given = {"auc": {"value": None, "low": None, "high": None, "n": 0}, "f1": {"value": "<script>"}, "note": "x"}
+
+    assert known_figures({"evaluation": given}, "b") == {"auc": {"value": None, "low": None, "high": None}}
+
+
+def test_stage_is_one_printable_line() -> None:
+    assert known_figures({"evaluation": {"stage": "a\nb\x1b"}}, "b") == {"stage": "a<0a>b<1b>"}
+
+
+@pytest.mark.parametrize(
+    ("part", "names"),
+    [
+        ([1], "evaluation: expected an object"),
+        ({"n": "24"}, "n: expected a whole number"),
+        ({"n": True}, "n: expected a whole number"),
+        ({"n_methylated": -1}, "n_methylated"),
+        ({"level": "95 %"}, "level: expected a number from 0 to 1"),
+        ({"threshold": 2}, "threshold"),
+        ({"auc": 0.7}, "auc: expected value, low and high"),
+        ({"auc": {"value": "0.7", "low": 0.6, "high": 0.8}}, "auc: expected value, low and high from 0 to 1"),
+        ({"auc": {"value": float("nan"), "low": 0.6, "high": 0.8}}, "auc"),
+        ({"auc": {"value": 0.7, "low": 0.8, "high": 0.9}}, "auc: expected a value within its interval"),
+    ],
+)
+def test_anything_else_is_refused(part: object, names: str) -> None:
+    with pytest.raises(ExchangeError, match=names):
+        known_figures({"evaluation": part}, "b")

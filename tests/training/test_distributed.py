@@ -1,0 +1,138 @@
+"""Real trainings by two processes on the CPU, with the commands of docs/how-to/several-gpus.md."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from mlflow.tracking import MlflowClient
+from monai.bundle import ConfigWorkflow
+from phantom_runs import BUNDLES, SMALL, start, workflow
+
+ROOT = BUNDLES.parent
+PAGE = (ROOT / "docs" / "how-to" / "several-gpus.md").read_text()
+TABLES = {
+    "epochs.csv": ["stage", "epoch", "split", "metric", "value"],
+    "predictions.csv": ["patient_id", "stage", "split", "probability"],
+    "slice_predictions.csv": ["patient_id", "stage", "split", "slice_index", "probability"],
+}
+
+pytestmark = pytest.mark.xdist_group("training")
+
+
+def begin(number: int, dataset_dir: Path, output_dir: Path) -> subprocess.Popen[str]:
+    """Start the page's n-th command on a small phantom with seed 3, as the fixture ``finished_run`` has it."""
+    words = shlex.split(re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)[number])
+    assert words[0] == "torchrun"
+    settings = {**SMALL, "seed": 3, "dataset_dir": dataset_dir, "output_dir": output_dir}
+    words += [word for key, value in settings.items() for word in (f"--{key}", str(value))]
+    return start([sys.executable, "-m", "torch.distributed.run", *words[1:]], cwd=ROOT)
+
+
+def process_of_rank(torchrun: subprocess.Popen[str], rank: int) -> int:
+    """The process number of one of those that ``torchrun`` started."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == torchrun.pid and f"RANK={rank}" in (folder / "environ").read_text().split("\0"):
+                return int(folder.name)
+        except OSError:
+            continue
+    raise AssertionError(f"no process of rank {rank}")
+
+
+def assert_equal_within_rounding(run: Path, expected: Path) -> None:
+    for name, (*keys, value) in TABLES.items():
+        ours, theirs = pd.read_csv(run / name), pd.read_csv(expected / name)
+        pd.testing.assert_frame_equal(ours[keys], theirs[keys])
+        np.testing.assert_allclose(ours[value], theirs[value], atol=1e-4, err_msg=name)
+    states = [torch.load(folder / "fine_tune/best.pt", weights_only=True) for folder in (run, expected)]
+    assert list(states[0]) == list(states[1])
+
+
+@pytest.fixture
+def only_run(tmp_path):
+    """Gives the only run below a folder of runs, and its process's record in MLflow."""
+
+    def find(runs: Path) -> tuple[Path, str]:
+        (run,) = (path for path in runs.glob("*/*") if path.is_dir() and path.parent.name == "t1w")
+        (record,) = MlflowClient(f"sqlite:///{runs / 'mlruns.db'}").search_runs(["1"])
+        assert json.loads((run / "run.json").read_text())["mlflow_run_id"] == record.info.run_id
+        return run, record.info.status
+
+    return find
+
+
+def test_two_processes_give_the_result_of_one_and_write_once(finished_run, phantom_dir, tmp_path, only_run):
+    data = tmp_path / "phantom"
+    shutil.copytree(phantom_dir, data)
+    (data / "manifest.json").unlink()
+    process = begin(0, data, tmp_path / "runs")
+    output = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, output
+    run, status = only_run(tmp_path / "runs")
+    assert status == "FINISHED"
+    assert_equal_within_rounding(run, finished_run)
+    assert all(output.count(line) == 1 for line in ("built the manifest", "2 processes", "test patients, after"))
+    assert output.count("Reading test slices:   0%") == output.count("Scoring fine_tune on test:   0%") == 1
+    hashes = [json.loads((folder / "run.json").read_text())["manifest_hash"] for folder in (run, finished_run)]
+    assert hashes[0] == hashes[1]
+
+
+def test_killed_process_ends_the_others_and_the_run_is_resumed(finished_run, phantom_dir, tmp_path, only_run):
+    runs = tmp_path / "runs"
+    process = begin(0, phantom_dir, runs)
+    while not list(runs.glob("t1w/*/transfer/last.pt")):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.02)
+    killed = time.monotonic()
+    os.kill(process_of_rank(process, 1), signal.SIGKILL)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode != 0 and time.monotonic() - killed < 45
+    assert "--resume true" in output
+    run, status = only_run(runs)
+    assert json.loads((run / "run.json").read_text())["status"] in ("failed", "killed")
+    assert status in ("FAILED", "KILLED") and not (run / "predictions.csv").exists()
+    process = begin(1, phantom_dir, runs)
+    output = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, output
+    resumed, status = only_run(runs)
+    assert (resumed, status) == (run, "FINISHED")
+    assert_equal_within_rounding(resumed, finished_run)
+
+
+def test_config_for_one_process_is_refused_by_torchrun(phantom_dir, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")  # as torchrun sets it
+    with pytest.raises(RuntimeError) as error:
+        workflow(phantom_dir, tmp_path / "runs")
+    assert "started as 2 processes, but the config is for one" in str(error.value.__cause__)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("name", ["t1w", "flair"])
+def test_config_passes_check_properties_without_torchrun(name, phantom_dir, tmp_path):
+    files = [str(BUNDLES / f"{file}.json") for file in (name, "multi_gpu_train")]
+    settings = {**SMALL, "dataset_dir": str(phantom_dir), "output_dir": str(tmp_path / "runs")}
+    made = ConfigWorkflow(files, logging_file=False, run_id="training", workflow_type="train", **settings)
+    try:
+        made.initialize()
+        assert made.check_properties() == []
+    finally:
+        made.finalize()
+    assert not (tmp_path / "runs").exists()
+
+
+def test_override_file_adds_no_setting():
+    override = json.loads((BUNDLES / "multi_gpu_train.json").read_text())
+    config = json.loads((BUNDLES / "t1w.json").read_text())
+    assert {key.partition("::")[0] for key in override} - set(config) == {"finalize"}
