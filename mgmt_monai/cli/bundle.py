@@ -61,3 +61,25 @@ def export(
     click.echo(str(bundle))
     if zipped:
         click.echo(str(zip_bundle(bundle, overwrite)))
+
+
+@command.command("verify")
+@click.argument("bundle_path", metavar="BUNDLE", type=FOLDER)
+@click.option("--study", type=FOLDER, help="Folder of the study that is predicted  [a made one]")
+@click.option("--schema", type=FOLDER, help="JSON schema for metadata.json, such as MONAI's own  [a narrower one]")
+@click.option("--trust-bundle", is_flag=True, help="Run code in it that is not this version's. Read it first.")
+def verify(bundle_path: Path, study: Path | None, schema: Path | None, trust_bundle: bool) -> int:
+    """Hold BUNDLE, a folder or zip file, against MONAI's own checks, and predict a study with it.
+
+    Each check is a process of its own that cannot import mgmt-monai. Exit code 1 when one fails.
+    """
+    from mgmt_monai.exchange.bundle_folder import open_bundle
+    from mgmt_monai.exchange.verify import verify_bundle
+
+    failed = 0
+    with open_bundle(bundle_path) as bundle:
+        for check in verify_bundle(bundle, study, schema, trust_bundle):
+            click.echo(f"{'ok    ' if check.passed else 'FAILED'} {check.name}{check.fault and f': {check.fault}'}")
+            failed += not check.passed
+    click.echo(f"{bundle_path}: {f'{failed} of the checks failed' if failed else 'all checks passed'}")
+    return int(failed > 0)

@@ -43,7 +43,8 @@ def needed_code(configs: Mapping[str, Any], package: Path | None = None) -> Code
 
     Imports inside functions count, those for type checkers alone do not. A text that is the dotted name of a module
     (for ``importlib.resources``, or a process to be started with it) counts as an import; a text that is the name of
-    a Python file beside the module, or of a file in a room's ``data``, as a use of it, with all files of that stem.
+    a Python file beside the module, or of a file in a room's ``data``, as a use of it: that file, and others of its
+    stem, such as the card of weights.
 
     Args:
         configs: Content of each, in the package's own names.
@@ -77,14 +78,7 @@ def needed_code(configs: Mapping[str, Any], package: Path | None = None) -> Code
                 waiting += _files_of(text, root)
             elif re.fullmatch(r"\w+\.py", text) and path.with_name(text).is_file():
                 waiting.append(path.with_name(text))
-    stems = {Path(text).stem for text in texts if Path(text).suffix and (len(text) < 200)}
-    data = {
-        file
-        for folder in {path.parent / "data" for path in done}
-        if folder.is_dir()
-        for file in folder.iterdir()
-        if file.is_file() and file.stem in stems and file.suffix not in ("", ".py")
-    }
+    data = {file for folder in {path.parent / "data" for path in done} for file in _named_data(folder, texts)}
     files = sorted(path.relative_to(root) for path in done | data)
     return Code(tuple(files), tuple(sorted(libraries - set(sys.stdlib_module_names) - {OURS})))
 
@@ -121,7 +115,9 @@ def distributions(imports: tuple[str, ...]) -> list[str]:
     found = set()
     for name in imports:
         if name not in known:
-            raise ExchangeError(f"the bundle's code imports {name}, which is not installed. Install it and export again.")
+            raise ExchangeError(
+                f"the bundle's code imports {name}, which is not installed. Install it and export again."
+            )
         # Several may share a name, as mlflow and mlflow-skinny do: the one that is called so brings the others.
         candidates = sorted(set(known[name]), key=lambda each: (each.lower().replace("-", "_") != name.lower(), each))
         found.add(candidates[0])
@@ -177,6 +173,13 @@ def _files_of(name: str, root: Path, strict: bool = False) -> list[Path]:
             raise ExchangeError(f"a config names {name}, which mgmt_monai does not have. Export a run of this version.")
         break
     return files
+
+
+def _named_data(folder: Path, texts: set[str]) -> list[Path]:
+    """The files of a ``data`` folder that a text names, bare or as ``data/NAME``, and others of the same stem."""
+    files = [file for file in folder.iterdir() if file.is_file()] if folder.is_dir() else []
+    stems = {file.stem for file in files if {file.name, f"data/{file.name}"} & texts}
+    return [file for file in files if file.stem in stems]
 
 
 def _module_name(path: Path, root: Path) -> str:

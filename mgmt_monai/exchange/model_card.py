@@ -88,7 +88,9 @@ def meaning_of(auc: Mapping[str, float | None]) -> str:
             "unmethylated patients."
         )
     if high < CHANCE:
-        return f"{interval} lies below 0.5, which is chance: on these patients the model is wrong more often than right."
+        return (
+            f"{interval} lies below 0.5, which is chance: on these patients the model is wrong more often than right."
+        )
     return (
         f"{interval} lies above 0.5, which is chance. That holds for patients like these alone, and does not say why: "
         "scanner, site or other shortcuts are not ruled out."
@@ -143,4 +145,6 @@ def _software(versions: Mapping[str, str]) -> list[str]:
 def _requirements(metadata: Mapping[str, Any]) -> str:
     base = {"monai": "monai_version", "torch": "pytorch_version", "numpy": "numpy_version"}
     pinned = [f"{package}=={metadata[key]}" for package, key in base.items()]
-    return " ".join([*pinned, *(f"{name}=={version}" for name, version in metadata["required_packages_version"].items())])
+    return " ".join(
+        [*pinned, *(f"{name}=={version}" for name, version in metadata["required_packages_version"].items())]
+    )

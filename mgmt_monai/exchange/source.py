@@ -173,7 +173,9 @@ def _counted(predictions: Path) -> dict[str, dict[str, int]]:
         return {}
     table = read_patients(predictions).drop_duplicates("patient_id")
     return {
-        str(split): {name: int((of["label"] == label).sum()) for label, name in enumerate(("unmethylated", "methylated"))}
+        str(split): {
+            name: int((of["label"] == label).sum()) for label, name in enumerate(("unmethylated", "methylated"))
+        }
         for split, of in table.groupby("split")
     }
 

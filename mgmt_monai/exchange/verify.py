@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,18 +13,26 @@ from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from mgmt_monai.cohort.findings import printable
 from mgmt_monai.cohort.phantom import write_phantom
 from mgmt_monai.exchange.bundle_folder import BundleFolder
+from mgmt_monai.exchange.errors import ExchangeError
+from mgmt_monai.exchange.trust import foreign_code
 
 #: What each process is started with: `python -m MODULE ARGUMENTS`, but this package is not there.
 _WITHOUT_US = "import runpy, sys; sys.modules['mgmt_monai'] = None; sys.argv = sys.argv[1:]; "
 _MODULE = f"{_WITHOUT_US}runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
 _PROPERTIES = f"""{_WITHOUT_US}import json
 from monai.bundle import ConfigWorkflow
-files, kind, meta_file, overrides = json.loads(sys.argv[0])
-workflow = ConfigWorkflow(files, meta_file=meta_file, logging_file=False, workflow_type=kind, **overrides)
-workflow.initialize()
-sys.exit(', '.join(f'{{name}} is missing or not where it belongs' for name in workflow.check_properties()) or 0)
+for name, files, kind, meta_file, overrides in json.loads(sys.argv[0]):
+    try:
+        workflow = ConfigWorkflow(files, meta_file=meta_file, logging_file=False, workflow_type=kind, **overrides)
+        workflow.initialize()
+        lacking = workflow.check_properties()
+        fault = f"missing or not where MONAI looks for it: {{', '.join(lacking)}}" if lacking else ''
+    except Exception as error:
+        fault = ' '.join(str(error.__cause__ or error).split())
+    print(json.dumps(['checked', name, fault]))
 """
 
 #: The configs of a bundle, each with those it is read after, and MONAI's kind of workflow.
@@ -59,17 +68,33 @@ class Check:
         return not self.fault
 
 
-def verify_bundle(bundle: BundleFolder, study: Path | None = None, schema: Path | None = None) -> Iterator[Check]:
+def verify_bundle(
+    bundle: BundleFolder, study: Path | None = None, schema: Path | None = None, trust: bool = False
+) -> Iterator[Check]:
     """Try everything that MONAI's users expect of a bundle. This runs the bundle's code.
 
     Args:
         bundle: As `open_bundle` read it.
         study: What the prediction is made of; None for a made one.
-        schema: A JSON schema for ``metadata.json``, such as MONAI's own; None for the packaged one, which asks for more.
+        schema: A JSON schema for ``metadata.json``, such as MONAI's own; None for the packaged one, a narrower one.
+        trust: Whether code that is not this version's own may be run.
 
     Yields:
         Each check as soon as it is done.
+
+    Raises:
+        ExchangeError: There is such code and it is not trusted, or no such study or schema; nothing has been run then.
     """
+    foreign = "" if trust else foreign_code(bundle)
+    if foreign:
+        raise ExchangeError(
+            f"{bundle.name}: {printable(foreign)}: expected what this version of mgmt-monai writes, found something "
+            "else. Verifying runs it: read it, then say --trust-bundle."
+        )
+    if schema is not None and not schema.is_file():
+        raise ExchangeError(f"{schema}: no such schema. Name a JSON file, or leave out --schema.")
+    if study is not None and not study.is_dir():
+        raise ExchangeError(f"{study}: no such study. Name the folder that holds its series.")
     root = bundle.path.resolve()
     configs = root / "configs"
     with TemporaryDirectory() as folder:
@@ -88,10 +113,7 @@ def verify_bundle(bundle: BundleFolder, study: Path | None = None, schema: Path 
         cohort = write_phantom(temporary / "cohort", n_patients=_N_PATIENTS, effect=0.0, seed=0)
         if study is None:
             study = min((cohort / "train").iterdir())
-        output = {"bundle_root": str(root), "output_dir": str(temporary / "out")}
-        for name, (parts, kind) in WORKFLOWS.items():
-            own = {"dataset_dir": str(study)} if kind == "infer" else {"dataset_dir": str(cohort), **_SPLIT}
-            yield _properties(name, root, [configs / f"{part}.json" for part in parts], kind, {**own, **output})
+        yield from _properties(root, study, cohort, temporary / "out")
 
         yield _monai("a study is predicted", temporary, "run", "--config_file", configs / "inference.json",
                      "--bundle_root", root, "--dataset_dir", study.resolve(),
@@ -103,12 +125,24 @@ def _monai(name: str, cwd: Path, *words: str | Path) -> Check:
     return _process(name, cwd, [_MODULE, "monai.bundle", *(str(word) for word in words)])
 
 
-def _properties(name: str, root: Path, files: Sequence[Path], kind: str, overrides: dict[str, object]) -> Check:
-    missing = [path.name for path in files if not path.is_file()]
-    if missing:
-        return Check(f"{name}.json has MONAI's properties", f"expected configs/{missing[0]}, found none")
-    asked = [[str(path) for path in files], kind, str(root / "configs" / "metadata.json"), overrides]
-    return _process(f"{name}.json has MONAI's properties", root, [_PROPERTIES, json.dumps(asked)])
+def _properties(root: Path, study: Path, cohort: Path, out: Path) -> Iterator[Check]:
+    asked, faults = [], {}
+    for name, (parts, kind) in WORKFLOWS.items():
+        files = [root / "configs" / f"{part}.json" for part in parts]
+        data = {"dataset_dir": str(study)} if kind == "infer" else {"dataset_dir": str(cohort), **_SPLIT}
+        overrides = {**data, "bundle_root": str(root), "output_dir": str(out)}
+        if all(file.is_file() for file in files):
+            texts = [str(file) for file in files]
+            asked.append([name, texts, kind, str(root / "configs" / "metadata.json"), overrides])
+        faults[name] = "it is not there"
+    done = _run(root, [_PROPERTIES, json.dumps(asked)])
+    faults |= dict.fromkeys((name for name, *_ in asked), _told(done.stderr) or f"exit code {done.returncode}")
+    for line in done.stdout.splitlines():
+        if line.startswith('["checked"'):
+            _, name, fault = json.loads(line)
+            faults[name] = fault
+    for name, fault in faults.items():
+        yield Check(f"{name}.json has MONAI's properties", fault)
 
 
 def _prediction(path: Path) -> Check:
@@ -122,12 +156,20 @@ def _prediction(path: Path) -> Check:
 
 
 def _process(name: str, cwd: Path, words: Sequence[str]) -> Check:
+    done = _run(cwd, words)
+    return Check(name, "" if done.returncode == 0 else _told(done.stderr) or f"exit code {done.returncode}")
+
+
+def _run(cwd: Path, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONDONTWRITEBYTECODE": "1"}
     environment.pop("PYTHONPATH", None)
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", *words], cwd=cwd, env=environment, capture_output=True, text=True, check=False
     )
-    if done.returncode == 0:
-        return Check(name, "")
-    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    return Check(name, lines[-1] if lines else f"exit code {done.returncode}")
+
+
+def _told(stderr: str) -> str:
+    """What went wrong, of all that a process printed: the first error of a traceback, else its last line."""
+    lines = [line for line in stderr.splitlines() if line.strip()]
+    errors = [line for line in lines if re.match(r"(\w+\.)*\w*(Error|Exception|Warning): ", line)]
+    return (errors or [line.strip() for line in lines[-1:]] or [""])[0]

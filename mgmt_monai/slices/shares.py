@@ -52,7 +52,7 @@ def own_share(dataset: SliceDataset) -> range:
     Raises:
         SlicesError: There are fewer slices than processes.
     """
-    return share(len(dataset), distributed.get_rank(), distributed.get_world_size())
+    return share(len(dataset), *_place())
 
 
 class BatchShares(Sampler[list[tuple[int, int]]]):
@@ -90,7 +90,7 @@ class ShareLoader(DataLoader):
     """
 
     def __init__(self, dataset: SliceDataset, batch_sampler: EpochBatches, num_workers: int = 0) -> None:
-        shares = BatchShares(batch_sampler, distributed.get_rank(), distributed.get_world_size())
+        shares = BatchShares(batch_sampler, *_place())
         super().__init__(
             dataset, batch_sampler=shares, num_workers=num_workers, collate_fn=partial(collate_share, dataset)
         )
@@ -109,3 +109,10 @@ def collate_share(dataset: SliceDataset, items: list[dict[str, Any]]) -> dict[st
     if items:
         return default_collate(items)
     return {name: values[:0] for name, values in default_collate([dataset[0]]).items()}
+
+
+def _place() -> tuple[int, int]:
+    """This process's rank, and how many there are; it is the only one where no group was joined."""
+    if not distributed.is_initialized():
+        return 0, 1
+    return distributed.get_rank(), distributed.get_world_size()

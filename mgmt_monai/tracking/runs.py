@@ -13,6 +13,7 @@ from mgmt_monai.tracking.studies import STUDY_TAG
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
 
 _FILES = ("config.json", "metrics.json")
 
@@ -67,7 +68,7 @@ def fetch_run(uri: str, run_id: str, folder: Path) -> StoredRun:
         for name in _FILES:
             if name in present:
                 client.download_artifacts(run_id, name, str(folder))
-        checkpoint, reference = _fetch_model(uri, run, folder / "model")
+        checkpoint, reference = _fetch_model(client, uri, run, folder / "model")
     except TrackingError:
         raise
     except Exception as error:  # whatever the store raises
@@ -86,7 +87,7 @@ def fetch_run(uri: str, run_id: str, folder: Path) -> StoredRun:
     )
 
 
-def _fetch_model(uri: str, run: Run, folder: Path) -> tuple[Path, Path | None]:
+def _fetch_model(client: MlflowClient, uri: str, run: Run, folder: Path) -> tuple[Path, Path | None]:
     """The checkpoint and the reference of the run's model; paths where nothing is without a model."""
     models = run.outputs.model_outputs if run.outputs else []
     if not models:
@@ -94,7 +95,9 @@ def _fetch_model(uri: str, run: Run, folder: Path) -> tuple[Path, Path | None]:
     import yaml
     from mlflow.artifacts import download_artifacts
 
-    fetched = Path(download_artifacts(f"models:/{models[-1].model_id}", dst_path=str(folder), tracking_uri=uri))
+    location = client.get_logged_model(models[-1].model_id).artifact_location
+    folder.mkdir()
+    fetched = Path(download_artifacts(location, dst_path=str(folder), tracking_uri=uri))
     description = yaml.safe_load((fetched / "MLmodel").read_text(encoding="utf-8"))
     artifacts = description["flavors"]["python_function"]["artifacts"]
     reference = artifacts.get("reference")

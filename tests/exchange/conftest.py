@@ -1,21 +1,14 @@
 """What the page on exporting makes, and the run in the package's own reading."""
 
-import re
-import shlex
 from pathlib import Path
 
 import pytest
+from page_commands import commands_of
 
 from mgmt_monai.cli.main import main
 from mgmt_monai.exchange.source import open_source
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "export.md"
-
-
-def commands_of(text: str, program: str) -> list[list[str]]:
-    """The words of each command of a program in a page's bash blocks."""
-    lines = "\n".join(re.findall(r"```bash\n(.*?)```", text, re.DOTALL)).replace("\\\n", " ").splitlines()
-    return [shlex.split(line) for line in lines if line.startswith(f"{program} ")]
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,73 @@
+"""Whether running a bundle as a whole, configs and scripts, runs anyone's code but this version's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from mgmt_monai.exchange.bundle_folder import BundleFolder, in_bundle_names
+
+#: What a folder of Python files may gather by itself when they are run.
+_CACHE = "__pycache__"
+
+
+def foreign_code(bundle: BundleFolder) -> str:
+    """The first thing in a bundle that this version did not write and that would be run.
+
+    A script is ours when the package has the same file, byte for byte, under its own name. A config is ours when each
+    expression and each component in it stands in one of the packaged configs; what settings say is free.
+
+    Args:
+        bundle: As `open_bundle` read it; nothing of it is run.
+
+    Returns:
+        Its path below the bundle's folder, with the expression or component where it is a config; empty when there is
+        none.
+    """
+    package = Path(__file__).parents[1]
+    for path in sorted(bundle.path.rglob("*")):
+        inside = path.relative_to(bundle.path)
+        if path.is_dir() or _CACHE in inside.parts or inside.parts[0] in ("configs", "models", "docs"):
+            continue
+        if inside.parts[0] == "scripts":
+            if not _same(path, package / inside.relative_to("scripts")):
+                return inside.as_posix()
+        elif path.suffix in (".py", ".pth", ".so"):
+            return inside.as_posix()
+    known = set(_live(_packaged_configs()))
+    for path in sorted((bundle.path / "configs").glob("*.json")):
+        if path.name == "metadata.json":
+            continue
+        for text in _live(json.loads(path.read_text(encoding="utf-8"))):
+            if text not in known:
+                return f"{path.relative_to(bundle.path).as_posix()}: {text}"
+    return ""
+
+
+def _same(path: Path, ours: Path) -> bool:
+    if path.is_symlink() or not ours.is_file():
+        return False
+    content = ours.read_bytes()
+    expected = in_bundle_names(content.decode()).encode() if ours.suffix == ".py" else content
+    return path.read_bytes() == expected
+
+
+def _packaged_configs() -> list[Any]:
+    folder = resources.files("mgmt_monai.exchange") / "bundles"
+    configs = [json.loads(file.read_text(encoding="utf-8")) for file in folder.iterdir() if file.name.endswith(".json")]
+    return [in_bundle_names(config) for config in configs]
+
+
+def _live(value: Any, key: str = "") -> Iterator[str]:
+    """Expressions, references and components, at any depth."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            yield from _live(part, name)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _live(part)
+    elif isinstance(value, str) and (value.startswith(("$", "%", "@")) or key == "_target_"):
+        yield value

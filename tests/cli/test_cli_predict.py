@@ -1,0 +1,199 @@
+"""`mgmt-monai predict` as a user meets it, and the commands of its page."""
+
+import json
+import logging
+import re
+import shlex
+import shutil
+from importlib import resources
+from pathlib import Path
+
+import jsonschema
+import pandas as pd
+import pydicom
+import pytest
+from made_bundles import EVALUATION, template_text, write_bundle
+
+from mgmt_monai.cli.main import main
+from mgmt_monai.evaluation.predictions import read_patients
+
+DOCS = Path(__file__).parents[2] / "docs"
+SCHEMA = json.loads(resources.files("mgmt_monai.inference").joinpath("data/prediction.schema.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def bundles(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``mgmt_t1w``, ``mgmt_flair.zip`` and ``other``, a bundle with a config that is not ours."""
+    folder = tmp_path_factory.mktemp("models")
+    write_bundle(folder / "mgmt_t1w", finished_run)
+    flair = write_bundle(
+        folder / "mgmt_flair",
+        finished_run,
+        {"version": "2", "evaluation": {**EVALUATION, "auc": {"value": 0.78, "low": 0.62, "high": 0.89}}},
+        modality="FLAIR",
+    )
+    (flair / "models" / "reference.safetensors").unlink()
+    shutil.make_archive(str(flair), "zip", flair)
+    other = write_bundle(folder / "other", finished_run)
+    config = json.loads(template_text().replace("scripts", "mgmt_monai")) | {"image_size": 48, "note": "by hand"}
+    (other / "configs" / "inference.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture
+def here(bundles: Path, phantom_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which the page's commands are run."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "phantom").symlink_to(phantom_dir)
+    (tmp_path / "models").symlink_to(bundles)
+    shutil.copytree(phantom_dir / "train" / "90001" / "T1w", tmp_path / "scans" / "case-7" / "series-3")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def commands(page: str) -> list[list[str]]:
+    blocks = re.findall(r"```bash\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+    return [shlex.split(line) for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.strip()]
+
+
+def test_every_command_of_the_page_runs(here: Path) -> None:
+    found = commands("how-to/predict.md")
+    assert len(found) == 5
+    for command in found:
+        assert command[0] == "mgmt-monai"
+        assert main(command[1:]) == 0, command
+
+    results = sorted(path.relative_to(here).as_posix() for path in here.glob("*/*/prediction.json"))
+    assert [path for path in results if not path.startswith("many/")] == [
+        "prediction/90000/prediction.json",
+        "prediction/case-7/prediction.json",
+        "results/90000/prediction.json",
+        "trusted/90000/prediction.json",
+    ]
+    for path in results:
+        jsonschema.validate(json.loads((here / path).read_text()), SCHEMA)
+    assert len(results) == 4 + 16
+
+    for code in re.findall(r"```python\n(.*?)```", (DOCS / "reference" / "prediction.md").read_text(), re.DOTALL):
+        exec(code, {})
+    table = pd.read_csv(here / "many" / "predictions.csv", dtype={"patient_id": str})
+    assert len(read_patients(here / "external.csv")) == table["probability"].notna().sum() > 0
+
+
+def test_reference_page_has_every_key_of_the_schema() -> None:
+    page = (DOCS / "reference" / "prediction.md").read_text()
+    tables = page.split("(the-batch-s-table)=")[0]
+    keys = re.findall(r"^\| `(\w+)` \|", tables, re.MULTILINE)
+
+    assert sorted(keys) == sorted([*SCHEMA["properties"], *SCHEMA["$defs"]["series"]["properties"]])
+
+
+def test_short_result_is_printed(here: Path, capsys) -> None:
+    words = ["predict", "data/phantom/train/90001", "--bundle", "models/mgmt_flair.zip", "--bundle", "models/mgmt_t1w"]
+    assert main(words) == 0
+
+    out = capsys.readouterr().out.splitlines()
+    result = json.loads((here / "prediction" / "90001" / "prediction.json").read_text())
+    flair, t1w = result["series"]
+    assert out[0].startswith(f"FLAIR (mgmt_flair): {flair['probability']:.3f}, ")
+    assert out[0].endswith("the model's AUC: 0.78 (0.62-0.89) on 24 test patients")
+    assert out[1].startswith("T1w (mgmt_t1w)")
+    assert ("abstains: unlike" in out[1]) == (t1w["probability"] is None)
+    assert out[2] == f"mean of those that answer: {result['probability']:.3f}"
+    assert out[3] == "Research use only. Not for diagnosis or treatment."
+    assert out[4] == "prediction/90001/prediction.html and prediction/90001/prediction.json"
+
+
+def test_abstention_is_no_error(here: Path, capsys) -> None:
+    (here / "scans" / "case-7" / "series-3").rename(here / "scans" / "case-7" / "FLAIR")
+    assert main(["predict", "scans/case-7", "--bundle", "models/mgmt_t1w"]) == 0
+
+    assert "T1w (mgmt_t1w) abstains: the study has no T1w series, only FLAIR" in capsys.readouterr().out
+    assert "No answer" in (here / "prediction" / "case-7" / "prediction.html").read_text()
+
+
+def test_result_is_not_replaced_unless_told(here: Path, capsys) -> None:
+    words = ["predict", "data/phantom/train/90001", "--bundle", "models/mgmt_t1w"]
+    assert main(words) == 0
+    first = (here / "prediction" / "90001" / "prediction.json").stat().st_mtime_ns
+    capsys.readouterr()
+
+    assert main(words) == 1
+    assert "there is a result already" in capsys.readouterr().err
+    assert (here / "prediction" / "90001" / "prediction.json").stat().st_mtime_ns == first
+    assert main([*words, "--overwrite"]) == 0
+    assert (here / "prediction" / "90001" / "prediction.json").stat().st_mtime_ns > first
+
+
+def test_untrusted_code_is_not_run(here: Path, capsys) -> None:
+    assert main(["predict", "data/phantom/train/90001", "--bundle", "models/other"]) == 1
+
+    assert "--trust-bundle" in capsys.readouterr().err
+    assert not (here / "prediction").exists()
+
+
+def test_batch_with_a_bad_study_ends_with_1_and_a_count(here: Path, capsys) -> None:
+    studies = here / "studies"
+    shutil.copytree(here / "scans" / "case-7" / "series-3", studies / "good" / "T1w")
+    (studies / "bad").mkdir()
+    assert main(["predict", "studies", "--batch", "--bundle", "models/mgmt_t1w", "--out", "out"]) == 1
+
+    printed = capsys.readouterr()
+    assert re.search(r"^2 studies: 1 read, [01] with a model that abstains, 1 failed$", printed.out, re.MULTILINE)
+    assert re.search(r"^Error: bad: .*expected series of", printed.err, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        pytest.param(["nowhere", "--bundle", "models/mgmt_t1w"], "no such study", id="no study"),
+        pytest.param(["scans/case-7", "--bundle", "models/none"], "none", id="no bundle"),
+        pytest.param(["nowhere", "--batch", "--bundle", "models/mgmt_t1w"], "no such folder of studies", id="no batch"),
+    ],
+)
+def test_mistake_is_one_line(here: Path, capsys, words: list[str], said: str) -> None:
+    assert main(["predict", *words]) == 1
+
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Error")]
+    assert len(lines) == 1
+    assert said in lines[0]
+
+
+@pytest.mark.parametrize(
+    "words", [["--series", "T1w"], ["--series", "T1w=a", "--series", "T1w=b"], ["--batch", "--series", "T1w=a"]]
+)
+def test_wrong_usage_ends_with_2(here: Path, capsys, words: list[str]) -> None:
+    assert main(["predict", "scans/case-7", "--bundle", "models/mgmt_t1w", *words]) == 2
+
+
+SECRETS = ("Zyxwvut", "Quentin", "QX-55221", "19430217", "1943", "20190823", "2019-08-23", "ACC77123", "Dr^Who")
+
+
+def test_nothing_that_is_written_or_told_names_the_patient(here: Path, capsys, caplog, finished_run: Path) -> None:
+    case = here / "cases" / "case-7" / "Zyxwvut_Quentin_19430217"
+    for modality, description in (("T1w", "AX T1 QUENTIN 2019-08-23"), ("FLAIR", "Zyxwvut FLAIR")):
+        (case / modality).mkdir(parents=True)
+        for number, file in enumerate(sorted((here / "data" / "phantom" / "train" / "90001" / modality).iterdir())):
+            dataset = pydicom.dcmread(file)
+            dataset.PatientName, dataset.PatientID, dataset.PatientBirthDate = "Zyxwvut^Quentin", "QX-55221", "19430217"
+            dataset.StudyDate = dataset.SeriesDate = dataset.AcquisitionDate = "20190823"
+            dataset.AccessionNumber, dataset.ReferringPhysicianName = "ACC77123", "Dr^Who"
+            dataset.SeriesDescription = description
+            dataset.save_as(case / modality / f"Zyxwvut_{number:03}.dcm")
+    again = sorted((case / "FLAIR").iterdir())
+    shutil.copy(again[3], case / "FLAIR" / "Zyxwvut_QX-55221_again.dcm")  # a finding that quotes file names
+    with caplog.at_level(logging.INFO):
+        words = ["--bundle", "models/mgmt_t1w", "--bundle", "models/mgmt_flair.zip"]
+        assert main(["predict", "cases/case-7", *words, "--out", "one"]) == 0
+        assert main(["predict", "cases", "--batch", *words, "--out", "many"]) == 0
+
+    printed = capsys.readouterr()
+    written = [path for out in ("one", "many") for path in (here / out).rglob("*") if path.is_file()]
+    assert len(written) == 5
+    texts = {path.name: re.sub(r"base64,[^\"]+", "", path.read_text()) for path in written}
+    texts |= {"stdout": printed.out, "stderr": printed.err, "log": caplog.text}
+    found = [(name, secret) for name, text in texts.items() for secret in SECRETS if secret.lower() in text.lower()]
+    assert found == []
+    result = json.loads((here / "one" / "case-7" / "prediction.json").read_text())
+    assert "duplicate slices (D009)" in result["series"][1]["abstained"][0]
+    assert "file" in result["series"][1]["abstained"][0]

@@ -1,0 +1,120 @@
+"""metadata.json: MONAI's schema holds, versions are those installed, figures are those of the predictions."""
+
+import dataclasses
+import json
+from importlib import resources
+from importlib.metadata import version
+
+import jsonschema
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, precision_score, recall_score, roc_auc_score
+
+from mgmt_monai.exchange.errors import ExchangeError
+from mgmt_monai.exchange.metadata import make_metadata
+
+pytestmark = pytest.mark.xdist_group("training")
+
+
+@pytest.fixture
+def metadata(exported_bundle) -> dict:
+    return json.loads((exported_bundle / "configs" / "metadata.json").read_text())
+
+
+def test_metadata_fits_monais_schema(metadata, shared_data):
+    jsonschema.validate(metadata, json.loads((shared_data / "schema" / "meta_schema_20240725.json").read_text()))
+
+
+def test_metadata_fits_the_packaged_schema(metadata):
+    packaged = resources.files("mgmt_monai.exchange") / "data" / "metadata.schema.json"
+
+    jsonschema.validate(metadata, json.loads(packaged.read_text()))
+
+
+def test_versions_are_those_installed(metadata):
+    named = {"monai": "monai_version", "torch": "pytorch_version", "numpy": "numpy_version"}
+    assert {key: metadata[key] for key in named.values()} == {
+        key: version(package).partition("+")[0] for package, key in named.items()
+    }
+    required = metadata["required_packages_version"]
+    assert required == {package: version(package) for package in required}
+    assert {"fire", "pytorch-ignite", "SimpleITK", "mlflow"} <= {
+        {"simpleitk": "SimpleITK"}.get(package, package) for package in required
+    }
+    assert not {"monai", "torch", "numpy", "mgmt_monai"} & set(required)
+
+
+def test_version_is_in_the_changelog(metadata):
+    assert metadata["version"] in metadata["changelog"]
+
+
+def test_figures_are_those_of_the_test_patients_predictions(metadata, finished_run):
+    table = pd.read_csv(finished_run / "predictions.csv")
+    table = table[(table["stage"] == "fine_tune") & (table["split"] == "test")]
+    label, probability = table["label"], table["probability"]
+    called = (probability >= 0.5).astype(int)
+
+    evaluation = metadata["evaluation"]
+
+    assert (evaluation["n"], evaluation["n_methylated"]) == (4, 2) == (len(label), label.sum())
+    assert (evaluation["stage"], evaluation["level"], evaluation["threshold"]) == ("fine_tune", 0.95, 0.5)
+    expected = {
+        "auc": roc_auc_score(label, probability),
+        "accuracy": accuracy_score(label, called),
+        "sensitivity": recall_score(label, called),
+        "specificity": recall_score(label, called, pos_label=0),
+        "precision": precision_score(label, called) if called.sum() else None,
+    }
+    assert {name: evaluation[name]["value"] for name in expected} == pytest.approx(expected)
+    for name, figure in evaluation.items():
+        if isinstance(figure, dict) and figure["value"] is not None:
+            assert figure["low"] <= figure["value"] <= figure["high"], name
+
+
+def test_what_it_was_trained_on_is_numbers(metadata, finished_run):
+    training = metadata["training"]
+
+    assert training["patients"]["train"] == {"unmethylated": 4, "methylated": 4}
+    assert training["manifest_hash"] == json.loads((finished_run / "run.json").read_text())["manifest_hash"]
+    assert training["seed"] == 3
+    assert training["software"]["monai"] == version("monai")
+    assert "made cohort" in metadata["data_source"]
+    assert "fold" not in training
+
+
+def test_input_has_the_runs_size(metadata):
+    image = metadata["network_data_format"]["inputs"]["image"]
+
+    assert (image["spatial_shape"], image["num_channels"]) == ([48, 48], 1)
+
+
+def test_use_is_research_only(metadata):
+    assert metadata["intended_use"].startswith("Research only")
+
+
+def test_data_is_what_the_user_says_and_else_not_said(source):
+    real = dataclasses.replace(source, phantom=None)
+
+    assert make_metadata(real, "x", [], "our hospital's")["data_source"] == "our hospital's"
+    assert make_metadata(real, "x", [])["data_source"].startswith("Not said")
+
+
+def test_fold_is_told(source):
+    folded = dataclasses.replace(source, config={**source.config, "fold": 2, "repeat": 1, "inner_fold": None})
+
+    assert make_metadata(folded, "x", [])["training"]["fold"] == {"repeat": 1, "fold": 2, "inner_fold": None}
+
+
+def test_undefined_figure_has_no_metric(source):
+    metrics = json.loads(json.dumps(source.metrics))
+    metrics["fine_tune"]["test"]["patient"]["auc"] = {"value": None, "low": None, "high": None, "n": 4}
+
+    made = make_metadata(dataclasses.replace(source, metrics=metrics), "x", [])
+
+    assert "auc" not in made["eval_metrics"]
+    assert made["evaluation"]["auc"] == {"value": None, "low": None, "high": None}
+
+
+def test_figures_without_the_stage_are_refused(source):
+    with pytest.raises(ExchangeError, match="figures of fine_tune"):
+        make_metadata(dataclasses.replace(source, metrics={"transfer": source.metrics["transfer"]}), "x", [])
