@@ -109,7 +109,7 @@ def spike(volume: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """One wrong point in each slice's k-space: stripes over the whole image."""
     spectrum = np.fft.fft2(volume)
     row, column = (int(random.integers(side // 12, side // 5)) for side in volume.shape[1:])
-    spectrum[:, row, column] += 0.6 * np.abs(spectrum[:, 0, 0])
+    spectrum[:, row, column] += 2 * np.abs(spectrum[:, 0, 0])
     return np.abs(np.fft.ifft2(spectrum))
 
 
@@ -182,7 +182,7 @@ def main(patients: int, n_new: int, n_changed: int, bundle: Path | None, real: P
         new = place / "new"
         if not new.exists():
             call("phantom", new, "--patients", n_new, "--effect", 3, "--seed", 1)
-        for title, rates in measure(bundle, sorted((new / "train").iterdir()), n_changed, real, place):
+        for title, rates in measure(bundle, sorted((new / "train").iterdir())[:n_new], n_changed, real, place):
             click.echo(table(title, rates))
 
 

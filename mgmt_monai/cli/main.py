@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": "Judge a table of predictions, whoever made it: figures with intervals, pictures.",
     "predict": "Ask trained models about a study, or about many; a model abstains where it should.",
     "report": "Write the report of a study, from MLflow.",
+    "explain": "Show where trained models look in a study, and whether that is to be believed.",
     "bundle": "Export a trained model as a MONAI bundle that runs without this package.",
     "ui": "Open the MLflow UI on the recorded runs.",
 }

@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from pydicom.dataset import Dataset
+
     from mgmt_monai.inference.batch import BatchOutcome
     from mgmt_monai.inference.model import BundleModel
+    from mgmt_monai.inference.predict import PredictedStudy
     from mgmt_monai.inference.prediction import SeriesPrediction
 
 FILE = click.Path(path_type=Path)
@@ -20,7 +25,7 @@ SHOWN_FAULTS = 10
 
 
 @click.command("predict")
-@click.argument("study_dir", type=FILE)
+@click.argument("study_dir", type=FILE, required=False)
 @click.option("--bundle", "bundles", multiple=True, required=True, type=FILE, help="A bundle's folder or zip file.")
 @click.option(
     "--out", type=FILE, default=Path("prediction"), show_default=True, help="Folder that gets a folder for each study."
@@ -29,14 +34,22 @@ SHOWN_FAULTS = 10
     "--series", "named", multiple=True, metavar="MODALITY=PATH", help="A series by name; only those named are read."
 )
 @click.option("--batch", is_flag=True, help="STUDY_DIR holds one folder a study: predict them all.")
+@click.option("--dicom-sr", is_flag=True, help="Also as a DICOM structured report.")
+@click.option("--dicom-sc", is_flag=True, help="Also pages that show where the models look, as DICOM images.")
+@click.option("--dicomweb", metavar="URL", help="Take the study from this archive, and put the report back.")
+@click.option("--study", "study_uid", metavar="UID", help="Its StudyInstanceUID there.")
 @click.option("--trust-bundle", is_flag=True, help="Run a bundle's own code. Read it first.")
 @click.option("--overwrite", is_flag=True, help="Replace a result that is there.")
 def command(
-    study_dir: Path,
+    study_dir: Path | None,
     bundles: tuple[Path, ...],
     out: Path,
     named: tuple[str, ...],
     batch: bool,
+    dicom_sr: bool,
+    dicom_sc: bool,
+    dicomweb: str | None,
+    study_uid: str | None,
     trust_bundle: bool,
     overwrite: bool,
 ) -> int:
@@ -48,22 +61,69 @@ def command(
     from mgmt_monai.inference.batch import predict_batch
     from mgmt_monai.inference.model import open_models
 
-    if batch and named:
-        raise click.UsageError("--series names the series of one study: leave out --batch.")
-    series = _named(named)
+    if batch and (named or dicom_sr or dicom_sc or dicomweb):
+        raise click.UsageError("--series, --dicom-sr, --dicom-sc and --dicomweb are of one study: leave out --batch.")
+    if bool(dicomweb) != bool(study_uid):
+        raise click.UsageError("--dicomweb and --study belong together.")
+    if (study_dir is None) != bool(dicomweb):
+        raise click.UsageError("name either STUDY_DIR or --dicomweb and --study.")
+    series = named_series(named)
     with open_models(bundles, trust_bundle) as models:
-        if batch:
+        if study_dir is None:
+            _predict_archived(str(dicomweb), str(study_uid), models, out, series, dicom_sc, overwrite)
+        elif batch:
             return _tell_batch(predict_batch(study_dir, models, out, overwrite))
-        _predict(study_dir, models, out, series, overwrite)
+        else:
+            folder = out / study_dir.resolve().name
+            predicted = _predict(study_dir, models, folder, series, overwrite)
+            if dicom_sr or dicom_sc:
+                _write_dicom(predicted, models, folder, dicom_sr, dicom_sc, overwrite)
     return 0
 
 
-def _predict(study_dir: Path, models: list[BundleModel], out: Path, named: Mapping[str, Path], overwrite: bool) -> None:
+def _predict_archived(
+    url: str,
+    study_uid: str,
+    models: list[BundleModel],
+    out: Path,
+    named: Mapping[str, Path],
+    dicom_sc: bool,
+    overwrite: bool,
+) -> None:
+    """Fetch the study, predict it, and put the report, and the pages where they are wanted, back."""
+    from mgmt_monai.inference.result_files import check_free
+    from mgmt_monai.pacs.dicomweb import fetch_study, open_archive, store
+
+    archive = open_archive(url)
+    check_free(out, overwrite)
+    study_dir = fetch_study(archive, study_uid, out / "images")
+    predicted = _predict(study_dir, models, out, named, overwrite)
+    objects = _write_dicom(predicted, models, out, True, dicom_sc, overwrite)
+    store(archive, objects)
+    click.echo(f"{archive.url}: {len(objects)} object{'s' * (len(objects) != 1)} stored")
+
+
+def _write_dicom(
+    predicted: PredictedStudy, models: list[BundleModel], folder: Path, report: bool, pages: bool, overwrite: bool
+) -> list[Dataset]:
+    from mgmt_monai.inference.explain.explanation import explain_series, sheets
+    from mgmt_monai.pacs.delivery import write_results
+
+    shown: list[NDArray[np.uint8]] = []
+    if pages:
+        for answer, model in zip(predicted.answers, models, strict=True):
+            if answer.images is not None and answer.series is not None and answer.series.series is not None:
+                shown += sheets(explain_series(model, answer.series.series, ["gradcam"])).values()
+    return write_results(predicted, models, folder, report=report, pages=shown, overwrite=overwrite)
+
+
+def _predict(
+    study_dir: Path, models: list[BundleModel], folder: Path, named: Mapping[str, Path], overwrite: bool
+) -> PredictedStudy:
     from mgmt_monai.inference.predict import predict_study
     from mgmt_monai.inference.prediction import NOTICE
     from mgmt_monai.inference.result_files import PAGE, RESULT, check_free, write_result
 
-    folder = out / study_dir.resolve().name
     check_free(folder, overwrite)
     predicted = predict_study(study_dir, models, named)
     write_result(predicted, folder)
@@ -74,6 +134,7 @@ def _predict(study_dir: Path, models: list[BundleModel], out: Path, named: Mappi
         click.echo("no mean: all models abstain" if mean is None else f"mean of those that answer: {mean:.3f}")
     click.echo(NOTICE)
     click.echo(f"{folder / PAGE} and {folder / RESULT}")
+    return predicted
 
 
 def _line(one: SeriesPrediction) -> str:
@@ -113,7 +174,8 @@ def _tell_batch(outcome: BatchOutcome) -> int:
     return 1 if faults else 0
 
 
-def _named(words: tuple[str, ...]) -> dict[str, Path]:
+def named_series(words: tuple[str, ...]) -> dict[str, Path]:
+    """The paths that ``--series`` names, by modality."""
     series: dict[str, Path] = {}
     for word in words:
         modality, equals, path = word.partition("=")

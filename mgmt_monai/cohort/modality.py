@@ -197,7 +197,8 @@ class ModalityCohort:
         if self.scored_only:
             if not any(p.split == "test" for p in present):
                 raise CohortError(
-                    f"{self.dataset_dir}: expected test patients with {self.modality}, found none. Name another manifest."
+                    f"{self.dataset_dir}: expected test patients with {self.modality}, found none. Name another "
+                    "manifest."
                 )
             return
         labels = {p.patient_id: p.label for p in present}

@@ -11,6 +11,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from mgmt_monai.cohort.layouts import MODALITIES
 from mgmt_monai.exchange.errors import ExchangeError
 from mgmt_monai.training.config import PATHS
 
@@ -43,10 +44,14 @@ def in_package_names(config: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         config: As it was executed.
+
+    Returns:
+        The same with ``initialize``, which is empty where its steps were made part of ``training``.
     """
     if "$import scripts" not in config.get("imports", ()):
         return config
-    return dict(json.loads(re.sub(r"(?<![\w.])scripts\b(?=[.\"])", "mgmt_monai", json.dumps(config))))
+    renamed = re.sub(r"(?<![\w.])scripts\b(?=[.\"])", "mgmt_monai", json.dumps(config))
+    return {"initialize": [], **json.loads(renamed)}
 
 
 def train_config(executed: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,9 +65,12 @@ def train_config(executed: Mapping[str, Any]) -> dict[str, Any]:
         config of an older version, which lacks a section of the template, lends the template its settings.
 
     Raises:
-        ExchangeError: A path in a place that the template does not have.
+        ExchangeError: A modality that is none, or a path in a place that the template does not have.
     """
-    ours = template(str(executed["modality"]).lower())
+    modality = executed.get("modality")
+    if modality not in MODALITIES:
+        raise ExchangeError(f"modality: expected one of {', '.join(MODALITIES)}, found {modality!r}. Name another run.")
+    ours = template(modality.lower())
     older = set(ours) - set(executed)
     made = {key: executed[key] for key in ours if key in executed and not isinstance(executed[key], dict | list)}
     made = {**ours, **made} if older else dict(executed)

@@ -84,6 +84,8 @@ def write_onnx(network: nn.Module, path: Path, spatial_shape: Sequence[int]) -> 
             network, (torch.rand(2, 1, *spatial_shape),), dynamic_shapes=({0: batch},), strict=True
         )
         written = torch.onnx.export(program, (), input_names=["image"], output_names=["pred"], verbose=False)
+    if written is None:
+        raise ExchangeError(f"{path.name}: torch.onnx wrote nothing. Export without --onnx.")
     model: ModelProto = written.model_proto
     _strip(model)
     path.write_bytes(model.SerializeToString(deterministic=True))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from mgmt_monai.exchange.configs import template
+from mgmt_monai.exchange.configs import inference_config, template
 from mgmt_monai.exchange.errors import ExchangeError
 from mgmt_monai.exchange.source import Source
 
@@ -63,7 +63,7 @@ def make_metadata(source: Source, name: str, requirements: Sequence[str], data_s
     made["eval_metrics"] = {
         name: evaluation[name]["value"] for name in FIGURES if evaluation[name]["value"] is not None
     }
-    size = int(source.config["image_size"])
+    size = int(inference_config(source.config)["image_size"])
     made["network_data_format"]["inputs"]["image"]["spatial_shape"] = [size, size]
     made["evaluation"] = evaluation
     made["training"] = training_of(source)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from mgmt_monai.cohort.findings import printable
 from mgmt_monai.cohort.phantom import write_phantom
@@ -126,7 +127,8 @@ def _monai(name: str, cwd: Path, *words: str | Path) -> Check:
 
 
 def _properties(root: Path, study: Path, cohort: Path, out: Path) -> Iterator[Check]:
-    asked, faults = [], {}
+    asked: list[Any] = []
+    faults: dict[str, str] = {}
     for name, (parts, kind) in WORKFLOWS.items():
         files = [root / "configs" / f"{part}.json" for part in parts]
         data = {"dataset_dir": str(study)} if kind == "infer" else {"dataset_dir": str(cohort), **_SPLIT}
@@ -136,7 +138,7 @@ def _properties(root: Path, study: Path, cohort: Path, out: Path) -> Iterator[Ch
             asked.append([name, texts, kind, str(root / "configs" / "metadata.json"), overrides])
         faults[name] = "it is not there"
     done = _run(root, [_PROPERTIES, json.dumps(asked)])
-    faults |= dict.fromkeys((name for name, *_ in asked), _told(done.stderr) or f"exit code {done.returncode}")
+    faults |= dict.fromkeys([job[0] for job in asked], _told(done.stderr) or f"exit code {done.returncode}")
     for line in done.stdout.splitlines():
         if line.startswith('["checked"'):
             _, name, fault = json.loads(line)

@@ -11,6 +11,10 @@ from mgmt_monai.inference.study import StudySeries
 OTHER_SEQUENCE = ("D017", "D018")
 """Findings, no errors in a cohort, that say that the series may be of another kind than the model was trained on."""
 
+CLIPPED_LIMIT = 0.2
+"""Share of the tissue at the brightest value of the series beyond which little contrast is left. Of sound series, the
+8-bit copies of a public cohort included, hardly a percent lies there."""
+
 ROUNDING = 1e-6
 """Share of the limit by which a distance may exceed it: the last digits depend on the slices that share a batch, and
 the limit is itself the distance of one of the validation series."""
@@ -24,6 +28,7 @@ def input_reasons(modality: str, studied: StudySeries | None, present: Sequence[
        order, or is constant.
     3. Its tags speak of another sequence, or do not say that it is MR.
     4. A slice is blank in the middle 20 %, which the model looks at.
+    5. More than `CLIPPED_LIMIT` of the tissue is cut off at one value.
 
     Args:
         modality: Of the model.
@@ -42,8 +47,12 @@ def input_reasons(modality: str, studied: StudySeries | None, present: Sequence[
     ]
     reasons = [_told(finding) for finding in refused]
     content = studied.exam.content
-    if content is not None and not content.constant and content.n_blank_middle:
+    if content is None or content.constant:
+        return reasons
+    if content.n_blank_middle:
         reasons.append(f"{counted(content.n_blank_middle, 'slice')} of the middle 20 % blank, expected anatomy in all")
+    if content.clipped > CLIPPED_LIMIT:
+        reasons.append(f"{content.clipped:.0%} of the tissue cut off at one value, more than {CLIPPED_LIMIT:.0%}")
     return reasons
 
 

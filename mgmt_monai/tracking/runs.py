@@ -63,7 +63,9 @@ def fetch_run(uri: str, run_id: str, folder: Path) -> StoredRun:
     try:
         run = client.get_run(run_id)
         if STUDY_TAG in run.data.tags:
-            raise TrackingError(f"run {run_id}: expected a training, found a study. Name one of the trainings below it.")
+            raise TrackingError(
+                f"run {run_id}: expected a training, found a study. Name one of the trainings below it."
+            )
         present = {entry.path for entry in client.list_artifacts(run_id)}
         for name in _FILES:
             if name in present:
@@ -73,7 +75,9 @@ def fetch_run(uri: str, run_id: str, folder: Path) -> StoredRun:
         raise
     except Exception as error:  # whatever the store raises
         reason = shown((str(error).splitlines() or [""])[0][:200])
-        raise TrackingError(f"run {run_id}: cannot be read from {shown(uri)} ({type(error).__name__}: {reason}).") from error
+        raise TrackingError(
+            f"run {run_id}: cannot be read from {shown(uri)} ({type(error).__name__}: {reason})."
+        ) from error
     profiles = [entry.dataset.profile for entry in run.inputs.dataset_inputs] if run.inputs else []
     return StoredRun(
         run_id=run_id,

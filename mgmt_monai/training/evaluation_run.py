@@ -72,4 +72,6 @@ class EvaluationRun:
         self.output_dir.mkdir(parents=True, exist_ok=True)
         slices = self.scoring.predict([self.network], self.cohort)
         summaries = self.scoring.write(slices, [stage], self.cohort, self.output_dir)
-        logger.info(f"{self.cohort.modality}, test patients: {figure_line(summaries[stage]['test'])} ({self.output_dir})")
+        logger.info(
+            f"{self.cohort.modality}, test patients: {figure_line(summaries[stage]['test'])} ({self.output_dir})"
+        )

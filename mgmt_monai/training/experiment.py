@@ -127,7 +127,9 @@ class Experiment:
             described=self.tracking.run_id is not None,
             counts=counts,
             phantom=self.cohort.reachable_auc() is not None,
-            software={tag.removeprefix("version."): text for tag, text in environment.items() if tag.startswith("version.")},
+            software={
+                tag.removeprefix("version."): text for tag, text in environment.items() if tag.startswith("version.")
+            },
         )
 
     def _calibrate(self) -> None:

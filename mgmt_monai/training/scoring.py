@@ -126,7 +126,9 @@ class Scoring:
         figure = learning_curves_figure(curves[curves["metric"] != "learning_rate"])
         public += _save({"learning_curves.png": figure}, folder / "figures")
         public += [folder / "figures" / name for name in _TEST_PICTURES]
-        public += write_pseudonymous(patients_from_slices(slices), slices, run_directory.pseudonym_key, folder / "shared")
+        public += write_pseudonymous(
+            patients_from_slices(slices), slices, run_directory.pseudonym_key, folder / "shared"
+        )
         return Scores(metrics=_flat(summaries), public=public, headline=_headline(summaries, stages[-1].stage, cohort))
 
     def write(
@@ -162,7 +164,9 @@ class Scoring:
         self._write_pictures(patients, slices, folder / "figures")
         for stage in stages:
             for unit in ("patient", "slice"):
-                logger.info(f"{cohort.modality}, {stage}, test, by {unit}: {figure_line(summaries[stage]['test'], unit)}")
+                logger.info(
+                    f"{cohort.modality}, {stage}, test, by {unit}: {figure_line(summaries[stage]['test'], unit)}"
+                )
         return summaries
 
     def _predict(self, stage: Scored, cohort: ModalityCohort) -> pd.DataFrame:

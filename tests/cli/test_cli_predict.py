@@ -2,9 +2,11 @@
 
 import json
 import logging
+import os
 import re
-import shlex
 import shutil
+import subprocess
+import sys
 from importlib import resources
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pandas as pd
 import pydicom
 import pytest
 from made_bundles import EVALUATION, template_text, write_bundle
+from page_commands import commands_of
 
 from mgmt_monai.cli.main import main
 from mgmt_monai.evaluation.predictions import read_patients
@@ -43,24 +46,20 @@ def bundles(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 @pytest.fixture
 def here(bundles: Path, phantom_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder in which the page's commands are run."""
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "phantom").symlink_to(phantom_dir)
+    (tmp_path / "data" / "phantom" / "train").mkdir(parents=True)
+    (tmp_path / "data" / "phantom" / "train_labels.csv").symlink_to(phantom_dir / "train_labels.csv")
+    for patient in ("90000", "90001", "90002"):
+        (tmp_path / "data" / "phantom" / "train" / patient).symlink_to(phantom_dir / "train" / patient)
     (tmp_path / "models").symlink_to(bundles)
     shutil.copytree(phantom_dir / "train" / "90001" / "T1w", tmp_path / "scans" / "case-7" / "series-3")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def commands(page: str) -> list[list[str]]:
-    blocks = re.findall(r"```bash\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
-    return [shlex.split(line) for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.strip()]
-
-
 def test_every_command_of_the_page_runs(here: Path) -> None:
-    found = commands("how-to/predict.md")
+    found = commands_of((DOCS / "how-to" / "predict.md").read_text(), "mgmt-monai")
     assert len(found) == 5
     for command in found:
-        assert command[0] == "mgmt-monai"
         assert main(command[1:]) == 0, command
 
     results = sorted(path.relative_to(here).as_posix() for path in here.glob("*/*/prediction.json"))
@@ -72,7 +71,7 @@ def test_every_command_of_the_page_runs(here: Path) -> None:
     ]
     for path in results:
         jsonschema.validate(json.loads((here / path).read_text()), SCHEMA)
-    assert len(results) == 4 + 16
+    assert len(results) == 4 + 3
 
     for code in re.findall(r"```python\n(.*?)```", (DOCS / "reference" / "prediction.md").read_text(), re.DOTALL):
         exec(code, {})
@@ -130,6 +129,37 @@ def test_untrusted_code_is_not_run(here: Path, capsys) -> None:
 
     assert "--trust-bundle" in capsys.readouterr().err
     assert not (here / "prediction").exists()
+
+
+def test_trusted_bundle_predicts_with_its_own_code(here: Path, exported_bundle: Path) -> None:
+    study = "data/phantom/train/90001"
+    assert main(["predict", study, "--bundle", str(exported_bundle), "--out", "ours"]) == 0
+    own = Path(shutil.copytree(exported_bundle, here / "own"))
+    config = json.loads((own / "configs" / "inference.json").read_text())
+    (own / "configs" / "inference.json").write_text(json.dumps({**config, "note": "by hand"}))
+    with (own / "scripts" / "networks" / "classifier.py").open("a") as script:
+        script.write("\nOWN = 1\n")
+
+    words = ["predict", study, "--bundle", "own", "--trust-bundle", "--out", "theirs"]
+    code = (
+        "import sys\nfrom mgmt_monai.cli.main import main\ncode = main(sys.argv[1:])\n"
+        "print(sys.modules['scripts.networks.classifier'].OWN)\n"
+        "sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.splitlines()[-1] == "1"
+    ours, theirs = (
+        json.loads((here / out / "90001" / "prediction.json").read_text())["series"][0] for out in ("ours", "theirs")
+    )
+    assert theirs["slice_probabilities"] == pytest.approx(ours["slice_probabilities"], abs=1e-6)
+    assert theirs["distance"] == pytest.approx(ours["distance"], rel=1e-6)
 
 
 def test_batch_with_a_bad_study_ends_with_1_and_a_count(here: Path, capsys) -> None:

@@ -40,7 +40,7 @@ def test_settings_of_the_run_are_kept(executed):
 
 
 def test_settings_of_one_run_and_one_machine_are_the_templates(executed):
-    executed |= {key: "/home/doe/secret" for key in PER_RUN & set(executed)}
+    executed |= dict.fromkeys(PER_RUN & set(executed), "/home/doe/secret")
     executed |= {"weights": "/home/doe/w.pt", "exclusions": "mine.csv"}
 
     train = train_config(executed)
@@ -125,6 +125,20 @@ def test_evaluation_names_the_exported_stage():
 
 def test_config_of_a_bundle_reads_in_the_packages_names(executed):
     assert in_package_names(in_bundle_names(executed)) == executed
+    assert in_bundle_names(executed) != executed
+
+
+def test_run_of_a_bundle_has_every_step_in_its_training(executed):
+    in_bundle = in_bundle_names(train_config(executed))
+
+    assert train_config(in_package_names(in_bundle)) == train_config(executed)
+
+
+def test_modality_that_is_none_is_refused(executed):
+    executed["modality"] = "$'T1w'"
+
+    with pytest.raises(ExchangeError, match="modality: expected one of"):
+        train_config(executed)
 
 
 def test_config_with_a_word_of_that_name_stays_as_it_is(executed):

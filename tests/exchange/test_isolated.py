@@ -14,6 +14,7 @@ from isolated_venv import make_venv
 from page_commands import commands_of
 
 from mgmt_monai.cli.main import main
+from mgmt_monai.exchange.bundle_folder import open_bundle
 from mgmt_monai.exchange.export import export_bundle
 from mgmt_monai.exchange.source import open_source
 
@@ -90,7 +91,9 @@ def run_of_a_bundle(exported_bundle, planted_cohort, python, tmp_path_factory) -
 
 
 def test_package_is_not_there(python, tmp_path):
-    done = subprocess.run([python, "-c", "import mgmt_monai"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [python, "-c", "import mgmt_monai"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
 
     assert done.returncode == 1
     assert "No module named 'mgmt_monai'" in done.stderr
@@ -121,7 +124,8 @@ def test_external_cohort_is_scored_as_in_the_training_run(
     exported_bundle, finished_run, phantom_dir, python, tmp_path, capsys
 ):
     cohort = tmp_path / "cohort"
-    shutil.copytree(phantom_dir, cohort, ignore=lambda folder, names: {"manifest.json", "T1wCE", "T2w", "FLAIR"})
+    others = shutil.ignore_patterns("manifest.json", "T1wCE", "T2w", "FLAIR")
+    shutil.copytree(phantom_dir, cohort, ignore=others)
     assert main(["manifest", "build", str(cohort), "--external"]) == 0
 
     words = card_command(exported_bundle, "evaluate.json", python, COHORT=cohort, OUT=tmp_path / "out")
@@ -146,6 +150,16 @@ def test_bundle_trains_again(run_of_a_bundle):
     assert state["status"] == "finished"
     assert state["mlflow_run_id"]
     assert metrics["fine_tune"]["test"]["patient"]["auc"]["n"] == 4
+
+
+def test_run_of_a_bundle_is_exported_as_the_bundle_was(run_of_a_bundle, exported_bundle, tmp_path):
+    with open_source(run_of_a_bundle, "", tmp_path) as source:
+        again = export_bundle(source, tmp_path)
+
+    first, second = (json.loads((bundle / "configs" / "train.json").read_text()) for bundle in (exported_bundle, again))
+    assert second == {**first, "transfer_epochs": 1, "fine_tune_epochs": 1}
+    with open_bundle(again) as bundle:
+        assert bundle.is_ours
 
 
 def test_model_that_a_bundle_logs_has_its_code_beside_it(run_of_a_bundle):

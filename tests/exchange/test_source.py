@@ -92,7 +92,7 @@ def test_older_run_tells_of_the_splits_that_were_scored(copied_run):
 
     source = opened(folder)
 
-    assert source.counts == dict.fromkeys(("validation", "test"), {"unmethylated": 2, "methylated": 2})
+    assert source.counts == {key: {"unmethylated": 2, "methylated": 2} for key in ("validation", "test")}
     assert (source.software, source.phantom, source.reference) == ({}, None, None)
 
 

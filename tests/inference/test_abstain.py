@@ -49,6 +49,14 @@ def test_blank_middle_slices_are_a_reason(sound: StudySeries, n_blank: int, refu
     assert all(f"{n_blank} slice" in reason for reason in reasons)
 
 
+@pytest.mark.parametrize(("clipped", "refused"), [(0.0, False), (0.2, False), (0.21, True)])
+def test_tissue_cut_off_at_one_value_is_a_reason(sound: StudySeries, clipped: float, refused: bool) -> None:
+    content = replace(sound.exam.content, clipped=clipped)
+    reasons = input_reasons("T1w", replace(sound, exam=replace(sound.exam, content=content)), ["T1w"])
+
+    assert reasons == (["21% of the tissue cut off at one value, more than 20%"] if refused else [])
+
+
 @pytest.mark.parametrize(
     ("distance", "limit", "words"),
     [

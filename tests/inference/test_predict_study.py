@@ -1,17 +1,21 @@
 """From a study to what is said of it: the training's own numbers, or why there are none."""
 
+import hashlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pydicom
 import pytest
+import torch
 
 from mgmt_monai.cohort.records import SeriesRecord
 from mgmt_monai.cohort.series import Series
-from mgmt_monai.inference.model import BundleModel
+from mgmt_monai.inference.model import BundleModel, open_models
 from mgmt_monai.inference.predict import _n_along, predict_study, software
+from mgmt_monai.inference.study import read_study
 from mgmt_monai.transforms import LoadSeries
 from mgmt_monai.transforms.reformat import ReformatPlane
 
@@ -25,8 +29,6 @@ def trained(finished_run: Path) -> pd.DataFrame:
 
 def far_away(model: BundleModel) -> BundleModel:
     """The same model for which everything lies within its limit."""
-    from dataclasses import replace
-
     return replace(model, reference=replace(model.reference, threshold=1e6))
 
 
@@ -41,6 +43,18 @@ def test_numbers_are_those_of_the_training(t1w_model: BundleModel, phantom_dir: 
         n = len(list((phantom_dir / "train" / patient / "T1w").iterdir()))
         first = (n - len(rows)) // 2
         assert (one.n_slices, one.slice_indices) == (n, tuple(range(first, first + len(rows))))
+
+
+def test_exported_bundle_is_ours_and_gives_the_same_numbers(
+    exported_bundle: Path, phantom_dir: Path, trained: pd.DataFrame
+) -> None:
+    patient, rows = next(iter(trained[trained["split"] == "validation"].groupby("patient_id")))
+    with open_models([exported_bundle]) as models:
+        assert models[0].bundle.is_ours
+        one = predict_study(phantom_dir / "train" / patient, models, progress_bar=False).prediction.series[0]
+
+    assert np.allclose(one.slice_probabilities, rows["probability"], rtol=0, atol=1e-6)
+    assert one.evaluation["auc"].keys() == {"value", "low", "high"}
 
 
 def test_validation_patients_lie_within_the_limit_and_abstention_follows_it(
@@ -59,8 +73,6 @@ def test_validation_patients_lie_within_the_limit_and_abstention_follows_it(
 def test_answer_far_from_the_training_data_is_not_given_but_its_slices_are_shown(
     t1w_model: BundleModel, study: Path
 ) -> None:
-    from dataclasses import replace
-
     near = replace(t1w_model, reference=replace(t1w_model.reference, threshold=1e-9))
     answer = predict_study(study, [near], progress_bar=False).answers[0]
 
@@ -118,10 +130,6 @@ def test_tags_of_another_sequence_are_told(t1w_model: BundleModel, study: Path) 
 
 
 def test_origin_is_told(t1w_model: BundleModel, t1w_bundle: Path, study: Path) -> None:
-    import hashlib
-
-    import torch
-
     prediction = predict_study(study, [t1w_model], progress_bar=False).prediction
     one = prediction.series[0]
 
@@ -133,8 +141,6 @@ def test_origin_is_told(t1w_model: BundleModel, t1w_bundle: Path, study: Path) -
 
 @pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
 def test_number_of_slices_in_a_plane_is_that_of_the_reformatted_stack(study: Path, plane: str) -> None:
-    from mgmt_monai.inference.study import read_study
-
     for studied in read_study(study):
         series: Series = studied.series
         record: SeriesRecord = studied.exam.record

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -10,6 +11,7 @@ from phantom_runs import BUNDLES, SMALL
 from sklearn.metrics import roc_auc_score
 
 from mgmt_monai.cli.main import main
+from mgmt_monai.cohort.manifest import read_manifest, write_manifest
 from mgmt_monai.errors import one_line
 
 pytestmark = pytest.mark.xdist_group("training")
@@ -36,8 +38,8 @@ def evaluate(exported_bundle, tmp_path):
 @pytest.fixture
 def cohort(phantom_dir, tmp_path):
     """T1w of the phantom, without a manifest."""
-    ignored = {"manifest.json", "T1wCE", "T2w", "FLAIR"}
-    return shutil.copytree(phantom_dir, tmp_path / "cohort", ignore=lambda folder, names: ignored | set())
+    others = shutil.ignore_patterns("manifest.json", "T1wCE", "T2w", "FLAIR")
+    return shutil.copytree(phantom_dir, tmp_path / "cohort", ignore=others)
 
 
 def fine_tuned(path):
@@ -47,7 +49,7 @@ def fine_tuned(path):
 
 def refusal(evaluate, cohort, **overrides):
     """The one line of the error."""
-    with pytest.raises(Exception) as caught:  # noqa: PT011, B017 - MONAI wraps what is raised
+    with pytest.raises(Exception) as caught:  # MONAI wraps what is raised
         evaluate(cohort, **overrides)
     return one_line(caught.value)
 
@@ -120,11 +122,9 @@ def test_mistyped_setting_is_told(evaluate, phantom_dir):
 
 
 def test_cohort_without_test_patients_is_refused(evaluate, cohort):
-    assert main(["manifest", "build", str(cohort)]) == 0
-    split = cohort / "split.csv"
-    patients = sorted(path.name for path in (cohort / "train").iterdir())
-    split.write_text("patient_id,split\n" + "".join(f"{patient},train\n" for patient in patients))
-    assert main(["manifest", "split", str(cohort / "manifest.json"), "--from", str(split)]) in (0, 1)
+    assert main(["manifest", "build", str(cohort), "--external"]) == 0
+    manifest = read_manifest(cohort / "manifest.json")
+    patients = [replace(patient, split="train") for patient in manifest.patients]
+    write_manifest(replace(manifest, patients=patients), cohort / "manifest.json")
 
-    if json.loads((cohort / "manifest.json").read_text())["split"]["method"] != "holdout":
-        assert "expected test patients" in refusal(evaluate, cohort)
+    assert "expected test patients with T1w, found none" in refusal(evaluate, cohort)

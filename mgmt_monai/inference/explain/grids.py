@@ -104,7 +104,7 @@ def nearest_labels(labels: np.ndarray, to_ras: np.ndarray, grid: Grid) -> np.nda
         where = np.stack([rows.ravel(), columns.ravel(), np.full(rows.size, float(index)), np.ones(rows.size)])
         # Half-way points, as between two voxels of an even ratio of sizes, are moved off the edge by less than rounding
         i, j, k = np.floor((mapping @ where)[:3] + 0.5 + 1e-6).astype(np.int64)
-        inside = np.logical_and.reduce([(0 <= at) & (at < n) for at, n in zip((i, j, k), labels.shape, strict=True)])
+        inside = np.logical_and.reduce([(at >= 0) & (at < n) for at, n in zip((i, j, k), labels.shape, strict=True)])
         found[index].ravel()[inside] = labels[i[inside], j[inside], k[inside]]
     return found
 

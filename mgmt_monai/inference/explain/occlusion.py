@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
 from monai.visualize import OcclusionSensitivity
@@ -44,9 +46,17 @@ def occlusion_maps(network: MGMTClassifier, images: Tensor, description: str = "
     """
     height, width = images.shape[2:]
     patch = [min(side, max(LEAST_PATCH, round(side * PATCH_SHARE))) for side in (height, width)]
-    sensitivity = OcclusionSensitivity(
-        nn_module=network, mask_size=patch, n_batch=BATCH, mode="gaussian", overlap=OVERLAP, activate=False, verbose=False
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its own mask
+        sensitivity = OcclusionSensitivity(
+            nn_module=network,
+            mask_size=patch,
+            n_batch=BATCH,
+            mode="gaussian",
+            overlap=OVERLAP,
+            activate=False,
+            verbose=False,
+        )
     maps = np.zeros((len(images), height, width), dtype=np.float32)
     with torch.no_grad():
         for index, image in enumerate(
@@ -56,7 +66,9 @@ def occlusion_maps(network: MGMTClassifier, images: Tensor, description: str = "
             if box is None:
                 continue
             (top, bottom), (left, right) = box
-            occluded, _ = sensitivity(image[None], b_box=[top, bottom, left, right])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # how MONAI indexes, which torch tells it anew for each patch
+                occluded, _ = sensitivity(image[None], b_box=[top, bottom, left, right])
             fall = network(image[None]) - torch.as_tensor(np.asarray(occluded))[0, 0]
             maps[index, top:bottom, left:right] = fall.cpu().numpy()
     return maps

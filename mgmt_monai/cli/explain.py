@@ -1,0 +1,86 @@
+"""``mgmt-monai explain``: where trained models look in a study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mgmt_monai.cli.predict import FILE, named_series
+
+
+@click.command("explain")
+@click.argument("study_dir", type=FILE)
+@click.option("--bundle", "bundles", multiple=True, required=True, type=FILE, help="A bundle's folder or zip file.")
+@click.option(
+    "--out", type=FILE, default=Path("explanation"), show_default=True, help="Folder that gets a folder for each study."
+)
+@click.option(
+    "--method",
+    type=click.Choice(["gradcam", "occlusion", "both"]),
+    default="both",
+    show_default=True,
+    help="Grad-CAM takes seconds, occlusion minutes.",
+)
+@click.option("--segmentation", type=FILE, help="NIfTI of a region, such as the tumour: its share of each map is told.")
+@click.option(
+    "--series", "named", multiple=True, metavar="MODALITY=PATH", help="A series by name; only those named are read."
+)
+@click.option("--trust-bundle", is_flag=True, help="Run a bundle's own code. Read it first.")
+@click.option("--overwrite", is_flag=True, help="Replace pictures that are there.")
+def command(
+    study_dir: Path,
+    bundles: tuple[Path, ...],
+    out: Path,
+    method: str,
+    segmentation: Path | None,
+    named: tuple[str, ...],
+    trust_bundle: bool,
+    overwrite: bool,
+) -> None:
+    """Show what in STUDY_DIR raises and lowers each model's logit: pictures, maps as NIfTI, checks of the maps.
+
+    OUT/STUDY/BUNDLE gets a picture of each slice and one of all, the map in the series' own space, and explain.json.
+    """
+    from mgmt_monai.inference.errors import InferenceError
+    from mgmt_monai.inference.explain.explanation import METHODS, RESULT, explain_series, write_explanation
+    from mgmt_monai.inference.model import open_models
+    from mgmt_monai.inference.prediction import NOTICE
+    from mgmt_monai.inference.study import read_study
+
+    methods = METHODS if method == "both" else (method,)
+    with open_models(bundles, trust_bundle) as models:
+        folders = [out / study_dir.resolve().name / model.bundle.name for model in models]
+        taken = next((folder / RESULT for folder in folders if (folder / RESULT).exists() and not overwrite), None)
+        if taken is not None:
+            raise InferenceError(f"{taken}: there is an explanation already. Name another --out, or say --overwrite.")
+        found = read_study(study_dir, named_series(named), [model.modality for model in models])
+        studied = {one.modality: one for one in found}
+        for model, folder in zip(models, folders, strict=True):
+            one = studied.get(model.modality)
+            if one is None:
+                raise InferenceError(
+                    f"{study_dir}: expected a {model.modality} series, found none. Name it with --series "
+                    f"{model.modality}=PATH."
+                )
+            if one.series is None:
+                raise InferenceError("\n".join(finding.under(study_dir).line for finding in one.errors))
+            explained = explain_series(model, one.series, methods, segmentation)
+            write_explanation(explained, folder)
+            for each in explained.maps:
+                click.echo(f"{model.modality} ({model.bundle.name}), {each.method}: {_checked(each.changes)}")
+                if each.share is not None:
+                    inside = "none of it positive" if each.share.inside is None else f"{each.share.inside:.1%}"
+                    click.echo(f"  in the segmentation: {inside}; of an even map: {each.share.uniform:.1%}")
+            if explained.seen.geometry_fault:
+                click.echo(f"no NIfTI: {explained.seen.geometry_fault}")
+            click.echo(f"{folder}: pictures, maps, {RESULT}")
+    click.echo(NOTICE)
+
+
+def _checked(changes: bool) -> str:
+    return (
+        "the map changes when the weights are randomised"
+        if changes
+        else "THE MAP HARDLY CHANGES when the weights are randomised: it shows the picture, not what the model learnt"
+    )

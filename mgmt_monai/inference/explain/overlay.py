@@ -1,0 +1,126 @@
+"""A map laid on the anatomy as a picture: grey slices, what raises the logit in orange, what lowers it in purple."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from mgmt_monai.inference.prediction import NOTICE
+
+COLOURS = "PuOr_r"
+"""Purple to orange through white: told apart with every kind of colour vision."""
+
+OPACITY = 0.75
+"""Of the strongest colour, so that the anatomy is seen through it."""
+
+_DPI = 100
+_LONGEST_SIDE_IN = 5.0
+
+
+def overlay(
+    anatomy: np.ndarray, values: np.ndarray, pixel_mm: tuple[float, float], limit: float, title: str
+) -> np.ndarray:
+    """One slice.
+
+    Args:
+        anatomy: ``(R, C)`` in [0, 1].
+        values: ``(R, C)``, the map on the same pixels.
+        pixel_mm: Distance between rows and between columns.
+        limit: The map's value of the strongest colour; 0 for a map that is zero everywhere, which is said.
+        title: Above it, a line or two.
+
+    Returns:
+        RGB, ``(height, width, 3)`` uint8.
+    """
+    figure = Figure(figsize=_size(anatomy.shape, pixel_mm), dpi=_DPI, facecolor="black", layout="constrained")
+    axis = figure.subplots()
+    _draw(axis, anatomy, values, pixel_mm, limit)
+    axis.set_title(title, color="white", fontsize=10)
+    _legend(figure, axis, limit)
+    return _pixels(figure)
+
+
+def contact_sheet(
+    anatomies: np.ndarray,
+    maps: np.ndarray,
+    pixel_mm: tuple[float, float],
+    limit: float,
+    titles: list[str],
+    heading: str,
+) -> np.ndarray:
+    """All slices of a series on one page.
+
+    Args:
+        anatomies: ``(K, R, C)`` in [0, 1].
+        maps: The same shape.
+        pixel_mm: As `overlay`.
+        limit: As `overlay`, the same for all.
+        titles: One a slice.
+        heading: Above all.
+
+    Returns:
+        As `overlay`.
+    """
+    n_columns = min(4, len(maps))
+    n_rows = math.ceil(len(maps) / n_columns)
+    width, height = _size(anatomies.shape[1:], pixel_mm)
+    scale = 0.55
+    size = (max(6.0, scale * width * n_columns + 0.8), scale * height * n_rows + 0.9)
+    figure = Figure(figsize=size, dpi=_DPI, facecolor="black", layout="constrained")
+    axes = figure.subplots(n_rows, n_columns, squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, anatomy, values, title in zip(axes.flat, anatomies, maps, titles, strict=False):
+        _draw(axis, anatomy, values, pixel_mm, limit)
+        axis.set_title(title, color="white", fontsize=8)
+    figure.suptitle(heading, color="white", fontsize=10)
+    _legend(figure, axes, limit)
+    return _pixels(figure)
+
+
+def _size(shape: tuple[int, ...], pixel_mm: tuple[float, float]) -> tuple[float, float]:
+    """Width and height in inches of a picture with a slice as it is in the patient, and room for its legend."""
+    height_mm, width_mm = shape[0] * pixel_mm[0], shape[1] * pixel_mm[1]
+    longest = max(height_mm, width_mm) or 1.0
+    return (
+        max(2.5, _LONGEST_SIDE_IN * width_mm / longest) + 1.2,
+        max(2.0, _LONGEST_SIDE_IN * height_mm / longest) + 0.8,
+    )
+
+
+def _draw(axis: object, anatomy: np.ndarray, values: np.ndarray, pixel_mm: tuple[float, float], limit: float) -> None:
+    aspect = pixel_mm[0] / pixel_mm[1] if pixel_mm[1] > 0 else 1.0
+    axis.imshow(anatomy, cmap="gray", vmin=0, vmax=1, aspect=aspect)  # type: ignore[attr-defined]
+    axis.axis("off")  # type: ignore[attr-defined]
+    if limit > 0:
+        share = np.clip(values / limit, -1, 1)
+        colours = colormaps[COLOURS]((share + 1) / 2)
+        colours[..., 3] = OPACITY * np.abs(share)
+        axis.imshow(colours, aspect=aspect, interpolation="nearest")  # type: ignore[attr-defined]
+    else:
+        axis.text(  # type: ignore[attr-defined]
+            0.5, 0.03, "the map is zero everywhere", color="white", fontsize=8, ha="center",
+            transform=axis.transAxes,  # type: ignore[attr-defined]
+        )  # fmt: skip
+
+
+def _legend(figure: Figure, axes: object, limit: float) -> None:
+    if limit > 0:
+        scale = ScalarMappable(Normalize(-limit, limit), COLOURS)
+        bar = figure.colorbar(scale, ax=axes, fraction=0.05, ticks=[-limit, 0, limit], shrink=0.8)  # type: ignore[arg-type]
+        bar.set_ticklabels([f"lowers the logit\n{-limit:.2g}", "0", f"raises the logit\n{limit:.2g}"])
+        bar.ax.tick_params(colors="white", labelsize=8)
+        bar.outline.set_edgecolor("white")
+    figure.supxlabel(NOTICE, color="white", fontsize=8)
+
+
+def _pixels(figure: Figure) -> np.ndarray:
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

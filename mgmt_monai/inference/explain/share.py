@@ -1,0 +1,82 @@
+"""How much of a map lies inside a region, beside what a map that knows nothing would have there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from mgmt_monai.inference.errors import InferenceError
+from mgmt_monai.inference.explain.grids import Grid, nearest_labels
+
+HEAD_LEVEL = 0.05
+"""Of a slice scaled to [0, 1], what is brighter is head and not air: the noise of air lies below it after scaling."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """Of one map and one region, both within the slices that the network saw.
+
+    Args:
+        inside: Share of the map's positive part that lies in the region, 0 to 1; None where the map has none.
+        uniform: Share of the head that lies in the region: what a map that is the same everywhere would have.
+        n_voxels: Voxels of the region in these slices.
+    """
+
+    inside: float | None
+    uniform: float
+    n_voxels: int
+
+
+def share_inside(laid: np.ndarray, region: np.ndarray, head: np.ndarray) -> Share:
+    """Measure a map against a region.
+
+    Args:
+        laid: The map, any shape; only its positive part counts.
+        region: Of the same shape, bool.
+        head: Of the same shape, bool; nothing outside it counts.
+
+    Example:
+        >>> laid = np.array([3.0, 1.0, 0.0, -2.0])
+        >>> share_inside(laid, np.array([True, False, True, False]), np.ones(4, dtype=bool))
+        Share(inside=0.75, uniform=0.5, n_voxels=2)
+    """
+    positive = np.where(head, np.maximum(laid, 0), 0).astype(np.float64)
+    total, n_head = float(positive.sum()), int(head.sum())
+    return Share(
+        inside=float(positive[region].sum()) / total if total > 0 else None,
+        uniform=int((region & head).sum()) / n_head if n_head else 0.0,
+        n_voxels=int((region & head).sum()),
+    )
+
+
+def read_region(path: Path, grid: Grid) -> np.ndarray:
+    """An annotation, carried to a grid by the nearest voxel.
+
+    Args:
+        path: NIfTI; every label but 0 counts.
+        grid: Where to.
+
+    Returns:
+        Bool, of the shape of ``grid``.
+
+    Raises:
+        InferenceError: No such file, no 3D NIfTI, or nothing of it lies in the grid.
+    """
+    try:
+        image = nib.load(path)
+        labels = np.asarray(image.dataobj)
+    except FileNotFoundError as error:
+        raise InferenceError(f"{path}: no such segmentation. Name a NIfTI file.") from error
+    except Exception as error:  # nibabel, gzip and zlib raise a dozen unrelated types on damaged files
+        raise InferenceError(f"{path}: expected a NIfTI segmentation, found one that cannot be read.") from error
+    if labels.ndim != 3:
+        raise InferenceError(f"{path}: expected a 3D segmentation, found {labels.ndim} dimensions. Export one volume.")
+    region = nearest_labels((labels > 0).astype(np.uint8), np.asarray(image.affine, dtype=np.float64), grid) > 0
+    if not region.any():
+        raise InferenceError(
+            f"{path}: nothing annotated in it lies within the series. Name the segmentation of this study."
+        )
+    return region
