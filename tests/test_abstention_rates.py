@@ -36,10 +36,11 @@ def tables(text: str) -> dict[str, list[list[str]]]:
 def test_page_has_the_tables_that_the_command_prints(rates, finished_run, phantom_dir, make_dicom, tmp_path) -> None:
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "new").symlink_to(phantom_dir)
+    (tmp_path / "real").mkdir()
     for number in range(3):
-        make_dicom(tmp_path / f"{number}.dcm", np.full((8, 8), 100 + number, "u2"), position=(0, 0, number))
+        make_dicom(tmp_path / "real" / f"{number}.dcm", np.full((8, 8), 100 + number, "u2"), position=(0, 0, number))
     bundle = write_bundle(tmp_path / "mgmt_t1w", finished_run)
-    words = ["--bundle", bundle, "--work", tmp_path / "work", "--changed", 1, "--new", 1, "--real", tmp_path]
+    words = ["--bundle", bundle, "--work", tmp_path / "work", "--changed", 1, "--new", 1, "--real", tmp_path / "real"]
     printed = CliRunner().invoke(rates.main, [str(word) for word in words], catch_exceptions=False)
 
     made, page = tables(printed.stdout), tables((DOCS / "explanation" / "abstention.md").read_text())

@@ -9,6 +9,8 @@ import pytest
 from mgmt_monai.exchange.code import distributions, needed_code, write_code
 from mgmt_monai.exchange.errors import ExchangeError
 
+pytestmark = pytest.mark.xdist_group("training")
+
 NOT_NEEDED = ("study", "cli", "pacs", "exchange", "cohort/phantom", "cohort/doctor", "inference/explain")
 
 

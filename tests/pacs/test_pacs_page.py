@@ -32,7 +32,7 @@ def test_commands_of_the_page_run(
     sources: list[SourceSeries],
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "CASE").symlink_to(study_dir)
+    shutil.copytree(study_dir, tmp_path / "CASE")
     write_bundle(tmp_path / "BUNDLE", finished_run, modality="T1w")
     shutil.copy(certificate / "ca.pem", tmp_path / "hospital-ca.pem")
     subprocess.run(
