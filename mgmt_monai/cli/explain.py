@@ -46,11 +46,11 @@ def command(
     from mgmt_monai.inference.explain.explanation import METHODS, RESULT, explain_series, write_explanation
     from mgmt_monai.inference.model import open_models
     from mgmt_monai.inference.prediction import NOTICE
-    from mgmt_monai.inference.study import read_study
+    from mgmt_monai.inference.study import read_study, study_path
 
     methods = METHODS if method == "both" else (method,)
     with open_models(bundles, trust_bundle) as models:
-        folders = [out / study_dir.resolve().name / model.bundle.name for model in models]
+        folders = [out / study_path(study_dir).name / model.bundle.name for model in models]
         taken = next((folder / RESULT for folder in folders if (folder / RESULT).exists() and not overwrite), None)
         if taken is not None:
             raise InferenceError(f"{taken}: there is an explanation already. Name another --out, or say --overwrite.")

@@ -60,6 +60,7 @@ def command(
     """
     from mgmt_monai.inference.batch import predict_batch
     from mgmt_monai.inference.model import open_models
+    from mgmt_monai.inference.study import study_path
 
     if batch and (named or dicom_sr or dicom_sc or dicomweb):
         raise click.UsageError("--series, --dicom-sr, --dicom-sc and --dicomweb are of one study: leave out --batch.")
@@ -74,7 +75,7 @@ def command(
         elif batch:
             return _tell_batch(predict_batch(study_dir, models, out, overwrite))
         else:
-            folder = out / study_dir.resolve().name
+            folder = out / study_path(study_dir).name
             predicted = _predict(study_dir, models, folder, series, overwrite)
             if dicom_sr or dicom_sc:
                 _write_dicom(predicted, models, folder, dicom_sr, dicom_sc, overwrite)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,6 +19,7 @@ from mgmt_monai.errors import MgmtMonaiError
 from mgmt_monai.exchange.bundle_archive import unpack
 from mgmt_monai.exchange.errors import ExchangeError
 from mgmt_monai.exchange.known_figures import known_figures
+from mgmt_monai.exchange.templates import in_bundle_names, template
 
 PATH_SETTINGS = ("bundle_root", "dataset_dir")
 """Settings of the config that are paths: for ``python -m monai.bundle run`` alone, nothing here reads them."""
@@ -105,7 +104,7 @@ class BundleFolder:
     @cached_property
     def is_ours(self) -> bool:
         """Whether its config is this version's own template but for the values of plain settings."""
-        ours = in_bundle_names(inference_template())
+        ours = in_bundle_names(template("inference"))
         return set(self.config) == set(ours) and all(
             _is_plain(self.config[key]) if _is_plain(value) else self.config[key] == value
             for key, value in ours.items()
@@ -128,7 +127,7 @@ class BundleFolder:
         """
         if self.is_ours:
             settings = {key: value for key, value in self.settings.items() if key not in PATH_SETTINGS}
-            return {**inference_template(), **settings}
+            return {**template("inference"), **settings}
         if not trust:
             raise ExchangeError(
                 f"{self.name}: expected the inference config that this version of mgmt-monai writes, found another. A "
@@ -158,29 +157,6 @@ def open_bundle(path: Path) -> Iterator[BundleFolder]:
             yield _read(unpack(path, Path(folder)), path.stem)
     else:
         yield _read(path, path.resolve().name)
-
-
-def inference_template() -> dict[str, Any]:
-    """The inference config that this version of the package writes into bundles, in the package's names."""
-    text = (resources.files("mgmt_monai.exchange") / "bundles" / "inference.json").read_text(encoding="utf-8")
-    return dict(json.loads(text))
-
-
-def in_bundle_names(value: Any) -> Any:
-    """A template as it stands in a bundle, where our rooms lie in ``scripts``.
-
-    Args:
-        value: The template or a part of it.
-
-    Example:
-        >>> in_bundle_names({"a": ["$import mgmt_monai", "mgmt_monai.slices.SliceDataset", "my_mgmt_monai.x"]})
-        {'a': ['$import scripts', 'scripts.slices.SliceDataset', 'my_mgmt_monai.x']}
-    """
-    if isinstance(value, dict):
-        return {key: in_bundle_names(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [in_bundle_names(part) for part in value]
-    return re.sub(r"(?<![\w.])mgmt_monai\b", "scripts", value) if isinstance(value, str) else value
 
 
 def _read(folder: Path, name: str) -> BundleFolder:
@@ -259,7 +235,7 @@ def _check_settings(bundle: BundleFolder) -> None:
     if settings.get("modality") not in MODALITIES:
         raise _wrong(bundle, "modality", f"one of {', '.join(MODALITIES)}", settings.get("modality"))
     if bundle.is_ours:
-        for key, ours in inference_template().items():
+        for key, ours in template("inference").items():
             if _is_plain(ours) and not _same_kind(settings[key], ours):
                 raise _wrong(bundle, key, f"a value like {ours!r}", settings[key])
         checked = settings

@@ -12,8 +12,8 @@ from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any
 
-from mgmt_monai.exchange.bundle_folder import in_bundle_names
 from mgmt_monai.exchange.errors import ExchangeError
+from mgmt_monai.exchange.templates import in_bundle_names
 
 OURS = "mgmt_monai"
 """The package whose modules are followed; in a bundle its name is ``scripts``."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from importlib import resources
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -13,6 +12,7 @@ from monai.bundle import ConfigParser
 
 from mgmt_monai.cohort.layouts import MODALITIES
 from mgmt_monai.exchange.errors import ExchangeError
+from mgmt_monai.exchange.templates import template
 from mgmt_monai.training.config import PATHS
 
 PER_RUN = {
@@ -26,17 +26,6 @@ _WORDS = {"default", "none", "imagenet"}
 
 #: What stands in a shared config where there was a path.
 _LEFT_OUT = "(a path)"
-
-
-def template(name: str) -> dict[str, Any]:
-    """A packaged config.
-
-    Args:
-        name: Without ``.json``: a modality's in lower case, ``inference``, ``evaluate``, ``multi_gpu_train``,
-            ``metadata``.
-    """
-    text = (resources.files("mgmt_monai.exchange") / "bundles" / f"{name}.json").read_text(encoding="utf-8")
-    return dict(json.loads(text))
 
 
 def in_package_names(config: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from monai.bundle import ConfigParser
 from torch import Tensor
 
 from mgmt_monai.atomic import atomic_file
-from mgmt_monai.exchange.bundle_folder import in_bundle_names
 from mgmt_monai.exchange.code import distributions, needed_code, write_code
 from mgmt_monai.exchange.configs import (
     evaluate_config,
@@ -32,6 +31,7 @@ from mgmt_monai.exchange.errors import ExchangeError
 from mgmt_monai.exchange.metadata import make_metadata
 from mgmt_monai.exchange.model_card import model_card
 from mgmt_monai.exchange.source import REFERENCE, Source
+from mgmt_monai.exchange.templates import in_bundle_names
 from mgmt_monai.networks import MGMTClassifier
 
 logger = logging.getLogger(__name__)

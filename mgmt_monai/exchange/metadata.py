@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from mgmt_monai.exchange.configs import inference_config, template
+from mgmt_monai.exchange.configs import inference_config
 from mgmt_monai.exchange.errors import ExchangeError
 from mgmt_monai.exchange.source import Source
+from mgmt_monai.exchange.templates import template
 
 FIGURES = {
     "auc": "auc",

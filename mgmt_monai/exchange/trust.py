@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from mgmt_monai.exchange.bundle_folder import BundleFolder, in_bundle_names
+from mgmt_monai.exchange.bundle_folder import BundleFolder
+from mgmt_monai.exchange.templates import in_bundle_names, template, template_names
 
 #: What a folder of Python files may gather by itself when they are run.
 _CACHE = "__pycache__"
@@ -37,7 +37,7 @@ def foreign_code(bundle: BundleFolder) -> str:
                 return inside.as_posix()
         elif path.suffix in (".py", ".pth", ".so"):
             return inside.as_posix()
-    known = set(_live(_packaged_configs()))
+    known = {text for name in template_names() for text in _live(in_bundle_names(template(name)))}
     for path in sorted((bundle.path / "configs").glob("*.json")):
         if path.name == "metadata.json":
             continue
@@ -53,12 +53,6 @@ def _same(path: Path, ours: Path) -> bool:
     content = ours.read_bytes()
     expected = in_bundle_names(content.decode()).encode() if ours.suffix == ".py" else content
     return path.read_bytes() == expected
-
-
-def _packaged_configs() -> list[Any]:
-    folder = resources.files("mgmt_monai.exchange") / "bundles"
-    configs = [json.loads(file.read_text(encoding="utf-8")) for file in folder.iterdir() if file.name.endswith(".json")]
-    return [in_bundle_names(config) for config in configs]
 
 
 def _live(value: Any, key: str = "") -> Iterator[str]:

@@ -28,6 +28,9 @@ from mgmt_monai.transforms.load import itk_warnings_off
 STATE_OVERHEAD = 16 * 2**20
 """Bytes that a state's file may have beyond twice its network's tensors: names, a gap before each tensor."""
 
+REFERENCE_LIMIT = 256 * 2**20
+"""The most bytes of ``reference.safetensors``: 32 directions of 2048 features take half a MiB."""
+
 _SCRIPTS = "scripts"
 
 
@@ -187,6 +190,12 @@ def _load_state(network: nn.Module, bundle: BundleFolder) -> None:
 def _reference(network: MGMTClassifier, bundle: BundleFolder) -> FeatureDistance | None:
     if not bundle.reference.is_file():
         return None
+    size = bundle.reference.stat().st_size
+    if size > REFERENCE_LIMIT:
+        raise ExchangeError(
+            f"{bundle.name}: models/reference.safetensors: expected at most {REFERENCE_LIMIT} bytes, found {size}. "
+            "Export the bundle again."
+        )
     try:
         reference = FeatureDistance.load(bundle.reference)
     except NetworkError as error:

@@ -90,6 +90,12 @@ class FoundStudy:
         return StudySeries(exam.modality, exam, series)
 
 
+def study_path(study_dir: Path) -> Path:
+    """A study's folder as an absolute path, whose last part is the study's name: that of a link, not of its target."""
+    path = Path(study_dir).absolute()
+    return path if path.name and path.name != ".." else path.resolve()
+
+
 def find_study(study_dir: Path, named: Mapping[str, Path] | None = None) -> FoundStudy:
     """Where a study's series are.
 
@@ -101,8 +107,7 @@ def find_study(study_dir: Path, named: Mapping[str, Path] | None = None) -> Foun
     Raises:
         InferenceError: No such folder, no series of a known modality, or more than one patient or examination.
     """
-    path = Path(study_dir).absolute()
-    path = path if path.name and path.name != ".." else path.resolve()
+    path = study_path(study_dir)
     if not path.is_dir() and not named:
         raise InferenceError(f"{study_dir}: no such study. Name the folder that holds its series.")
     found = Found([_named_series(path.name, *one) for one in named.items()], set()) if named else _find(path)

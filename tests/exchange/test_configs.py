@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from mgmt_monai.exchange.bundle_folder import in_bundle_names
 from mgmt_monai.exchange.configs import (
     PER_RUN,
     evaluate_config,
@@ -16,6 +15,7 @@ from mgmt_monai.exchange.configs import (
     train_config,
 )
 from mgmt_monai.exchange.errors import ExchangeError
+from mgmt_monai.exchange.templates import in_bundle_names
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
 TEMPLATE = json.loads((BUNDLES / "t1w.json").read_text())

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from page_commands import commands_of
 
-from mgmt_monai.exchange.configs import PER_RUN, template
+from mgmt_monai.exchange.configs import PER_RUN
+from mgmt_monai.exchange.templates import template
 
 pytestmark = pytest.mark.xdist_group("training")
 

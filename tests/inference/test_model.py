@@ -113,6 +113,12 @@ def test_reference_that_is_damaged_is_refused(copied: Path) -> None:
     refused(copied, r"models/reference\.safetensors")
 
 
+def test_reference_as_large_as_a_disk_is_not_read(copied: Path) -> None:
+    with (copied / "models" / "reference.safetensors").open("r+b") as file:
+        file.truncate(2**36)
+    refused(copied, "at most 268435456 bytes")
+
+
 def test_chain_that_cannot_be_built_is_refused(copied: Path) -> None:
     path = copied / "configs" / "inference.json"
     path.write_text(path.read_text().replace('"lower_percentile": 0.5', '"lower_percentile": 99.9'))

@@ -87,6 +87,8 @@ def test_study_in_this_folder_has_its_name(study: Path, monkeypatch) -> None:
     assert find_study(Path()).name == "study-1"
     monkeypatch.chdir(study / "T1w")
     assert find_study(Path("..")).name == "study-1"
+    (study.parent / "linked").symlink_to(study)
+    assert find_study(study.parent / "linked").name == "linked"
 
 
 def test_series_with_an_error_is_there_without_a_reference(study: Path) -> None:

@@ -1,0 +1,42 @@
+"""The packaged configs that bundles are made from, and the names that our own code has in a bundle."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib import resources
+from typing import Any
+
+
+def template(name: str) -> dict[str, Any]:
+    """A packaged config, in the package's names.
+
+    Args:
+        name: Without ``.json``: a modality's in lower case, ``inference``, ``evaluate``, ``multi_gpu_train``,
+            ``metadata``.
+    """
+    text = (resources.files("mgmt_monai.exchange") / "bundles" / f"{name}.json").read_text(encoding="utf-8")
+    return dict(json.loads(text))
+
+
+def template_names() -> list[str]:
+    """What `template` takes, sorted."""
+    folder = resources.files("mgmt_monai.exchange") / "bundles"
+    return sorted(file.name.removesuffix(".json") for file in folder.iterdir() if file.name.endswith(".json"))
+
+
+def in_bundle_names(value: Any) -> Any:
+    """A template as it stands in a bundle, where our rooms lie in ``scripts``.
+
+    Args:
+        value: The template or a part of it.
+
+    Example:
+        >>> in_bundle_names({"a": ["$import mgmt_monai", "mgmt_monai.slices.SliceDataset", "my_mgmt_monai.x"]})
+        {'a': ['$import scripts', 'scripts.slices.SliceDataset', 'my_mgmt_monai.x']}
+    """
+    if isinstance(value, dict):
+        return {key: in_bundle_names(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [in_bundle_names(part) for part in value]
+    return re.sub(r"(?<![\w.])mgmt_monai\b", "scripts", value) if isinstance(value, str) else value
