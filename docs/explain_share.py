@@ -43,7 +43,7 @@ def main(bundle: Path, n_patients: int) -> None:
             sphere = tumour_sphere(truth, Path(folder) / "tumour.nii.gz")
             series = read_study(phantom / "train" / truth["patient_id"], modalities=[model.modality])[0].series
             for each in explain_series(model, series, METHODS, sphere).maps:
-                found[each.method].append((each.share.inside or 0.0, each.share.uniform, each.changes))
+                found[each.method].append((each.share.inside or 0.0, each.share.uniform, each.sanity.changes is True))
     click.echo("| method | in the tumour, mean (range) | an even map | maps that change with random weights |")
     click.echo("|---|---|---|---|")
     for method, rows in found.items():

@@ -51,6 +51,8 @@ def command(
     methods = METHODS if method == "both" else (method,)
     with open_models(bundles, trust_bundle) as models:
         folders = [out / study_path(study_dir).name / model.bundle.name for model in models]
+        if len(set(folders)) < len(folders):
+            raise InferenceError("expected bundles of different names, found one twice. Rename one of them.")
         taken = next((folder / RESULT for folder in folders if (folder / RESULT).exists() and not overwrite), None)
         if taken is not None:
             raise InferenceError(f"{taken}: there is an explanation already. Name another --out, or say --overwrite.")
@@ -68,19 +70,21 @@ def command(
             explained = explain_series(model, one.series, methods, segmentation)
             write_explanation(explained, folder)
             for each in explained.maps:
-                click.echo(f"{model.modality} ({model.bundle.name}), {each.method}: {_checked(each.changes)}")
+                click.echo(f"{model.modality} ({model.bundle.name}), {each.method}: {_checked(each.sanity.changes)}")
                 if each.share is not None:
                     inside = "none of it positive" if each.share.inside is None else f"{each.share.inside:.1%}"
                     click.echo(f"  in the segmentation: {inside}; of an even map: {each.share.uniform:.1%}")
+            if explained.is_unlike:
+                click.echo("the series is unlike the training data: predict abstains on it, and the maps mean little")
             if explained.seen.geometry_fault:
                 click.echo(f"no NIfTI: {explained.seen.geometry_fault}")
             click.echo(f"{folder}: pictures, maps, {RESULT}")
     click.echo(NOTICE)
 
 
-def _checked(changes: bool) -> str:
-    return (
-        "the map changes when the weights are randomised"
-        if changes
-        else "THE MAP HARDLY CHANGES when the weights are randomised: it shows the picture, not what the model learnt"
-    )
+def _checked(changes: bool | None) -> str:
+    if changes is None:
+        return "the map is even, or that of random weights is: it cannot be told whether it depends on the weights"
+    if changes:
+        return "the map changes when the weights are random"
+    return "THE MAP HARDLY CHANGES when the weights are random: it shows the picture, not what the model learnt"

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from mgmt_monai.atomic import atomic_file, write_text
 from mgmt_monai.cohort.series import Series
 from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.inference.explain.gradcam import cells, gradcam_maps
 from mgmt_monai.inference.explain.grids import carried
+from mgmt_monai.inference.explain.head import head_pixels
+from mgmt_monai.inference.explain.maps import write_map
 from mgmt_monai.inference.explain.occlusion import occlusion_maps
 from mgmt_monai.inference.explain.overlay import contact_sheet, overlay
-from mgmt_monai.inference.explain.sanity import changes, randomised, similarity
+from mgmt_monai.inference.explain.sanity import Sanity, sanity_check
 from mgmt_monai.inference.explain.seen import SeenSeries, see
-from mgmt_monai.inference.explain.share import HEAD_LEVEL, Share, read_region, share_inside
+from mgmt_monai.inference.explain.share import Share, read_region, share_inside
+from mgmt_monai.inference.explain.view import View, as_stored, radiological
 from mgmt_monai.inference.model import BundleModel
 from mgmt_monai.inference.prediction import NOTICE
+from mgmt_monai.networks import MGMTClassifier
 
 METHODS = ("gradcam", "occlusion")
 """What a map can be made by."""
@@ -32,10 +38,8 @@ SCHEMA = "mgmt-monai/explanation/1"
 RESULT = "explain.json"
 
 STRONGEST = 99.5
-"""Percentile of a series' absolute map values that gets the strongest colour: one hot pixel must not pale the rest."""
-
-SEED = 0
-"""Of the randomised weights."""
+"""Percentile of a series' absolute map values that gets the strongest colour: one hot pixel must not pale the rest;
+zeros do not count."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +49,13 @@ class Map:
     Args:
         method: One of `METHODS`.
         values: ``(K, H, W)`` on the network's pixels.
-        similarity: With randomised weights, by what was randomised: ``head``, ``all``; None where a map vanished.
-        changes: Whether the map is another with randomised weights.
+        sanity: Whether it is another with random weights.
         share: Of it in the annotated region; None without one.
     """
 
     method: str
     values: np.ndarray
-    similarity: dict[str, float | None]
-    changes: bool
+    sanity: Sanity
     share: Share | None
 
 
@@ -63,17 +65,27 @@ class SeriesExplanation:
 
     Args:
         model: Whose.
-        seen: What it saw.
+        series: The series.
+        seen: What the model saw of it.
         probabilities: Of each slice.
+        distance: Of its features from the model's training data; None where the bundle has no reference.
         maps: One a method.
         resolution: How many cells, down and across, Grad-CAM tells apart.
     """
 
     model: BundleModel
+    series: Series
     seen: SeenSeries
     probabilities: tuple[float, ...]
+    distance: float | None
     maps: tuple[Map, ...]
     resolution: tuple[int, int]
+
+    @property
+    def is_unlike(self) -> bool:
+        """Whether the series lies beyond the model's limit, so that `predict` would abstain."""
+        reference = self.model.reference
+        return reference is not None and self.distance is not None and self.distance > reference.threshold
 
 
 def explain_series(
@@ -98,18 +110,30 @@ def explain_series(
     if segmentation is not None:
         _check_place(seen, "a segmentation cannot be compared with it")
         shown = carried(np.ones(seen.images[:, 0].shape, dtype=np.float32), seen.from_stored, seen.stored.shape) > 0
-        anatomy = carried(seen.images[:, 0].numpy(), seen.from_stored, seen.stored.shape)
-        region, head = read_region(segmentation, seen.stored) & shown, anatomy > HEAD_LEVEL
+        on_head = head_pixels(seen.images[:, 0].numpy()).astype(np.float32)
+        region = read_region(segmentation, seen.stored) & shown
+        head = carried(on_head, seen.from_stored, seen.stored.shape) > 0.5
     maps = []
     for method in methods:
-        values = _maps(model.network, seen, method, f"{model.modality}: {method}")
-        compared = _similarity(model, seen, method, values)
+        if method == "gradcam":
+            values = gradcam_maps(model.network, seen.images)
+        else:
+            values = occlusion_maps(model.network, seen.images, f"{model.modality}: {method}")
+        checked = sanity_check(model.network, seen.images, values, partial(_maps_of, method))
         share = None
         if region is not None and head is not None:
             share = share_inside(carried(values, seen.from_stored, seen.stored.shape), region, head)
-        maps.append(Map(method, values, compared, changes(list(compared.values())), share))
-    probabilities = tuple(model.probabilities(model.features(seen.images)))
-    return SeriesExplanation(model, seen, probabilities, tuple(maps), cells(model.network, seen.images))
+        maps.append(Map(method, values, checked, share))
+    features = model.features(seen.images)
+    return SeriesExplanation(
+        model=model,
+        series=series,
+        seen=seen,
+        probabilities=tuple(model.probabilities(features)),
+        distance=None if model.reference is None else float(model.reference.distance(features)),
+        maps=tuple(maps),
+        resolution=cells(model.network, seen.images),
+    )
 
 
 def sheets(explanation: SeriesExplanation) -> dict[str, np.ndarray]:
@@ -118,15 +142,13 @@ def sheets(explanation: SeriesExplanation) -> dict[str, np.ndarray]:
     Args:
         explanation: Of one series.
     """
-    seen, box, pages = explanation.seen, _head_box(explanation.seen.anatomy), {}
+    seen, view, pages = explanation.seen, _view(explanation.seen), {}
     places = zip(seen.slice_indices, explanation.probabilities, strict=True)
     titles = [f"slice {index + 1}: {probability:.2f}" for index, probability in places]
+    anatomy = _shown(seen.anatomy, seen, view)
     for each in explanation.maps:
-        laid = carried(each.values, seen.from_displayed, seen.displayed.shape)
-        heading = _heading(explanation, each)
-        pages[each.method] = contact_sheet(
-            seen.anatomy[box], laid[box], seen.displayed.pixel_mm, _limit(each), titles, heading
-        )
+        laid = _shown(carried(each.values, seen.from_displayed, seen.displayed.shape), seen, view)
+        pages[each.method] = contact_sheet(anatomy, laid, view, _limit(each), titles, _heading(explanation, each))
     return pages
 
 
@@ -141,38 +163,37 @@ def write_explanation(explanation: SeriesExplanation, folder: Path) -> list[Path
         The files. Where the series does not say where its slices lie there is no NIfTI, and ``explain.json`` says why.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    seen, box, written = explanation.seen, _head_box(explanation.seen.anatomy), []
+    seen, view, written = explanation.seen, _view(explanation.seen), []
+    anatomy = _shown(seen.anatomy, seen, view)
     for each in explanation.maps:
         laid = carried(each.values, seen.from_displayed, seen.displayed.shape)
+        shown = _shown(laid, seen, view)
         for k, index in enumerate(seen.slice_indices):
-            title = f"{explanation.model.modality}, {each.method}, slice {index + 1} of {seen.n_slices}\n" + (
+            title = (
+                f"{explanation.model.modality}, {each.method}, slice {index + 1} of {seen.n_slices}\n"
                 f"probability of methylation {explanation.probabilities[k]:.3f}"
             )
-            picture = overlay(seen.anatomy[box][k], laid[box][k], seen.displayed.pixel_mm, _limit(each), title)
+            picture = overlay(anatomy[k], shown[k], view, _limit(each), title)
             written.append(_write_picture(picture, folder / f"{each.method}-slice-{index + 1:03d}.png"))
     for method, page in sheets(explanation).items():
         written.append(_write_picture(page, folder / f"{method}.png"))
-    if not seen.geometry_fault:
-        written += [_write_nifti(explanation, each, folder / f"{each.method}.nii.gz") for each in explanation.maps]
+    for each in explanation.maps:
+        if not seen.geometry_fault:
+            path = folder / f"{each.method}.nii.gz"
+            stored = carried(each.values, seen.from_stored, seen.stored.shape)
+            write_map(path, stored, explanation.series, seen.stored)
+            written.append(path)
     write_text(folder / RESULT, json.dumps(_document(explanation), indent=2) + "\n")
-    return [*written, folder / RESULT]
+    written.append(folder / RESULT)
+    for method in METHODS:  # of an older explanation, by other methods or of other slices
+        for path in folder.glob(f"{method}*"):
+            if path not in written:
+                path.unlink()
+    return written
 
 
-def _maps(network: Any, seen: SeenSeries, method: str, description: str = "") -> np.ndarray:
-    if method == "gradcam":
-        return gradcam_maps(network, seen.images)
-    return occlusion_maps(network, seen.images, description, show=bool(description))
-
-
-def _similarity(model: BundleModel, seen: SeenSeries, method: str, values: np.ndarray) -> dict[str, float | None]:
-    # Occlusion asks the network hundreds of times a slice: the middle one stands for all.
-    middle = len(values) // 2
-    kept = slice(None) if method == "gradcam" else slice(middle, middle + 1)
-    part = SeenSeries(**{**vars(seen), "images": seen.images[kept]})
-    return {
-        layers: similarity(values[kept], _maps(randomised(model.network, layers, SEED), part, method), part.images)
-        for layers in ("head", "all")
-    }
+def _maps_of(method: str, network: MGMTClassifier, images: Tensor) -> np.ndarray:
+    return gradcam_maps(network, images) if method == "gradcam" else occlusion_maps(network, images, show=False)
 
 
 def _check_place(seen: SeenSeries, so: str) -> None:
@@ -180,48 +201,39 @@ def _check_place(seen: SeenSeries, so: str) -> None:
         raise InferenceError(f"the series cannot be placed in the patient ({seen.geometry_fault}), so {so}.")
 
 
-def _head_box(anatomy: np.ndarray) -> tuple[slice, slice, slice]:
-    """What the pictures show: all slices, the rows and columns that hold any of the head, and a little air."""
+def _view(seen: SeenSeries) -> View:
+    return as_stored(seen.displayed) if seen.geometry_fault else radiological(seen.displayed)
+
+
+def _shown(slices: np.ndarray, seen: SeenSeries, view: View) -> np.ndarray:
+    """Slices turned to the view, without the air around the head."""
+    head = head_pixels(seen.anatomy)
     box = [slice(None)]
     for axis in (1, 2):
-        others = tuple(other for other in range(3) if other != axis)
-        found = np.flatnonzero((anatomy > HEAD_LEVEL).any(axis=others))
-        n = anatomy.shape[axis]
-        first, last = (int(found[0]), int(found[-1]) + 1) if found.size else (0, n)
-        box.append(slice(max(0, first - n // 16), min(n, last + n // 16)))
-    return box[0], box[1], box[2]
+        found = np.flatnonzero(head.any(axis=tuple(other for other in range(3) if other != axis)))
+        n = head.shape[axis]
+        box.append(slice(max(0, int(found[0]) - n // 16), min(n, int(found[-1]) + 1 + n // 16)))
+    return np.stack([view(image) for image in slices[tuple(box)]])
 
 
 def _limit(each: Map) -> float:
-    return float(np.percentile(np.abs(each.values), STRONGEST))
+    """Of the colours: 0 for a map that is zero everywhere."""
+    sizes = np.abs(each.values[each.values != 0])
+    return float(np.percentile(sizes, STRONGEST)) if sizes.size else 0.0
 
 
 def _heading(explanation: SeriesExplanation, each: Map) -> str:
     mean = sum(explanation.probabilities) / len(explanation.probabilities)
-    checked = "changes" if each.changes else "HARDLY CHANGES"
+    checked = {True: "changes", False: "HARDLY CHANGES", None: "cannot be compared"}[each.sanity.changes]
     return (
         f"{explanation.model.modality}, {explanation.model.bundle.name}, {each.method}: probability {mean:.3f}\n"
-        f"with randomised weights the map {checked}"
+        f"with random weights the map {checked}"
     )
 
 
 def _write_picture(picture: np.ndarray, path: Path) -> Path:
     with atomic_file(path) as temporary, temporary.open("xb") as stream:
         Image.fromarray(picture).save(stream, "PNG", optimize=True)
-    return path
-
-
-def _write_nifti(explanation: SeriesExplanation, each: Map, path: Path) -> Path:
-    seen = explanation.seen
-    laid = carried(each.values, seen.from_stored, seen.stored.shape)
-    image = nib.Nifti1Image(np.moveaxis(laid, 0, 2), seen.stored.affine)  # by (row, column, slice), as the affine
-    image.header.set_xyzt_units("mm")
-    image.set_qform(seen.stored.affine, code="scanner")
-    image.set_sform(seen.stored.affine, code="scanner")
-    with atomic_file(path) as temporary:
-        named = temporary.with_name(f"{temporary.name}.nii.gz")  # nibabel goes by the name
-        nib.save(image, named)
-        named.replace(temporary)
     return path
 
 
@@ -237,15 +249,21 @@ def _document(explanation: SeriesExplanation) -> dict[str, Any]:
         "slice_indices": list(seen.slice_indices),
         "n_slices": seen.n_slices,
         "slice_probabilities": list(explanation.probabilities),
+        "distance": None if explanation.distance is None else _number(explanation.distance),
+        "distance_limit": None if model.reference is None else _number(model.reference.threshold),
         "gradcam_cells": list(explanation.resolution),
         "no_nifti_because": seen.geometry_fault,
         "maps": [
             {
                 "method": each.method,
-                "similarity_with_randomised_weights": each.similarity,
-                "changes_with_randomised_weights": each.changes,
+                "similarity_with_random_weights": [_number(value) for value in each.sanity.similarities],
+                "changes_with_random_weights": each.sanity.changes,
                 "share_in_segmentation": None if each.share is None else asdict(each.share),
             }
             for each in explanation.maps
         ],
     }
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -11,6 +11,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from mgmt_monai.inference.explain.view import View
 from mgmt_monai.inference.prediction import NOTICE
 
 COLOURS = "PuOr_r"
@@ -20,27 +21,29 @@ OPACITY = 0.75
 """Of the strongest colour, so that the anatomy is seen through it."""
 
 _DPI = 100
+
+#: Where the letters of a view stand: above, right, below, left.
+_EDGES = ((0.5, 0.97), (0.97, 0.5), (0.5, 0.03), (0.03, 0.5))
+
 _LONGEST_SIDE_IN = 5.0
 
 
-def overlay(
-    anatomy: np.ndarray, values: np.ndarray, pixel_mm: tuple[float, float], limit: float, title: str
-) -> np.ndarray:
+def overlay(anatomy: np.ndarray, values: np.ndarray, view: View, limit: float, title: str) -> np.ndarray:
     """One slice.
 
     Args:
         anatomy: ``(R, C)`` in [0, 1].
         values: ``(R, C)``, the map on the same pixels.
-        pixel_mm: Distance between rows and between columns.
+        view: How the slices are turned: size of a pixel, letters of the directions.
         limit: The map's value of the strongest colour; 0 for a map that is zero everywhere, which is said.
         title: Above it, a line or two.
 
     Returns:
         RGB, ``(height, width, 3)`` uint8.
     """
-    figure = Figure(figsize=_size(anatomy.shape, pixel_mm), dpi=_DPI, facecolor="black", layout="constrained")
+    figure = Figure(figsize=_size(anatomy.shape, view.pixel_mm), dpi=_DPI, facecolor="black", layout="constrained")
     axis = figure.subplots()
-    _draw(axis, anatomy, values, pixel_mm, limit)
+    _draw(axis, anatomy, values, view, limit)
     axis.set_title(title, color="white", fontsize=10)
     _legend(figure, axis, limit)
     return _pixels(figure)
@@ -49,7 +52,7 @@ def overlay(
 def contact_sheet(
     anatomies: np.ndarray,
     maps: np.ndarray,
-    pixel_mm: tuple[float, float],
+    view: View,
     limit: float,
     titles: list[str],
     heading: str,
@@ -59,7 +62,7 @@ def contact_sheet(
     Args:
         anatomies: ``(K, R, C)`` in [0, 1].
         maps: The same shape.
-        pixel_mm: As `overlay`.
+        view: As `overlay`.
         limit: As `overlay`, the same for all.
         titles: One a slice.
         heading: Above all.
@@ -69,7 +72,7 @@ def contact_sheet(
     """
     n_columns = min(4, len(maps))
     n_rows = math.ceil(len(maps) / n_columns)
-    width, height = _size(anatomies.shape[1:], pixel_mm)
+    width, height = _size(anatomies.shape[1:], view.pixel_mm)
     scale = 0.55
     size = (max(6.0, scale * width * n_columns + 0.8), scale * height * n_rows + 0.9)
     figure = Figure(figsize=size, dpi=_DPI, facecolor="black", layout="constrained")
@@ -77,7 +80,7 @@ def contact_sheet(
     for axis in axes.flat:
         axis.axis("off")
     for axis, anatomy, values, title in zip(axes.flat, anatomies, maps, titles, strict=False):
-        _draw(axis, anatomy, values, pixel_mm, limit)
+        _draw(axis, anatomy, values, view, limit)
         axis.set_title(title, color="white", fontsize=8)
     figure.suptitle(heading, color="white", fontsize=10)
     _legend(figure, axes, limit)
@@ -94,10 +97,16 @@ def _size(shape: tuple[int, ...], pixel_mm: tuple[float, float]) -> tuple[float,
     )
 
 
-def _draw(axis: object, anatomy: np.ndarray, values: np.ndarray, pixel_mm: tuple[float, float], limit: float) -> None:
-    aspect = pixel_mm[0] / pixel_mm[1] if pixel_mm[1] > 0 else 1.0
+def _draw(axis: object, anatomy: np.ndarray, values: np.ndarray, view: View, limit: float) -> None:
+    rows_mm, columns_mm = view.pixel_mm
+    aspect = rows_mm / columns_mm if columns_mm > 0 else 1.0
     axis.imshow(anatomy, cmap="gray", vmin=0, vmax=1, aspect=aspect)  # type: ignore[attr-defined]
     axis.axis("off")  # type: ignore[attr-defined]
+    for letter, (x, y) in zip(view.letters, _EDGES, strict=False):
+        axis.text(  # type: ignore[attr-defined]
+            x, y, letter, color="white", fontsize=8, ha="center", va="center",
+            transform=axis.transAxes,  # type: ignore[attr-defined]
+        )  # fmt: skip
     if limit > 0:
         share = np.clip(values / limit, -1, 1)
         colours = colormaps[COLOURS]((share + 1) / 2)
@@ -105,7 +114,7 @@ def _draw(axis: object, anatomy: np.ndarray, values: np.ndarray, pixel_mm: tuple
         axis.imshow(colours, aspect=aspect, interpolation="nearest")  # type: ignore[attr-defined]
     else:
         axis.text(  # type: ignore[attr-defined]
-            0.5, 0.03, "the map is zero everywhere", color="white", fontsize=8, ha="center",
+            0.5, 0.12, "the map is zero everywhere", color="white", fontsize=8, ha="center",
             transform=axis.transAxes,  # type: ignore[attr-defined]
         )  # fmt: skip
 

@@ -1,72 +1,130 @@
-"""Whether a map depends on what the network has learnt: with random weights it must be another."""
+"""The sanity check of a saliency map: it must change when what the network learned is thrown away."""
 
 from __future__ import annotations
 
-from copy import deepcopy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy.stats import spearmanr
-from torch import Tensor, nn
+from torch import Tensor
 
+from mgmt_monai.inference.explain.head import head_pixels
 from mgmt_monai.networks import MGMTClassifier
+from mgmt_monai.networks.calibrate import calibrate_batchnorm
 
-ALIKE = 0.5
-"""Mean rank correlation from which a map counts as unchanged. Adebayo et al. give no limit; at 0.5 a quarter of the
-ranks' variance is shared, which an edge detector exceeds and an unrelated map does not."""
+SIMILARITY_LIMIT = 0.5
+"""A map that does not depend on the weights keeps its order of pixels: 1, or -1 where only the logit's sign turned.
+Two maps that have nothing to do with each other have about 0 if they are fine, and up to 0.3 or so by chance if they
+are as smooth as Grad-CAM's, of a few dozen cells. Half way to 1 is beyond chance and far from unchanged."""
 
-#: Rank correlation is taken over every second pixel at most: neighbours in a map say the same.
-_STEP = 2
+N_NETWORKS = 3
+"""Random networks: one may resemble by chance."""
+
+N_SLICES = 3
+"""Slices compared, evenly spread over those explained: enough for a mean, and occlusion stays affordable."""
 
 
-def randomised(network: MGMTClassifier, part: str, seed: int) -> MGMTClassifier:
-    """A copy whose weights are dealt out anew within each tensor: random, but of the size that the layers are used to.
+@dataclass(frozen=True)
+class Sanity:
+    """How alike the maps of a network and of random ones are.
 
     Args:
-        network: Stays as it is.
-        part: ``head``: the classifier's head alone; ``all``: the backbone too.
-        seed: Of the dealing.
-
-    Source:
-        J. Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018: cascading randomisation from the top.
+        similarity: The mean of ``similarities``; nan where none is defined.
+        similarities: For each random network, the mean over slices of the absolute rank correlation, 0 to 1; nan where
+            a map is of one value.
+        slices: Which of the slices explained were compared, from 0.
+        limit: `SIMILARITY_LIMIT`.
     """
-    copy = deepcopy(network)
-    generator = torch.Generator().manual_seed(seed)
-    module: nn.Module = copy.head if part == "head" else copy
-    with torch.no_grad():
-        for parameter in module.parameters():
-            flat = parameter.detach().cpu().flatten()
-            dealt = flat[torch.randperm(flat.numel(), generator=generator)]
-            # A single weight or a layer of equal ones has nothing to deal out; its sign has.
-            sign = 1 if torch.rand(1, generator=generator) < 0.5 else -1
-            parameter.copy_((sign * dealt).view(parameter.shape).to(parameter.device))
-    return copy.eval()
+
+    similarity: float
+    similarities: tuple[float, ...]
+    slices: tuple[int, ...]
+    limit: float = SIMILARITY_LIMIT
+
+    @property
+    def changes(self) -> bool | None:
+        """Whether the map changes when the weights are randomised, as it must; None where it cannot be told."""
+        return None if math.isnan(self.similarity) else self.similarity < self.limit
 
 
-def similarity(maps: np.ndarray, others: np.ndarray, images: Tensor) -> float | None:
-    """Mean over slices of Spearman's rank correlation between two maps, within what is not black.
+def sanity_check(
+    network: MGMTClassifier,
+    images: Tensor,
+    maps: np.ndarray,
+    explain: Callable[[MGMTClassifier, Tensor], np.ndarray],
+    seed: int = 0,
+) -> Sanity:
+    """Compare maps with those of networks of the same kind that never learned anything.
+
+    All weights are drawn anew at once (the far end of the paper's cascade), and BatchNorm is measured on the slices, so
+    that the random network's signal does not die on its way. The rank correlation is taken over the head alone: the
+    background, where every map is much the same, would make all maps alike.
 
     Args:
-        maps: ``(K, H, W)``.
-        others: The same shape.
-        images: ``(K, 1, H, W)``, the slices.
+        network: The one explained.
+        images: Its slices, ``(K, 1, H, W)`` float32 in [0, 1].
+        maps: Its maps, ``(K, H, W)``.
+        explain: What made them, of a network and of slices.
+        seed: Of the random weights.
 
     Returns:
-        -1 to 1; None where no slice has two maps that vary.
+        The comparison.
+
+    Source:
+        J. Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018, section 3: model parameter randomization,
+        compared by Spearman's rank correlation.
     """
-    found = []
-    for one, other, image in zip(maps, others, images[:, 0].numpy() > 0, strict=True):
-        places = image[::_STEP, ::_STEP]
-        values = [each[::_STEP, ::_STEP][places] for each in (one, other)]
-        if places.sum() > 1 and all(np.ptp(each) > 0 for each in values):
-            found.append(float(spearmanr(*values).statistic))
-    return float(np.mean(found)) if found else None
+    chosen = sorted({round(float(index)) for index in np.linspace(0, len(images) - 1, N_SLICES)})
+    head = head_pixels(images[:, 0].numpy())
+    similarities = []
+    for index in range(N_NETWORKS):
+        random_maps = explain(randomised(network, images, seed + index), images[chosen])
+        pairs = zip(chosen, random_maps, strict=True)
+        similarities.append(_mean([similarity(maps[k], random_map, head[k]) for k, random_map in pairs]))
+    return Sanity(_mean(similarities), tuple(similarities), tuple(chosen))
 
 
-def changes(correlations: list[float | None]) -> bool:
-    """Whether the map is another with random weights: no correlation reaches `ALIKE`, by its size.
+def randomised(network: MGMTClassifier, images: Tensor, seed: int) -> MGMTClassifier:
+    """A network of the same kind with random weights.
 
     Args:
-        correlations: As `similarity` gives them. A map that vanishes with the weights has none, and has changed.
+        network: Its backbone's and head's sizes are taken, nothing else; it is not changed.
+        images: ``(K, 1, H, W)``: BatchNorm's statistics are measured on them.
+        seed: Of the weights. The process' own random stream is left as it was.
+
+    Returns:
+        In eval mode.
     """
-    return all(each is None or abs(each) < ALIKE for each in correlations)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        hidden_units = int(network.head.get_submodule("dense1").get_parameter("weight").shape[0])
+        fresh = MGMTClassifier(network.network, hidden_units=hidden_units)
+    fresh.to(network.imagenet_mean.device)
+    calibrate_batchnorm(fresh, images.split(8))
+    return fresh.eval()
+
+
+def similarity(one: np.ndarray, other: np.ndarray, where: np.ndarray) -> float:
+    """The absolute rank correlation of two maps of one slice.
+
+    Args:
+        one: ``(H, W)``.
+        other: The same shape.
+        where: The same shape, bool: the pixels compared.
+
+    Returns:
+        0 to 1; nan where a map has one value in all of them.
+    """
+    first, second = one[where], other[where]
+    if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return math.nan
+    return abs(float(spearmanr(first, second).statistic))
+
+
+def _mean(values: list[float]) -> float:
+    """Of those that are defined; nan without any."""
+    defined = [value for value in values if not math.isnan(value)]
+    return sum(defined) / len(defined) if defined else math.nan

@@ -83,7 +83,7 @@ def see(model: BundleModel, series: Series) -> SeenSeries:
 
 def _steps(model: BundleModel, series: Series) -> tuple[range, MetaTensor, MetaTensor, MetaTensor]:
     """Which stored slices were loaded, and the volume as it was loaded, before it was resized, and at the end."""
-    item: dict[str, Any] = {"image": series, "patient_id": series.patient_id, "modality": series.modality}
+    item: dict[str, Any] = model.item(series)
     kept, loaded, anatomy = series.slices, None, None
     try:
         for transform in model.chain.transforms:

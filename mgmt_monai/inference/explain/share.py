@@ -11,9 +11,6 @@ import numpy as np
 from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.inference.explain.grids import Grid, nearest_labels
 
-HEAD_LEVEL = 0.05
-"""Of a slice scaled to [0, 1], what is brighter is head and not air: the noise of air lies below it after scaling."""
-
 
 @dataclass(frozen=True)
 class Share:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from PIL import Image
 
 from mgmt_monai.cli.main import main
 from mgmt_monai.inference.explain.explanation import Map, SeriesExplanation, explain_series, write_explanation
+from mgmt_monai.inference.explain.sanity import Sanity
 from mgmt_monai.inference.explain.share import share_inside
 from mgmt_monai.inference.model import BundleModel
 from mgmt_monai.inference.study import read_study
@@ -62,9 +64,8 @@ def test_nifti_has_the_geometry_that_simpleitk_reads(
     affine = np.eye(4)
     affine[:3, :3] = np.reshape(theirs.GetDirection(), (3, 3)) * theirs.GetSpacing()
     affine[:3, 3] = theirs.GetOrigin()
-    # ITK counts (column, row, slice), the map (row, column, slice).
-    np.testing.assert_allclose(image.affine, (LPS_TO_RAS @ affine)[:, [1, 0, 2, 3]], atol=1e-3)
-    assert image.shape == (theirs.GetSize()[1], theirs.GetSize()[0], theirs.GetSize()[2])
+    np.testing.assert_allclose(image.affine, LPS_TO_RAS @ affine, atol=1e-3)
+    assert image.shape == theirs.GetSize()
 
 
 def test_nifti_holds_a_hot_pixel_where_the_network_saw_it(explained: SeriesExplanation, tmp_path: Path) -> None:
@@ -74,9 +75,9 @@ def test_nifti_holds_a_hot_pixel_where_the_network_saw_it(explained: SeriesExpla
     hot = replace(explained, maps=(replace(explained.maps[0], values=values),))
     write_explanation(hot, tmp_path)
     laid = np.asarray(nib.load(tmp_path / "gradcam.nii.gz").dataobj)
-    n_rows, n_columns, _ = laid.shape
+    n_columns, n_rows, _ = laid.shape
     side = values.shape[1]
-    expected = [(row + 0.5) * n_rows / side - 0.5, (column + 0.5) * n_columns / side - 0.5]
+    expected = [(column + 0.5) * n_columns / side - 0.5, (row + 0.5) * n_rows / side - 0.5]
     where = np.array(np.nonzero(laid > 0.5 * laid.max()))
     np.testing.assert_allclose(where[:2].mean(axis=1), expected, atol=0.51)
     assert set(where[2]) == {explained.seen.slice_indices[k]}
@@ -91,7 +92,8 @@ def test_nifti_is_not_written_for_a_series_without_a_place(explained: SeriesExpl
 
 
 def test_a_map_that_is_zero_everywhere_is_said_to_be_so(explained: SeriesExplanation, tmp_path: Path) -> None:
-    zero = Map("gradcam", np.zeros_like(explained.maps[0].values), {"head": None, "all": None}, True, None)
+    nothing = Sanity(math.nan, (math.nan,), (0,))
+    zero = Map("gradcam", np.zeros_like(explained.maps[0].values), nothing, None)
     write_explanation(replace(explained, maps=(zero,)), tmp_path / "zero")
     write_explanation(explained, tmp_path / "other")
     empty, other = (np.asarray(Image.open(tmp_path / each / "gradcam.png")) for each in ("zero", "other"))
@@ -120,7 +122,7 @@ def test_explain_command_writes_maps_checks_and_shares(
     document = json.loads((folder / "explain.json").read_text())
     assert [each["method"] for each in document["maps"]] == ["gradcam", "occlusion"]
     for each in document["maps"]:
-        assert set(each["similarity_with_randomised_weights"]) == {"head", "all"}
+        assert len(each["similarity_with_random_weights"]) == 3
         share = each["share_in_segmentation"]
         assert 0.02 < share["uniform"] < 0.5, "a sphere of 20 to 27 mm in slices through the middle of a head"
         assert share["n_voxels"] > 0
@@ -132,6 +134,7 @@ def test_explain_command_writes_maps_checks_and_shares(
     assert main(words) == 1
     assert "there is an explanation already" in capsys.readouterr().err
     assert main([*words, "--method", "gradcam", "--overwrite"]) == 0
+    assert not list(folder.glob("occlusion*")), "nothing of the older explanation stays beside the new one"
 
 
 @pytest.mark.parametrize(
@@ -177,3 +180,43 @@ def test_explain_writes_nothing_that_names_the_patient(
     for value in planted.values():
         assert value.encode() not in written
         assert value not in caplog.text
+
+
+@pytest.mark.parametrize("axes", ["LPS", "RAS", "PIR", "LSA"])
+def test_map_of_a_nifti_series_lies_on_its_own_voxels(
+    axes: str, t1w_model: BundleModel, patient: Path, tmp_path: Path
+) -> None:
+    files = list((patient / "T1w").iterdir())
+    along = np.cross(*np.reshape(pydicom.dcmread(files[0]).ImageOrientationPatient, (2, 3)))
+    files.sort(key=lambda path: float(np.dot(pydicom.dcmread(path).ImagePositionPatient, along)))
+    source = sitk.DICOMOrient(sitk.ReadImage([str(path) for path in files]), axes)
+    study = tmp_path / "case"
+    study.mkdir()
+    sitk.WriteImage(source, str(study / "scan.nii.gz"))
+    series = read_study(study, {"T1w": study / "scan.nii.gz"}, ["T1w"])[0].series
+    assert series is not None
+
+    explained = explain_series(t1w_model, series, ["gradcam"])
+    values = np.ones_like(explained.maps[0].values)
+    ones = replace(explained, maps=(replace(explained.maps[0], values=values),))
+    write_explanation(ones, tmp_path / "out")
+
+    scan, laid = nib.load(study / "scan.nii.gz"), nib.load(tmp_path / "out" / "gradcam.nii.gz")
+    assert laid.shape == scan.shape
+    np.testing.assert_array_equal(laid.affine, scan.affine)
+    assert [laid.header[code] for code in ("qform_code", "sform_code")] == [
+        scan.header[code] for code in ("qform_code", "sform_code")
+    ]
+    # Slices of NIfTI are axial: those seen are planes of the axis that runs to superior, in the middle of it.
+    axis = nib.orientations.io_orientation(scan.affine)[:, 0].tolist().index(2)
+    shown = np.flatnonzero(np.asarray(laid.dataobj).any(axis=tuple(other for other in range(3) if other != axis)))
+    assert len(shown) == len(values)
+    assert abs(shown.mean() - (scan.shape[axis] - 1) / 2) <= 0.5
+
+
+def test_a_focal_map_is_not_called_zero(explained: SeriesExplanation, tmp_path: Path) -> None:
+    values = np.zeros_like(explained.maps[0].values)
+    values[:, 20:22, 20:22] = 1
+    write_explanation(replace(explained, maps=(replace(explained.maps[0], values=values),)), tmp_path)
+    picture = np.asarray(Image.open(tmp_path / "gradcam.png")).astype(int)
+    assert (picture[..., 0] - picture[..., 2] > 60).any(), "orange"
