@@ -10,14 +10,23 @@ from typing import Any
 from mgmt_monai.exchange.bundle_folder import BundleFolder
 from mgmt_monai.exchange.templates import in_bundle_names, template, template_names
 
-#: What a folder of Python files may gather by itself when they are run.
-_CACHE = "__pycache__"
+CACHE = "__pycache__"
+"""What a folder of Python files gathers when they are run. Python takes what lies in it for the files themselves. It is
+not looked at here, so whoever runs a bundle's code runs a copy without it."""
+
+#: All that a bundle holds beside ``scripts``. Python finds modules in its root, under many suffixes: no other is known.
+_FILES = {
+    "LICENSE", "configs/metadata.json", "configs/train.json", "configs/inference.json", "configs/evaluate.json",
+    "configs/multi_gpu_train.json", "configs/logging.conf", "models/model.pt", "models/reference.safetensors",
+    "models/model.ts", "models/model.onnx", "docs/README.md", "docs/data_license.txt",
+}  # fmt: skip
 
 
 def foreign_code(bundle: BundleFolder) -> str:
     """The first thing in a bundle that this version did not write and that would be run.
 
-    A script is ours when the package has the same file, byte for byte, under its own name. A config is ours when each
+    A script is ours when the package has the same file, byte for byte, under its own name; nothing lies in `CACHE`
+    folders as far as this is concerned. A config is ours when each
     expression and each component in it stands in one of the packaged configs; what settings say is free.
 
     Args:
@@ -30,12 +39,14 @@ def foreign_code(bundle: BundleFolder) -> str:
     package = Path(__file__).parents[1]
     for path in sorted(bundle.path.rglob("*")):
         inside = path.relative_to(bundle.path)
-        if path.is_dir() or _CACHE in inside.parts or inside.parts[0] in ("configs", "models", "docs"):
+        if path.is_symlink():
+            return inside.as_posix()
+        if path.is_dir() or CACHE in inside.parts:
             continue
         if inside.parts[0] == "scripts":
             if not _same(path, package / inside.relative_to("scripts")):
                 return inside.as_posix()
-        elif path.suffix in (".py", ".pth", ".so"):
+        elif inside.as_posix() not in _FILES:
             return inside.as_posix()
     known = {text for name in template_names() for text in _live(in_bundle_names(template(name)))}
     for path in sorted((bundle.path / "configs").glob("*.json")):
@@ -48,7 +59,7 @@ def foreign_code(bundle: BundleFolder) -> str:
 
 
 def _same(path: Path, ours: Path) -> bool:
-    if path.is_symlink() or not ours.is_file():
+    if not ours.is_file():
         return False
     content = ours.read_bytes()
     expected = in_bundle_names(content.decode()).encode() if ours.suffix == ".py" else content

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ from mgmt_monai.cohort.findings import printable
 from mgmt_monai.cohort.phantom import write_phantom
 from mgmt_monai.exchange.bundle_folder import BundleFolder
 from mgmt_monai.exchange.errors import ExchangeError
-from mgmt_monai.exchange.trust import foreign_code
+from mgmt_monai.exchange.trust import CACHE, foreign_code
 
 #: What each process is started with: `python -m MODULE ARGUMENTS`, but this package is not there.
 _WITHOUT_US = "import runpy, sys; sys.modules['mgmt_monai'] = None; sys.argv = sys.argv[1:]; "
@@ -96,10 +97,11 @@ def verify_bundle(
         raise ExchangeError(f"{schema}: no such schema. Name a JSON file, or leave out --schema.")
     if study is not None and not study.is_dir():
         raise ExchangeError(f"{study}: no such study. Name the folder that holds its series.")
-    root = bundle.path.resolve()
-    configs = root / "configs"
     with TemporaryDirectory() as folder:
         temporary = Path(folder)
+        # A copy: whatever lies in caches is not run, and nothing is written into the bundle.
+        root = Path(shutil.copytree(bundle.path, temporary / "bundle", ignore=shutil.ignore_patterns(CACHE)))
+        configs = root / "configs"
         schema_file = temporary / "schema.json"
         packaged = resources.files("mgmt_monai.exchange") / "data" / "metadata.schema.json"
         schema_file.write_bytes(packaged.read_bytes() if schema is None else schema.read_bytes())
@@ -109,7 +111,7 @@ def verify_bundle(
         yield _monai("the network takes and gives what metadata.json says", root,
                      "verify_net_in_out", "--net_id", "network_def", *network)  # fmt: skip
         yield _monai("models/model.pt exports to TorchScript", root, "ckpt_export", "--net_id", "network_def",
-                     "--filepath", temporary / "model.ts", "--ckpt_file", bundle.model, *network)  # fmt: skip
+                     "--filepath", temporary / "model.ts", "--ckpt_file", root / "models/model.pt", *network)  # fmt: skip
 
         cohort = write_phantom(temporary / "cohort", n_patients=_N_PATIENTS, effect=0.0, seed=0)
         if study is None:

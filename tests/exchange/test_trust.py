@@ -46,7 +46,7 @@ def test_foreign_code_names_a_script_that_the_package_lacks(copied: Path) -> Non
     assert found(copied) == "scripts/slices/more.py"
 
 
-@pytest.mark.parametrize("name", ["sitecustomize.py", "monai/__init__.py", "torch.so"])
+@pytest.mark.parametrize("name", ["sitecustomize.py", "monai/__init__.py", "torch.so", "runpy.pyc", "docs/x.py"])
 def test_foreign_code_names_a_module_beside_scripts(copied: Path, name: str) -> None:
     (copied / name).parent.mkdir(exist_ok=True)
     (copied / name).write_text("")
@@ -74,3 +74,9 @@ def test_foreign_code_names_a_component(copied: Path) -> None:
 def test_foreign_code_leaves_settings_free(copied: Path) -> None:
     change(copied / "configs" / "train.json", "transfer_epochs", value=3)
     assert found(copied) == ""
+
+
+def test_foreign_code_names_a_linked_folder(copied: Path) -> None:
+    (copied / "scripts").rename(copied / "docs" / "s")
+    (copied / "scripts").symlink_to("docs/s")
+    assert found(copied).startswith("docs/s/")

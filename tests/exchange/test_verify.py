@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import marshal
 import shutil
 from pathlib import Path
 
@@ -60,6 +62,20 @@ def test_verify_runs_no_foreign_code(copied: Path, tmp_path: Path) -> None:
         script.write(f"\nopen({str(mark)!r}, 'w')\n")
     with open_bundle(copied) as bundle, pytest.raises(ExchangeError, match=r"scripts/__init__.py.*--trust-bundle"):
         next(verify_bundle(bundle))
+    assert not mark.exists()
+
+
+def test_verify_runs_no_compiled_code_of_the_bundle(copied: Path, tmp_path: Path) -> None:
+    mark, script = tmp_path / "mark", copied / "scripts" / "errors.py"
+    code = compile(f"{script.read_text()}\nopen({str(mark)!r}, 'w')\n", str(script), "exec", dont_inherit=True)
+    cached = Path(importlib.util.cache_from_source(str(script)))
+    cached.parent.mkdir()
+    # Unchecked: Python takes it for the script, whatever the script says.
+    cached.write_bytes(importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + bytes(8) + marshal.dumps(code))
+    with open_bundle(copied) as bundle:
+        checks = verify_bundle(bundle)
+        assert [next(checks).fault, next(checks).fault] == ["", ""]
+        checks.close()
     assert not mark.exists()
 
 
