@@ -42,6 +42,7 @@ def command(
 
     OUT/STUDY/BUNDLE gets a picture of each slice and one of all, the map in the series' own space, and explain.json.
     """
+    from mgmt_monai.inference.abstain import input_reasons
     from mgmt_monai.inference.errors import InferenceError
     from mgmt_monai.inference.explain.explanation import METHODS, RESULT, explain_series, write_explanation
     from mgmt_monai.inference.model import open_models
@@ -67,15 +68,16 @@ def command(
                 )
             if one.series is None:
                 raise InferenceError("\n".join(finding.under(study_dir).line for finding in one.errors))
-            explained = explain_series(model, one.series, methods, segmentation)
+            reasons = input_reasons(model.modality, one, list(studied))
+            explained = explain_series(model, one.series, methods, segmentation, reasons)
             write_explanation(explained, folder)
             for each in explained.maps:
                 click.echo(f"{model.modality} ({model.bundle.name}), {each.method}: {_checked(each.sanity.changes)}")
                 if each.share is not None:
                     inside = "none of it positive" if each.share.inside is None else f"{each.share.inside:.1%}"
                     click.echo(f"  in the segmentation: {inside}; of an even map: {each.share.uniform:.1%}")
-            if explained.is_unlike:
-                click.echo("the series is unlike the training data: predict abstains on it, and the maps mean little")
+            for reason in explained.abstained:
+                click.echo(f"the model abstains, so the maps mean little: {reason}")
             if explained.seen.geometry_fault:
                 click.echo(f"no NIfTI: {explained.seen.geometry_fault}")
             click.echo(f"{folder}: pictures, maps, {RESULT}")

@@ -113,7 +113,8 @@ def _write_dicom(
     shown: list[NDArray[np.uint8]] = []
     if pages:
         for answer, model in zip(predicted.answers, models, strict=True):
-            if answer.images is not None and answer.series is not None and answer.series.series is not None:
+            given = answer.prediction.probability is not None  # a picture of an answer that is not given misleads
+            if given and answer.series is not None and answer.series.series is not None:
                 shown += sheets(explain_series(model, answer.series.series, ["gradcam"])).values()
     return write_results(predicted, models, folder, report=report, pages=shown, overwrite=overwrite)
 

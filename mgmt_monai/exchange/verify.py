@@ -111,7 +111,7 @@ def verify_bundle(
         yield _monai("the network takes and gives what metadata.json says", root,
                      "verify_net_in_out", "--net_id", "network_def", *network)  # fmt: skip
         yield _monai("models/model.pt exports to TorchScript", root, "ckpt_export", "--net_id", "network_def",
-                     "--filepath", temporary / "model.ts", "--ckpt_file", root / "models/model.pt", *network)  # fmt: skip
+                     "--filepath", temporary / "a.ts", "--ckpt_file", root / "models/model.pt", *network)  # fmt: skip
 
         cohort = write_phantom(temporary / "cohort", n_patients=_N_PATIENTS, effect=0.0, seed=0)
         if study is None:

@@ -99,7 +99,8 @@ def predict_batch(root: Path, models: Sequence[BundleModel], out_dir: Path, over
         How it went.
 
     Raises:
-        InferenceError: No studies, or ``out_dir`` cannot be written to.
+        InferenceError: No studies, results of other bundles that may not be replaced, or ``out_dir`` cannot be written
+            to.
     """
     out_dir = Path(out_dir)
     folders = study_folders(root, out_dir)
@@ -108,21 +109,23 @@ def predict_batch(root: Path, models: Sequence[BundleModel], out_dir: Path, over
         remove_leftovers(out_dir)
     except OSError as error:
         raise InferenceError(f"{out_dir}: cannot be written to ({error.strerror}). Name another with --out.") from error
+    kept = {folder: read_result(out_dir / folder.name) for folder in folders}
+    others = [folder for folder, done in kept.items() if done is not None and not _is_of(done, models)]
+    if others and not overwrite:
+        raise InferenceError(
+            f"{out_dir / others[0].name}: there is a result of other bundles. Name another --out, or say --overwrite."
+        )
     outcome = BatchOutcome({}, {}, 0, out_dir / TABLE)
     n_kept = 0
     try:
         for folder in tqdm(folders, desc="Predicting", unit="study"):
             study, own = printable(folder.name), out_dir / folder.name
-            done = read_result(own)
-            if done is not None and not overwrite and _is_of(done, models):
+            done = kept[folder]
+            if done is not None and not overwrite:
                 outcome.predictions[study] = done
                 n_kept += 1
                 continue
             try:
-                if done is not None and not overwrite:
-                    raise InferenceError(
-                        f"{own}: there is a result of other bundles. Name another --out, or say --overwrite."
-                    )
                 predicted = predict_study(folder, models, progress_bar=False)
                 write_result(predicted, own)
                 outcome.predictions[study] = predicted.prediction

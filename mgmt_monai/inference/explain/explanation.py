@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mgmt_monai.atomic import atomic_file, write_text
 from mgmt_monai.cohort.series import Series
+from mgmt_monai.inference.abstain import network_reasons
 from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.inference.explain.gradcam import cells, gradcam_maps
 from mgmt_monai.inference.explain.grids import carried
@@ -36,6 +37,9 @@ METHODS = ("gradcam", "occlusion")
 
 SCHEMA = "mgmt-monai/explanation/1"
 RESULT = "explain.json"
+
+ABSTAINS = "THE MODEL ABSTAINS"
+"""Stands on a picture in the place of the probability."""
 
 STRONGEST = 99.5
 """Percentile of a series' absolute map values that gets the strongest colour: one hot pixel must not pale the rest;
@@ -68,7 +72,7 @@ class SeriesExplanation:
         series: The series.
         seen: What the model saw of it.
         probabilities: Of each slice.
-        distance: Of its features from the model's training data; None where the bundle has no reference.
+        abstained: Why `predict` gives no probability; empty where it gives one.
         maps: One a method.
         resolution: How many cells, down and across, Grad-CAM tells apart.
     """
@@ -77,19 +81,17 @@ class SeriesExplanation:
     series: Series
     seen: SeenSeries
     probabilities: tuple[float, ...]
-    distance: float | None
+    abstained: tuple[str, ...]
     maps: tuple[Map, ...]
     resolution: tuple[int, int]
 
-    @property
-    def is_unlike(self) -> bool:
-        """Whether the series lies beyond the model's limit, so that `predict` would abstain."""
-        reference = self.model.reference
-        return reference is not None and self.distance is not None and self.distance > reference.threshold
-
 
 def explain_series(
-    model: BundleModel, series: Series, methods: Sequence[str] = METHODS, segmentation: Path | None = None
+    model: BundleModel,
+    series: Series,
+    methods: Sequence[str] = METHODS,
+    segmentation: Path | None = None,
+    abstained: Sequence[str] = (),
 ) -> SeriesExplanation:
     """Map what raises and lowers the logit of each slice, and check the maps.
 
@@ -98,6 +100,8 @@ def explain_series(
         series: Of the model's modality.
         methods: Of `METHODS`.
         segmentation: NIfTI of a region, such as the tumour, in the patient's space; its share of each map is measured.
+        abstained: Why the checks of the series forbid an answer, as `input_reasons` tells; the maps are made all the
+            same, and say so.
 
     Returns:
         The maps.
@@ -125,12 +129,14 @@ def explain_series(
             share = share_inside(carried(values, seen.from_stored, seen.stored.shape), region, head)
         maps.append(Map(method, values, checked, share))
     features = model.features(seen.images)
+    distance = None if model.reference is None else float(model.reference.distance(features))
+    limit = None if model.reference is None else model.reference.threshold
     return SeriesExplanation(
         model=model,
         series=series,
         seen=seen,
         probabilities=tuple(model.probabilities(features)),
-        distance=None if model.reference is None else float(model.reference.distance(features)),
+        abstained=(*abstained, *network_reasons(len(features), 0, distance, limit)),
         maps=tuple(maps),
         resolution=cells(model.network, seen.images),
     )
@@ -144,7 +150,7 @@ def sheets(explanation: SeriesExplanation) -> dict[str, np.ndarray]:
     """
     seen, view, pages = explanation.seen, _view(explanation.seen), {}
     places = zip(seen.slice_indices, explanation.probabilities, strict=True)
-    titles = [f"slice {index + 1}: {probability:.2f}" for index, probability in places]
+    titles = [f"slice {index + 1}{'' if explanation.abstained else f': {value:.2f}'}" for index, value in places]
     anatomy = _shown(seen.anatomy, seen, view)
     for each in explanation.maps:
         laid = _shown(carried(each.values, seen.from_displayed, seen.displayed.shape), seen, view)
@@ -169,9 +175,8 @@ def write_explanation(explanation: SeriesExplanation, folder: Path) -> list[Path
         laid = carried(each.values, seen.from_displayed, seen.displayed.shape)
         shown = _shown(laid, seen, view)
         for k, index in enumerate(seen.slice_indices):
-            title = (
-                f"{explanation.model.modality}, {each.method}, slice {index + 1} of {seen.n_slices}\n"
-                f"probability of methylation {explanation.probabilities[k]:.3f}"
+            title = f"{explanation.model.modality}, {each.method}, slice {index + 1} of {seen.n_slices}\n" + (
+                ABSTAINS if explanation.abstained else f"probability of methylation {explanation.probabilities[k]:.3f}"
             )
             picture = overlay(anatomy[k], shown[k], view, _limit(each), title)
             written.append(_write_picture(picture, folder / f"{each.method}-slice-{index + 1:03d}.png"))
@@ -224,9 +229,10 @@ def _limit(each: Map) -> float:
 
 def _heading(explanation: SeriesExplanation, each: Map) -> str:
     mean = sum(explanation.probabilities) / len(explanation.probabilities)
+    said = ABSTAINS if explanation.abstained else f"probability {mean:.3f}"
     checked = {True: "changes", False: "HARDLY CHANGES", None: "cannot be compared"}[each.sanity.changes]
     return (
-        f"{explanation.model.modality}, {explanation.model.bundle.name}, {each.method}: probability {mean:.3f}\n"
+        f"{explanation.model.modality}, {explanation.model.bundle.name}, {each.method}: {said}\n"
         f"with random weights the map {checked}"
     )
 
@@ -248,9 +254,8 @@ def _document(explanation: SeriesExplanation) -> dict[str, Any]:
         "model_sha256": model.bundle.model_sha256,
         "slice_indices": list(seen.slice_indices),
         "n_slices": seen.n_slices,
-        "slice_probabilities": list(explanation.probabilities),
-        "distance": None if explanation.distance is None else _number(explanation.distance),
-        "distance_limit": None if model.reference is None else _number(model.reference.threshold),
+        "abstained": list(explanation.abstained),
+        "slice_probabilities": [] if explanation.abstained else list(explanation.probabilities),
         "gradcam_cells": list(explanation.resolution),
         "no_nifti_because": seen.geometry_fault,
         "maps": [

@@ -220,3 +220,16 @@ def test_a_focal_map_is_not_called_zero(explained: SeriesExplanation, tmp_path: 
     write_explanation(replace(explained, maps=(replace(explained.maps[0], values=values),)), tmp_path)
     picture = np.asarray(Image.open(tmp_path / "gradcam.png")).astype(int)
     assert (picture[..., 0] - picture[..., 2] > 60).any(), "orange"
+
+
+def test_explain_says_that_the_model_abstains_and_gives_no_probability(
+    t1w_bundle: Path, patient: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["explain", str(patient), "--bundle", str(t1w_bundle), "--out", str(tmp_path), "--method", "gradcam"]
+
+    assert main([*words, "--series", f"T1w={patient / 'FLAIR'}"]) == 0
+
+    assert "the model abstains, so the maps mean little: " in capsys.readouterr().out
+    document = json.loads((tmp_path / patient.name / "mgmt_t1w" / "explain.json").read_text())
+    assert document["abstained"]
+    assert document["slice_probabilities"] == []
