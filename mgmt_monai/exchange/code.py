@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mgmt_monai.exchange.errors import ExchangeError
-from mgmt_monai.exchange.templates import in_bundle_names
+from mgmt_monai.exchange.templates import in_bundle_names, texts_in
 
 OURS = "mgmt_monai"
 """The package whose modules are followed; in a bundle its name is ``scripts``."""
@@ -54,7 +54,7 @@ def needed_code(configs: Mapping[str, Any], package: Path | None = None) -> Code
         ExchangeError: A config names what is not in the package.
     """
     root = Path(__file__).parents[1] if package is None else package
-    names = set(_strings(configs))
+    names = set(texts_in(configs))
     libraries = {_RUNNER, *_config_libraries(configs)}
     texts: set[str] = set()
     done: set[Path] = set()
@@ -122,17 +122,6 @@ def distributions(imports: tuple[str, ...]) -> list[str]:
         candidates = sorted(set(known[name]), key=lambda each: (each.lower().replace("-", "_") != name.lower(), each))
         found.add(candidates[0])
     return sorted((each for each in found if each.lower() not in _BASE), key=str.lower)
-
-
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        for part in value.values():
-            yield from _strings(part)
-    elif isinstance(value, list):
-        for part in value:
-            yield from _strings(part)
-    elif isinstance(value, str):
-        yield value
 
 
 def _own_names(texts: set[str]) -> set[str]:

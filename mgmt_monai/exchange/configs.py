@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -12,7 +12,7 @@ from monai.bundle import ConfigParser
 
 from mgmt_monai.cohort.layouts import MODALITIES
 from mgmt_monai.exchange.errors import ExchangeError
-from mgmt_monai.exchange.templates import template
+from mgmt_monai.exchange.templates import template, texts_in
 from mgmt_monai.training.config import PATHS
 
 PER_RUN = {
@@ -177,15 +177,4 @@ def _holds_path(text: str) -> bool:
 
 
 def _references(value: Any) -> set[str]:
-    return {name for text in _texts(value) for name in re.findall(r"[@%](\w+)", text)}
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        for part in value.values():
-            yield from _texts(part)
-    elif isinstance(value, list):
-        for part in value:
-            yield from _texts(part)
-    elif isinstance(value, str):
-        yield value
+    return {name for text in texts_in(value) for name in re.findall(r"[@%](\w+)", text)}

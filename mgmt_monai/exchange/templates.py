@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from typing import Any
 
@@ -40,3 +41,19 @@ def in_bundle_names(value: Any) -> Any:
     if isinstance(value, list):
         return [in_bundle_names(part) for part in value]
     return re.sub(r"(?<![\w.])mgmt_monai\b", "scripts", value) if isinstance(value, str) else value
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Every text of a config, at any depth; keys are none.
+
+    Args:
+        value: The config or a part of it.
+    """
+    if isinstance(value, Mapping):
+        for part in value.values():
+            yield from texts_in(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from texts_in(part)
+    elif isinstance(value, str):
+        yield value

@@ -112,18 +112,19 @@ def explain_series(
     seen = see(model, series)
     region = head = None
     if segmentation is not None:
-        _check_place(seen, "a segmentation cannot be compared with it")
+        if seen.geometry_fault:
+            raise InferenceError(
+                f"the series cannot be placed in the patient ({seen.geometry_fault}), so a segmentation cannot be "
+                "compared with it."
+            )
         shown = carried(np.ones(seen.images[:, 0].shape, dtype=np.float32), seen.from_stored, seen.stored.shape) > 0
         on_head = head_pixels(seen.images[:, 0].numpy()).astype(np.float32)
         region = read_region(segmentation, seen.stored) & shown
         head = carried(on_head, seen.from_stored, seen.stored.shape) > 0.5
     maps = []
     for method in methods:
-        if method == "gradcam":
-            values = gradcam_maps(model.network, seen.images)
-        else:
-            values = occlusion_maps(model.network, seen.images, f"{model.modality}: {method}")
-        checked = sanity_check(model.network, seen.images, values, partial(_maps_of, method))
+        values = _maps(method, model.network, seen.images, f"{model.modality}: {method}")
+        checked = sanity_check(model.network, seen.images, values, partial(_maps, method))
         share = None
         if region is not None and head is not None:
             share = share_inside(carried(values, seen.from_stored, seen.stored.shape), region, head)
@@ -197,13 +198,10 @@ def write_explanation(explanation: SeriesExplanation, folder: Path) -> list[Path
     return written
 
 
-def _maps_of(method: str, network: MGMTClassifier, images: Tensor) -> np.ndarray:
-    return gradcam_maps(network, images) if method == "gradcam" else occlusion_maps(network, images, show=False)
-
-
-def _check_place(seen: SeenSeries, so: str) -> None:
-    if seen.geometry_fault:
-        raise InferenceError(f"the series cannot be placed in the patient ({seen.geometry_fault}), so {so}.")
+def _maps(method: str, network: MGMTClassifier, images: Tensor, description: str = "") -> np.ndarray:
+    if method == "gradcam":
+        return gradcam_maps(network, images)
+    return occlusion_maps(network, images, description, show=bool(description))
 
 
 def _view(seen: SeenSeries) -> View:
