@@ -7,6 +7,7 @@ training by one process, each function here does nothing, or gives back what it 
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import re
@@ -18,6 +19,9 @@ from functools import partialmethod
 from typing import Any, TypeVar
 
 import torch
+
+# Before a group is joined: its functions' default arguments would hold that group, and its threads, until Python ends.
+import torch.distributed.nn.functional
 from torch import distributed, nn
 from tqdm import tqdm
 
@@ -72,8 +76,9 @@ def join_ranks(device: torch.device | str) -> None:
 
 
 def leave_ranks() -> None:
-    """Leave the group."""
+    """Leave the group, whose threads end here: one that outlives Python aborts the process."""
     if distributed.is_initialized():
+        gc.collect()  # what was trained in parallel holds the group too
         distributed.destroy_process_group()
 
 

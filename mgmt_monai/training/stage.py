@@ -121,6 +121,7 @@ class Stage:
             self.trainer.network = self.data_parallel(self.network)
         logger.info(f"stage {progress.stage}: epoch {progress.epochs + 1} of at most {self.trainer.state.max_epochs}")
         self.trainer.run()
+        self.trainer.network = self.network
         logger.info(
             f"stage {progress.stage}: {progress.epochs} epochs, lowest validation loss {progress.best_loss:.4f} "
             f"in epoch {progress.best_epoch}"

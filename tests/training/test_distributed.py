@@ -30,11 +30,19 @@ TABLES = {
 pytestmark = pytest.mark.xdist_group("training")
 
 
-def begin(number: int, dataset_dir: Path, output_dir: Path) -> subprocess.Popen[str]:
+#: As the config's, and then the names of the threads that are left in each process.
+FINALIZE = [
+    "$mgmt_monai.training.ranks.leave_ranks()",
+    "$print('threads left:', *[path.read_text().strip() for path in "
+    "__import__('pathlib').Path('/proc/self/task').glob('*/comm')])",
+]
+
+
+def begin(number: int, dataset_dir: Path, output_dir: Path, **more: object) -> subprocess.Popen[str]:
     """Start the page's n-th command on a small phantom with seed 3, as the fixture ``finished_run`` has it."""
     words = shlex.split(re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)[number])
     assert words[0] == "torchrun"
-    settings = {**SMALL, "seed": 3, "dataset_dir": dataset_dir, "output_dir": output_dir}
+    settings = {**SMALL, "seed": 3, "dataset_dir": dataset_dir, "output_dir": output_dir, **more}
     words += [word for key, value in settings.items() for word in (f"--{key}", str(value))]
     return start([sys.executable, "-m", "torch.distributed.run", *words[1:]], cwd=ROOT)
 
@@ -77,9 +85,10 @@ def test_two_processes_give_the_result_of_one_and_write_once(finished_run, phant
     data = tmp_path / "phantom"
     shutil.copytree(phantom_dir, data)
     (data / "manifest.json").unlink()
-    process = begin(0, data, tmp_path / "runs")
+    process = begin(0, data, tmp_path / "runs", finalize=FINALIZE)
     output = process.communicate(timeout=300)[0]
     assert process.returncode == 0, output
+    assert output.count("threads left:") == 2 and "gloo" not in output
     run, status = only_run(tmp_path / "runs")
     assert status == "FINISHED"
     assert_equal_within_rounding(run, finished_run)
