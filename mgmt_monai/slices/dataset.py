@@ -2,52 +2,60 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 import torch
-from joblib import cpu_count
 from monai.data import Dataset
 from monai.transforms import Compose, Randomizable
 from monai.utils import convert_to_tensor
 from torch import Tensor
-from tqdm import tqdm
 
-from mgmt_monai.errors import one_line
-from mgmt_monai.slices.errors import SlicesError
-from mgmt_monai.transforms.load import itk_warnings_off
+from mgmt_monai.slices.reading import read_series
+from mgmt_monai.slices.store import SliceStore, StoredSeries
+from mgmt_monai.transforms.batch import augmentation_seed
 
 
 class SliceDataset(Dataset):
     """The slices of all series, one item a slice.
 
-    Like MONAI's ``CacheDataset``, it runs the transforms before the first random one once and keeps the result in
-    memory; they turn a series into a volume ``(K, H, W)`` whose channels are the slices. The random ones run on one
-    slice at a time, seeded by seed, epoch and index: the same whatever process, order or batch they run in.
+    Like MONAI's ``CacheDataset``, it runs the transforms before the first random one once and keeps the result, in a
+    store or in memory; they turn a series into a volume ``(K, H, W)`` whose channels are the slices. The random ones
+    run on one slice at a time, seeded by seed, epoch and index: the same whatever process, order or batch they run
+    in. Where a batch is augmented as a whole, the chain has none (`mgmt_monai.transforms.batch.BatchAugmentation`).
 
     Args:
         data: Items ``{"image": Series, "label": 0 | 1, "patient_id": str}``, one a series.
         transform: The chain; its result's data type is what is kept (float16 halves the memory), float32 is
             what is handed out.
         seed: Of the augmentation.
-        description: Of the progress bar.
+        description: Of the progress bar where series are read into memory.
+        store: Keeps the slices; None keeps them in memory.
 
     Raises:
-        SlicesError: With one line for each series that cannot be read.
+        SlicesError: With one line for each series that cannot be read; or as `SliceStore.series`.
     """
 
     def __init__(
-        self, data: Sequence[dict[str, Any]], transform: Compose, seed: int = 0, description: str = "Reading slices"
+        self,
+        data: Sequence[dict[str, Any]],
+        transform: Compose,
+        seed: int = 0,
+        description: str = "Reading slices",
+        store: SliceStore | None = None,
     ) -> None:
         super().__init__(data, transform)
         first_random = transform.get_index_of_first(lambda t: isinstance(t, Randomizable))
         n_deterministic = len(transform.transforms) if first_random is None else int(first_random)
+        chain = Compose(transform.transforms[:n_deterministic])
         self.random_transform = Compose(transform.transforms[n_deterministic:])
         self.seed = int(seed)
-        self._volumes = _read_all(data, transform, n_deterministic, description)
+        self._volumes: Sequence[Tensor | StoredSeries]
+        if store is None:
+            self._volumes = list(read_series(data, chain, description))
+        else:
+            stored = store.series(chain)
+            self._volumes = [stored[item["patient_id"]] for item in data]
         self._index = [(i, j) for i, volume in enumerate(self._volumes) for j in range(len(volume))]
 
     @property
@@ -69,7 +77,7 @@ class SliceDataset(Dataset):
         Returns:
             ``(K, 1, H, W)`` float32.
         """
-        return self._volumes[series_index].float().unsqueeze(1)
+        return self._volumes[series_index][:].float().unsqueeze(1)
 
     def __len__(self) -> int:
         """How many slices there are."""
@@ -83,7 +91,8 @@ class SliceDataset(Dataset):
 
         Returns:
             ``image`` ``(1, H, W)`` float32; ``label`` ``(1,)`` float32; ``patient_index``, of the series in
-            ``data``; ``slice_index``, counted among the slices kept of it.
+            ``data``; ``slice_index``, counted among the slices kept of it; ``epoch`` and ``index``, as they were
+            asked for, which with the seed tell the augmentation.
         """
         epoch, index = index if isinstance(index, tuple) else (0, index)
         series_index, slice_index = self._index[index]
@@ -92,32 +101,11 @@ class SliceDataset(Dataset):
             "label": torch.tensor([float(self.data[series_index]["label"])]),
             "patient_index": series_index,
             "slice_index": slice_index,
+            "epoch": epoch,
+            "index": index,
         }
         if self.random_transform.transforms:
-            seed = np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)[0]
-            self.random_transform.set_random_state(seed=int(seed))
+            self.random_transform.set_random_state(seed=augmentation_seed(self.seed, epoch, index))
             item = self.random_transform(item)
             item["image"] = convert_to_tensor(item["image"], track_meta=False)
         return item
-
-
-def _read_all(
-    data: Sequence[dict[str, Any]], transform: Compose, n_deterministic: int, description: str
-) -> list[Tensor]:
-    def read(item: dict[str, Any]) -> Tensor | str:
-        try:
-            volume = transform(item, end=n_deterministic, threading=True)["image"]
-        except Exception as error:
-            message = one_line(error)  # MONAI wraps what a transform raises
-            if message is None:
-                raise
-            return message
-        return convert_to_tensor(volume, track_meta=False).contiguous()
-
-    # Readers switch warnings off and on again for the whole process: held off here, their threads cannot interfere.
-    with itk_warnings_off(), warnings.catch_warnings(), ThreadPoolExecutor(cpu_count()) as pool:
-        results = list(tqdm(pool.map(read, data), total=len(data), desc=description, unit="series"))
-    faults = [result for result in results if isinstance(result, str)]
-    if faults:
-        raise SlicesError("\n".join(faults))
-    return [result for result in results if isinstance(result, Tensor)]

@@ -1,9 +1,11 @@
 """The two training stages, their engines' handlers, and what a bundle config points at."""
 
 from mgmt_monai.training.config import check_config, executed_config
-from mgmt_monai.training.experiment import Experiment, default_device
+from mgmt_monai.training.experiment import Experiment
 from mgmt_monai.training.handlers import BestEpoch, EarlyStopping, EpochRecord, Publish, ResumePoint, SeedEpoch
+from mgmt_monai.training.machine import PrecisionInferer, default_device, loader_workers
 from mgmt_monai.training.metrics import EpochFigure
+from mgmt_monai.training.prepare_batch import PrepareBatch
 from mgmt_monai.training.reference import Reference
 from mgmt_monai.training.run_directory import RunDirectory
 from mgmt_monai.training.scoring import Scoring
@@ -15,6 +17,8 @@ __all__ = [
     "EpochFigure",
     "EpochRecord",
     "Experiment",
+    "PrecisionInferer",
+    "PrepareBatch",
     "Publish",
     "Reference",
     "ResumePoint",
@@ -26,4 +30,5 @@ __all__ = [
     "check_config",
     "default_device",
     "executed_config",
+    "loader_workers",
 ]

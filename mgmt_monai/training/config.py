@@ -24,7 +24,7 @@ _RESERVED = {
 }  # fmt: skip
 
 #: Settings that are, or may be, paths of the user's machine.
-PATHS = {"dataset_dir", "labels_csv", "manifest", "output_dir", "exclusions", "weights", "tracking_uri"}
+PATHS = {"dataset_dir", "labels_csv", "manifest", "output_dir", "exclusions", "weights", "tracking_uri", "slice_store"}
 
 #: What those settings may be instead of a path.
 _NO_PATHS = {"default", "none", "imagenet"}
@@ -32,6 +32,7 @@ _NO_PATHS = {"default", "none", "imagenet"}
 #: Settings that may differ when a training is resumed: they do not change its result.
 FREE_ON_RESUME = {
     "resume", "run_name", "num_workers", "output_dir", "dataset_dir", "labels_csv", "manifest", "parent_run_id",
+    "slice_store",
 }  # fmt: skip
 
 

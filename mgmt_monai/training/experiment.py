@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
-import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -133,7 +132,9 @@ class Experiment:
         )
 
     def _calibrate(self) -> None:
-        images = (batch["image"] for batch in tqdm(self.calibration_images, desc="Calibrating BatchNorm"))
+        trainer = self.stages[0].trainer
+        batches = tqdm(self.calibration_images, desc="Calibrating BatchNorm")
+        images = (trainer.prepare_batch(batch, trainer.state.device, False)[0] for batch in batches)
         calibrate_batchnorm(self.network, images)
 
     def _train(self) -> pd.DataFrame:
@@ -156,8 +157,3 @@ class Experiment:
                 self.tracking.log_file(reference)
             self.tracking.log_classifier(last.best_checkpoint, self.model_settings, name, reference)
         return scores.headline
-
-
-def default_device() -> torch.device:
-    """The first GPU, else the CPU."""
-    return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")

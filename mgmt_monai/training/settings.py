@@ -59,6 +59,7 @@ NUMBERS: dict[str, tuple[float, float]] = {
 
 #: Words: those allowed. Only where nothing else would refuse another before anything is read.
 WORDS: dict[str, tuple[str, ...]] = {
+    "augment_on": ("device", "loader"),
     "plane": ("native", *PLANES),
     "control": ("none", "background", "blank", "permuted_labels"),
 }

@@ -192,9 +192,13 @@ def test_mlflow_holds_no_study_identifier_user_or_path(finished):
     assert f'"mlflow.user", "{getpass.getuser()}"' not in texts["logged_model_tags"] + texts["tags"]
 
 
-def test_same_seed_gives_the_same_figures(finished, phantom_dir, tmp_path):
-    again = train(phantom_dir, tmp_path / "runs", seed=3)
+def test_same_seed_gives_the_same_figures_without_store_by_single_slices_and_with_workers(
+    finished, phantom_dir, tmp_path
+):
+    other_ways = {"slice_store": "", "augment_on": "loader", "num_workers": 2}
+    again = train(phantom_dir, tmp_path / "runs", seed=3, **other_ways)
     assert texts(again) == texts(finished)
+    assert (finished.parents[1] / "slices").is_dir() and not (tmp_path / "runs" / "slices").exists()
 
 
 def test_another_seed_gives_other_figures(finished, phantom_dir, tmp_path):

@@ -1,0 +1,53 @@
+"""A batch on its way from the loader to the network: onto the device, and augmented there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mgmt_monai.transforms.batch import BatchAugmentation, augmentation_seed
+
+
+class PrepareBatch:
+    """What an engine calls before each step of the training.
+
+    Args:
+        transforms: The random transforms, to be applied to whole batches; none where the loader's slices are
+            augmented already.
+        seed: Of the augmentation.
+
+    Raises:
+        TransformError: A transform that does not take batches.
+    """
+
+    def __init__(self, transforms: Sequence[Any], seed: int) -> None:
+        self.augmentation = BatchAugmentation(transforms) if transforms else None
+        self.seed = int(seed)
+
+    def __call__(
+        self,
+        batch: Mapping[str, Any],
+        device: torch.device | str | None = None,
+        non_blocking: bool = False,
+        **to_options: Any,
+    ) -> tuple[Tensor, Tensor]:
+        """Images and labels for the network.
+
+        Args:
+            batch: Of a `SliceDataset`.
+            device: Where the network is.
+            non_blocking: Whether a copy to the device may go on while this process does.
+            to_options: Further ones of ``Tensor.to``.
+
+        Returns:
+            Images (B, 1, H, W) float32 and labels (B, 1), on the device.
+        """
+        images, labels = (batch[key].to(device, non_blocking=non_blocking, **to_options) for key in ("image", "label"))
+        if self.augmentation is not None:
+            epochs, indices = batch["epoch"].tolist(), batch["index"].tolist()
+            seeds = [augmentation_seed(self.seed, *place) for place in zip(epochs, indices, strict=True)]
+            images = self.augmentation(images, seeds)
+        return images, labels

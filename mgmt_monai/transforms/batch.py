@@ -1,0 +1,91 @@
+"""The random transforms of a whole batch at once, on any device: the pictures that one slice at a time would get."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms import Compose
+from torch import Tensor
+
+from mgmt_monai.transforms.augment import RandBrightnessd, RandSliceAffined, resample_slices, sampling_matrices
+from mgmt_monai.transforms.errors import TransformError
+
+#: Slices at a time on the CPU: about as many as its caches hold, with the grid that they are read by.
+_CPU_SLICES = 16
+
+
+def augmentation_seed(seed: int, epoch: int, index: int) -> int:
+    """The seed of one slice's augmentation in one epoch.
+
+    Args:
+        seed: Of the training.
+        epoch: From 1.
+        index: Of the slice in its data set.
+
+    Returns:
+        For ``set_random_state``: 0 to 2**32 - 1.
+    """
+    return int(np.random.SeedSequence([seed, epoch, index]).generate_state(1)[0])
+
+
+class BatchAugmentation:
+    """Draws what the dictionary transforms would draw for each slice, and applies it to all slices together.
+
+    Args:
+        transforms: `RandSliceAffined` and `RandBrightnessd`, in order, as they would be applied one slice at a time.
+
+    Raises:
+        TransformError: Another transform.
+    """
+
+    def __init__(self, transforms: Sequence[Any]) -> None:
+        for transform in transforms:
+            if not isinstance(transform, RandSliceAffined | RandBrightnessd):
+                raise TransformError(
+                    "augment_on device: expected RandSliceAffined and RandBrightnessd alone, found "
+                    f"{type(transform).__name__}, which takes one slice at a time. Set --augment_on loader."
+                )
+        self.chain = Compose(transforms)
+
+    def __call__(self, slices: Tensor, seeds: Sequence[int]) -> Tensor:
+        """The augmented slices.
+
+        Args:
+            slices: (slices, 1, rows, columns), floating point, on any device.
+            seeds: One a slice; see `augmentation_seed`.
+
+        Returns:
+            The same shape and device, float32.
+        """
+        steps = self._steps(seeds, slices)
+        step = _CPU_SLICES if slices.device.type == "cpu" else max(1, len(slices))
+        augmented = torch.empty_like(slices, dtype=torch.float32)
+        for start in range(0, len(slices), step):
+            part = slice(start, start + step)
+            images = slices[part].float()
+            for apply, drawn in steps:
+                images = apply(images, drawn[part])
+            augmented[part] = images
+        return augmented
+
+    def _steps(self, seeds: Sequence[int], slices: Tensor) -> list[tuple[Callable[[Tensor, Tensor], Tensor], Tensor]]:
+        """Each transform's function of slices and of what was drawn for them, and what was drawn for all slices."""
+        drawn: list[list[Any]] = [[] for _ in self.chain.transforms]
+        for seed in seeds:
+            self.chain.set_random_state(seed=seed)
+            for transform, values in zip(self.chain.transforms, drawn, strict=True):
+                transform.randomize()
+                is_affine = isinstance(transform, RandSliceAffined)
+                values.append(transform.affine.parameters if is_affine else transform.brightness.factor)
+        steps: list[tuple[Callable[[Tensor, Tensor], Tensor], Tensor]] = []
+        for transform, values in zip(self.chain.transforms, drawn, strict=True):
+            if isinstance(transform, RandSliceAffined):
+                matrices = sampling_matrices(values, *slices.shape[-2:])
+                steps.append((resample_slices, matrices.to(slices.device)))
+            else:
+                factors = torch.tensor(values, dtype=torch.float32).view(-1, 1, 1, 1)
+                steps.append((torch.mul, factors.to(slices.device)))
+        return steps
