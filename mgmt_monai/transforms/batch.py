@@ -7,10 +7,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.transforms import Compose
+from monai.utils.misc import MAX_SEED
 from torch import Tensor
 
-from mgmt_monai.transforms.augment import RandBrightnessd, RandSliceAffined, resample_slices, sampling_matrices
+from mgmt_monai.transforms.augment import (
+    RandBrightnessd,
+    RandSliceAffine,
+    RandSliceAffined,
+    resample_slices,
+    sampling_matrices,
+)
 from mgmt_monai.transforms.errors import TransformError
 
 #: Slices at a time on the CPU: about as many as its caches hold, with the grid that they are read by.
@@ -48,7 +54,10 @@ class BatchAugmentation:
                     "augment_on device: expected RandSliceAffined and RandBrightnessd alone, found "
                     f"{type(transform).__name__}, which takes one slice at a time. Set --augment_on loader."
                 )
-        self.chain = Compose(transforms)
+        self.transforms = [one.affine if isinstance(one, RandSliceAffined) else one.brightness for one in transforms]
+        self._root = np.random.RandomState()
+        for one in self.transforms:
+            one.set_random_state(seed=0)  # a generator of its own, which each slice seeds anew
 
     def __call__(self, slices: Tensor, seeds: Sequence[int]) -> Tensor:
         """The augmented slices.
@@ -73,16 +82,17 @@ class BatchAugmentation:
 
     def _steps(self, seeds: Sequence[int], slices: Tensor) -> list[tuple[Callable[[Tensor, Tensor], Tensor], Tensor]]:
         """Each transform's function of slices and of what was drawn for them, and what was drawn for all slices."""
-        drawn: list[list[Any]] = [[] for _ in self.chain.transforms]
+        drawn: list[list[Any]] = [[] for _ in self.transforms]
         for seed in seeds:
-            self.chain.set_random_state(seed=seed)
-            for transform, values in zip(self.chain.transforms, drawn, strict=True):
+            # As Compose.set_random_state does it, without making new generators.
+            self._root.seed(seed)
+            for transform, values in zip(self.transforms, drawn, strict=True):
+                transform.R.seed(self._root.randint(MAX_SEED, dtype="uint32"))
                 transform.randomize()
-                is_affine = isinstance(transform, RandSliceAffined)
-                values.append(transform.affine.parameters if is_affine else transform.brightness.factor)
+                values.append(transform.parameters if isinstance(transform, RandSliceAffine) else transform.factor)
         steps: list[tuple[Callable[[Tensor, Tensor], Tensor], Tensor]] = []
-        for transform, values in zip(self.chain.transforms, drawn, strict=True):
-            if isinstance(transform, RandSliceAffined):
+        for transform, values in zip(self.transforms, drawn, strict=True):
+            if isinstance(transform, RandSliceAffine):
                 matrices = sampling_matrices(values, *slices.shape[-2:])
                 steps.append((resample_slices, matrices.to(slices.device)))
             else:
