@@ -59,40 +59,10 @@ def load_dicom(series: Series) -> tuple[np.ndarray, np.ndarray]:
             "build the manifest again",
         )
     files = [series.files[index] for index in series.slices]
-    volume = np.empty((0, 0, 0), dtype=np.float32)
-    origins = np.empty((len(files), 3))
-    direction, spacing = np.eye(3), np.ones(3)
-    reader = sitk.ImageFileReader()
-    # Without it ITK would take any picture format, whatever the file is called.
-    reader.SetImageIO("GDCMImageIO")
     with itk_warnings_off(), np.errstate(over="ignore", invalid="ignore"):
-        for index, file in enumerate(files):
-            reader.SetFileName(str(file))
-            if ends_early(file):
-                raise _explained(series, file)
-            try:
-                image = reader.Execute()
-            except RuntimeError as error:
-                raise _explained(series, file) from error
-            _check_grey(series, file, image)
-            _check_single_frame(series, file, image)
-            pixels = sitk.GetArrayViewFromImage(image)[0]
-            if index == 0:
-                volume = np.empty((len(files), *pixels.shape), dtype=np.float32)
-                direction = np.array(image.GetDirection()).reshape(3, 3)
-                spacing = np.array(image.GetSpacing())
-            elif pixels.shape != volume.shape[1:]:
-                raise _error(
-                    series,
-                    file,
-                    f"{volume.shape[1]} x {volume.shape[2]} pixels as in {files[0].name}",
-                    f"{pixels.shape[0]} x {pixels.shape[1]}",
-                    "keep one acquisition per series folder",
-                )
-            volume[index] = pixels
-            origins[index] = image.GetOrigin()
+        volume, affine = _read_together(files) or _read_one_by_one(series, files)
     _check_finite(series, volume, files)
-    return volume, _dicom_affine(origins, direction, spacing)
+    return volume, affine
 
 
 def load_multi_frame(series: Series) -> tuple[np.ndarray, np.ndarray]:
@@ -263,6 +233,75 @@ def itk_warnings_off() -> Iterator[None]:
         sitk.ProcessObject.SetGlobalWarningDisplay(shown)
 
 
+def _read_together(files: list[Path]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Volume and affine, in half the time of reading file by file; None where anything about the files is unusual."""
+    try:
+        headers = [header for file in files for header in read_headers(file)]
+    except (HeaderError, OSError):
+        return None
+    stored_alike = len({tuple(header.tags.values.get(name) for name in _PIXEL_KEYWORDS) for header in headers}) == 1
+    origins = np.array([header.position for header in headers if header.position is not None])
+    if not stored_alike or not len(headers) == len(files) == len(origins):
+        return None
+    if not np.any(origins[-1] - origins[0]):  # the step is then a single file's own
+        return None
+    reader = sitk.ImageSeriesReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileNames([str(file) for file in files])
+    try:
+        image = reader.Execute()
+    except RuntimeError:
+        return None
+    pixels = sitk.GetArrayViewFromImage(image)
+    if pixels.ndim != 3 or len(pixels) != len(files):
+        return None
+    direction = np.array(image.GetDirection()).reshape(3, 3)
+    return pixels.astype(np.float32), _dicom_affine(origins, direction, np.array(image.GetSpacing()))
+
+
+#: What makes of stored pixels the values of a slice: a reader of whole series takes the first file's for all.
+_PIXEL_KEYWORDS = (
+    "Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation", "PhotometricInterpretation",
+    "RescaleSlope", "RescaleIntercept",
+)  # fmt: skip
+
+
+def _read_one_by_one(series: Series, files: list[Path]) -> tuple[np.ndarray, np.ndarray]:
+    """Volume and affine, or the error that says which file is wrong, and how."""
+    volume = np.empty((0, 0, 0), dtype=np.float32)
+    origins = np.empty((len(files), 3))
+    direction, spacing = np.eye(3), np.ones(3)
+    reader = sitk.ImageFileReader()
+    # Without it ITK would take any picture format, whatever the file is called.
+    reader.SetImageIO("GDCMImageIO")
+    for index, file in enumerate(files):
+        reader.SetFileName(str(file))
+        if ends_early(file):
+            raise _explained(series, file)
+        try:
+            image = reader.Execute()
+        except RuntimeError as error:
+            raise _explained(series, file) from error
+        _check_grey(series, file, image)
+        _check_single_frame(series, file, image)
+        pixels = sitk.GetArrayViewFromImage(image)[0]
+        if index == 0:
+            volume = np.empty((len(files), *pixels.shape), dtype=np.float32)
+            direction = np.array(image.GetDirection()).reshape(3, 3)
+            spacing = np.array(image.GetSpacing())
+        elif pixels.shape != volume.shape[1:]:
+            raise _error(
+                series,
+                file,
+                f"{volume.shape[1]} x {volume.shape[2]} pixels as in {files[0].name}",
+                f"{pixels.shape[0]} x {pixels.shape[1]}",
+                "keep one acquisition per series folder",
+            )
+        volume[index] = pixels
+        origins[index] = image.GetOrigin()
+    return volume, _dicom_affine(origins, direction, spacing)
+
+
 def _dicom_affine(origins: np.ndarray, direction: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     """(row, column, slice, 1) to RAS in mm from ITK's (column, row, slice) geometry in LPS."""
     affine = np.eye(4)
@@ -303,8 +342,8 @@ def _check_single_frame(series: Series, file: Path, image: sitk.Image) -> None:
 
 def _check_finite(series: Series, volume: np.ndarray, files: list[Path]) -> None:
     for pixels, file in zip(volume, files, strict=True):
-        finite = np.isfinite(pixels)
-        if not finite.all():
+        if not np.isfinite([pixels.min(), pixels.max()]).all():  # NaN is the least and the greatest
+            finite = np.isfinite(pixels)
             raise _error(
                 series,
                 file,
