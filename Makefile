@@ -21,17 +21,18 @@ NEW_TORCH := new-torch
 endif
 endif
 
-.PHONY: help demo test test-slow lint types docs clean new-torch
+.PHONY: help demo test test-slow bench lint types docs clean new-torch
 
 help:
 	@echo "make demo       write the phantom, train T1w on it, print the test AUC (minutes)"
 	@echo "make test       lint, types, docs and the tests (minutes)"
 	@echo "make test-slow  the tests that train for real (longer)"
+	@echo "make bench      measure ours beside the stock way, for docs/performance.md (20 minutes, on a quiet machine)"
 	@echo "make lint | types | docs    each alone"
 	@echo "make clean      remove $(VENV) and what the tools left; data/ and runs/ stay"
 	@echo
 	@echo "Variables: PYTHON (3.11 or newer), VENV, TORCH_INDEX (the CPU build of PyTorch unless told"
-	@echo "otherwise, e.g. https://download.pytorch.org/whl/cu130), DEMO_OVERRIDES, PHANTOM_OPTIONS."
+	@echo "otherwise, e.g. https://download.pytorch.org/whl/cu130), DEMO_OVERRIDES, PHANTOM_OPTIONS, BENCH_OPTIONS."
 
 # The stamp is written last, so a half-made environment is never taken as done.
 # torch goes first and alone: plain PyPI would bring gigabytes of CUDA with it on Linux.
@@ -58,6 +59,11 @@ test: lint types docs
 
 test-slow: $(READY)
 	@$(BIN)/python -m pytest -m slow
+
+# itk is MONAI's ITKReader's; nothing but this comparison needs it.
+bench: $(READY)
+	@$(INSTALL) itk
+	@$(BIN)/python benchmarks/run.py $(BENCH_OPTIONS)
 
 lint: $(READY)
 	@$(BIN)/ruff check .

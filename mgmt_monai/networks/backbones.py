@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from monai.networks.nets import EfficientNetBN, resnet10, resnet50
+from monai.networks.nets import resnet10, resnet50
 from monai.networks.nets.efficientnet import url_map
 from torch import nn
 
 from mgmt_monai.networks import alexnet, mobilenet_v2
+from mgmt_monai.networks.efficientnet import build_efficientnet
 from mgmt_monai.networks.errors import NetworkError
 
 TORCHVISION = "https://download.pytorch.org/models"
@@ -67,21 +67,6 @@ def get_backbone(network: str) -> Backbone:
         raise NetworkError(f"unknown network {network!r}: use one of {known}") from None
 
 
-def _build_efficientnet(network: str) -> nn.Module:
-    """MONAI's EfficientNet without its ImageNet classifier.
-
-    Its paddings are fixed when it is built, for the size it was published with (224 for B0, 300 for B3);
-    other sizes work, B0 at 300 x 300 included, with borders that differ from TensorFlow's by one pixel.
-    """
-    module = EfficientNetBN(network, pretrained=False, spatial_dims=2, in_channels=3)
-    # The paper's head brings its own dropout and dense layers.
-    module._dropout = nn.Identity()
-    module._fc = nn.Identity()
-    # What is averaged gets a name: it comes of an activation that other layers share.
-    module._avg_pooling = nn.Sequential(OrderedDict(maps=nn.Identity(), mean=module._avg_pooling))
-    return module
-
-
 def _published_efficientnet_name(name: str) -> str:
     """``_blocks.2.4._bn0.bias`` (MONAI: stack, block) -> ``_blocks.4._bn0.bias`` (published: block)."""
     parts = name.split(".")
@@ -91,7 +76,7 @@ def _published_efficientnet_name(name: str) -> str:
 def _efficientnet(network: str, n_features: int) -> Backbone:
     return Backbone(
         n_features=n_features,
-        build=partial(_build_efficientnet, network),
+        build=partial(build_efficientnet, network),
         url=url_map[network],
         published_name=_published_efficientnet_name,
         left_out=("_fc.",),

@@ -7,12 +7,14 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from torch import distributed
-from torch.utils.data import DataLoader, Sampler, default_collate
+from torch.utils.data import Sampler, default_collate
 
 from mgmt_monai.slices.batches import EpochBatches
 from mgmt_monai.slices.dataset import SliceDataset
 from mgmt_monai.slices.errors import SlicesError
+from mgmt_monai.slices.loader import SliceLoader
 
 
 def share(n_slices: int, rank: int, n_ranks: int) -> range:
@@ -80,20 +82,25 @@ class BatchShares(Sampler[list[tuple[int, int]]]):
             yield [batch[i] for i in cuts[self.rank]]
 
 
-class ShareLoader(DataLoader):
+class ShareLoader(SliceLoader):
     """Loads this process's share of every batch.
 
     Args:
         dataset: What is drawn from; every process has all of it.
         batch_sampler: The batches of all processes together.
+        device: Where this process's network is.
         num_workers: Of this process.
     """
 
-    def __init__(self, dataset: SliceDataset, batch_sampler: EpochBatches, num_workers: int = 0) -> None:
+    def __init__(
+        self,
+        dataset: SliceDataset,
+        batch_sampler: EpochBatches,
+        device: torch.device | str = "cpu",
+        num_workers: int = 0,
+    ) -> None:
         shares = BatchShares(batch_sampler, *_place())
-        super().__init__(
-            dataset, batch_sampler=shares, num_workers=num_workers, collate_fn=partial(collate_share, dataset)
-        )
+        super().__init__(dataset, device, num_workers, batch_sampler=shares, collate_fn=partial(collate_share, dataset))
 
 
 def collate_share(dataset: SliceDataset, items: list[dict[str, Any]]) -> dict[str, Any]:

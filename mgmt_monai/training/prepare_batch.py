@@ -46,7 +46,7 @@ class PrepareBatch:
             Images (B, 1, H, W) float32 and labels (B, 1), on the device.
         """
         images, labels = (batch[key].to(device, non_blocking=non_blocking, **to_options) for key in ("image", "label"))
-        if self.augmentation is not None:
+        if self.augmentation is not None and "index" in batch:  # features come without: their slices were augmented
             epochs, indices = batch["epoch"].tolist(), batch["index"].tolist()
             seeds = [augmentation_seed(self.seed, *place) for place in zip(epochs, indices, strict=True)]
             images = self.augmentation(images, seeds)

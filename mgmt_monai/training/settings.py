@@ -20,6 +20,7 @@ WHOLE: dict[str, tuple[float, float]] = {
     "num_workers": (0, math.inf),
     "image_size": (32, math.inf),
     "hidden_units": (1, math.inf),
+    "transfer_views": (0, math.inf),
     "transfer_epochs": (1, math.inf),
     "transfer_batch_size": (2, math.inf),
     "fine_tune_epochs": (1, math.inf),
@@ -60,6 +61,7 @@ NUMBERS: dict[str, tuple[float, float]] = {
 #: Words: those allowed. Only where nothing else would refuse another before anything is read.
 WORDS: dict[str, tuple[str, ...]] = {
     "augment_on": ("device", "loader"),
+    "precision": ("auto", "float32", "bfloat16", "float16"),
     "plane": ("native", *PLANES),
     "control": ("none", "background", "blank", "permuted_labels"),
 }

@@ -7,13 +7,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from monai.engines import SupervisedTrainer
 from torch import nn
 
 from mgmt_monai.networks import MGMTClassifier
+from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.training.ranks import is_main_rank, wait_for_all
 from mgmt_monai.training.run_directory import RunDirectory
 
@@ -89,6 +90,7 @@ class Stage:
         trainer: The stage's engine.
         data_parallel: Makes of the network, once its stage is set, what the engine trains where several processes
             share each batch; None where one process has it.
+        compile: Whether the engine trains a compiled network; it is validated, saved and scored as it is.
     """
 
     def __init__(
@@ -96,15 +98,21 @@ class Stage:
         progress: StageProgress,
         network: MGMTClassifier,
         trainer: SupervisedTrainer,
-        data_parallel: Callable[[MGMTClassifier], nn.Module] | None = None,
+        data_parallel: Callable[[nn.Module], nn.Module] | None = None,
+        compile: bool = False,
     ) -> None:
         self.progress = progress
         self.network = network
         self.trainer = trainer
         self.data_parallel = data_parallel
+        self.compile = compile
 
     def run(self) -> None:
-        """Train to the last epoch or to early stopping, from the last finished epoch where there is one."""
+        """Train to the last epoch or to early stopping, from the last finished epoch where there is one.
+
+        Raises:
+            TrainingError: The network cannot be compiled here.
+        """
         progress = self.progress
         wait_for_all()  # the main process may still be writing the checkpoints of the stage before
         if progress.last_checkpoint.is_file():
@@ -117,15 +125,28 @@ class Stage:
         if is_main_rank():
             progress.directory.mkdir(exist_ok=True)
         self.network.set_stage(progress.stage)
-        if self.data_parallel is not None:
-            self.trainer.network = self.data_parallel(self.network)
+        self.trainer.network = self._trained()
         logger.info(f"stage {progress.stage}: epoch {progress.epochs + 1} of at most {self.trainer.state.max_epochs}")
-        self.trainer.run()
+        try:
+            self.trainer.run()
+        except torch._dynamo.exc.BackendCompilerFailed as error:
+            raise TrainingError(
+                f"compile: the network cannot be compiled on this machine ({str(error).splitlines()[0]}). "
+                "Set --compile false."
+            ) from error
         self.trainer.network = self.network
         logger.info(
             f"stage {progress.stage}: {progress.epochs} epochs, lowest validation loss {progress.best_loss:.4f} "
             f"in epoch {progress.best_epoch}"
         )
+
+    def _trained(self) -> nn.Module:
+        """The network as the engine trains it: the same parameters, under other names in what is wrapped around it."""
+        trained: nn.Module = self.network
+        if self.compile:
+            # What is random is drawn as without it, so that results differ by rounding alone.
+            trained = cast(nn.Module, torch.compile(trained, options={"fallback_random": True}))
+        return trained if self.data_parallel is None else self.data_parallel(trained)
 
 
 def load_network(network: MGMTClassifier, checkpoint: Path) -> None:

@@ -88,7 +88,9 @@ def test_shipped_settings_are_in_range_and_each_number_has_one():
     config = read_config(BUNDLES / "t1w.json")
     check_settings(config)
     numbers = {k for k, v in config.items() if isinstance(v, int | float) and not isinstance(v, bool)}
-    assert numbers == (set(WHOLE) | set(NUMBERS)) - set(OPTIONAL)
+    computed = {k for k, v in config.items() if str(v).startswith("$")}
+    assert numbers == (set(WHOLE) | set(NUMBERS)) - set(OPTIONAL) - computed
+    assert computed & (set(WHOLE) | set(NUMBERS)) == {"num_workers"}
     assert [config[name] for name in OPTIONAL] == [None, None]
 
 

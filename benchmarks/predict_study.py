@@ -1,0 +1,107 @@
+"""How long does a study of four large series take, from files to probabilities, when the models are loaded?"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from made_series import made_study
+from measurement import Measure, Size, Way
+from remote import Turn, remote
+
+from mgmt_monai.cohort.layouts import MODALITIES
+
+BATCH = 64
+
+MEASURE = Measure(
+    name="predict_study",
+    title="predict, a study of four series",
+    unit="s",
+    higher_is_better=False,
+    ours="predict_study",
+    must={"LoadImaged, EfficientNetBN": 5},
+    note="190 x 512 x 512 each, models loaded, files in memory; ours checks every file of the series as well",
+)
+
+
+@contextmanager
+def ways(size: Size) -> Iterator[Sequence[Way]]:
+    """Ours, as the command does it, and the stock transforms and network, each in a process of its own."""
+    made_study(size.data, size.series_slices, size.series_pixels)
+    with (
+        remote(MEASURE.ours, "predict_study.ours", size) as our_way,
+        remote("LoadImaged, EfficientNetBN", "predict_study.stock_way", size) as monai_way,
+    ):
+        yield [our_way, monai_way]
+
+
+def ours(turn: Turn, size: Size) -> None:
+    """Our prediction by four bundles, a turn a study; the figures are seconds."""
+    from mgmt_monai.inference.model import open_models
+    from mgmt_monai.inference.predict import predict_study
+
+    study = made_study(size.data, size.series_slices, size.series_pixels)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        models = stack.enter_context(open_models([write_bundle(folder, name, size) for name in MODALITIES]))
+        seconds = None
+        while True:
+            turn(seconds)
+            started = time.perf_counter()
+            answers = predict_study(study, models, progress_bar=False).prediction.series
+            seconds = time.perf_counter() - started
+            if any(answer.probability is None for answer in answers):
+                raise RuntimeError(f"expected four probabilities, found {[one.abstained for one in answers]}")
+
+
+def stock_way(turn: Turn, size: Size) -> None:
+    """MONAI's reader, transforms and network, a turn a study; the figures are seconds."""
+    import stock
+    from made_series import study_series
+    from monai.transforms import Compose, Resized, ScaleIntensityd
+
+    study = made_study(size.data, size.series_slices, size.series_pixels)
+    networks = {modality: stock.StockClassifier("transfer").to(stock.DEVICE).eval() for modality in MODALITIES}
+    chain = Compose(
+        [
+            stock.middle_of_series("PydicomReader", len(study_series(study).files)),
+            ScaleIntensityd("image"),
+            Resized("image", spatial_size=(size.image_size, size.image_size, -1), mode="trilinear"),
+        ]
+    )
+    seconds = None
+    while True:
+        turn(seconds)
+        started = time.perf_counter()
+        for modality, network in networks.items():
+            images = chain({"image": str(study / modality)})["image"].permute(3, 0, 2, 1)
+            with torch.no_grad():
+                parts = [network(part.to(stock.DEVICE)) for part in images.split(BATCH)]
+            torch.cat(parts).sigmoid().mean().item()
+        seconds = time.perf_counter() - started
+
+
+def write_bundle(folder: Path, modality: str, size: Size) -> Path:
+    """A bundle with ImageNet's backbone and a new head: what a training leaves, as far as speed goes."""
+    from ours import BUNDLES
+
+    from mgmt_monai.exchange.templates import in_bundle_names
+    from mgmt_monai.networks import MGMTClassifier, load_backbone_weights
+
+    bundle = folder / f"mgmt_{modality.lower()}"
+    for name in ("configs", "models"):
+        (bundle / name).mkdir(parents=True)
+    config = json.loads((BUNDLES / "inference.json").read_text(encoding="utf-8"))
+    config |= {"modality": modality, "image_size": size.image_size}
+    (bundle / "configs" / "inference.json").write_text(json.dumps(in_bundle_names(config)), encoding="utf-8")
+    (bundle / "configs" / "metadata.json").write_text(json.dumps({"version": "0.1.0"}), encoding="utf-8")
+    torch.manual_seed(0)
+    classifier = MGMTClassifier()
+    load_backbone_weights(classifier, "imagenet")
+    torch.save(classifier.state_dict(), bundle / "models" / "model.pt")
+    return bundle

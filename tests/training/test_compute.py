@@ -1,0 +1,172 @@
+"""Steps in mixed precision, and of a compiled network, by MONAI's own engine."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from ignite.engine import Events
+from monai.engines import SupervisedTrainer
+from monai.inferers import SimpleInferer
+from phantom_runs import train
+from torch import Tensor, nn
+
+from mgmt_monai.networks import MGMTClassifier, load_backbone_weights
+from mgmt_monai.training import PrecisionInferer, Stage, StageProgress
+from mgmt_monai.training.errors import TrainingError
+
+N_SLICES = 6
+COMPILED = {"train::stage::compile": True, "fine_tune::stage::compile": True}
+
+
+@pytest.fixture(scope="module")
+def slices() -> Tensor:
+    """Smooth random pictures, (6, 1, 96, 96), in [0, 1]."""
+    coarse = torch.rand(N_SLICES, 1, 9, 9, generator=torch.Generator().manual_seed(7))
+    return nn.functional.interpolate(coarse, size=(96, 96), mode="bicubic").clamp(0, 1)
+
+
+def trained(stage: str, slices: Tensor, inferer: SimpleInferer, steps: int = 3) -> tuple[MGMTClassifier, dict, list]:
+    """The pretrained network after some steps without anything random, what the last gave, and how it convolved."""
+    torch.manual_seed(0)
+    network = MGMTClassifier(dropout=0.0)
+    load_backbone_weights(network, "imagenet")
+    for block in network.backbone.modules():
+        if hasattr(block, "drop_connect_rate"):
+            block.drop_connect_rate = 0.0
+    network.set_stage(stage)
+    dtypes = []
+    network.backbone._conv_head.register_forward_hook(lambda layer, given, maps: dtypes.append(maps.dtype))
+    labels = (torch.arange(N_SLICES) % 2).float().unsqueeze(1)
+    trainer = SupervisedTrainer(
+        device="cpu",
+        max_epochs=1,
+        train_data_loader=[{"image": slices, "label": labels}] * steps,
+        network=network,
+        optimizer=torch.optim.Adam(network.stage_parameters(stage), lr=1e-4),
+        loss_function=nn.BCEWithLogitsLoss(),
+        inferer=inferer,
+        decollate=False,
+    )
+    trainer.run()
+    return network, trainer.state.output, dtypes
+
+
+@pytest.mark.parametrize("stage", ["transfer", "fine_tune"])
+def test_float32_is_monais_own_step(stage, slices):
+    ours, found, _ = trained(stage, slices, PrecisionInferer("auto", "cpu"))
+    theirs, expected, _ = trained(stage, slices, SimpleInferer())
+    assert torch.equal(found["pred"], expected["pred"])
+    assert all(torch.equal(tensor, theirs.state_dict()[name]) for name, tensor in ours.state_dict().items())
+
+
+# bfloat16 keeps 8 bits: what one layer gives is right within 2**-8 of itself. Over some 80 layers that makes a few
+# hundredths of the features, and so a few of the logits' span, which is about 3 here.
+@pytest.mark.parametrize("stage", ["transfer", "fine_tune"])
+def test_bfloat16_is_near_float32_in_logits_loss_and_weights(stage, slices):
+    network, found, dtypes = trained(stage, slices, PrecisionInferer("bfloat16", "cpu"))
+    reference, expected, _ = trained(stage, slices, SimpleInferer())
+    assert set(dtypes) == {torch.bfloat16}
+    assert found["pred"].dtype == found["loss"].dtype == torch.float32
+    assert not torch.equal(found["pred"], expected["pred"])
+    torch.testing.assert_close(found["pred"], expected["pred"], rtol=0, atol=0.15)
+    torch.testing.assert_close(found["loss"], expected["loss"], rtol=0, atol=0.03)
+    state = network.state_dict()
+    for name, tensor in reference.state_dict().items():
+        assert state[name].dtype == tensor.dtype, name
+        # Adam's steps are of the learning rate's size whatever the gradient's: 3 of 1e-4, each way at most.
+        torch.testing.assert_close(state[name], tensor, rtol=0.02, atol=7e-4, msg=name)
+
+
+def test_bfloat16_gradients_are_float32_finite_and_point_the_same_way(slices):
+    network, _, _ = trained("fine_tune", slices, PrecisionInferer("bfloat16", "cpu"), steps=1)
+    reference, _, _ = trained("fine_tune", slices, SimpleInferer(), steps=1)
+    pairs = [(p.grad, q.grad) for p, q in zip(network.parameters(), reference.parameters(), strict=True)]
+    ours, theirs = (torch.cat([pair[i].flatten() for pair in pairs if pair[0] is not None]) for i in range(2))
+    assert ours.dtype == torch.float32
+    assert ours.isfinite().all()
+    assert nn.functional.cosine_similarity(ours, theirs, dim=0) > 0.99
+
+
+@pytest.fixture
+def stage_of(tmp_path, slices):
+    """Makes a stage of two steps on a small network, and notes what its engine trained."""
+
+    def make(**arguments) -> tuple[Stage, list[nn.Module]]:
+        torch.manual_seed(0)
+        network = MGMTClassifier("resnet-10", hidden_units=4)
+        labels = (torch.arange(N_SLICES) % 2).float().unsqueeze(1)
+        trainer = SupervisedTrainer(
+            device="cpu",
+            max_epochs=1,
+            train_data_loader=[{"image": slices[:n], "label": labels[:n]} for n in (6, 4)],
+            network=network,
+            optimizer=torch.optim.SGD(network.stage_parameters("fine_tune"), lr=0.01),
+            loss_function=nn.BCEWithLogitsLoss(),
+            decollate=False,
+        )
+        seen: list[nn.Module] = []
+        trainer.add_event_handler(Events.ITERATION_STARTED, lambda engine: seen.append(engine.network))
+        progress = StageProgress("fine_tune", run_directory=Folder(tmp_path))
+        return Stage(progress, network, trainer, **arguments), seen
+
+    return make
+
+
+class Folder:
+    """Of a run directory, what a stage asks for."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+
+class Wrapped(nn.Module):
+    """Stands around a network as data parallel does."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.module(images)
+
+
+@pytest.mark.parametrize("parallel", [None, Wrapped], ids=["alone", "parallel"])
+def test_compiled_network_is_trained_and_the_network_itself_is_kept(parallel, stage_of):
+    stage, seen = stage_of(data_parallel=parallel, compile=True)
+    plain, _ = stage_of()
+    with torch.compiler.set_stance("force_eager"):  # all but the compiling itself
+        torch.manual_seed(1)
+        stage.run()
+    torch.manual_seed(1)
+    plain.run()
+    assert len(seen) == 2
+    compiled = seen[0] if parallel is None else seen[0].module
+    assert isinstance(compiled, torch._dynamo.OptimizedModule)
+    assert compiled._orig_mod is stage.network
+    assert stage.trainer.network is stage.network
+    expected = plain.network.state_dict()
+    assert list(stage.network.state_dict()) == list(expected)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in stage.network.state_dict().items())
+
+
+def test_network_that_cannot_be_compiled_is_told_in_one_line(stage_of, monkeypatch):
+    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", (None, "no-such-compiler"))
+    monkeypatch.setattr(torch._inductor.config, "force_disable_caches", True)
+    torch._dynamo.reset()
+    stage, _ = stage_of(compile=True)
+    with pytest.raises(TrainingError, match=r"^compile: .* C\+\+ compiler .*no-such-compiler.* Set --compile false\.$"):
+        stage.run()
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("training")
+def test_compiled_training_is_that_of_the_network_as_it_is_within_rounding(finished_run, phantom_dir, tmp_path):
+    run = train(phantom_dir, tmp_path / "runs", seed=3, **COMPILED)
+    for name, value in (("epochs.csv", "value"), ("slice_predictions.csv", "probability")):
+        ours, theirs = pd.read_csv(run / name), pd.read_csv(finished_run / name)
+        pd.testing.assert_series_equal(ours[value], theirs[value], rtol=0, atol=1e-4)
+    for stage in ("transfer", "fine_tune"):
+        states = [torch.load(each / stage / "best.pt", weights_only=True) for each in (run, finished_run)]
+        assert list(states[0]) == list(states[1])
+        assert not any("_orig_mod" in name for name in states[0])
