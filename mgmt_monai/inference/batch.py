@@ -15,9 +15,11 @@ from mgmt_monai.atomic import atomic_file, remove_leftovers
 from mgmt_monai.cohort.findings import printable
 from mgmt_monai.cohort.layouts import rsna_miccai
 from mgmt_monai.errors import one_line
+from mgmt_monai.inference.engines.choice import AUTO, ENGINES, for_studies
+from mgmt_monai.inference.engines.engine import PyTorchEngine
 from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.inference.model import BundleModel
-from mgmt_monai.inference.predict import predict_study
+from mgmt_monai.inference.predict import engine_names, predict_study
 from mgmt_monai.inference.prediction import StudyPrediction
 from mgmt_monai.inference.result_files import read_result, write_result
 
@@ -83,11 +85,37 @@ def study_folders(root: Path, out_dir: Path) -> list[Path]:
     return folders
 
 
+def batch_engine(name: str, root: Path, out_dir: Path, overwrite: bool = False) -> str:
+    """The engine to ask for in a batch.
+
+    Args:
+        name: ``auto`` or a key of `ENGINES`.
+        root: As `study_folders` takes it.
+        out_dir: Of the results.
+        overwrite: Whether those that are there are replaced.
+
+    Returns:
+        For ``auto``, that of the results which are there, so that a batch is of one engine, or what `for_studies` says
+        of a new batch; else ``name``.
+
+    Raises:
+        InferenceError: As `study_folders`.
+    """
+    folders = study_folders(root, out_dir)
+    if name == AUTO and not overwrite:
+        kept = (read_result(Path(out_dir) / folder.name) for folder in folders)
+        engine = next((_engine_of(done) for done in kept if done is not None), None)
+        if engine in ENGINES:
+            return engine
+    return for_studies(name, len(folders))
+
+
 def predict_batch(root: Path, models: Sequence[BundleModel], out_dir: Path, overwrite: bool = False) -> BatchOutcome:
     """Predict every study and write each result as soon as it is known.
 
-    A study whose result is there, and was made with the same bundles, is passed over, so that a batch that was stopped
-    goes on where it was. Whatever goes wrong with one study, also what nobody foresaw, is its own fault alone.
+    A study whose result is there, and was made with the same bundles by the same engine, is passed over, so that a
+    batch that was stopped goes on where it was. Whatever goes wrong with one study, also what nobody foresaw, is its
+    own fault alone.
 
     Args:
         root: As `study_folders` takes it.
@@ -99,8 +127,8 @@ def predict_batch(root: Path, models: Sequence[BundleModel], out_dir: Path, over
         How it went.
 
     Raises:
-        InferenceError: No studies, results of other bundles that may not be replaced, or ``out_dir`` cannot be written
-            to.
+        InferenceError: No studies, results of other bundles or another engine that may not be replaced, or ``out_dir``
+            cannot be written to.
     """
     out_dir = Path(out_dir)
     folders = study_folders(root, out_dir)
@@ -114,6 +142,15 @@ def predict_batch(root: Path, models: Sequence[BundleModel], out_dir: Path, over
     if others and not overwrite:
         raise InferenceError(
             f"{out_dir / others[0].name}: there is a result of other bundles. Name another --out, or say --overwrite."
+        )
+    engines = engine_names([model.engine for model in models])
+    unlike = [(folder, _engine_of(done)) for folder, done in kept.items() if done is not None]
+    unlike = [(folder, engine) for folder, engine in unlike if engine != engines]
+    if unlike and not overwrite:
+        folder, engine = unlike[0]
+        raise InferenceError(
+            f"{out_dir / folder.name}: there is a result by the engine {engine}, not by {engines}. Name it with "
+            "--engine, name another --out, or say --overwrite."
         )
     outcome = BatchOutcome({}, {}, 0, out_dir / TABLE)
     n_kept = 0
@@ -142,6 +179,10 @@ def predict_batch(root: Path, models: Sequence[BundleModel], out_dir: Path, over
 def _is_of(done: StudyPrediction, models: Sequence[BundleModel]) -> bool:
     made_with = [(one.modality, one.bundle, one.bundle_sha256) for one in done.series]
     return made_with == [(model.modality, model.bundle.name, model.bundle.sha256) for model in models]
+
+
+def _engine_of(done: StudyPrediction) -> str:
+    return done.software.get("engine", PyTorchEngine.name)  # which was the only one before results told it
 
 
 def _write_table(outcome: BatchOutcome, models: Sequence[BundleModel]) -> None:

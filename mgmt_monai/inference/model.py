@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,8 @@ from mgmt_monai.cohort.series import Series
 from mgmt_monai.errors import one_line
 from mgmt_monai.exchange.bundle_folder import BundleFolder, open_bundle
 from mgmt_monai.exchange.errors import ExchangeError
+from mgmt_monai.inference.engines.choice import AUTO, check_engine, make_engine
+from mgmt_monai.inference.engines.engine import Engine, PyTorchEngine
 from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.networks import MGMTClassifier
 from mgmt_monai.networks.errors import NetworkError
@@ -44,6 +49,7 @@ class BundleModel:
         chain: From a series reference to its slices, ``(K, H, W)``.
         reference: How far features lie from the training data; None where the bundle does not know.
         settings: Top-level scalars of the config.
+        engine: Computes the network's features.
     """
 
     bundle: BundleFolder
@@ -51,6 +57,7 @@ class BundleModel:
     chain: Compose
     reference: FeatureDistance | None
     settings: Mapping[str, Any]
+    engine: Engine
 
     @property
     def modality(self) -> str:
@@ -61,6 +68,14 @@ class BundleModel:
     def threshold(self) -> float:
         """Called methylated from this probability on."""
         return float(self.settings.get("threshold", 0.5))
+
+    @cached_property
+    def slices_key(self) -> tuple[object, ...]:
+        """Equal for models that are shown the same slices of a series: of one modality, with the same chain."""
+        if not self.bundle.is_ours:
+            return (self.modality, self.bundle.path)
+        names = re.findall(r"@(\w+)", json.dumps(self.bundle.config["preprocessing"]))
+        return (self.modality, *((name, self.settings.get(name)) for name in sorted(set(names))))
 
     def item(self, series: Series) -> dict[str, Any]:
         """What the chain takes.
@@ -99,9 +114,7 @@ class BundleModel:
 
     def features(self, images: Tensor) -> Tensor:
         """The backbone's features, ``(K, n_features)``, of slices ``(K, 1, H, W)``."""
-        batch = int(self.settings.get("evaluation_batch_size", 64))
-        with torch.no_grad():
-            return torch.cat([self.network.features(part) for part in images.split(batch)])
+        return self.engine.features(images)
 
     def probabilities(self, features: Tensor) -> list[float]:
         """The probability of each slice from its features ``(K, n_features)``."""
@@ -110,34 +123,42 @@ class BundleModel:
 
 
 @contextmanager
-def open_models(paths: Sequence[Path], trust: bool = False) -> Iterator[list[BundleModel]]:
+def open_models(
+    paths: Sequence[Path], trust: bool = False, engine: str = PyTorchEngine.name
+) -> Iterator[list[BundleModel]]:
     """Read bundles and build their models.
 
     Args:
         paths: Bundles, folders or zip files, as `open_bundle` takes them.
         trust: As `load_model` takes it.
+        engine: The same.
 
     Yields:
         The models, in the order of the paths; usable while the block runs.
 
     Raises:
         ExchangeError: As `open_bundle` and `load_model`.
+        InferenceError: As `load_model`.
     """
+    check_engine(engine)  # before anything is read
     with ExitStack() as stack:
-        yield [load_model(stack.enter_context(open_bundle(path)), trust) for path in paths]
+        yield [load_model(stack.enter_context(open_bundle(path)), trust, engine) for path in paths]
 
 
-def load_model(bundle: BundleFolder, trust: bool = False) -> BundleModel:
+def load_model(bundle: BundleFolder, trust: bool = False, engine: str = PyTorchEngine.name) -> BundleModel:
     """Build a bundle's network and chain; nothing is unpickled, and no code of the bundle runs unless trusted.
 
     Args:
         bundle: As `open_bundle` read it.
         trust: Whether a config that is not ours may be run. Its ``scripts`` are then importable from here on, as
             ``python -m monai.bundle run`` makes them; so one process can run the code of one such bundle.
+        engine: As `make_engine` takes it; ``auto`` is PyTorch for a bundle that runs its own code, whose network may be
+            anything.
 
     Raises:
         ExchangeError: A config that is neither ours nor trusted or that cannot be built, a state that does not fit the
             network, or a reference of another network.
+        InferenceError: As `make_engine`.
     """
     config = bundle.executed_config(trust)
     if not bundle.is_ours:
@@ -160,7 +181,9 @@ def load_model(bundle: BundleFolder, trust: bool = False) -> BundleModel:
         )
     _load_state(network, bundle)
     network.eval()
-    return BundleModel(bundle, network, chain, _reference(network, bundle), bundle.settings)
+    return BundleModel(
+        bundle, network, chain, _reference(network, bundle), bundle.settings, _engine(engine, network, bundle)
+    )
 
 
 def _load_state(network: nn.Module, bundle: BundleFolder) -> None:
@@ -207,6 +230,15 @@ def _reference(network: MGMTClassifier, bundle: BundleFolder) -> FeatureDistance
             f"found {reference.n_features}. Export the bundle again."
         )
     return reference
+
+
+def _engine(name: str, network: MGMTClassifier, bundle: BundleFolder) -> Engine:
+    sizes = {
+        key: value if isinstance(value := bundle.settings.get(key), int) and value > 0 else default
+        for key, default in (("image_size", 224), ("evaluation_batch_size", 64))  # a trusted bundle may not have them
+    }
+    name = PyTorchEngine.name if name == AUTO and not bundle.is_ours else name
+    return make_engine(name, network, sizes["image_size"], sizes["evaluation_batch_size"])
 
 
 def _import_from(bundle: BundleFolder) -> None:

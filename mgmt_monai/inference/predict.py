@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from joblib import cpu_count
 from torch import Tensor
 
 from mgmt_monai import __version__
@@ -17,13 +22,18 @@ from mgmt_monai.cohort.examination.scan import scan
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.records import SeriesRecord
 from mgmt_monai.inference.abstain import input_reasons, network_reasons
+from mgmt_monai.inference.engines.engine import Engine
 from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.inference.model import BundleModel
 from mgmt_monai.inference.prediction import SeriesPrediction, StudyPrediction
 from mgmt_monai.inference.study import FoundStudy, StudySeries, find_study
+from mgmt_monai.transforms.load import itk_warnings_off
 
 PACKAGES = ("monai", "torch", "numpy", "SimpleITK", "nibabel", "pydicom")
 """Whose versions a result tells, beside this package's and Python's."""
+
+#: More series than this are not read at a time, for the memory they take.
+_MOST_READERS = 4
 
 _PLANE_LETTERS = {"axial": "SI", "coronal": "AP", "sagittal": "LR"}
 
@@ -83,39 +93,96 @@ def predict_study(
         if wanted.series
         else ()
     )
-    studied = {exam.modality: study.studied(exam) for exam in exams}
-    answers = tuple(_answer(study, studied.get(model.modality), model) for model in models)
+    present = [one.modality for one in study.series]
+    studied: dict[str, StudySeries] = {}
+    readings: dict[tuple[object, ...], Future[_Reading]] = {}
+    with _reader_threads() as pool:
+        for exam in exams:  # while workers examine the next series, threads read this one's slices
+            one = studied[exam.modality] = study.studied(exam)
+            for model in models:
+                if model.modality == exam.modality and model.slices_key not in readings:
+                    readings[model.slices_key] = pool.submit(_read, model, one, present)
+        answers = tuple(
+            _answer(
+                study,
+                studied.get(model.modality),
+                model,
+                readings[model.slices_key].result() if model.slices_key in readings else _read(model, None, present),
+            )
+            for model in models
+        )
     prediction = StudyPrediction(
         study=study.name,
         series=tuple(answer.prediction for answer in answers),
-        software=software(),
+        software=software([model.engine for model in models]),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     return PredictedStudy(prediction, answers)
 
 
-def software() -> dict[str, str]:
-    """Versions by package, of what a prediction is computed with."""
+def software(engines: Sequence[Engine] = ()) -> dict[str, str]:
+    """Versions by package, of what a prediction is computed with.
+
+    Args:
+        engines: Of the models; their names, each once, stand under ``engine``.
+    """
     versions = {"mgmt_monai": __version__, "python": platform.python_version()}
-    for package in PACKAGES:
+    versions |= {package: _version(package) for package in (*PACKAGES, *(engine.package for engine in engines))}
+    return versions | ({"engine": engine_names(engines)} if engines else {})
+
+
+def engine_names(engines: Sequence[Engine]) -> str:
+    """The names, each once, in alphabetical order, with commas between."""
+    return ", ".join(sorted({engine.name for engine in engines}))
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """The slices of a series, or why a model is not asked about it.
+
+    Args:
+        images: ``(K, 1, H, W)``; None with reasons.
+        reasons: As `input_reasons` has them, or why the slices cannot be read.
+    """
+
+    images: Tensor | None
+    reasons: list[str]
+
+
+@contextmanager
+def _reader_threads() -> Iterator[ThreadPoolExecutor]:
+    # Readers switch warnings off and on again for the whole process: held off here, their threads cannot interfere.
+    with itk_warnings_off(), warnings.catch_warnings():
+        pool = ThreadPoolExecutor(min(_MOST_READERS, cpu_count()))
         try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "unknown"
-    return versions
+            yield pool
+        finally:
+            pool.shutdown(cancel_futures=True)  # some are left only where something went wrong
 
 
-def _answer(study: FoundStudy, studied: StudySeries | None, model: BundleModel) -> Answer:
+def _read(model: BundleModel, studied: StudySeries | None, present: Sequence[str]) -> _Reading:
+    reasons = input_reasons(model.modality, studied, present)
+    if studied is None or studied.series is None or reasons:
+        return _Reading(None, reasons)
+    try:
+        return _Reading(model.slices(studied.series), [])
+    except InferenceError as error:
+        return _Reading(None, [str(error)])
+
+
+@cache
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _answer(study: FoundStudy, studied: StudySeries | None, model: BundleModel, reading: _Reading) -> Answer:
     limit = None if model.reference is None else model.reference.threshold
-    reasons = input_reasons(model.modality, studied, [one.modality for one in study.series])
-    images: Tensor | None = None
+    images, reasons = reading.images, reading.reasons
     distance: float | None = None
     probabilities: list[float] = []
-    if studied is not None and studied.series is not None and not reasons:
-        try:
-            images = model.slices(studied.series)
-        except InferenceError as error:
-            reasons = [str(error)]
     if images is not None:
         features = model.features(images)
         # A series without a slice has no distance; one is asked for to tell features that are not finite.

@@ -19,6 +19,7 @@ from page_commands import commands_of
 
 from mgmt_monai.cli.main import main
 from mgmt_monai.evaluation.predictions import read_patients
+from mgmt_monai.inference.model import open_models
 
 DOCS = Path(__file__).parents[2] / "docs"
 SCHEMA = json.loads(resources.files("mgmt_monai.inference").joinpath("data/prediction.schema.json").read_text())
@@ -160,6 +161,35 @@ def test_trusted_bundle_predicts_with_its_own_code(here: Path, exported_bundle: 
     )
     assert theirs["slice_probabilities"] == pytest.approx(ours["slice_probabilities"], abs=1e-6)
     assert theirs["distance"] == pytest.approx(ours["distance"], rel=1e-6)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_engine_by_name_gives_pytorchs_figures(here: Path, engine: str) -> None:
+    words = ["predict", "data/phantom/train/90001", "--bundle", "models/mgmt_flair.zip"]
+    assert main([*words, "--out", "usual"]) == 0
+    assert main([*words, "--out", "named", "--engine", engine]) == 0
+
+    usual, named = (json.loads((here / out / "90001" / "prediction.json").read_text()) for out in ("usual", "named"))
+    jsonschema.validate(named, SCHEMA)
+    assert (usual["software"]["engine"], named["software"]["engine"]) == ("pytorch", engine)
+    assert named["probability"] == pytest.approx(usual["probability"], abs=1e-4)
+
+
+def test_engine_that_is_not_installed_is_one_line(here: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    words = ["predict", "data/phantom/train/90001", "--bundle", "models/mgmt_t1w", "--engine", "openvino"]
+    assert main(words) == 1
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("Install it: pip install 'mgmt_monai[openvino]'")
+    assert not (here / "prediction").exists()
+
+
+def test_bundles_own_code_is_left_to_pytorch(here: Path) -> None:
+    with open_models([here / "models" / "other"], trust=True, engine="auto") as models:
+        assert models[0].engine.name == "pytorch"
+    with open_models([here / "models" / "mgmt_t1w"], engine="auto") as models:
+        assert models[0].engine.name == "onnxruntime"
 
 
 def test_batch_with_a_bad_study_ends_with_1_and_a_count(here: Path, capsys) -> None:

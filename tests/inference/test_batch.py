@@ -1,6 +1,7 @@
 """Many studies: what is done is kept, and none stops the others."""
 
 import csv
+import json
 import os
 import shutil
 import signal
@@ -12,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from mgmt_monai.inference import batch
-from mgmt_monai.inference.batch import COLUMNS, predict_batch, study_folders
+from mgmt_monai.inference.batch import COLUMNS, batch_engine, predict_batch, study_folders
 from mgmt_monai.inference.errors import InferenceError
-from mgmt_monai.inference.model import BundleModel
+from mgmt_monai.inference.model import BundleModel, open_models
 from mgmt_monai.inference.prediction import prediction_from_json
 
 
@@ -92,6 +93,41 @@ def test_result_of_another_bundle_is_not_replaced_unless_told(
     assert len(outcome.predictions) == 3
     assert outcome.n_abstained == 3  # none has FLAIR
     assert len(rows(out)) == 8
+
+
+def test_batch_is_of_one_engine(studies: Path, t1w_model: BundleModel, t1w_bundle: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert batch_engine("auto", studies, out) == "pytorch"  # few studies
+    with open_models([t1w_bundle], engine="onnxruntime") as models:
+        predict_batch(studies, models, out)
+    before = states(out)
+
+    with pytest.raises(InferenceError, match=r"by the engine onnxruntime, not by pytorch\..*--overwrite"):
+        predict_batch(studies, [t1w_model], out)
+    assert states(out) == before
+    assert batch_engine("auto", studies, out) == "onnxruntime"
+    assert batch_engine("openvino", studies, out) == "openvino"
+    assert batch_engine("auto", studies, out, overwrite=True) == "pytorch"
+
+    table = rows(out)
+    predict_batch(studies, [t1w_model], out, overwrite=True)
+    for one, again in zip(table, rows(out), strict=True):
+        assert again["abstained"] == one["abstained"]
+        assert (again["probability"] == "") == (one["probability"] == "")
+        assert not one["probability"] or float(again["probability"]) == pytest.approx(
+            float(one["probability"]), abs=1e-4
+        )
+
+
+def test_result_that_tells_no_engine_is_pytorchs(studies: Path, t1w_model: BundleModel, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    predict_batch(studies, [t1w_model], out)
+    for path in out.glob("*/prediction.json"):
+        document = json.loads(path.read_text())
+        del document["software"]["engine"]
+        path.write_text(json.dumps(document))
+
+    assert predict_batch(studies, [t1w_model], out).n_kept == 3
 
 
 def test_error_that_nobody_foresaw_is_a_row_without_its_words(

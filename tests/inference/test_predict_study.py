@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 import pydicom
 import pytest
 import torch
+from made_bundles import write_bundle
 
 from mgmt_monai.cohort.records import SeriesRecord
 from mgmt_monai.cohort.series import Series
@@ -137,6 +139,32 @@ def test_origin_is_told(t1w_model: BundleModel, t1w_bundle: Path, study: Path) -
     assert (one.bundle, one.bundle_version, one.evaluation["n"]) == ("mgmt_t1w", "0.1.0", 24)
     assert prediction.software["torch"] == torch.__version__
     assert set(software()) >= {"mgmt_monai", "monai", "numpy", "SimpleITK", "pydicom", "nibabel", "python"}
+
+
+def test_models_with_the_same_chain_are_shown_the_same_slices(
+    t1w_model: BundleModel, finished_run: Path, study: Path, tmp_path: Path
+) -> None:
+    paths = [
+        write_bundle(tmp_path / "threshold", finished_run, threshold=0.3),
+        write_bundle(tmp_path / "smaller", finished_run, image_size=40),
+    ]
+    with open_models(paths) as (threshold, smaller):
+        predicted = predict_study(study, [t1w_model, threshold, smaller], progress_bar=False)
+
+    first, second, third = predicted.answers
+    assert first.images is second.images
+    assert first.images.shape[1:] == (1, 48, 48)
+    assert third.images.shape == (len(first.images), 1, 40, 40)
+    assert second.prediction.distance == first.prediction.distance
+
+
+def test_engine_is_told(t1w_model: BundleModel, t1w_bundle: Path, study: Path) -> None:
+    with open_models([t1w_bundle], engine="onnxruntime") as models:
+        mixed = predict_study(study, [t1w_model, *models], progress_bar=False).prediction.software
+
+    assert mixed["engine"] == "onnxruntime, pytorch"
+    assert mixed["onnxruntime"] == version("onnxruntime")
+    assert mixed["torch"] == torch.__version__
 
 
 @pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])

@@ -93,7 +93,7 @@ def test_two_processes_give_the_result_of_one_and_write_once(finished_run, phant
     assert status == "FINISHED"
     assert_equal_within_rounding(run, finished_run)
     assert all(output.count(line) == 1 for line in ("built the manifest", "2 processes", "test patients, after"))
-    assert output.count("Reading test slices:   0%") == output.count("Scoring fine_tune on test:   0%") == 1
+    assert output.count("Preparing T1w slices:   0%") == output.count("Scoring fine_tune on test:   0%") == 1
     hashes = [json.loads((folder / "run.json").read_text())["manifest_hash"] for folder in (run, finished_run)]
     assert hashes[0] == hashes[1]
 
@@ -131,7 +131,7 @@ def test_config_for_one_process_is_refused_by_torchrun(phantom_dir, tmp_path, mo
 @pytest.mark.parametrize("name", ["t1w", "flair"])
 def test_config_passes_check_properties_without_torchrun(name, phantom_dir, tmp_path):
     files = [str(BUNDLES / f"{file}.json") for file in (name, "multi_gpu_train")]
-    settings = {**SMALL, "dataset_dir": str(phantom_dir), "output_dir": str(tmp_path / "runs")}
+    settings = {**SMALL, "dataset_dir": str(phantom_dir), "output_dir": str(tmp_path / "runs"), "slice_store": ""}
     made = ConfigWorkflow(files, logging_file=False, run_id="training", workflow_type="train", **settings)
     try:
         made.initialize()
