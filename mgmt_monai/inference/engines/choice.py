@@ -1,0 +1,137 @@
+"""Which engine is taken, and that its figures are PyTorch's."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+import torch
+from torch import Tensor
+
+from mgmt_monai.allocator import keep_freed_memory
+from mgmt_monai.inference.engines.engine import Engine, PyTorchEngine
+from mgmt_monai.inference.engines.onnx_runtime import OnnxRuntimeEngine
+from mgmt_monai.inference.engines.open_vino import OpenVinoEngine
+from mgmt_monai.inference.errors import InferenceError
+from mgmt_monai.networks import MGMTClassifier
+
+logger = logging.getLogger(__name__)
+
+AUTO = "auto"
+
+ENGINES: dict[str, type[Engine]] = {
+    engine.name: engine for engine in (OnnxRuntimeEngine, OpenVinoEngine, PyTorchEngine)
+}
+"""By name, the fastest first. The first two compute equally fast; ONNX Runtime's graph is made in half the time."""
+
+TOLERANCE = 1e-4
+"""The most by which a probability, and a feature in units of the largest one, may differ from PyTorch's."""
+
+WORTHWHILE = 8
+"""From so many studies on, another engine than PyTorch saves more time than it takes to make."""
+
+#: The slices an engine is tried on.
+_N_TRIED = 3
+
+
+def for_studies(name: str, n_studies: int) -> str:
+    """The engine to ask for when so many studies will be predicted.
+
+    Args:
+        name: ``auto`` or a key of `ENGINES`.
+        n_studies: With each model.
+
+    Returns:
+        ``pytorch`` for ``auto`` and fewer than `WORTHWHILE`, else ``name``.
+    """
+    return PyTorchEngine.name if name == AUTO and n_studies < WORTHWHILE else name
+
+
+def check_engine(name: str) -> None:
+    """Refuse a name that is none, or of an engine that is not installed.
+
+    Args:
+        name: ``auto`` or a key of `ENGINES`.
+
+    Raises:
+        InferenceError: It is so.
+    """
+    if name == AUTO:
+        return
+    if name not in ENGINES:
+        raise InferenceError(f"engine {name!r}: expected one of {', '.join([AUTO, *ENGINES])}. Name one of these.")
+    engine = ENGINES[name]
+    if not engine.is_installed():
+        raise InferenceError(
+            f"engine {name}: expected {' and '.join(engine.modules)}, found no such package. Install it: pip install "
+            f"'mgmt_monai[{engine.extra}]'"
+        )
+
+
+def make_engine(name: str, network: MGMTClassifier, side: int, batch_size: int = 64) -> Engine:
+    """An engine for a network, held against PyTorch.
+
+    The process keeps the memory it frees from here on (`keep_freed_memory`), which doubles PyTorch's speed.
+
+    Args:
+        name: A key of `ENGINES`; or ``auto``, the first of them that is installed and gives PyTorch's figures. One that
+            is installed and does not is told in a warning.
+        network: In eval mode, on the CPU.
+        side: Height and width, in pixels, of the slices that it is tried on.
+        batch_size: As `Engine` takes it.
+
+    Raises:
+        InferenceError: The engine that was asked for by name is not installed, cannot be made, or differs.
+    """
+    check_engine(name)
+    keep_freed_memory()
+    if name != AUTO:
+        engine = ENGINES[name](network, batch_size)
+        fault = _fault(engine, side)
+        if fault is not None:
+            raise InferenceError(f"engine {name}: {fault}. Leave out --engine, or name {PyTorchEngine.name}.")
+        return engine
+    for kind in ENGINES.values():
+        if kind.is_installed():
+            engine = kind(network, batch_size)
+            fault = _fault(engine, side)
+            if fault is None:
+                return engine
+            logger.warning(f"engine {kind.name}: {fault}. Going on with another.")
+    raise AssertionError("PyTorch agrees with itself")
+
+
+def difference(engine: Engine, images: Tensor) -> float:
+    """How far an engine is from PyTorch.
+
+    Args:
+        engine: Any.
+        images: Slices, ``(K, 1, H, W)``, K at least 1.
+
+    Returns:
+        The largest difference of a probability, or of a feature divided by the largest feature, whichever is larger;
+        NaN where a figure of either is not finite.
+    """
+    network = engine.network
+    expected = PyTorchEngine(network, engine.batch_size).features(images)
+    found = engine.features(images)
+    with torch.no_grad():
+        apart = (torch.sigmoid(network.head(found)) - torch.sigmoid(network.head(expected))).abs().max()
+    of_features = (found - expected).abs().max() / expected.abs().max().clamp_min(torch.finfo(torch.float32).tiny)
+    figures = [float(apart), float(of_features)]
+    return math.nan if any(map(math.isnan, figures)) else max(figures)
+
+
+def _fault(engine: Engine, side: int) -> str | None:
+    """Why an engine cannot be used, in words; None where it can."""
+    if isinstance(engine, PyTorchEngine):
+        return None
+    images = torch.rand(_N_TRIED, 1, side, side, generator=torch.Generator().manual_seed(0))
+    try:
+        apart = difference(engine, images)
+    except Exception as error:  # a converter may meet anything that it does not know
+        logger.debug("an engine cannot be used", exc_info=error)
+        return f"it cannot run this network ({type(error).__name__})"
+    if not apart <= TOLERANCE:
+        return f"expected PyTorch's figures within {TOLERANCE:g}, found them {apart:.1g} apart"
+    return None

@@ -1,0 +1,78 @@
+"""OpenVINO as an engine: the network's graph, converted in memory."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+import numpy as np
+import torch
+from torch import nn
+
+from mgmt_monai.inference.engines.engine import GraphEngine, Run, Slices
+
+REPORTS_HOME = "openvino_telemetry"
+"""The package through which OpenVINO tells its makers, over the network, of each import and conversion."""
+
+
+class OpenVinoEngine(GraphEngine):
+    """Runs the network's OpenVINO graph in float32, on CPUs of whatever kind."""
+
+    name, package = "openvino", "openvino"
+    modules, extra = ("openvino",), "openvino"
+
+    def _build(self, module: nn.Module, shape: Sequence[int], n_threads: int) -> Run:
+        openvino = import_openvino()
+        # Not openvino.convert_model, which takes three times as long and reports what it does.
+        from openvino.frontend import FrontEndManager
+        from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        traced = torch.jit.trace(module, torch.zeros(*shape), check_trace=False)
+        decoder = TorchScriptPythonDecoder(traced)  # the model that is loaded needs it until it is converted
+        loaded = frontend.load(decoder)
+        model = frontend.convert(loaded)
+        model.reshape(list(shape))
+        compiled = openvino.Core().compile_model(
+            model,
+            "CPU",
+            {
+                "INFERENCE_PRECISION_HINT": "f32",  # elsewhere it would take bfloat16 where the CPU has it
+                "INFERENCE_NUM_THREADS": n_threads,
+                "NUM_STREAMS": n_threads,
+                "ENABLE_CPU_PINNING": False,  # processes side by side would all take the first core
+            },
+        )
+        n_features = int(compiled.output(0).shape[1])
+
+        def run(images: Slices) -> Slices:
+            features = np.empty((len(images), n_features), dtype=np.float32)
+
+            def keep(request: object, index: int) -> None:
+                features[index] = request.get_output_tensor().data  # type: ignore[attr-defined]
+
+            queue = openvino.AsyncInferQueue(compiled, n_threads)
+            queue.set_callback(keep)
+            for index, image in enumerate(images):
+                queue.start_async({0: image[None]}, index)
+            queue.wait_all()
+            return features
+
+        return run
+
+
+def import_openvino() -> ModuleType:
+    """OpenVINO without its reports: without `REPORTS_HOME`, which it does not need, it uses a stub of its own.
+
+    Where a program has imported it already, it stays as that has it.
+    """
+    hidden = "openvino" not in sys.modules and REPORTS_HOME not in sys.modules
+    if hidden:
+        sys.modules[REPORTS_HOME] = None  # type: ignore[assignment]
+    try:
+        import openvino
+    finally:
+        if hidden:
+            del sys.modules[REPORTS_HOME]
+    return openvino
