@@ -62,7 +62,7 @@ test-slow: $(READY)
 
 # itk is MONAI's ITKReader's; nothing but this comparison needs it.
 bench: $(READY)
-	@$(INSTALL) itk
+	@$(INSTALL) --no-build-isolation --editable ".[bench]"
 	@$(BIN)/python benchmarks/run.py $(BENCH_OPTIONS)
 
 lint: $(READY)

@@ -31,6 +31,7 @@ MEASURES = (
     "augmentation",
     "transfer_epoch",
     "fine_tune_epoch",
+    "training_settings",
     "overhead",
     "memory",
     "predict_study",

@@ -90,7 +90,7 @@ class SliceStore:
     """
 
     def __init__(self, folder: str | Path, modality: str, manifest_hash: str, data: Sequence[dict[str, Any]]) -> None:
-        self.folder = Path(folder)
+        self.folder = Path(str(folder))
         self.modality = modality
         self.manifest_hash = manifest_hash
         self.data = data
@@ -120,9 +120,10 @@ class SliceStore:
                     index = _read_index(path, key)
                     if index is None:
                         index = self._build(path, key, chain)
-            except OSError as error:
+            except (OSError, NotImplementedError) as error:  # the second: a file system without locks
+                reason = getattr(error, "strerror", None) or error
                 raise SlicesError(
-                    f"{path}: cannot keep the slices there ({error.strerror or error}). Make room, name another folder "
+                    f"{path}: cannot keep the slices there ({reason}). Make room, name another folder "
                     "with --slice_store DIR, or keep them in memory with --slice_store ''."
                 ) from error
             self._open[key] = _series(path, index)

@@ -59,12 +59,12 @@ def here(bundles: Path, phantom_dir: Path, tmp_path: Path, monkeypatch: pytest.M
 
 def test_every_command_of_the_page_runs(here: Path) -> None:
     found = commands_of((DOCS / "how-to" / "predict.md").read_text(), "mgmt-monai")
-    assert len(found) == 5
+    assert len(found) == 6
     for command in found:
         assert main(command[1:]) == 0, command
 
     results = sorted(path.relative_to(here).as_posix() for path in here.glob("*/*/prediction.json"))
-    assert [path for path in results if not path.startswith("many/")] == [
+    assert [path for path in results if not path.startswith(("many/", "faster/"))] == [
         "prediction/90000/prediction.json",
         "prediction/case-7/prediction.json",
         "results/90000/prediction.json",
@@ -72,7 +72,9 @@ def test_every_command_of_the_page_runs(here: Path) -> None:
     ]
     for path in results:
         jsonschema.validate(json.loads((here / path).read_text()), SCHEMA)
-    assert len(results) == 4 + 3
+    assert len(results) == 4 + 3 + 3
+    engines = [json.loads((here / path).read_text())["software"]["engine"] for path in results if "faster" in path]
+    assert engines == ["openvino"] * 3
 
     for code in re.findall(r"```python\n(.*?)```", (DOCS / "reference" / "prediction.md").read_text(), re.DOTALL):
         exec(code, {})

@@ -100,7 +100,11 @@ def test_view_is_computed_once_when_an_epoch_needs_it_and_the_epoch_stays_set(da
     assert reads == [7, 14, 14, 14]
 
 
-@pytest.mark.parametrize("loading", [{}, {"num_workers": 1}, {"generator": torch.Generator()}], ids=["plain", "a worker", "its own generator"])
+@pytest.mark.parametrize(
+    "loading",
+    [{}, {"num_workers": 1}, {"generator": torch.Generator()}],
+    ids=["plain", "a worker", "its own generator"],
+)
 def test_random_numbers_left_to_dropout_are_those_of_the_slices_loader(loading, dataset, network):
     _, loader, views = made_views(dataset, network, n_views=1, **loading)
     left = []

@@ -6,6 +6,7 @@ import logging
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -18,9 +19,9 @@ from torch import Tensor, nn
 
 from mgmt_monai.networks import MGMTClassifier
 
-Slices = NDArray[np.float32]
-Run = Callable[[Slices], NDArray[np.float32]]
-"""Features ``(K, F)`` of slices ``(K, 1, H, W)``, K at least 1."""
+Slice = NDArray[np.float32]
+RunSlice = Callable[[Slice], Slice]
+"""Features ``(1, F)`` of a slice ``(1, 1, H, W)``; called by several threads at once."""
 
 
 class Engine(ABC):
@@ -95,20 +96,24 @@ class GraphEngine(Engine):
 
     def __init__(self, network: MGMTClassifier, batch_size: int = 64) -> None:
         super().__init__(network, batch_size)
-        self._runs: dict[tuple[int, int], Run] = {}
+        self._graphs: dict[tuple[int, int], RunSlice] = {}
 
     def _features(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
-        if (height, width) not in self._runs:
+        n_threads = torch.get_num_threads()
+        if (height, width) not in self._graphs:
             with _quiet_tracing():
-                self._runs[height, width] = self._build(
-                    FeaturesOnly(self.network).eval(), (1, 1, height, width), torch.get_num_threads()
+                self._graphs[height, width] = self._build(
+                    FeaturesOnly(self.network).eval(), (1, 1, height, width), n_threads
                 )
-        return torch.from_numpy(self._runs[height, width](images.detach().contiguous().numpy()))
+        slices = (image.numpy() for image in images.detach().contiguous().split(1))
+        with ThreadPoolExecutor(n_threads) as threads:  # the graphs let go of Python's lock while they compute
+            features = list(threads.map(self._graphs[height, width], slices))
+        return torch.from_numpy(np.concatenate(features))
 
     @abstractmethod
-    def _build(self, module: nn.Module, shape: Sequence[int], n_threads: int) -> Run:
-        """What computes the features on so many cores; ``shape`` is that of one slice, (1, 1, H, W)."""
+    def _build(self, module: nn.Module, shape: Sequence[int], n_threads: int) -> RunSlice:
+        """What computes a slice's features, for so many threads; ``shape`` is that of one slice, (1, 1, H, W)."""
 
 
 class FeaturesOnly(nn.Module):

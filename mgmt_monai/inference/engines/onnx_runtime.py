@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
-import numpy as np
 import torch
 from torch import nn
 
-from mgmt_monai.inference.engines.engine import GraphEngine, Run, Slices
+from mgmt_monai.inference.engines.engine import GraphEngine, RunSlice, Slice
 
 
 class OnnxRuntimeEngine(GraphEngine):
@@ -19,23 +17,18 @@ class OnnxRuntimeEngine(GraphEngine):
     name, package = "onnxruntime", "onnxruntime"
     modules, extra = ("onnxruntime", "onnx"), "onnx"
 
-    def _build(self, module: nn.Module, shape: Sequence[int], n_threads: int) -> Run:
+    def _build(self, module: nn.Module, shape: Sequence[int], n_threads: int) -> RunSlice:
         import onnxruntime
 
         session = onnxruntime.InferenceSession(
             _exported(module, shape), _options(onnxruntime), providers=["CPUExecutionProvider"]
         )
 
-        def one(image: Slices) -> Slices:
-            features: Slices = session.run(["features"], {"image": image[None]})[0]
+        def one(image: Slice) -> Slice:
+            features: Slice = session.run(["features"], {"image": image})[0]
             return features
 
-        def run(images: Slices) -> Slices:
-            # A session may be run by several threads at once, and Python lets go of its lock meanwhile.
-            with ThreadPoolExecutor(n_threads) as pool:
-                return np.concatenate(list(pool.map(one, images)))
-
-        return run
+        return one
 
 
 def _exported(module: nn.Module, shape: Sequence[int]) -> bytes:

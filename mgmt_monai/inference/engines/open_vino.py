@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from queue import SimpleQueue
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from mgmt_monai.inference.engines.engine import GraphEngine, Run, Slices
+from mgmt_monai.inference.engines.engine import GraphEngine, RunSlice, Slice
 
 REPORTS_HOME = "openvino_telemetry"
 """The package through which OpenVINO tells its makers, over the network, of each import and conversion."""
@@ -22,7 +24,7 @@ class OpenVinoEngine(GraphEngine):
     name, package = "openvino", "openvino"
     modules, extra = ("openvino",), "openvino"
 
-    def _build(self, module: nn.Module, shape: Sequence[int], n_threads: int) -> Run:
+    def _build(self, module: nn.Module, shape: Sequence[int], n_threads: int) -> RunSlice:
         openvino = import_openvino()
         # Not openvino.convert_model, which takes three times as long and reports what it does.
         from openvino.frontend import FrontEndManager
@@ -44,22 +46,20 @@ class OpenVinoEngine(GraphEngine):
                 "ENABLE_CPU_PINNING": False,  # processes side by side would all take the first core
             },
         )
-        n_features = int(compiled.output(0).shape[1])
+        requests: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(n_threads):
+            requests.put(compiled.create_infer_request())
 
-        def run(images: Slices) -> Slices:
-            features = np.empty((len(images), n_features), dtype=np.float32)
+        # Not openvino.AsyncInferQueue with a callback: its threads need Python's lock to let go of that function, which
+        # whoever deletes the graph meanwhile holds, waiting for them for ever.
+        def one(image: Slice) -> Slice:
+            request = requests.get()
+            try:
+                return np.array(request.infer({0: image})[0])
+            finally:
+                requests.put(request)
 
-            def keep(request: object, index: int) -> None:
-                features[index] = request.get_output_tensor().data  # type: ignore[attr-defined]
-
-            queue = openvino.AsyncInferQueue(compiled, n_threads)
-            queue.set_callback(keep)
-            for index, image in enumerate(images):
-                queue.start_async({0: image[None]}, index)
-            queue.wait_all()
-            return features
-
-        return run
+        return one
 
 
 def import_openvino() -> ModuleType:

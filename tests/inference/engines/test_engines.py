@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mgmt_monai.inference.engines import choice
-from mgmt_monai.inference.engines.choice import AUTO, ENGINES, WORTHWHILE, difference, for_studies, make_engine
+from mgmt_monai.inference.engines.choice import AUTO, ENGINES, WORTHWHILE, differences, for_studies, make_engine
 from mgmt_monai.inference.engines.engine import Engine, PyTorchEngine
 from mgmt_monai.inference.engines.onnx_runtime import OnnxRuntimeEngine
 from mgmt_monai.inference.errors import InferenceError
@@ -28,17 +29,25 @@ from mgmt_monai.networks.calibrate import calibrate_batchnorm
 GRAPHS = ("onnxruntime", "openvino")
 
 
+class Coarse(OnnxRuntimeEngine):
+    """Features with the digits of bfloat16."""
+
+    name = "coarse"
+
+    def _features(self, images: Tensor) -> Tensor:
+        return super()._features(images.bfloat16().float()).bfloat16().float()
+
+
 class Wrong(OnnxRuntimeEngine):
-    """Features that are off by a thousandth of the largest one."""
+    """The features of other slices."""
 
     name = "wrong"
 
     def _features(self, images: Tensor) -> Tensor:
-        features = super()._features(images)
-        return features + 1e-3 * features.max()
+        return super()._features(1 - images)
 
 
-class Unable(PyTorchEngine):
+class Unable(OnnxRuntimeEngine):
     """What a converter does that does not know a layer."""
 
     name = "unable"
@@ -95,13 +104,14 @@ def test_every_backbone_has_its_own_features(backbone: str, name: str) -> None:
     calibrate_batchnorm(network, [slices(6, 64, 64)])
     network.eval()
     images = slices(3, 64, 64)
-    with torch.no_grad():
-        expected = network.features(images)
+    with torch.no_grad():  # the exact ones: PyTorch's own are as far from them
+        expected = deepcopy(network).double().features(images.double())
+    largest = float(expected.abs().max())
 
     found = make_engine(name, network, 64).features(images)
 
-    assert float((expected[0] - expected[-1]).abs().max()) > 0.01 * float(expected.abs().max())
-    assert torch.allclose(found, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+    assert float((expected[0] - expected[-1]).abs().max()) > 0.1 * largest
+    assert torch.allclose(found.double(), expected, rtol=0, atol=1e-3 * largest)
 
 
 @pytest.mark.parametrize("name", GRAPHS)
@@ -110,14 +120,15 @@ def test_real_slices_get_the_same_probabilities(name: str, t1w_model: BundleMode
     network = MGMTClassifier()
     load_backbone_weights(network, "imagenet")
     network.eval()
-    patient = min((shared_data / "rsna_t1wce_slices" / "train").iterdir())
-    images = t1w_model.slices(read_study(patient, modalities=["T1wCE"])[0].series)
+    patients = sorted((shared_data / "rsna_t1wce_slices" / "train").iterdir())[:5]  # of each, the middle slices
+    series = [read_study(patient, modalities=["T1wCE"])[0].series for patient in patients]
+    images = torch.cat([t1w_model.slices(one) for one in series])
     with torch.no_grad():
         expected = torch.sigmoid(network(images)).flatten().numpy()
 
     found = probabilities(network, make_engine(name, network, images.shape[-1]).features(images))
 
-    assert len(expected) > 1
+    assert np.ptp(expected) > 1e-3
     assert np.allclose(found, expected, rtol=0, atol=1e-4)
 
 
@@ -152,12 +163,17 @@ def test_making_an_engine_draws_no_random_number(name: str, t1w_model: BundleMod
 
 def test_engine_by_name_that_differs_is_refused(t1w_model: BundleModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ENGINES, "wrong", Wrong)
-    with pytest.raises(InferenceError, match=r"engine wrong: expected PyTorch's figures within 0\.0001, found .*apart"):
+    with pytest.raises(InferenceError, match=r"engine wrong: expected PyTorch's .* within .*, found them .* apart"):
         make_engine("wrong", t1w_model.network, 48)
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"), [(Wrong, "expected PyTorch's figures"), (Unable, "cannot run this network (RuntimeError)")]
+    ("kind", "told"),
+    [
+        (Wrong, "expected PyTorch's probabilities within 0.0001"),
+        (Coarse, "expected PyTorch's "),
+        (Unable, "cannot run this network (RuntimeError)"),
+    ],
 )
 def test_auto_passes_over_an_engine_that_cannot_be_used(
     kind: type[Engine],
@@ -205,7 +221,7 @@ def test_features_that_are_no_numbers_are_no_agreement() -> None:
     network = MGMTClassifier("alexnet").eval()
     with torch.no_grad():
         next(network.backbone.parameters()).fill_(float("inf"))
-    assert np.isnan(difference(PyTorchEngine(network), slices(2, 64, 64)))
+    assert np.isnan(differences(PyTorchEngine(network), slices(2, 64, 64))).all()
 
 
 def test_openvino_reports_to_nobody(tmp_path: Path) -> None:
@@ -229,3 +245,24 @@ def test_openvino_reports_to_nobody(tmp_path: Path) -> None:
 
     assert done.stdout.split() == ["False", "openvino.tools.ovc.telemetry_stub"]
     assert not (tmp_path / "intel").exists()  # where it keeps the number by which it knows a machine
+
+
+def test_graphs_come_and_go_without_waiting_for_each_other() -> None:
+    # With Python functions as callbacks, one in some tens of deletions waited for ever.
+    code = (
+        "import torch\n"
+        "from mgmt_monai.inference.engines.choice import make_engine\n"
+        "from mgmt_monai.networks import MGMTClassifier\n"
+        "network, images = MGMTClassifier('alexnet').eval(), torch.rand(2, 1, 64, 64)\n"
+        "for _ in range(30):\n"
+        "    print(tuple(make_engine('openvino', network, 64).features(images).shape))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "OMP_NUM_THREADS": "2"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    assert done.stdout.splitlines() == ["(2, 256)"] * 30
