@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,15 @@ from made_series import made_study, study_series
 from measurement import Measure, Size, Way
 from monai.bundle import ConfigParser
 from monai.transforms import Compose, Resize, ScaleIntensity
+from remote import Turn, remote
 
+from mgmt_monai.allocator import keep_freed_memory
 from mgmt_monai.transforms import CropMiddleSlices, LoadSeries
 from mgmt_monai.transforms.batch import BatchAugmentation, augmentation_seed
 
 BUNDLE = Path(__file__).parents[1] / "bundles" / "t1w.json"
 
+EAGER, LAZY, ONE_BY_ONE = "eager chain", "lazy chain", "ours, a slice at a time"
 ON_GPU = "BatchAugmentation on the GPU"
 
 MEASURE = Measure(
@@ -29,8 +32,8 @@ MEASURE = Measure(
     unit="slices/s",
     higher_is_better=True,
     ours="BatchAugmentation",
-    must={"eager chain": 10},
-    beside={"lazy chain": "BatchAugmentation", "ours, a slice at a time": "BatchAugmentation"}
+    must={EAGER: 10},
+    beside={LAZY: "BatchAugmentation", ONE_BY_ONE: "BatchAugmentation"}
     | ({"BatchAugmentation": ON_GPU} if torch.cuda.is_available() else {}),
     note="300 x 300, in one batch of 128 or one slice after the other, the same ranges",
 )
@@ -38,28 +41,49 @@ MEASURE = Measure(
 
 @contextmanager
 def ways(size: Size) -> Iterator[Sequence[Way]]:
-    """Ours as the bundle has it, for a batch and for a slice; the stock chain, eager and lazy."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        slices = _slices(size)
-        config = ConfigParser(ConfigParser.load_config_file(BUNDLE))
-        config["image_size"] = size.image_size
-        transforms = config.get_parsed_content("train::random_transforms")
-        seeds = [augmentation_seed(0, 1, index) for index in range(len(slices))]
-        augmentation = BatchAugmentation(transforms)
-        found = [
-            Way(MEASURE.ours, _speed(len(slices), lambda: augmentation(slices, seeds))),
-            Way("eager chain", _one_by_one(slices, Compose(stock.random_chain(size.image_size, lazy=False)))),
-            Way("lazy chain", _one_by_one(slices, Compose(stock.random_chain(size.image_size, lazy=True)))),
-            Way("ours, a slice at a time", _one_by_one(slices, Compose(transforms))),
-        ]
-        if torch.cuda.is_available():
-            on_gpu = slices.cuda()
-            found.append(Way(ON_GPU, _speed(len(slices), lambda: augmentation(on_gpu, seeds))))
-        yield found
-    finally:
-        torch.set_num_threads(n_threads)
+    """Ours as the bundle has it, for a batch and for a slice; the stock chain, eager and lazy; a process each."""
+    made_study(size.data, size.series_slices, size.series_pixels)
+    works = {MEASURE.ours: "batch", EAGER: "eager", LAZY: "lazy", ONE_BY_ONE: "one_by_one"}
+    if torch.cuda.is_available():
+        works[ON_GPU] = "batch_on_gpu"
+    with ExitStack() as stack:
+        yield [stack.enter_context(remote(name, f"augmentation.{work}", size)) for name, work in works.items()]
+
+
+def batch(turn: Turn, size: Size, device: str = "cpu") -> None:
+    """Ours, as a training does it, on one core; the figures are slices a second."""
+    keep_freed_memory()
+    slices, transforms = _slices(size).to(device), _transforms(size)
+    augmentation = BatchAugmentation(transforms)
+    seeds = [augmentation_seed(0, 1, index) for index in range(len(slices))]
+    _turns(turn, len(slices), lambda: augmentation(slices, seeds))
+
+
+def batch_on_gpu(turn: Turn, size: Size) -> None:
+    """The same on a GPU."""
+    batch(turn, size, "cuda")
+
+
+def one_by_one(turn: Turn, size: Size) -> None:
+    """Our dictionary transforms, one slice after the other."""
+    keep_freed_memory()
+    _chained(turn, size, _transforms(size))
+
+
+def eager(turn: Turn, size: Size) -> None:
+    """The stock chain."""
+    _chained(turn, size, stock.random_chain(size.image_size, lazy=False))
+
+
+def lazy(turn: Turn, size: Size) -> None:
+    """The stock chain, resampled once."""
+    _chained(turn, size, stock.random_chain(size.image_size, lazy=True))
+
+
+def _transforms(size: Size) -> list[Any]:
+    config = ConfigParser(ConfigParser.load_config_file(BUNDLE))
+    config["image_size"] = size.image_size
+    return config.get_parsed_content("train::random_transforms")
 
 
 def _slices(size: Size) -> torch.Tensor:
@@ -70,15 +94,15 @@ def _slices(size: Size) -> torch.Tensor:
     return resized[np.arange(size.augmented) % len(resized)].unsqueeze(1).contiguous()
 
 
-def _one_by_one(slices: torch.Tensor, chain: Compose) -> Callable[[], float]:
-    chain.set_random_state(seed=0)
-    return _speed(len(slices), lambda: [chain({"image": image})["image"] for image in slices])
+def _chained(turn: Turn, size: Size, transforms: Sequence[Any]) -> None:
+    slices, chain = _slices(size), Compose(transforms).set_random_state(seed=0)
+    _turns(turn, len(slices), lambda: [chain({"image": image})["image"] for image in slices])
 
 
-def _speed(n_slices: int, augment: Callable[[], Any]) -> Callable[[], float]:
-    def run() -> float:
+def _turns(turn: Turn, n_slices: int, augment: Callable[[], Any]) -> None:
+    torch.set_num_threads(1)
+    turn(None)
+    while True:
         started = now()
         augment()
-        return n_slices / (now() - started)
-
-    return run
+        turn(n_slices / (now() - started))

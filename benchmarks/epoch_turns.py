@@ -39,9 +39,10 @@ class EpochTurns:
         """The epoch begins."""
         self.started = now()
 
-    def step(self) -> None:
-        """A step is done, perhaps the last one."""
-        self.ended = now()
+    def step(self, engine: Engine) -> None:
+        """The last step is done: only then is a GPU waited for."""
+        if engine.state.iteration % engine.state.epoch_length == 0:
+            self.ended = now()
 
     def tell(self) -> None:
         """The epoch and all that comes after it are done."""

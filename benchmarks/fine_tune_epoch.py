@@ -16,7 +16,7 @@ MEASURE = Measure(
     higher_is_better=True,
     ours="bundles/t1w.json, fine_tune",
     must={"SupervisedTrainer, CacheDataset": 3},
-    note="300 x 300, batches of 64, warm; loading, augmentation and steps, without validation",
+    note="300 x 300, batches of 32, so that both fit into memory; loading, augmentation, steps, without validation",
 )
 
 

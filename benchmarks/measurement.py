@@ -23,7 +23,7 @@ class Size:
         patients: Of the cohort that is trained on.
         fine_tune_patients: Of the cohort for fine-tuning beside the stock way, which takes longest.
         transfer_batch: Slices a batch.
-        fine_tune_batch: Slices a batch.
+        fine_tune_batch: Slices a batch; half the bundle's, for each way keeps its activations, and all wait at once.
         augmented: Slices that are augmented in one go.
         few_patients: Of the smaller cohort whose memory is measured.
         many_patients: Of the larger one.
@@ -60,7 +60,7 @@ class Size:
 
 
 SIZES = {
-    "full": Size("full", 190, 512, 300, 40, 28, 128, 64, 128, 60, 600),
+    "full": Size("full", 190, 512, 300, 40, 28, 128, 32, 128, 60, 600),
     "quick": Size("quick", 20, 64, 48, 20, 20, 16, 16, 8, 6, 60),
 }
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from epoch_turns import MANY, EpochTurns, now
-from ignite.engine import Engine, Events
 from made_series import made_cohort
 from measurement import Size
 from monai.bundle import ConfigWorkflow
@@ -83,10 +82,17 @@ def epochs(
             made.finalize()
 
 
-def steps_in_place(turn: Turn, size: Size, stage: str, n_patients: int, **settings: Any) -> None:
-    """The steps of an epoch of the same stage on batches that are loaded, augmented and on the device already."""
+EPOCH, STEPS = "epoch", "steps in place"
+"""What `epochs_and_steps` may be asked for."""
+
+
+def epochs_and_steps(turn: Turn, size: Size, stage: str, n_patients: int) -> None:
+    """Epochs of a stage, and the steps of one on batches that are loaded, augmented and on the device already.
+
+    The figures are slices a second. One process does both, so that they differ in nothing else.
+    """
     with TemporaryDirectory() as folder:
-        made = workflow(size, made_cohort(size.data, n_patients), Path(folder) / "runs", ("t1w",), **settings)
+        made = workflow(size, made_cohort(size.data, n_patients), Path(folder) / "runs", ("t1w",))
         built, n_slices = ready_stage(made, stage)
         trainer = built.trainer
         prepare, batches = trainer.prepare_batch, []
@@ -95,16 +101,21 @@ def steps_in_place(turn: Turn, size: Size, stage: str, n_patients: int, **settin
             batches.append(prepare(*arguments, **options))
             return batches[-1]
 
-        def steps(engine: Engine) -> None:
+        def steps() -> float:
             trainer.prepare_batch = lambda batch, *_, **__: batch
-            figure = None
-            while True:
-                turn(figure)
-                started = now()
-                for batch in batches:
-                    trainer._iteration(trainer, batch)
-                figure = n_slices / (now() - started)
+            started = now()
+            for batch in batches:
+                trainer._iteration(trainer, batch)
+            figure = n_slices / (now() - started)
+            trainer.prepare_batch = prepare
+            return figure
 
-        trainer.prepare_batch = kept
-        trainer.add_event_handler(Events.EPOCH_COMPLETED, steps)
+        def answer(figure: float | None) -> str:
+            trainer.prepare_batch = prepare
+            while (asked := turn(figure)) == STEPS:
+                figure = steps()
+            return asked
+
+        trainer.prepare_batch = kept  # in the first epoch, which is not measured
+        EpochTurns(answer, n_slices).attach(trainer)
         built.run()

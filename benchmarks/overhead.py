@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from typing import Any
 
 import torch
 from measurement import Measure, Size, Way
-from remote import remote
+from ours import EPOCH, STEPS
+from remote import Ask, remote_process
 
 LIMIT = 1.10 if torch.cuda.is_available() else 1.05
 STAGES = {"transfer": "stage 1", "fine_tune": "fine-tuning"}
@@ -19,9 +18,9 @@ MEASURE = Measure(
     title="Epoch over the same steps in place",
     unit="ms a slice",
     higher_is_better=False,
-    ours="stage 1, epoch",
-    at_most={f"{title}, steps in place": LIMIT for title in STAGES.values()},
-    beside={f"{title}, steps in place": f"{title}, epoch" for title in STAGES.values()},
+    ours=f"stage 1, {EPOCH}",
+    at_most={f"{title}, {STEPS}": LIMIT for title in STAGES.values()},
+    beside={f"{title}, {STEPS}": f"{title}, {EPOCH}" for title in STAGES.values()},
     note="same network, optimizer and batches, with and without loading and augmentation",
 )
 
@@ -32,12 +31,11 @@ def ways(size: Size) -> Iterator[Sequence[Way]]:
     with ExitStack() as stack:
         found = []
         for stage, title in STAGES.items():
-            for work, name in (("epochs", f"{title}, epoch"), ("steps_in_place", f"{title}, steps in place")):
-                arguments: dict[str, Any] = {"stage": stage, "n_patients": size.patients}
-                way = stack.enter_context(remote(name, f"ours.{work}", size, **arguments))
-                found.append(replace(way, run=_ms_a_slice(way)))
+            process = remote_process("ours.epochs_and_steps", size, stage=stage, n_patients=size.patients)
+            ask = stack.enter_context(process)
+            found += [Way(f"{title}, {what}", _ms_a_slice(ask, what)) for what in (EPOCH, STEPS)]
         yield found
 
 
-def _ms_a_slice(way: Way) -> Callable[[], float]:
-    return lambda: 1000 / way.run()
+def _ms_a_slice(ask: Ask, what: str) -> Callable[[], float]:
+    return lambda: 1000 / ask(what)

@@ -1,8 +1,8 @@
 """A way that runs in a process of its own, which waits while the others have their turn.
 
 So what one way sets for its process (threads, how freed memory is kept) is not another's, and both stay warm. As a
-program, this is that process: it calls ``WORK(turn, size, **arguments)``, and ``turn(figure)`` tells the figure and
-waits for the next turn; the first, before anything is measured, tells None.
+program, this is that process: it calls ``WORK(turn, size, **arguments)``, and ``turn(figure)`` tells the figure, waits
+for the next turn and returns what it is asked for; the first, before anything is measured, tells None.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ from measurement import Size, Way
 
 FOLDER = Path(__file__).parent
 
-Turn = Callable[[float | None], None]
+Turn = Callable[[float | None], str]
+
+Ask = Callable[[str], float]
+"""The figure of what is asked for."""
 
 
 class RemoteError(RuntimeError):
@@ -32,28 +35,38 @@ class RemoteError(RuntimeError):
 
 
 @contextmanager
-def remote(
-    name: str,
-    work: str,
-    size: Size,
-    n_processes: int = 1,
-    environment: Mapping[str, str] | None = None,
-    warm: bool = False,
-    **arguments: Any,
-) -> Iterator[Way]:
-    """Start the process of a way; it ends with the block.
+def remote(name: str, work: str, size: Size, *, warm: bool = False, **arguments: Any) -> Iterator[Way]:
+    """A way that a process does and nothing else.
 
     Args:
         name: Of the way.
         work: ``module.function``, a module beside this one.
         size: Of the work.
-        n_processes: More than one are started by ``torchrun``; the figure is that of rank 0.
-        environment: More variables for the process.
         warm: Whether the work warms up before it tells that it is ready.
-        arguments: More of the function's, as JSON can hold them.
+        arguments: Of `remote_process`.
 
     Yields:
         The way, ready to run.
+    """
+    with remote_process(work, size, **arguments) as ask:
+        yield Way(name, lambda: ask(name), warm)
+
+
+@contextmanager
+def remote_process(
+    work: str, size: Size, n_processes: int = 1, environment: Mapping[str, str] | None = None, **arguments: Any
+) -> Iterator[Ask]:
+    """Start a process that waits to be asked; it ends with the block.
+
+    Args:
+        work: ``module.function``, a module beside this one.
+        size: Of the work.
+        n_processes: More than one are started by ``torchrun``; the figure is that of rank 0.
+        environment: More variables for the process.
+        arguments: More of the function's, as JSON can hold them.
+
+    Yields:
+        What asks it, when it is ready.
 
     Raises:
         RemoteError: The process ended; what it wrote last is in the message.
@@ -75,16 +88,16 @@ def remote(
         streams = [stack.enter_context(_accepted(server, process, log)) for _ in range(n_processes)]
         by_rank = {int(_heard(stream, log)): stream for stream in streams}
 
-        def run() -> float:
+        def ask(what: str) -> float:
             for stream in by_rank.values():
-                stream.write("go\n")
+                stream.write(f"{what}\n")
                 stream.flush()
             told = {rank: float(_heard(stream, log)) for rank, stream in by_rank.items()}
             return told[0]
 
         for stream in by_rank.values():
             _heard(stream, log)
-        yield Way(name, run, warm)
+        yield ask
 
 
 @contextmanager
@@ -137,10 +150,12 @@ def _main(work: str, size: str, arguments: str, address: str) -> None:
         stream.write(json.dumps(value) + "\n")
         stream.flush()
 
-    def turn(figure: float | None) -> None:
+    def turn(figure: float | None) -> str:
         tell(figure)
-        if not stream.readline():
+        asked = stream.readline()
+        if not asked:
             os._exit(0)  # at once: whoever started it clears up
+        return asked.rstrip("\n")
 
     tell(int(os.environ.get("RANK", "0")))
     module, _, function = work.partition(".")

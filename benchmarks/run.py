@@ -35,6 +35,7 @@ MEASURES = (
     "overhead",
     "memory",
     "predict_study",
+    "engines",
     "processes",
 )
 """In the order in which they are told; a module each."""

@@ -162,7 +162,7 @@ def epochs(turn: Turn, size: Size, stage: str, n_patients: int, dataset: str, la
     items = slice_items(train_series(made_cohort(size.data, n_patients)))
     batch_size = size.transfer_batch if stage == "transfer" else size.fine_tune_batch
     network = StockClassifier(stage).to(DEVICE)
-    _load_imagenet(network)
+    load_imagenet(network)
     with TemporaryDirectory() as cache:
         chain = Compose([*slice_chain(size.image_size), *random_chain(size.image_size, lazy)])
         kept = cached(dataset, items, chain, Path(cache))
@@ -197,7 +197,7 @@ def cached(dataset: str, items: Sequence[Mapping[str, Any]], chain: Compose, fol
     return made
 
 
-def _load_imagenet(network: StockClassifier) -> None:
+def load_imagenet(network: StockClassifier) -> None:
     """The weights that ours starts from: with random ones and a frozen BatchNorm, features vanish."""
     from mgmt_monai.networks import MGMTClassifier, load_backbone_weights
 

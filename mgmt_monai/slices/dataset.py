@@ -11,6 +11,7 @@ from monai.transforms import Compose, Randomizable
 from monai.utils import convert_to_tensor
 from torch import Tensor
 
+from mgmt_monai.slices.errors import SlicesError
 from mgmt_monai.slices.reading import read_series
 from mgmt_monai.slices.store import SliceStore, StoredSeries
 from mgmt_monai.transforms.batch import augmentation_seed
@@ -52,9 +53,12 @@ class SliceDataset(Dataset):
         self.seed = int(seed)
         self._volumes: Sequence[Tensor | StoredSeries]
         if store is None:
-            self._volumes = list(read_series(data, chain, description))
+            self._volumes = [volume for _, volume in read_series(data, chain, description)]
         else:
             stored = store.series(chain)
+            absent = [item["patient_id"] for item in data if item["patient_id"] not in stored]
+            if absent:
+                raise SlicesError(f"patient {absent[0]}: expected a series in the slice store, found none.")
             self._volumes = [stored[item["patient_id"]] for item in data]
         self._index = [(i, j) for i, volume in enumerate(self._volumes) for j in range(len(volume))]
 
@@ -97,7 +101,7 @@ class SliceDataset(Dataset):
         epoch, index = index if isinstance(index, tuple) else (0, index)
         series_index, slice_index = self._index[index]
         item = {
-            "image": self._volumes[series_index][slice_index : slice_index + 1].float(),
+            "image": self._stored(index).float(),
             "label": torch.tensor([float(self.data[series_index]["label"])]),
             "patient_index": series_index,
             "slice_index": slice_index,
@@ -109,3 +113,38 @@ class SliceDataset(Dataset):
             item = self.random_transform(item)
             item["image"] = convert_to_tensor(item["image"], track_meta=False)
         return item
+
+    def batch(self, places: Sequence[int | tuple[int, int]]) -> dict[str, Tensor]:
+        """Several slices, of one size, as torch would collate them.
+
+        Each is read into its place, so that none but the whole lies in memory: hundreds of small pieces among the
+        large ones would let the memory of a training grow from step to step.
+
+        Args:
+            places: As ``__getitem__`` takes them; none give tensors of the same shapes, whose first axis is 0.
+
+        Returns:
+            ``image`` ``(B, 1, H, W)`` and ``label`` ``(B, 1)`` float32; the other names of an item, ``(B,)`` int64.
+        """
+        asked = [place if isinstance(place, tuple) else (0, place) for place in places]
+        found = [self._index[index] for _, index in asked]
+        images = torch.empty(len(asked), *self._stored(asked[0][1] if asked else 0).shape)
+        for place, image in zip(asked, images, strict=True):
+            image.copy_(self[place]["image"] if self.random_transform.transforms else self._stored(place[1]))
+        whole = {
+            "patient_index": [series_index for series_index, _ in found],
+            "slice_index": [slice_index for _, slice_index in found],
+            "epoch": [epoch for epoch, _ in asked],
+            "index": [index for _, index in asked],
+        }
+        labels = [[float(self.data[series_index]["label"])] for series_index, _ in found]
+        return {
+            "image": images,
+            "label": torch.tensor(labels).reshape(-1, 1),
+            **{name: torch.tensor(values, dtype=torch.int64) for name, values in whole.items()},
+        }
+
+    def _stored(self, index: int) -> Tensor:
+        """A slice as it is kept, ``(1, H, W)``."""
+        series_index, slice_index = self._index[index]
+        return self._volumes[series_index][slice_index : slice_index + 1]

@@ -22,7 +22,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def read_series(data: Sequence[dict[str, Any]], chain: Compose, description: str) -> Iterator[Tensor]:
+def read_series(
+    data: Sequence[dict[str, Any]], chain: Compose, description: str
+) -> Iterator[tuple[dict[str, Any], Tensor]]:
     """The slices of every series, as the chain leaves them; few of them are in memory at a time.
 
     Args:
@@ -31,7 +33,7 @@ def read_series(data: Sequence[dict[str, Any]], chain: Compose, description: str
         description: Of the progress bar.
 
     Yields:
-        A volume a series, in the order of ``data``, contiguous, of whatever type the chain ends in.
+        Each item with its volume, in the order of ``data``, contiguous, of whatever type the chain ends in.
 
     Raises:
         SlicesError: In the end, with one line for each series that cannot be read; those are not yielded.
@@ -52,11 +54,11 @@ def read_series(data: Sequence[dict[str, Any]], chain: Compose, description: str
     # Readers switch warnings off and on again for the whole process: held off here, their threads cannot interfere.
     with itk_warnings_off(), warnings.catch_warnings(), ThreadPoolExecutor(n_threads) as pool:
         results = _in_order(pool, read, data, ahead=2 * n_threads)
-        for result in tqdm(results, total=len(data), desc=description, unit="series"):
+        for item, result in zip(data, tqdm(results, total=len(data), desc=description, unit="series"), strict=True):
             if isinstance(result, str):
                 faults.append(result)
             else:
-                yield result
+                yield item, result
     if faults:
         raise SlicesError("\n".join(faults))
 
@@ -64,9 +66,13 @@ def read_series(data: Sequence[dict[str, Any]], chain: Compose, description: str
 def _in_order(pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[R]:
     """``pool.map`` that begins no more than ``ahead`` results before they are taken."""
     pending: deque[Future[R]] = deque()
-    for item in items:
-        pending.append(pool.submit(function, item))
-        if len(pending) > ahead:
+    try:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > ahead:
+                yield pending.popleft().result()
+        while pending:
             yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()
+    finally:  # some are left only where something went wrong
+        for future in pending:
+            future.cancel()

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from torch import distributed
-from torch.utils.data import Sampler, default_collate
+from torch.utils.data import Sampler
 
 from mgmt_monai.slices.batches import EpochBatches
 from mgmt_monai.slices.dataset import SliceDataset
@@ -90,6 +88,7 @@ class ShareLoader(SliceLoader):
         batch_sampler: The batches of all processes together.
         device: Where this process's network is.
         num_workers: Of this process.
+        keep_workers: As `SliceLoader` takes it.
     """
 
     def __init__(
@@ -98,24 +97,10 @@ class ShareLoader(SliceLoader):
         batch_sampler: EpochBatches,
         device: torch.device | str = "cpu",
         num_workers: int = 0,
+        keep_workers: bool = False,
     ) -> None:
         shares = BatchShares(batch_sampler, *_place())
-        super().__init__(dataset, device, num_workers, batch_sampler=shares, collate_fn=partial(collate_share, dataset))
-
-
-def collate_share(dataset: SliceDataset, items: list[dict[str, Any]]) -> dict[str, Any]:
-    """A batch of slices, also of none.
-
-    Args:
-        dataset: Where they come from.
-        items: Slices.
-
-    Returns:
-        As torch collates them; without slices, tensors of the same shapes whose first axis is 0.
-    """
-    if items:
-        return default_collate(items)
-    return {name: values[:0] for name, values in default_collate([dataset[0]]).items()}
+        super().__init__(dataset, device, num_workers, keep_workers, batch_sampler=shares)
 
 
 def _place() -> tuple[int, int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import resource
 import shutil
 import sys
@@ -24,11 +25,12 @@ from uuid import uuid4
 import joblib
 import numpy as np
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from monai.transforms import Compose
 from torch import Tensor
 
 from mgmt_monai.atomic import write_text
+from mgmt_monai.cohort.series import Series
 from mgmt_monai.slices.errors import SlicesError
 from mgmt_monai.slices.reading import read_series
 
@@ -37,13 +39,16 @@ logger = logging.getLogger(__name__)
 SCHEMA = 1
 """Of ``index.json`` and ``slices.bin``."""
 
-PACKAGES = ("monai", "nibabel", "numpy", "SimpleITK", "torch")
+PACKAGES = ("monai", "nibabel", "numpy", "scipy", "SimpleITK", "torch")
 """Whose versions are part of the key: another version may read or resample differently."""
+
+CODE = ("transforms/*.py", "cohort/series.py", "cohort/files/*.py")
+"""Whose text is part of the key too, below this package: what a slice looks like is decided there."""
 
 
 @dataclass(frozen=True)
 class StoredSeries:
-    """The slices of one series in a store; each read maps them anew, so that no process holds on to them.
+    """The slices of one series in a store; each read goes to the file, so that no process holds on to them.
 
     Args:
         path: Of ``slices.bin``.
@@ -66,17 +71,31 @@ class StoredSeries:
         return self.n_slices
 
     def __getitem__(self, places: slice) -> Tensor:
-        """A copy of the slices at these places of the series, ``(k, H, W)``, as stored."""
-        start, stop, _ = places.indices(self.n_slices)
-        dtype = np.dtype(self.dtype)
-        mapped = np.memmap(
-            self.path,
-            dtype=dtype,
-            mode="r",
-            offset=(self.first + start) * self.height * self.width * dtype.itemsize,
-            shape=(max(0, stop - start), self.height, self.width),
-        )
-        return torch.from_numpy(np.array(mapped))
+        """A copy of the slices at these places of the series, ``(k, H, W)``, as stored.
+
+        Args:
+            places: One after the other.
+
+        Raises:
+            SlicesError: The store is not there any more, or not whole.
+        """
+        start, stop, step = places.indices(self.n_slices)
+        if step != 1:
+            raise SlicesError(f"slices of a store are read one after the other, found a step of {step}.")
+        dtype, size = np.dtype(self.dtype), self.height * self.width
+        n_voxels = max(0, stop - start) * size
+        try:
+            offset = (self.first + start) * size * dtype.itemsize
+            voxels = np.fromfile(self.path, dtype, count=n_voxels, offset=offset)
+            whole = len(voxels) == n_voxels
+        except OSError:
+            whole = False
+        if not whole:
+            raise SlicesError(
+                f"{self.path}: expected the slices that it held when this training began, found it gone or shorter. "
+                "Start again: it is then built again."
+            )
+        return torch.from_numpy(voxels.reshape(-1, self.height, self.width))
 
 
 class SliceStore:
@@ -115,11 +134,7 @@ class SliceStore:
         if key not in self._open:
             path = self.folder / f"{self.modality}-{key[:16]}"
             try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                with FileLock(self.folder / f".{path.name}.lock"):
-                    index = _read_index(path, key)
-                    if index is None:
-                        index = self._build(path, key, chain)
+                index = _read_index(path, key) or self._built(path, key, chain)
             except (OSError, NotImplementedError) as error:  # the second: a file system without locks
                 reason = getattr(error, "strerror", None) or error
                 raise SlicesError(
@@ -145,6 +160,7 @@ class SliceStore:
         parts = {
             "schema": SCHEMA,
             "manifest": self.manifest_hash,
+            "files": _files_digest(self.data),
             "modality": self.modality,
             "settings": settings,
             "code": _code_digest(chain),
@@ -152,8 +168,24 @@ class SliceStore:
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
+    def _built(self, path: Path, key: str, chain: Compose) -> dict[str, Any]:
+        """The store's index, once this process or another has built it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / f".{path.name}.lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            logger.info(f"slice store {path}: another process is building it; waiting for that")
+            lock.acquire()
+        try:
+            return _read_index(path, key) or self._build(path, key, chain)
+        finally:
+            lock.release()
+
     def _build(self, path: Path, key: str, chain: Compose) -> dict[str, Any]:
         """Write a store, whole or not at all; the caller holds its lock."""
+        if (path / "index.json").exists():
+            logger.warning(f"{path}: not a whole slice store; it is built again")
         for leftover in self.folder.glob(f".{path.name}.*.building"):
             shutil.rmtree(leftover)
         building = self.folder / f".{path.name}.{uuid4().hex}.building"
@@ -173,17 +205,19 @@ class SliceStore:
         shape: tuple[int, ...] | None = None
         dtype = ""
         with (folder / "slices.bin").open("wb") as stream:
-            for volume in read_series(self.data, chain, f"Preparing {self.modality} slices"):
+            for item, volume in read_series(self.data, chain, f"Preparing {self.modality} slices"):
                 array = volume.numpy()
                 shape, dtype = shape or array.shape[1:], dtype or array.dtype.name
                 if array.shape[1:] != shape or array.dtype.name != dtype:
                     raise SlicesError(
-                        f"patient {self.data[len(counts)]['patient_id']}, {self.modality}: expected slices of "
+                        f"patient {item['patient_id']}, {self.modality}: expected slices of "
                         f"{shape} and {dtype} as before, found {array.shape[1:]} and {array.dtype.name}. Resize "
                         "them in the deterministic transforms."
                     )
                 array.tofile(stream)
                 counts.append(len(array))
+            stream.flush()
+            os.fsync(stream.fileno())
         index = {
             "schema": SCHEMA,
             "key": key,
@@ -211,10 +245,7 @@ def _read_index(path: Path, key: str) -> dict[str, Any] | None:
         return None
     except (ValueError, KeyError, TypeError):
         whole = False
-    if not whole:
-        logger.warning(f"{path}: not a whole slice store; it is built again")
-        return None
-    return index
+    return index if whole else None
 
 
 def _series(path: Path, index: dict[str, Any]) -> dict[str, StoredSeries]:
@@ -228,8 +259,31 @@ def _series(path: Path, index: dict[str, Any]) -> dict[str, StoredSeries]:
     return found
 
 
+def _files_digest(data: Sequence[dict[str, Any]]) -> str:
+    """Of the files that the slices are read from: which slices of them, their sizes and times of change."""
+    told: list[Any] = []
+    for item in data:
+        series = item["image"]
+        if isinstance(series, Series):
+            told.append((item["patient_id"], str(series.slices), str(series.frames), series.geometry_fault))
+            told += [_file_state(file) for file in series.files]
+        else:
+            told.append((item["patient_id"], str(series)))
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+
+def _file_state(file: Path) -> tuple[str, int, int] | None:
+    try:
+        state = file.stat()
+    except OSError:  # whoever reads it says so
+        return None
+    return file.name, state.st_size, state.st_mtime_ns
+
+
 def _code_digest(chain: Compose) -> str:
-    """Of the files in which the transforms are written."""
+    """Of the files in which the transforms, and what they stand on, are written."""
     names = {type(step).__module__ for step in chain.transforms}
-    files = sorted({file for name in names if (file := getattr(sys.modules[name], "__file__", None))})
-    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()
+    files = {Path(file) for name in names if (file := getattr(sys.modules[name], "__file__", None))}
+    package = Path(__file__).parents[1]
+    files |= {file for pattern in CODE for file in package.glob(pattern)}
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
+import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -40,6 +41,7 @@ class Experiment:
         reference: Of the last stage's best checkpoint: how far a series lies from the training data.
         model_settings: What builds the network again: ``network``, ``hidden_units``, ``image_size``.
         control: Which negative control this training is, or ``none``. A control's network is not offered as a model.
+        dtype: What layers that allow it compute in while training.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Experiment:
         reference: Reference,
         model_settings: dict[str, Any],
         control: str,
+        dtype: torch.dtype,
     ) -> None:
         self.run_directory = run_directory
         self.tracking = tracking
@@ -67,6 +70,7 @@ class Experiment:
         self.reference = reference
         self.model_settings = model_settings
         self.control = control
+        self.precision = str(dtype).removeprefix("torch.")
 
     def run(self) -> None:
         """Train, score, record. An error marks the run FAILED, an interruption KILLED; both can be resumed.
@@ -94,6 +98,7 @@ class Experiment:
                 )
                 if not self.stages[0].progress.last_checkpoint.is_file():  # later, a checkpoint takes their place
                     directory.update(weights=self.weights.source)
+                self._note_precision()
                 if not directory.state["described"]:
                     self._describe(config)
                 if not self.weights.pretrained and not self.stages[0].progress.last_checkpoint.is_file():
@@ -112,6 +117,16 @@ class Experiment:
                 directory.close()
         logger.info(headline)
 
+    def _note_precision(self) -> None:
+        """``precision`` may be auto: what that came to is noted, and told where a resumed training has it otherwise."""
+        before = self.run_directory.state.get("precision", self.precision)
+        if before != self.precision:
+            logger.warning(
+                f"this training began in {before} and goes on in {self.precision}, on another device: its result is "
+                f"not that of a training in one. Set --precision {before} from the start to keep it."
+            )
+        self.run_directory.update(precision=self.precision)
+
     def _describe(self, config: dict[str, Any]) -> None:
         manifest = self.cohort.manifest
         shared = self.run_directory.path / "shared"
@@ -119,7 +134,9 @@ class Experiment:
         self.tracking.log_file(self.run_directory.write_json("shared/config.json", without_paths(config)))
         self.tracking.log_params({**settings_of(config), "manifest_hash": self.cohort.manifest_hash})
         environment = environment_tags()
-        self.tracking.set_tags({**environment, "weights": self.weights.source, "control": self.control})
+        self.tracking.set_tags(
+            {**environment, "weights": self.weights.source, "control": self.control, "precision": self.precision}
+        )
         counts = {split: {"unmethylated": n[0], "methylated": n[1]} for split, n in manifest.counts().items()}
         self.tracking.log_dataset(f"{self.cohort.modality} cohort", self.cohort.manifest_hash, manifest.split, counts)
         self.run_directory.update(

@@ -116,6 +116,8 @@ class EpochRecord:
 class ResumePoint:
     """After `EpochRecord`: one checkpoint with all that is needed to go on from this epoch, and the best network.
 
+    Of an engine that scales its gradients (float16), the scaler is part of it.
+
     Args:
         progress: Of the stage.
         network: What is trained.
@@ -146,7 +148,7 @@ class ResumePoint:
         if not self.progress.last_checkpoint.is_file():
             return
         state = torch.load(self.progress.last_checkpoint, map_location="cpu", weights_only=True)
-        for name, part in self._parts.items():
+        for name, part in self._all_parts(engine).items():
             part.load_state_dict(state[name])
         engine.state.epoch = self.progress.epochs
         engine.state.iteration = self.progress.epochs * engine.state.epoch_length
@@ -157,13 +159,17 @@ class ResumePoint:
         if not is_main_rank():
             return
         with atomic_file(self.progress.last_checkpoint) as path:
-            torch.save({name: part.state_dict() for name, part in self._parts.items()}, path)
+            torch.save({name: part.state_dict() for name, part in self._all_parts(engine).items()}, path)
         self._keep_best()
 
     def finish(self, engine: Engine) -> None:
         """Note that the stage has run to its end."""
         self.progress.finished = True
         self.save(engine)
+
+    def _all_parts(self, engine: Engine) -> dict[str, Any]:
+        scaler = getattr(engine, "scaler", None)
+        return self._parts if scaler is None else {**self._parts, "scaler": scaler}
 
     def _keep_best(self) -> None:
         if self.progress.best_epoch == self.progress.epochs and is_main_rank():

@@ -15,6 +15,9 @@ from mgmt_monai.training.errors import TrainingError
 
 logger = logging.getLogger(__name__)
 
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+"""What `training_dtype` takes."""
+
 #: More than this many keep no GPU busier: they hand out slices that are ready.
 _MOST_WORKERS = 4
 
@@ -25,13 +28,13 @@ def default_device() -> torch.device:
 
 
 def loader_workers(device: torch.device | str) -> int:
-    """How many processes hand out slices beside this one.
+    """How many processes hand out slices beside this one, for each loader that does.
 
     Args:
         device: Where the network is.
 
     Returns:
-        None where it is no GPU of CUDA, for then the network can use every core. Else up to 4, of the cores that this
+        0 where it is no GPU of CUDA, for then the network can use every core. Else up to 4, of the cores that this
         process may use; one stays free for the process itself, and ``torchrun``'s processes of a machine share them.
     """
     if torch.device(device).type != "cuda":
@@ -55,14 +58,12 @@ def training_dtype(precision: str, device: torch.device | str) -> torch.dtype:
     device = torch.device(device)
     if precision == "auto":
         return torch.bfloat16 if device.type == "cuda" and _computes_in_bfloat16(device) else torch.float32
-    if precision not in _DTYPES:
-        raise TrainingError(f"precision: expected one of auto, {', '.join(_DTYPES)}, found {precision!r}.")
+    if precision not in PRECISIONS:
+        raise TrainingError(f"precision: expected one of {', '.join(PRECISIONS)}, found {precision!r}.")
     if precision == "float16" and device.type != "cuda":
         raise TrainingError(f"precision: float16 is for CUDA GPUs, found the device {device}. Set bfloat16 or auto.")
-    return _DTYPES[precision]
-
-
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    dtype: torch.dtype = getattr(torch, precision)
+    return dtype
 
 
 class PrecisionInferer(SimpleInferer):

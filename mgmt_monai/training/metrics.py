@@ -107,7 +107,8 @@ class EpochFigure(Metric):
     def update(self, output: tuple[Tensor, Tensor, Tensor]) -> None:
         """Add logits, labels, patient indices."""
         logits, labels, patients = output
-        self._parts.append((logits.detach().flatten().cpu(), labels.flatten().cpu(), patients.flatten().cpu()))
+        # They stay where they are until the epoch's end: a GPU would be waited for at every step.
+        self._parts.append((logits.detach().flatten(), labels.flatten(), patients.flatten()))
 
     def compute(self) -> float:
         """The figure over all that was added, in every process.
@@ -115,7 +116,7 @@ class EpochFigure(Metric):
         Raises:
             TrainingError: The network's output is not finite.
         """
-        own = [torch.cat(part) for part in zip(*self._parts, strict=True)]
+        own = [torch.cat(part).cpu() for part in zip(*self._parts, strict=True)]
         logits, labels, patients = (torch.cat(part) for part in zip(*from_all_ranks(own), strict=True))
         if not torch.isfinite(logits).all():
             raise TrainingError(

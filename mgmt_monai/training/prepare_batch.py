@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.transforms.batch import BatchAugmentation, augmentation_seed
 
 
@@ -43,10 +44,18 @@ class PrepareBatch:
             to_options: Further ones of ``Tensor.to``.
 
         Returns:
-            Images (B, 1, H, W) float32 and labels (B, 1), on the device.
+            Images (B, 1, H, W) float32 and labels (B, 1), on the device. Features (B, n_features) stay as they are.
+
+        Raises:
+            TrainingError: Slices that do not tell which they are.
         """
         images, labels = (batch[key].to(device, non_blocking=non_blocking, **to_options) for key in ("image", "label"))
-        if self.augmentation is not None and "index" in batch:  # features come without: their slices were augmented
+        if self.augmentation is not None and images.dim() == 4:  # not features, whose slices were augmented
+            if "epoch" not in batch or "index" not in batch:
+                raise TrainingError(
+                    "augment_on device: expected a batch that tells 'epoch' and 'index' of each slice, as SliceDataset "
+                    "gives them, found none. Set --augment_on loader for another data set."
+                )
             epochs, indices = batch["epoch"].tolist(), batch["index"].tolist()
             seeds = [augmentation_seed(self.seed, *place) for place in zip(epochs, indices, strict=True)]
             images = self.augmentation(images, seeds)

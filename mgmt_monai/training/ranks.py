@@ -22,10 +22,12 @@ import torch
 
 # Before a group is joined: its functions' default arguments would hold that group, and its threads, until Python ends.
 import torch.distributed.nn.functional
+from monai.transforms import Compose
 from torch import distributed, nn
 from tqdm import tqdm
 
 from mgmt_monai.cohort.modality import ModalityCohort
+from mgmt_monai.slices.store import SliceStore, StoredSeries
 from mgmt_monai.training.errors import TrainingError
 
 T = TypeVar("T")
@@ -164,6 +166,17 @@ def shared_cohort(**settings: Any) -> ModalityCohort:
         settings: Those of `ModalityCohort`.
     """
     return from_main_rank(lambda: ModalityCohort(**settings))
+
+
+class LedSliceStore(SliceStore):
+    """A slice store of several processes: the main one comes first, so that it is the one that builds and tells."""
+
+    def series(self, chain: Compose) -> dict[str, StoredSeries]:
+        """As `SliceStore.series`; every process asks."""
+        if is_main_rank():
+            super().series(chain)
+        wait_for_all()
+        return super().series(chain)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from mgmt_monai.tracking import new_run_name
 from mgmt_monai.training.config import differing_settings
 from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.training.ranks import from_main_rank, is_main_rank
+from mgmt_monai.training.settings import as_boolean
 
 
 class RunDirectory:
@@ -32,9 +33,7 @@ class RunDirectory:
     """
 
     def __init__(self, output_dir: str | Path, modality: str, run_name: str, resume: bool | str) -> None:
-        self.resumes = str(resume).lower() == "true"
-        if not self.resumes and str(resume).lower() != "false":
-            raise TrainingError(f"resume: expected true or false, found {resume!r}.")
+        self.resumes = as_boolean("resume", resume)
         run_name = str(run_name)
         if run_name and Path(run_name).name != run_name:
             raise TrainingError(f"run_name: expected the name of a folder, found {run_name!r}.")

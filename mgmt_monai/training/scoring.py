@@ -13,7 +13,6 @@ from typing import Any, Protocol
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from mgmt_monai.atomic import atomic_file, write_text
@@ -22,6 +21,7 @@ from mgmt_monai.evaluation.plots import learning_curves_figure, prediction_distr
 from mgmt_monai.evaluation.predictions import patients_from_slices, write_patients, write_slices
 from mgmt_monai.evaluation.summary import figure_line, summarise
 from mgmt_monai.networks import MGMTClassifier
+from mgmt_monai.slices.loader import SliceLoader
 from mgmt_monai.training.pseudonyms import write_pseudonymous
 from mgmt_monai.training.ranks import from_all_ranks, wait_for_all
 from mgmt_monai.training.run_directory import RunDirectory
@@ -73,7 +73,7 @@ class Scoring:
     def __init__(
         self,
         network: MGMTClassifier,
-        dataloaders: Mapping[str, DataLoader],
+        dataloaders: Mapping[str, SliceLoader],
         device: torch.device | str,
         seed: int,
         threshold: float,
@@ -176,7 +176,7 @@ class Scoring:
         labels = {patient.patient_id: patient.label for patient in cohort.manifest.patients}
         rows: list[dict[str, Any]] = []
         for split, loader in self.dataloaders.items():
-            ids = loader.dataset.patient_ids  # type: ignore[attr-defined]
+            ids = loader.slices.patient_ids
             own: list[tuple[int, int, float]] = []
             for batch in tqdm(loader, desc=f"Scoring {stage.stage} on {split}"):
                 with torch.no_grad():

@@ -8,6 +8,7 @@ from typing import Any
 
 from mgmt_monai.networks.backbones import get_backbone
 from mgmt_monai.training.errors import TrainingError
+from mgmt_monai.training.machine import PRECISIONS
 from mgmt_monai.transforms.reformat import PLANES
 
 #: Whole numbers: the least and the greatest allowed.
@@ -58,10 +59,13 @@ NUMBERS: dict[str, tuple[float, float]] = {
     "abstain_quantile": (math.ulp(0.0), 1 - 2**-53),
 }
 
+#: True or false; on a command line they come as words.
+BOOLEANS = ("resume", "compile")
+
 #: Words: those allowed. Only where nothing else would refuse another before anything is read.
 WORDS: dict[str, tuple[str, ...]] = {
     "augment_on": ("device", "loader"),
-    "precision": ("auto", "float32", "bfloat16", "float16"),
+    "precision": PRECISIONS,
     "plane": ("native", *PLANES),
     "control": ("none", "background", "blank", "permuted_labels"),
 }
@@ -85,11 +89,31 @@ def check_settings(config: Mapping[str, Any]) -> None:
         if isinstance(value, bool) or not isinstance(value, kinds) or not bounds[0] <= value <= bounds[1]:
             kind = "a whole number" if name in WHOLE else "a number"
             raise TrainingError(f"{name}: expected {kind} {_range(*bounds)}, found {value!r}.")
+    for name in BOOLEANS:
+        value = config.get(name, False)
+        if not str(value).startswith(("$", "@", "%")):
+            as_boolean(name, value)
     _check_backbone(config)
     for name, words in WORDS.items():
         value = config.get(name, words[0])
         if value not in words and not str(value).startswith(("$", "@", "%")):
             raise TrainingError(f"{name}: expected one of {', '.join(words)}, found {value!r}.")
+
+
+def as_boolean(name: str, value: bool | str) -> bool:
+    """What a setting says.
+
+    Args:
+        name: Of the setting.
+        value: True, false, or one of these words: a command line hands on ``false`` as a word, which is true to Python.
+
+    Raises:
+        TrainingError: Anything else.
+    """
+    word = str(value).lower()
+    if word not in ("true", "false"):
+        raise TrainingError(f"{name}: expected true or false, found {value!r}.")
+    return word == "true"
 
 
 def _check_backbone(config: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ from mgmt_monai.networks import MGMTClassifier
 from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.training.ranks import is_main_rank, wait_for_all
 from mgmt_monai.training.run_directory import RunDirectory
+from mgmt_monai.training.settings import as_boolean
 
 logger = logging.getLogger(__name__)
 
@@ -99,13 +100,13 @@ class Stage:
         network: MGMTClassifier,
         trainer: SupervisedTrainer,
         data_parallel: Callable[[nn.Module], nn.Module] | None = None,
-        compile: bool = False,
+        compile: bool | str = False,
     ) -> None:
         self.progress = progress
         self.network = network
         self.trainer = trainer
         self.data_parallel = data_parallel
-        self.compile = compile
+        self.compile = as_boolean("compile", compile)
 
     def run(self) -> None:
         """Train to the last epoch or to early stopping, from the last finished epoch where there is one.

@@ -86,15 +86,16 @@ def resample_slices(slices: torch.Tensor, matrices: torch.Tensor) -> torch.Tenso
         The shape, dtype and device of ``slices``. The blend with the 0 outside reaches one pixel beyond the
         outermost pixel centres.
     """
-    n_slices, _, height, width = slices.shape
+    height, width = slices.shape[-2:]
     x = (torch.arange(width, device=slices.device, dtype=torch.float32) * 2 + 1) / width - 1
     y = (torch.arange(height, device=slices.device, dtype=torch.float32) * 2 + 1) / height - 1
-    # torch's affine_grid gives the same in ten times the time: it multiplies matrices, this adds two vectors.
-    grid = torch.empty((n_slices, height, width, 2), device=slices.device)
-    for axis in range(2):
-        along_row = matrices[:, axis, 0, None] * x
-        along_column = matrices[:, axis, 1, None] * y + matrices[:, axis, 2, None]
-        torch.add(along_row[:, None, :], along_column[:, :, None], out=grid[..., axis])
+    # torch's affine_grid gives the same, by a product of matrices. Here the places of a pixel, x and y, are one complex
+    # number, so that one sum makes them in the layout that is asked for, in a fraction of the time.
+    along_row = torch.view_as_complex((matrices[:, None, :, 0] * x[None, :, None]).contiguous())
+    along_column = torch.view_as_complex(
+        (matrices[:, None, :, 1] * y[None, :, None] + matrices[:, None, :, 2]).contiguous()
+    )
+    grid = torch.view_as_real(along_row[:, None, :] + along_column[:, :, None])
     return torch.nn.functional.grid_sample(
         slices, grid.to(slices.dtype), mode="bilinear", padding_mode="zeros", align_corners=False
     )

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from monai.transforms import Compose, Lambdad
+from monai.transforms import Compose, Lambdad, RandScaleIntensityd
 from torch.utils.data import DataLoader
 
 from mgmt_monai.slices import EpochBatches, SliceDataset
@@ -30,6 +30,17 @@ def test_batches_of_every_epoch_are_those_of_torchs_loader(kind, workers, datase
             torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("random", [[], [RandScaleIntensityd("image", factors=0.5, prob=1.0)]], ids=["plain", "random"])
+def test_batch_of_none_has_the_shapes_and_types_of_any(random, dataset):
+    dataset = SliceDataset(ITEMS, Compose([*dataset.transform.transforms, *random]))
+    none, two = dataset.batch([]), dataset.batch([(1, 3), (1, 9)])
+    assert {name: (0, *values.shape[1:]) for name, values in two.items()} == {
+        name: tuple(values.shape) for name, values in none.items()
+    }
+    assert all(none[name].dtype == two[name].dtype for name in two)
+    assert two["patient_index"].tolist() == [0, 2] and two["index"].tolist() == [3, 9]
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_loading_takes_none_of_the_global_random_numbers(workers, dataset):
     loader = SliceLoader(dataset, num_workers=workers, batch_size=4)
@@ -47,8 +58,9 @@ def test_batches_for_evaluation_come_in_order(dataset):
 @pytest.mark.parametrize(("device", "pinned"), [("cpu", False), ("cuda:0", True), (torch.device("cuda"), True)])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_loader_is_set_for_its_device(device, pinned, workers, dataset):
-    loader = SliceLoader(dataset, device, workers, batch_size=2)
-    assert (loader.pin_memory, loader.persistent_workers) == (pinned, workers > 0)
+    for keeps in (False, True):
+        loader = SliceLoader(dataset, device, workers, keeps, batch_size=2)
+        assert (loader.pin_memory, loader.persistent_workers) == (pinned, keeps and workers > 0)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -1,11 +1,10 @@
 from itertools import chain
 
 import pytest
-import torch
 
 from mgmt_monai.slices import EpochBatches
 from mgmt_monai.slices.errors import SlicesError
-from mgmt_monai.slices.shares import BatchShares, collate_share, share
+from mgmt_monai.slices.shares import BatchShares, share
 
 
 @pytest.mark.parametrize("n_slices", [3, 7, 12, 100])
@@ -30,14 +29,3 @@ def test_shares_of_each_batch_are_the_batch_of_one_process(n_slices, sizes):
     assert [sum(map(len, parts)) for parts in dealt] == sizes
     assert all(len(own) == len(sizes) for own in shares)
     assert max(len(a) - len(b) for parts in dealt for a in parts for b in parts) <= 1
-
-
-def test_share_of_no_slice_is_a_batch_of_none():
-    dataset = [{"image": torch.rand(1, 6, 5), "label": torch.ones(1), "patient_index": 3}]
-    empty = collate_share(dataset, [])
-    assert {name: tuple(values.shape) for name, values in empty.items()} == {
-        "image": (0, 1, 6, 5), "label": (0, 1), "patient_index": (0,),
-    }  # fmt: skip
-    one = collate_share(dataset, [dataset[0], dataset[0]])
-    assert one["image"].shape == (2, 1, 6, 5) and one["patient_index"].tolist() == [3, 3]
-    assert all(empty[name].dtype == one[name].dtype for name in one)

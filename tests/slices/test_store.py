@@ -9,9 +9,12 @@ import pytest
 import torch
 from monai.transforms import CastToTyped, Compose, Lambdad, ScaleIntensityd
 
+import mgmt_monai
 from mgmt_monai.cohort.errors import CohortError
+from mgmt_monai.cohort.series import Series
 from mgmt_monai.slices import SliceDataset, SliceStore
 from mgmt_monai.slices.errors import SlicesError
+from mgmt_monai.slices.store import CODE
 
 #: Series of 3, 1 and 2 slices of 4 x 5.
 VOLUMES = [np.arange(n)[:, None, None] + 10.0 * (i + 1) + np.zeros((n, 4, 5)) for i, n in enumerate((3, 1, 2))]
@@ -26,6 +29,16 @@ def read_but_second(index: int) -> torch.Tensor:
     if index == 1:
         raise CohortError("patient p1: broken")
     return read(index)
+
+
+def first_volume(series: Series) -> torch.Tensor:
+    return torch.as_tensor(VOLUMES[0])
+
+
+def broken_then_smaller(index: int) -> torch.Tensor:
+    if index == 0:
+        raise CohortError("patient p0: broken")
+    return read(index)[:, : 5 - index]
 
 
 def read_of_other_size(index: int) -> torch.Tensor:
@@ -98,9 +111,55 @@ def test_another_version_of_a_library_or_of_the_code_asks_for_another_store(tmp_
     store(tmp_path).series(chain())
     monkeypatch.setattr("mgmt_monai.slices.store.version", lambda package: f"{package} of tomorrow")
     store(tmp_path).series(chain())
-    monkeypatch.setattr("mgmt_monai.slices.store._code_digest", lambda chain: "changed")
+    monkeypatch.setattr("mgmt_monai.slices.store.CODE", ("transforms/crop.py",))  # as if the rest were another
     store(tmp_path).series(chain())
     assert len(stores(tmp_path)) == 3
+
+
+def test_code_that_decides_about_slices_is_in_the_key():
+    package = Path(mgmt_monai.__file__).parent
+    files = {str(file.relative_to(package)) for pattern in CODE for file in package.glob(pattern)}
+    steps = ("load", "crop", "reformat", "conceal", "intensity", "truncation")
+    assert {f"transforms/{step}.py" for step in steps} < files
+    assert {"cohort/series.py", "cohort/files/headers.py", "cohort/files/elements.py"} < files
+
+
+def test_file_overwritten_in_place_asks_for_another_store(tmp_path):
+    file = tmp_path / "p0.nii"
+    file.write_bytes(b"before")
+    series = Series("p0", "T1w", (file,), range(3))
+    folder = tmp_path / "stores"
+    for text in (b"before", b"beside"):
+        file.write_bytes(text)
+        os.utime(file, ns=(0, 1 if text == b"before" else 2))
+        for _ in range(2):
+            one = {"image": series, "label": 0, "patient_id": "p0"}
+            store(folder, data=[one]).series(chain(function=first_volume))
+    assert len(stores(folder)) == 2
+
+
+def test_unequal_slices_behind_an_unreadable_series_name_their_own_patient(tmp_path):
+    with pytest.raises(SlicesError, match=r"patient p2.*\(4, 5\)"):
+        store(tmp_path).series(chain(function=broken_then_smaller))
+
+
+def test_whole_store_is_used_where_nothing_can_be_written(tmp_path, monkeypatch):
+    store(tmp_path).series(chain())
+    monkeypatch.setattr("mgmt_monai.slices.store.FileLock", lambda path: pytest.fail("it was locked"))
+    assert torch.equal(store(tmp_path).series(chain())["p1"][:], read(1).half())
+
+
+def test_store_deleted_meanwhile_is_told(tmp_path):
+    series = store(tmp_path).series(chain())
+    shutil.rmtree(next(tmp_path.glob("T1w-*")))
+    with pytest.raises(SlicesError, match=r"slices\.bin: expected the slices .* gone"):
+        series["p0"][0:1]
+
+
+def test_patient_who_is_not_in_the_store_is_named(tmp_path):
+    other = [{"image": 0, "label": 0, "patient_id": "p9"}]
+    with pytest.raises(SlicesError, match="patient p9: expected a series in the slice store"):
+        SliceDataset(other, chain(), store=store(tmp_path))
 
 
 def test_transform_without_a_name_is_refused(tmp_path):

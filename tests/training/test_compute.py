@@ -1,6 +1,7 @@
 """Steps in mixed precision, and of a compiled network, by MONAI's own engine."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -12,11 +13,11 @@ from phantom_runs import train
 from torch import Tensor, nn
 
 from mgmt_monai.networks import MGMTClassifier, load_backbone_weights
-from mgmt_monai.training import PrecisionInferer, Stage, StageProgress
+from mgmt_monai.training import PrecisionInferer, ResumePoint, Stage, StageProgress
 from mgmt_monai.training.errors import TrainingError
+from mgmt_monai.training.settings import check_settings
 
 N_SLICES = 6
-COMPILED = {"train::stage::compile": True, "fine_tune::stage::compile": True}
 
 
 @pytest.fixture(scope="module")
@@ -160,10 +161,44 @@ def test_network_that_cannot_be_compiled_is_told_in_one_line(stage_of, monkeypat
         stage.run()
 
 
+@pytest.mark.parametrize(
+    ("said", "compiles"), [("false", False), (False, False), ("true", True), (True, True)], ids=repr
+)
+def test_compile_is_what_was_said_also_as_a_word_of_a_command_line(said, compiles, stage_of):
+    assert stage_of(compile=said)[0].compile is compiles
+    check_settings({"compile": said})
+
+
+@pytest.mark.parametrize("name", ["compile", "resume"])
+def test_setting_that_is_neither_true_nor_false_is_refused(name):
+    with pytest.raises(TrainingError, match=f"^{name}: expected true or false, found 'no'"):
+        check_settings({name: "no"})
+
+
+def test_scaler_of_float16_goes_on_from_the_checkpoint(tmp_path):
+    def point(scale: float) -> tuple[ResumePoint, SimpleNamespace]:
+        progress = StageProgress("transfer", SimpleNamespace(path=tmp_path), epochs=1)
+        network = nn.Linear(1, 1)
+        optimizer = torch.optim.SGD(network.parameters(), 0.1)
+        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+        engine = SimpleNamespace(
+            scaler=torch.amp.GradScaler("cpu", init_scale=scale), state=SimpleNamespace(epoch=0, epoch_length=1)
+        )
+        engine.scaler.scale(torch.ones(1))  # it has its tensor from the first use on
+        return ResumePoint(progress, network, optimizer, schedule), engine
+
+    (tmp_path / "transfer").mkdir()
+    before, engine = point(128.0)
+    before.save(engine)
+    after, other = point(65536.0)
+    after.load(other)
+    assert other.scaler.get_scale() == 128.0
+
+
 @pytest.mark.slow
 @pytest.mark.xdist_group("training")
 def test_compiled_training_is_that_of_the_network_as_it_is_within_rounding(finished_run, phantom_dir, tmp_path):
-    run = train(phantom_dir, tmp_path / "runs", seed=3, **COMPILED)
+    run = train(phantom_dir, tmp_path / "runs", seed=3, compile="true")
     for name, value in (("epochs.csv", "value"), ("slice_predictions.csv", "probability")):
         ours, theirs = pd.read_csv(run / name), pd.read_csv(finished_run / name)
         pd.testing.assert_series_equal(ours[value], theirs[value], rtol=0, atol=1e-4)

@@ -1,9 +1,12 @@
 import json
+import re
+from pathlib import Path
 
 import pytest
 from phantom_runs import BUNDLES
 
 from mgmt_monai.training.config import (
+    FREE_ON_RESUME,
     check_overrides,
     differing_settings,
     executed_config,
@@ -97,3 +100,9 @@ def test_shipped_settings_are_in_range_and_each_number_has_one():
 def test_path_inside_a_section_is_not_shared():
     shared = without_paths({"run_directory": {"output_dir": "/hospital/doe", "resume": "@resume"}})
     assert shared == {"run_directory": {"output_dir": "(a path)", "resume": "@resume"}}
+
+
+def test_page_on_resuming_names_what_may_differ():
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "resume.md").read_text()
+    told = re.search(r"^What may differ\n: (.*?), because", page, re.DOTALL | re.MULTILINE)[1]
+    assert set(re.findall(r"`(\w+)`", told)) == FREE_ON_RESUME - {"resume", "run_name"}

@@ -22,6 +22,7 @@ from phantom_runs import command, newest_run, start, train, workflow
 from sklearn.metrics import roc_auc_score
 
 from mgmt_monai.networks import MGMTClassifier
+from mgmt_monai.training import Experiment, RunDirectory
 
 pytestmark = pytest.mark.xdist_group("training")
 
@@ -192,13 +193,16 @@ def test_mlflow_holds_no_study_identifier_user_or_path(finished):
     assert f'"mlflow.user", "{getpass.getuser()}"' not in texts["logged_model_tags"] + texts["tags"]
 
 
-def test_same_seed_gives_the_same_figures_without_store_by_single_slices_and_with_workers(
-    finished, phantom_dir, tmp_path
-):
-    other_ways = {"slice_store": "", "augment_on": "loader", "num_workers": 2}
-    again = train(phantom_dir, tmp_path / "runs", seed=3, **other_ways)
+@pytest.mark.parametrize(
+    "other_way",
+    [{"slice_store": ""}, {"augment_on": "loader", "num_workers": 2}],
+    ids=["from memory", "single slices by workers"],
+)
+def test_same_seed_gives_the_same_figures_in_other_ways(other_way, finished, phantom_dir, tmp_path):
+    again = train(phantom_dir, tmp_path / "runs", seed=3, **other_way)
     assert texts(again) == texts(finished)
-    assert (finished.parents[1] / "slices").is_dir() and not (tmp_path / "runs" / "slices").exists()
+    assert (finished.parents[1] / "slices").is_dir()
+    assert (tmp_path / "runs" / "slices").exists() == ("slice_store" not in other_way)
 
 
 def test_another_seed_gives_other_figures(finished, phantom_dir, tmp_path):
@@ -312,3 +316,16 @@ def test_no_identifier_of_the_headers_is_written_anywhere(phantom_dir, tmp_path,
     for secret in ("Zebulon", "Quagga", "19010203", "Xyloburg", "MRN-7731"):
         assert secret not in caplog.text
         assert not [path for path in written if path.is_file() and secret.encode() in path.read_bytes()]
+
+
+def test_precision_is_noted_and_told_where_it_differs_on_resuming(tmp_path, caplog):
+    run_directory = RunDirectory(tmp_path / "runs", "T1w", "", resume=False)
+    run_directory.open({}, "hash")
+
+    def noted(dtype: torch.dtype) -> str:
+        Experiment(run_directory, *[None] * 9, control="none", dtype=dtype)._note_precision()
+        return run_directory.state["precision"]
+
+    assert noted(torch.bfloat16) == "bfloat16" and noted(torch.bfloat16) == "bfloat16" and not caplog.records
+    assert noted(torch.float32) == "float32"
+    assert "began in bfloat16 and goes on in float32" in caplog.text

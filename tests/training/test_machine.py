@@ -8,8 +8,10 @@ from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.training.machine import training_dtype
 
 
-def test_default_device_is_a_gpu_only_where_there_is_one():
-    assert default_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+@pytest.mark.parametrize(("there", "expected"), [(True, "cuda:0"), (False, "cpu")])
+def test_default_device_is_a_gpu_only_where_there_is_one(there, expected, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    assert str(default_device()) == expected
 
 
 @pytest.mark.parametrize("device", ["cpu", "mps", torch.device("cpu")])

@@ -1,9 +1,11 @@
+import pytest
 import torch
 from monai.transforms import Compose, Lambdad
 from torch.utils.data import DataLoader
 
 from mgmt_monai.slices import EpochBatches, SliceDataset
 from mgmt_monai.training import PrepareBatch
+from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.transforms import RandBrightnessd, RandSliceAffined
 
 ITEMS = [{"image": n, "label": n % 2, "patient_id": str(n)} for n in (3, 1, 4)]
@@ -40,3 +42,11 @@ def test_batches_augmented_as_a_whole_are_those_of_the_loader_whatever_their_siz
     for batch_size, workers in ((2, 0), (3, 2), (8, 1)):
         ours = drawn(plain, PrepareBatch(random_transforms(), seed), batch_size, num_workers=workers)
         torch.testing.assert_close(dict(sorted(ours.items())), dict(sorted(reference.items())), rtol=0, atol=1e-6)
+
+
+def test_slices_that_do_not_tell_which_they_are_are_refused_and_features_pass():
+    prepare = PrepareBatch(random_transforms(), seed=7)
+    with pytest.raises(TrainingError, match=r"'epoch' and 'index'.*--augment_on loader"):
+        prepare({"image": torch.rand(2, 1, 20, 20), "label": torch.zeros(2, 1)}, "cpu")
+    features = torch.rand(2, 9)
+    assert torch.equal(prepare({"image": features, "label": torch.zeros(2, 1)}, "cpu")[0], features)

@@ -29,6 +29,9 @@ TIMEOUT_S = 300.0
 #: What a worker may take beyond what it has at its start, in bytes; slices pass through it one by one.
 MEMORY_LIMIT = 4 * 2**30
 
+#: What workers need, imported once and not by each of them: the last two where they are first used.
+_PRELOADED = ["mgmt_monai.cohort.examination.examine", "PIL.JpegImagePlugin", "scipy.ndimage"]
+
 #: Series on their way for each worker: enough to keep it busy, few enough to keep memory flat.
 _AHEAD = 16
 
@@ -149,7 +152,7 @@ def _reason(error: Exception, timeout_s: float) -> str:
 def _pool(n_workers: int) -> ProcessPool:
     # Not forks of this process, which may hold threads and locks (torch, MLflow): those could hang.
     context = get_context("forkserver")
-    context.set_forkserver_preload(["mgmt_monai.cohort.examination.examine"])
+    context.set_forkserver_preload(_PRELOADED)
     return ProcessPool(max_workers=n_workers, context=context, initializer=_prepare_worker)
 
 
