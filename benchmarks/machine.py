@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from mgmt_monai.tracking.environment import cpu_name
 
 PACKAGES = ("mgmt_monai", "torch", "monai", "pytorch-ignite", "numpy", "SimpleITK", "itk", "pydicom", "onnxruntime",
             "openvino")  # fmt: skip
@@ -45,13 +48,11 @@ def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     Args:
         cpuinfo: Where Linux tells it.
     """
-    if not cpuinfo.is_file():
-        return platform.processor() or platform.machine()
-    pairs = (line.partition(":") for line in cpuinfo.read_text().splitlines())
-    lines = {name.strip(): value.strip() for name, _, value in pairs}
-    flags = lines.get("flags", "").split()
-    widest = next((word for flag, word in (("avx512f", "AVX-512"), ("avx2", "AVX2")) if flag in flags), "")
-    return ", ".join(part for part in (lines.get("model name", platform.machine()), widest) if part)
+    text = cpuinfo.read_text() if cpuinfo.is_file() else ""
+    flags = re.search(r"^flags\s*:(.*)", text, re.MULTILINE)
+    known = flags[1].split() if flags else []
+    widest = next((word for flag, word in (("avx512f", "AVX-512"), ("avx2", "AVX2")) if flag in known), "")
+    return ", ".join(part for part in (cpu_name(cpuinfo), widest) if part)
 
 
 def _version(package: str) -> str:

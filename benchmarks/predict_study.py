@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import torch
 from made_series import made_study
 from measurement import Measure, Size, Way
+from monai.transforms import Compose, Resized, ScaleIntensityd
 from remote import Turn, remote
 
 from mgmt_monai.cohort.layouts import MODALITIES
@@ -68,18 +69,10 @@ def ours(turn: Turn, size: Size, engine: str) -> None:
 def stock_way(turn: Turn, size: Size) -> None:
     """MONAI's reader, transforms and network, a turn a study; the figures are seconds."""
     import stock
-    from made_series import study_series
-    from monai.transforms import Compose, Resized, ScaleIntensityd
 
     study = made_study(size.data, size.series_slices, size.series_pixels)
     networks = {modality: stock.StockClassifier("transfer").to(stock.DEVICE).eval() for modality in MODALITIES}
-    chain = Compose(
-        [
-            stock.middle_of_series("PydicomReader", len(study_series(study).files)),
-            ScaleIntensityd("image"),
-            Resized("image", spatial_size=(size.image_size, size.image_size, -1), mode="trilinear"),
-        ]
-    )
+    chain = stock_chain(size, study)
     seconds = None
     while True:
         turn(seconds)
@@ -90,6 +83,20 @@ def stock_way(turn: Turn, size: Size) -> None:
                 parts = [network(part.to(stock.DEVICE)) for part in images.split(BATCH)]
             torch.cat(parts).sigmoid().mean().item()
         seconds = time.perf_counter() - started
+
+
+def stock_chain(size: Size, study: Path) -> Compose:
+    """From the folder of a series to its slices as the network takes them: (1, columns, rows, slices)."""
+    import stock
+    from made_series import study_series
+
+    return Compose(
+        [
+            stock.middle_of_series("PydicomReader", len(study_series(study).files)),
+            ScaleIntensityd("image"),
+            Resized("image", spatial_size=(size.image_size, size.image_size, -1), mode="trilinear"),
+        ]
+    )
 
 
 def write_bundle(folder: Path, modality: str, size: Size) -> Path:

@@ -29,10 +29,10 @@ def main(stage: str, rows: int, quick: bool, data: Path | None) -> None:
 
     profiler = profile(activities=[ProfilerActivity.CPU])
 
-    def turn(figure: float | None) -> None:
+    def turn(figure: float | None) -> str:
         if figure is None:
             profiler.start()
-            return
+            return ""
         profiler.stop()
         raise SystemExit
 

@@ -23,7 +23,7 @@ from mgmt_monai.errors import one_line
 from mgmt_monai.exchange.bundle_folder import BundleFolder, open_bundle
 from mgmt_monai.exchange.errors import ExchangeError
 from mgmt_monai.inference.engines.choice import AUTO, check_engine, make_engine
-from mgmt_monai.inference.engines.engine import Engine, PyTorchEngine
+from mgmt_monai.inference.engines.engine import BATCH_SIZE, Engine, PyTorchEngine
 from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.networks import MGMTClassifier
 from mgmt_monai.networks.errors import NetworkError
@@ -235,7 +235,10 @@ def _reference(network: MGMTClassifier, bundle: BundleFolder) -> FeatureDistance
 def _engine(name: str, network: MGMTClassifier, bundle: BundleFolder) -> Engine:
     sizes = {
         key: value if isinstance(value := bundle.settings.get(key), int) and value > 0 else default
-        for key, default in (("image_size", 224), ("evaluation_batch_size", 64))  # a trusted bundle may not have them
+        for key, default in (
+            ("image_size", 224),
+            ("evaluation_batch_size", BATCH_SIZE),
+        )  # a trusted bundle may not have them
     }
     name = PyTorchEngine.name if name == AUTO and not bundle.is_ours else name
     return make_engine(name, network, sizes["image_size"], sizes["evaluation_batch_size"])

@@ -28,7 +28,7 @@ def environment_tags() -> dict[str, str]:
     tags = {"version.mgmt_monai": __version__} | {f"version.{package}": version(package) for package in _PACKAGES}
     tags["version.python"] = platform.python_version()
     tags["mlflow.source.git.commit"] = git_commit()
-    tags["hardware.cpu"] = _cpu_name()
+    tags["hardware.cpu"] = cpu_name()
     tags["hardware.cpu_count"] = str(os.cpu_count())
     tags["hardware.memory_gib"] = f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f}"
     tags["hardware.gpu"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
@@ -55,8 +55,12 @@ def git_commit() -> str:
     return result.stdout.strip()
 
 
-def _cpu_name() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
+def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The processor's name.
+
+    Args:
+        cpuinfo: Where Linux tells it.
+    """
     if cpuinfo.is_file():
         for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):

@@ -234,7 +234,7 @@ def itk_warnings_off() -> Iterator[None]:
 
 
 def _read_together(files: list[Path]) -> tuple[np.ndarray, np.ndarray] | None:
-    """Volume and affine, in half the time of reading file by file; None where anything about the files is unusual."""
+    """Volume and affine, sooner than file by file; None where anything about the files is unusual."""
     try:
         headers = [header for file in files for header in read_headers(file)]
     except (HeaderError, OSError):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mgmt_monai.allocator import keep_freed_memory
-from mgmt_monai.inference.engines.engine import Engine, PyTorchEngine
+from mgmt_monai.inference.engines.engine import BATCH_SIZE, Engine, PyTorchEngine
 from mgmt_monai.inference.engines.onnx_runtime import OnnxRuntimeEngine
 from mgmt_monai.inference.engines.open_vino import OpenVinoEngine
 from mgmt_monai.inference.errors import InferenceError
@@ -21,7 +21,7 @@ AUTO = "auto"
 ENGINES: dict[str, type[Engine]] = {
     engine.name: engine for engine in (OnnxRuntimeEngine, OpenVinoEngine, PyTorchEngine)
 }
-"""By name, the fastest first. The first two compute equally fast; ONNX Runtime's graph is made in half the time."""
+"""By name, the one to be preferred first: of those that compute equally fast, the one that is made sooner."""
 
 TOLERANCE = 1e-4
 """The most by which a probability may differ from PyTorch's."""
@@ -31,7 +31,8 @@ FEATURE_TOLERANCE = 1e-3
 network may round differently by a tenth of it; half the digits, as bfloat16 has them, make several times as much."""
 
 WORTHWHILE = 8
-"""From so many studies on, another engine than PyTorch saves more time than it takes to make."""
+"""From so many studies on, another engine than PyTorch saves more time than it takes to make: see what
+``benchmarks/profile_predict.py`` prints of both."""
 
 #: The slices an engine is tried on.
 _N_TRIED = 3
@@ -71,10 +72,10 @@ def check_engine(name: str) -> None:
         )
 
 
-def make_engine(name: str, network: MGMTClassifier, side: int, batch_size: int = 64) -> Engine:
+def make_engine(name: str, network: MGMTClassifier, side: int, batch_size: int = BATCH_SIZE) -> Engine:
     """An engine for a network, held against PyTorch.
 
-    The process keeps the memory it frees from here on (`keep_freed_memory`), which doubles PyTorch's speed.
+    The process keeps the memory it frees from here on (`keep_freed_memory`): PyTorch computes faster so.
 
     Args:
         name: A key of `ENGINES`; or ``auto``, the first of them that is installed and gives PyTorch's figures. One that

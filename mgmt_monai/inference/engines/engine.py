@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from importlib.metadata import version
 from importlib.util import find_spec
 from typing import ClassVar
 
@@ -22,6 +21,10 @@ from mgmt_monai.networks import MGMTClassifier
 Slice = NDArray[np.float32]
 RunSlice = Callable[[Slice], Slice]
 """Features ``(1, F)`` of a slice ``(1, 1, H, W)``; called by several threads at once."""
+
+
+BATCH_SIZE = 64
+"""Slices that PyTorch computes together where a bundle does not say how many."""
 
 
 class Engine(ABC):
@@ -44,7 +47,7 @@ class Engine(ABC):
     extra: ClassVar[str] = ""
     """The extra of this package that installs them."""
 
-    def __init__(self, network: MGMTClassifier, batch_size: int = 64) -> None:
+    def __init__(self, network: MGMTClassifier, batch_size: int = BATCH_SIZE) -> None:
         self.network = network
         self.batch_size = batch_size
 
@@ -52,11 +55,6 @@ class Engine(ABC):
     def is_installed(cls) -> bool:
         """Whether it could be used here."""
         return all(find_spec(module) is not None for module in cls.modules)
-
-    @property
-    def version(self) -> str:
-        """Of its package."""
-        return version(self.package)
 
     def features(self, images: Tensor) -> Tensor:
         """The features of slices.
@@ -94,7 +92,7 @@ class GraphEngine(Engine):
     do not depend on those it is computed with. The cores, as many as PyTorch would use, compute a slice each.
     """
 
-    def __init__(self, network: MGMTClassifier, batch_size: int = 64) -> None:
+    def __init__(self, network: MGMTClassifier, batch_size: int = BATCH_SIZE) -> None:
         super().__init__(network, batch_size)
         self._graphs: dict[tuple[int, int], RunSlice] = {}
 

@@ -33,7 +33,7 @@ class OnnxRuntimeEngine(GraphEngine):
 
 def _exported(module: nn.Module, shape: Sequence[int]) -> bytes:
     stream = BytesIO()
-    # The exporter by tracing takes a second where that by torch.export, which bundles are written with, takes fourteen.
+    # By tracing: the exporter by torch.export, which bundles are written with, takes many times as long.
     torch.onnx.export(
         module,
         (torch.zeros(*shape),),

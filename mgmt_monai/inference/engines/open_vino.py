@@ -26,7 +26,7 @@ class OpenVinoEngine(GraphEngine):
 
     def _build(self, module: nn.Module, shape: Sequence[int], n_threads: int) -> RunSlice:
         openvino = import_openvino()
-        # Not openvino.convert_model, which takes three times as long and reports what it does.
+        # Not openvino.convert_model, which takes longer and reports what it does.
         from openvino.frontend import FrontEndManager
         from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from copy import deepcopy
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -144,7 +145,7 @@ def test_study_gets_the_probabilities_of_the_training(
 
     assert np.allclose(prediction.series[0].slice_probabilities, rows["probability"], rtol=0, atol=1e-4)
     assert prediction.software["engine"] == name
-    assert prediction.software[name] == models[0].engine.version
+    assert prediction.software[name] == version(name)
 
 
 def test_number_of_threads_changes_no_figure(engine: Engine, two_threads: None) -> None:
