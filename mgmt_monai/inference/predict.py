@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import platform
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from joblib import cpu_count
 from torch import Tensor
 
 from mgmt_monai import __version__
+from mgmt_monai.cohort.examination.exam import SeriesExam
 from mgmt_monai.cohort.examination.scan import scan
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.records import SeriesRecord
@@ -88,11 +89,16 @@ def predict_study(
     """
     study = find_study(study_dir, named)
     wanted = study.of([model.modality for model in models])
-    exams = (
-        scan(wanted.series, study.path, pixels=True, description="Reading the study", progress_bar=progress_bar)
-        if wanted.series
-        else ()
-    )
+    exams: Iterable[SeriesExam] = ()
+    if wanted.series:
+        exams = scan(
+            wanted.series,
+            study.path,
+            pixels=True,
+            identity=False,
+            description="Reading the study",
+            progress_bar=progress_bar,
+        )
     present = [one.modality for one in study.series]
     studied: dict[str, StudySeries] = {}
     readings: dict[tuple[object, ...], Future[_Reading]] = {}

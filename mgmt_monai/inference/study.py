@@ -155,7 +155,7 @@ def read_study(
             f"{study_dir}: expected a series of {' or '.join(modalities)}, found "
             f"{', '.join(one.modality for one in study.series)}. Name it with --series {modalities[0]}=PATH."
         )
-    exams = scan(wanted.series, study.path, pixels=True, description="Reading the study")
+    exams = scan(wanted.series, study.path, pixels=True, identity=False, description="Reading the study")
     return [wanted.studied(exam) for exam in exams]
 
 

@@ -60,8 +60,8 @@ class SeriesContent:
 
     Args:
         digests: Twelve hexadecimal digits a slice in the order read (BLAKE2b over size and stored values, whatever
-            their encoding and width); `CONSTANT_DIGEST` for a slice of one value.
-        signature: What nearly identical series are found by; "" where nothing is to be seen.
+            their encoding and width); `CONSTANT_DIGEST` for a slice of one value; "" where nobody asked for them.
+        signature: What nearly identical series are found by; "" where nothing is to be seen, or nobody asked.
         n_blank: Slices with hardly a pixel above the background: less than `BLANK_FOREGROUND` of them.
         n_blank_middle: How many of those lie in the middle 20 %, which the model is shown.
         constant: The whole series has one value.
@@ -90,7 +90,10 @@ class SeriesContent:
 
 
 def read_content(
-    files: Sequence[Path], frames: Sequence[int] | None, tags: Sequence[FileTags] | None = None
+    files: Sequence[Path],
+    frames: Sequence[int] | None,
+    tags: Sequence[FileTags] | None = None,
+    identity: bool = True,
 ) -> SeriesContent:
     """Read every slice of a series once, one at a time.
 
@@ -101,12 +104,13 @@ def read_content(
         files: DICOM files in geometric order, one slice each; or one multi-frame file; or one NIfTI file.
         frames: Frames of the multi-frame file in geometric order, else None.
         tags: Of the files, where they were read before.
+        identity: Whether digests and signature, by which the same images are found elsewhere, are made too.
 
     Raises:
         ContentError: A file that cannot be read, is cut short, beyond the limits or undecodable, or values that are
             not finite; its ``finding`` and ``path`` say which kind and where.
     """
-    reading = _Reading(n_slices(files, frames))
+    reading = _Reading(n_slices(files, frames), identity)
     for stored in read_slices(files, frames, tags):
         reading.add(stored)
     return reading.result()
@@ -159,7 +163,8 @@ def as_seen(values: np.ndarray, orientation: np.ndarray | None) -> np.ndarray:
 class _Reading:
     """What has been gathered of the slices so far. Brightness: the rescaled value, mirrored for MONOCHROME1."""
 
-    def __init__(self, n_slices: int) -> None:
+    def __init__(self, n_slices: int, identity: bool) -> None:
+        self.identity = identity
         self.per_slice = max(1, SAMPLE_SIZE // n_slices)
         self.thumbnail_step = math.ceil(n_slices / THUMBNAILS_LIMIT)
         kept = max(1, math.floor(round(MIDDLE_SHARE * n_slices, 9) + 0.5))
@@ -176,7 +181,7 @@ class _Reading:
         self.inverted = False
 
     def add(self, stored: StoredSlice) -> None:
-        values, index = stored.values, len(self.digests)
+        values, index = stored.values, len(self.samples)
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             n_bad = values.size - np.count_nonzero(np.isfinite(values))
             raise ContentError(stored.path, f"{n_bad} values of {values.size} that are NaN or infinite")
@@ -187,7 +192,8 @@ class _Reading:
         dark, bright = slope * float(darkest) + intercept, slope * float(brightest) + intercept
         if max(abs(dark), abs(bright)) > VALUE_LIMIT:
             raise ContentError(stored.path, f"values from {dark:g} to {bright:g}, expected at most {VALUE_LIMIT:g}")
-        self.digests.append(digest(values))
+        if self.identity:
+            self.digests.append(digest(values))
         self.n_values += values.size
         self.dark = min(self.dark, dark)
         if bright >= self.bright:
@@ -197,7 +203,7 @@ class _Reading:
         step = _sample_step(values.shape, self.per_slice)
         self.samples.append((slope * values.ravel()[::step].astype(np.float64) + intercept).astype(np.float32))
         seen = as_seen(values, stored.orientation)
-        if index % self.thumbnail_step == 0:
+        if self.identity and index % self.thumbnail_step == 0:
             self.thumbnails.append((slope * thumbnail(seen) + intercept).astype(np.float32))
         if index in self.shown:
             spacing = stored.pixel_spacing_mm
@@ -220,7 +226,7 @@ class _Reading:
             ends, robust, histogram = (-self.bright, -self.dark), (-high, -low), histogram[::-1]
         return SeriesContent(
             digests="".join(self.digests),
-            signature="" if constant else make_signature(np.stack(self.thumbnails)),
+            signature="" if constant or not self.identity else make_signature(np.stack(self.thumbnails)),
             n_blank=int(sum(blank)),
             n_blank_middle=int(sum(blank[self.middle])),
             constant=constant,

@@ -21,7 +21,7 @@ from mgmt_monai.cohort.files.values import finite
 from mgmt_monai.cohort.findings import Finding, Severity, counted
 from mgmt_monai.cohort.layouts.found import FoundSeries
 from mgmt_monai.cohort.layouts.sequence import contradiction
-from mgmt_monai.cohort.records import DIGEST_DIGITS, SeriesRecord
+from mgmt_monai.cohort.records import SeriesRecord
 from mgmt_monai.cohort.series import is_nifti
 
 #: Below this many slices the middle 20 % is one slice (``middle_slices`` rounds 0.2 * 7 to 1).
@@ -55,13 +55,14 @@ IDENTIFYING = (
 )  # fmt: skip
 
 
-def examine_series(found: FoundSeries, data_dir: Path, pixels: bool) -> SeriesExam:
+def examine_series(found: FoundSeries, data_dir: Path, pixels: bool, identity: bool = True) -> SeriesExam:
     """Read every header of a series, and its pixels where asked; whatever is wrong becomes a finding.
 
     Args:
         found: The series. Hidden entries of its folder are passed over.
         data_dir: What paths are told relative to.
         pixels: Whether pixels are read too.
+        identity: Whether what the same images are found by is made of the pixels.
 
     Returns:
         The exam; its record is None where a finding is an error.
@@ -73,7 +74,7 @@ def examine_series(found: FoundSeries, data_dir: Path, pixels: bool) -> SeriesEx
     elif paths:
         exam.dicom(paths)
     if pixels and exam.record is not None:
-        exam.pixels([found.directory / name for name in exam.record.files], exam.record.frames)
+        exam.pixels(exam.record, identity)
     return exam.result()
 
 
@@ -229,21 +230,21 @@ class _Examination:
             fingerprint=_fingerprint(headers, names),
         )
 
-    def pixels(self, files: Sequence[Path], frames: Sequence[int] | None) -> None:
+    def pixels(self, record: SeriesRecord, identity: bool) -> None:
+        files = [self.found.directory / name for name in record.files]
         try:
-            self.content = content = read_content(files, frames, self.tags)
+            self.content = content = read_content(files, record.frames, self.tags, identity)
         except ContentError as error:
             self.tell(error.finding, error.path, f"expected an image, found {error}")
             return
         except OSError as error:
             self.tell("D026", files[0], f"expected an image, found it unreadable ({_why(error)})")
             return
-        n_slices = len(content.digests) // DIGEST_DIGITS
         where = files[0] if len(files) == 1 else self.found.directory
         if content.constant:
             self.tell("D021", where, f"expected an image, found the value {content.low:g} in every pixel")
-        elif content.n_blank_middle or content.n_blank > BLANK_SHARE * n_slices:
-            text = f"{content.n_blank} of {n_slices} slices blank ({content.n_blank / n_slices:.0%})"
+        elif content.n_blank_middle or content.n_blank > BLANK_SHARE * record.n_slices:
+            text = f"{content.n_blank} of {record.n_slices} slices blank ({content.n_blank / record.n_slices:.0%})"
             self.tell("D020", where, f"expected anatomy, found {text}, {content.n_blank_middle} in the middle 20 %")
         if content.clipped > CLIPPED_SHARE:
             text = f"found {content.clipped:.1%} of the tissue at the highest value ({content.high:g})"

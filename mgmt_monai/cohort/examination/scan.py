@@ -41,6 +41,7 @@ def scan(
     data_dir: Path,
     *,
     pixels: bool,
+    identity: bool = True,
     cache: ScanCache | None = None,
     workers: int | None = None,
     description: str = "Reading series",
@@ -56,6 +57,8 @@ def scan(
         found: The series.
         data_dir: What paths are told relative to.
         pixels: Whether pixels are read too.
+        identity: Whether what the same images are found by is made of them: for cohorts, not for a single study. What
+            is read without goes into no cache.
         cache: What was read before; what is read now goes into it.
         workers: Processes; None for one a core.
         description: Of the progress bar.
@@ -71,7 +74,7 @@ def scan(
     try:
         while n_done < len(found):
             try:
-                with closing(_scan(found[n_done:], data_dir, pixels, cache, n_workers, timeout_s)) as exams:
+                with closing(_scan(found[n_done:], data_dir, pixels, identity, cache, n_workers, timeout_s)) as exams:
                     for exam in exams:
                         n_done += 1
                         progress.update()
@@ -89,6 +92,7 @@ def _scan(
     found: Sequence[FoundSeries],
     data_dir: Path,
     pixels: bool,
+    identity: bool,
     cache: ScanCache | None,
     n_workers: int,
     timeout_s: float,
@@ -101,7 +105,7 @@ def _scan(
         nonlocal pool
         pool = pool or _pool(n_workers)
         try:
-            return pool.schedule(examine_series, args=[series, data_dir, pixels], timeout=timeout_s)
+            return pool.schedule(examine_series, args=[series, data_dir, pixels, identity], timeout=timeout_s)
         except RuntimeError as error:  # how pebble says that it has no workers left
             raise BrokenProcessPool from error
 
@@ -118,7 +122,7 @@ def _scan(
             raise
         except Exception as error:
             return lost_series(series, data_dir, _reason(error, timeout_s))
-        if cache is not None and state:
+        if cache is not None and state and identity:
             cache.put(series, pixels, state, done)
         return done
 

@@ -2,7 +2,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -86,6 +86,13 @@ def test_digests_follow_the_slices_and_no_header(write: Callable[..., list[Path]
     other = read_content(write(volume, rle=True, PatientID="another", RescaleSlope=3, RescaleIntercept=-7), None)
     assert (other.digests, other.signature) == (plain.digests, plain.signature)
     assert (other.low, other.high) == (3 * plain.low - 7, 3 * plain.high - 7)
+
+
+def test_content_without_identity_is_the_same_otherwise(write: Callable[..., list[Path]]) -> None:
+    files = write(head())
+    whole, without = read_content(files, None), read_content(files, None, identity=False)
+    assert whole.digests and whole.signature
+    assert without == replace(whole, digests="", signature="")
 
 
 def test_multi_frame_file_has_the_content_of_its_slices(
