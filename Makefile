@@ -27,7 +27,7 @@ help:
 	@echo "make demo       write the phantom, train T1w on it, print the test AUC (minutes)"
 	@echo "make test       lint, types, docs and the tests (minutes)"
 	@echo "make test-slow  the tests that train for real (longer)"
-	@echo "make bench      measure ours beside the stock way, for docs/performance.md (20 minutes, on a quiet machine)"
+	@echo "make bench      measure ours beside the stock way, for docs/performance.md (half an hour, on a quiet machine)"
 	@echo "make lint | types | docs    each alone"
 	@echo "make clean      remove $(VENV) and what the tools left; data/ and runs/ stay"
 	@echo

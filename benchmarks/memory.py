@@ -42,7 +42,7 @@ MEASURE = Measure(
     beside={CACHED[0]: CACHED[1]},
     note="60 and 600 patients, 8 slices of 300 x 300 each; the most PSS of all processes from the second epoch on, "
     "over equally many steps, with a network of one layer, the stock way without augmentation",
-    rounds=1,
+    rounds=3,
 )
 
 

@@ -71,7 +71,10 @@ def stock_way(turn: Turn, size: Size) -> None:
     import stock
 
     study = made_study(size.data, size.series_slices, size.series_pixels)
-    networks = {modality: stock.StockClassifier("transfer").to(stock.DEVICE).eval() for modality in MODALITIES}
+    networks = {modality: stock.StockClassifier("transfer") for modality in MODALITIES}
+    for network in networks.values():
+        stock.load_imagenet(network)
+        network.to(stock.DEVICE).eval()
     chain = stock_chain(size, study)
     seconds = None
     while True:
