@@ -20,8 +20,8 @@ from mgmt_monai.evaluation.plots.style import BLUE, GREY, ORANGE, WIDTH, plain, 
 PICTURE = "performance"
 ROW_INCHES = 0.27
 QUICK = (
-    "**Made with `--quick`: tiny sizes, not those of the notes, which show that everything runs. No figure here is worth "
-    "anything.**"
+    "**Made with `--quick`: tiny sizes, not those of the notes, which show that everything runs. No figure here is "
+    "worth anything.**"
 )
 TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from pickle import PicklingError
 from typing import Any
 from uuid import uuid4
+from zlib import crc32
 
 import joblib
 import numpy as np
@@ -138,8 +139,8 @@ class SliceStore:
             except (OSError, NotImplementedError) as error:  # the second: a file system without locks
                 reason = getattr(error, "strerror", None) or error
                 raise SlicesError(
-                    f"{path}: cannot keep the slices there ({reason}). Make room, name another folder "
-                    "with --slice_store DIR, or keep them in memory with --slice_store ''."
+                    f"{path}: cannot keep the slices there ({reason}). Name a folder with room for them, "
+                    "--slice_store DIR, or keep them in memory with --slice_store ''."
                 ) from error
             self._open[key] = _series(path, index)
             n_slices = sum(map(len, self._open[key].values()))
@@ -203,7 +204,7 @@ class SliceStore:
     def _write(self, folder: Path, key: str, chain: Compose) -> dict[str, Any]:
         counts: list[int] = []
         shape: tuple[int, ...] | None = None
-        dtype = ""
+        dtype, checksum = "", 0
         with (folder / "slices.bin").open("wb") as stream:
             for item, volume in read_series(self.data, chain, f"Preparing {self.modality} slices"):
                 array = volume.numpy()
@@ -214,7 +215,9 @@ class SliceStore:
                         f"{shape} and {dtype} as before, found {array.shape[1:]} and {array.dtype.name}. Resize "
                         "them in the deterministic transforms."
                     )
-                array.tofile(stream)
+                voxels = memoryview(array).cast("B")
+                checksum = crc32(voxels, checksum)
+                stream.write(voxels)  # a full disk has a name here, unlike in ndarray.tofile
                 counts.append(len(array))
             stream.flush()
             os.fsync(stream.fileno())
@@ -226,6 +229,7 @@ class SliceStore:
             "transforms": [type(step).__name__ for step in chain.transforms],
             "shape": list(shape or (0, 0)),
             "dtype": dtype or "float32",
+            "crc32": checksum,
             "series": [
                 {"patient_id": item["patient_id"], "n_slices": n} for item, n in zip(self.data, counts, strict=True)
             ],
@@ -240,12 +244,22 @@ def _read_index(path: Path, key: str) -> dict[str, Any] | None:
         index: dict[str, Any] = json.loads((path / "index.json").read_text(encoding="utf-8"))
         n_slices = sum(int(series["n_slices"]) for series in index["series"])
         n_bytes = n_slices * int(np.prod(index["shape"])) * np.dtype(index["dtype"]).itemsize
-        whole = index["key"] == key and (path / "slices.bin").stat().st_size == n_bytes
+        data = path / "slices.bin"
+        whole = index["key"] == key and data.stat().st_size == n_bytes and _checksum(data) == index["crc32"]
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError):
         whole = False
     return index if whole else None
+
+
+def _checksum(path: Path) -> int:
+    """CRC-32 of a file."""
+    found = 0
+    with path.open("rb") as stream:
+        while block := stream.read(2**24):
+            found = crc32(block, found)
+    return found
 
 
 def _series(path: Path, index: dict[str, Any]) -> dict[str, StoredSeries]:

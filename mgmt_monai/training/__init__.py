@@ -4,7 +4,7 @@ from mgmt_monai.training.cached_views import CachedViews, FeatureInferer
 from mgmt_monai.training.config import check_config, executed_config
 from mgmt_monai.training.experiment import Experiment
 from mgmt_monai.training.handlers import BestEpoch, EarlyStopping, EpochRecord, Publish, ResumePoint, SeedEpoch
-from mgmt_monai.training.machine import PrecisionInferer, default_device, loader_workers, training_dtype
+from mgmt_monai.training.machine import PrecisionInferer, check_device, default_device, loader_workers, training_dtype
 from mgmt_monai.training.metrics import EpochFigure
 from mgmt_monai.training.prepare_batch import PrepareBatch
 from mgmt_monai.training.reference import Reference
@@ -31,6 +31,7 @@ __all__ = [
     "Stage",
     "StageProgress",
     "check_config",
+    "check_device",
     "default_device",
     "executed_config",
     "loader_workers",

@@ -27,6 +27,24 @@ def default_device() -> torch.device:
     return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
 
 
+def check_device(device: torch.device | str) -> None:
+    """Refuse a device that is not there, before anything is read.
+
+    Args:
+        device: As the setting names it.
+
+    Raises:
+        TrainingError: torch does not know it, or this machine does not have it.
+    """
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise TrainingError(
+            f"device: expected one that torch finds on this machine, found {device!r} ({str(error).splitlines()[0]}). "
+            "Leave the setting out, or set --device cpu."
+        ) from error
+
+
 def loader_workers(device: torch.device | str) -> int:
     """How many processes hand out slices beside this one, for each loader that does.
 

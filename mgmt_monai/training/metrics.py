@@ -98,7 +98,7 @@ class EpochFigure(Metric):
 
     def reset(self) -> None:
         """Forget the last epoch."""
-        self._parts: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._columns = (_Column(), _Column(), _Column())
 
     def iteration_completed(self, engine: Engine) -> None:
         """Take one batch: logits ``(B, 1)``, labels ``(B, 1)``, ``patient_index`` ``(B,)``."""
@@ -106,9 +106,8 @@ class EpochFigure(Metric):
 
     def update(self, output: tuple[Tensor, Tensor, Tensor]) -> None:
         """Add logits, labels, patient indices."""
-        logits, labels, patients = output
-        # They stay where they are until the epoch's end: a GPU would be waited for at every step.
-        self._parts.append((logits.detach().flatten(), labels.flatten(), patients.flatten()))
+        for column, values in zip(self._columns, output, strict=True):
+            column.add(values.detach().flatten())
 
     def compute(self) -> float:
         """The figure over all that was added, in every process.
@@ -116,7 +115,7 @@ class EpochFigure(Metric):
         Raises:
             TrainingError: The network's output is not finite.
         """
-        own = [torch.cat(part).cpu() for part in zip(*self._parts, strict=True)]
+        own = [column.values.cpu() for column in self._columns]
         logits, labels, patients = (torch.cat(part) for part in zip(*from_all_ranks(own), strict=True))
         if not torch.isfinite(logits).all():
             raise TrainingError(
@@ -124,3 +123,30 @@ class EpochFigure(Metric):
                 "fine_tune_learning_rate, whichever stage it is in."
             )
         return self.figure(logits, labels, patients)
+
+
+class _Column:
+    """Values of all steps of an epoch, on the device they come from: a GPU would be waited for at every step.
+
+    They are copied into one block that doubles. Kept as they come, these few bytes of each step would lie between the
+    large blocks of the steps, and the memory of an epoch would grow by a batch with each.
+    """
+
+    def __init__(self) -> None:
+        self._block = torch.empty(0)
+        self._n = 0
+
+    @property
+    def values(self) -> Tensor:
+        """All that were added."""
+        return self._block[: self._n]
+
+    def add(self, values: Tensor) -> None:
+        """Put values behind the others; those of the first step say of which type all are."""
+        n = self._n + len(values)
+        if n > len(self._block):
+            block = values.new_empty(max(4096, 2 * n))
+            block[: self._n] = self.values
+            self._block = block
+        self._block[self._n : n] = values
+        self._n = n

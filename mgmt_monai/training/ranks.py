@@ -99,6 +99,24 @@ def check_joined() -> None:
         )
 
 
+@contextmanager
+def lost_ranks_told() -> Iterator[None]:
+    """Inside, an error that comes of another process having ended says so.
+
+    Raises:
+        TrainingError: Instead of what gloo or NCCL raised.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, distributed.DistError) and not re.search("gloo|NCCL", str(error)):
+            raise
+        raise TrainingError(
+            "another process of this training has ended, and this one ends with it. Mend the reason, where one is "
+            "told, and go on with the same command and --resume true."
+        ) from error
+
+
 def n_ranks() -> int:
     """How many processes train together."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
@@ -112,7 +130,8 @@ def is_main_rank() -> bool:
 def wait_for_all() -> None:
     """Go on when every process has come here."""
     if n_ranks() > 1:
-        distributed.all_reduce(torch.zeros(1))  # on the CPU: a barrier on a GPU would need to know which
+        with lost_ranks_told():
+            distributed.all_reduce(torch.zeros(1))  # on the CPU: a barrier on a GPU would need to know which
 
 
 def from_main_rank(action: Callable[[], T]) -> T:
@@ -128,7 +147,8 @@ def from_main_rank(action: Callable[[], T]) -> T:
     if n_ranks() == 1:
         return action()
     result: list[Any] = [action() if is_main_rank() else None]
-    distributed.broadcast_object_list(result, src=0)
+    with lost_ranks_told():
+        distributed.broadcast_object_list(result, src=0)
     return result[0]
 
 
@@ -177,21 +197,3 @@ class LedSliceStore(SliceStore):
             super().series(chain)
         wait_for_all()
         return super().series(chain)
-
-
-@contextmanager
-def lost_ranks_told() -> Iterator[None]:
-    """Inside, an error that comes of another process having ended says so.
-
-    Raises:
-        TrainingError: Instead of what gloo or NCCL raised.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        if not isinstance(error, distributed.DistError) and not re.search("gloo|NCCL", str(error)):
-            raise
-        raise TrainingError(
-            "another process of this training has ended, and this one ends with it. Mend the reason, where one is "
-            "told, and go on with the same command and --resume true."
-        ) from error

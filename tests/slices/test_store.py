@@ -177,13 +177,17 @@ def test_failed_build_leaves_nothing(tmp_path, function, words):
     assert stores(tmp_path) == []
 
 
-@pytest.mark.parametrize("damage", ["shortened", "no index", "torn index", "another's index"])
+@pytest.mark.parametrize("damage", ["shortened", "overwritten", "no index", "torn index", "another's index"])
 def test_damaged_store_is_built_again(tmp_path, damage, caplog):
     store(tmp_path).series(chain())
     (folder,) = tmp_path.glob("T1w-*")
     index = folder / "index.json"
     if damage == "shortened":
         os.truncate(folder / "slices.bin", 10)
+    elif damage == "overwritten":
+        data = bytearray((folder / "slices.bin").read_bytes())
+        data[7] ^= 1
+        (folder / "slices.bin").write_bytes(data)
     elif damage == "no index":
         index.unlink()
     elif damage == "torn index":

@@ -244,6 +244,11 @@ def test_nothing_to_resume(refused):
     assert "no unfinished training to resume" in refused(resume="true")
 
 
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+def test_device_that_is_not_there(refused, device):
+    assert f"device: expected one that torch finds on this machine, found '{device}'" in refused(device=device)
+
+
 def test_batch_of_one(refused):
     assert "batch_size" in refused(transfer_batch_size=1)
 

@@ -120,6 +120,15 @@ def test_killed_process_ends_the_others_and_the_run_is_resumed(finished_run, pha
     assert_equal_within_rounding(resumed, finished_run)
 
 
+def test_fault_in_the_data_is_one_line_of_each_process(tmp_path):
+    process = begin(0, tmp_path / "nowhere", tmp_path / "runs")
+    output = process.communicate(timeout=300)[0]
+    assert process.returncode == 1
+    assert "nowhere: expected" in output
+    assert output.count("Traceback") == 1, output  # torchrun's own
+    assert "another process of this training has ended" in output or "got signal" in output
+
+
 def test_config_for_one_process_is_refused_by_torchrun(phantom_dir, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")  # as torchrun sets it
     with pytest.raises(RuntimeError) as error:
