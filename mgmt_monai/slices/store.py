@@ -215,7 +215,7 @@ class SliceStore:
                         f"{shape} and {dtype} as before, found {array.shape[1:]} and {array.dtype.name}. Resize "
                         "them in the deterministic transforms."
                     )
-                voxels = memoryview(array).cast("B")
+                voxels = array.data.cast("B")
                 checksum = crc32(voxels, checksum)
                 stream.write(voxels)  # a full disk has a name here, unlike in ndarray.tofile
                 counts.append(len(array))
