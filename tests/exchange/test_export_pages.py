@@ -55,7 +55,7 @@ def test_reference_names_the_settings_that_are_put_back():
 
 
 def test_reference_lists_the_settings_of_an_evaluation():
-    rows = dict(re.findall(r"^\| `(output_dir|stage|overwrite)` \| (.*?) \|", REFERENCE, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `(output_dir|stage|overwrite|slice_store)` \| (.*?) \|", REFERENCE, re.MULTILINE))
 
     scalars = {
         key for key, value in template("evaluate").items() if "::" not in key and not isinstance(value, dict | list)
