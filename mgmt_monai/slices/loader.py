@@ -40,7 +40,7 @@ class SliceLoader(DataLoader):
             pin_memory=torch.device(device).type == "cuda",
             persistent_workers=keep_workers and num_workers > 0,
             generator=torch.Generator(),
-            collate_fn=_as_it_is,
+            collate_fn=as_it_is,
             **arguments,
         )
         self.slices = dataset
@@ -59,5 +59,6 @@ class _Batches(Dataset):
         return self.slices.batch(places)
 
 
-def _as_it_is(batch: Any) -> Any:
+def as_it_is(batch: Any) -> Any:
+    """For a loader whose data set hands out whole batches: the batch."""
     return batch

@@ -22,6 +22,7 @@ from mgmt_monai.networks import MGMTClassifier
 from mgmt_monai.networks.backbones import get_backbone
 from mgmt_monai.networks.whole_batch import WholeBatchNetwork
 from mgmt_monai.slices import EpochBatches
+from mgmt_monai.slices.loader import as_it_is
 from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.training.ranks import n_ranks
 
@@ -88,7 +89,7 @@ class CachedViews:
             DataLoader(
                 self._views[view],
                 batch_sampler=self.loader.batch_sampler,
-                collate_fn=_as_it_is,
+                collate_fn=as_it_is,
                 generator=self.loader.generator,
             )
         )
@@ -219,7 +220,3 @@ class _View(Dataset):
 def _part_for(inputs: Tensor, network: Any) -> Any:
     """For features the network's head; what several processes train shows none, and takes both."""
     return getattr(network, "head", network) if inputs.dim() == 2 else network
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
