@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import stock
 import torch
-from epoch_turns import now
+from epoch_turns import speed_turns
 from made_series import made_study, study_series
 from measurement import Measure, Size, Way
 from monai.bundle import ConfigParser
@@ -56,7 +56,8 @@ def batch(turn: Turn, size: Size, device: str = "cpu") -> None:
     slices, transforms = _slices(size).to(device), _transforms(size)
     augmentation = BatchAugmentation(transforms)
     seeds = [augmentation_seed(0, 1, index) for index in range(len(slices))]
-    _turns(turn, len(slices), lambda: augmentation(slices, seeds))
+    torch.set_num_threads(1)
+    speed_turns(turn, len(slices), lambda: augmentation(slices, seeds))
 
 
 def batch_on_gpu(turn: Turn, size: Size) -> None:
@@ -96,13 +97,5 @@ def _slices(size: Size) -> torch.Tensor:
 
 def _chained(turn: Turn, size: Size, transforms: Sequence[Any]) -> None:
     slices, chain = _slices(size), Compose(transforms).set_random_state(seed=0)
-    _turns(turn, len(slices), lambda: [chain({"image": image})["image"] for image in slices])
-
-
-def _turns(turn: Turn, n_slices: int, augment: Callable[[], Any]) -> None:
     torch.set_num_threads(1)
-    turn(None)
-    while True:
-        started = now()
-        augment()
-        turn(n_slices / (now() - started))
+    speed_turns(turn, len(slices), lambda: [chain({"image": image})["image"] for image in slices])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import torch
-from epoch_turns import now
+from epoch_turns import speed_turns
 from measurement import Measure, Size, Way
 from remote import Turn, remote
 
@@ -59,9 +59,4 @@ def stock_way(turn: Turn, size: Size) -> None:
 
 def _turns(turn: Turn, size: Size, features: Callable[[torch.Tensor], torch.Tensor], channels: int = 1) -> None:
     images = torch.rand(size.augmented, 1, size.image_size, size.image_size).expand(-1, channels, -1, -1)
-    turn(None)
-    while True:
-        started = now()
-        for part in images.split(size.fine_tune_batch):
-            features(part)
-        turn(len(images) / (now() - started))
+    speed_turns(turn, len(images), lambda: [*map(features, images.split(size.fine_tune_batch))])

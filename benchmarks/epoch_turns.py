@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
@@ -48,6 +50,15 @@ class EpochTurns:
         """The epoch and all that comes after it are done."""
         self.epochs += 1
         self.turn(self.n_slices / (self.ended - self.started) if self.epochs > 1 else None)
+
+
+def speed_turns(turn: Turn, n_slices: int, work: Callable[[], Any]) -> None:
+    """The slices a second of a piece of work, which is done once a turn; it never ends by itself."""
+    turn(None)
+    while True:
+        started = now()
+        work()
+        turn(n_slices / (now() - started))
 
 
 def now() -> float:
