@@ -98,16 +98,9 @@ class SliceDataset(Dataset):
             ``data``; ``slice_index``, counted among the slices kept of it; ``epoch`` and ``index``, as they were
             asked for, which with the seed tell the augmentation.
         """
-        epoch, index = index if isinstance(index, tuple) else (0, index)
-        series_index, slice_index = self._index[index]
-        item = {
-            "image": self._stored(index).float(),
-            "label": torch.tensor([float(self.data[series_index]["label"])]),
-            "patient_index": series_index,
-            "slice_index": slice_index,
-            "epoch": epoch,
-            "index": index,
-        }
+        label, about = self._about(index)
+        epoch, index = about["epoch"], about["index"]
+        item = {"image": self._stored(index).float(), "label": torch.tensor([label]), **about}
         if self.random_transform.transforms:
             self.random_transform.set_random_state(seed=augmentation_seed(self.seed, epoch, index))
             item = self.random_transform(item)
@@ -126,23 +119,23 @@ class SliceDataset(Dataset):
         Returns:
             ``image`` ``(B, 1, H, W)`` and ``label`` ``(B, 1)`` float32; the other names of an item, ``(B,)`` int64.
         """
-        asked = [place if isinstance(place, tuple) else (0, place) for place in places]
-        found = [self._index[index] for _, index in asked]
-        images = torch.empty(len(asked), *self._stored(asked[0][1] if asked else 0).shape)
-        for place, image in zip(asked, images, strict=True):
-            image.copy_(self[place]["image"] if self.random_transform.transforms else self._stored(place[1]))
-        whole = {
-            "patient_index": [series_index for series_index, _ in found],
-            "slice_index": [slice_index for _, slice_index in found],
-            "epoch": [epoch for epoch, _ in asked],
-            "index": [index for _, index in asked],
-        }
-        labels = [[float(self.data[series_index]["label"])] for series_index, _ in found]
+        told = [self._about(place) for place in places]
+        images = torch.empty(len(told), *self._stored(told[0][1]["index"] if told else 0).shape)
+        for place, (_, about), image in zip(places, told, images, strict=True):
+            image.copy_(self[place]["image"] if self.random_transform.transforms else self._stored(about["index"]))
+        names = ("patient_index", "slice_index", "epoch", "index")
         return {
             "image": images,
-            "label": torch.tensor(labels).reshape(-1, 1),
-            **{name: torch.tensor(values, dtype=torch.int64) for name, values in whole.items()},
+            "label": torch.tensor([label for label, _ in told]).reshape(-1, 1),
+            **{name: torch.tensor([about[name] for _, about in told], dtype=torch.int64) for name in names},
         }
+
+    def _about(self, place: int | tuple[int, int]) -> tuple[float, dict[str, int]]:
+        """A slice's label, and the whole numbers that are told of it."""
+        epoch, index = place if isinstance(place, tuple) else (0, place)
+        series_index, slice_index = self._index[index]
+        about = {"patient_index": series_index, "slice_index": slice_index, "epoch": epoch, "index": index}
+        return float(self.data[series_index]["label"]), about
 
     def _stored(self, index: int) -> Tensor:
         """A slice as it is kept, ``(1, H, W)``."""
