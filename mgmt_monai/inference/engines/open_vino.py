@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import cache
 from queue import SimpleQueue
 from types import ModuleType
 from typing import Any
@@ -25,7 +26,7 @@ class OpenVinoEngine(GraphEngine):
     modules, extra = ("openvino",), "openvino"
 
     def _build(self, module: nn.Module, shape: Sequence[int], n_threads: int) -> RunSlice:
-        openvino = import_openvino()
+        core = _core()
         # Not openvino.convert_model, which takes longer and reports what it does.
         from openvino.frontend import FrontEndManager
         from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
@@ -36,7 +37,7 @@ class OpenVinoEngine(GraphEngine):
         loaded = frontend.load(decoder)
         model = frontend.convert(loaded)
         model.reshape(list(shape))
-        compiled = openvino.Core().compile_model(
+        compiled = core.compile_model(
             model,
             "CPU",
             {
@@ -60,6 +61,19 @@ class OpenVinoEngine(GraphEngine):
                 requests.put(request)
 
         return one
+
+
+@cache
+def _core() -> Any:
+    """One for the whole process, which never lets go of it.
+
+    OpenVINO's plugin for CPUs gives the thread that loads it a stack for signals, and the memory of that back when its
+    core ends; but only in the right order, and in the same thread, does it tell the kernel. Otherwise the next signal,
+    Ctrl-C for one, would end the process by SIGSEGV.
+
+    Source: ``SigAltStackSetup`` of OpenVINO's CPU plugin.
+    """
+    return import_openvino().Core()
 
 
 def import_openvino() -> ModuleType:

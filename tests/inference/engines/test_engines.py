@@ -267,3 +267,29 @@ def test_graphs_come_and_go_without_waiting_for_each_other() -> None:
         timeout=300,
     )
     assert done.stdout.splitlines() == ["(2, 256)"] * 30
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="OpenVINO changes the stack of signals on Linux alone")
+def test_signals_are_answered_when_graphs_have_come_and_gone() -> None:
+    # Each openvino.Core gives its thread a stack for signals, which is gone for good once two of them have ended.
+    code = (
+        "import os, signal, torch\n"
+        "from mgmt_monai.inference.engines.choice import make_engine\n"
+        "from mgmt_monai.networks import MGMTClassifier\n"
+        "network, images = MGMTClassifier('alexnet').eval(), torch.rand(2, 1, 64, 64)\n"
+        "engines = [make_engine('openvino', network, 64) for _ in range(2)]\n"
+        "shapes = [engine.features(images).shape for engine in engines]\n"
+        "del engines[0]\n"
+        "del engines[0]\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: print('answered'))\n"
+        "os.kill(os.getpid(), signal.SIGUSR1)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", code],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert (done.returncode, done.stdout) == (0, "answered\n")
