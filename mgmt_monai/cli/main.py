@@ -70,6 +70,7 @@ def main(args: Sequence[str] | None = None) -> int:
     Raises:
         Exception: Anything else, with its traceback: a fault of the program.
     """
+    interrupted = False
     try:
         outcome = cli.main(args=args, prog_name="mgmt-monai", standalone_mode=False)
         sys.stdout.flush()
@@ -77,8 +78,7 @@ def main(args: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except click.exceptions.Abort:
-        click.echo("Interrupted.", err=True)
-        return INTERRUPTED
+        interrupted = True  # told below: first, what holds a progress bar is let go of, and ends its line
     except BrokenPipeError:
         _silence_stdout()
         return 1
@@ -89,6 +89,9 @@ def main(args: Sequence[str] | None = None) -> int:
         for line in getattr(error, "faults", (message,)):  # a command's user sees every fault of a cohort
             click.echo(f"Error: {line}", err=True)
         return 1
+    if interrupted:
+        click.echo("Interrupted.", err=True)
+        return INTERRUPTED
     return outcome if isinstance(outcome, int) else 0
 
 

@@ -1,7 +1,7 @@
 import errno
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 
 import click
@@ -104,6 +104,25 @@ def test_main_ctrl_c(command: Callable[..., None], capsys: pytest.CaptureFixture
     command(raising(KeyboardInterrupt()))
     assert main(["fake"]) == 130
     assert capsys.readouterr().err.split() == ["Interrupted."]
+
+
+def test_main_ctrl_c_is_told_when_what_was_interrupted_has_ended_its_line(
+    command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def steps() -> Iterator[int]:
+        try:
+            yield 1
+        finally:
+            click.echo("10%", err=True)
+
+    def interrupted() -> None:
+        under_way = steps()
+        for _ in under_way:
+            raise KeyboardInterrupt
+
+    command(interrupted)
+    assert main(["fake"]) == 130
+    assert capsys.readouterr().err.split() == ["10%", "Interrupted."]
 
 
 @pytest.mark.parametrize("code", [0, 1])
