@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import secrets
 import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+from filelock import FileLock, Timeout
 
 from mgmt_monai.atomic import remove_leftovers, write_text
 from mgmt_monai.cohort.manifest import Manifest, read_manifest, write_manifest
@@ -26,7 +27,7 @@ class StudyFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._held: IO[str] | None = None
+        self._held: FileLock | None = None
 
     @property
     def name(self) -> str:
@@ -56,17 +57,15 @@ class StudyFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._held = (self.path / ".lock").open("w")
+            lock = FileLock(self.path / ".lock")  # the system lets go of it when the process ends, however it ends
+            lock.acquire(blocking=False)
+        except Timeout as error:
+            raise StudyError(f"{self.path}: this study is still running in another process.") from error
         except OSError as error:
             raise StudyError(
                 f"{self.path}: cannot be written to ({error.strerror}). Name another --output_dir."
             ) from error
-        try:
-            # The system lets go of the lock when the process ends, however it ends.
-            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self.close()
-            raise StudyError(f"{self.path}: this study is still running in another process.") from error
+        self._held = lock
         remove_leftovers(self.path)
         if not (self.path / "study.json").is_file():
             self._write(
@@ -95,7 +94,7 @@ class StudyFolder:
     def close(self) -> None:
         """Let another process go on with the study."""
         if self._held is not None:
-            self._held.close()
+            self._held.release()
             self._held = None
 
     def update(self, **values: Any) -> None:

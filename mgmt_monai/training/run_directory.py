@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+from filelock import FileLock, Timeout
 
 from mgmt_monai.atomic import remove_leftovers, write_text
 from mgmt_monai.tracking import new_run_name
@@ -43,7 +44,7 @@ class RunDirectory:
         find = _run_to_resume if self.resumes else _new_run
         self.path = from_main_rank(lambda: find(folder, run_name))
         self.name = self.path.name
-        self._held: IO[str] | None = None
+        self._held: FileLock | None = None
 
     @property
     def mlflow_run_id(self) -> str | None:
@@ -91,7 +92,7 @@ class RunDirectory:
     def close(self) -> None:
         """Let another process resume the run."""
         if self._held is not None:
-            self._held.close()
+            self._held.release()
             self._held = None
 
     def update(self, **values: Any) -> None:
@@ -127,13 +128,12 @@ class RunDirectory:
         return _state(self.path)
 
     def _lock(self) -> None:
-        # The system lets go of the lock when the process ends, however it ends.
-        self._held = (self.path / ".lock").open("w")
+        lock = FileLock(self.path / ".lock")  # the system lets go of it when the process ends, however it ends
         try:
-            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self.close()
+            lock.acquire(blocking=False)
+        except Timeout as error:
             raise TrainingError(f"{self.path}: this training is still running in another process.") from error
+        self._held = lock
 
 
 def _first_state(manifest_hash: str) -> dict[str, Any]:
