@@ -1,4 +1,4 @@
-"""Real trainings by two processes on the CPU, with the commands of docs/how-to/several-gpus.md."""
+"""Real trainings by two processes, on the CPU and on two GPUs, with the commands of docs/how-to/several-gpus.md."""
 
 import json
 import os
@@ -17,7 +17,7 @@ import pytest
 import torch
 from mlflow.tracking import MlflowClient
 from monai.bundle import ConfigWorkflow
-from phantom_runs import BUNDLES, SMALL, start, workflow
+from phantom_runs import BUNDLES, SMALL, newest_run, start, train, workflow
 
 ROOT = BUNDLES.parent
 PAGE = (ROOT / "docs" / "how-to" / "several-gpus.md").read_text()
@@ -96,6 +96,27 @@ def test_two_processes_give_the_result_of_one_and_write_once(finished_run, phant
     assert output.count("Preparing T1w slices:   0%") == output.count("Scoring fine_tune on test:   0%") == 1
     hashes = [json.loads((folder / "run.json").read_text())["manifest_hash"] for folder in (run, finished_run)]
     assert hashes[0] == hashes[1]
+
+
+@pytest.mark.slow
+def test_two_processes_that_compile_give_the_result_of_one(finished_run, phantom_dir, tmp_path, only_run):
+    process = begin(0, phantom_dir, tmp_path / "runs", compile="true")
+    output = process.communicate(timeout=1500)[0]
+    assert process.returncode == 0, output
+    run, status = only_run(tmp_path / "runs")
+    assert status == "FINISHED"
+    assert_equal_within_rounding(run, finished_run)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs: NCCL refuses two processes on one")
+def test_two_gpus_give_the_result_of_one(phantom_dir, tmp_path):
+    config = json.loads((BUNDLES / "multi_gpu_train.json").read_text())
+    process = begin(0, phantom_dir, tmp_path / "two", device=config["device"], precision="float32")
+    output = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, output
+    one = train(phantom_dir, tmp_path / "one", seed=3, device="cuda:0", precision="float32")
+    tables = [pd.read_csv(run / "predictions.csv") for run in (newest_run(tmp_path / "two"), one)]
+    pd.testing.assert_frame_equal(*tables, rtol=0, atol=1e-2)  # a GPU adds up in another order each time
 
 
 def test_killed_process_ends_the_others_and_the_run_is_resumed(finished_run, phantom_dir, tmp_path, only_run):
