@@ -52,8 +52,8 @@ def command(dataset_dir: Path, output_dir: Path, *words: str, **overrides: Any) 
             *options, *words]  # fmt: skip
 
 
-def start(words: list[str], cwd: Path, **environment: str) -> subprocess.Popen[str]:
-    """Start a command whose output is read at its end."""
+def start(words: list[str], cwd: Path, own_group: bool = False, **environment: str) -> subprocess.Popen[str]:
+    """Start a command whose output is read at its end; in a process group of its own, where that is asked to end."""
     return subprocess.Popen(
         words,
         cwd=cwd,
@@ -61,6 +61,7 @@ def start(words: list[str], cwd: Path, **environment: str) -> subprocess.Popen[s
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=own_group,
     )
 
 

@@ -3,12 +3,12 @@
 import time
 from pathlib import Path
 
-from mgmt_monai.training.termination import termination_raises
+from mgmt_monai.interruption import interruptible
 
 
 def sleep(out: str, seconds: float, closes: float) -> None:
     """Sleep; when asked to end, go on for a while and say so."""
-    with termination_raises():
+    with interruptible():
         try:
             time.sleep(seconds)
         except SystemExit:

@@ -11,6 +11,7 @@ import click
 
 from mgmt_monai import __version__
 from mgmt_monai.errors import one_line
+from mgmt_monai.interruption import interruptible
 
 COMMANDS = {
     "phantom": "Write a made cohort of head MRI with a planted effect.",
@@ -72,7 +73,8 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     interrupted = False
     try:
-        outcome = cli.main(args=args, prog_name="mgmt-monai", standalone_mode=False)
+        with interruptible():
+            outcome = cli.main(args=args, prog_name="mgmt-monai", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
         error.show()

@@ -26,9 +26,13 @@ def command(context: click.Context, config_file: Path | None, named_config_file:
         raise click.UsageError("name a config file, such as bundles/t1w.json")
     settings = overrides([*([str(config_file)] if named_config_file and config_file else []), *context.args])
 
+    import warnings
+
     import monai.bundle
 
     from mgmt_monai.training.config import check_overrides, read_config
 
     check_overrides(read_config(path), settings)
+    # Whoever names a config here trusts it; MONAI warns on every run that it is code.
+    warnings.filterwarnings("ignore", message="parsing config_file", category=UserWarning)
     monai.bundle.run(run_id="training", config_file=str(path), **settings)

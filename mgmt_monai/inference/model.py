@@ -138,11 +138,25 @@ def open_models(
 
     Raises:
         ExchangeError: As `open_bundle` and `load_model`.
-        InferenceError: As `load_model`.
+        InferenceError: The same model twice; or as `load_model`.
     """
     check_engine(engine)  # before anything is read
     with ExitStack() as stack:
-        yield [load_model(stack.enter_context(open_bundle(path)), trust, engine) for path in paths]
+        bundles = [stack.enter_context(open_bundle(path)) for path in paths]
+        _check_different(bundles)
+        yield [load_model(bundle, trust, engine) for bundle in bundles]
+
+
+def _check_different(bundles: Sequence[BundleFolder]) -> None:
+    """A model that is named twice would count twice in the mean."""
+    seen: dict[str, BundleFolder] = {}
+    for bundle in bundles:
+        other = seen.setdefault(bundle.sha256, bundle)
+        if other is not bundle:
+            raise InferenceError(
+                f"--bundle: expected different models, found the same one twice ({other.name} and {bundle.name}). Name "
+                "it once."
+            )
 
 
 def load_model(bundle: BundleFolder, trust: bool = False, engine: str = PyTorchEngine.name) -> BundleModel:

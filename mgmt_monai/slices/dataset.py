@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from mgmt_monai.slices.errors import SlicesError
 from mgmt_monai.slices.reading import read_series
 from mgmt_monai.slices.store import SliceStore, StoredSeries
 from mgmt_monai.transforms.batch import augmentation_seed
+
+logger = logging.getLogger(__name__)
 
 
 class SliceDataset(Dataset):
@@ -53,7 +56,10 @@ class SliceDataset(Dataset):
         self.seed = int(seed)
         self._volumes: Sequence[Tensor | StoredSeries]
         if store is None:
-            self._volumes = [volume for _, volume in read_series(data, chain, description)]
+            kept = [volume for _, volume in read_series(data, chain, description)]
+            n_slices, size = sum(map(len, kept)), sum(volume.nbytes for volume in kept) / 2**20
+            logger.info(f"{n_slices} slices of {len(kept)} series are kept in memory, {size:.0f} MiB")
+            self._volumes = kept
         else:
             stored = store.series(chain)
             absent = [item["patient_id"] for item in data if item["patient_id"] not in stored]

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from mgmt_monai.cohort.manifest import Manifest
 from mgmt_monai.cohort.splits.plans import KFold
+from mgmt_monai.interruption import interruptible
 from mgmt_monai.study.choice import Choice, choose
 from mgmt_monai.study.collect import (
     candidate_predictions,
@@ -40,7 +41,6 @@ from mgmt_monai.tracking.environment import environment_tags
 from mgmt_monai.tracking.studies import STUDY_TAG
 from mgmt_monai.training.config import PATHS, check_overrides, read_config, settings_of
 from mgmt_monai.training.settings import check_settings
-from mgmt_monai.training.termination import termination_raises
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ class Study:
         folder.open(self.plan, str(self.data_dir), environment)
         status = "FAILED"
         try:
-            with termination_raises():
+            with interruptible():
                 folder.keep_manifest(manifest)
                 tracking.start(folder.state["mlflow_run_id"])
                 if tracking.run_id is None:

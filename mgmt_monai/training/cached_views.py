@@ -104,8 +104,8 @@ class CachedViews:
         size = self.n_views * n_slices * get_backbone(self.network.network).n_features * 4
         logger.info(
             f"stage transfer: features of {self.n_views} augmented views of {n_slices} slices are kept, "
-            f"{size / 2**20:.1f} MiB; from epoch {self.n_views + 1} on they come again, which is an approximation "
-            "(transfer_views)"
+            f"{size / 2**20:.1f} MiB; in epochs from {self.n_views + 1} on, if any, they come again, which is an "
+            "approximation (transfer_views)"
         )
 
     def _computed(self, view: int) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from mgmt_monai.cohort.modality import ModalityCohort
+from mgmt_monai.interruption import interruptible
 from mgmt_monai.networks import MGMTClassifier, WeightsReport, calibrate_batchnorm
 from mgmt_monai.tracking import TrackedRun
 from mgmt_monai.tracking.environment import environment_tags
@@ -21,7 +22,6 @@ from mgmt_monai.training.reference import Reference
 from mgmt_monai.training.run_directory import RunDirectory
 from mgmt_monai.training.scoring import Scoring
 from mgmt_monai.training.stage import Stage
-from mgmt_monai.training.termination import termination_raises
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class Experiment:
         logger.info(f"run {directory.name} in {directory.path}" + (f", {n_ranks()} processes" if n_ranks() > 1 else ""))
         status, mlflow_status = "failed", "FAILED"
         try:
-            with termination_raises(), lost_ranks_told():
+            with interruptible(), lost_ranks_told():
                 tracking.start(directory.mlflow_run_id)
                 directory.update(
                     status="running",
@@ -105,9 +105,11 @@ class Experiment:
                     self._calibrate()
                 headline = self._finish(self._train())
             status, mlflow_status = "finished", "FINISHED"
-        except (KeyboardInterrupt, SystemExit):
-            status, mlflow_status = "killed", "KILLED"
-            logger.warning(f"interrupted; go on with the same command and --resume true ({directory.path})")
+        except BaseException as error:
+            _end_progress_bars()
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                status, mlflow_status = "killed", "KILLED"
+                logger.warning(f"interrupted; go on with the same command and --resume true ({directory.path})")
             raise
         finally:
             try:
@@ -174,3 +176,9 @@ class Experiment:
                 self.tracking.log_file(reference)
             self.tracking.log_classifier(last.best_checkpoint, self.model_settings, name, reference)
         return scores.headline
+
+
+def _end_progress_bars() -> None:
+    """What is said next begins a line of its own."""
+    for bar in list(tqdm._instances):
+        bar.close()

@@ -119,7 +119,7 @@ class Stage:
         if progress.last_checkpoint.is_file():
             progress.load_state_dict(_load(progress.last_checkpoint)["progress"])
             if progress.finished:
-                logger.info(f"stage {progress.stage}: finished before, {progress.epochs} epochs")
+                logger.info(f"stage {progress.stage}: finished before, {_epochs(progress.epochs)}")
                 return
         elif progress.after is not None:
             load_network(self.network, progress.after.best_checkpoint)
@@ -137,7 +137,7 @@ class Stage:
             ) from error
         self.trainer.network = self.network
         logger.info(
-            f"stage {progress.stage}: {progress.epochs} epochs, lowest validation loss {progress.best_loss:.4f} "
+            f"stage {progress.stage}: {_epochs(progress.epochs)}, lowest validation loss {progress.best_loss:.4f} "
             f"in epoch {progress.best_epoch}"
         )
 
@@ -148,6 +148,10 @@ class Stage:
             # What is random is drawn as without it, so that results differ by rounding alone.
             trained = cast(nn.Module, torch.compile(trained, options={"fallback_random": True}))
         return trained if self.data_parallel is None else self.data_parallel(trained)
+
+
+def _epochs(n: int) -> str:
+    return f"{n} epoch" if n == 1 else f"{n} epochs"
 
 
 def load_network(network: MGMTClassifier, checkpoint: Path) -> None:

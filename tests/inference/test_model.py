@@ -125,6 +125,12 @@ def test_chain_that_cannot_be_built_is_refused(copied: Path) -> None:
     refused(copied, r"configs/inference\.json cannot be run.*lower_percentile")
 
 
+def test_the_same_model_twice_is_refused(t1w_bundle: Path, copied: Path) -> None:
+    twice = "--bundle: expected different models, found the same one twice"
+    with pytest.raises(InferenceError, match=twice), open_models([t1w_bundle, copied]):
+        pass
+
+
 def test_several_bundles_are_open_together(t1w_bundle: Path, flair_bundle: Path) -> None:
     with open_models([flair_bundle, t1w_bundle]) as models:
         assert [model.modality for model in models] == ["FLAIR", "T1w"]

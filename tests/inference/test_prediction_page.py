@@ -192,6 +192,13 @@ def test_policy_allows_the_pages_own_style_alone() -> None:
     assert not re.search(r'\sstyle="|<script|https?://|\son\w+=', html)
 
 
+def test_two_models_of_one_modality_are_told_apart_at_the_top() -> None:
+    other = replace(ONE, bundle="another", model_sha256="ef" * 32)
+    top = text(page(ONE, other)).partition("The answer")[0]
+    assert f"{ONE.bundle}: the model's AUC" in top and "another: the model's AUC" in top
+    assert f"{ONE.bundle}: " not in text(page(ONE, NONE)).partition("The answer")[0]
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 @pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (400, "dark")])
 def test_page_fits_a_screen_in_a_browser(tmp_path: Path, width: int, scheme: str) -> None:

@@ -43,6 +43,13 @@ def test_each_series_is_read_once():
     assert sorted(calls) == [0, 1, 2]
 
 
+def test_memory_that_slices_take_is_told(caplog):
+    volumes = Lambdad(keys="image", func=lambda i: torch.zeros(i + 1, 512, 512))
+    with caplog.at_level("INFO"):
+        SliceDataset(ITEMS, Compose([volumes]))
+    assert caplog.messages == ["6 slices of 3 series are kept in memory, 6 MiB"]
+
+
 def test_augmentation_is_that_of_a_transform_seeded_by_hand():
     dataset = SliceDataset(ITEMS, Compose([LOAD, SCALE]), seed=7)
     seed = int(np.random.SeedSequence([7, 2, 4]).generate_state(1)[0])

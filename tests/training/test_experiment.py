@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import os
 import re
 import shutil
 import signal
@@ -251,13 +252,16 @@ def test_stage_stopped_early_is_not_trained_on_when_it_is_resumed(phantom_dir, t
     assert (resumed / "epochs.csv").read_text() == (whole / "epochs.csv").read_text()
 
 
-def test_terminated_run_is_marked_killed(phantom_dir, tmp_path):
+@pytest.mark.parametrize("settings", [{}, {"num_workers": 2, "augment_on": "loader"}], ids=["alone", "workers"])
+def test_terminated_run_is_marked_killed(settings, phantom_dir, tmp_path):
     runs = tmp_path / "runs"
-    process = start(command(phantom_dir, runs), tmp_path)
+    process = start(command(phantom_dir, runs, **settings), tmp_path, own_group=True)
     wait_for("t1w/*/transfer/last.pt", runs, process)
-    process.terminate()
+    os.killpg(process.pid, signal.SIGTERM)
     output = process.communicate()[0]
-    assert process.returncode == 143 and "--resume true" in output
+    assert process.returncode == 143, output
+    *_, last = output.replace("\r", "\n").splitlines()
+    assert "WARNING interrupted; go on with the same command and --resume true" in last and last[2] == ":"
     run = json.loads((newest_run(runs) / "run.json").read_text())
     assert run["status"] == "killed"
     client = MlflowClient(f"sqlite:///{runs / 'mlruns.db'}")
