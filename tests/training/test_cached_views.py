@@ -131,7 +131,7 @@ def test_memory_and_the_approximation_are_told_once(dataset, network, caplog):
     list(views), list(views)
     (line,) = (message for message in caplog.messages if "views" in message)
     assert "2 augmented views of 7 slices" in line and "approximation" in line
-    assert f"{2 * 7 * 256 * 4 / 2**20:.1f} MiB" in line and "from epoch 3 on" in line
+    assert f"{2 * 7 * 256 * 4 / 2**20:.1f} MiB" in line and "in epochs from 3 on" in line
 
 
 def test_features_are_computed_in_the_precision_of_the_stage_and_kept_in_float32(dataset, network):
