@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import click
@@ -25,8 +26,6 @@ def command(context: click.Context, config_file: Path | None, named_config_file:
     if path is None:
         raise click.UsageError("name a config file, such as bundles/t1w.json")
     settings = overrides([*([str(config_file)] if named_config_file and config_file else []), *context.args])
-
-    import warnings
 
     import monai.bundle
 
