@@ -10,7 +10,7 @@ from epoch_turns import speed_turns
 from measurement import Measure, Size, Way
 from remote import Turn, remote
 
-from mgmt_monai.inference.engines.choice import ENGINES
+from mgmt_monai.inference.engines.engine_choice import ENGINES
 
 STOCK = "EfficientNetBN"
 FASTEST = next(iter(ENGINES))
@@ -39,7 +39,7 @@ def ways(size: Size) -> Iterator[Sequence[Way]]:
 
 def ours(turn: Turn, size: Size, engine: str) -> None:
     """All slices by an engine, a turn each time; the figures are slices a second."""
-    from mgmt_monai.inference.engines.choice import make_engine
+    from mgmt_monai.inference.engines.engine_choice import make_engine
     from mgmt_monai.networks import MGMTClassifier, load_backbone_weights
 
     classifier = MGMTClassifier()

@@ -15,14 +15,14 @@ import numpy as np
 
 from mgmt_monai.cohort.manifest import read_manifest, series_reference
 from mgmt_monai.cohort.modality import ModalityCohort
-from mgmt_monai.cohort.phantom import write_phantom
-from mgmt_monai.cohort.phantom.acquisition import PLANES, SeriesPlan, measure
-from mgmt_monai.cohort.phantom.anatomy import Head, build_tissue
-from mgmt_monai.cohort.phantom.appearance import paint, tumour_look
-from mgmt_monai.cohort.phantom.cohort import plan_patient
-from mgmt_monai.cohort.phantom.dicom import series_headers, write_series
-from mgmt_monai.cohort.phantom.effect import Stream, stream
 from mgmt_monai.cohort.series import Series
+from mgmt_monai.phantom import write_phantom
+from mgmt_monai.phantom.acquisition import PLANES, SeriesPlan, measure
+from mgmt_monai.phantom.anatomy import Head, build_tissue
+from mgmt_monai.phantom.appearance import paint, tumour_look
+from mgmt_monai.phantom.dicom import series_headers, write_series
+from mgmt_monai.phantom.effect import Stream, stream
+from mgmt_monai.phantom.made_cohort import plan_patient
 
 SEED = 0
 MODALITY = "T1w"

@@ -49,7 +49,7 @@ def ways(size: Size) -> Iterator[Sequence[Way]]:
 def ours(turn: Turn, size: Size, engine: str) -> None:
     """Our prediction by four bundles, a turn a study; the figures are seconds."""
     from mgmt_monai.inference.model import open_models
-    from mgmt_monai.inference.predict import predict_study
+    from mgmt_monai.inference.predict_study import predict_study
 
     study = made_study(size.data, size.series_slices, size.series_pixels)
     with ExitStack() as stack:

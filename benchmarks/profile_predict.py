@@ -35,7 +35,7 @@ def _ours(size: Size, folder: Path) -> list[tuple[str, float]]:
     from made_series import made_study
     from predict_study import write_bundle
 
-    from mgmt_monai.inference.engines.choice import ENGINES, make_engine
+    from mgmt_monai.inference.engines.engine_choice import ENGINES, make_engine
     from mgmt_monai.inference.model import open_models
     from mgmt_monai.inference.study import read_study
 

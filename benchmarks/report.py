@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from measurement import Ratio, ratios
 
 from mgmt_monai.atomic import write_text
-from mgmt_monai.evaluation.plots.saving import save_figure
+from mgmt_monai.evaluation.plots.picture_files import save_figure
 from mgmt_monai.evaluation.plots.style import BLUE, GREY, ORANGE, WIDTH, plain, tidy
 
 PICTURE = "performance"

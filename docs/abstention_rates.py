@@ -256,7 +256,7 @@ def rate(title: str, series: Sequence[Path], model: BundleModel) -> Rate:
     """
     from mgmt_monai.inference.abstain import ROUNDING, input_reasons
     from mgmt_monai.inference.errors import InferenceError
-    from mgmt_monai.inference.predict import predict_study
+    from mgmt_monai.inference.predict_study import predict_study
 
     assert model.reference is not None
     limit = model.reference.threshold

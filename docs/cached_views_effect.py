@@ -99,7 +99,7 @@ def main(
     patients: int, effect: float, n_seeds: int, views: tuple[int, ...], epochs: int, config: Path, work: Path | None
 ) -> None:
     """Print a row a number of views."""
-    from mgmt_monai.cohort.phantom import write_phantom
+    from mgmt_monai.phantom import write_phantom
 
     with TemporaryDirectory() as temporary:
         place = work or Path(temporary)

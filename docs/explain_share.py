@@ -15,10 +15,10 @@ import click
 import nibabel as nib
 import numpy as np
 
-from mgmt_monai.cohort.phantom import write_phantom
 from mgmt_monai.inference.explain.explanation import METHODS, explain_series
 from mgmt_monai.inference.model import open_models
 from mgmt_monai.inference.study import read_study
+from mgmt_monai.phantom import write_phantom
 
 SEED = 1000
 """Of the phantom; nobody trains on this one."""

@@ -14,9 +14,9 @@ from phantom_runs import train
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, RLELossless, generate_uid
 
-from mgmt_monai.cohort.phantom import write_phantom
 from mgmt_monai.exchange.export import export_bundle
-from mgmt_monai.exchange.source import open_source
+from mgmt_monai.exchange.run_source import open_source
+from mgmt_monai.phantom import write_phantom
 
 SHARED_DATA = Path(__file__).parents[1] / "../shared/data"
 

@@ -50,8 +50,8 @@ def export(
     The bundle runs with MONAI and the packages that its metadata lists, without mgmt-monai, from any directory.
     """
     from mgmt_monai.exchange.export import check_free, export_bundle, zip_bundle
-    from mgmt_monai.exchange.source import open_source
-    from mgmt_monai.tracking import store
+    from mgmt_monai.exchange.run_source import open_source
+    from mgmt_monai.tracking import mlflow_store as store
 
     with open_source(run, tracking_uri or store.tracking_uri(output_dir), output_dir) as source:
         wanted = name or f"mgmt_{source.modality.lower()}"

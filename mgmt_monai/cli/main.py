@@ -18,15 +18,18 @@ COMMANDS = {
     "doctor": "Look for faults in a data directory: files, geometry, pixels, duplicates, confounders.",
     "manifest": "Build, check, split and show the list of patients, labels and series that a training reads.",
     "train": "Train one modality's classifier, both stages; refuse a mistyped setting.",
-    "study": "Train the paper's networks and modalities, with negative controls; say what the result is worth.",
+    "compare": "Train the paper's networks and modalities, with negative controls; say what the result is worth.",
     "evaluate": "Judge a table of predictions, whoever made it: figures with intervals, pictures.",
     "predict": "Ask trained models about a study, or about many; a model abstains where it should.",
-    "report": "Write the report of a study, from MLflow.",
+    "report": "Write the report of a comparison, from MLflow.",
     "explain": "Show where trained models look in a study, and whether that is to be believed.",
     "bundle": "Export a trained model as a MONAI bundle that runs without this package.",
     "ui": "Open the MLflow UI on the recorded runs.",
 }
 """Each subcommand and its one-line help; ``mgmt_monai/cli/<name>.py`` defines it as ``command``."""
+
+RENAMED = {"study": "compare"}
+"""Commands of earlier versions, and what they are called now."""
 
 INTERRUPTED = 130
 """The exit code of a run ended by Ctrl-C: 128 + SIGINT, as shells count."""
@@ -40,7 +43,13 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The subcommand ``cmd_name``, imported now; None where there is none of that name."""
+        """The subcommand ``cmd_name``, imported now; None where there is none of that name.
+
+        Raises:
+            UsageError: The command has another name now.
+        """
+        if cmd_name in RENAMED:
+            raise click.UsageError(f"{cmd_name!r} is called {RENAMED[cmd_name]!r} now: mgmt-monai {RENAMED[cmd_name]}")
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = import_module(f"mgmt_monai.cli.{cmd_name}").command

@@ -26,13 +26,13 @@ def command(out_dir: Path, patients: int, effect: float, seed: int, workers: int
 
     OUT_DIR must be new or empty. It gets train/ID/MODALITY/Image-N.dcm, train_labels.csv and truth.json.
     """
-    from mgmt_monai.cohort.phantom import PhantomError, write_phantom
-    from mgmt_monai.cohort.phantom.effect import reachable_auc
+    from mgmt_monai.phantom import PhantomError, write_phantom
+    from mgmt_monai.phantom.effect import reachable_auc
 
     write_phantom(out_dir, patients, effect, seed, workers)
     click.echo(f"{out_dir}: {patients} patients, effect {effect:g}, reachable AUC {reachable_auc(effect):.3f}")
     if montage is not None:
-        from mgmt_monai.cohort.phantom.montage import save_montage
+        from mgmt_monai.phantom.montage import save_montage
 
         try:
             save_montage(out_dir, montage)

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom.dataset import Dataset
 
-    from mgmt_monai.inference.batch import BatchOutcome
     from mgmt_monai.inference.model import BundleModel
-    from mgmt_monai.inference.predict import PredictedStudy
+    from mgmt_monai.inference.predict_study import PredictedStudy
     from mgmt_monai.inference.prediction import SeriesPrediction
+    from mgmt_monai.inference.study_batch import BatchOutcome
 
 FILE = click.Path(path_type=Path)
 
@@ -66,10 +66,10 @@ def command(
     A model abstains where the series fails its checks or is unlike its training data: that is an answer, exit code 0.
     With --batch, exit code 1 says that a study could not be predicted.
     """
-    from mgmt_monai.inference.batch import batch_engine, predict_batch
-    from mgmt_monai.inference.engines.choice import for_studies
+    from mgmt_monai.inference.engines.engine_choice import for_studies
     from mgmt_monai.inference.model import open_models
     from mgmt_monai.inference.study import study_path
+    from mgmt_monai.inference.study_batch import batch_engine, predict_batch
 
     if batch and (named or dicom_sr or dicom_sc or dicomweb):
         raise click.UsageError("--series, --dicom-sr, --dicom-sc and --dicomweb are of one study: leave out --batch.")
@@ -135,7 +135,7 @@ def _write_dicom(
 def _predict(
     study_dir: Path, models: list[BundleModel], folder: Path, named: Mapping[str, Path], overwrite: bool
 ) -> PredictedStudy:
-    from mgmt_monai.inference.predict import predict_study
+    from mgmt_monai.inference.predict_study import predict_study
     from mgmt_monai.inference.prediction import NOTICE
     from mgmt_monai.inference.result_files import PAGE, RESULT, check_free, write_result
 
@@ -162,7 +162,7 @@ def _line(one: SeriesPrediction) -> str:
 
 
 def _known(evaluation: Mapping[str, Any]) -> str:
-    from mgmt_monai.study.report.wording import figure
+    from mgmt_monai.comparison.report.wording import figure
 
     if "auc" not in evaluation:
         return "the bundle does not say how good its model is"

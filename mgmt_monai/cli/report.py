@@ -1,4 +1,4 @@
-"""``mgmt-monai report``: a study's report, from MLflow."""
+"""``mgmt-monai report``: a comparison's report, from MLflow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FOLDER = click.Path(path_type=Path)
 
 
 @click.command("report")
-@click.argument("study", default="")
+@click.argument("comparison", default="")
 @click.option("--out", type=FOLDER, default=Path("report"), show_default=True, help="Folder for the report.")
 @click.option(
     "--output-dir",
@@ -20,18 +20,18 @@ FOLDER = click.Path(path_type=Path)
     show_default=True,
     help="Folder of the trainings.",
 )
-def command(study: str, out: Path, output_dir: Path) -> None:
-    """Write the report of STUDY, its name or its run in MLflow; without one, of the newest study.
+def command(comparison: str, out: Path, output_dir: Path) -> None:
+    """Write the report of COMPARISON, its name or its run in MLflow; without one, of the newest comparison.
 
     Everything is read from MLflow: the server that MLFLOW_TRACKING_URI names, else the store in --output-dir. OUT gets
     report.html (one page that needs no network), checklist.html, report.json, tables as CSV, pictures as PNG and SVG.
     """
-    from mgmt_monai.study.report.files import write_report
-    from mgmt_monai.study.stored import stored_record
-    from mgmt_monai.tracking.store import tracking_uri
-    from mgmt_monai.tracking.studies import find_study
+    from mgmt_monai.comparison.report.files import write_report
+    from mgmt_monai.comparison.stored import stored_record
+    from mgmt_monai.tracking.comparisons import find_comparison
+    from mgmt_monai.tracking.mlflow_store import tracking_uri
 
     uri = tracking_uri(output_dir)
-    report = write_report(stored_record(uri, find_study(uri, study)), out)
+    report = write_report(stored_record(uri, find_comparison(uri, comparison)), out)
     click.echo(report["verdict"]["sentence"])
     click.echo(f"{out / 'report.html'}")

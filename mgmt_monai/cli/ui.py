@@ -25,7 +25,7 @@ def command(output_dir: Path, port: int) -> None:
     Where MLFLOW_TRACKING_URI names a server, its address is printed instead: the server has its own UI.
     """
     from mgmt_monai.tracking.errors import TrackingError
-    from mgmt_monai.tracking.store import quiet_mlflow, shown, tracking_uri
+    from mgmt_monai.tracking.mlflow_store import quiet_mlflow, shown, tracking_uri
 
     quiet_mlflow()
     uri = tracking_uri(output_dir)

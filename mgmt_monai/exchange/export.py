@@ -30,7 +30,7 @@ from mgmt_monai.exchange.configs import (
 from mgmt_monai.exchange.errors import ExchangeError
 from mgmt_monai.exchange.metadata import make_metadata
 from mgmt_monai.exchange.model_card import model_card
-from mgmt_monai.exchange.source import REFERENCE, Source
+from mgmt_monai.exchange.run_source import REFERENCE, Source
 from mgmt_monai.exchange.templates import in_bundle_names
 from mgmt_monai.networks import MGMTClassifier
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from mgmt_monai.exchange.configs import inference_config
 from mgmt_monai.exchange.errors import ExchangeError
-from mgmt_monai.exchange.source import Source
+from mgmt_monai.exchange.run_source import Source
 from mgmt_monai.exchange.templates import template
 
 FIGURES = {

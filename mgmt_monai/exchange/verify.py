@@ -16,10 +16,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from mgmt_monai.cohort.findings import printable
-from mgmt_monai.cohort.phantom import write_phantom
 from mgmt_monai.exchange.bundle_folder import BundleFolder
 from mgmt_monai.exchange.errors import ExchangeError
 from mgmt_monai.exchange.trust import CACHE, foreign_code
+from mgmt_monai.phantom import write_phantom
 
 #: What each process is started with: `python -m MODULE ARGUMENTS`, but this package is not there.
 _WITHOUT_US = "import runpy, sys; sys.modules['mgmt_monai'] = None; sys.argv = sys.argv[1:]; "

@@ -22,8 +22,8 @@ from mgmt_monai.cohort.series import Series
 from mgmt_monai.errors import one_line
 from mgmt_monai.exchange.bundle_folder import BundleFolder, open_bundle
 from mgmt_monai.exchange.errors import ExchangeError
-from mgmt_monai.inference.engines.choice import AUTO, check_engine, make_engine
 from mgmt_monai.inference.engines.engine import BATCH_SIZE, Engine, PyTorchEngine
+from mgmt_monai.inference.engines.engine_choice import AUTO, check_engine, make_engine
 from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.networks import MGMTClassifier
 from mgmt_monai.networks.errors import NetworkError

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from mgmt_monai.atomic import atomic_file, write_text
 from mgmt_monai.inference.errors import InferenceError
-from mgmt_monai.inference.page import write_page
-from mgmt_monai.inference.predict import PredictedStudy
+from mgmt_monai.inference.predict_study import PredictedStudy
 from mgmt_monai.inference.prediction import StudyPrediction, prediction_from_json
+from mgmt_monai.inference.prediction_page import write_page
 
 RESULT, PAGE = "prediction.json", "prediction.html"
 """What the two are called."""

@@ -12,12 +12,12 @@ from pydicom.dataset import Dataset
 
 from mgmt_monai.pacs.result import write_object
 from mgmt_monai.pacs.secondary_capture import secondary_captures
-from mgmt_monai.pacs.source import NATIVE, SourceSeries, read_source
 from mgmt_monai.pacs.structured_report import structured_report
+from mgmt_monai.pacs.study_source import NATIVE, SourceSeries, read_source
 
 if TYPE_CHECKING:  # torch is in there
     from mgmt_monai.inference.model import BundleModel
-    from mgmt_monai.inference.predict import PredictedStudy
+    from mgmt_monai.inference.predict_study import PredictedStudy
 
 REPORT_NAME = "report.dcm"
 PAGE_NAME = "page-{number}.dcm"

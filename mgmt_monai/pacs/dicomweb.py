@@ -22,7 +22,7 @@ from urllib3.util import Retry
 from mgmt_monai.atomic import atomic_file, remove_leftovers
 from mgmt_monai.pacs.credentials import PASSWORD, TOKEN, USER, credentials
 from mgmt_monai.pacs.errors import PacsError
-from mgmt_monai.pacs.source import is_uid, quietly
+from mgmt_monai.pacs.study_source import is_uid, quietly
 
 TIMEOUT_S = (10.0, 120.0)
 """To connect, and between two packets: archives take images from tape or another site before they answer."""

@@ -13,7 +13,7 @@ from pydicom.uid import UID, generate_uid
 from mgmt_monai import __version__
 from mgmt_monai.atomic import atomic_file
 from mgmt_monai.pacs.errors import PacsError
-from mgmt_monai.pacs.source import SourceSeries, quietly
+from mgmt_monai.pacs.study_source import SourceSeries, quietly
 
 MAKER = "mgmt-monai"
 

@@ -13,7 +13,7 @@ from mgmt_monai.inference.prediction import NOTICE, StudyPrediction
 from mgmt_monai.pacs import codes
 from mgmt_monai.pacs.errors import PacsError
 from mgmt_monai.pacs.result import PAGES_SERIES_NUMBER, equipment, made_of, new_uid, one_patient
-from mgmt_monai.pacs.source import SourceSeries, UsedImage
+from mgmt_monai.pacs.study_source import SourceSeries, UsedImage
 
 SIDE_LIMIT = 65535
 """Rows and columns are 16-bit numbers."""

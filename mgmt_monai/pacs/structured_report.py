@@ -29,7 +29,7 @@ from mgmt_monai import __version__
 from mgmt_monai.inference.prediction import NOTICE, SeriesPrediction, StudyPrediction
 from mgmt_monai.pacs import codes
 from mgmt_monai.pacs.result import MAKER, REPORT_SERIES_NUMBER, equipment, made_of, new_uid, one_patient
-from mgmt_monai.pacs.source import SourceSeries, UsedImage
+from mgmt_monai.pacs.study_source import SourceSeries, UsedImage
 
 CONTAINS = RelationshipTypeValues.CONTAINS
 HAS_PROPERTIES = RelationshipTypeValues.HAS_PROPERTIES

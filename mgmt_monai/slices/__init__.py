@@ -2,6 +2,6 @@
 
 from mgmt_monai.slices.batches import EpochBatches
 from mgmt_monai.slices.dataset import SliceDataset
-from mgmt_monai.slices.store import SliceStore
+from mgmt_monai.slices.slice_store import SliceStore
 
 __all__ = ["EpochBatches", "SliceDataset", "SliceStore"]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mgmt_monai.slices.errors import SlicesError
 from mgmt_monai.slices.reading import read_series
-from mgmt_monai.slices.store import SliceStore, StoredSeries
+from mgmt_monai.slices.slice_store import SliceStore, StoredSeries
 from mgmt_monai.transforms.batch import augmentation_seed
 
 logger = logging.getLogger(__name__)

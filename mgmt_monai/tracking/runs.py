@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mgmt_monai.tracking.comparisons import COMPARISON_TAG
 from mgmt_monai.tracking.errors import TrackingError
-from mgmt_monai.tracking.store import quiet_mlflow, shown
-from mgmt_monai.tracking.studies import STUDY_TAG
+from mgmt_monai.tracking.mlflow_store import quiet_mlflow, shown
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -52,7 +52,7 @@ def fetch_run(uri: str, run_id: str, folder: Path) -> StoredRun:
         folder: Where its files go.
 
     Raises:
-        TrackingError: The store cannot be read, has no such run, or the run is a study's and no training's.
+        TrackingError: The store cannot be read, has no such run, or the run is a comparison's and no training's.
     """
     quiet_mlflow()
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
@@ -62,9 +62,9 @@ def fetch_run(uri: str, run_id: str, folder: Path) -> StoredRun:
     client = MlflowClient(uri)
     try:
         run = client.get_run(run_id)
-        if STUDY_TAG in run.data.tags:
+        if COMPARISON_TAG in run.data.tags:
             raise TrackingError(
-                f"run {run_id}: expected a training, found a study. Name one of the trainings below it."
+                f"run {run_id}: expected a training, found a comparison. Name one of the trainings below it."
             )
         present = {entry.path for entry in client.list_artifacts(run_id)}
         for name in _FILES:

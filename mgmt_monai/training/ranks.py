@@ -27,7 +27,7 @@ from torch import distributed, nn
 from tqdm import tqdm
 
 from mgmt_monai.cohort.modality import ModalityCohort
-from mgmt_monai.slices.store import SliceStore, StoredSeries
+from mgmt_monai.slices.slice_store import SliceStore, StoredSeries
 from mgmt_monai.training.errors import TrainingError
 
 T = TypeVar("T")

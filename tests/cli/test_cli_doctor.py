@@ -8,7 +8,7 @@ from made_cohorts import write_cohort, write_labels
 from textures import texture
 
 from mgmt_monai.cli.main import main
-from mgmt_monai.cohort.doctor import report as report_module
+from mgmt_monai.cohort.doctor import doctor_report as report_module
 
 
 @pytest.fixture(scope="module")

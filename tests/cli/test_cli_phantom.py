@@ -2,7 +2,7 @@ import pytest
 from click.testing import CliRunner
 
 from mgmt_monai.cli.phantom import command
-from mgmt_monai.cohort.phantom import PhantomError
+from mgmt_monai.phantom import PhantomError
 
 
 def test_phantom_command_writes_cohort_and_montage(tmp_path):

@@ -6,8 +6,8 @@ import numpy as np
 import pydicom
 import pytest
 from made_cohorts import write_labels, write_patient
+from planted_comparisons import only
 from planted_faults import PlantedPhantom
-from planted_studies import only
 
 from mgmt_monai.cohort.build import Sources, build_manifest
 from mgmt_monai.cohort.examination import scan as scan_module

@@ -6,7 +6,7 @@ import pytest
 from page_commands import commands_of
 
 from mgmt_monai.cli.main import main
-from mgmt_monai.exchange.source import open_source
+from mgmt_monai.exchange.run_source import open_source
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "export.md"
 

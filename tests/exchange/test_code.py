@@ -11,7 +11,7 @@ from mgmt_monai.exchange.errors import ExchangeError
 
 pytestmark = pytest.mark.xdist_group("training")
 
-NOT_NEEDED = ("study", "cli", "pacs", "exchange", "cohort/phantom", "cohort/doctor", "inference/explain")
+NOT_NEEDED = ("study", "cli", "pacs", "exchange", "phantom", "cohort/doctor", "inference/explain")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from mgmt_monai.exchange import export
 from mgmt_monai.exchange.bundle_folder import open_bundle
 from mgmt_monai.exchange.errors import ExchangeError
 from mgmt_monai.exchange.export import export_bundle, zip_bundle
-from mgmt_monai.exchange.source import open_source
+from mgmt_monai.exchange.run_source import open_source
 
 pytestmark = pytest.mark.xdist_group("training")
 

@@ -16,7 +16,7 @@ from page_commands import commands_of
 from mgmt_monai.cli.main import main
 from mgmt_monai.exchange.bundle_folder import open_bundle
 from mgmt_monai.exchange.export import export_bundle
-from mgmt_monai.exchange.source import open_source
+from mgmt_monai.exchange.run_source import open_source
 
 pytestmark = pytest.mark.xdist_group("training")
 

@@ -16,7 +16,7 @@ from made_bundles import write_bundle
 from mgmt_monai.cohort.records import SeriesRecord
 from mgmt_monai.cohort.series import Series
 from mgmt_monai.inference.model import BundleModel, open_models
-from mgmt_monai.inference.predict import _n_along, predict_study, software
+from mgmt_monai.inference.predict_study import _n_along, predict_study, software
 from mgmt_monai.inference.study import read_study
 from mgmt_monai.transforms import LoadSeries
 from mgmt_monai.transforms.reformat import ReformatPlane

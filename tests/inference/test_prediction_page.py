@@ -15,9 +15,9 @@ from made_bundles import EVALUATION
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from mgmt_monai.inference.page import SHOWN_SLICES, worth, write_page
-from mgmt_monai.inference.predict import Answer, PredictedStudy
+from mgmt_monai.inference.predict_study import Answer, PredictedStudy
 from mgmt_monai.inference.prediction import NOTICE, SeriesPrediction, StudyPrediction
+from mgmt_monai.inference.prediction_page import SHOWN_SLICES, worth, write_page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu"]

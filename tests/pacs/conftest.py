@@ -15,7 +15,7 @@ from real_orthanc import PASSWORD, USER, Orthanc, run_orthanc
 
 from mgmt_monai.inference.prediction import SeriesPrediction, StudyPrediction
 from mgmt_monai.inference.study import StudySeries, read_study
-from mgmt_monai.pacs.source import SourceSeries, read_source
+from mgmt_monai.pacs.study_source import SourceSeries, read_source
 
 NAME, BIRTH_DATE, STUDY_DATE, HOSPITAL = "Müller^Jürgen", "19610203", "20210405", "Klinikum Süd"
 

@@ -8,7 +8,7 @@ from made_bundles import write_bundle
 
 from mgmt_monai.exchange.bundle_folder import open_bundle
 from mgmt_monai.inference.model import BundleModel, load_model
-from mgmt_monai.inference.predict import PredictedStudy, predict_study
+from mgmt_monai.inference.predict_study import PredictedStudy, predict_study
 from mgmt_monai.pacs.delivery import sources_of, write_results
 from mgmt_monai.pacs.errors import PacsError
 

@@ -17,8 +17,8 @@ from real_orthanc import free_port
 from mgmt_monai.inference.prediction import StudyPrediction
 from mgmt_monai.pacs.dicomweb import fetch_study, open_archive, store
 from mgmt_monai.pacs.errors import PacsError
-from mgmt_monai.pacs.source import SourceSeries
 from mgmt_monai.pacs.structured_report import structured_report
+from mgmt_monai.pacs.study_source import SourceSeries
 
 JSON = {"Content-Type": "application/dicom+json"}
 Answer = tuple[int, dict[str, str], bytes]

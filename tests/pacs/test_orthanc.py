@@ -19,8 +19,8 @@ from mgmt_monai.pacs.dicomweb import fetch_study, open_archive, store
 from mgmt_monai.pacs.errors import PacsError
 from mgmt_monai.pacs.result import write_object
 from mgmt_monai.pacs.secondary_capture import secondary_captures
-from mgmt_monai.pacs.source import SourceSeries
 from mgmt_monai.pacs.structured_report import structured_report
+from mgmt_monai.pacs.study_source import SourceSeries
 
 pytestmark = pytest.mark.xdist_group("orthanc")
 

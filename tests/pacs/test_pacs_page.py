@@ -13,7 +13,7 @@ from made_bundles import write_bundle
 from real_orthanc import PASSWORD, Orthanc, behind_tls
 
 from mgmt_monai.cli.main import COMMANDS
-from mgmt_monai.pacs.source import SourceSeries
+from mgmt_monai.pacs.study_source import SourceSeries
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "pacs.md"
 

@@ -12,7 +12,7 @@ from mgmt_monai.inference.prediction import StudyPrediction
 from mgmt_monai.pacs.errors import PacsError
 from mgmt_monai.pacs.result import write_object
 from mgmt_monai.pacs.secondary_capture import secondary_captures
-from mgmt_monai.pacs.source import SourceSeries
+from mgmt_monai.pacs.study_source import SourceSeries
 
 PAGES = [
     np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3),  # an odd number of bytes

@@ -20,8 +20,8 @@ from mgmt_monai.inference.study import StudySeries
 from mgmt_monai.pacs import codes
 from mgmt_monai.pacs.errors import PacsError
 from mgmt_monai.pacs.result import write_object
-from mgmt_monai.pacs.source import SourceSeries
 from mgmt_monai.pacs.structured_report import structured_report
+from mgmt_monai.pacs.study_source import SourceSeries
 
 Say = Callable[..., SeriesPrediction]
 

@@ -22,7 +22,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 from phantom_runs import workflow
 
-from mgmt_monai.tracking.model import log_classifier
+from mgmt_monai.tracking.logged_model import log_classifier
 
 pytestmark = pytest.mark.xdist_group("training")
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 from phantom_runs import train, workflow
-from planted_studies import only, plant_burned_in, read_labels
+from planted_comparisons import only, plant_burned_in, read_labels
 
 from mgmt_monai.tracking import TrackedRun
 from mgmt_monai.training.config import FREE_ON_RESUME

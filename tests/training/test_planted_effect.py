@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from phantom_runs import BUNDLES, newest_run
 
-from mgmt_monai.cohort.phantom import write_phantom
+from mgmt_monai.phantom import write_phantom
 
 ROOT = Path(__file__).parents[2]
 

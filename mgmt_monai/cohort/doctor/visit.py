@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from mgmt_monai.cohort.doctor.report import Cohort, Diagnosis, write_report
+from mgmt_monai.cohort.doctor.doctor_report import Cohort, Diagnosis, write_report
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.examination.scan import scan
 from mgmt_monai.cohort.examination.scan_cache import ScanCache

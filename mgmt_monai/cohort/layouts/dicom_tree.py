@@ -11,8 +11,8 @@ from pathlib import Path
 from mgmt_monai.cohort.files.headers import is_phase
 from mgmt_monai.cohort.files.tags import FileTags, HeaderError, read_tags
 from mgmt_monai.cohort.findings import Finding, printable
-from mgmt_monai.cohort.layouts.choice import Candidate, choose
 from mgmt_monai.cohort.layouts.found import Found, FoundSeries, LeftOut
+from mgmt_monai.cohort.layouts.series_choice import Candidate, choose
 from mgmt_monai.cohort.layouts.tree import walk
 
 NAME = "dicom"

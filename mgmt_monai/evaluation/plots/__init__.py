@@ -1,17 +1,17 @@
 """The pictures, one a file, as matplotlib figures; without global state, so that they work in threads."""
 
 from mgmt_monai.evaluation.plots.accuracy_curves import accuracy_curves_figure
-from mgmt_monai.evaluation.plots.calibration import calibration_figure
+from mgmt_monai.evaluation.plots.calibration_plot import calibration_figure
 from mgmt_monai.evaluation.plots.candidates import candidates_figure
 from mgmt_monai.evaluation.plots.controls import ControlRow, controls_figure
-from mgmt_monai.evaluation.plots.decision_curve import decision_curve_figure
+from mgmt_monai.evaluation.plots.decision_curve_plot import decision_curve_figure
 from mgmt_monai.evaluation.plots.distributions import distributions_figure
 from mgmt_monai.evaluation.plots.forest import ForestRow, forest_figure
 from mgmt_monai.evaluation.plots.learning_curves import learning_curves_figure
+from mgmt_monai.evaluation.plots.picture_files import save_figure
 from mgmt_monai.evaluation.plots.prediction_distribution import prediction_distribution_figure
 from mgmt_monai.evaluation.plots.roc import roc_figure
-from mgmt_monai.evaluation.plots.roc_band import roc_band_figure
-from mgmt_monai.evaluation.plots.saving import save_figure
+from mgmt_monai.evaluation.plots.roc_band_plot import roc_band_figure
 from mgmt_monai.evaluation.plots.spread import spread_figure
 
 __all__ = [

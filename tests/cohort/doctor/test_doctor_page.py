@@ -8,7 +8,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from mgmt_monai.cohort.doctor.report import Cohort, write_report
+from mgmt_monai.cohort.doctor.doctor_report import Cohort, write_report
 from mgmt_monai.cohort.findings import KINDS, Finding
 from mgmt_monai.cohort.tables.ignores import Ignored, IgnoreList
 

@@ -6,7 +6,7 @@ from importlib import resources
 
 import pytest
 
-from mgmt_monai.cohort.doctor.report import Cohort, write_report
+from mgmt_monai.cohort.doctor.doctor_report import Cohort, write_report
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.tables.ignores import Ignored, IgnoreList
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from planted_faults import FAULTS, PlantedPhantom
 
-from mgmt_monai.cohort.doctor.report import Diagnosis
+from mgmt_monai.cohort.doctor.doctor_report import Diagnosis
 from mgmt_monai.cohort.doctor.visit import Visit, visit
 from mgmt_monai.cohort.findings import KINDS
 

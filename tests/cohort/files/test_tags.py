@@ -24,7 +24,7 @@ from pydicom.uid import (
 from mgmt_monai.cohort.files import tags
 from mgmt_monai.cohort.files.elements import WANTED
 from mgmt_monai.cohort.files.tags import ENCAPSULATED, FRAME_KEYWORDS, FileTags, HeaderError, read_tags
-from mgmt_monai.cohort.phantom.cohort import write_patient
+from mgmt_monai.phantom.made_cohort import write_patient
 
 PIXELS = np.arange(24, dtype=np.uint16).reshape(4, 6)
 ITEM, ITEM_END, SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\x0d\xe0", b"\xfe\xff\xdd\xe0"

@@ -15,13 +15,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from mgmt_monai.inference.engines import choice
-from mgmt_monai.inference.engines.choice import AUTO, ENGINES, WORTHWHILE, differences, for_studies, make_engine
+from mgmt_monai.inference.engines import engine_choice as choice
 from mgmt_monai.inference.engines.engine import Engine, PyTorchEngine
+from mgmt_monai.inference.engines.engine_choice import AUTO, ENGINES, WORTHWHILE, differences, for_studies, make_engine
 from mgmt_monai.inference.engines.onnx_runtime import OnnxRuntimeEngine
 from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.inference.model import BundleModel, open_models
-from mgmt_monai.inference.predict import predict_study
+from mgmt_monai.inference.predict_study import predict_study
 from mgmt_monai.inference.study import read_study
 from mgmt_monai.networks import MGMTClassifier, load_backbone_weights
 from mgmt_monai.networks.backbones import BACKBONES
@@ -228,7 +228,7 @@ def test_features_that_are_no_numbers_are_no_agreement() -> None:
 def test_openvino_reports_to_nobody(tmp_path: Path) -> None:
     code = (
         "import torch\n"
-        "from mgmt_monai.inference.engines.choice import make_engine\n"
+        "from mgmt_monai.inference.engines.engine_choice import make_engine\n"
         "from mgmt_monai.networks import MGMTClassifier\n"
         "make_engine('openvino', MGMTClassifier('alexnet').eval(), 64).features(torch.rand(2, 1, 64, 64))\n"
         "import sys\n"
@@ -252,7 +252,7 @@ def test_graphs_come_and_go_without_waiting_for_each_other() -> None:
     # With Python functions as callbacks, one in some tens of deletions waited for ever.
     code = (
         "import torch\n"
-        "from mgmt_monai.inference.engines.choice import make_engine\n"
+        "from mgmt_monai.inference.engines.engine_choice import make_engine\n"
         "from mgmt_monai.networks import MGMTClassifier\n"
         "network, images = MGMTClassifier('alexnet').eval(), torch.rand(2, 1, 64, 64)\n"
         "for _ in range(30):\n"
@@ -274,7 +274,7 @@ def test_signals_are_answered_when_graphs_have_come_and_gone() -> None:
     # Each openvino.Core gives its thread a stack for signals, which is gone for good once two of them have ended.
     code = (
         "import os, signal, torch\n"
-        "from mgmt_monai.inference.engines.choice import make_engine\n"
+        "from mgmt_monai.inference.engines.engine_choice import make_engine\n"
         "from mgmt_monai.networks import MGMTClassifier\n"
         "network, images = MGMTClassifier('alexnet').eval(), torch.rand(2, 1, 64, 64)\n"
         "engines = [make_engine('openvino', network, 64) for _ in range(2)]\n"

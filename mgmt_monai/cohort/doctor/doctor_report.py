@@ -1,0 +1,282 @@
+"""The doctor's report: report.json and the page, written while the exams pass by."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any, TextIO
+
+from mgmt_monai import __version__
+from mgmt_monai.atomic import atomic_file
+from mgmt_monai.cohort.doctor.checks import label_findings
+from mgmt_monai.cohort.doctor.confounders import ALPHA, Confounder, confounder_findings, find_confounders
+from mgmt_monai.cohort.doctor.doctor_page import write_page
+from mgmt_monai.cohort.doctor.survey import Survey
+from mgmt_monai.cohort.examination.exam import SeriesExam
+from mgmt_monai.cohort.findings import Finding, Severity
+from mgmt_monai.cohort.tables.ignores import Ignored, IgnoreList
+
+SCHEMA = "mgmt-monai/doctor/1"
+"""Name and version of report.json; `mgmt_monai/cohort/data/doctor.schema.json` says what is in it."""
+
+REPORT_NAME, PAGE_NAME = "report.json", "report.html"
+
+_SEVERITIES = list(Severity)
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """What is known of a cohort beside its series.
+
+    Args:
+        name: How the report calls it, such as the folder's name; never a path.
+        layout: How its series were found.
+        labels: 1 (methylated) or 0 by patient; None without a label table, and then nothing is held against labels.
+        unlabelled: Patients of whom the label table says that the status is not known: no fault.
+        patients: All of them; those without a series are counted too.
+        findings: What was found before any series was read, by the layout; paths relative to the data directory.
+        aliases: Other names of each patient's person.
+        columns: What tables tell of the patients, such as the site: ``{patient_id: {column: value}}``.
+        ignores: Findings that somebody has accepted.
+    """
+
+    name: str
+    layout: str
+    labels: Mapping[str, int] | None = None
+    unlabelled: Collection[str] = ()
+    patients: Collection[str] = ()
+    findings: Sequence[Finding] = ()
+    aliases: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    ignores: IgnoreList = IgnoreList()  # noqa: RUF009 (it does not change)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What the doctor found, and where it is written.
+
+    Args:
+        findings: Those that count, errors first.
+        ignored: Those that somebody accepted, each with the decision.
+        confounders: Every fact tested against the label.
+        report_path: ``report.json``.
+        page_path: The page.
+    """
+
+    findings: list[Finding]
+    ignored: list[tuple[Finding, Ignored]]
+    confounders: list[Confounder]
+    report_path: Path
+    page_path: Path
+
+    def count(self, severity: Severity) -> int:
+        """How many findings of this severity count."""
+        return sum(finding.kind.severity == severity for finding in self.findings)
+
+
+def write_report(out_dir: Path, exams: Iterable[SeriesExam], cohort: Cohort, seed: int = 0) -> Diagnosis:
+    """Check the cohort and write ``report.json`` and ``report.html``, each whole or not at all.
+
+    The exams are taken one by one and their pictures are not kept, so that memory stays flat.
+
+    Args:
+        out_dir: Made if it is not there; files of these names in it are replaced.
+        exams: Each series once; paths relative to the data directory.
+        cohort: What is known beside the series.
+        seed: Of the permutation tests.
+
+    Raises:
+        OSError: The folder cannot be made or written.
+    """
+    survey = Survey(cohort.aliases)
+    with _spool() as rows, _spool() as montages:
+        for exam in exams:
+            survey.add(exam)
+            rows.write(json.dumps(series_entry(exam, cohort.labels)) + "\n")
+            montages.write((exam.content.montage if exam.content else "") + "\n")
+        confounders = find_confounders(survey.facts(cohort.columns), cohort.labels, seed=seed) if cohort.labels else []
+        findings, ignored = _decide(_all_findings(survey, cohort, confounders), cohort.ignores)
+        head = {
+            "schema": SCHEMA,
+            "version": __version__,
+            "cohort": _summary(survey, cohort, findings, ignored),
+            "findings": [
+                *(finding_entry(finding, None) for finding in findings),
+                *(finding_entry(finding, decision) for finding, decision in ignored),
+            ],
+            "confounders": {"alpha": ALPHA, "tests": [confounder_entry(row) for row in confounders]},
+        }
+        out_dir = Path(out_dir)
+        out_dir.mkdir(parents=True, exist_ok=True)
+        report_path, page_path = out_dir / REPORT_NAME, out_dir / PAGE_NAME
+        with atomic_file(report_path) as report, atomic_file(page_path) as page:
+            with report.open("w", encoding="utf-8") as stream:
+                _write_json(stream, head, _lines(rows))
+            # A file name need not be valid Unicode; the page shows a question mark where it is not.
+            with page.open("w", encoding="utf-8", errors="replace", newline="\n") as stream:
+                write_page(stream, head, _lines(rows), _lines(montages))
+    return Diagnosis(findings, ignored, confounders, report_path, page_path)
+
+
+def series_entry(exam: SeriesExam, labels: Mapping[str, int] | None) -> dict[str, Any]:
+    """One series as report.json has it: its findings are in the report's own list.
+
+    Args:
+        exam: The series.
+        labels: By patient, or None.
+    """
+    record, content = exam.record, exam.content
+    pixels = None
+    if content is not None:
+        pixels = {
+            "low": _finite(content.low),
+            "high": _finite(content.high),
+            "clipped": content.clipped,
+            "blank_slices": content.n_blank,
+            "constant": content.constant,
+            "histogram": {
+                "low": _finite(content.robust_low),
+                "high": _finite(content.robust_high),
+                "counts": list(content.histogram),
+            },
+        }
+    return {
+        "patient_id": exam.patient_id,
+        "label": None if labels is None else labels.get(exam.patient_id),
+        "modality": exam.modality,
+        "reason": exam.reason,
+        "directory": exam.directory,
+        "usable": record is not None,
+        "plane": record.plane if record else None,
+        "orientation": record.orientation if record else None,
+        "rows": record.rows if record else None,
+        "columns": record.columns if record else None,
+        "slices": record.n_slices if record else None,
+        "missing_slices": sum(count for _, count in record.gaps) if record else None,
+        "pixel_spacing_mm": [_finite(mm) for mm in record.pixel_spacing_mm]
+        if record and record.pixel_spacing_mm
+        else None,
+        "slice_spacing_mm": _finite(record.slice_spacing_mm) if record else None,
+        "tags": dict(exam.facts),
+        "identifying": list(exam.identifying),
+        "pixels": pixels,
+    }
+
+
+def finding_entry(finding: Finding, decision: Ignored | None) -> dict[str, Any]:
+    """One finding as report.json has it.
+
+    Args:
+        finding: Its path relative to the data directory.
+        decision: Why it is accepted, or None.
+    """
+    return {
+        "id": finding.id,
+        "severity": str(finding.kind.severity),
+        "title": finding.kind.title,
+        "patient_id": finding.patient_id,
+        "modality": finding.modality,
+        "path": finding.path,
+        "text": finding.text,
+        "remedy": finding.kind.remedy,
+        "others": list(finding.others),
+        "ignored": None if decision is None else decision.reason,
+    }
+
+
+def confounder_entry(row: Confounder) -> dict[str, Any]:
+    """One fact against the label as report.json has it.
+
+    Args:
+        row: The test.
+    """
+    spreads = row.spreads
+    return {
+        "fact": row.fact,
+        "modality": row.modality,
+        "test": row.test,
+        "statistic": row.statistic,
+        "effect": row.effect,
+        "p": row.p,
+        "p_corrected": row.p_corrected,
+        "suspicious": row.suspicious,
+        "counts": [asdict(count) for count in row.counts],
+        "spreads": None if spreads is None else {"unmethylated": asdict(spreads[0]), "methylated": asdict(spreads[1])},
+    }
+
+
+def _all_findings(survey: Survey, cohort: Cohort, confounders: Sequence[Confounder]) -> list[Finding]:
+    findings = [*cohort.findings, *survey.findings, *survey.cohort_findings()]
+    if cohort.labels is not None:
+        named = {*cohort.labels, *cohort.unlabelled}
+        # A patient whose label is not known may well have no images here.
+        findings += [
+            finding
+            for finding in label_findings({*survey.patients, *cohort.patients}, named)
+            if finding.patient_id not in cohort.unlabelled
+        ]
+    findings += confounder_findings(confounders)
+    return sorted(findings, key=lambda f: (_SEVERITIES.index(f.kind.severity), f.id, f.patient_id, f.modality, f.path))
+
+
+def _decide(findings: Iterable[Finding], ignores: IgnoreList) -> tuple[list[Finding], list[tuple[Finding, Ignored]]]:
+    counting, ignored = [], []
+    for finding in findings:
+        decision = ignores.decision(finding)
+        if decision is None:
+            counting.append(finding)
+        else:
+            ignored.append((finding, decision))
+    return counting, ignored
+
+
+def _summary(
+    survey: Survey, cohort: Cohort, findings: Sequence[Finding], ignored: Sequence[tuple[Finding, Ignored]]
+) -> dict[str, Any]:
+    patients = {*survey.patients, *cohort.patients}
+    labels = None
+    if cohort.labels is not None:
+        values = Counter(cohort.labels.get(patient_id) for patient_id in patients)
+        labels = {"methylated": values[1], "unmethylated": values[0], "unlabelled": values[None]}
+    severities = Counter(finding.kind.severity for finding in findings)
+    return {
+        "name": cohort.name,
+        "layout": cohort.layout,
+        "patients": len(patients),
+        "complete_patients": survey.n_complete,
+        "series": survey.n_series,
+        "usable_series": survey.n_usable,
+        "slices": survey.n_slices,
+        "labels": labels,
+        "planes": {modality: dict(sorted(planes.items())) for modality, planes in sorted(survey.planes.items())},
+        "severities": {str(severity): severities[severity] for severity in Severity},
+        "ignored": len(ignored),
+        "ids": dict(sorted(Counter(finding.id for finding in findings).items())),
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    """A number that JSON has; a damaged file may give one that it has not."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _spool() -> IO[str]:
+    return tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n")
+
+
+def _lines(spool: IO[str]) -> Iterator[str]:
+    spool.seek(0)
+    return (line.rstrip("\n") for line in spool)
+
+
+def _write_json(stream: TextIO, head: Mapping[str, Any], rows: Iterable[str]) -> None:
+    stream.write(json.dumps(head, indent=2)[: -len("\n}")])
+    stream.write(',\n  "series": [')
+    for number, row in enumerate(rows):
+        stream.write((",\n    " if number else "\n    ") + row)
+    stream.write("\n  ]\n}\n")

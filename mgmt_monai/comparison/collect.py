@@ -1,0 +1,225 @@
+"""What the trainings of a comparison left behind, brought together under pseudonyms."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mgmt_monai.cohort.layouts import MODALITIES
+from mgmt_monai.cohort.manifest import Manifest
+from mgmt_monai.comparison.candidate_choice import LAST_STAGE, Choice
+from mgmt_monai.comparison.folder import ComparisonFolder
+from mgmt_monai.comparison.plan import TRAINED_CONTROLS, ComparisonPlan, Training
+from mgmt_monai.comparison.record import CURVE_COLUMNS
+from mgmt_monai.evaluation.predictions import PATIENT_COLUMNS, read_patients, read_slices
+from mgmt_monai.evaluation.subgroups import quarters
+from mgmt_monai.training.pseudonyms import pseudonym
+
+LEAST_SHARED = 3
+"""A value that fewer patients share could single one out, and is no subgroup: it is left empty in the record."""
+
+
+def predictions_of(folder: ComparisonFolder, trainings: Iterable[Training]) -> pd.DataFrame:
+    """The patient tables of trainings, one below the other, with the patients' own names.
+
+    Args:
+        folder: Of the comparison.
+        trainings: All done.
+
+    Returns:
+        The columns of a patient table.
+    """
+    tables = [read_patients(folder.run_folder(training) / "predictions.csv") for training in trainings]
+    return pd.concat(tables, ignore_index=True)[list(PATIENT_COLUMNS)]
+
+
+def candidate_predictions(folder: ComparisonFolder, plan: ComparisonPlan) -> dict[str, pd.DataFrame]:
+    """Patient table by network, with the patients' own names.
+
+    Args:
+        folder: Of the comparison.
+        plan: Whose trainings are done.
+    """
+    return {
+        network: predictions_of(folder, (t for t in plan.trainings() if t.network == network))
+        for network in plan.networks
+    }
+
+
+def control_predictions(folder: ComparisonFolder, plan: ComparisonPlan, choice: Choice) -> dict[str, pd.DataFrame]:
+    """Patient table by trained control, with the patients' own names.
+
+    Args:
+        folder: Of the comparison.
+        plan: Of the comparison.
+        choice: Whose controls are done.
+    """
+    trainings = plan.controls(choice.candidate)
+    return {
+        control: predictions_of(folder, (t for t in trainings if t.control == control)) for control in TRAINED_CONTROLS
+    }
+
+
+def chosen_slices(folder: ComparisonFolder, plan: ComparisonPlan, choice: Choice) -> pd.DataFrame:
+    """Slice table of the candidate chosen: its last stage on the test patients.
+
+    Args:
+        folder: Of the comparison.
+        plan: Of the comparison.
+        choice: The candidate.
+    """
+    tables = [
+        read_slices(folder.run_folder(training) / "slice_predictions.csv")
+        for training in plan.trainings()
+        if (training.network, training.modality) == (choice.candidate.network, choice.candidate.modality)
+    ]
+    slices = pd.concat(tables, ignore_index=True)
+    return slices[(slices["stage"] == LAST_STAGE) & (slices["split"] == "test")].reset_index(drop=True)
+
+
+def curves_of(folder: ComparisonFolder, trainings: Iterable[Training], n_folds: int | None) -> pd.DataFrame:
+    """The figures of every epoch of trainings.
+
+    Args:
+        folder: Of the comparison.
+        trainings: All done.
+        n_folds: Of the cross-validation; folds are numbered over its repeats, as in predictions tables.
+    """
+    tables = []
+    for training in trainings:
+        fold = 0 if training.fold is None else (training.repeat or 0) * (n_folds or 0) + training.fold
+        rows = pd.read_csv(folder.run_folder(training) / "epochs.csv")
+        tables.append(
+            rows.assign(
+                network=training.network,
+                modality=training.modality,
+                control=training.control,
+                fold=fold,
+                seed=training.seed,
+            )
+        )
+    return pd.concat(tables, ignore_index=True)[list(CURVE_COLUMNS)]
+
+
+def patient_columns(manifest: Manifest, modality: str) -> pd.DataFrame:
+    """What is known of the patients that can part them into subgroups: the plane, and the manifest's columns.
+
+    Args:
+        manifest: Of the comparison.
+        modality: Whose plane.
+
+    Returns:
+        Text by patient (the index) and column. Values shared by fewer than `LEAST_SHARED` patients are empty, and
+        columns without any other are left out.
+    """
+    present = [patient for patient in manifest.patients if modality in patient.series]
+    index = [patient.patient_id for patient in present]
+    named = pd.DataFrame.from_records([patient.columns for patient in present], index=index).fillna("").astype(str)
+    named = named.apply(quarters)
+    shared = named.apply(lambda values: values.where(values.map(values.value_counts()) >= LEAST_SHARED, ""))
+    planes = pd.Series([patient.series[modality].plane for patient in present], index=index, name="plane", dtype=str)
+    return pd.concat([planes, shared.loc[:, (shared != "").any()]], axis="columns")
+
+
+def cohort_summary(manifest: Manifest, with_folds: bool) -> dict[str, Any]:
+    """The cohort in numbers: nobody is named.
+
+    Args:
+        manifest: Of the comparison.
+        with_folds: Whether its folds are used, not its hold-out split.
+
+    Returns:
+        As ``cohort`` in the report.
+    """
+    return {
+        "layout": manifest.layout,
+        "n_patients": len(manifest.patients),
+        "n_methylated": sum(patient.label for patient in manifest.patients),
+        "splits": None
+        if with_folds
+        else {split: {"unmethylated": n[0], "methylated": n[1]} for split, n in manifest.counts().items()},
+        "folds": {key: manifest.folds[key] for key in ("n_folds", "n_repeats")} if with_folds else None,
+        "excluded": _counted(_shown(reason, manifest) for reason in manifest.excluded.values()),
+        "left_out": _counted(_reason(line) for line in manifest.left_out),
+        "modalities": {
+            modality: {
+                "n_series": sum(modality in patient.series for patient in manifest.patients),
+                "planes": dict(
+                    Counter(p.series[modality].plane for p in manifest.patients if modality in p.series).most_common()
+                ),
+            }
+            for modality in MODALITIES
+            if any(modality in patient.series for patient in manifest.patients)
+        },
+    }
+
+
+def under_pseudonyms(table: pd.DataFrame, key: str) -> pd.DataFrame:
+    """A table with a pseudonym in place of each patient.
+
+    Args:
+        table: With the patient in the column ``patient_id``, or in the index.
+        key: The comparison's secret: the same patient gets the same pseudonym in all its tables.
+    """
+    if "patient_id" in table:
+        return table.assign(patient_id=[pseudonym(key, patient) for patient in table["patient_id"]])
+    return table.set_axis([pseudonym(key, patient) for patient in table.index], axis="index")
+
+
+def training_rows(folder: ComparisonFolder, trainings: Sequence[Training]) -> list[dict[str, Any]]:
+    """What the record says of each training.
+
+    Args:
+        folder: Of the comparison.
+        trainings: All done.
+    """
+    rows = []
+    for training in trainings:
+        state = json.loads((folder.run_folder(training) / "run.json").read_text(encoding="utf-8"))
+        rows.append(
+            {
+                "name": training.name,
+                "network": training.network,
+                "modality": training.modality,
+                "control": training.control,
+                "repeat": training.repeat,
+                "fold": training.fold,
+                "seed": training.seed,
+                "weights": state["weights"],
+                "pretrained": state["weights"] != "none",
+                "status": state["status"],
+                "run_id": state["mlflow_run_id"],
+            }
+        )
+    return rows
+
+
+def _reason(line: str) -> str:
+    """Why a patient was left out, without the patient and without who else it is."""
+    reason = re.sub(r"^patient .*?: ", "", line, count=1)
+    return "already in the training data" if reason.startswith("is ") else reason
+
+
+def _shown(reason: str, manifest: Manifest) -> str:
+    """Why a patient was excluded, unless it tells who one is."""
+    names = {patient.patient_id for patient in manifest.patients} | set(manifest.excluded)
+    return "(not shown: it names a patient)" if names & set(re.findall(r"[\w-]+", reason)) else reason
+
+
+def _counted(reasons: Iterable[str]) -> list[dict[str, Any]]:
+    return [{"reason": reason, "n": n} for reason, n in Counter(reasons).most_common()]
+
+
+def config_of_run(folder: Path) -> dict[str, Any]:
+    """The config of a training as it may be shown: without paths.
+
+    Args:
+        folder: Of the run.
+    """
+    return json.loads((folder / "shared" / "config.json").read_text(encoding="utf-8"))

@@ -1,0 +1,228 @@
+"""What a comparison trains: the paper's candidates, by fold and seed, and the negative controls of the one chosen."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import product
+from pathlib import PurePath
+from typing import Any
+
+from mgmt_monai.cohort.layouts import MODALITIES
+from mgmt_monai.comparison.errors import ComparisonError
+from mgmt_monai.training.config import FREE_ON_RESUME
+
+TRAINED_CONTROLS = ("permuted_labels", "blank", "background")
+"""Negative controls that are trainings: values of the config's ``control``."""
+
+NO_CONTROL = "none"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to do it, of which the comparison chooses one.
+
+    Args:
+        network: A backbone.
+        modality: What it sees.
+    """
+
+    network: str
+    modality: str
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of a comparison.
+
+    Args:
+        network: The backbone.
+        modality: What it sees.
+        control: ``none``, or one of `TRAINED_CONTROLS`.
+        repeat: Of the folds, from 0; None for the hold-out split.
+        fold: That is the test, from 0; None for the hold-out split.
+        seed: Of the training.
+    """
+
+    network: str
+    modality: str
+    control: str
+    repeat: int | None
+    fold: int | None
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Of its run, the same each time the comparison is started.
+
+        Example:
+            >>> Training("resnet-10", "T1w", "none", 0, 2, 1).name
+            'resnet-10-t1w-repeat0-fold2-seed1'
+        """
+        parts = [self.network, self.modality.lower()]
+        if self.control != NO_CONTROL:
+            parts.append(self.control)
+        if self.fold is not None:
+            parts += [f"repeat{self.repeat}", f"fold{self.fold}"]
+        return "-".join([*parts, f"seed{self.seed}"])
+
+
+@dataclass(frozen=True)
+class ComparisonPlan:
+    """What is trained. The same plan is the same comparison: a second start goes on with it.
+
+    Args:
+        networks: Compared on the reference modality (Table I).
+        modalities: Compared with the reference network (Table II).
+        reference_network: One of ``networks``.
+        reference_modality: One of ``modalities``.
+        folds: Of the cross-validation; None for the manifest's hold-out split.
+        repeats: Of the folds.
+        seeds: Trainings of each candidate on each fold.
+        weights: File of weights by network; the others start as the config's ``weights`` says.
+        settings: Of the config, by key, that every training gets.
+
+    Raises:
+        ComparisonError: A list is empty or names one twice, a reference is not in its list, a modality is unknown, a
+            number is too small, weights are of a network that is not in the comparison.
+    """
+
+    networks: tuple[str, ...]
+    modalities: tuple[str, ...]
+    reference_network: str
+    reference_modality: str
+    folds: int | None = None
+    repeats: int = 1
+    seeds: int = 1
+    weights: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_names("networks", self.networks, self.reference_network)
+        _check_names("modalities", self.modalities, self.reference_modality)
+        for modality in self.modalities:
+            if modality not in MODALITIES:
+                raise ComparisonError(f"modalities: expected some of {', '.join(MODALITIES)}, found {modality!r}.")
+        if self.folds is None and self.repeats != 1:
+            raise ComparisonError(f"repeats: expected folds with {self.repeats} repeats, found none. Set --folds.")
+        for name, least in (("folds", 3), ("repeats", 1), ("seeds", 1)):
+            number = getattr(self, name)
+            if number is not None and number < least:
+                raise ComparisonError(f"{name}: expected {least} or more, found {number}.")
+        for network in self.weights:
+            if network not in self.networks:
+                raise ComparisonError(
+                    f"weights: {network!r} is not in the comparison. Add it to --networks or leave it out."
+                )
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Every network on the reference modality, then the reference network on the other modalities."""
+        return candidates_of(self.networks, self.modalities, self.reference_network, self.reference_modality)
+
+    def trainings(self) -> tuple[Training, ...]:
+        """Every candidate on every fold with every seed."""
+        return tuple(
+            Training(candidate.network, candidate.modality, NO_CONTROL, repeat, fold, seed)
+            for candidate in self.candidates
+            for (repeat, fold), seed in product(self._parts(), range(self.seeds))
+        )
+
+    def controls(self, chosen: Candidate) -> tuple[Training, ...]:
+        """The trained negative controls of the candidate that was chosen: the same folds and seeds.
+
+        Args:
+            chosen: The candidate.
+
+        Returns:
+            The trainings.
+        """
+        of_chosen = [training for training in self.trainings() if _candidate(training) == chosen]
+        return tuple(replace(training, control=control) for control in TRAINED_CONTROLS for training in of_chosen)
+
+    def as_json(self) -> dict[str, Any]:
+        """The plan as JSON has it."""
+        return json.loads(json.dumps(asdict(self)))
+
+    def command(self, name: str, hidden: Collection[str]) -> str:
+        """The command line that starts this comparison, but for what may not be shown.
+
+        Args:
+            name: Of the comparison.
+            hidden: Settings whose values are paths: they read ``...``.
+
+        Returns:
+            Such as ``mgmt-monai compare --name mine --networks efficientnet-b0 --modalities T1w --dataset_dir ...``.
+        """
+        words = [
+            "mgmt-monai",
+            "compare",
+            "--name",
+            name,
+            "--networks",
+            ",".join(self.networks),
+            "--modalities",
+            ",".join(self.modalities),
+        ]
+        words += ["--reference-network", self.reference_network, "--reference-modality", self.reference_modality]
+        if self.folds is not None:
+            words += ["--folds", str(self.folds), "--repeats", str(self.repeats)]
+        words += ["--seeds", str(self.seeds)]
+        for network, path in self.weights.items():
+            words += ["--weights", f"{network}={PurePath(path).name}"]
+        for key, value in self.settings.items():
+            words += [f"--{key}", "..." if key in hidden else str(value)]
+        return shlex.join(words)
+
+    def identity(self) -> dict[str, Any]:
+        """What makes the comparison this one: the plan without settings that do not change its results."""
+        settings = {key: value for key, value in self.settings.items() if key not in FREE_ON_RESUME}
+        return {**self.as_json(), "settings": json.loads(json.dumps(settings))}
+
+    def digest(self, *beside: str) -> str:
+        """Eight hexadecimal digits that tell this plan from another.
+
+        Args:
+            beside: What else makes the comparison another one, such as the data directory.
+        """
+        text = json.dumps([self.identity(), *beside], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    def _parts(self) -> Iterator[tuple[int | None, int | None]]:
+        if self.folds is None:
+            yield None, None
+        else:
+            yield from product(range(self.repeats), range(self.folds))
+
+
+def candidates_of(
+    networks: Sequence[str], modalities: Sequence[str], reference_network: str, reference_modality: str
+) -> tuple[Candidate, ...]:
+    """Every network on the reference modality, then the reference network on the other modalities.
+
+    Args:
+        networks: Of the comparison.
+        modalities: Of the comparison.
+        reference_network: One of the networks.
+        reference_modality: One of the modalities.
+    """
+    first = [Candidate(network, reference_modality) for network in networks]
+    others = [Candidate(reference_network, modality) for modality in modalities]
+    return tuple(dict.fromkeys(first + others))
+
+
+def _candidate(training: Training) -> Candidate:
+    return Candidate(training.network, training.modality)
+
+
+def _check_names(what: str, names: tuple[str, ...], reference: str) -> None:
+    if not names:
+        raise ComparisonError(f"{what}: expected one or more, found none.")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ComparisonError(f"{what}: expected each once, found {', '.join(twice)} more often.")
+    if reference not in names:
+        raise ComparisonError(f"{what}: expected the reference {reference!r} among them, found {', '.join(names)}.")

@@ -1,0 +1,98 @@
+"""The record of a comparison: what its report is made from, as it lies in MLflow. Patients are pseudonyms in it.
+
+A folder of plain files (docs/reference/comparison.md):
+
+- ``comparison.json``: plan, settings, versions, hashes, cohort, trainings, the candidate chosen;
+- ``predictions/<network>.csv`` and ``controls/<control>.csv``: predictions tables by patient, and
+  ``slices.csv``: by slice, of the candidate chosen;
+- ``curves.csv``: the figures of every epoch; ``columns.csv``: what is known of the patients.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mgmt_monai.atomic import write_text
+from mgmt_monai.comparison.errors import ComparisonError
+from mgmt_monai.evaluation.predictions import read_patients, read_slices, write_patients, write_slices
+
+SCHEMA = "mgmt-monai/comparison/1"
+"""Raised when a file or a key is added, removed, renamed or means something else."""
+
+CURVE_COLUMNS = ("network", "modality", "control", "fold", "seed", "stage", "epoch", "split", "metric", "value")
+
+
+@dataclass(frozen=True)
+class ComparisonRecord:
+    """What is known of a comparison when its trainings are done.
+
+    Args:
+        about: ``comparison.json``.
+        predictions: Patient table by network, in the plan's order: every modality, stage, fold and seed.
+        controls: Patient table by control, of the candidate chosen.
+        slices: Slice table of the candidate chosen, its last stage, test patients.
+        curves: `CURVE_COLUMNS`, one row a figure of an epoch.
+        columns: Text by patient (the index) and column.
+    """
+
+    about: Mapping[str, Any]
+    predictions: Mapping[str, pd.DataFrame]
+    controls: Mapping[str, pd.DataFrame]
+    slices: pd.DataFrame
+    curves: pd.DataFrame
+    columns: pd.DataFrame
+
+
+def write_record(record: ComparisonRecord, folder: Path) -> None:
+    """Write a record's files, each whole or not at all.
+
+    Args:
+        record: What to write.
+        folder: Made if absent.
+    """
+    for name in ("predictions", "controls"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for key, table in getattr(record, name).items():
+            write_patients(table, folder / name / f"{key}.csv")
+    write_slices(record.slices, folder / "slices.csv")
+    write_text(folder / "curves.csv", record.curves.to_csv(index=False))
+    write_text(folder / "columns.csv", record.columns.to_csv(index_label="patient_id"))
+    about = {"schema": SCHEMA, **record.about}
+    write_text(folder / "comparison.json", json.dumps(about, indent=2) + "\n")
+
+
+def read_record(folder: Path) -> ComparisonRecord:
+    """Read what `write_record` wrote.
+
+    Args:
+        folder: With the record's files.
+
+    Raises:
+        ComparisonError: It holds no record, or one of another schema.
+        EvaluationError: A table breaks the schema of predictions.
+    """
+    try:
+        about = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+        found = about.pop("schema", None)
+        if found != SCHEMA:
+            raise ComparisonError(
+                f"{folder}: expected a comparison's record of the schema {SCHEMA}, found {found}. Run it again."
+            )
+        return ComparisonRecord(
+            about=about,
+            predictions={n: read_patients(folder / "predictions" / f"{n}.csv") for n in about["plan"]["networks"]},
+            controls={path.stem: read_patients(path) for path in sorted((folder / "controls").glob("*.csv"))},
+            slices=read_slices(folder / "slices.csv"),
+            curves=pd.read_csv(folder / "curves.csv"),
+            columns=pd.read_csv(folder / "columns.csv", index_col="patient_id", dtype=str, keep_default_na=False),
+        )
+    except (OSError, json.JSONDecodeError, KeyError, pd.errors.ParserError) as error:
+        raise ComparisonError(
+            f"{folder}: no complete record of a comparison ({error}). Start the comparison again."
+        ) from error

@@ -1,0 +1,1 @@
+"""What a comparison says: its findings, their pictures, the page and the checklists."""

@@ -1,0 +1,369 @@
+"""From a comparison's record to what its report says: ``report.schema.json`` in words of plain JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from mgmt_monai import __version__
+from mgmt_monai.comparison.candidate_choice import LAST_STAGE, validation_figures
+from mgmt_monai.comparison.feature_controls import STAGE as FOREST_STAGE
+from mgmt_monai.comparison.plan import Candidate, candidates_of
+from mgmt_monai.comparison.record import ComparisonRecord
+from mgmt_monai.evaluation.assessment import as_json, assess, number_or_none
+from mgmt_monai.evaluation.bootstrap import slice_intervals
+from mgmt_monai.evaluation.comparison import PairedComparison, compare_paired, holm
+from mgmt_monai.evaluation.discrimination import accuracy, auc, counts
+from mgmt_monai.evaluation.intervals import Estimate
+from mgmt_monai.evaluation.permutation import best_of, best_of_p_value
+from mgmt_monai.evaluation.pooling import pool
+from mgmt_monai.evaluation.subgroups import Subgroup, subgroups
+from mgmt_monai.evaluation.summary import patient_figures
+from mgmt_monai.evaluation.verdict import Verdict, judge
+
+SCHEMA = "mgmt-monai/comparison-report/1"
+"""Name and version of a report; `mgmt_monai/comparison/report/data/report.schema.json` says what is in it."""
+
+N_PERMUTATIONS = 10_000
+"""Of the labels, for p-values and the noise floor: the smallest p-value is a hundredth of the level asked for."""
+
+PAPER_THRESHOLD = 0.5
+"""At which the paper's accuracies, and so those of Tables I and II, are taken."""
+
+CONTROLS: dict[str, tuple[str, str]] = {
+    "header_tags": ("Header tags only", "a random forest on the series' tags; no pixel is read"),
+    "geometry": ("Slice count and spacing only", "a random forest on the number, size and spacing of the slices"),
+    "background": ("Background only", "the same network and training on images whose head is masked out"),
+    "blank": ("Blank images", "the same network and training on images of zeros"),
+    "permuted_labels": ("Permuted training labels", "the same network and training on labels dealt out at random"),
+}
+"""Title and making of each negative control, in the order of the report."""
+
+CONTROL_DIGITS = 5
+"""Decimal places of a control's probabilities: far coarser than rounding errors, far finer than any finding."""
+
+SHOWN_FIGURES = ("accuracy", "precision", "recall", "f1", "auc")
+"""Of the paper's Table I, and the AUC."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the report and its pictures are drawn from.
+
+    Args:
+        report: As ``report.schema.json`` has it.
+        pooled: One row a test patient of the candidate chosen.
+        verdict: With the controls.
+        groups: Of these patients.
+        common_labels: Of the patients that all candidates tested.
+        common: Their probabilities by candidate (rows, in the plan's order).
+    """
+
+    report: dict[str, Any]
+    pooled: pd.DataFrame
+    verdict: Verdict
+    groups: list[Subgroup]
+    common_labels: np.ndarray
+    common: np.ndarray
+
+
+def findings(record: ComparisonRecord) -> Findings:
+    """Everything that a comparison's record says.
+
+    Args:
+        record: As it lies in MLflow; its settings tell the level of every interval and how often patients are
+            resampled.
+
+    Returns:
+        The report's content. The same record gives the same.
+
+    Raises:
+        EvaluationError: A table of the record cannot be judged.
+    """
+    about = record.about
+    level, n_resamples = interval_settings(record)
+    plan = about["plan"]
+    candidates = candidates_of(
+        plan["networks"], plan["modalities"], plan["reference_network"], plan["reference_modality"]
+    )
+    chosen = Candidate(about["chosen"]["network"], about["chosen"]["modality"])
+    last = {each: _pooled(record, each, LAST_STAGE, None) for each in candidates}
+    pooled = last[chosen]
+    controls = {name: _control(record, name, pooled) for name in CONTROLS if name in record.controls}
+    labels, common = _common(last, candidates)
+    p_value = None
+    if plan["folds"] is not None and len(candidates) > 1 and len(labels):
+        # Validation patients of one fold are test patients of another: the choice has seen them.
+        p_value = best_of_p_value(labels, common, candidates.index(chosen), N_PERMUTATIONS)
+    verdict = judge(pooled["label"], pooled["probability"], controls, level, N_PERMUTATIONS, p_value=p_value)
+    groups = subgroups(pooled, record.columns, level)
+    report = {
+        "schema": SCHEMA,
+        "comparison": _comparison(about),
+        "cohort": about["cohort"],
+        "verdict": {
+            "code": verdict.code,
+            "sentence": verdict.sentence,
+            "checks": [asdict(check) for check in verdict.checks],
+        },
+        "chosen": {**about["chosen"], "stage": LAST_STAGE},
+        "figures": {
+            **assess(pooled, level, n_resamples, N_PERMUTATIONS),
+            **_slice_figures(record.slices, level, n_resamples),
+        },
+        "table_1": [
+            {
+                "network": network,
+                "pretrained": _pretrained(about, network),
+                "stage": LAST_STAGE,
+                "figures": _at_papers_threshold(
+                    record, Candidate(network, plan["reference_modality"]), LAST_STAGE, level
+                ),
+            }
+            for network in plan["networks"]
+        ],
+        "table_2": [
+            {
+                "modality": modality,
+                **{
+                    stage: _at_papers_threshold(
+                        record, Candidate(plan["reference_network"], modality), stage, level, ("accuracy", "auc")
+                    )
+                    for stage in ("transfer", LAST_STAGE)
+                },
+            }
+            for modality in plan["modalities"]
+        ],
+        "candidates": _compared(record, candidates, chosen, last, level),
+        "noise": _noise(labels, common),
+        "controls": [
+            {
+                "name": control.name,
+                "title": CONTROLS[control.name][0],
+                "what": CONTROLS[control.name][1],
+                "auc": as_json(control.auc),
+                "p": number_or_none(control.p_value),
+                "p_holm": number_or_none(control.p_holm),
+                "difference": _difference(control.difference),
+            }
+            for control in verdict.controls
+        ],
+        "spread": [_spread(record, each) for each in candidates],
+        "subgroups": [
+            {
+                "column": group.column,
+                "value": group.value,
+                "n": group.n,
+                "n_methylated": group.n_methylated,
+                "auc": as_json(group.auc),
+            }
+            for group in groups
+        ],
+    }
+    return Findings(report, pooled, verdict, groups, labels, common)
+
+
+def model_aucs(record: ComparisonRecord, candidate: Candidate) -> pd.DataFrame:
+    """The test AUC of each model of a candidate: one row a fold and seed.
+
+    Args:
+        record: Of the comparison.
+        candidate: Network and modality.
+
+    Returns:
+        Columns ``fold``, ``seed``, ``auc`` (``nan`` where a fold's test lacks a class).
+    """
+    table = record.predictions[candidate.network]
+    chosen = table[
+        (table["modality"] == candidate.modality) & (table["stage"] == LAST_STAGE) & (table["split"] == "test")
+    ]
+    rows = [
+        {"fold": fold, "seed": seed, "auc": auc(model["label"], model["probability"])}
+        for (fold, seed), model in chosen.groupby(["fold", "seed"])
+    ]
+    return pd.DataFrame(rows)
+
+
+def interval_settings(record: ComparisonRecord) -> tuple[float, int]:
+    """The level of every interval, and how often patients are resampled, as the trainings' settings say.
+
+    Args:
+        record: Of the comparison.
+    """
+    settings = record.about["settings"]
+    return float(settings["confidence_level"]), int(settings["bootstrap_resamples"])
+
+
+def candidate_table(record: ComparisonRecord, candidate: Candidate) -> pd.DataFrame:
+    """A candidate's predictions of every stage.
+
+    Args:
+        record: Of the comparison.
+        candidate: Network and modality.
+    """
+    table = record.predictions[candidate.network]
+    return table[table["modality"] == candidate.modality]
+
+
+def _comparison(about: Mapping[str, Any]) -> dict[str, Any]:
+    plan = about["plan"]
+    kept = ("networks", "modalities", "reference_network", "reference_modality", "folds", "repeats")
+    return {
+        **{
+            key: about[key]
+            for key in ("name", "created", "commit", "manifest_hash", "command", "settings", "config_hash")
+        },
+        "mgmt_monai": __version__,
+        "versions": about["versions"],
+        "mlflow": {"experiment": about["experiment"], "run_id": about["run_id"]},
+        "plan": {**{key: plan[key] for key in kept}, "seeds": list(range(plan["seeds"]))},
+        "trainings": about["trainings"],
+    }
+
+
+def _pooled(record: ComparisonRecord, candidate: Candidate, stage: str, threshold: float | None) -> pd.DataFrame:
+    """One row a test patient, in an order without pseudonyms: what is resampled does not depend on them."""
+    table = candidate_table(record, candidate)
+    pooled = pool(table[table["stage"] == stage], threshold)
+    return pooled.sort_values(["probability", "threshold", "label"], ignore_index=True)
+
+
+def _control(record: ComparisonRecord, name: str, pooled: pd.DataFrame) -> np.ndarray:
+    """A control's probabilities, of the model's patients in their order.
+
+    Rounded: of blank images every slice gets the same probability but for the last digits, which depend on how many
+    slices are averaged, and would then be told apart by the number of slices.
+    """
+    table = record.controls[name]
+    found = pool(table[table["stage"].isin((LAST_STAGE, FOREST_STAGE))], PAPER_THRESHOLD).set_index("patient_id")[
+        "probability"
+    ]
+    return np.round(found.loc[pooled["patient_id"]].to_numpy(), CONTROL_DIGITS)
+
+
+def _at_papers_threshold(
+    record: ComparisonRecord, candidate: Candidate, stage: str, level: float, figures: Sequence[str] = SHOWN_FIGURES
+) -> dict[str, Any]:
+    pooled = _pooled(record, candidate, stage, PAPER_THRESHOLD)
+    found = patient_figures(pooled["label"], pooled["probability"], level, PAPER_THRESHOLD)
+    return {figure: found[figure] for figure in figures}
+
+
+def _slice_figures(slices: pd.DataFrame, level: float, n_resamples: int) -> dict[str, Any]:
+    mean = slices.groupby(["patient_id", "slice_index"], sort=True).agg({"label": "first", "probability": "mean"})
+    mean = mean.reset_index()
+    # Patients are numbered by what is known of them, so that resampling them does not depend on their pseudonyms.
+    known = mean.groupby("patient_id").agg(mean=("probability", "mean"), label=("label", "first"), n=("label", "size"))
+    number = {patient: n for n, patient in enumerate(known.sort_values(["mean", "label", "n"]).index)}
+    mean["patient_id"] = mean["patient_id"].map(number)
+    mean = mean.sort_values(["patient_id", "slice_index"], ignore_index=True)
+    label, probability = mean["label"].to_numpy(), mean["probability"].to_numpy()
+    intervals = slice_intervals(
+        label, probability, mean["patient_id"].to_numpy(), level, PAPER_THRESHOLD, n_resamples=n_resamples
+    )
+    values = {"auc": auc(label, probability), "accuracy": accuracy(counts(label, probability, PAPER_THRESHOLD))}
+    return {
+        f"slice_{figure}": as_json(Estimate(value, *intervals[figure], len(label))) for figure, value in values.items()
+    }
+
+
+def _pretrained(about: Mapping[str, Any], network: str) -> bool:
+    return all(row["pretrained"] for row in about["trainings"] if row["network"] == network)
+
+
+def _compared(
+    record: ComparisonRecord,
+    candidates: Sequence[Candidate],
+    chosen: Candidate,
+    last: Mapping[Candidate, pd.DataFrame],
+    level: float,
+) -> list[dict[str, Any]]:
+    best = last[chosen].set_index("patient_id")
+    differences: dict[Candidate, PairedComparison] = {}
+    for candidate in candidates:
+        if candidate != chosen:
+            both = best.join(last[candidate].set_index("patient_id"), how="inner", rsuffix="_other")
+            if not len(both):
+                continue
+            differences[candidate] = compare_paired(
+                both["label"], both["probability_other"], both["probability"], level
+            )
+    adjusted = dict(
+        zip(differences, holm([found.p_value for found in differences.values()]) if differences else [], strict=True)
+    )
+    rows = []
+    for candidate in candidates:
+        margin = last[candidate]["probability"] - last[candidate]["threshold"]
+        figures = patient_figures(last[candidate]["label"], margin, level, 0.0)
+        difference = differences.get(candidate)
+        rows.append(
+            {
+                "network": candidate.network,
+                "modality": candidate.modality,
+                "stage": LAST_STAGE,
+                "validation_auc": number_or_none(validation_figures(record.predictions, candidate)[0]),
+                "auc": _of_pooled(last[candidate], level),
+                "accuracy": figures["accuracy"],
+                "auc_difference": None
+                if difference is None
+                else {**_difference(difference), "p_holm": number_or_none(adjusted[candidate])},
+                "chosen": candidate == chosen,
+            }
+        )
+    return rows
+
+
+def _common(last: Mapping[Candidate, pd.DataFrame], candidates: Sequence[Candidate]) -> tuple[np.ndarray, np.ndarray]:
+    """Labels, and probabilities by candidate, of the patients that every candidate tested."""
+    indexed = [last[candidate].set_index("patient_id") for candidate in candidates]
+    shared = set.intersection(*(set(table.index) for table in indexed))
+    patients = [patient for patient in indexed[0].index if patient in shared]
+    labels = indexed[0].loc[patients, "label"].to_numpy()
+    return labels, np.stack([table.loc[patients, "probability"].to_numpy() for table in indexed])
+
+
+def _noise(labels: np.ndarray, common: np.ndarray) -> dict[str, Any]:
+    """What the best of the candidates reaches by chance, and what it has reached, on the patients that all tested."""
+    found: dict[str, Any] = {"n_candidates": len(common)}
+    if not 0 < labels.sum() < len(labels):
+        return {**found, **dict.fromkeys(("auc", "accuracy"), dict.fromkeys(("expected", "percentile_95", "best")))}
+    reached: dict[Literal["auc", "accuracy"], list[float]] = {
+        "auc": [auc(labels, scores) for scores in common],
+        "accuracy": [accuracy(counts(labels, scores, PAPER_THRESHOLD)) for scores in common],
+    }
+    for figure, values in reached.items():
+        null = best_of(labels, common, figure, PAPER_THRESHOLD, N_PERMUTATIONS)
+        found[figure] = {"expected": null.expected, "percentile_95": null.percentile_95, "best": max(values)}
+    return found
+
+
+def _spread(record: ComparisonRecord, candidate: Candidate) -> dict[str, Any]:
+    values = model_aucs(record, candidate)["auc"].dropna()
+    return {
+        "network": candidate.network,
+        "modality": candidate.modality,
+        "stage": LAST_STAGE,
+        "n_models": len(values),
+        "mean": number_or_none(values.mean()),
+        "sd": number_or_none(values.std(ddof=1)),
+        "low": number_or_none(values.min()),
+        "high": number_or_none(values.max()),
+    }
+
+
+def _of_pooled(pooled: pd.DataFrame, level: float) -> dict[str, Any]:
+    """The AUC of patients whose probabilities may come from several models."""
+    return patient_figures(pooled["label"], pooled["probability"], level)["auc"]
+
+
+def _difference(found: PairedComparison) -> dict[str, float | None]:
+    return {
+        "value": number_or_none(found.difference),
+        "low": number_or_none(found.low),
+        "high": number_or_none(found.high),
+        "p": number_or_none(found.p_value),
+    }

@@ -1,0 +1,55 @@
+"""A comparison's report as files: the page, its checklist, the same as JSON and CSV, and the pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mgmt_monai.atomic import atomic_file, write_text
+from mgmt_monai.comparison.errors import ComparisonError
+from mgmt_monai.comparison.record import ComparisonRecord
+from mgmt_monai.comparison.report.facts import findings
+from mgmt_monai.comparison.report.pictures import pictures
+from mgmt_monai.comparison.report.report_page import write_checklist_page, write_report_page
+from mgmt_monai.evaluation.flat_csv import flat_csv
+from mgmt_monai.evaluation.plots import save_figure
+
+TABLES = ("table_1", "table_2", "candidates", "controls", "spread", "subgroups")
+"""The lists of the report that are written as CSV too."""
+
+
+def write_report(record: ComparisonRecord, folder: Path) -> dict[str, Any]:
+    """Write the report of a comparison.
+
+    Args:
+        record: As it lies in MLflow.
+        folder: Made if absent; files of an earlier report in it are replaced.
+
+    Returns:
+        The report, as ``report.json`` has it.
+
+    Raises:
+        ComparisonError: The folder cannot be written to.
+    """
+    found = findings(record)
+    try:
+        (folder / "figures").mkdir(parents=True, exist_ok=True)
+        (folder / "tables").mkdir(exist_ok=True)
+    except OSError as error:
+        raise ComparisonError(f"{folder}: cannot be written to ({error.strerror}). Name another with --out.") from error
+    for old in (folder / "figures").glob("*"):
+        old.unlink()
+    drawn: dict[str, str] = {}
+    for name, figure in pictures(record, found):
+        for path in save_figure(figure, folder / "figures", name):
+            if path.suffix == ".svg":
+                drawn[name] = path.read_text(encoding="utf-8")
+    for name in TABLES:
+        write_text(folder / "tables" / f"{name}.csv", flat_csv(found.report[name]))
+    write_text(folder / "report.json", json.dumps(found.report, indent=2, allow_nan=False) + "\n")
+    with atomic_file(folder / "checklist.html") as path, path.open("x", encoding="utf-8") as stream:
+        write_checklist_page(stream, found.report)
+    with atomic_file(folder / "report.html") as path, path.open("x", encoding="utf-8") as stream:
+        write_report_page(stream, found.report, drawn)
+    return found.report

@@ -1,0 +1,102 @@
+"""The pictures of a comparison's report, by the name that its page knows them under."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mgmt_monai.comparison.candidate_choice import LAST_STAGE
+from mgmt_monai.comparison.plan import NO_CONTROL, Candidate
+from mgmt_monai.comparison.record import ComparisonRecord
+from mgmt_monai.comparison.report.facts import N_PERMUTATIONS, Findings, candidate_table, interval_settings, model_aucs
+from mgmt_monai.evaluation.intervals import Estimate
+from mgmt_monai.evaluation.model_pictures import model_pictures
+from mgmt_monai.evaluation.permutation import best_of
+from mgmt_monai.evaluation.plots import (
+    ControlRow,
+    accuracy_curves_figure,
+    candidates_figure,
+    controls_figure,
+    distributions_figure,
+    spread_figure,
+)
+
+
+def pictures(record: ComparisonRecord, found: Findings) -> Iterator[tuple[str, Figure]]:
+    """Every picture that the comparison has data for.
+
+    Args:
+        record: Of the comparison.
+        found: What it says.
+
+    Yields:
+        Name and figure.
+    """
+    report, pooled = found.report, found.pooled
+    level, n_resamples = interval_settings(record)
+    yield from model_pictures(pooled, found.groups, level, n_resamples)
+    yield "controls", controls_figure(_control_rows(found), level)
+    labels, rows = found.common_labels, report["candidates"]
+    if 0 < labels.sum() < len(labels):
+        null = best_of(labels, found.common, "auc", n_permutations=N_PERMUTATIONS)
+        yield (
+            "candidates",
+            candidates_figure(
+                [f"{row['network']}, {row['modality']}" for row in rows],
+                [_estimate(row["auc"]) for row in rows],
+                null,
+                next(number for number, row in enumerate(rows) if row["chosen"]),
+                level,
+            ),
+        )
+    plan = record.about["plan"]
+    curves = record.curves[
+        (record.curves["control"] == NO_CONTROL) & (record.curves["network"] == plan["reference_network"])
+    ]
+    by_modality = {name: curves[curves["modality"] == name] for name in plan["modalities"]}
+    for stage in ("transfer", LAST_STAGE):
+        yield f"accuracy_{stage}", accuracy_curves_figure(by_modality, stage)
+    yield (
+        "distributions",
+        distributions_figure(
+            {name: _test_of(record, Candidate(plan["reference_network"], name)) for name in plan["modalities"]}
+        ),
+    )
+    if any(row["n_models"] > 1 for row in report["spread"]):
+        yield "spread", spread_figure(_spread_frame(record, found))
+
+
+def _control_rows(found: Findings) -> list[ControlRow]:
+    chosen = found.report["chosen"]
+    model = ControlRow(f"The model: {chosen['network']}, {chosen['modality']}", found.verdict.auc, True)
+    return [model, *(ControlRow(row["title"], _estimate(row["auc"]), False) for row in found.report["controls"])]
+
+
+def _test_of(record: ComparisonRecord, candidate: Candidate) -> pd.DataFrame:
+    table = candidate_table(record, candidate)
+    return table[table["split"] == "test"]
+
+
+def _spread_frame(record: ComparisonRecord, found: Findings) -> pd.DataFrame:
+    folds = record.about["plan"]["folds"] or 1
+    parts = []
+    for row in found.report["candidates"]:
+        aucs = model_aucs(record, Candidate(row["network"], row["modality"]))
+        parts.append(
+            aucs.assign(
+                candidate=f"{row['network']}, {row['modality']}",
+                repeat=aucs["fold"] // folds,
+                fold=aucs["fold"] % folds,
+            )
+        )
+    return pd.concat(parts, ignore_index=True)[["candidate", "repeat", "fold", "seed", "auc"]]
+
+
+def _estimate(found: Mapping[str, Any]) -> Estimate:
+    """An estimate as it was before it became JSON."""
+    value, low, high = (math.nan if found[name] is None else found[name] for name in ("value", "low", "high"))
+    return Estimate(value, low, high, found["n"])

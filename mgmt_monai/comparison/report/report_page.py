@@ -1,0 +1,290 @@
+"""The comparison's pages: the report with the paper's figures beside its own, and the reporting checklists.
+
+Each is one HTML file that needs no network and runs no script.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, TextIO
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from mgmt_monai.comparison.errors import ComparisonError
+from mgmt_monai.comparison.report import wording
+from mgmt_monai.comparison.report.checklist import STATUSES, answer_checklists
+from mgmt_monai.comparison.report.facts import SCHEMA
+from mgmt_monai.comparison.report.flow import cohort_flow
+from mgmt_monai.comparison.report.published import (
+    N_PATIENTS,
+    ModalityRow,
+    NetworkRow,
+    Printed,
+    Published,
+    best_of_guessers,
+    is_of_whole_patients,
+    read_published,
+    spelling,
+)
+
+REPORT_NAME, CHECKLIST_NAME = "report.html", "checklist.html"
+"""What the two pages, which lie in one folder, call each other."""
+
+PICTURES = {
+    "candidates": ("Candidates", "only one candidate was trained"),
+    "accuracy_transfer": ("Accuracy before fine-tuning", "no training left its learning curves"),
+    "accuracy_fine_tune": ("Accuracy during fine-tuning", "no training left its learning curves"),
+    "distributions": ("Predictions before and after fine-tuning", "no training left predictions of both stages"),
+    "roc": ("ROC curve", "the test patients are all of one label"),
+    "calibration": ("Calibration", "the test patients are all of one label"),
+    "decision_curve": ("Decision curve", "the test patients are all of one label"),
+    "forest": ("Subgroups", "no clinical columns were given, or no subgroup has patients of both labels"),
+    "controls": ("Controls", "no negative control was trained or scored"),
+    "spread": ("Spread", "there is one model of each kind"),
+}
+"""The pictures of the report by name: what each is called, and why a run may have none."""
+
+SECTIONS = {
+    "verdict": "verdict",
+    "compared": "what was compared",
+    "table-1": "Table I",
+    "table-2": "Table II",
+    "discrimination": "discrimination",
+    "calibration": "calibration",
+    "subgroups": "subgroups",
+    "controls": "controls",
+    "noise": "noise floor",
+    "spread": "spread",
+    "cohort": "patients",
+    "reproduce": "what reproduces it",
+}
+"""The sections of the report that the checklists point to: id, and what the checklists call it."""
+
+_STAGES = {"transfer": "transfer", "fine_tune": "fine-tuned"}
+_VERDICTS = {"supported": "Supported", "not_supported": "Not supported", "contaminated": "Contaminated"}
+_PLANES = ("axial", "coronal", "sagittal", "oblique", "unknown")
+_PIXELS = {"": 1.0, "px": 1.0, "pt": 4 / 3, "in": 96.0, "mm": 96 / 25.4, "cm": 96 / 2.54}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as the page has it.
+
+    Args:
+        title: What it is called.
+        uri: ``data:`` with the SVG in base64, or "" for one that is not there.
+        alt: What a reader who does not see it is told.
+        why: Why it may not be there.
+        width: In CSS pixels, or None where the SVG does not say.
+        height: The same.
+    """
+
+    title: str
+    uri: str
+    alt: str
+    why: str
+    width: int | None
+    height: int | None
+
+
+def write_report_page(stream: TextIO, report: Mapping[str, Any], pictures: Mapping[str, str]) -> None:
+    """Write the report.
+
+    Whatever comes from the comparison (names, columns, reasons, settings) is text here, never markup: the template
+    escapes it, pictures are images, in which nothing can run, and the page's own policy forbids every script and any
+    request.
+
+    Args:
+        stream: An open text file, UTF-8.
+        report: As ``data/report.schema.json`` says.
+        pictures: SVG text by name, any of `PICTURES`; in the place of one that is missing stands why.
+
+    Raises:
+        ComparisonError: The report has another schema, or a picture an unknown name.
+    """
+    _check(report)
+    unknown = sorted(set(pictures) - set(PICTURES))
+    if unknown:
+        raise ComparisonError(f"pictures: expected names among {', '.join(PICTURES)}, found {', '.join(unknown)}.")
+    published = read_published(report["figures"]["level"])
+    accuracies = published.accuracies()
+    _write(
+        stream,
+        "report.html.j2",
+        {
+            **report,
+            "verdict_word": _VERDICTS[report["verdict"]["code"]],
+            "level": f"{100 * report['figures']['level']:g} %",
+            "pictures": {name: _picture(name, pictures.get(name), report) for name in PICTURES},
+            "published": published,
+            "n_printed": N_PATIENTS,
+            "networks": list(_networks(report["table_1"], published)),
+            "modalities": list(_modalities(report["table_2"], published)),
+            "marks": dict(zip(_notes(published), "abcdefgh", strict=False)),
+            "n_accuracies": len(accuracies),
+            "n_whole": sum(is_of_whole_patients(printed.text) for printed in accuracies),
+            "guessers": best_of_guessers(published.n_candidates),
+            "flow": cohort_flow(report["cohort"]),
+            "planes": _planes(report["cohort"]["modalities"]),
+            "checklist": CHECKLIST_NAME,
+        },
+    )
+
+
+def write_checklist_page(stream: TextIO, report: Mapping[str, Any]) -> None:
+    """Write what the comparison answers of CLAIM 2024 and TRIPOD+AI, and what its authors have to write.
+
+    Args:
+        stream: An open text file, UTF-8.
+        report: As ``data/report.schema.json`` says.
+
+    Raises:
+        ComparisonError: The report has another schema.
+    """
+    _check(report)
+    _write(
+        stream,
+        "checklist.html.j2",
+        {
+            "comparison": report["comparison"],
+            "checklists": answer_checklists(report),
+            "statuses": STATUSES,
+            "sections": SECTIONS,
+            "report_page": REPORT_NAME,
+        },
+    )
+
+
+def _check(report: Mapping[str, Any]) -> None:
+    if report.get("schema") != SCHEMA:
+        raise ComparisonError(
+            f"report: expected schema {SCHEMA!r}, found {report.get('schema')!r}. "
+            "Make the report again with this version of mgmt_monai."
+        )
+
+
+def _write(stream: TextIO, template: str, content: Mapping[str, Any]) -> None:
+    style = resources.files("mgmt_monai.comparison.report").joinpath("data", "report.css").read_text(encoding="utf-8")
+    style = style.replace("\r\n", "\n")
+    environment = Environment(
+        loader=PackageLoader("mgmt_monai.comparison.report", "data"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters |= {
+        "figure": wording.figure,
+        "number": wording.number,
+        "difference": wording.difference,
+        "p": wording.p_value,
+        "setting": _setting,
+        "stage": _STAGES.__getitem__,
+    }
+    # A Content-Security-Policy names an inline style by the hash of its text.
+    style_hash = "sha256-" + base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    for piece in environment.get_template(template).generate(style=Markup(style), style_hash=style_hash, **content):
+        stream.write(piece)
+
+
+def _networks(rows: list[dict[str, Any]], published: Published) -> Iterator[dict[str, Any]]:
+    """Table I: the paper's networks in its order, each with this comparison's rows; then the networks it has not."""
+    for paper in published.table_1:
+        yield {"title": paper.network, "paper": _as_shown(paper), "ours": [row for row in rows if _is(row, paper)]}
+    for row in rows:
+        if not any(_is(row, paper) for paper in published.table_1):
+            yield {"title": row["network"], "paper": None, "ours": [row]}
+
+
+def _is(row: Mapping[str, Any], paper: NetworkRow) -> bool:
+    return spelling(row["network"]) in paper.names
+
+
+def _modalities(rows: list[dict[str, Any]], published: Published) -> Iterator[dict[str, Any]]:
+    """Table II: the same by modality."""
+    for paper in published.table_2:
+        ours = [row for row in rows if row["modality"] == paper.modality]
+        yield {"title": paper.modality, "paper": _as_shown(paper), "ours": ours}
+    known = {paper.modality for paper in published.table_2}
+    for row in rows:
+        if row["modality"] not in known:
+            yield {"title": row["modality"], "paper": None, "ours": [row]}
+
+
+def _as_shown(row: NetworkRow | ModalityRow) -> dict[str, dict[str, Any]]:
+    """A row of the paper's figures by column, ``nan`` turned into None as in a report."""
+    return {
+        name: {
+            "text": printed.text,
+            "of": printed.of,
+            "note": printed.note,
+            "estimate": {key: None if value != value else value for key, value in printed.estimate._asdict().items()},
+        }
+        for name, printed in vars(row).items()
+        if isinstance(printed, Printed)
+    }
+
+
+def _notes(published: Published) -> Iterator[str]:
+    """What is odd about the paper's figures, in the order of its tables."""
+    for row in published.table_2:
+        yield from (shown["note"] for shown in _as_shown(row).values() if shown["note"])
+
+
+def _planes(modalities: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The columns of the table of planes."""
+    present = {plane for row in modalities.values() for plane in row["planes"]}
+    return [plane for plane in _PLANES if plane in present] + sorted(present - set(_PLANES))
+
+
+def _picture(name: str, svg: str | None, report: Mapping[str, Any]) -> Picture:
+    title, why = PICTURES[name]
+    if svg is None:
+        return Picture(title, "", "", why, None, None)
+    width, height = _size(svg)
+    uri = "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+    return Picture(title, uri, _alt(name, report), why, width, height)
+
+
+def _alt(name: str, report: Mapping[str, Any]) -> str:
+    """What the picture shows, with the figures that matter; the tables beside it have the rest."""
+    figures, chosen = report["figures"], report["chosen"]
+    model = f"{chosen['network']} on {chosen['modality']}"
+    return {
+        "candidates": f"Test AUC of each of {len(report['candidates'])} candidates with its interval; one is chosen.",
+        "accuracy_transfer": "Training and validation accuracy of each modality over the epochs before fine-tuning.",
+        "accuracy_fine_tune": "Training and validation accuracy of each modality over the epochs of fine-tuning.",
+        "distributions": "Distribution of the predicted probability by label, before and after fine-tuning.",
+        "roc": f"ROC curve of {model} with its band; AUC {wording.figure(figures['auc'])}.",
+        "calibration": "Observed share of methylated patients against the predicted probability; "
+        f"slope {wording.figure(figures['calibration_slope'])}.",
+        "decision_curve": "Net benefit of the model, of treating all and of treating none over the threshold.",
+        "forest": f"AUC with its interval in each of {len(report['subgroups'])} subgroups and in all patients.",
+        "controls": f"AUC of the model and of {len(report['controls'])} controls without the tumour, with intervals.",
+        "spread": f"Test AUC of every model of {len(report['spread'])} kinds, over folds, seeds and repeats.",
+    }[name]
+
+
+def _size(svg: str) -> tuple[int | None, int | None]:
+    """Width and height in CSS pixels, so that the page does not jump while it loads."""
+    opening = re.search(r"<svg\b[^>]*>", svg)
+    found = [
+        re.search(rf'\s{side}="([0-9.]+)(px|pt|in|mm|cm)?"', opening[0]) if opening else None
+        for side in ("width", "height")
+    ]
+    if None in found:
+        return None, None
+    width, height = (round(float(match[1]) * _PIXELS[match[2] or ""]) for match in found if match)
+    return width, height
+
+
+def _setting(value: Any) -> str:
+    """A setting in full: a text as it is, anything else as JSON has it."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

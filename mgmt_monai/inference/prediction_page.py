@@ -1,0 +1,173 @@
+"""A study's result as a page: one HTML file that needs no network and runs no script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from io import BytesIO
+from typing import Any, TextIO
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from torch import Tensor
+
+from mgmt_monai.comparison.report import wording
+from mgmt_monai.inference.predict_study import Answer, PredictedStudy
+from mgmt_monai.inference.prediction import NOTICE, SCHEMA, SeriesPrediction
+
+SHOWN_SLICES = 48
+"""Pictures of a series at most; of more slices, every second, third... is shown."""
+
+PICTURE_SIDE = 160
+"""Of a slice, in pixels; shown at half of it, for fine screens."""
+
+PICTURE_QUALITY = 80
+
+#: Length of a scale, in the units of its drawing, and where it begins.
+_LENGTH, _START = 400, 10
+
+#: A scale of distances ends at this many times the limit; what is farther is drawn at its end.
+_DISTANCE_END = 2.0
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A picture of a slice.
+
+    Args:
+        index: Of the slice, from 0.
+        uri: ``data:`` with the JPEG in base64.
+        probability: Of this slice alone; None where the model abstains.
+    """
+
+    index: int
+    uri: str
+    probability: float | None
+
+
+def write_page(stream: TextIO, predicted: PredictedStudy) -> None:
+    """Write the page.
+
+    Whatever comes from the study or the bundle is text to this page, never markup: the template escapes it, and the
+    page's own policy forbids every script and any request.
+
+    Args:
+        stream: An open text file, UTF-8.
+        predicted: What is said of the study, with the slices that the networks were shown.
+    """
+    style = resources.files("mgmt_monai.inference").joinpath("data", "prediction.css").read_text(encoding="utf-8")
+    style = style.replace("\r\n", "\n")
+    environment = Environment(
+        loader=PackageLoader("mgmt_monai.inference", "data"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters |= {"figure": wording.figure, "number": wording.number, "at": _at}
+    prediction = predicted.prediction
+    given = [one for one in prediction.series if one.probability is not None]
+    pieces = environment.get_template("prediction.html.j2").generate(
+        study=prediction,
+        n_given=len(given),
+        supported=any(worth(one.evaluation)[0] == "some" for one in given),
+        answers=[_shown(answer) for answer in predicted.answers],
+        notice=NOTICE,
+        schema=SCHEMA,
+        style=Markup(style),
+        # A Content-Security-Policy names an inline style by the hash of its text.
+        style_hash="sha256-" + base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+    )
+    for piece in pieces:
+        stream.write(piece)
+
+
+def worth(evaluation: Mapping[str, Any]) -> tuple[str, str]:
+    """What a model's own test says of its numbers, in words.
+
+    Args:
+        evaluation: As the bundle's metadata has it; empty where unknown.
+
+    Returns:
+        ``unknown``, ``none``, ``wrong`` or ``some``, and a sentence.
+
+    Example:
+        >>> worth({"auc": {"value": 0.61, "low": 0.38, "high": 0.8}})[0]
+        'none'
+    """
+    auc = evaluation.get("auc")
+    if auc is None or None in (auc["value"], auc["low"], auc["high"]):
+        return "unknown", "The bundle does not say how well its model does, so this number cannot be judged."
+    if auc["low"] <= 0.5 <= auc["high"]:
+        return "none", (
+            "The interval holds 0.5, which is chance: there is no evidence that this number tells methylated from "
+            "unmethylated tumours."
+        )
+    if auc["high"] < 0.5:
+        return "wrong", (
+            "The interval lies below 0.5: on its own test patients the model gave methylated tumours lower numbers. "
+            "Do not use it."
+        )
+    return "some", (
+        "The interval lies above 0.5: on patients like those it was tested on, the model does better than chance. That "
+        "says nothing about another hospital or scanner."
+    )
+
+
+def _shown(answer: Answer) -> dict[str, Any]:
+    """What the template shows of one model's answer."""
+    one = answer.prediction
+    code, sentence = worth(one.evaluation)
+    slices = list(_slices(one, answer.images))
+    return {
+        "one": one,
+        "worth": code,
+        "worth_sentence": sentence,
+        "methylated": one.probability is not None and one.probability >= one.threshold,
+        "slices": slices,
+        "n_slices_used": len(one.slice_indices),
+        "distance": _distance(one),
+        "first": one.slice_indices[0] if one.slice_indices else None,
+        "last": one.slice_indices[-1] if one.slice_indices else None,
+    }
+
+
+def _distance(one: SeriesPrediction) -> dict[str, Any] | None:
+    """Where distance and limit lie on their scale, 0 to 1; None without both."""
+    if one.distance is None or one.distance_limit is None:
+        return None
+    end = _DISTANCE_END * one.distance_limit or 1.0
+    return {
+        "at": min(1.0, one.distance / end),
+        "limit_at": one.distance_limit / end,
+        "beyond": one.distance > end,
+        "far": bool(one.abstained) and one.distance > one.distance_limit,
+    }
+
+
+def _slices(one: SeriesPrediction, images: Tensor | None) -> Iterator[Slice]:
+    if images is None or not len(images):
+        return
+    step = -(-len(images) // SHOWN_SLICES)
+    for k in range(0, len(images), step):
+        probability = one.slice_probabilities[k] if one.slice_probabilities else None
+        yield Slice(one.slice_indices[k], _picture(images[k, 0].numpy()), probability)
+
+
+def _picture(image: np.ndarray) -> str:
+    from PIL import Image
+
+    pixels = np.round(np.clip(np.nan_to_num(image), 0, 1) * 255).astype(np.uint8)
+    scaled = Image.fromarray(pixels).resize((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.BICUBIC)
+    out = BytesIO()
+    scaled.save(out, "JPEG", quality=PICTURE_QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
+
+
+def _at(share: float) -> str:
+    """Where a share of a scale is drawn."""
+    return f"{_START + _LENGTH * share:.1f}"

@@ -1,0 +1,232 @@
+"""Many studies, one after the other: what is done is kept, and none stops the others."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from mgmt_monai.atomic import atomic_file, remove_leftovers
+from mgmt_monai.cohort.findings import printable
+from mgmt_monai.cohort.layouts import rsna_miccai
+from mgmt_monai.errors import one_line
+from mgmt_monai.inference.engines.engine import PyTorchEngine
+from mgmt_monai.inference.engines.engine_choice import AUTO, ENGINES, for_studies
+from mgmt_monai.inference.errors import InferenceError
+from mgmt_monai.inference.model import BundleModel
+from mgmt_monai.inference.predict_study import engine_names, predict_study
+from mgmt_monai.inference.prediction import StudyPrediction
+from mgmt_monai.inference.result_files import read_result, write_result
+
+logger = logging.getLogger(__name__)
+
+TABLE = "predictions.csv"
+"""In the batch's folder, beside one folder a study."""
+
+COLUMNS = (
+    "patient_id", "modality", "stage", "probability", "n_slices", "threshold", "distance", "distance_limit",
+    "abstained", "error", "bundle", "bundle_version", "model_sha256",
+)  # fmt: skip
+"""Of the table. The first five mean what they mean in a predictions table (docs/reference/predictions.md)."""
+
+
+@dataclass(frozen=True)
+class BatchOutcome:
+    """How a batch went.
+
+    Args:
+        predictions: By study; of those that could be asked about.
+        faults: Why the others could not, one line each, by study.
+        n_kept: How many of the predictions were there before.
+        table: Where they are all written.
+    """
+
+    predictions: dict[str, StudyPrediction]
+    faults: dict[str, str]
+    n_kept: int
+    table: Path
+
+    @property
+    def n_abstained(self) -> int:
+        """Studies about which a model abstained, though perhaps not all of them."""
+        return sum(any(one.abstained for one in study.series) for study in self.predictions.values())
+
+
+def study_folders(root: Path, out_dir: Path) -> list[Path]:
+    """The studies of a batch.
+
+    Args:
+        root: A folder of studies, or one that holds Kaggle's ``train/<patient>/<modality>``.
+        out_dir: Where results go; it is no study.
+
+    Returns:
+        Folders, sorted by name; hidden ones are passed over.
+
+    Raises:
+        InferenceError: No such folder, no folder in it, or a study called like a file of the results.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise InferenceError(f"{root}: no such folder of studies. Name the folder that holds one folder a study.")
+    if rsna_miccai.recognises(root):
+        folders = rsna_miccai.patient_folders(root)
+    else:
+        folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    folders = [path for path in folders if path.resolve() != Path(out_dir).resolve()]
+    if not folders:
+        raise InferenceError(f"{root}: expected one folder a study in it, found none. Leave out --batch for one study.")
+    if any(path.name == TABLE for path in folders):
+        raise InferenceError(f"{root / TABLE}: a study cannot be called like the table of the results. Rename it.")
+    return folders
+
+
+def batch_engine(name: str, root: Path, out_dir: Path, overwrite: bool = False) -> str:
+    """The engine to ask for in a batch.
+
+    Args:
+        name: ``auto`` or a key of `ENGINES`.
+        root: As `study_folders` takes it.
+        out_dir: Of the results.
+        overwrite: Whether those that are there are replaced.
+
+    Returns:
+        For ``auto``, that of the results which are there, so that a batch is of one engine, or what `for_studies` says
+        of a new batch; else ``name``.
+
+    Raises:
+        InferenceError: As `study_folders`.
+    """
+    folders = study_folders(root, out_dir)
+    if name == AUTO and not overwrite:
+        kept = (read_result(Path(out_dir) / folder.name) for folder in folders)
+        engine = next((_engine_of(done) for done in kept if done is not None), None)
+        if engine in ENGINES:
+            return engine
+    return for_studies(name, len(folders))
+
+
+def predict_batch(root: Path, models: Sequence[BundleModel], out_dir: Path, overwrite: bool = False) -> BatchOutcome:
+    """Predict every study and write each result as soon as it is known.
+
+    A study whose result is there, and was made with the same bundles by the same engine, is passed over, so that a
+    batch that was stopped goes on where it was. Whatever goes wrong with one study, also what nobody foresaw, is its
+    own fault alone.
+
+    Args:
+        root: As `study_folders` takes it.
+        models: One or more.
+        out_dir: Gets ``<study>/prediction.json``, ``<study>/prediction.html`` and `TABLE`.
+        overwrite: Predict also what is there, and replace results of other bundles.
+
+    Returns:
+        How it went.
+
+    Raises:
+        InferenceError: No studies, results of other bundles or another engine that may not be replaced, or ``out_dir``
+            cannot be written to.
+    """
+    out_dir = Path(out_dir)
+    folders = study_folders(root, out_dir)
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(out_dir)
+    except OSError as error:
+        raise InferenceError(f"{out_dir}: cannot be written to ({error.strerror}). Name another with --out.") from error
+    kept = {folder: read_result(out_dir / folder.name) for folder in folders}
+    others = [folder for folder, done in kept.items() if done is not None and not _is_of(done, models)]
+    if others and not overwrite:
+        raise InferenceError(
+            f"{out_dir / others[0].name}: there is a result of other bundles. Name another --out, or say --overwrite."
+        )
+    engines = engine_names([model.engine for model in models])
+    unlike = [(folder, _engine_of(done)) for folder, done in kept.items() if done is not None]
+    unlike = [(folder, engine) for folder, engine in unlike if engine != engines]
+    if unlike and not overwrite:
+        folder, engine = unlike[0]
+        raise InferenceError(
+            f"{out_dir / folder.name}: there is a result by the engine {engine}, not by {engines}. Name it with "
+            "--engine, name another --out, or say --overwrite."
+        )
+    outcome = BatchOutcome({}, {}, 0, out_dir / TABLE)
+    n_kept = 0
+    try:
+        for folder in tqdm(folders, desc="Predicting", unit="study"):
+            study, own = printable(folder.name), out_dir / folder.name
+            done = kept[folder]
+            if done is not None and not overwrite:
+                outcome.predictions[study] = done
+                n_kept += 1
+                continue
+            try:
+                predicted = predict_study(folder, models, progress_bar=False)
+                write_result(predicted, own)
+                outcome.predictions[study] = predicted.prediction
+            except Exception as error:  # the other studies are not to blame
+                logger.debug("a study could not be predicted", exc_info=True)
+                # What nobody foresaw may quote anything of the files, so its words are not written down.
+                reason = one_line(error) or f"unforeseen ({type(error).__name__}): predict this study alone to see it"
+                outcome.faults[study] = printable(" ".join(reason.split()))
+    finally:  # also when it is interrupted
+        _write_table(outcome, models)
+    return BatchOutcome(outcome.predictions, outcome.faults, n_kept, outcome.table)
+
+
+def _is_of(done: StudyPrediction, models: Sequence[BundleModel]) -> bool:
+    made_with = [(one.modality, one.bundle, one.bundle_sha256) for one in done.series]
+    return made_with == [(model.modality, model.bundle.name, model.bundle.sha256) for model in models]
+
+
+def _engine_of(done: StudyPrediction) -> str:
+    return done.software.get("engine", PyTorchEngine.name)  # which was the only one before results told it
+
+
+def _write_table(outcome: BatchOutcome, models: Sequence[BundleModel]) -> None:
+    try:
+        with atomic_file(outcome.table) as temporary, temporary.open("x", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, COLUMNS, restval="", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(_rows(outcome, models))
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InferenceError(f"{outcome.table}: cannot be written ({reason}). Name another --out.") from error
+
+
+def _rows(outcome: BatchOutcome, models: Sequence[BundleModel]) -> Iterator[Mapping[str, Any]]:
+    for study in sorted([*outcome.predictions, *outcome.faults]):
+        if study in outcome.faults:
+            for model in models:
+                bundle = model.bundle
+                yield {
+                    "patient_id": study,
+                    "modality": model.modality,
+                    "stage": bundle.evaluation.get("stage", ""),
+                    "error": outcome.faults[study],
+                    "bundle": bundle.name,
+                    "bundle_version": bundle.version,
+                    "model_sha256": bundle.model_sha256,
+                }
+            continue
+        for one in outcome.predictions[study].series:
+            yield {
+                "patient_id": study,
+                "modality": one.modality,
+                "stage": one.evaluation.get("stage", ""),
+                "probability": _cell(one.probability),
+                "n_slices": len(one.slice_probabilities) or "",
+                "threshold": one.threshold,
+                "distance": _cell(one.distance),
+                "distance_limit": _cell(one.distance_limit),
+                "abstained": "; ".join(one.abstained),
+                "bundle": one.bundle,
+                "bundle_version": one.bundle_version,
+                "model_sha256": one.model_sha256,
+            }
+
+
+def _cell(number: float | None) -> float | str:
+    return "" if number is None else number

@@ -1,0 +1,233 @@
+"""The made cohort on disk: every patient's series, the labels, and the truth behind them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import tempfile
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from joblib import cpu_count
+from tqdm import tqdm
+
+from mgmt_monai.errors import MgmtMonaiError
+from mgmt_monai.phantom.acquisition import SeriesPlan, draw_plan, measure
+from mgmt_monai.phantom.anatomy import Head, build_tissue, draw_head
+from mgmt_monai.phantom.appearance import MODALITIES, paint, tumour_look
+from mgmt_monai.phantom.dicom import SCANNERS, series_headers, write_series
+from mgmt_monai.phantom.effect import Stream, draw_labels, draw_latent, reachable_auc, stream
+
+FIRST_ID = 90000  # above every id of the real cohort, so that the two can never be mixed up
+TRUTH_VERSION = 1
+
+
+class PhantomError(MgmtMonaiError):
+    """The phantom cannot be made or written as asked."""
+
+
+@dataclass(frozen=True)
+class PatientPlan:
+    """All about a patient that depends on the seed and the patient's place alone: no label, no look.
+
+    Args:
+        index: From 0.
+        patient_id: Five digits.
+        head: Anatomy and tumour.
+        scanner: Manufacturer, model, field strength in tesla.
+        series: One plan a modality.
+    """
+
+    index: int
+    patient_id: str
+    head: Head
+    scanner: tuple[str, str, float]
+    series: tuple[SeriesPlan, ...]
+
+
+def plan_patient(index: int, seed: int) -> PatientPlan:
+    """What patient ``index`` of the cohort of ``seed`` is like, before any label.
+
+    Args:
+        index: From 0.
+        seed: The cohort's seed.
+
+    Returns:
+        The plan.
+    """
+    rng = stream(seed, Stream.HEAD, index)
+    head = draw_head(rng)
+    scanner = SCANNERS[int(rng.integers(len(SCANNERS)))]
+    series = tuple(
+        draw_plan(head, modality, stream(seed, Stream.SERIES, index, number))
+        for number, modality in enumerate(MODALITIES)
+    )
+    return PatientPlan(index, str(FIRST_ID + index), head, scanner, series)
+
+
+def write_patient(train_dir: Path, index: int, latent: float, seed: int) -> dict[str, Any]:
+    """Write one patient's four series under ``train_dir/<id>/<modality>``.
+
+    Args:
+        train_dir: The cohort's ``train`` folder.
+        index: The patient's place, from 0.
+        latent: The patient's latent value: the only way the label reaches the pixels.
+        seed: The cohort's seed.
+
+    Returns:
+        The patient's entry of ``truth.json``, without label.
+
+    Raises:
+        OSError: A file cannot be written.
+    """
+    plan = plan_patient(index, seed)
+    head, look = plan.head, tumour_look(latent)
+    tissue = build_tissue(head, stream(seed, Stream.TISSUE, index))
+    for number, series in enumerate(plan.series):
+        image = paint(tissue, series.modality, look, head.tumour_radius_mm)
+        rng = stream(seed, Stream.SCANNER, index, number)
+        pixels = measure(image, tissue.depth_mm, head, series, rng)
+        headers = series_headers(series, plan.patient_id, plan.scanner, seed)
+        write_series(train_dir / plan.patient_id / series.modality, headers, pixels)
+    centre = head.to_scanner(head.tumour_centre_mm)
+    return {
+        "patient_id": plan.patient_id,
+        "latent": latent,
+        "core_share": look.core_share,
+        "tumour_centre_mm": [round(float(value), 3) for value in centre],
+        "tumour_radius_mm": round(head.tumour_radius_mm, 3),
+        "oedema_mm": round(head.oedema_mm, 3),
+        "series": {
+            series.modality: {
+                "plane": series.plane,
+                "n_slices": series.n_slices,
+                "slice_spacing_mm": series.slice_spacing_mm,
+                "numbers": list(series.numbers),
+            }
+            for series in plan.series
+        },
+    }
+
+
+def write_phantom(out_dir: str | Path, n_patients: int, effect: float, seed: int, workers: int | None = None) -> Path:
+    """Write a made cohort of head MRI in Kaggle's layout, with labels and the truth behind them.
+
+    The files are written beside ``out_dir`` and moved there when all are done: a run that is stopped
+    leaves no half cohort. The result does not depend on the number of workers. More than one worker
+    starts new Python processes, so a script that calls this needs the usual
+    ``if __name__ == "__main__":``.
+
+    Args:
+        out_dir: A folder that does not exist yet or is empty.
+        n_patients: 2 to 10000; half of them (rounded down) are methylated.
+        effect: Distance between the classes' latent means in standard deviations, 0 or more.
+        seed: 0 or more. The same seed gives the same heads, series and headers at every effect.
+        workers: Processes; all cores where None.
+
+    Returns:
+        ``out_dir``.
+
+    Raises:
+        PhantomError: An argument out of range, ``out_dir`` in use or not writable, or a full disk.
+    """
+    out_dir = Path(out_dir)
+    workers = _check(out_dir, n_patients, effect, seed, workers)
+    labels = draw_labels(n_patients, seed)
+    latents = [draw_latent(int(label), effect, seed, index) for index, label in enumerate(labels)]
+    try:
+        out_dir.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.partial-", dir=out_dir.parent))
+    except OSError as error:
+        raise PhantomError(_unwritable(out_dir, error)) from error
+    try:
+        patients = _write_all(partial / "train", latents, seed, workers)
+        for patient, label in zip(patients, labels, strict=True):
+            patient["label"] = int(label)
+        _write_labels(partial / "train_labels.csv", patients)
+        truth = {
+            "version": TRUTH_VERSION,
+            "seed": seed,
+            "effect": effect,
+            "reachable_auc": reachable_auc(effect),
+            "n_patients": n_patients,
+            "patients": patients,
+        }
+        (partial / "truth.json").write_text(json.dumps(truth, indent=2) + "\n", encoding="utf-8")
+        partial.chmod(0o777 & ~_umask())  # mkdtemp makes private folders
+        partial.replace(out_dir)
+    except OSError as error:
+        raise PhantomError(_unwritable(out_dir, error)) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return out_dir
+
+
+def _check(out_dir: Path, n_patients: int, effect: float, seed: int, workers: int | None) -> int:
+    if not 2 <= n_patients <= 10000:
+        raise PhantomError(f"phantom: expected 2 to 10000 patients, found {n_patients}; pass another --patients")
+    if not (np.isfinite(effect) and effect >= 0):
+        raise PhantomError(f"phantom: expected an effect of 0 or more, found {effect}; pass another --effect")
+    if seed < 0:
+        raise PhantomError(f"phantom: expected a seed of 0 or more, found {seed}; pass another --seed")
+    if workers is not None and workers < 1:
+        raise PhantomError(f"phantom: expected 1 worker or more, found {workers}; pass another --workers")
+    try:
+        if out_dir.exists() and not out_dir.is_dir():
+            raise PhantomError(f"phantom: {out_dir}: expected a new or empty folder, found a file; name another")
+        if out_dir.is_dir() and any(out_dir.iterdir()):
+            raise PhantomError(
+                f"phantom: {out_dir}: expected a new or empty folder, found files in it; "
+                "name another or remove it first"
+            )
+    except OSError as error:
+        raise PhantomError(_unwritable(out_dir, error)) from error
+    return min(n_patients, workers or cpu_count())
+
+
+def _unwritable(out_dir: Path, error: OSError) -> str:
+    reason = error.strerror or str(error)
+    return f"phantom: {out_dir}: cannot be written ({reason}); free space, change permissions or name another"
+
+
+def _write_all(train_dir: Path, latents: list[float], seed: int, workers: int) -> list[dict[str, Any]]:
+    found: dict[int, dict[str, Any]] = {}
+    progress = tqdm(total=len(latents), desc="phantom", unit="patient")
+    with progress:
+        if workers == 1:
+            for index, latent in enumerate(latents):
+                found[index] = write_patient(train_dir, index, latent, seed)
+                progress.update()
+        else:
+            # New processes rather than forks: the caller may hold threads (torch, MLflow).
+            with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+                futures = {
+                    pool.submit(write_patient, train_dir, index, latent, seed): index
+                    for index, latent in enumerate(latents)
+                }
+                try:
+                    for future in as_completed(futures):
+                        found[futures[future]] = future.result()
+                        progress.update()
+                except BaseException:
+                    pool.shutdown(wait=True, cancel_futures=True)
+                    raise
+    return [found[index] for index in sorted(found)]
+
+
+def _write_labels(path: Path, patients: list[dict[str, Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["BraTS21ID", "MGMT_value"])
+        writer.writerows([patient["patient_id"], patient["label"]] for patient in patients)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

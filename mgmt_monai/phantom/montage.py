@@ -1,0 +1,61 @@
+"""A picture of a phantom: one patient a row, one modality a column."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from pydicom import dcmread
+
+from mgmt_monai.phantom.appearance import MODALITIES
+
+
+def middle_slice(phantom_dir: Path, patient: dict[str, Any]) -> list[NDArray[np.uint16]]:
+    """The geometrically middle slice of each of a patient's series.
+
+    Args:
+        phantom_dir: What ``write_phantom`` returned.
+        patient: The patient's entry of ``truth.json``.
+
+    Returns:
+        One array ``(rows, columns)`` a modality, in the order of ``MODALITIES``.
+    """
+    images = []
+    for modality in MODALITIES:
+        numbers = patient["series"][modality]["numbers"]
+        name = f"Image-{numbers[len(numbers) // 2]}.dcm"
+        images.append(dcmread(phantom_dir / "train" / patient["patient_id"] / modality / name).pixel_array)
+    return images
+
+
+def save_montage(phantom_dir: Path, path: Path, n_rows: int = 5) -> Path:
+    """Save middle slices of patients spread evenly from the lowest to the highest latent value.
+
+    Args:
+        phantom_dir: What ``write_phantom`` returned.
+        path: The picture, PNG.
+        n_rows: How many patients at most.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        OSError: The phantom cannot be read or the picture not written.
+    """
+    truth = json.loads((phantom_dir / "truth.json").read_text(encoding="utf-8"))
+    ranked = sorted(truth["patients"], key=lambda patient: patient["latent"])
+    rows = min(n_rows, len(ranked))
+    chosen = [ranked[round(i)] for i in np.linspace(0, len(ranked) - 1, rows)]
+    figure = Figure(figsize=(8, 2 * rows), facecolor="black", layout="tight")
+    axes = figure.subplots(rows, len(MODALITIES), squeeze=False)
+    for row, patient in zip(axes, chosen, strict=True):
+        for axis, modality, image in zip(row, MODALITIES, middle_slice(phantom_dir, patient), strict=True):
+            axis.imshow(image, cmap="gray", vmin=0, vmax=np.percentile(image[image > 0], 99.5))
+            axis.set_title(f"{modality}, latent {patient['latent']:+.1f}", color="white", fontsize=8)
+            axis.axis("off")
+    figure.savefig(path, dpi=90)
+    return path

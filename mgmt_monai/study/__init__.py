@@ -1,1 +1,0 @@
-"""A study: many trainings compared on the same patients, its verdict, and the page that reports it."""

@@ -1,0 +1,122 @@
+import pytest
+
+from mgmt_monai.cohort.layouts.series_choice import Candidate, choose
+
+
+def series(text, number="1", n_slices=20, study="1.1", dates=None, **values):
+    tags = {"Modality": "MR", "SeriesDescription": text, "SeriesNumber": number, **values}
+    return Candidate(study, f"{study}.{number}.{text}", tags, n_slices, lambda: dates or {})
+
+
+def chosen(*candidates):
+    return [modality for modality, _ in choose(candidates).verdicts]
+
+
+def test_each_modality_once_needs_no_note():
+    choice = choose([series("AX T1", "1"), series("AX T2", "2"), series("AX DWI", "3"), series("AX T1 POST", "4")])
+    assert [modality for modality, _ in choice.verdicts] == ["T1w", "T2w", "", "T1wCE"]
+    assert choice.notes == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "decided_by"),
+    [
+        pytest.param(
+            series("T2", "1", 99, ImageType="DERIVED\\SECONDARY\\MPR"), series("T2", "2", 20), "original", id="derived"
+        ),
+        pytest.param(series("T2", "1", 20), series("T2", "2", 30), "most slices", id="slices"),
+        pytest.param(
+            series("T2", "1", MRAcquisitionType="2D"), series("T2", "2", MRAcquisitionType="3D"), "3D", id="3D"
+        ),
+        pytest.param(
+            series("T2", "1", SliceThickness="5"), series("T2", "2", SliceThickness="1"), "thinnest", id="thin"
+        ),
+        pytest.param(
+            series("T2", "1", SliceThickness="nan"),
+            series("T2", "2", SliceThickness="1"),
+            "thinnest",
+            id="no thickness",
+        ),
+        pytest.param(series("T2", "10"), series("T2", "9"), "lowest series number", id="number, not text"),
+        pytest.param(series("T2 b", ""), series("T2 a", ""), "identifiers", id="identifier"),
+    ],
+)
+def test_rule_that_decides(first, second, decided_by):
+    choice = choose([first, second])
+    assert [modality for modality, _ in choice.verdicts] == ["", "T2w"]
+    assert "not chosen among several T2w" in choice.verdicts[0][1]
+    ((modality, text),) = choice.notes
+    assert modality == "T2w"
+    assert decided_by in text.split("took the first")[1]
+    assert first.name in text
+
+
+def test_choice_does_not_hang_on_the_order():
+    candidates = [series("T2", "3", 20), series("T2", "1", 30), series("T2", "2", 30)]
+    taken = [next(c.name for c in order if chosen(*order)[order.index(c)]) for order in (candidates, candidates[::-1])]
+    assert taken == ["series 1 'T2'", "series 1 'T2'"]
+
+
+def test_unmarked_t1_after_contrast_counts_as_enhanced():
+    assert chosen(series("SAG T1", "2"), series("AX T1 +C", "8", 30), series("COR T1", "9")) == ["T1w", "T1wCE", ""]
+
+
+def test_time_goes_before_the_series_number():
+    marked = series("DSC PERFUSION", "900", dates={"AcquisitionDate": "20200101", "AcquisitionTime": "101500"})
+    later = series("AX T1", "12", dates={"AcquisitionDate": "20200101", "AcquisitionTime": "102000"})
+    earlier = series("AX T1", "11", dates={"AcquisitionDate": "20200101", "AcquisitionTime": "100000"})
+    choice = choose([marked, later, earlier])
+    assert [modality for modality, _ in choice.verdicts] == ["", "T1wCE", "T1w"]
+    assert "taken after series 900 'DSC PERFUSION' with contrast" in choice.verdicts[1][1]
+
+
+def test_perfusion_by_spin_labelling_is_no_contrast():
+    assert chosen(series("3D ASL", "1"), series("AX T1", "2")) == ["", "T1w"]
+
+
+def test_t1_that_says_it_is_before_contrast_is_believed():
+    assert chosen(series("AX T1 +C", "2"), series("AX T1 PRE", "3")) == ["T1wCE", "T1w"]
+
+
+def test_contrast_of_another_study_does_not_count():
+    candidates = [series("AX T1 +C", "2", study="1.1"), series("AX T1", "3", study="1.2")]
+    assert chosen(*candidates) == ["T1wCE", ""]
+
+
+def test_earliest_study_taken_whole():
+    before = {"StudyDate": "20010101"}
+    candidates = [
+        series("AX T1", study="1.2", dates={"StudyDate": "20020101"}),
+        series("AX T2", "2", study="1.2", dates={"StudyDate": "20020101"}),
+        series("AX T1", study="1.9", dates=before),
+        series("AX T2", study="1.0"),
+    ]
+    choice = choose(candidates)
+    assert [modality for modality, _ in choice.verdicts] == ["", "", "T1w", ""]
+    ((modality, text),) = choice.notes
+    assert modality == ""
+    assert "found 3 (20010101: T1w; 20020101: T1w, T2w; without date: T2w)" in text
+
+
+def test_study_of_the_day_with_most_modalities():
+    day = {"StudyDate": "20010101"}
+    candidates = [
+        series("AX T1", study="1.1", dates=day),
+        series("AX T1", study="1.2", dates=day),
+        series("AX T2", "2", study="1.2", dates=day),
+    ]
+    assert chosen(*candidates) == ["", "T1w", "T2w"]
+
+
+def test_nothing_known():
+    choice = choose([series("AX DWI"), series("localizer")])
+    assert [reason.split(" (")[0] for _, reason in choice.verdicts] == ["diffusion", "a localizer"]
+    assert choice.notes == []
+
+
+def test_dates_are_read_only_where_they_decide():
+    def fail():
+        raise AssertionError("read for nothing")
+
+    tags = {"Modality": "MR", "SeriesDescription": "AX T1"}
+    assert choose([Candidate("1", "1.1", tags, 5, fail)]).verdicts[0][0] == "T1w"

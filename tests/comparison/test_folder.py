@@ -1,0 +1,86 @@
+"""A comparison's folder: one process at a time, one plan, one cohort."""
+
+import json
+
+import pytest
+from made_records import made_manifest, made_patient, made_series
+
+from mgmt_monai.comparison.errors import ComparisonError
+from mgmt_monai.comparison.folder import ComparisonFolder
+from mgmt_monai.comparison.plan import ComparisonPlan
+
+PLAN = ComparisonPlan(("resnet-10",), ("T1w",), "resnet-10", "T1w")
+ENVIRONMENT = {"mlflow.source.git.commit": "abc"}
+TRAINING = PLAN.trainings()[0]
+MANIFEST = made_manifest(made_patient("00001", T1w=made_series()))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = ComparisonFolder(tmp_path / "comparison")
+    made.open(PLAN, "/data", ENVIRONMENT)
+    yield made
+    made.close()
+
+
+def test_state_is_kept_over_a_second_start(folder):
+    key = folder.state["pseudonym_key"]
+    folder.update(mlflow_run_id="abc")
+    folder.close()
+
+    again = ComparisonFolder(folder.path)
+    again.open(PLAN, "/data", {"mlflow.source.git.commit": "def"})
+
+    assert again.state["pseudonym_key"] == key
+    assert again.state["mlflow_run_id"] == "abc"
+    assert again.state["commits"] == ["abc", "def"]  # the report names both
+    assert again.state["environment"] == ENVIRONMENT
+    again.close()
+
+
+def test_two_processes_do_not_run_one_comparison(folder):
+    with pytest.raises(ComparisonError, match="still running in another process"):
+        ComparisonFolder(folder.path).open(PLAN, "/data", ENVIRONMENT)
+
+
+def test_other_data_are_another_comparison(folder):
+    folder.close()
+
+    with pytest.raises(ComparisonError, match="started with another dataset_dir"):
+        ComparisonFolder(folder.path).open(PLAN, "/other", ENVIRONMENT)
+
+
+def test_another_manifest_is_refused(folder):
+    folder.keep_manifest(MANIFEST)
+    folder.keep_manifest(MANIFEST)
+
+    with pytest.raises(ComparisonError, match="another cohort or split"):
+        folder.keep_manifest(made_manifest(made_patient("00002", T1w=made_series())))
+
+
+def test_training_is_begun_with_a_state_and_done_when_that_says_so(folder):
+    run = folder.run_folder(TRAINING)
+    assert (folder.is_begun(TRAINING), folder.is_done(TRAINING)) == (False, False)
+
+    run.mkdir(parents=True)
+    (run / "run.json").write_text(json.dumps({"status": "killed"}))
+    assert (folder.is_begun(TRAINING), folder.is_done(TRAINING)) == (True, False)
+
+    (run / "run.json").write_text(json.dumps({"status": "finished"}))
+    assert folder.is_done(TRAINING)
+
+
+def test_a_folder_without_a_run_in_it_is_cleared_away(folder):
+    run = folder.run_folder(TRAINING)
+    run.mkdir(parents=True)
+    (run / "config.json").write_text("{}")
+
+    assert not folder.is_begun(TRAINING)
+    assert not run.exists()
+
+
+def test_a_place_that_cannot_be_written_to_is_told_in_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(ComparisonError, match="cannot be written to"):
+        ComparisonFolder(tmp_path / "file" / "comparison").open(PLAN, "/data", ENVIRONMENT)

@@ -1,0 +1,224 @@
+"""A comparison from the command line to the report: real trainings, a real MLflow store, real kills."""
+
+import base64
+import json
+import re
+from importlib import resources
+
+import jsonschema
+import pytest
+from mlflow.tracking import MlflowClient
+from small_comparison import comparison_words, kill_when, start_comparison, tables
+
+from mgmt_monai.cli.main import main
+from mgmt_monai.comparison.collect import under_pseudonyms
+from mgmt_monai.comparison.record import ComparisonRecord, read_record
+from mgmt_monai.comparison.report.facts import findings
+
+pytestmark = pytest.mark.xdist_group("comparison")
+
+
+def folder(runs):
+    return runs / "comparisons" / "small"
+
+
+def test_every_training_is_a_run_under_the_comparisons(finished_comparison):
+    client = MlflowClient(f"sqlite:///{finished_comparison / 'mlruns.db'}")
+    runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+
+    parents = [run for run in runs if "mgmt.comparison" in run.data.tags]
+    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parents[0].info.run_id]
+    assert len(parents) == 1
+    assert len(children) == len(runs) - 1 == 5
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    controls = sorted(run.data.params["control"] for run in children)
+    assert controls == ["background", "blank", "none", "none", "permuted_labels"]
+    names = {file.path for file in client.list_artifacts(parents[0].info.run_id, "report")}
+    assert {"report/report.html", "report/report.json", "report/checklist.html"} <= names
+
+
+def test_report_keeps_its_schema_and_counts_what_was_done(finished_comparison):
+    report = json.loads((folder(finished_comparison) / "report" / "report.json").read_text())
+    schema = json.loads((resources.files("mgmt_monai.comparison.report") / "data" / "report.schema.json").read_text())
+
+    jsonschema.validate(report, schema)
+    assert [row["network"] for row in report["table_1"]] == ["efficientnet-b0", "resnet-10"]
+    assert [row["pretrained"] for row in report["table_1"]] == [True, False]
+    assert len(report["comparison"]["trainings"]) == 5
+    assert [row["name"] for row in report["controls"]] == [
+        "header_tags", "geometry", "background", "blank", "permuted_labels",
+    ]  # fmt: skip
+    assert report["cohort"]["n_patients"] == 15
+    assert report["figures"]["n"] == 4
+
+
+def test_no_patient_and_no_path_is_in_what_is_shared(finished_comparison, comparison_data):
+    patients = [path.name for path in (comparison_data / "train").iterdir()]
+    names = re.compile(rb"(?<![0-9a-f.])(" + "|".join(patients).encode() + rb")(?![0-9a-f])")
+    shared = [
+        *(folder(finished_comparison) / "record").rglob("*"),
+        *(folder(finished_comparison) / "report").rglob("*"),
+    ]
+    texts = {path: path.read_bytes() for path in shared if path.suffix in (".csv", ".json", ".html", ".svg")}
+
+    assert len(texts) > 20
+    for path, text in texts.items():
+        embedded = [base64.b64decode(part) for part in re.findall(rb"base64,([A-Za-z0-9+/=]+)", text)]
+        for part in (text, *embedded):
+            assert not names.search(part), path
+            assert str(comparison_data).encode() not in part, path
+            assert str(finished_comparison).encode() not in part, path
+            assert b"accession" not in part, path
+    report = json.loads(texts[folder(finished_comparison) / "report" / "report.json"])
+    assert report["cohort"]["excluded"] == [{"reason": "(not shown: it names a patient)", "n": 1}]
+    assert {row["column"] for row in report["subgroups"]} == {"plane", "site"}
+
+
+def test_the_same_command_does_nothing_again(finished_comparison, comparison_data):
+    before = {path: path.stat().st_mtime_ns for path in finished_comparison.rglob("*.pt")}
+    found = tables(folder(finished_comparison) / "report" / "report.json")
+
+    assert main(comparison_words(comparison_data, finished_comparison, "small")) == 0
+
+    assert before
+    assert {path: path.stat().st_mtime_ns for path in finished_comparison.rglob("*.pt")} == before
+    assert tables(folder(finished_comparison) / "report" / "report.json") == found
+
+
+def test_a_comparison_killed_twice_and_started_again_gives_the_same_tables(
+    finished_comparison, comparison_data, tmp_path
+):
+    runs = tmp_path / "runs"
+    words, log = comparison_words(comparison_data, runs, "small"), tmp_path / "log.txt"
+
+    kill_when(start_comparison(words, log), lambda: list(runs.rglob("last.pt")))  # in the middle of the first training
+    kill_when(
+        start_comparison(words, log), lambda: list(runs.rglob("*-blank-*/transfer/best.pt"))
+    )  # among the controls
+    assert start_comparison(words, log).wait(300) == 0, log.read_text()
+
+    assert tables(folder(runs) / "report" / "report.json") == tables(
+        folder(finished_comparison) / "report" / "report.json"
+    )
+
+
+def test_a_ray_cluster_gives_the_same_tables(finished_comparison, comparison_data, tmp_path):
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'mgmt_monai[ray]'")
+    runs = tmp_path / "runs"
+
+    process = start_comparison(comparison_words(comparison_data, runs, "small", "--ray", "local"), tmp_path / "log.txt")
+
+    assert process.wait(400) == 0, (tmp_path / "log.txt").read_text()
+    assert tables(folder(runs) / "report" / "report.json") == tables(
+        folder(finished_comparison) / "report" / "report.json"
+    )
+
+
+def test_report_is_made_from_mlflow_alone(finished_comparison, tmp_path, capsys):
+    store = tmp_path / "runs"
+    store.mkdir()
+    for name in ("mlruns.db", "mlartifacts"):
+        (store / name).symlink_to(finished_comparison / name)
+
+    assert main(["report", "--output-dir", str(store), "--out", str(tmp_path / "report")]) == 0
+
+    again = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert again == json.loads((folder(finished_comparison) / "report" / "report.json").read_text())
+    assert again["verdict"]["sentence"] in capsys.readouterr().out
+
+
+def test_figures_do_not_depend_on_the_pseudonyms(finished_comparison):
+    record = read_record(folder(finished_comparison) / "record")
+
+    def renamed(key: str) -> ComparisonRecord:
+        return ComparisonRecord(
+            about=record.about,
+            predictions={name: under_pseudonyms(table, key) for name, table in record.predictions.items()},
+            controls={name: under_pseudonyms(table, key) for name, table in record.controls.items()},
+            slices=under_pseudonyms(record.slices, key),
+            curves=record.curves,
+            columns=under_pseudonyms(record.columns, key),
+        )
+
+    first, second = renamed("one"), renamed("other")
+    assert set(first.columns.index).isdisjoint(second.columns.index)
+    assert findings(first).report == findings(second).report
+
+
+def test_blank_images_are_chance_to_the_last_digit(finished_comparison):
+    controls = json.loads((folder(finished_comparison) / "report" / "report.json").read_text())["controls"]
+
+    blank = next(row for row in controls if row["name"] == "blank")
+    assert (blank["auc"]["value"], blank["p"]) == (0.5, 1.0)
+
+
+def test_record_reads_back_as_it_is_in_mlflow(finished_comparison):
+    record = read_record(folder(finished_comparison) / "record")
+
+    assert list(record.predictions) == ["efficientnet-b0", "resnet-10"]
+    assert sorted(record.controls) == ["background", "blank", "geometry", "header_tags", "permuted_labels"]
+    assert len(record.slices["patient_id"].unique()) == 4
+    assert set(record.columns.columns) == {"plane", "site"}
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        pytest.param(["--seed", "1"], "seed: the comparison sets it for each training", id="own key"),
+        pytest.param(
+            ["--cohort::permute_labels", "true"], "cohort::permute_labels: the comparison sets it", id="inside"
+        ),
+        pytest.param(["--name", "../up"], "name: expected letters, digits", id="folder as a name"),
+        pytest.param(["--folds", "3", "--name", "folds", "--image_size", "8"], "image_size: expected", id="setting"),
+        pytest.param(["--image_sise", "64"], "did you mean 'image_size'", id="mistyped key"),
+        pytest.param(["--networks", ","], "networks: expected one or more, found none", id="no network"),
+        pytest.param(["--networks", "alexnet"], "image_size: expected 63 or more for alexnet", id="too small"),
+        pytest.param(["--ray", "127.0.0.1:1"], "--ray 127.0.0.1:1: no Ray cluster there", id="no cluster"),
+        pytest.param(["--networks", "resnet-11"], "unknown network 'resnet-11'", id="unknown network"),
+        pytest.param(["--seeds", "2"], "started with another seeds", id="another plan"),
+        pytest.param(
+            ["--weights", "alexnet=a.pt"], "weights: 'alexnet' is not in the comparison", id="weights of another"
+        ),
+    ],
+)
+def test_a_comparison_that_cannot_be_run_is_refused_in_one_line(
+    finished_comparison, comparison_data, words, told, capsys
+):
+    assert main([*comparison_words(comparison_data, finished_comparison, "small"), *words]) == 1
+
+    complaint = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Error: ")]
+    assert len(complaint) == 1
+    assert told in complaint[0]
+
+
+def test_with_folds_every_patient_is_tested_and_the_choice_is_paid_for(comparison_data, tmp_path):
+    words = ["--networks", "resnet-10", "--modalities", "T1w,FLAIR", "--folds", "3", "--workers", "2"]
+
+    assert main([*comparison_words(comparison_data, tmp_path / "runs", "folds"), *words]) == 0
+
+    report = json.loads((tmp_path / "runs" / "comparisons" / "folds" / "report" / "report.json").read_text())
+    assert report["figures"]["n"] == 15
+    assert report["cohort"]["splits"] is None
+    assert [row["n_models"] for row in report["spread"]] == [3, 3]
+    asked = float(re.search(r"p = ([0-9.]+)", report["verdict"]["checks"][0]["text"])[1])
+    assert asked >= round(report["figures"]["permutation_p"], 3)  # the best of two, not of one
+
+
+def test_a_failed_training_is_named_with_its_reason_and_the_others_run(comparison_data, tmp_path, capsys):
+    words = comparison_words(
+        comparison_data, tmp_path / "runs", "failing", "--weights", f"resnet-10={tmp_path / 'none.pt'}"
+    )
+
+    assert main(words) == 1
+
+    complaints = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Error: ")]
+    assert "training resnet-10-t1w-seed0: ended with exit code 1" in complaints[0]
+    assert "none.pt cannot be read" in complaints[0]
+    assert "start the comparison again" in complaints[-1]
+    done = tmp_path / "runs" / "comparisons" / "failing" / "t1w" / "efficientnet-b0-t1w-seed0" / "run.json"
+    assert json.loads(done.read_text())["status"] == "finished"
+
+
+def test_report_without_a_comparison_says_so_in_one_line(tmp_path, capsys):
+    assert main(["report", "--output-dir", str(tmp_path)]) == 1
+    assert "no recorded runs there" in capsys.readouterr().err

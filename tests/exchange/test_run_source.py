@@ -1,0 +1,162 @@
+"""What is exported: a run by its folder, a checkpoint or its identifier, finished and no control."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from mgmt_monai.exchange.errors import ExchangeError
+from mgmt_monai.exchange.run_source import open_source
+from mgmt_monai.tracking.comparisons import COMPARISON_TAG
+from mgmt_monai.tracking.errors import TrackingError
+
+pytestmark = pytest.mark.xdist_group("training")
+
+NOWHERE = Path("no-such-folder")
+
+
+@pytest.fixture
+def store(finished_run) -> str:
+    return f"sqlite:///{finished_run.parents[1] / 'mlruns.db'}"
+
+
+@pytest.fixture
+def run_id(finished_run) -> str:
+    return json.loads((finished_run / "run.json").read_text())["mlflow_run_id"]
+
+
+@pytest.fixture
+def copied_run(finished_run, tmp_path):
+    """A copy of the run's folder that may be changed, and a function that changes one of its JSON files."""
+    folder = tmp_path / "runs" / "t1w" / finished_run.name
+    shutil.copytree(finished_run, folder)
+
+    def change(name, **values):
+        path = folder / name
+        path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+        return folder
+
+    return change
+
+
+def opened(run, uri="", output_dir=NOWHERE):
+    with open_source(run, uri, output_dir) as source:
+        return source
+
+
+def test_folder_of_a_run_is_its_last_stage(finished_run):
+    source = opened(finished_run)
+
+    assert source.stage == "fine_tune"
+    assert source.checkpoint == finished_run / "fine_tune" / "best.pt"
+    assert source.reference == finished_run / "reference.safetensors"
+    assert source.counts == {
+        "train": {"unmethylated": 4, "methylated": 4},
+        "validation": {"unmethylated": 2, "methylated": 2},
+        "test": {"unmethylated": 2, "methylated": 2},
+    }
+    assert source.phantom is True
+    assert source.software["torch"]
+
+
+def test_checkpoint_of_the_first_stage_has_no_reference(finished_run):
+    source = opened(finished_run / "transfer" / "best.pt")
+
+    assert (source.stage, source.checkpoint.parent.name, source.reference) == ("transfer", "transfer", None)
+
+
+def test_identifier_of_a_run_leads_to_its_folder(finished_run, run_id, store):
+    assert opened(run_id, store, finished_run.parents[1]).checkpoint == finished_run / "fine_tune" / "best.pt"
+
+
+def test_run_without_its_folder_is_taken_from_mlflow(finished_run, run_id, store):
+    of_folder = opened(finished_run)
+
+    with open_source(run_id, store, NOWHERE) as source:
+        assert source.checkpoint.read_bytes() == of_folder.checkpoint.read_bytes()
+        assert source.reference.read_bytes() == of_folder.reference.read_bytes()
+        assert source.metrics == of_folder.metrics
+        assert source.counts == of_folder.counts
+        assert source.software == of_folder.software
+        assert (source.manifest_hash, source.weights) == (of_folder.manifest_hash, of_folder.weights)
+        assert {key for key in of_folder.config if source.config[key] != of_folder.config[key]} == {
+            "dataset_dir", "output_dir",
+        }  # fmt: skip
+
+
+def test_older_run_tells_of_the_splits_that_were_scored(copied_run):
+    folder = copied_run("run.json", counts=None, software=None, phantom=None)
+    (folder / "reference.safetensors").unlink()
+
+    source = opened(folder)
+
+    assert source.counts == {key: {"unmethylated": 2, "methylated": 2} for key in ("validation", "test")}
+    assert (source.software, source.phantom, source.reference) == ({}, None, None)
+
+
+@pytest.mark.parametrize("status", ["running", "failed", "killed"])
+def test_run_that_is_not_finished_is_refused(copied_run, status):
+    with pytest.raises(ExchangeError, match=f"found one that is {status}"):
+        opened(copied_run("run.json", status=status))
+
+
+def test_negative_control_is_refused(copied_run):
+    with pytest.raises(ExchangeError, match="negative control 'background'"):
+        opened(copied_run("config.json", control="background"))
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.json", "run.json", "fine_tune/best.pt"])
+def test_missing_file_is_told(copied_run, name):
+    folder = copied_run("run.json")
+    (folder / name).unlink()
+
+    with pytest.raises(ExchangeError, match=name) as caught:
+        opened(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_damaged_file_is_told(copied_run):
+    folder = copied_run("run.json")
+    (folder / "metrics.json").write_text("{")
+
+    with pytest.raises(ExchangeError, match=r"metrics\.json: expected JSON"):
+        opened(folder)
+
+
+def test_file_that_is_no_stages_best_is_refused(finished_run):
+    with pytest.raises(ExchangeError, match=r"last\.pt"):
+        opened(finished_run / "fine_tune" / "last.pt")
+
+
+def test_what_is_nothing_of_these_is_refused():
+    with pytest.raises(ExchangeError, match="my-run: expected a run's folder"):
+        opened("my-run")
+
+
+def test_identifier_that_the_store_does_not_have_is_told(store):
+    with pytest.raises(TrackingError, match="0" * 32):
+        opened("0" * 32, store)
+
+
+def test_store_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(TrackingError, match="no recorded runs"):
+        opened("0" * 32, f"sqlite:///{tmp_path / 'mlruns.db'}")
+    assert not (tmp_path / "mlruns.db").exists()
+
+
+def test_study_and_run_without_files_are_refused(tmp_path):
+    uri = f"sqlite:///{tmp_path / 'mlruns.db'}"
+    client = MlflowClient(uri)
+    experiment = client.create_experiment("x", artifact_location=(tmp_path / "files").as_uri())
+    study = client.create_run(experiment, tags={COMPARISON_TAG: "mine"}).info.run_id
+    running = client.create_run(experiment, tags={"control": "none"}).info.run_id
+
+    with pytest.raises(TrackingError, match="found a comparison"):
+        opened(study, uri)
+    with pytest.raises(ExchangeError, match="found one that is running"):
+        opened(running, uri)
+    client.set_terminated(running)
+    with pytest.raises(ExchangeError, match=r"config\.json"):
+        opened(running, uri)

@@ -1,0 +1,224 @@
+"""Many studies: what is done is kept, and none stops the others."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mgmt_monai.inference import study_batch as batch
+from mgmt_monai.inference.errors import InferenceError
+from mgmt_monai.inference.model import BundleModel, open_models
+from mgmt_monai.inference.prediction import prediction_from_json
+from mgmt_monai.inference.study_batch import COLUMNS, batch_engine, predict_batch, study_folders
+
+
+@pytest.fixture
+def studies(phantom_dir: Path, tmp_path: Path) -> Path:
+    """Three studies and one that holds nothing."""
+    for patient in sorted((phantom_dir / "train").iterdir())[:3]:
+        shutil.copytree(patient / "T1w", tmp_path / "studies" / patient.name / "T1w")
+    (tmp_path / "studies" / "nothing").mkdir()
+    return tmp_path / "studies"
+
+
+def rows(out: Path) -> list[dict[str, str]]:
+    with (out / "predictions.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def states(out: Path) -> dict[str, int]:
+    return {path.parent.name: path.stat().st_mtime_ns for path in out.glob("*/prediction.json")}
+
+
+def test_every_study_is_written_and_a_bad_one_is_a_row(studies: Path, t1w_model: BundleModel, tmp_path: Path) -> None:
+    outcome = predict_batch(studies, [t1w_model], tmp_path / "out")
+
+    good = sorted(path.name for path in studies.iterdir() if path.name != "nothing")
+    assert sorted(outcome.predictions) == good
+    assert list(outcome.faults) == ["nothing"]
+    table = rows(tmp_path / "out")
+    assert [row["patient_id"] for row in table] == [*good, "nothing"]
+    assert list(table[0]) == list(COLUMNS)
+    for row in table[:3]:
+        written = prediction_from_json((tmp_path / "out" / row["patient_id"] / "prediction.json").read_text())
+        one = written.series[0]
+        assert row["probability"] == ("" if one.probability is None else repr(one.probability))
+        assert (row["stage"], row["error"], row["bundle"]) == ("fine_tune", "", "mgmt_t1w")
+        assert bool(row["abstained"]) == (one.probability is None)
+        assert (tmp_path / "out" / row["patient_id"] / "prediction.html").is_file()
+    assert "expected series of" in table[3]["error"]
+    assert (table[3]["probability"], table[3]["modality"]) == ("", "T1w")
+
+
+def test_second_run_passes_over_what_is_done_and_tries_what_failed(
+    studies: Path, phantom_dir: Path, t1w_model: BundleModel, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    predict_batch(studies, [t1w_model], out)
+    before = states(out)
+    patient = max((phantom_dir / "train").iterdir())
+    shutil.copytree(patient / "T1w", studies / "nothing" / "T1w")
+    next(iter(out.glob("*/prediction.html"))).unlink()
+
+    outcome = predict_batch(studies, [t1w_model], out)
+
+    after = states(out)
+    assert outcome.n_kept == 2
+    assert outcome.faults == {}
+    assert sum(after[name] == before[name] for name in before) == 2
+    assert len(rows(out)) == 4
+    assert predict_batch(studies, [t1w_model], out, overwrite=True).n_kept == 0
+
+
+def test_result_of_another_bundle_is_not_replaced_unless_told(
+    studies: Path, t1w_model: BundleModel, flair_model: BundleModel, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    predict_batch(studies, [t1w_model], out)
+    before, table = states(out), (out / "predictions.csv").read_bytes()
+
+    with pytest.raises(InferenceError, match=r"result of other bundles\..*--overwrite"):
+        predict_batch(studies, [t1w_model, flair_model], out)
+    assert states(out) == before
+    assert (out / "predictions.csv").read_bytes() == table
+
+    outcome = predict_batch(studies, [t1w_model, flair_model], out, overwrite=True)
+    assert len(outcome.predictions) == 3
+    assert outcome.n_abstained == 3  # none has FLAIR
+    assert len(rows(out)) == 8
+
+
+def test_batch_is_of_one_engine(studies: Path, t1w_model: BundleModel, t1w_bundle: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert batch_engine("auto", studies, out) == "pytorch"  # few studies
+    with open_models([t1w_bundle], engine="onnxruntime") as models:
+        predict_batch(studies, models, out)
+    before = states(out)
+
+    with pytest.raises(InferenceError, match=r"by the engine onnxruntime, not by pytorch\..*--overwrite"):
+        predict_batch(studies, [t1w_model], out)
+    assert states(out) == before
+    assert batch_engine("auto", studies, out) == "onnxruntime"
+    assert batch_engine("openvino", studies, out) == "openvino"
+    assert batch_engine("auto", studies, out, overwrite=True) == "pytorch"
+
+    table = rows(out)
+    predict_batch(studies, [t1w_model], out, overwrite=True)
+    for one, again in zip(table, rows(out), strict=True):
+        assert again["abstained"] == one["abstained"]
+        assert (again["probability"] == "") == (one["probability"] == "")
+        assert not one["probability"] or float(again["probability"]) == pytest.approx(
+            float(one["probability"]), abs=1e-4
+        )
+
+
+def test_result_that_tells_no_engine_is_pytorchs(studies: Path, t1w_model: BundleModel, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    predict_batch(studies, [t1w_model], out)
+    for path in out.glob("*/prediction.json"):
+        document = json.loads(path.read_text())
+        del document["software"]["engine"]
+        path.write_text(json.dumps(document))
+
+    assert predict_batch(studies, [t1w_model], out).n_kept == 3
+
+
+def test_error_that_nobody_foresaw_is_a_row_without_its_words(
+    studies: Path, t1w_model: BundleModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = min(path.name for path in studies.iterdir())
+    whole = batch.predict_study
+
+    def fail_on_one(folder, *args, **kwargs):
+        if folder.name == good:
+            raise KeyError("Doe^Jane")
+        return whole(folder, *args, **kwargs)
+
+    monkeypatch.setattr(batch, "predict_study", fail_on_one)
+    outcome = predict_batch(studies, [t1w_model], tmp_path / "out")
+
+    assert len(outcome.predictions) == 2
+    assert outcome.faults[good] == "unforeseen (KeyError): predict this study alone to see it"
+
+
+def test_interrupted_batch_leaves_the_table_of_what_is_done(
+    studies: Path, t1w_model: BundleModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, asked = batch.predict_study, []
+
+    def interrupted(folder, *args, **kwargs):
+        asked.append(folder.name)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return whole(folder, *args, **kwargs)
+
+    monkeypatch.setattr(batch, "predict_study", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        predict_batch(studies, [t1w_model], tmp_path / "out")
+
+    assert [row["patient_id"] for row in rows(tmp_path / "out")] == asked[:1]
+
+
+def test_killed_batch_goes_on_where_it_was(
+    phantom_dir: Path, t1w_bundle: Path, t1w_model: BundleModel, tmp_path: Path
+) -> None:
+    out, cohort = tmp_path / "out", tmp_path / "cohort"
+    (cohort / "train").mkdir(parents=True)
+    for patient in sorted((phantom_dir / "train").iterdir())[:6]:
+        (cohort / "train" / patient.name).symlink_to(patient)
+    words = ["predict", str(cohort), "--bundle", str(t1w_bundle), "--batch", "--out", str(out)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mgmt_monai.cli.main", *words],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # its workers go with it
+    )
+    while len(states(out)) < 2 and process.poll() is None:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    before = states(out)
+    assert 2 <= len(before) < 6
+
+    outcome = predict_batch(cohort, [t1w_model], out)
+
+    assert outcome.n_kept == len(before)
+    assert {name: state for name, state in states(out).items() if name in before} == before
+    assert len(outcome.predictions) == len(rows(out)) == 6
+    assert list(out.rglob(".*")) == []
+
+
+def test_kaggles_train_folder_is_a_folder_of_studies(phantom_dir: Path, tmp_path: Path) -> None:
+    assert study_folders(phantom_dir, tmp_path) == sorted((phantom_dir / "train").iterdir())
+
+
+def test_results_among_the_studies_are_no_study(studies: Path) -> None:
+    (studies / "out").mkdir()
+    (studies / ".hidden").mkdir()
+    (studies / "file").touch()
+
+    assert "out" not in {path.name for path in study_folders(studies, studies / "out")}
+    assert len(study_folders(studies, studies / "out")) == 4
+
+
+def test_folder_without_studies_is_refused(studies: Path, tmp_path: Path) -> None:
+    with pytest.raises(InferenceError, match="no such folder"):
+        study_folders(tmp_path / "nowhere", tmp_path)
+    with pytest.raises(InferenceError, match="one folder a study"):
+        study_folders(studies / "nothing", tmp_path)
+    (studies / "predictions.csv").mkdir()
+    with pytest.raises(InferenceError, match="cannot be called like"):
+        study_folders(studies, tmp_path)
+
+
+def test_place_that_cannot_be_written_to_is_told_at_once(studies: Path, t1w_model: BundleModel, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InferenceError, match="cannot be written to"):
+        predict_batch(studies, [t1w_model], tmp_path / "file" / "out")
