@@ -6,7 +6,8 @@ import pydicom
 import pytest
 import SimpleITK
 
-from mgmt_monai.phantom import PhantomError, cohort, write_phantom
+from mgmt_monai.phantom import PhantomError, write_phantom
+from mgmt_monai.phantom import made_cohort as cohort
 from mgmt_monai.phantom.made_cohort import plan_patient
 
 N_PATIENTS = 2
