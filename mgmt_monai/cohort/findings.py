@@ -107,7 +107,7 @@ KINDS = {
         ),
         Kind(
             "D012", _W, "uneven slice spacing",
-            "A volume with one spacing misplaces these slices by what is told here.",
+            "A volume with one spacing puts these slices in the wrong place.",
             "Look at the acquisition; a reformatted plane would be distorted",
         ),
         Kind(
@@ -137,7 +137,7 @@ KINDS = {
         ),
         Kind(
             "D018", _W, "tags of another sequence",
-            "The tags speak of another MR sequence than the one this series is taken for.",
+            "The tags describe another MR sequence than the one this series is taken for.",
             "Compare the images with the name, and move the series if it is misnamed",
         ),
         Kind(
@@ -148,7 +148,7 @@ KINDS = {
         Kind(
             "D020", _W, "blank slices",
             "The model is shown empty images under this patient's label.",
-            "Check the export; the share is told here",
+            "Look at the pictures and export the series again",
         ),
         Kind(
             "D021", _E, "constant series",
@@ -157,7 +157,7 @@ KINDS = {
         ),
         Kind(
             "D022", _W, "clipped intensities",
-            "The brightest tissue is cut off at one value, so enhancement can no longer be told apart.",
+            "The brightest tissue is cut off at one value, so enhancement is no longer visible.",
             "Export the series with its full range",
         ),
         Kind(
@@ -257,7 +257,7 @@ KINDS = {
         ),
         Kind(
             "D046", _E, "files changed since the manifest",
-            "The manifest's hash no longer speaks of these files, so the result could not be reproduced.",
+            "The manifest's hash no longer describes these files, so results cannot be reproduced.",
             "Restore the files, or build the manifest again",
         ),
     )
