@@ -11,8 +11,7 @@ from typing import Any
 
 from mgmt_monai.tracking.environment import cpu_name
 
-PACKAGES = ("mgmt_monai", "torch", "monai", "pytorch-ignite", "numpy", "SimpleITK", "itk", "pydicom", "onnxruntime",
-            "openvino")  # fmt: skip
+PACKAGES = ("mgmt_monai", "torch", "monai", "pytorch-ignite", "numpy", "SimpleITK", "itk", "pydicom", "onnxruntime")
 
 
 def describe() -> dict[str, Any]:

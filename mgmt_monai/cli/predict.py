@@ -40,7 +40,7 @@ SHOWN_FAULTS = 10
 @click.option("--study", "study_uid", metavar="UID", help="Its StudyInstanceUID there.")
 @click.option(
     "--engine",
-    type=click.Choice(("auto", "pytorch", "onnxruntime", "openvino")),
+    type=click.Choice(("auto", "pytorch", "onnxruntime")),
     default="auto",
     show_default=True,
     help="What computes the networks; auto: the fastest for so many studies.",

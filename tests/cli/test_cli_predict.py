@@ -74,7 +74,7 @@ def test_every_command_of_the_page_runs(here: Path) -> None:
         jsonschema.validate(json.loads((here / path).read_text()), SCHEMA)
     assert len(results) == 4 + 3 + 3
     engines = [json.loads((here / path).read_text())["software"]["engine"] for path in results if "faster" in path]
-    assert engines == ["openvino"] * 3
+    assert engines == ["onnxruntime"] * 3
 
     for code in re.findall(r"```python\n(.*?)```", (DOCS / "reference" / "prediction.md").read_text(), re.DOTALL):
         exec(code, {})
@@ -165,25 +165,24 @@ def test_trusted_bundle_predicts_with_its_own_code(here: Path, exported_bundle: 
     assert theirs["distance"] == pytest.approx(ours["distance"], rel=1e-6)
 
 
-@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
-def test_engine_by_name_gives_pytorchs_figures(here: Path, engine: str) -> None:
+def test_engine_by_name_gives_pytorchs_figures(here: Path) -> None:
     words = ["predict", "data/phantom/train/90001", "--bundle", "models/mgmt_flair.zip"]
     assert main([*words, "--out", "usual"]) == 0
-    assert main([*words, "--out", "named", "--engine", engine]) == 0
+    assert main([*words, "--out", "named", "--engine", "onnxruntime"]) == 0
 
     usual, named = (json.loads((here / out / "90001" / "prediction.json").read_text()) for out in ("usual", "named"))
     jsonschema.validate(named, SCHEMA)
-    assert (usual["software"]["engine"], named["software"]["engine"]) == ("pytorch", engine)
+    assert (usual["software"]["engine"], named["software"]["engine"]) == ("pytorch", "onnxruntime")
     assert named["probability"] == pytest.approx(usual["probability"], abs=1e-4)
 
 
 def test_engine_that_is_not_installed_is_one_line(here: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "openvino", None)
-    words = ["predict", "data/phantom/train/90001", "--bundle", "models/mgmt_t1w", "--engine", "openvino"]
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    words = ["predict", "data/phantom/train/90001", "--bundle", "models/mgmt_t1w", "--engine", "onnxruntime"]
     assert main(words) == 1
 
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.endswith("Install it: pip install 'mgmt_monai[openvino]'")
+    assert line.endswith("Install it: pip install 'mgmt_monai[onnx]'")
     assert not (here / "prediction").exists()
 
 

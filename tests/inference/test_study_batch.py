@@ -106,7 +106,7 @@ def test_batch_is_of_one_engine(studies: Path, t1w_model: BundleModel, t1w_bundl
         predict_batch(studies, [t1w_model], out)
     assert states(out) == before
     assert batch_engine("auto", studies, out) == "onnxruntime"
-    assert batch_engine("openvino", studies, out) == "openvino"
+    assert batch_engine("pytorch", studies, out) == "pytorch"
     assert batch_engine("auto", studies, out, overwrite=True) == "pytorch"
 
     table = rows(out)

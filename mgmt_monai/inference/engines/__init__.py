@@ -1,1 +1,1 @@
-"""What computes a network's features on a CPU: PyTorch, ONNX Runtime or OpenVINO, and which of them is taken."""
+"""What computes a network's features on a CPU: PyTorch or ONNX Runtime, and which of them is taken."""

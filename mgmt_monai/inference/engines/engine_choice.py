@@ -10,7 +10,6 @@ from torch import Tensor
 from mgmt_monai.allocator import keep_freed_memory
 from mgmt_monai.inference.engines.engine import BATCH_SIZE, Engine, PyTorchEngine
 from mgmt_monai.inference.engines.onnx_runtime import OnnxRuntimeEngine
-from mgmt_monai.inference.engines.open_vino import OpenVinoEngine
 from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.networks import MGMTClassifier
 
@@ -18,10 +17,8 @@ logger = logging.getLogger(__name__)
 
 AUTO = "auto"
 
-ENGINES: dict[str, type[Engine]] = {
-    engine.name: engine for engine in (OnnxRuntimeEngine, OpenVinoEngine, PyTorchEngine)
-}
-"""By name, the one to be preferred first: of those that compute equally fast, the one that is made sooner."""
+ENGINES: dict[str, type[Engine]] = {engine.name: engine for engine in (OnnxRuntimeEngine, PyTorchEngine)}
+"""By name, the one to be preferred first."""
 
 TOLERANCE = 1e-4
 """The most by which a probability may differ from PyTorch's."""
