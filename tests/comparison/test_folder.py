@@ -1,6 +1,9 @@
 """A comparison's folder: one process at a time, one plan, one cohort."""
 
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 from made_records import made_manifest, made_patient, made_series
@@ -41,6 +44,37 @@ def test_state_is_kept_over_a_second_start(folder):
 def test_two_processes_do_not_run_one_comparison(folder):
     with pytest.raises(ComparisonError, match="still running in another process"):
         ComparisonFolder(folder.path).open(PLAN, "/data", ENVIRONMENT)
+
+
+def test_a_killed_process_leaves_no_lock_and_no_temporary_file(folder):
+    folder.keep_manifest(MANIFEST)
+    folder.close()
+    code = f"""
+import os, signal
+from pathlib import Path
+from mgmt_monai.atomic import atomic_file
+from mgmt_monai.comparison.folder import ComparisonFolder
+from mgmt_monai.comparison.plan import ComparisonPlan
+folder = ComparisonFolder(Path({str(folder.path)!r}))
+folder.open({PLAN!r}, "/data", {ENVIRONMENT!r})
+folder.update(mlflow_run_id="abc")
+writings = []  # held, so that nothing clears up behind them
+for path in (folder.path / "comparison.json", folder.path / "record" / "about.json"):
+    path.parent.mkdir(exist_ok=True)
+    writings.append(atomic_file(path))
+    writings[-1].__enter__().write_text("half of i")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    assert len(list(folder.path.rglob(".*.json.*"))) == 2
+
+    again = ComparisonFolder(folder.path)
+    again.open(PLAN, "/data", ENVIRONMENT)
+    again.keep_manifest(MANIFEST)
+
+    assert list(folder.path.rglob(".*.json.*")) == []
+    assert again.state["mlflow_run_id"] == "abc"
+    again.close()
 
 
 def test_other_data_are_another_comparison(folder):

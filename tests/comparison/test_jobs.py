@@ -6,14 +6,17 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from mgmt_monai.comparison.errors import ComparisonError
 from mgmt_monai.comparison.jobs import run_local, run_on_ray
-from mgmt_monai.comparison.process import Job
+from mgmt_monai.comparison.process import NOT_RUN, Job, run_job
 
 CONFIG = {
     "imports": ["$import os", "$import pathlib", "$import slow_to_close", "$import torch"],
@@ -109,6 +112,32 @@ def test_a_job_ends_with_the_process_that_started_it(make_job, tmp_path):
     while is_running(child) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not is_running(child)
+
+
+def test_a_job_whose_starter_has_already_ended_does_not_begin(make_job, tmp_path):
+    job = json.dumps(asdict(make_job("late")))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+
+    words = [sys.executable, "-m", "mgmt_monai.comparison.process", str(ended.pid)]
+    code = subprocess.run(words, input=job.encode(), check=False).returncode
+
+    assert code == 128 + signal.SIGKILL
+    assert not (tmp_path / "late.txt").exists()
+
+
+def test_a_job_that_is_killed_tells_so_and_one_that_is_no_longer_wanted_is_not_started(make_job, tmp_path):
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        outcome = pool.submit(run_job, make_job("killed", seconds=600), stop)
+        wait_for(tmp_path / "killed.txt")
+        os.kill(int((tmp_path / "killed.txt").read_text().split()[0]), signal.SIGKILL)
+        assert outcome.result(30) == -signal.SIGKILL
+
+    stop.set()
+    assert run_job(make_job("late"), stop) == NOT_RUN
+    assert not (tmp_path / "late.txt").exists()
+    assert not (tmp_path / "logs" / "late.log").exists()
 
 
 def test_ray_jobs_run_in_a_cluster_and_tell_their_exit_codes(make_job, tmp_path):

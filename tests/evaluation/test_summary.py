@@ -115,6 +115,14 @@ def test_report_names_the_classes():
     assert rows["methylated"] == ["0.667", "1.000", "0.800", "2"]
 
 
+@pytest.mark.parametrize(("threshold", "called"), [(0.5, 2), (0.75, 1), (0.751, 0)])
+def test_report_calls_methylated_from_the_threshold_on(threshold, called):
+    # All are methylated, so that the recall is the share that is called so.
+    text = report(np.ones(4), np.array([0.25, 0.499, 0.5, 0.75]), threshold)
+    methylated = next(line.split() for line in text.splitlines() if line.split()[:1] == ["methylated"])
+    assert methylated[2] == f"{called / 4:.3f}"
+
+
 def test_report_of_nobody_called_methylated_says_nan():
     text = report(np.array([0, 1]), np.array([0.1, 0.2]))
     methylated = next(line for line in text.splitlines() if line.split()[:1] == ["methylated"])

@@ -49,6 +49,57 @@ def test_other_errors_stay_as_they_are():
         raise RuntimeError("out of memory")
 
 
+@pytest.mark.parametrize(("local_rank", "n_gpus"), [("0", 1), (None, 2), ("1", 2), ("3", 4)])
+def test_each_process_of_a_machine_has_a_gpu_of_its_own(local_rank, n_gpus, monkeypatch):
+    _machine_with_gpus(n_gpus, local_rank, monkeypatch)
+    assert ranks.rank_device() == torch.device("cuda", int(local_rank or 0))
+
+
+@pytest.mark.parametrize(("local_rank", "n_gpus"), [("1", 1), ("2", 2), ("7", 4)])
+def test_more_processes_than_gpus_are_refused(local_rank, n_gpus, monkeypatch):
+    _machine_with_gpus(n_gpus, local_rank, monkeypatch)
+    with pytest.raises(TrainingError, match=f"found {n_gpus} for {int(local_rank) + 1} processes or more. Start fewer"):
+        ranks.rank_device()
+
+
+def _machine_with_gpus(n_gpus, local_rank, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: n_gpus)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if local_rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", local_rank)  # as torchrun sets it
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"),
+    [("cpu", "gloo"), ("cuda:1", "cpu:gloo,cuda:nccl"), (torch.device("cuda"), "cpu:gloo,cuda:nccl")],
+)
+@pytest.mark.parametrize("world", [None, "2"])
+def test_gpus_talk_by_nccl_and_processors_by_gloo(device, expected, world, monkeypatch):
+    joined, chosen = [], []
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    if world is not None:
+        monkeypatch.setenv("WORLD_SIZE", world)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: chosen.append(str(device)))
+    monkeypatch.setattr(distributed, "init_process_group", lambda backend, **_: joined.append(backend))
+    ranks.join_ranks(device)
+    assert joined == [expected]
+    assert chosen == ([] if str(device) == "cpu" else [str(device)])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available() or torch.version.hip is not None, reason="needs an NVIDIA GPU")
+def test_group_on_a_gpu_adds_up_there_and_on_the_cpu(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    ranks.join_ranks("cuda:0")
+    try:
+        for device in ("cpu", "cuda:0"):
+            value = torch.full((1,), 3.0, device=device)
+            distributed.all_reduce(value)
+            assert value.item() == 3
+    finally:
+        ranks.leave_ranks()
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a machine without a GPU")
 def test_device_without_a_gpu_is_the_cpu(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")

@@ -119,6 +119,24 @@ def test_load_equals_pydicom(make_series, stored, attributes):
     np.testing.assert_array_equal(volume.numpy(), pydicom_volume(series.files))
 
 
+def test_dictionary_twin_puts_the_volume_in_the_place_of_the_reference(make_series):
+    series = make_series(pixels(np.uint16, 0, 4096))
+    given = {"image": series, "other": series, "label": 1}
+    loaded = LoadSeriesd("image")(given)
+    np.testing.assert_array_equal(loaded["image"].numpy(), pydicom_volume(series.files))
+    assert isinstance(loaded["image"], MetaTensor)
+    assert {key: loaded[key] for key in loaded if key != "image"} == {"other": series, "label": 1}
+    assert given == {"image": series, "other": series, "label": 1}
+
+
+def test_missing_key_is_refused_unless_it_is_allowed(make_series):
+    series = make_series(pixels(np.uint16, 0, 4096))
+    with pytest.raises(KeyError, match="mask"):
+        LoadSeriesd(["image", "mask"])({"image": series})
+    loaded = LoadSeriesd(["image", "mask"], allow_missing_keys=True)({"image": series})
+    assert list(loaded) == ["image"] and loaded["image"].shape == (3, 9, 7)
+
+
 def test_rescale_varying_between_slices_applied_to_each(make_series):
     stored = pixels(np.uint16, 0, 4096)
     rescales = [(1, 0), ("0.001", "33.9"), (3, -7)]

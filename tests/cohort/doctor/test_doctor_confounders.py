@@ -57,6 +57,32 @@ def test_numbers_are_compared_as_scipy_does():
     assert row.spreads[0].q3 == pytest.approx(np.percentile(zeros, 75))
 
 
+@pytest.mark.parametrize(
+    ("unmethylated", "methylated", "u", "effect"),
+    [
+        # 1.5, 4 and 5 of the methylated beat 1, 3 and 3 of the three unmethylated: 7 of 9 pairs
+        pytest.param((1, 2, 3), (1.5, 4, 5), 7, 2 * 7 / 9 - 1, id="by hand"),
+        pytest.param((1, 2, 3), (4, 5), 6, 1, id="all higher"),
+        pytest.param((4, 5), (1, 2, 3), 0, 1, id="all lower"),
+        pytest.param((1, 2, 3, 4), (2.5, 2.5), 4, 0, id="in the middle"),
+        pytest.param((1, 2), (2, 2, 3), 5, 2 * 5 / 6 - 1, id="ties are half"),
+    ],
+)
+def test_effect_of_a_number_is_how_far_its_auc_lies_from_chance(unmethylated, methylated, u, effect):
+    numbers = [*unmethylated, *methylated]
+    labels = {str(i): int(i >= len(unmethylated)) for i in range(len(numbers))}
+    fact = Fact("EchoTime", "T1w", {str(i): str(number) for i, number in enumerate(numbers)}, numeric=True)
+    (row,) = find_confounders([fact], labels)
+    assert (row.statistic, row.effect) == (u, pytest.approx(effect))
+
+
+def test_effect_of_a_category_is_cramers_v():
+    # 6 of 8 and 2 of 8: chi-square 4 * 2^2 / 4 = 4 of 16 patients
+    values = {**{f"u{i}": "AB"[i < 2] for i in range(8)}, **{f"m{i}": "AB"[i < 6] for i in range(8)}}
+    (row,) = find_confounders([Fact("Manufacturer", "", values)], {p: int(p[0] == "m") for p in values})
+    assert (row.statistic, row.effect) == (pytest.approx(4), pytest.approx(0.5))
+
+
 def test_values_are_counted_by_label_and_an_empty_one_is_absent():
     values = {"a": "GE", "b": "GE", "c": "", "d": "Siemens", "e": "GE", "unlabelled": "Philips"}
     (row,) = find_confounders([Fact("Manufacturer", "", values)], {"a": 0, "b": 1, "c": 1, "d": 0, "e": 1, "f": 1})

@@ -55,6 +55,15 @@ def test_grouped_by_tags_wherever_the_files_lie(tmp_path, make_series):
     assert found.findings == []
 
 
+@pytest.mark.parametrize(("time", "expected"), [("093000.25", "T1w"), ("103000.25", "T1wCE")])
+def test_acquisition_time_in_the_files_tells_t1_from_enhanced_t1(tmp_path, make_series, time, expected):
+    day = {"AcquisitionDate": "20200101"}
+    make_series("DSC PERFUSION", "a/1", uid="1.1.1", SeriesNumber=8, AcquisitionTime="101500", **day)
+    against_it = 1 if expected == "T1wCE" else 99
+    make_series("AX T1", "b/1", uid="1.1.2", SeriesNumber=against_it, AcquisitionTime=time, **day)
+    assert list(_series(dicom_tree.find(tmp_path))) == [("P1", expected)]
+
+
 def test_folder_names_do_not_decide(tmp_path, make_series):
     make_series("AX T2 FSE", "T1wCE/1", "T1wCE/2")
     assert list(_series(dicom_tree.find(tmp_path))) == [("P1", "T2w")]

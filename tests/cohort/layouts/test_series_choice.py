@@ -70,6 +70,42 @@ def test_time_goes_before_the_series_number():
     assert "taken after series 900 'DSC PERFUSION' with contrast" in choice.verdicts[1][1]
 
 
+@pytest.mark.parametrize(("number", "expected"), [("9", "T1wCE"), ("7", "T1w"), ("8", "T1w"), ("10", "T1wCE")])
+def test_series_number_tells_what_came_after_contrast_where_there_is_no_time(number, expected):
+    assert chosen(series("DSC PERFUSION", "8"), series("AX T1", number)) == ["", expected]
+
+
+@pytest.mark.parametrize(
+    ("date", "time", "expected"),
+    [
+        pytest.param("20200101", "101500.5", "T1wCE", id="half a second later"),
+        pytest.param("20200101", "101500", "T1w", id="at the same time"),
+        pytest.param("20200101", "101459.9", "T1w", id="just before"),
+        pytest.param("20200102", "000500", "T1wCE", id="after midnight"),
+        pytest.param("20191231", "235500", "T1w", id="before midnight"),
+    ],
+)
+def test_acquisition_time_tells_what_came_after_contrast_whatever_the_series_numbers(date, time, expected):
+    marked = series("DSC PERFUSION", "8", dates={"AcquisitionDate": "20200101", "AcquisitionTime": "101500"})
+    against_it = "1" if expected == "T1wCE" else "99"
+    unmarked = series("AX T1", against_it, dates={"AcquisitionDate": date, "AcquisitionTime": time})
+    assert chosen(marked, unmarked) == ["", expected]
+
+
+@pytest.mark.parametrize("timed", ["marked", "unmarked"])
+@pytest.mark.parametrize(("number", "expected"), [("9", "T1wCE"), ("7", "T1w")])
+def test_time_of_one_series_alone_leaves_the_decision_to_the_series_number(timed, number, expected):
+    dates = {"AcquisitionDate": "20200101", "AcquisitionTime": "101500"}
+    marked = series("DSC PERFUSION", "8", dates=dates if timed == "marked" else None)
+    unmarked = series("AX T1", number, dates=dates if timed == "unmarked" else None)
+    assert chosen(marked, unmarked) == ["", expected]
+
+
+@pytest.mark.parametrize(("of_marked", "of_unmarked"), [("", "9"), ("8", ""), ("8", "nine"), ("", "")])
+def test_without_time_and_number_an_unmarked_t1_stays_unenhanced(of_marked, of_unmarked):
+    assert chosen(series("DSC PERFUSION", of_marked), series("AX T1", of_unmarked)) == ["", "T1w"]
+
+
 def test_perfusion_by_spin_labelling_is_no_contrast():
     assert chosen(series("3D ASL", "1"), series("AX T1", "2")) == ["", "T1w"]
 
