@@ -52,7 +52,8 @@ def train_config(executed: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         The same with every setting of `PER_RUN`, and every path at any depth, as the modality's template has it. A
-        config of an older version, which lacks a section of the template, lends the template its settings.
+        config of an older version, which lacks a section of the template or trains on cached views, lends the
+        template its settings.
 
     Raises:
         ExchangeError: A modality that is none, or a path in a place that the template does not have.
@@ -61,7 +62,7 @@ def train_config(executed: Mapping[str, Any]) -> dict[str, Any]:
     if modality not in MODALITIES:
         raise ExchangeError(f"modality: expected one of {', '.join(MODALITIES)}, found {modality!r}. Name another run.")
     ours = template(modality.lower())
-    older = set(ours) - set(executed)
+    older = set(ours) - set(executed) or "transfer_views" in executed
     made = {key: executed[key] for key in ours if key in executed and not isinstance(executed[key], dict | list)}
     made = {**ours, **made} if older else dict(executed)
     for key in PER_RUN & set(ours):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +15,9 @@ from typing import Any
 from mgmt_monai.exchange.configs import in_package_names
 from mgmt_monai.exchange.errors import ExchangeError
 from mgmt_monai.tracking.runs import StoredRun, fetch_run
-from mgmt_monai.training.config import PATHS
+from mgmt_monai.training.config import PATHS, without_views
+
+logger = logging.getLogger(__name__)
 
 STAGES = ("transfer", "fine_tune")
 """In the order in which a run goes through them."""
@@ -105,7 +108,7 @@ def _of_checkpoint(path: Path) -> Source:
 
 
 def _of_folder(folder: Path, stage: str) -> Source:
-    state, config = _json(folder / "run.json"), in_package_names(_json(folder / "config.json"))
+    state, config = _json(folder / "run.json"), _config(folder)
     _check(str(folder), state.get("status"), config.get("control"))
     checkpoint = _existing(folder / stage / "best.pt")
     reference = folder / REFERENCE
@@ -127,7 +130,7 @@ def _of_folder(folder: Path, stage: str) -> Source:
 
 def _of_artifacts(run: StoredRun) -> Source:
     _check(f"run {run.run_id}", "finished" if run.status == "FINISHED" else run.status, run.tags.get("control"))
-    config = in_package_names(_json(run.folder / "config.json"))
+    config = _config(run.folder)
     versions = {k.removeprefix("version."): v for k, v in run.tags.items() if k.startswith("version.")}
     return Source(
         config=config,
@@ -163,6 +166,16 @@ def _check(what: str, status: object, control: object) -> None:
             f"{what}: expected a training of a model, found the negative control {control!r}, which is none. Name "
             "another run."
         )
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    config = without_views(in_package_names(_json(folder / "config.json")))
+    if "transfer_views" in config:
+        logger.warning(
+            f"{folder}: trained on cached views (transfer_views {config['transfer_views']}), which this version does "
+            "not have: the bundle's train.json computes every epoch, and will not train the same network again."
+        )
+    return config
 
 
 def _counted(predictions: Path) -> dict[str, dict[str, int]]:

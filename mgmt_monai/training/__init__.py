@@ -1,6 +1,5 @@
 """The two training stages, their engines' handlers, and what a bundle config points at."""
 
-from mgmt_monai.training.cached_views import CachedViews, FeatureInferer
 from mgmt_monai.training.config import check_config, executed_config
 from mgmt_monai.training.experiment import Experiment
 from mgmt_monai.training.handlers import BestEpoch, EarlyStopping, EpochRecord, Publish, ResumePoint, SeedEpoch
@@ -14,12 +13,10 @@ from mgmt_monai.training.stage import Stage, StageProgress
 
 __all__ = [
     "BestEpoch",
-    "CachedViews",
     "EarlyStopping",
     "EpochFigure",
     "EpochRecord",
     "Experiment",
-    "FeatureInferer",
     "PrecisionInferer",
     "PrepareBatch",
     "Publish",

@@ -21,7 +21,6 @@ WHOLE: dict[str, tuple[float, float]] = {
     "num_workers": (0, math.inf),
     "image_size": (32, math.inf),
     "hidden_units": (1, math.inf),
-    "transfer_views": (0, math.inf),
     "transfer_epochs": (1, math.inf),
     "transfer_batch_size": (2, math.inf),
     "fine_tune_epochs": (1, math.inf),

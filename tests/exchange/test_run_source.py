@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
+from mgmt_monai.exchange.configs import train_config
 from mgmt_monai.exchange.errors import ExchangeError
 from mgmt_monai.exchange.run_source import open_source
 from mgmt_monai.tracking.comparisons import COMPARISON_TAG
@@ -59,6 +60,23 @@ def test_folder_of_a_run_is_its_last_stage(finished_run):
     }
     assert source.phantom is True
     assert source.software["torch"]
+
+
+@pytest.mark.parametrize("n_views", [0, 2])
+def test_run_of_a_version_with_cached_views_is_exported_without(n_views, finished_run, copied_run, caplog):
+    config = json.loads((finished_run / "config.json").read_text())
+    train = {
+        **config["train"],
+        "views": {"_target_": "mgmt_monai.training.CachedViews", "n_views": "@transfer_views"},
+        "inferer": {"_target_": "mgmt_monai.training.FeatureInferer", "inferer": config["train"]["inferer"]},
+    }
+    loader = "$@train::views if @transfer_views else @train::dataloader"
+    train["trainer"] = {**train["trainer"], "train_data_loader": loader}
+
+    source = opened(copied_run("config.json", transfer_views=n_views, train=train))
+
+    assert train_config(source.config) == train_config(config)
+    assert ("trained on cached views (transfer_views 2)" in caplog.text) == (n_views == 2)
 
 
 def test_checkpoint_of_the_first_stage_has_no_reference(finished_run):
