@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ import pandas as pd
 
 from mgmt_monai.atomic import write_text
 from mgmt_monai.evaluation.assessment import as_json, assess
-from mgmt_monai.evaluation.flat_csv import flat_csv
 from mgmt_monai.evaluation.model_pictures import model_pictures
 from mgmt_monai.evaluation.models import comparisons
 from mgmt_monai.evaluation.plots import save_figure
@@ -45,6 +44,24 @@ def picture_folders(names: Sequence[str]) -> dict[str, str]:
             wanted if wanted.casefold() not in taken else next(o for o in others if o.casefold() not in taken)
         )
     return folders
+
+
+def nested_csv(rows: Iterable[Mapping[str, Any]]) -> str:
+    r"""Rows of nested JSON as CSV: a value inside another is named ``outer.inner``.
+
+    Args:
+        rows: Such as a report's ``candidates``.
+
+    Returns:
+        CSV with a header; an empty line where there is no row. What is undefined is empty.
+
+    Example:
+        >>> nested_csv([{"name": "a", "n": 3, "auc": {"value": 0.5, "low": None}}, {"name": "b", "n": None}])
+        'name,n,auc.value,auc.low\na,3,0.5,\nb,,,\n'
+    """
+    # Row by row and as objects: a column of whole numbers in which one is missing would become one of floats.
+    flat = [pd.json_normalize(dict(row)).to_dict("records")[0] for row in rows]
+    return pd.DataFrame(flat, dtype=object).to_csv(index=False, lineterminator="\n")
 
 
 def write_evaluation(
@@ -82,9 +99,9 @@ def write_evaluation(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "evaluation.json", json.dumps(found, indent=2, allow_nan=False) + "\n")
-        write_text(folder / "figures.csv", flat_csv({"model": n, **figures} for n, figures in found["models"].items()))
-        write_text(folder / "comparisons.csv", flat_csv(compared))
-        write_text(folder / "subgroups.csv", flat_csv(found["subgroups"]))
+        write_text(folder / "figures.csv", nested_csv({"model": n, **figures} for n, figures in found["models"].items()))
+        write_text(folder / "comparisons.csv", nested_csv(compared))
+        write_text(folder / "subgroups.csv", nested_csv(found["subgroups"]))
         for name, pooled in models.items():
             pictures = folder / folders[name]
             pictures.mkdir(exist_ok=True)

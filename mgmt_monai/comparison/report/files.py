@@ -12,7 +12,7 @@ from mgmt_monai.comparison.record import ComparisonRecord
 from mgmt_monai.comparison.report.facts import findings
 from mgmt_monai.comparison.report.pictures import pictures
 from mgmt_monai.comparison.report.report_page import write_checklist_page, write_report_page
-from mgmt_monai.evaluation.flat_csv import flat_csv
+from mgmt_monai.evaluation.evaluation_folder import nested_csv
 from mgmt_monai.evaluation.plots import save_figure
 
 TABLES = ("table_1", "table_2", "candidates", "controls", "spread", "subgroups")
@@ -46,7 +46,7 @@ def write_report(record: ComparisonRecord, folder: Path) -> dict[str, Any]:
             if path.suffix == ".svg":
                 drawn[name] = path.read_text(encoding="utf-8")
     for name in TABLES:
-        write_text(folder / "tables" / f"{name}.csv", flat_csv(found.report[name]))
+        write_text(folder / "tables" / f"{name}.csv", nested_csv(found.report[name]))
     write_text(folder / "report.json", json.dumps(found.report, indent=2, allow_nan=False) + "\n")
     with atomic_file(folder / "checklist.html") as path, path.open("x", encoding="utf-8") as stream:
         write_checklist_page(stream, found.report)
