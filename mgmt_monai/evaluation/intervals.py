@@ -1,6 +1,6 @@
 """Intervals around figures of independent patients, in closed form.
 
-Chosen by simulated coverage (``python -m mgmt_monai.evaluation.coverage``; ``docs/explanation/intervals.md``).
+Chosen by simulated coverage (``python benchmarks/coverage.py``; ``docs/explanation/intervals.md``).
 The AUC's own is in :mod:`mgmt_monai.evaluation.delong`; for slices, which are not independent, see
 :mod:`mgmt_monai.evaluation.bootstrap`.
 """

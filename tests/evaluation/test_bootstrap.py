@@ -6,16 +6,15 @@ import math
 import numpy as np
 import pytest
 from scipy.special import expit, logit
+from simulations import binormal, clustered, covered
 from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score, roc_auc_score
 from statsmodels.stats.proportion import proportion_confint
 
 from mgmt_monai.evaluation import bootstrap
 from mgmt_monai.evaluation.bootstrap import FIGURES, patient_auc_interval, resampled_figures, slice_intervals
-from mgmt_monai.evaluation.coverage import covered
 from mgmt_monai.evaluation.delong import auc_and_variance
 from mgmt_monai.evaluation.intervals import newcombe_interval
 from mgmt_monai.evaluation.predictions import EvaluationError
-from mgmt_monai.evaluation.simulated import binormal, clustered
 
 
 @pytest.fixture

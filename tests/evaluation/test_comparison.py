@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 from scipy.stats import norm
+from simulations import paired
 from sklearn.metrics import roc_auc_score
 
 from mgmt_monai.evaluation.comparison import PairedComparison, compare_paired, holm
 from mgmt_monai.evaluation.predictions import EvaluationError
-from mgmt_monai.evaluation.simulated import paired
 
 LABEL = np.array([0, 0, 0, 1, 1, 1])
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 from scipy.stats import norm
+from simulations import binormal, covered
 from statsmodels.stats.proportion import proportion_confint
 
-from mgmt_monai.evaluation.coverage import covered
 from mgmt_monai.evaluation.intervals import (
     balanced_accuracy_interval,
     f1_interval,
@@ -18,7 +18,6 @@ from mgmt_monai.evaluation.intervals import (
     wilson_interval,
 )
 from mgmt_monai.evaluation.predictions import EvaluationError
-from mgmt_monai.evaluation.simulated import binormal
 
 
 @pytest.mark.parametrize("level", [0.8, 0.95, 0.99])

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from scipy.stats import norm
+from simulations import binormal
 from sklearn.metrics import roc_curve
 from statsmodels.stats.proportion import proportion_confint
 
-from mgmt_monai.evaluation.coverage import binormal
 from mgmt_monai.evaluation.predictions import EvaluationError
 from mgmt_monai.evaluation.roc_band import GRID, roc_band
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu, rankdata
+from simulations import binormal
 
 from mgmt_monai.evaluation.predictions import EvaluationError
 from mgmt_monai.evaluation.sample_size import patients_needed
-from mgmt_monai.evaluation.simulated import binormal
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "intervals.md"
 

@@ -1,4 +1,4 @@
-"""How often the intervals hold the truth, by simulation: ``python -m mgmt_monai.evaluation.coverage``."""
+"""How often the intervals hold the truth, by simulation: ``python benchmarks/coverage.py``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import click
 import numpy as np
+from simulated import binormal, clustered, paired, true_figures
 
 from mgmt_monai.evaluation.bootstrap import FIGURES, patient_auc_interval, resampled_figures, slice_intervals
 from mgmt_monai.evaluation.comparison import compare_paired
@@ -20,7 +21,6 @@ from mgmt_monai.evaluation.intervals import (
     newcombe_interval,
     wilson_interval,
 )
-from mgmt_monai.evaluation.simulated import binormal, clustered, paired, true_figures
 
 PATIENTS = (12, 53, 200)
 AUCS = (0.5, 0.6, 0.8, 0.95)

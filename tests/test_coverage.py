@@ -6,13 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from simulations import binormal, clustered, covered, main, proportions, true_figures
 
 from mgmt_monai.evaluation.bootstrap import patient_auc_interval, slice_intervals
-from mgmt_monai.evaluation.coverage import covered, main, proportions
 from mgmt_monai.evaluation.delong import auc_interval, delong_interval
-from mgmt_monai.evaluation.simulated import binormal, clustered, true_figures
 
-PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "intervals.md"
+PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "intervals.md"
 STUDIES = 800
 # Between 0.93 and 0.97, give or take 2.6 times the Monte Carlo error of 800 studies, sqrt(0.95 * 0.05 / 800) = 0.0077.
 LEAST, MOST = 0.91, 0.99

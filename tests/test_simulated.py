@@ -2,16 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import (
-    accuracy_score,
-    balanced_accuracy_score,
-    f1_score,
-    precision_score,
-    recall_score,
-    roc_auc_score,
-)
-
-from mgmt_monai.evaluation.simulated import (
+from simulations import (
     MODEL_CORRELATION,
     SLICE_CORRELATION,
     SLICES,
@@ -19,6 +10,14 @@ from mgmt_monai.evaluation.simulated import (
     clustered,
     paired,
     true_figures,
+)
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    f1_score,
+    precision_score,
+    recall_score,
+    roc_auc_score,
 )
 
 MANY = 200_001  # odd, so that the classes differ; the standard error of a share is about 0.001
