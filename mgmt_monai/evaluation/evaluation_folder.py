@@ -96,10 +96,11 @@ def write_evaluation(
             for group_row in ({**vars(group), "auc": as_json(group.auc)} for group in of_model)
         ],
     }
+    figures = [{"model": name, **of_model} for name, of_model in found["models"].items()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "evaluation.json", json.dumps(found, indent=2, allow_nan=False) + "\n")
-        write_text(folder / "figures.csv", nested_csv({"model": n, **figures} for n, figures in found["models"].items()))
+        write_text(folder / "figures.csv", nested_csv(figures))
         write_text(folder / "comparisons.csv", nested_csv(compared))
         write_text(folder / "subgroups.csv", nested_csv(found["subgroups"]))
         for name, pooled in models.items():

@@ -7,6 +7,13 @@ its own. With the loss and the gradients averaged in the end, every process make
 have made, but for rounding.
 
 torch's ``SyncBatchNorm`` does the first of these on GPUs alone.
+
+Why calls are intercepted, ``torch.rand`` among them: drop connect is no layer that could be exchanged for another, as
+BatchNorm and dropout are, but a function of MONAI's that its blocks call by name, and which draws by ``torch.rand`` for
+as many rows as it is given. To draw for all rows one would have to patch MONAI, to copy its EfficientNet, or to seed
+each row by itself, which would no longer be the step that one process makes. So it happens for the forward pass of a
+network that several processes train, and only to draws with a row for each slice. One process, and evaluation, never
+come here.
 """
 
 from __future__ import annotations
@@ -42,6 +49,8 @@ class WholeBatchNetwork(DistributedDataParallel):
         Returns:
             Logits, shape (B, 1).
         """
+        if distributed.get_world_size() == 1:
+            return super().forward(images)
         n_own = len(images)
         # Not every backbone takes a batch of nothing: a row that counts nowhere goes in its place.
         rows = images if n_own else images.new_zeros((1, *images.shape[1:]))
@@ -79,6 +88,7 @@ class _WholeBatch(TorchFunctionMode):
         counts = _counts(n_own)
         start = sum(counts[: distributed.get_rank()])
         self.n_own, self.n_all = n_own, sum(counts)
+        self.n_given = max(1, n_own)
         self.rows = slice(start, start + n_own) if n_own else slice(0, 1)
 
     def __torch_function__(
@@ -89,8 +99,9 @@ class _WholeBatch(TorchFunctionMode):
             return _batch_norm(self.n_own, *args, **kwargs)
         if func is functional.dropout:
             return self._dropout(*args, **kwargs)
-        if func is torch.rand:
-            return self._rand(*args, **kwargs)
+        # As drop connect calls it: a list of sizes, of which the first is the number of rows.
+        if func is torch.rand and args and isinstance(args[0], Sequence) and args[0][0] == self.n_given:
+            return func([self.n_all, *args[0][1:]], **kwargs)[self.rows]
         return func(*args, **kwargs)
 
     def _dropout(self, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -98,9 +109,6 @@ class _WholeBatch(TorchFunctionMode):
             return input
         kept = torch.ones((self.n_all, *input.shape[1:]), dtype=input.dtype, device=input.device)
         return input * functional.dropout(kept, p)[self.rows]
-
-    def _rand(self, size: Sequence[int], **kwargs: Any) -> Tensor:
-        return torch.rand([self.n_all, *size[1:]], **kwargs)[self.rows]
 
 
 def _batch_norm(

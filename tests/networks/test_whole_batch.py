@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, distributed, nn
 from whole_batch_steps import CASES, step
+
+from mgmt_monai.networks.whole_batch import WholeBatchNetwork
 
 N_RANKS = 3
 
@@ -34,3 +37,29 @@ def test_step_of_shared_batch_is_that_of_one_process(index, shared):
     for result in ranks:
         assert list(result) == list(expected)
         torch.testing.assert_close(result, expected, rtol=1e-7, atol=1e-10)
+
+
+class Noisy(nn.Module):
+    """Draws a number a slice; keeps how many interceptors (torch function modes) stood around it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.modes = torch._C._len_torch_function_stack()
+        return self.scale * torch.rand([len(images), 1])
+
+
+def test_one_process_intercepts_nothing() -> None:
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    try:
+        network = Noisy()
+        trained = WholeBatchNetwork(network)
+        torch.manual_seed(3)
+        drawn = trained(torch.zeros(4, 1, 8, 8))
+    finally:
+        distributed.destroy_process_group()
+    torch.manual_seed(3)
+    assert torch.equal(drawn, torch.rand(4, 1))
+    assert network.modes == 0
