@@ -155,6 +155,6 @@ def test_room_does_not_import(module, imported_by_the_room):
 
 @pytest.fixture(scope="module")
 def imported_by_the_room():
-    rooms = ", ".join(f"mgmt_monai.evaluation.{name}" for name in ("coverage", "plots", "summary"))
+    rooms = ", ".join(f"mgmt_monai.evaluation.{name}" for name in ("evaluation_folder", "plots", "summary"))
     code = f"import sys, {rooms}; print(*sys.modules)"
     return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
