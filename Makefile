@@ -21,9 +21,10 @@ NEW_TORCH := new-torch
 endif
 endif
 
-.PHONY: help demo test test-slow bench lint types docs clean new-torch
+.PHONY: help install demo test test-slow bench lint types docs clean new-torch
 
 help:
+	@echo "make install    set up $(VENV) and run nothing"
 	@echo "make demo       write the phantom, train T1w on it, print the test AUC (minutes)"
 	@echo "make test       lint, types, docs and the tests (minutes)"
 	@echo "make test-slow  the tests that train for real (longer)"
@@ -48,6 +49,9 @@ $(READY): setup.cfg constraints.txt $(NEW_TORCH)
 	    $(INSTALL) --no-deps $(TORCH); }
 	@$(INSTALL) --no-build-isolation --editable ".[docs,test]"
 	@echo "$(TORCH_INDEX)" > $@
+
+install: $(READY)
+	@echo "$(VENV) is ready: source $(BIN)/activate"
 
 demo: $(READY)
 	@test -e data/phantom/truth.json || $(BIN)/mgmt-monai phantom data/phantom $(PHANTOM_OPTIONS)

@@ -21,11 +21,7 @@ from mgmt_monai.comparison.paper import MODALITIES, MODALITY, NETWORK, NETWORKS
 @click.option("--weights", multiple=True, metavar="NETWORK=FILE", help="Weights of a network; may be repeated.")
 @click.option("--name", default="", help="Of the comparison  [made from all that it is about]")
 @click.option(
-    "--bundles",
-    type=click.Path(path_type=Path),
-    default=Path("bundles"),
-    show_default=True,
-    help="Folder of the bundle configs.",
+    "--bundles", type=click.Path(path_type=Path), help="Folder of the modalities' configs  [those of the package]"
 )
 @click.option("--workers", type=click.IntRange(min=1), help="Trainings side by side  [a core each; 1 with a GPU]")
 @click.option("--ray", "ray_address", metavar="ADDRESS", help="Run on this Ray cluster ('auto', 'local', HOST:PORT).")
@@ -41,7 +37,7 @@ def command(
     seeds: int,
     weights: tuple[str, ...],
     name: str,
-    bundles: Path,
+    bundles: Path | None,
     workers: int | None,
     ray_address: str | None,
 ) -> None:

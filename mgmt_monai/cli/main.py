@@ -17,6 +17,7 @@ COMMANDS = {
     "phantom": "Write a made cohort of head MRI with a planted effect.",
     "doctor": "Look for faults in a data directory: files, geometry, pixels, duplicates, confounders.",
     "manifest": "Build, check, split and show the list of patients, labels and series that a training reads.",
+    "config": "Print where the packaged configs are, for MONAI's own command.",
     "train": "Train one modality's classifier, both stages; refuse a mistyped setting.",
     "compare": "Train the paper's networks and modalities, with negative controls; say what the result is worth.",
     "evaluate": "Judge a table of predictions, whoever made it: figures with intervals, pictures.",

@@ -36,6 +36,7 @@ from mgmt_monai.comparison.process import Job
 from mgmt_monai.comparison.record import ComparisonRecord, write_record
 from mgmt_monai.comparison.stored import RECORD, REPORT
 from mgmt_monai.interruption import interruptible
+from mgmt_monai.packaged_configs import config_path
 from mgmt_monai.tracking import TrackedRun
 from mgmt_monai.tracking.comparisons import COMPARISON_TAG
 from mgmt_monai.tracking.environment import environment_tags
@@ -61,7 +62,7 @@ class Comparison:
 
     Args:
         plan: What is trained.
-        bundles: Folder with the four bundle configs.
+        bundles: Folder with the modalities' configs; None for the packaged ones.
         name: Of the comparison; empty for one that is made from the plan and the data directory, so that the same
             command goes on with the same comparison.
         execute: Runs the trainings.
@@ -73,7 +74,7 @@ class Comparison:
         CohortError: The cohort cannot be trained on.
     """
 
-    def __init__(self, plan: ComparisonPlan, bundles: Path, name: str, execute: Execute) -> None:
+    def __init__(self, plan: ComparisonPlan, bundles: Path | None, name: str, execute: Execute) -> None:
         _check_keys(plan.settings)
         _check_name(name)
         self.plan = plan
@@ -270,7 +271,7 @@ class Comparison:
             )
 
     def _config_file(self, modality: str) -> Path:
-        return self.bundles / f"{modality.lower()}.json"
+        return config_path(modality if self.bundles is None else self.bundles / f"{modality.lower()}.json")
 
     def _value(self, key: str) -> str:
         return str(self._parsed(key))

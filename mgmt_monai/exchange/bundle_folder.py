@@ -19,7 +19,8 @@ from mgmt_monai.errors import MgmtMonaiError
 from mgmt_monai.exchange.bundle_archive import unpack
 from mgmt_monai.exchange.errors import ExchangeError
 from mgmt_monai.exchange.known_figures import known_figures
-from mgmt_monai.exchange.templates import in_bundle_names, template
+from mgmt_monai.exchange.templates import in_bundle_names
+from mgmt_monai.packaged_configs import packaged_config
 
 PATH_SETTINGS = ("bundle_root", "dataset_dir")
 """Settings of the config that are paths: for ``python -m monai.bundle run`` alone, nothing here reads them."""
@@ -104,7 +105,7 @@ class BundleFolder:
     @cached_property
     def is_ours(self) -> bool:
         """Whether its config is this version's own template but for the values of plain settings."""
-        ours = in_bundle_names(template("inference"))
+        ours = in_bundle_names(packaged_config("inference"))
         return set(self.config) == set(ours) and all(
             _is_plain(self.config[key]) if _is_plain(value) else self.config[key] == value
             for key, value in ours.items()
@@ -127,7 +128,7 @@ class BundleFolder:
         """
         if self.is_ours:
             settings = {key: value for key, value in self.settings.items() if key not in PATH_SETTINGS}
-            return {**template("inference"), **settings}
+            return {**packaged_config("inference"), **settings}
         if not trust:
             raise ExchangeError(
                 f"{self.name}: expected the inference config that this version of mgmt-monai writes, found another. A "
@@ -235,7 +236,7 @@ def _check_settings(bundle: BundleFolder) -> None:
     if settings.get("modality") not in MODALITIES:
         raise _wrong(bundle, "modality", f"one of {', '.join(MODALITIES)}", settings.get("modality"))
     if bundle.is_ours:
-        for key, ours in template("inference").items():
+        for key, ours in packaged_config("inference").items():
             if _is_plain(ours) and not _same_kind(settings[key], ours):
                 raise _wrong(bundle, key, f"a value like {ours!r}", settings[key])
         checked = settings

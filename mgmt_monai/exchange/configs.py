@@ -12,7 +12,8 @@ from monai.bundle import ConfigParser
 
 from mgmt_monai.cohort.layouts import MODALITIES
 from mgmt_monai.exchange.errors import ExchangeError
-from mgmt_monai.exchange.templates import template, texts_in
+from mgmt_monai.exchange.templates import texts_in
+from mgmt_monai.packaged_configs import packaged_config
 from mgmt_monai.training.config import PATHS
 
 PER_RUN = {
@@ -61,7 +62,7 @@ def train_config(executed: Mapping[str, Any]) -> dict[str, Any]:
     modality = executed.get("modality")
     if modality not in MODALITIES:
         raise ExchangeError(f"modality: expected one of {', '.join(MODALITIES)}, found {modality!r}. Name another run.")
-    ours = template(modality.lower())
+    ours = packaged_config(modality.lower())
     older = set(ours) - set(executed) or "transfer_views" in executed
     made = {key: executed[key] for key in ours if key in executed and not isinstance(executed[key], dict | list)}
     made = {**ours, **made} if older else dict(executed)
@@ -86,7 +87,7 @@ def inference_config(executed: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ExchangeError: A path in a component, or a setting that is no plain value.
     """
-    made, training = template("inference"), train_config(executed)
+    made, training = packaged_config("inference"), train_config(executed)
     for key, ours in list(made.items()):
         if key in training and key not in PER_RUN and not _is_live(ours) and not isinstance(ours, dict | list):
             made[key] = _plain(key, training)
@@ -109,7 +110,7 @@ def evaluate_config(stage: str) -> dict[str, Any]:
     Args:
         stage: Whose checkpoint the bundle has.
     """
-    return _started_late({**template("evaluate"), "stage": stage}, "run")
+    return _started_late({**packaged_config("evaluate"), "stage": stage}, "run")
 
 
 def multi_gpu_config(executed: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,8 +119,8 @@ def multi_gpu_config(executed: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         executed: The run's config.
     """
-    steps = template(str(executed["modality"]).lower())["training"]
-    return _started_late({**template("multi_gpu_train"), "training": steps}, "training")
+    steps = packaged_config(str(executed["modality"]).lower())["training"]
+    return _started_late({**packaged_config("multi_gpu_train"), "training": steps}, "training")
 
 
 def write_config(config: Mapping[str, Any]) -> str:

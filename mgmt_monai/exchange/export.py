@@ -33,6 +33,7 @@ from mgmt_monai.exchange.model_card import model_card
 from mgmt_monai.exchange.run_source import REFERENCE, Source
 from mgmt_monai.exchange.templates import in_bundle_names
 from mgmt_monai.networks import MGMTClassifier
+from mgmt_monai.packaged_configs import FOLDER
 
 logger = logging.getLogger(__name__)
 
@@ -128,9 +129,9 @@ def _write(bundle: Path, source: Source, name: str, torchscript: bool, onnx: boo
     configs = {key: in_bundle_names(config) for key, config in ours.items()}
     for key, config in {**configs, "metadata": metadata}.items():
         _text(bundle / "configs" / f"{key}.json", write_config(config))
-    _text(bundle / "configs" / "logging.conf", _packaged("bundles", "logging.conf"))
-    _text(bundle / "LICENSE", _packaged("data", "LICENSE"))
-    _text(bundle / "docs" / "data_license.txt", _packaged("data", "data_license.txt"))
+    _text(bundle / "configs" / "logging.conf", (FOLDER / "logging.conf").read_text(encoding="utf-8"))
+    _text(bundle / "LICENSE", _packaged("LICENSE"))
+    _text(bundle / "docs" / "data_license.txt", _packaged("data_license.txt"))
     write_code(code, bundle / "scripts")
 
     models = bundle / "models"
@@ -191,8 +192,8 @@ def _check_secrets(bundle: Path, source: Source) -> None:
             )
 
 
-def _packaged(folder: str, name: str) -> str:
-    return (resources.files("mgmt_monai.exchange") / folder / name).read_text(encoding="utf-8")
+def _packaged(name: str) -> str:
+    return (resources.files("mgmt_monai.exchange") / "data" / name).read_text(encoding="utf-8")
 
 
 def _text(path: Path, content: str) -> None:

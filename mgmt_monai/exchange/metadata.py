@@ -9,7 +9,7 @@ from typing import Any
 from mgmt_monai.exchange.configs import inference_config
 from mgmt_monai.exchange.errors import ExchangeError
 from mgmt_monai.exchange.run_source import Source
-from mgmt_monai.exchange.templates import template
+from mgmt_monai.packaged_configs import packaged_config
 
 FIGURES = {
     "auc": "auc",
@@ -44,7 +44,7 @@ def make_metadata(source: Source, name: str, requirements: Sequence[str], data_s
     Raises:
         ExchangeError: The run's figures lack the exported stage.
     """
-    made = template("metadata")
+    made = packaged_config("metadata")
     made |= {
         "name": name,
         "monai_version": _public_version("monai"),

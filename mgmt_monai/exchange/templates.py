@@ -1,29 +1,10 @@
-"""The packaged configs that bundles are made from, and the names that our own code has in a bundle."""
+"""The names that our own code has in a bundle, and the texts of its configs."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
-from importlib import resources
 from typing import Any
-
-
-def template(name: str) -> dict[str, Any]:
-    """A packaged config, in the package's names.
-
-    Args:
-        name: Without ``.json``: a modality's in lower case, ``inference``, ``evaluate``, ``multi_gpu_train``,
-            ``metadata``.
-    """
-    text = (resources.files("mgmt_monai.exchange") / "bundles" / f"{name}.json").read_text(encoding="utf-8")
-    return dict(json.loads(text))
-
-
-def template_names() -> list[str]:
-    """What `template` takes, sorted."""
-    folder = resources.files("mgmt_monai.exchange") / "bundles"
-    return sorted(file.name.removesuffix(".json") for file in folder.iterdir() if file.name.endswith(".json"))
 
 
 def in_bundle_names(value: Any) -> Any:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mgmt_monai.exchange.bundle_folder import BundleFolder
-from mgmt_monai.exchange.templates import in_bundle_names, template, template_names
+from mgmt_monai.exchange.templates import in_bundle_names
+from mgmt_monai.packaged_configs import config_names, packaged_config
 
 CACHE = "__pycache__"
 """What a folder of Python files gathers when they are run. Python takes what lies in it for the files themselves. It is
@@ -48,7 +49,7 @@ def foreign_code(bundle: BundleFolder) -> str:
                 return inside.as_posix()
         elif inside.as_posix() not in _FILES:
             return inside.as_posix()
-    known = {text for name in template_names() for text in _live(in_bundle_names(template(name)))}
+    known = {text for name in config_names() for text in _live(in_bundle_names(packaged_config(name)))}
     for path in sorted((bundle.path / "configs").glob("*.json")):
         if path.name == "metadata.json":
             continue

@@ -88,18 +88,14 @@ def read_config(path: Path) -> dict[str, Any]:
     """A bundle config as it is in its file.
 
     Args:
-        path: A JSON file.
+        path: A JSON file that is there.
 
     Returns:
         Its content, with references and expressions as they are written.
 
     Raises:
-        TrainingError: No such file, or no JSON.
+        TrainingError: No JSON.
     """
-    if not path.is_file():
-        raise TrainingError(
-            f"{path}: no config file. The modalities' configs are bundles/{{t1w,t1wce,t2w,flair}}.json."
-        )
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -94,8 +94,7 @@ def check_joined() -> None:
     if n_started != "1" and not distributed.is_initialized():
         raise TrainingError(
             f"started as {n_started} processes, but the config is for one: each would train for itself. Add "
-            "multi_gpu_train.json (--config_file \"['bundles/t1w.json','bundles/multi_gpu_train.json']\"), or start "
-            "without torchrun."
+            'multi_gpu_train (--config_file "$(mgmt-monai config t1w multi_gpu_train)"), or start without torchrun.'
         )
 
 

@@ -12,9 +12,10 @@ from made_bundles import template_text, write_bundle
 
 from mgmt_monai.exchange.bundle_folder import PATH_SETTINGS, open_bundle
 from mgmt_monai.exchange.errors import ExchangeError
-from mgmt_monai.exchange.templates import in_bundle_names, template
+from mgmt_monai.exchange.templates import in_bundle_names
 from mgmt_monai.inference.model import load_model
 from mgmt_monai.networks import MGMTClassifier
+from mgmt_monai.packaged_configs import packaged_config
 
 BACKBONE = "mobilenet-v2"
 
@@ -57,7 +58,7 @@ def test_bundle_written_from_the_template_is_ours_and_keeps_its_settings(bundle_
 
 
 def test_executed_config_has_the_templates_own_code_and_paths() -> None:
-    ours = template("inference")
+    ours = packaged_config("inference")
 
     def live(value):
         if isinstance(value, dict):
@@ -69,7 +70,9 @@ def test_executed_config_has_the_templates_own_code_and_paths() -> None:
 
 def test_templates_words_are_each_held_to_a_list_or_are_paths_that_are_not_read() -> None:
     words = {
-        key for key, value in template("inference").items() if isinstance(value, str) and not value.startswith("$")
+        key
+        for key, value in packaged_config("inference").items()
+        if isinstance(value, str) and not value.startswith("$")
     }
 
     assert words - set(PATH_SETTINGS) == {"modality", "plane", "backbone"}
@@ -95,7 +98,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE)
 @pytest.mark.parametrize(
-    "key", [key for key, value in template("inference").items() if not isinstance(value, dict | list)]
+    "key", [key for key, value in packaged_config("inference").items() if not isinstance(value, dict | list)]
 )
 def test_setting_cannot_run_code(bundle_of, tmp_path: Path, key: str, value: object) -> None:
     canary = tmp_path / "canary"

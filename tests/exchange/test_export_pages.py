@@ -7,7 +7,7 @@ import pytest
 from page_commands import commands_of
 
 from mgmt_monai.exchange.configs import PER_RUN
-from mgmt_monai.exchange.templates import template
+from mgmt_monai.packaged_configs import packaged_config
 
 pytestmark = pytest.mark.xdist_group("training")
 
@@ -44,7 +44,7 @@ def test_reference_lists_every_file(exported_bundle):
     there = {path.relative_to(exported_bundle).as_posix() for path in exported_bundle.rglob("*") if path.is_file()}
     there = {name for name in there if not name.startswith("scripts/")} | {"scripts/"}
 
-    assert there == set(listed) - {"models/model.ts", "models/model.onnx", *template("evaluate")}
+    assert there == set(listed) - {"models/model.ts", "models/model.onnx", *packaged_config("evaluate")}
 
 
 def test_reference_names_the_settings_that_are_put_back():
@@ -58,7 +58,9 @@ def test_reference_lists_the_settings_of_an_evaluation():
     rows = dict(re.findall(r"^\| `(output_dir|stage|overwrite|slice_store)` \| (.*?) \|", REFERENCE, re.MULTILINE))
 
     scalars = {
-        key for key, value in template("evaluate").items() if "::" not in key and not isinstance(value, dict | list)
+        key
+        for key, value in packaged_config("evaluate").items()
+        if "::" not in key and not isinstance(value, dict | list)
     }
     assert set(rows) == scalars
     assert rows["overwrite"] == "`false`"

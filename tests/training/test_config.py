@@ -85,12 +85,10 @@ def test_config_outside_a_workflow_is_refused():
         executed_config()
 
 
-@pytest.mark.parametrize(("content", "expected"), [(None, "no config file"), ("{", "not a JSON config")])
-def test_unreadable_config_is_refused(tmp_path, content, expected):
+def test_unreadable_config_is_refused(tmp_path):
     path = tmp_path / "config.json"
-    if content is not None:
-        path.write_text(content)
-    with pytest.raises(TrainingError, match=expected):
+    path.write_text("{")
+    with pytest.raises(TrainingError, match="not a JSON config"):
         read_config(path)
 
 

@@ -1,0 +1,69 @@
+"""A training from Python: the main command's run, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigWorkflow
+
+from mgmt_monai.errors import one_line
+from mgmt_monai.packaged_configs import config_path
+from mgmt_monai.training.config import check_overrides, read_config
+from mgmt_monai.training.errors import TrainingError
+
+
+def train(config: str | Path = "t1w", **settings: Any) -> Path:
+    """Train one modality's classifier, both stages, and score the test patients: what ``mgmt-monai train`` runs.
+
+    Say ``logging.basicConfig(level="INFO")`` before to see how it goes.
+
+    Args:
+        config: A packaged config (``t1w``, ``t1wce``, ``t2w``, ``flair``), or the path of one.
+        settings: Any key of it: ``dataset_dir``, ``output_dir``, ``seed``, ...; docs/reference/config.md has them all.
+            A path may be a `Path`.
+
+    Returns:
+        The run's folder, with ``metrics.json``, ``predictions.csv`` and ``figures``.
+
+    Raises:
+        MgmtMonaiError: A config or a setting that does not exist, a cohort that cannot be trained on, a folder that
+            cannot be written: whatever the command would tell in one line.
+
+    Example:
+        >>> import mgmt_monai as mgmt
+        >>> run = mgmt.train("t1w", dataset_dir="data/phantom", seed=1)  # doctest: +SKIP
+    """
+    settings = {key: str(value) if isinstance(value, Path) else value for key, value in settings.items()}
+    path = training_config(config, settings)
+    try:
+        workflow = ConfigWorkflow(str(path), logging_file=False, run_id="training", workflow_type="train", **settings)
+        workflow.initialize()
+        workflow.run()
+        workflow.finalize()
+        return Path(workflow.parser.get_parsed_content("run_directory").path)
+    except RuntimeError as error:  # MONAI's, around what a component raised
+        message = one_line(error)
+        if message is None:
+            raise
+        raise TrainingError(message) from error
+
+
+def training_config(config: str | Path, settings: Mapping[str, Any]) -> Path:
+    """The config file of a training, checked before anything is read.
+
+    Args:
+        config: A packaged config's name, or a path.
+        settings: Overrides by key.
+
+    Raises:
+        ConfigError: No such config.
+        TrainingError: It is no training's, or does not have a key of ``settings``.
+    """
+    path = config_path(config)
+    content = read_config(path)
+    if "training" not in content:
+        raise TrainingError(f"{config}: expected the config of a training, found another. Name one, such as t1w.")
+    check_overrides(content, settings)
+    return path
