@@ -11,7 +11,7 @@ from simulations import binormal, clustered, covered, main, proportions, true_fi
 from mgmt_monai.evaluation.bootstrap import patient_auc_interval, slice_intervals
 from mgmt_monai.evaluation.delong import auc_interval, delong_interval
 
-PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "intervals.md"
+TABLES = Path(__file__).parents[1] / "benchmarks" / "coverage.md"
 STUDIES = 800
 # Between 0.93 and 0.97, give or take 2.6 times the Monte Carlo error of 800 studies, sqrt(0.95 * 0.05 / 800) = 0.0077.
 LEAST, MOST = 0.91, 0.99
@@ -72,7 +72,7 @@ def _settings(rows):
 
 @pytest.fixture(scope="module")
 def documented():
-    return _tables(PAGE.read_text(encoding="utf-8"))
+    return _tables(TABLES.read_text(encoding="utf-8"))
 
 
 def _required(documented):
