@@ -15,9 +15,8 @@ from measurement import Measure, Size, Way, drop_from_cache
 from monai.transforms import Compose
 from monai.utils import optional_import
 
-from mgmt_monai.cohort.series import Series
+from mgmt_monai.cohort.series import Series, middle_slices
 from mgmt_monai.transforms import CropMiddleSlicesd, LoadSeriesd
-from mgmt_monai.transforms.crop import middle_slices
 
 BARE = "SimpleITK, those files alone"
 

@@ -15,7 +15,7 @@ from measurement import Measure, Size, Way
 from monai.transforms import Compose, Resized, ScaleIntensityd
 from remote import Turn, remote
 
-from mgmt_monai.cohort.layouts import MODALITIES
+from mgmt_monai.cohort.series import MODALITIES
 
 BATCH = 64
 

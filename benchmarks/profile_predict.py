@@ -60,7 +60,7 @@ def _stock(size: Size) -> list[tuple[str, float]]:
     from made_series import made_study
     from predict_study import stock_chain
 
-    from mgmt_monai.cohort.layouts import MODALITIES
+    from mgmt_monai.cohort.series import MODALITIES
 
     study = made_study(size.data, size.series_slices, size.series_pixels)
     chain = stock_chain(size, study)

@@ -36,7 +36,7 @@ from monai.transforms import (
 from remote import Turn
 from torch import Tensor, nn
 
-from mgmt_monai.transforms.crop import middle_slices
+from mgmt_monai.cohort.series import middle_slices
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 LEARNING_RATES = {"transfer": 1e-4, "fine_tune": 1e-5}

@@ -34,6 +34,12 @@ FORBIDDEN = {
 }
 """What a room may not import although it comes before it, or comes from outside."""
 
+COHORT_WAY = (
+    "errors", "series", "findings", "records", "manifest", "tables", "files", "layouts", "examination", "duplicates",
+    "relations", "splits", "doctor", "describe", "features", "check", "build", "modality",
+)  # fmt: skip
+"""The same inside the largest room: a file of `cohort/` imports files and folders before its own."""
+
 HEAVY = {"torch", "monai", "ignite", "mlflow", "SimpleITK", "matplotlib", "sklearn", "scipy", "pandas"}
 
 
@@ -63,6 +69,52 @@ def violations(root: Path) -> list[str]:
             if wanted in FORBIDDEN.get(room or "", set()) or (inside and wanted not in before | {room}):
                 found.append(f"{path.relative_to(root).as_posix()} imports {name}")
     return found
+
+
+def backward(root: Path, way: tuple[str, ...]) -> list[str]:
+    """Each import in the room `root` of a file or folder of its own that is not before the importing one."""
+    found = []
+    for path in sorted(root.rglob("*.py")):
+        parts = path.relative_to(root.parents[1]).with_suffix("").parts
+        floor = parts[2]
+        before = set(way[: way.index(floor) + 1]) if floor in way else set()
+        for name in imported(ast.parse(path.read_text()), ".".join(parts[:-1])):
+            own = name.removeprefix(f"{parts[0]}.{parts[1]}.").partition(".")[0]
+            if name.startswith(f"{parts[0]}.{parts[1]}.") and own not in before:
+                found.append(f"{path.relative_to(root).as_posix()} imports {name}")
+    return found
+
+
+def test_imports_inside_cohort_go_one_way() -> None:
+    assert backward(PACKAGE / "cohort", COHORT_WAY) == []
+
+
+def test_docs_tell_the_way_inside_cohort() -> None:
+    page = " ".join((PACKAGE.parent / "docs/explanation/architecture.md").read_text().split())
+    assert ", ".join(f"`{floor}`" for floor in COHORT_WAY) in page
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "expected"),
+    [
+        pytest.param("tables/a.py", "from mgmt_monai.cohort.errors import E", [], id="before"),
+        pytest.param("tables/a.py", "from mgmt_monai.cohort.tables import b", [], id="own folder"),
+        pytest.param("tables/a.py", "from mgmt_monai.atomic import b", [], id="another room"),
+        pytest.param("errors.py", "from .tables import t", ["mgmt_monai.cohort.tables.t"], id="behind, relative"),
+        pytest.param(
+            "errors.py",
+            "def f():\n    from mgmt_monai.cohort import tables",
+            ["mgmt_monai.cohort.tables"],
+            id="behind, in function",
+        ),
+        pytest.param("attic.py", "import mgmt_monai.cohort.errors", ["mgmt_monai.cohort.errors"], id="unknown file"),
+    ],
+)
+def test_backward_imports_of_one_file(tmp_path: Path, module: str, source: str, expected: list[str]) -> None:
+    path = tmp_path / "mgmt_monai/cohort" / module
+    path.parent.mkdir(parents=True)
+    path.write_text(source)
+    assert backward(tmp_path / "mgmt_monai/cohort", ("errors", "tables")) == [f"{module} imports {n}" for n in expected]
 
 
 def test_package_imports_go_one_way() -> None:

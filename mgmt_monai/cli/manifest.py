@@ -120,8 +120,8 @@ def build(
 def check(manifest: Path, data_dir: Path | None, quick: bool, workers: int | None) -> int:
     """Prove that nobody crosses a split, and that the files are still what MANIFEST says."""
     from mgmt_monai.cohort.check import changed_files, overlaps
-    from mgmt_monai.cohort.layouts import MODALITIES
     from mgmt_monai.cohort.manifest import read_manifest
+    from mgmt_monai.cohort.series import MODALITIES
 
     read = read_manifest(manifest)
     folder = data_dir or manifest.parent

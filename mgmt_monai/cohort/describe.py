@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from mgmt_monai.cohort.errors import CohortError
-from mgmt_monai.cohort.layouts.found import MODALITIES
 from mgmt_monai.cohort.manifest import Manifest
+from mgmt_monai.cohort.series import MODALITIES
 
 
 def describe(manifest: Manifest) -> Iterator[str]:

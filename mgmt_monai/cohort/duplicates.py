@@ -12,13 +12,11 @@ import numpy as np
 
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.examination.signature import N_SLICES, read_signature
+from mgmt_monai.cohort.records import CONSTANT_DIGEST, slice_digests
 
 #: Signatures more alike than this are of one series. Half way (of Fisher's z) between the most alike series of
 #: different patients and the most altered copy that were measured: docs/explanation/duplicates.md.
 SIMILARITY_LIMIT = 0.94
-
-_DIGITS = 12
-_CONSTANT = "0" * _DIGITS
 
 #: A slice that more series share than this is paired with the first of them only: enough to tell, and to keep them all
 #: together, where every pair of a thousand copies would be half a million.
@@ -112,11 +110,11 @@ def _rows(patient_id: str, modality: str, signature: str) -> np.ndarray:
 
 def _shared_slices(digests: list[str]) -> dict[tuple[int, int], int]:
     """How many slices each pair of series has in common; pairs (a, b), a < b, that have any."""
-    counts = [Counter(text[i : i + _DIGITS] for i in range(0, len(text), _DIGITS)) for text in digests]
+    counts = [Counter(slice_digests(text)) for text in digests]
     holders: dict[str, list[int]] = defaultdict(list)
     for index, count in enumerate(counts):
         for value in count:
-            if value != _CONSTANT:
+            if value != CONSTANT_DIGEST:
                 holders[value].append(index)
     shared: Counter[tuple[int, int]] = Counter()
     for value, indices in holders.items():

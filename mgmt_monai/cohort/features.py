@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from mgmt_monai.cohort.doctor.survey import NUMERIC_TAGS
+from mgmt_monai.cohort.examination.header_checks import NUMERIC_TAGS
 from mgmt_monai.cohort.examination.scan import scan
 from mgmt_monai.cohort.examination.scan_cache import ScanCache
 from mgmt_monai.cohort.files.values import finite
@@ -38,8 +38,8 @@ def geometry_features(manifest: Manifest, modality: str) -> Features:
 def header_features(manifest: Manifest, data_dir: Path, modality: str, workers: int | None = None) -> Features:
     """What the tags of each patient's series say, read by the scan and kept in its cache.
 
-    These are the scan's facts (`mgmt_monai.cohort.examination.examine.FACTS`): no name, identifier or date is among
-    them.
+    These are the scan's facts (`mgmt_monai.cohort.examination.header_checks.FACTS`): no name, identifier or date is
+    among them.
 
     Args:
         manifest: Whose patients they are.

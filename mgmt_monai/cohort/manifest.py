@@ -7,16 +7,14 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mgmt_monai.atomic import write_text
 from mgmt_monai.cohort.errors import CohortError
-from mgmt_monai.cohort.records import PatientRecord, SeriesRecord, patient_from_json, wrong_patient
+from mgmt_monai.cohort.records import SPLITS, PatientRecord, SeriesRecord, patient_from_json, wrong_patient
 from mgmt_monai.cohort.series import Series
-from mgmt_monai.cohort.splits.folds import fold_split
-from mgmt_monai.cohort.splits.holdout import SPLITS
 
 #: Written into every manifest; a reader refuses another.
 SCHEMA = "mgmt-monai/manifest/2"
@@ -54,32 +52,6 @@ class Manifest:
         """
         content = json.dumps({"schema": SCHEMA, **asdict(self)}, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(content.encode("ascii")).hexdigest()
-
-    def of_fold(self, repeat: int, fold: int, inner_fold: int | None) -> Manifest:
-        """The same cohort, split as a fold of its k-fold split says.
-
-        Args:
-            repeat: Which repeat, from 0.
-            fold: The outer fold that is the test, from 0.
-            inner_fold: The inner fold that is the validation; None without nested folds: the next outer fold is.
-
-        Raises:
-            CohortError: The manifest has no folds, or no such one.
-        """
-        if not self.folds:
-            raise CohortError("the manifest has no folds. Make them with 'mgmt-monai manifest split --folds K'.")
-        nested = self.folds["n_inner_folds"] > 0
-        split = fold_split(
-            {p.patient_id: p.folds for p in self.patients},
-            repeat,
-            fold,
-            self.folds["n_folds"],
-            inner={p.patient_id: p.inner_folds for p in self.patients} if nested else None,
-            inner_fold=inner_fold,
-        )
-        made = {**self.folds, "repeat": repeat, "fold": fold, "inner_fold": inner_fold}
-        patients = [replace(p, split=split[p.patient_id]) for p in self.patients]
-        return replace(self, split=made, patients=patients)
 
     def members(self, split: str, modality: str) -> list[PatientRecord]:
         """The patients of a split that have the modality, in the manifest's order."""

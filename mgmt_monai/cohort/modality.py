@@ -15,10 +15,12 @@ from mgmt_monai.cohort.build import Sources, build_manifest
 from mgmt_monai.cohort.check import changed_files, ignore_list, overlaps
 from mgmt_monai.cohort.errors import CohortError, CohortFaultsError
 from mgmt_monai.cohort.findings import Finding
-from mgmt_monai.cohort.layouts import MODALITIES, check_data_dir
+from mgmt_monai.cohort.layouts import check_data_dir
 from mgmt_monai.cohort.manifest import Manifest, check_writable, read_manifest, series_reference, write_manifest
-from mgmt_monai.cohort.splits.holdout import SPLITS, check_both_classes
-from mgmt_monai.cohort.splits.plans import Holdout, holdout_settings
+from mgmt_monai.cohort.records import SPLITS
+from mgmt_monai.cohort.series import MODALITIES
+from mgmt_monai.cohort.splits.holdout import check_both_classes
+from mgmt_monai.cohort.splits.plans import Holdout, holdout_settings, of_fold
 from mgmt_monai.cohort.tables.exclusions import read_exclusions
 from mgmt_monai.cohort.tables.table import names
 
@@ -121,7 +123,7 @@ class ModalityCohort:
         if fold is not None:
             chosen, outer = _whole("repeat", repeat), _whole("fold", fold)
             inner = None if inner_fold is None else _whole("inner_fold", inner_fold)
-            self.manifest = self.manifest.of_fold(chosen, outer, inner)
+            self.manifest = of_fold(self.manifest, chosen, outer, inner)
             self.fold_number = chosen * self.manifest.folds["n_folds"] + outer
         self._check_modality()
 

@@ -7,12 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from mgmt_monai.cohort.layouts.found import MODALITIES
-from mgmt_monai.cohort.series import is_inside, is_nifti
-from mgmt_monai.cohort.splits.holdout import SPLITS
+from mgmt_monai.cohort.series import MODALITIES, is_inside, is_nifti
+
+#: What a patient is for.
+SPLITS = ("train", "validation", "test")
 
 #: How many hexadecimal digits of ``digests`` stand for one slice.
 DIGEST_DIGITS = 12
+
+#: Stands for a slice that holds one value only.
+CONSTANT_DIGEST = "0" * DIGEST_DIGITS
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,15 @@ class PatientRecord:
     inner_folds: list[list[int | None]] = field(default_factory=list)
     aliases: list[str] = field(default_factory=list)
     columns: dict[str, str] = field(default_factory=dict)
+
+
+def slice_digests(digests: str) -> list[str]:
+    """One digest a slice.
+
+    Args:
+        digests: Of a series, one after the other.
+    """
+    return [digests[i : i + DIGEST_DIGITS] for i in range(0, len(digests), DIGEST_DIGITS)]
 
 
 _PATIENT_TYPES: dict[str, tuple[type, ...]] = {

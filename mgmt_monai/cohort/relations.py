@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 
 from mgmt_monai.cohort.duplicates import Duplicate, find_duplicates
-from mgmt_monai.cohort.examination.content import CONSTANT_DIGEST
 from mgmt_monai.cohort.findings import Finding, counted
-from mgmt_monai.cohort.records import DIGEST_DIGITS, PatientRecord
+from mgmt_monai.cohort.records import CONSTANT_DIGEST, PatientRecord, slice_digests
 from mgmt_monai.cohort.tables.aliases import normalised
 
 #: A name or study that more patients share than this is a placeholder: each is then paired with the first alone, which
@@ -131,15 +130,6 @@ def contradictions(labels: Mapping[str, int], relations: Iterable[Finding]) -> l
         for relation in relations
         if labels[relation.patient_id] != labels[relation.others[0]]
     ]
-
-
-def slice_digests(digests: str) -> list[str]:
-    """One digest a slice.
-
-    Args:
-        digests: Of a series, one after the other.
-    """
-    return [digests[i : i + DIGEST_DIGITS] for i in range(0, len(digests), DIGEST_DIGITS)]
 
 
 def _words(duplicate: Duplicate) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from mgmt_monai.cohort.layouts import MODALITIES
 from mgmt_monai.cohort.manifest import Manifest
+from mgmt_monai.cohort.series import MODALITIES
 from mgmt_monai.comparison.candidate_choice import LAST_STAGE, Choice
 from mgmt_monai.comparison.folder import ComparisonFolder
 from mgmt_monai.comparison.plan import TRAINED_CONTROLS, ComparisonPlan, Training

@@ -17,6 +17,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from mgmt_monai.cohort.features import geometry_features, header_features
 from mgmt_monai.cohort.manifest import Manifest
+from mgmt_monai.cohort.splits.plans import of_fold
 from mgmt_monai.comparison.errors import ComparisonError
 from mgmt_monai.evaluation.predictions import PATIENT_COLUMNS
 
@@ -99,7 +100,7 @@ def feature_control_predictions(
     parts = [(0, manifest)]
     if n_folds is not None:
         parts = [
-            (repeat * n_folds + fold, manifest.of_fold(repeat, fold, None))
+            (repeat * n_folds + fold, of_fold(manifest, repeat, fold, None))
             for repeat, fold in product(range(n_repeats), range(n_folds))
         ]
     return {

@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import PurePath
 from typing import Any
 
-from mgmt_monai.cohort.layouts import MODALITIES
+from mgmt_monai.cohort.series import MODALITIES
 from mgmt_monai.comparison.errors import ComparisonError
 from mgmt_monai.training.config import FREE_ON_RESUME
 

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from mgmt_monai.cohort.findings import printable
-from mgmt_monai.cohort.layouts import MODALITIES
+from mgmt_monai.cohort.series import MODALITIES
 from mgmt_monai.errors import MgmtMonaiError
 from mgmt_monai.exchange.bundle_archive import unpack
 from mgmt_monai.exchange.errors import ExchangeError

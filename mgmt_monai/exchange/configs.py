@@ -10,7 +10,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from mgmt_monai.cohort.layouts import MODALITIES
+from mgmt_monai.cohort.series import MODALITIES
 from mgmt_monai.exchange.errors import ExchangeError
 from mgmt_monai.exchange.templates import texts_in
 from mgmt_monai.packaged_configs import packaged_config

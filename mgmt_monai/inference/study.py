@@ -11,11 +11,11 @@ from typing import Any
 from mgmt_monai.cohort.examination.exam import SeriesExam
 from mgmt_monai.cohort.examination.scan import scan
 from mgmt_monai.cohort.findings import Finding, Severity, printable
-from mgmt_monai.cohort.layouts import MODALITIES, brats, dicom_tree, upenn_gbm
+from mgmt_monai.cohort.layouts import brats, dicom_tree, upenn_gbm
 from mgmt_monai.cohort.layouts.found import Found, FoundSeries
 from mgmt_monai.cohort.manifest import series_reference
 from mgmt_monai.cohort.records import PatientRecord
-from mgmt_monai.cohort.series import Series, is_nifti
+from mgmt_monai.cohort.series import MODALITIES, Series, is_nifti
 from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.inference.identity import Redaction
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -13,43 +12,8 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends
 
-from mgmt_monai.cohort.series import Series
+from mgmt_monai.cohort.series import Series, middle_slices
 from mgmt_monai.transforms.errors import TransformError
-
-
-def middle_slices(n_slices: int, fraction: float) -> slice:
-    """The ``k = max(1, round(fraction * n_slices))`` slices around the middle of a series.
-
-    Halves round up (2.5 -> 3), unlike Python's ``round``. When ``n_slices - k`` is odd the block cannot be
-    centred and lies half a slice towards the first one: one slice more is left off at the end.
-
-    Args:
-        n_slices: How many slices the series has, at least 1.
-        fraction: Share of the slices to keep, 0 < fraction <= 1.
-
-    Returns:
-        Start and stop within the series, in geometric order.
-
-    Raises:
-        TransformError: When ``fraction`` is outside (0, 1] or ``n_slices`` is below 1.
-
-    Example:
-        >>> middle_slices(190, 0.2)
-        slice(76, 114, None)
-        >>> middle_slices(4, 0.2)
-        slice(1, 2, None)
-
-    Source:
-        The paper's "20 % of the slices around the midsection", read as 20 % in all (``docs/``, the comparison
-        with the paper).
-    """
-    _check_fraction(fraction)
-    if n_slices < 1:
-        raise TransformError(f"expected a series of at least 1 slice, found {n_slices}; leave the series out")
-    # 0.29 * 50 is 14.499999999999998 in floating point: without the inner rounding halves would not round up.
-    k = max(1, math.floor(round(fraction * n_slices, 9) + 0.5))
-    start = (n_slices - k) // 2
-    return slice(start, start + k)
 
 
 class CropMiddleSlices(Transform):
@@ -58,7 +22,8 @@ class CropMiddleSlices(Transform):
     Put it before :class:`~mgmt_monai.transforms.load.LoadSeries` and only the kept slices are read from disk.
 
     Args:
-        fraction: Share of the slices to keep, 0 < fraction <= 1; see :func:`middle_slices`.
+        fraction: Share of the slices to keep, 0 < fraction <= 1; see
+            :func:`~mgmt_monai.cohort.series.middle_slices`.
 
     Raises:
         TransformError: When ``fraction`` is outside (0, 1].
@@ -80,7 +45,8 @@ class CropMiddleSlices(Transform):
             The same type. The affine of a ``MetaTensor`` is moved to its new first slice.
 
         Raises:
-            TransformError: When the input is neither, or has no slice.
+            TransformError: When the input is neither.
+            CohortError: When it has no slice.
         """
         if isinstance(series, Series):
             return series[middle_slices(series.n_slices, self.fraction)]

@@ -14,7 +14,8 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 from monai.utils import TransformBackends
 
-from mgmt_monai.transforms.crop import CropMiddleSlices, middle_slices
+from mgmt_monai.cohort.series import middle_slices
+from mgmt_monai.transforms.crop import CropMiddleSlices
 from mgmt_monai.transforms.errors import TransformError
 from mgmt_monai.transforms.load import GEOMETRY_FAULT, LPS_TO_RAS
 
@@ -51,7 +52,7 @@ class ReformatPlane(Transform):
     Args:
         plane: ``axial``, ``coronal`` or ``sagittal``.
         fraction: Share of the new slices to keep around the middle, 0 < fraction <= 1, by
-            :func:`~mgmt_monai.transforms.crop.middle_slices`. The others are dropped before anything is interpolated;
+            :func:`~mgmt_monai.cohort.series.middle_slices`. The others are dropped before anything is interpolated;
             the result is that of :class:`~mgmt_monai.transforms.crop.CropMiddleSlices` afterwards, but for the
             padding's value.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mgmt_monai.cohort.files import elements
-from mgmt_monai.cohort.files.encapsulated import is_closed
+from mgmt_monai.cohort.files.encapsulated import items
 from mgmt_monai.cohort.files.tags import ENCAPSULATED, FIRST_BYTES, HeaderError, read_tags
 
 
@@ -26,7 +26,8 @@ def ends_early(path: Path) -> bool:
         tags = read_tags(path)
         if not tags.is_encapsulated:
             return False
-        return tags.pixel_offset is None or not is_closed(path, tags.pixel_offset, tags.size_bytes)
+        items(path, tags)
+        return False
     except HeaderError:
         # Whatever the header stumbles over, a file that is said to be compressed is not whole.
         return _is_encapsulated(path)

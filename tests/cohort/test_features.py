@@ -11,7 +11,8 @@ from planted_faults import PlantedPhantom
 
 from mgmt_monai.cohort.build import Sources, build_manifest
 from mgmt_monai.cohort.examination import scan as scan_module
-from mgmt_monai.cohort.examination.examine import IDENTIFYING, examine_series
+from mgmt_monai.cohort.examination.examine import examine_series
+from mgmt_monai.cohort.examination.header_checks import IDENTIFYING
 from mgmt_monai.cohort.features import geometry_features, header_features
 from mgmt_monai.cohort.layouts.found import FoundSeries
 from mgmt_monai.cohort.manifest import Manifest

@@ -18,7 +18,7 @@ from mgmt_monai.cohort.manifest import (
     write_manifest,
 )
 from mgmt_monai.cohort.records import PatientRecord, SeriesRecord
-from mgmt_monai.cohort.splits.plans import Holdout, KFold
+from mgmt_monai.cohort.splits.plans import Holdout, KFold, of_fold
 
 T1W = SeriesRecord(
     directory="train/00001/T1w",
@@ -230,7 +230,7 @@ def test_cohort_of_a_fold(nested):
         for p, of, within in zip(MANIFEST.patients, folds, inner, strict=True)
     ]
     settings = {"method": "kfold", "n_folds": 3, "n_repeats": 1, "n_inner_folds": 2 * nested, "seed": 0}
-    made = replace(MANIFEST, patients=patients, folds=settings).of_fold(0, 1, 0 if nested else None)
+    made = of_fold(replace(MANIFEST, patients=patients, folds=settings), 0, 1, 0 if nested else None)
     # plain: the fold after the first is for validation; nested: inner fold 0 of the patients outside fold 1
     expected = ["validation", "test", "train"] if nested else ["train", "test", "validation"]
     assert [p.split for p in made.patients] == expected

@@ -3,8 +3,9 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from mgmt_monai.cohort.series import Series
-from mgmt_monai.transforms.crop import CropMiddleSlices, CropMiddleSlicesd, middle_slices
+from mgmt_monai.cohort.errors import CohortError
+from mgmt_monai.cohort.series import Series, middle_slices
+from mgmt_monai.transforms.crop import CropMiddleSlices, CropMiddleSlicesd
 from mgmt_monai.transforms.errors import TransformError
 from mgmt_monai.transforms.load import LoadSeries
 
@@ -34,7 +35,7 @@ def test_fraction_outside_range_refused(fraction):
 
 
 def test_no_slices_refused():
-    with pytest.raises(TransformError, match="at least 1 slice, found 0"):
+    with pytest.raises(CohortError, match="at least 1 slice, found 0"):
         middle_slices(0, 0.2)
 
 

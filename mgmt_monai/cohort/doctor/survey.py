@@ -10,13 +10,11 @@ from typing import Any
 from mgmt_monai.cohort.doctor.checks import differing_patient_tags, identifying_tags, missing_modalities
 from mgmt_monai.cohort.doctor.confounders import Fact
 from mgmt_monai.cohort.examination.exam import SeriesExam
+from mgmt_monai.cohort.examination.header_checks import NUMERIC_TAGS
 from mgmt_monai.cohort.files.values import finite
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.records import PatientRecord, SeriesRecord
 from mgmt_monai.cohort.relations import copied_series, related_patients
-
-#: Tags whose values have an order and a distance; the others are categories.
-NUMERIC_TAGS = ("RepetitionTime", "EchoTime", "InversionTime", "FlipAngle", "SliceThickness")
 
 #: Stands for the plane of a series that an error makes unusable.
 UNUSABLE = "unusable"

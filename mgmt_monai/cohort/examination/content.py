@@ -14,13 +14,13 @@ import numpy as np
 
 from mgmt_monai.cohort.examination.signature import make_signature, thumbnail
 from mgmt_monai.cohort.files import geometry
-from mgmt_monai.cohort.files.pixels import ContentError, StoredSlice, n_slices, read_slices
+from mgmt_monai.cohort.files.nifti import NiftiHeader, read_nifti
+from mgmt_monai.cohort.files.pixels import ContentError, StoredSlice, content_errors, read_slices
 from mgmt_monai.cohort.files.tags import FileTags
+from mgmt_monai.cohort.records import CONSTANT_DIGEST
+from mgmt_monai.cohort.series import is_nifti, middle_slices
 
-__all__ = ["CONSTANT_DIGEST", "ContentError", "SeriesContent", "read_content"]
-
-#: Stands for a slice that holds one value only.
-CONSTANT_DIGEST = "0" * 12
+__all__ = ["ContentError", "SeriesContent", "read_content"]
 
 #: Percentiles between which intensities are robust against a few hot or dead pixels.
 ROBUST_PERCENTILES = (0.5, 99.5)
@@ -50,7 +50,7 @@ MONTAGE_QUALITY = 80
 
 _OPPOSITE = dict(zip("LRPASI", "RLAPIS", strict=True))
 
-#: The share of a series around its middle that the model sees (`mgmt_monai.transforms.middle_slices`).
+#: The share of a series around its middle that the model sees.
 MIDDLE_SHARE = 0.2
 
 
@@ -92,7 +92,7 @@ class SeriesContent:
 def read_content(
     files: Sequence[Path],
     frames: Sequence[int] | None,
-    tags: Sequence[FileTags] | None = None,
+    header: Sequence[FileTags] | NiftiHeader | None = None,
     identity: bool = True,
 ) -> SeriesContent:
     """Read every slice of a series once, one at a time.
@@ -103,15 +103,18 @@ def read_content(
     Args:
         files: DICOM files in geometric order, one slice each; or one multi-frame file; or one NIfTI file.
         frames: Frames of the multi-frame file in geometric order, else None.
-        tags: Of the files, where they were read before.
+        header: What was read before: the tags of each slice, or the NIfTI file's header.
         identity: Whether digests and signature, by which the same images are found elsewhere, are made too.
 
     Raises:
         ContentError: A file that cannot be read, is cut short, beyond the limits or undecodable, or values that are
             not finite; its ``finding`` and ``path`` say which kind and where.
     """
-    reading = _Reading(n_slices(files, frames), identity)
-    for stored in read_slices(files, frames, tags):
+    if header is None and is_nifti(files[0].name):
+        with content_errors(files[0]):
+            header = read_nifti(files[0])
+    reading = _Reading(header.n_slices if isinstance(header, NiftiHeader) else len(frames or files), identity)
+    for stored in read_slices(files, frames, header):
         reading.add(stored)
     return reading.result()
 
@@ -167,10 +170,8 @@ class _Reading:
         self.identity = identity
         self.per_slice = max(1, SAMPLE_SIZE // n_slices)
         self.thumbnail_step = math.ceil(n_slices / THUMBNAILS_LIMIT)
-        kept = max(1, math.floor(round(MIDDLE_SHARE * n_slices, 9) + 0.5))
-        first = (n_slices - kept) // 2
-        self.middle = slice(first, first + kept)
-        self.shown = {round(i) for i in np.linspace(first, first + kept - 1, MONTAGE_SLICES)}
+        self.middle = middle_slices(n_slices, MIDDLE_SHARE)
+        self.shown = {round(i) for i in np.linspace(self.middle.start, self.middle.stop - 1, MONTAGE_SLICES)}
         self.digests: list[str] = []
         self.samples: list[np.ndarray] = []
         self.thumbnails: list[np.ndarray] = []

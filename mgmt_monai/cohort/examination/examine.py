@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from mgmt_monai.cohort.examination import header_checks
 from mgmt_monai.cohort.examination.content import ContentError, SeriesContent, read_content
 from mgmt_monai.cohort.examination.exam import SeriesExam
 from mgmt_monai.cohort.files import geometry
 from mgmt_monai.cohort.files.headers import HeaderError, SliceHeader, read_headers
-from mgmt_monai.cohort.files.nifti import read_nifti
+from mgmt_monai.cohort.files.nifti import NiftiHeader, read_nifti
 from mgmt_monai.cohort.files.tags import FileTags
-from mgmt_monai.cohort.files.values import finite
 from mgmt_monai.cohort.findings import Finding, Severity, counted
 from mgmt_monai.cohort.layouts.found import FoundSeries
-from mgmt_monai.cohort.layouts.sequence import contradiction
 from mgmt_monai.cohort.records import SeriesRecord
 from mgmt_monai.cohort.series import is_nifti
 
 #: Below this many slices the middle 20 % is one slice (``middle_slices`` rounds 0.2 * 7 to 1).
 FEW_SLICES = 8
-
-#: Echo times of one echo differ by less than this share; echoes of one series are milliseconds apart.
-ECHO_TOLERANCE = 0.05
 
 #: A share of blank slices that is worth telling although the middle 20 % has none: the outermost slices of a head scan
 #: lie outside the head, up to a quarter of them.
@@ -36,23 +32,6 @@ BLANK_SHARE = 0.5
 
 #: A share of the tissue at the highest value that is no longer a bright spot.
 CLIPPED_SHARE = 0.01
-
-#: Transfer syntaxes that always lose information (PS3.5 10): JPEG Baseline and Extended, JPEG-LS Near-lossless, and the
-#: lossy JPEG 2000 and HTJ2K say so in LossyImageCompression.
-LOSSY_SYNTAXES = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81")
-
-#: What tables and tests are made of; the same in every slice of a sound series.
-FACTS = (
-    "Manufacturer", "ManufacturerModelName", "MagneticFieldStrength", "SeriesDescription", "MRAcquisitionType",
-    "RepetitionTime", "EchoTime", "InversionTime", "FlipAngle", "SliceThickness", "BitsStored",
-)  # fmt: skip
-
-#: Names a person or where one was treated (PS3.15 annex E lists them all); presence is told, never a value.
-IDENTIFYING = (
-    "PatientName", "PatientBirthDate", "PatientAddress", "PatientTelephoneNumbers", "PatientMotherBirthName",
-    "OtherPatientIDs", "OtherPatientNames", "InstitutionName", "InstitutionAddress", "InstitutionalDepartmentName",
-    "ReferringPhysicianName", "PerformingPhysicianName", "PhysiciansOfRecord", "RequestingPhysician", "OperatorsName",
-)  # fmt: skip
 
 
 def examine_series(found: FoundSeries, data_dir: Path, pixels: bool, identity: bool = True) -> SeriesExam:
@@ -102,11 +81,12 @@ class _Examination:
         self.study = self.patient_tag = ""
         self.identifying: tuple[str, ...] = ()
         self.content: SeriesContent | None = None
-        self.tags: list[FileTags] | None = None  # of the record's files, where each is one slice
+        self.header: list[FileTags] | NiftiHeader | None = None  # of each slice of the record, or of its volume
 
     def result(self) -> SeriesExam:
         found = self.found
-        record = None if self._has_error() else self.record
+        has_error = any(finding.kind.severity is Severity.ERROR for finding in self.findings)
+        record = None if has_error else self.record
         if record is not None and self.content is not None:
             record = replace(record, digests=self.content.digests, signature=self.content.signature)
         return SeriesExam(
@@ -156,22 +136,17 @@ class _Examination:
 
     def nifti(self, path: Path) -> None:
         try:
-            header = read_nifti(path)
+            header = self.header = read_nifti(path)
         except HeaderError as error:
             self.tell(error.finding, path, f"expected a NIfTI volume, found {error}")
             return
         except OSError as error:
             self.tell("D001", path, f"expected a NIfTI volume, found it unreadable ({_why(error)})")
             return
-        self._few(path, header.n_slices)
-        self._oblique(path, header.plane)
-        digest = hashlib.sha256(
-            f"{path.name}\0{header.size_bytes}\0{header.affine.tolist()}\n".encode("utf-8", "replace")
-        )
-        self.record = SeriesRecord(
-            directory=relative(self.found.directory, self.data_dir),
+        identity = f"{path.name}\0{header.size_bytes}\0{header.affine.tolist()}\n".encode("utf-8", "replace")
+        self._keep(
+            path,
             files=[path.relative_to(self.found.directory).as_posix()],
-            frames=None,
             n_slices=header.n_slices,
             rows=header.rows,
             columns=header.columns,
@@ -179,40 +154,36 @@ class _Examination:
             orientation=header.orientation,
             pixel_spacing_mm=list(header.pixel_spacing_mm),
             slice_spacing_mm=header.slice_spacing_mm,
-            gaps=[],
-            phase_images=0,
-            reason=self.found.reason,
-            whole_folder=self.found.files is None,
-            study="",
-            fingerprint=digest.hexdigest(),
+            fingerprint=hashlib.sha256(identity).hexdigest(),
         )
 
     def dicom(self, paths: Sequence[Path]) -> None:
         headers = self._read(paths)
         if not headers:
             return
+        directory = self.found.directory
         headers, n_phase = self._magnitude(headers)
-        self._one_acquisition(headers, n_files=len(paths))
-        self._tags(headers)
-        order, locations_mm = self._order(headers)
+        self._tell_all(header_checks.acquisition_faults(headers, len(paths), directory))
+        self.facts = header_checks.facts(headers)
+        self.study = header_checks.hashed(headers, "StudyInstanceUID")
+        self.patient_tag = header_checks.hashed(headers, "PatientID")
+        self.identifying = header_checks.identifying(headers, self.found.patient_id)
+        self._tell_all(header_checks.tag_faults(headers, self.found.modality, directory))
+        order, locations_mm, fault = header_checks.order_along_normal(headers)
+        if fault is not None and not (fault[0] == "D009" and self._has("D006", "D007")):  # that explains it
+            self.tell(*fault)
         headers = [headers[i] for i in order]
-        first, spacing, gaps = headers[0], None, []
-        if len(locations_mm) > 1:
-            spacing = float(np.median(np.diff(locations_mm)))
-            gaps = geometry.gaps(locations_mm)
-            self._steps(headers, locations_mm, gaps)
+        if not self._has("D001", "D002", "D004"):  # what is missing there has been told
+            self._tell_all(header_checks.step_faults(headers, locations_mm, directory))
+        first = headers[0]
         plane, codes = "unknown", ""
         if first.orientation is not None and geometry.is_orientation(first.orientation):
             plane, codes = geometry.plane(first.orientation), geometry.direction_codes(first.orientation)
-        directory = self.found.directory
-        self._few(directory, len(headers))
-        self._oblique(directory, plane)
-        self._flipped(directory, plane, codes)
         multi_frame = first.frame is not None
-        self.tags = None if multi_frame else [header.tags for header in headers]
+        self.header = [header.tags for header in headers]
         names = [header.path.relative_to(directory).as_posix() for header in headers]
-        self.record = SeriesRecord(
-            directory=relative(directory, self.data_dir),
+        self._keep(
+            directory,
             files=names[:1] if multi_frame else names,
             frames=[header.frame or 0 for header in headers] if multi_frame else None,
             n_slices=len(headers),
@@ -221,11 +192,9 @@ class _Examination:
             plane=plane,
             orientation=codes,
             pixel_spacing_mm=None if first.pixel_spacing_mm is None else list(first.pixel_spacing_mm),
-            slice_spacing_mm=spacing,
-            gaps=[list(gap) for gap in gaps],
+            slice_spacing_mm=float(np.median(np.diff(locations_mm))) if len(locations_mm) > 1 else None,
+            gaps=[list(gap) for gap in geometry.gaps(locations_mm)],
             phase_images=n_phase,
-            reason=self.found.reason,
-            whole_folder=self.found.files is None,
             study=self.study,
             fingerprint=_fingerprint(headers, names),
         )
@@ -233,7 +202,7 @@ class _Examination:
     def pixels(self, record: SeriesRecord, identity: bool) -> None:
         files = [self.found.directory / name for name in record.files]
         try:
-            self.content = content = read_content(files, record.frames, self.tags, identity)
+            self.content = content = read_content(files, record.frames, self.header, identity)
         except ContentError as error:
             self.tell(error.finding, error.path, f"expected an image, found {error}")
             return
@@ -250,8 +219,31 @@ class _Examination:
             text = f"found {content.clipped:.1%} of the tissue at the highest value ({content.high:g})"
             self.tell("D022", where, f"expected at most {CLIPPED_SHARE:.0%}, {text}")
 
-    def _has_error(self) -> bool:
-        return any(finding.kind.severity is Severity.ERROR for finding in self.findings)
+    def _keep(self, where: Path, **geometry_and_files: Any) -> None:
+        """Make the record, and tell what is odd about how the series lies."""
+        values: dict[str, Any] = {"frames": None, "gaps": [], "phase_images": 0, "study": "", **geometry_and_files}
+        self.record = record = SeriesRecord(
+            directory=relative(self.found.directory, self.data_dir),
+            reason=self.found.reason,
+            whole_folder=self.found.files is None,
+            **values,
+        )
+        if record.n_slices < FEW_SLICES:
+            self.tell("D015", where, f"expected at least {FEW_SLICES} slices, found {record.n_slices}")
+        if record.plane == "oblique":
+            limit = f"{geometry.OBLIQUE_LIMIT_DEG:.0f} degrees"
+            self.tell("D013", where, f"expected slices within {limit} of a body axis, found more")
+        expected, codes = geometry.RADIOLOGICAL.get(record.plane), record.orientation
+        if expected is not None and codes[:2] != expected:
+            text = f"expected rows to {expected[0]} and columns to {expected[1]}, found {codes[0]} and {codes[1]}"
+            self.tell("D014", where, f"{text} in {'an' if record.plane == 'axial' else 'a'} {record.plane} series")
+
+    def _has(self, *finding_ids: str) -> bool:
+        return any(finding.id in finding_ids for finding in self.findings)
+
+    def _tell_all(self, faults: Iterable[header_checks.Told]) -> None:
+        for fault in faults:
+            self.tell(*fault)
 
     def _read(self, paths: Sequence[Path]) -> list[SliceHeader]:
         headers: list[SliceHeader] = []
@@ -281,132 +273,6 @@ class _Examination:
         )
         return magnitude, n_phase
 
-    def _one_acquisition(self, headers: Sequence[SliceHeader], n_files: int) -> None:
-        first = headers[0]
-        enhanced = next((header for header in headers if header.frame is not None), None)
-        if enhanced is not None and n_files > 1:
-            self.tell("D006", enhanced.path, f"expected a multi-frame file alone, found {n_files} files")
-        for header in headers:
-            if header.shape != first.shape:
-                text = f"expected {_size(first)} as in {first.path.name}, found {_size(header)}"
-                self.tell("D005", header.path, text)
-                break
-        series = _by_value(headers, "SeriesInstanceUID")
-        if len(series) > 1:
-            other = next(iter(list(series.values())[1:]))
-            text = f"expected one SeriesInstanceUID, found {len(series)}: {other.path.name} is of another series"
-            self.tell("D006", other.path, f"{text} than {first.path.name}")
-        echoes = sorted({_number(header, "EchoTime") for header in headers} - {None}, key=lambda value: value or 0.0)
-        apart = [b for a, b in itertools.pairwise(echoes) if a and b and b / a > 1 + ECHO_TOLERANCE]
-        if apart and len(series) <= 1:
-            times = ", ".join(f"{value:g}" for value in echoes[:5])
-            self.tell("D007", self.found.directory, f"expected one EchoTime, found {times} ms")
-
-    def _order(self, headers: Sequence[SliceHeader]) -> tuple[Sequence[int], np.ndarray]:
-        """The order along the normal and the locations in it, mm; the given order where there is no other."""
-        unordered = range(len(headers)), np.empty(0)
-        if len(headers) == 1:
-            return unordered
-        misplaced = next((header for header in headers if _misplaced(header) is not None), None)
-        if misplaced is not None:
-            self.tell("D010", misplaced.path, _misplaced(misplaced) or "")
-            return unordered
-        orientations = np.array([header.orientation for header in headers])
-        off = np.abs(orientations - orientations[0]).max(axis=1) > geometry.ORIENTATION_TOLERANCE
-        if off.any():
-            other = headers[int(off.argmax())].path
-            others = counted(int(off.sum()), "file")
-            text = f"expected the orientation of {headers[0].path.name}, found another in {others}"
-            self.tell("D008", other, text)
-            return unordered
-        positions = np.array([header.position for header in headers])
-        locations_mm = geometry.slice_locations_mm(positions, orientations[0])
-        order = np.argsort(locations_mm, kind="stable")
-        ordered = locations_mm[order]
-        same = np.flatnonzero(np.diff(ordered) < geometry.POSITION_TOLERANCE_MM)
-        if len(same):
-            if not any(finding.id in ("D006", "D007") for finding in self.findings):
-                before, after = headers[order[same[0]]].path, headers[order[same[0] + 1]].path
-                pairs = counted(len(same), "such pair")
-                text = f"found {before.name} at the same position ({ordered[same[0]]:.2f} mm), {pairs}"
-                self.tell("D009", after, f"expected one slice a position, {text}")
-            return unordered
-        return [int(i) for i in order], ordered
-
-    def _steps(self, headers: Sequence[SliceHeader], locations_mm: np.ndarray, gaps: Sequence[tuple[int, int]]) -> None:
-        if any(finding.id in ("D001", "D002", "D004") for finding in self.findings):
-            return  # what is missing there has been told
-        steps = np.diff(locations_mm)
-        spacing = float(np.median(steps))
-        if gaps:
-            missing = sum(count for _, count in gaps)
-            before = gaps[0][0]
-            where = f"{_name(headers[before])} and {_name(headers[before + 1])} lie {steps[before]:.2f} mm apart"
-            found = f"{missing} missing in {counted(len(gaps), 'gap')} ({where})"
-            text = f"expected a slice every {spacing:.2f} mm, found {found}"
-            self.tell("D011", self.found.directory, text)
-        uneven = geometry.uneven_steps(locations_mm)
-        if uneven:
-            odd = steps[uneven]
-            text = f"expected a slice every {spacing:.2f} mm, found steps from {odd.min():.2f} to {odd.max():.2f} mm"
-            self.tell("D012", self.found.directory, text)
-
-    def _few(self, path: Path, n_slices: int) -> None:
-        if n_slices < FEW_SLICES:
-            self.tell("D015", path, f"expected at least {FEW_SLICES} slices, found {n_slices}")
-
-    def _oblique(self, path: Path, plane: str) -> None:
-        if plane == "oblique":
-            limit = f"{geometry.OBLIQUE_LIMIT_DEG:.0f} degrees"
-            self.tell("D013", path, f"expected slices within {limit} of a body axis, found more")
-
-    def _flipped(self, path: Path, plane: str, codes: str) -> None:
-        expected = geometry.RADIOLOGICAL.get(plane)
-        if expected is not None and codes[:2] != expected:
-            text = f"expected rows to {expected[0]} and columns to {expected[1]}, found {codes[0]} and {codes[1]}"
-            self.tell(
-                "D014", path, f"{text} in an {plane} series" if plane == "axial" else f"{text} in a {plane} series"
-            )
-
-    def _tags(self, headers: Sequence[SliceHeader]) -> None:
-        directory = self.found.directory
-        for name in FACTS:
-            values = _by_value(headers, name)
-            if values:
-                self.facts[name] = next(iter(values)) if len(values) == 1 else "varies"
-        self.study = _hashed(_by_value(headers, "StudyInstanceUID"))
-        self.patient_tag = _hashed(_by_value(headers, "PatientID"))
-        self.identifying = tuple(self._identifying(headers))
-        modalities = _by_value(headers, "Modality")
-        if list(modalities) != ["MR"]:
-            self.tell("D017", directory, f"expected Modality MR, found {', '.join(modalities) or 'none'}")
-        speaks = contradiction(headers[0].tags.values, self.found.modality)
-        if speaks is not None:
-            self.tell("D018", directory, f"expected tags of {self.found.modality}, found {speaks}")
-        bits = _by_value(headers, "BitsStored")
-        if any(value.isdigit() and int(value) <= 8 for value in bits):
-            self.tell("D023", directory, f"expected more than 8 bits a pixel, found BitsStored {', '.join(bits)}")
-        lossy = [h for h in headers if _text(h, "LossyImageCompression") == "01" or h.tags.syntax in LOSSY_SYNTAXES]
-        if lossy:
-            text = f"found lossy compression in {len(lossy)} of {len(headers)} slices"
-            self.tell("D024", lossy[0].path, f"expected uncompressed or lossless pixels, {text}")
-        pairs = {(_number(h, "RescaleSlope"), _number(h, "RescaleIntercept")) for h in headers}
-        if len(pairs) > 1:
-            lacking = sum(_number(h, "RescaleSlope") is None for h in headers)
-            what = f"none in {lacking} of {len(headers)} slices" if lacking else f"{len(pairs)} pairs"
-            self.tell("D025", directory, f"expected one rescale slope and intercept, found {what}")
-
-    def _identifying(self, headers: Sequence[SliceHeader]) -> Iterable[str]:
-        for name in IDENTIFYING:
-            for header in headers:
-                value = _text(header, name)
-                # De-identified sets repeat the pseudonym as the name: that names nobody.
-                if value and value not in (self.found.patient_id, _text(header, "PatientID")):
-                    yield name
-                    break
-        if any(header.tags.private for header in headers):
-            yield "private tags"
-
 
 def relative(path: Path, data_dir: Path) -> str:
     """The path below the data directory, with ``/``; as it is where it lies elsewhere.
@@ -427,51 +293,6 @@ def _fingerprint(headers: Sequence[SliceHeader], names: Sequence[str]) -> str:
         line = f"{name}\0{header.frame}\0{header.size_bytes}\0{header.uid}\n"
         digest.update(os.fsencode(line))  # a file name need not be valid UTF-8
     return digest.hexdigest()
-
-
-def _misplaced(header: SliceHeader) -> str | None:
-    """What is wrong with a slice's place in the patient, in words, or None."""
-    if header.position is None or header.orientation is None:
-        lacking = "ImagePositionPatient" if header.position is None else "ImageOrientationPatient"
-        return f"expected ImagePositionPatient and ImageOrientationPatient, found no {lacking}"
-    if np.abs(header.position).max() > geometry.POSITION_LIMIT_MM:
-        limit = f"{geometry.POSITION_LIMIT_MM:.0f} mm"
-        return f"expected an ImagePositionPatient within {limit}, found {header.position.tolist()}"
-    if not geometry.is_orientation(header.orientation):
-        expected = "expected an ImageOrientationPatient of two unit vectors at right angles"
-        return f"{expected}, found {header.orientation.tolist()}"
-    return None
-
-
-def _by_value(headers: Iterable[SliceHeader], name: str) -> dict[str, SliceHeader]:
-    """The first slice with each value of a tag that is not empty."""
-    values: dict[str, SliceHeader] = {}
-    for header in headers:
-        value = _text(header, name)
-        if value:
-            values.setdefault(value, header)
-    return values
-
-
-def _text(header: SliceHeader, name: str) -> str:
-    return str(header.tags.values.get(name, ""))
-
-
-def _number(header: SliceHeader, name: str) -> float | None:
-    return finite(_text(header, name))
-
-
-def _hashed(values: Iterable[str]) -> str:
-    text = "\0".join(sorted(values))
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12] if text else ""
-
-
-def _name(header: SliceHeader) -> str:
-    return header.path.name if header.frame is None else f"frame {header.frame}"
-
-
-def _size(header: SliceHeader) -> str:
-    return f"{header.shape[0]} x {header.shape[1]} pixels"
 
 
 def _why(error: OSError) -> str:

@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import struct
 import tempfile
-import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
+from mgmt_monai.cohort.files import encapsulated
 from mgmt_monai.cohort.files.codestream import fault
+from mgmt_monai.cohort.files.elements import UNDEFINED
 from mgmt_monai.cohort.files.headers import FRAMES_LIMIT, SIDE_LIMIT, image_fault, number_of_frames
 from mgmt_monai.cohort.files.nifti import NiftiHeader, read_nifti, stored_slices
-from mgmt_monai.cohort.files.tags import FileTags, HeaderError, read_tags
+from mgmt_monai.cohort.files.tags import DEFLATED, FileTags, HeaderError, read_inflated, read_tags
 from mgmt_monai.cohort.files.values import finite
 from mgmt_monai.cohort.series import is_nifti
 
-#: More pieces than this of one file's compressed pixels are not walked.
-FRAGMENTS_LIMIT = 1_000_000
-
-#: A file written as Deflated Explicit VR is inflated whole, up to this many bytes.
-INFLATED_LIMIT_BYTES = 2**28
-
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
-_DEFLATED = "1.2.840.10008.1.2.1.99"
-_ITEM, _DELIMITER = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
-_MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 
 
 class ContentError(ValueError):
@@ -69,23 +62,10 @@ class StoredSlice:
     pixel_spacing_mm: tuple[float, float] | None
 
 
-def n_slices(files: Sequence[Path], frames: Sequence[int] | None) -> int:
-    """How many slices `read_slices` will give.
-
-    Args:
-        files: As `read_slices` takes them.
-        frames: The same.
-
-    Raises:
-        ContentError: A NIfTI file that is none or not whole.
-    """
-    if frames is not None:
-        return len(frames)
-    return _nifti_header(files[0]).n_slices if is_nifti(files[0].name) else len(files)
-
-
 def read_slices(
-    files: Sequence[Path], frames: Sequence[int] | None, tags: Sequence[FileTags] | None = None
+    files: Sequence[Path],
+    frames: Sequence[int] | None,
+    header: Sequence[FileTags] | NiftiHeader | None = None,
 ) -> Iterator[StoredSlice]:
     """The slices of a series in the order given, one in memory at a time.
 
@@ -93,7 +73,7 @@ def read_slices(
         files: DICOM files in geometric order, one slice each; or one multi-frame file; or one NIfTI file, whose axial
             slices come from inferior to superior, turned as a radiologist sees them.
         frames: Frames of the multi-frame file in geometric order, else None.
-        tags: Of the files, where they were read before.
+        header: What was read before: the tags of each slice, or the NIfTI file's header.
 
     Yields:
         Stored values, equal for one image however it is encoded: the bits above Bits Stored are cut off, nothing else
@@ -104,43 +84,44 @@ def read_slices(
             of this module, or that cannot be decoded.
     """
     if is_nifti(files[0].name):
-        yield from _nifti(files[0])
+        with content_errors(files[0]):
+            yield from _nifti(files[0], header if isinstance(header, NiftiHeader) else read_nifti(files[0]))
         return
-    for index, path in enumerate(files):
-        try:
-            found = read_tags(path) if tags is None else tags[index]
-            for frame in [None] if frames is None else frames:
-                yield _dicom_slice(path, found, frame)
-        except HeaderError as error:
-            raise ContentError(path, str(error), error.finding) from error
-        except OSError as error:
-            raise ContentError(path, f"a file that cannot be read ({error.strerror or error})", "D001") from error
+    places = [(path, None) for path in files] if frames is None else [(files[0], frame) for frame in frames]
+    known = header if header is not None and not isinstance(header, NiftiHeader) else None
+    tags: FileTags | None = None
+    for index, (path, frame) in enumerate(places):
+        with content_errors(path):
+            if known is not None:
+                tags = known[index]
+            elif tags is None or frame is None:
+                tags = read_tags(path)
+            yield _dicom_slice(path, tags, frame)
 
 
-def _nifti_header(path: Path) -> NiftiHeader:
+@contextmanager
+def content_errors(path: Path) -> Iterator[None]:
+    """What is wrong with a file, as `ContentError`.
+
+    Args:
+        path: The file.
+    """
     try:
-        header = read_nifti(path)
+        yield
     except HeaderError as error:
         raise ContentError(path, str(error), error.finding) from error
     except OSError as error:
         raise ContentError(path, f"a file that cannot be read ({error.strerror or error})", "D001") from error
+
+
+def _nifti(path: Path, header: NiftiHeader) -> Iterator[StoredSlice]:
     if max(header.rows, header.columns) > SIDE_LIMIT:
         raise ContentError(path, f"{header.rows} x {header.columns} voxels, expected at most {SIDE_LIMIT} a side")
     if header.n_slices > FRAMES_LIMIT:
         raise ContentError(path, f"{header.n_slices} slices, expected at most {FRAMES_LIMIT}")
-    return header
-
-
-def _nifti(path: Path) -> Iterator[StoredSlice]:
-    header = _nifti_header(path)
     as_seen = np.array([1.0, 0, 0, 0, 1, 0]) if header.placed else None
-    try:
-        for values in stored_slices(header):
-            yield StoredSlice(path, values, header.slope, header.intercept, False, as_seen, header.pixel_spacing_mm)
-    except HeaderError as error:
-        raise ContentError(path, str(error), error.finding) from error
-    except OSError as error:
-        raise ContentError(path, f"a file that cannot be read ({error.strerror or error})", "D001") from error
+    for values in stored_slices(header):
+        yield StoredSlice(path, values, header.slope, header.intercept, False, as_seen, header.pixel_spacing_mm)
 
 
 @dataclass(frozen=True)
@@ -191,7 +172,7 @@ def _dicom_slice(path: Path, tags: FileTags, frame: int | None) -> StoredSlice:
     index = frame or 0
     if index >= form.n_frames:
         raise ContentError(path, f"{form.n_frames} frames, expected one of number {index}")
-    if tags.syntax == _DEFLATED:
+    if tags.syntax == DEFLATED:
         values = _inflated(path, form, index)
     elif tags.pixel_offset is None:
         raise ContentError(path, "no pixel data")
@@ -256,12 +237,10 @@ def _decoded(path: Path, form: _Format, tags: FileTags, index: int) -> np.ndarra
     """
     import SimpleITK as sitk  # noqa: N813 (its own documentation's name); takes half a second to import
 
-    with path.open("rb") as stream:
-        fragments = _fragments(path, stream, tags, form.n_frames)[index]
-        data = b"".join(_piece(stream, at, length) for at, length in fragments)
+    data = encapsulated.frame(path, tags, index, form.n_frames)
     if (found := fault(data, tags.syntax, form.rows, form.columns)) is not None:
         raise ContentError(path, found)
-    lone = _lone_image(data, form, tags)
+    lone = _lone_image(data, form, tags.syntax)
     shown = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
@@ -283,94 +262,38 @@ def _decoded(path: Path, form: _Format, tags: FileTags, index: int) -> np.ndarra
     return values.reshape(form.rows, form.columns).astype(form.dtype())
 
 
-def _fragments(path: Path, stream: BinaryIO, tags: FileTags, n_frames: int) -> list[list[tuple[int, int]]]:
-    """For each frame, (offset, length) of its pieces in the file (PS3.5 A.4)."""
-    offset = tags.pixel_offset or 0
-    pieces: list[tuple[int, int]] = []
-    while True:
-        stream.seek(offset)
-        head = stream.read(8)
-        if len(head) < 8:
-            raise ContentError(path, "a truncated file: its compressed pixels break off", "D002")
-        group, element, length = struct.unpack("<HHL", head)
-        if (group, element) == _DELIMITER:
-            break
-        if (group, element) != _ITEM or len(pieces) > FRAGMENTS_LIMIT:
-            raise ContentError(path, f"damaged compressed pixels at byte {offset}")
-        if offset + 8 + length > tags.size_bytes:
-            raise ContentError(path, "a truncated file: its compressed pixels break off", "D002")
-        pieces.append((offset + 8, length))
-        offset += 8 + length
-    if len(pieces) < 2:
-        raise ContentError(path, "compressed pixel data without pixels")
-    (table_at, table_bytes), pieces = pieces[0], pieces[1:]
-    if n_frames == 1:
-        return [pieces]
-    if len(pieces) == n_frames:
-        return [[piece] for piece in pieces]
-    stream.seek(table_at)
-    starts = np.frombuffer(stream.read(min(table_bytes, 4 * n_frames)), "<u4").astype(np.int64)
-    first = pieces[0][0] - 8
-    if len(starts) != n_frames:
-        raise ContentError(
-            path, f"{len(pieces)} compressed pieces for {n_frames} frames, and no table that orders them"
-        )
-    owner = np.searchsorted(starts, [at - 8 - first for at, _ in pieces], side="right") - 1
-    return [[piece for piece, frame in zip(pieces, owner, strict=True) if frame == index] for index in range(n_frames)]
-
-
-def _piece(stream: BinaryIO, at: int, length: int) -> bytes:
-    stream.seek(at)
-    return stream.read(length)
-
-
-def _lone_image(data: bytes, form: _Format, tags: FileTags) -> bytes:
+def _lone_image(data: bytes, form: _Format, syntax: str) -> bytes:
     """A DICOM file of one compressed grey-scale image and nothing more."""
+    from pydicom.encaps import encapsulate
 
-    def text(group: int, element: int, vr: bytes, value: str) -> bytes:
-        padded = value.encode("ascii", "replace")
-        padded += (b"\0" if vr == b"UI" else b" ") * (len(padded) % 2)
-        return struct.pack("<HH2sH", group, element, vr, len(padded)) + padded
+    pixels = struct.pack("<HH2sHL", 0x7FE0, 0x0010, b"OB", 0, UNDEFINED) + encapsulate([data], has_bot=False)
+    return _lone_header(form, syntax) + pixels + struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
 
-    def short(element: int, value: int) -> bytes:
-        return struct.pack("<HH2sHH", 0x0028, element, b"US", 2, value)
 
-    meta = text(2, 2, b"UI", _MR_IMAGE) + text(2, 3, b"UI", "1.2.3") + text(2, 0x10, b"UI", tags.syntax)
-    out = BytesIO()
-    out.write(b"\0" * 128 + b"DICM" + struct.pack("<HH2sHL", 2, 0, b"UL", 4, len(meta)) + meta)
-    out.write(text(8, 0x16, b"UI", _MR_IMAGE) + text(8, 0x18, b"UI", "1.2.3"))
-    out.write(short(0x02, 1) + text(0x28, 0x04, b"CS", "MONOCHROME2"))
-    for element, value in (
-        (0x10, form.rows),
-        (0x11, form.columns),
-        (0x100, form.bits_allocated),
-        (0x101, form.bits_stored),
-        (0x102, form.bits_stored - 1),
-        (0x103, int(form.signed)),
-    ):
-        out.write(short(element, value))
-    out.write(struct.pack("<HH2sHL", 0x7FE0, 0x0010, b"OB", 0, 0xFFFFFFFF) + struct.pack("<HHL", *_ITEM, 0))
-    out.write(struct.pack("<HHL", *_ITEM, len(data)) + data)
-    out.write(struct.pack("<HHL", *_DELIMITER, 0))
-    return out.getvalue()
+@lru_cache
+def _lone_header(form: _Format, syntax: str) -> bytes:
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import UID, MRImageStorage
+
+    image = Dataset()
+    image.file_meta = FileMetaDataset()
+    image.file_meta.TransferSyntaxUID = UID(syntax)
+    image.SOPClassUID, image.SOPInstanceUID = MRImageStorage, "1.2.3"
+    image.SamplesPerPixel, image.PhotometricInterpretation = 1, "MONOCHROME2"
+    image.Rows, image.Columns, image.PixelRepresentation = form.rows, form.columns, int(form.signed)
+    image.BitsAllocated, image.BitsStored, image.HighBit = form.bits_allocated, form.bits_stored, form.bits_stored - 1
+    stream = BytesIO()
+    image.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()
 
 
 def _inflated(path: Path, form: _Format, index: int) -> np.ndarray:
     """A slice of a file that is deflated behind its file meta information (PS3.5 A.5)."""
     import pydicom
 
-    raw = path.read_bytes()
-    start = 144 + int.from_bytes(raw[140:144], "little")  # File Meta Information Group Length, the first element
+    data = read_inflated(path)
     try:
-        decompressor = zlib.decompressobj(-zlib.MAX_WBITS)
-        data = decompressor.decompress(raw[start:], INFLATED_LIMIT_BYTES)
-        if decompressor.unconsumed_tail:
-            raise ContentError(path, f"deflated data that take more than {INFLATED_LIMIT_BYTES} bytes")
-        meta = struct.pack("<HH2sH", 2, 0x10, b"UI", 20) + b"1.2.840.10008.1.2.1\0"
-        head = b"\0" * 128 + b"DICM" + struct.pack("<HH2sHL", 2, 0, b"UL", 4, len(meta)) + meta
-        pixels = pydicom.dcmread(BytesIO(head + data), specific_tags=["PixelData"]).PixelData
-    except ContentError:
-        raise
+        pixels = pydicom.dcmread(BytesIO(data), specific_tags=["PixelData"]).PixelData
     except Exception as error:  # pydicom has no common base for what damage makes it raise
         raise ContentError(path, "deflated data that cannot be read") from error
     values = np.frombuffer(pixels, form.dtype(), count=-1 if len(pixels) % (form.bits_allocated // 8) == 0 else 0)

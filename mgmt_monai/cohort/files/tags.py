@@ -213,32 +213,48 @@ def _text(value: bytes, vr: str, charset: str) -> str:
     return elements.unpadded("\\".join(parts))
 
 
+def read_inflated(path: Path) -> bytes:
+    """A file whose data set is deflated as a whole, as it would be plain: explicit, little endian (PS3.5 A.5).
+
+    Args:
+        path: The file.
+
+    Raises:
+        HeaderError: ``D001`` damaged, or more than `MAX_INFLATED_BYTES`; ``D002`` it breaks off.
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as stream:
+        data = os.read(stream.fileno(), FIRST_BYTES)
+        try:
+            _, position = elements.meta(data)
+        except OddError as error:
+            raise HeaderError("a damaged DICOM header") from error
+        return _inflate(stream.fileno(), data[position:], MAX_INFLATED_BYTES)[0]
+
+
 def _read_deflated(file: int, data: bytes, position: int, size: int) -> FileTags:
-    """The tags of a file whose data set is deflated as a whole (PS3.5 section A.5)."""
-    try:
-        inflated, n_inflated = _inflate(file, data[position:])
-    except zlib.error as error:
-        raise HeaderError(f"a damaged DICOM header ({error})") from error
-    syntax = EXPLICIT.encode() + b"\0"
-    plain = b"".join(
-        [bytes(128), b"DICM", struct.pack("<HH2sH", 2, 0x10, b"UI", len(syntax)), syntax, bytes(len(syntax) % 2)]
-    )
-    tags = _read_patiently((plain + inflated)[:MAX_HEADER_BYTES], len(plain) + n_inflated)
+    plain, n_plain = _inflate(file, data[position:], MAX_HEADER_BYTES)
+    tags = _read_patiently(plain, n_plain)
     end = (tags.pixel_offset or 0) + (tags.pixel_bytes or 0)
-    if end > len(plain) + n_inflated:
+    if end > n_plain:
         raise HeaderError("a truncated file: its pixels break off", "D002")
     return FileTags(tags.values, tags.frames, tags.private, DEFLATED, None, tags.pixel_bytes, size)
 
 
-def _inflate(file: int, piece: bytes) -> tuple[bytes, int]:
-    """The first `MAX_HEADER_BYTES` of a deflated data set, and how long the whole is."""
+def _inflate(file: int, piece: bytes, n_kept: int) -> tuple[bytes, int]:
+    """The first bytes of a deflated file as it would be plain, and how long the whole is."""
+    syntax = EXPLICIT.encode() + b"\0"
+    head = struct.pack("<HH2sH", 2, 0x10, b"UI", len(syntax)) + syntax
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    kept, total = bytearray(), 0
+    kept = bytearray(bytes(128) + b"DICM" + head)
+    total = len(kept)
     while True:
-        part = inflater.decompress(piece, _CHUNK)
+        try:
+            part = inflater.decompress(piece, _CHUNK)
+        except zlib.error as error:
+            raise HeaderError(f"a damaged DICOM header ({error})") from error
         total += len(part)
-        if len(kept) < MAX_HEADER_BYTES:
-            kept += part
+        kept += part[: n_kept - len(kept)]
         if inflater.eof:
             return bytes(kept), total
         if total > MAX_INFLATED_BYTES:

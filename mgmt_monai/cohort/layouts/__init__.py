@@ -9,11 +9,11 @@ from typing import Protocol
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.layouts import brats, dicom_tree, listed, rsna_miccai, upenn_gbm
-from mgmt_monai.cohort.layouts.found import HOW_TO_GET_DATA, MODALITIES, Found, FoundSeries, LeftOut, check_data_dir
+from mgmt_monai.cohort.layouts.found import HOW_TO_GET_DATA, Found, FoundSeries, LeftOut, check_data_dir
+from mgmt_monai.cohort.series import MODALITIES
 
 __all__ = [
     "LAYOUTS",
-    "MODALITIES",
     "Found",
     "FoundSeries",
     "Layout",

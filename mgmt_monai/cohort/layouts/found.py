@@ -8,9 +8,6 @@ from pathlib import Path
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.findings import Finding
 
-#: The modalities, as RSNA-MICCAI 2021 spells its folders.
-MODALITIES = ("FLAIR", "T1w", "T1wCE", "T2w")
-
 HOW_TO_GET_DATA = (
     "Make the phantom with 'mgmt-monai phantom data/phantom', or name your own data with MGMT_DATA_DIR or "
     "--dataset_dir DIR; the documentation lists the layouts that are known."
@@ -36,7 +33,7 @@ class FoundSeries:
 
     Args:
         patient_id: The patient's name in this cohort.
-        modality: One of `MODALITIES`.
+        modality: One of `mgmt_monai.cohort.series.MODALITIES`.
         directory: The folder that holds its files.
         files: Their paths below ``directory``, with ``/``, in no order; None for every visible entry of the folder.
         reason: Why it is taken for this modality, for people: ``folder T1w``, ``file name _t1ce``.

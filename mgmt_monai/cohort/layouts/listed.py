@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from mgmt_monai.cohort.errors import CohortError, CohortFaultsError
-from mgmt_monai.cohort.layouts.found import MODALITIES, Found, FoundSeries
-from mgmt_monai.cohort.series import is_inside, is_nifti
+from mgmt_monai.cohort.layouts.found import Found, FoundSeries
+from mgmt_monai.cohort.series import MODALITIES, is_inside, is_nifti
 from mgmt_monai.cohort.tables.table import Table, read_table
 
 NAME = "csv"

@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from mgmt_monai.cohort.errors import CohortError
-from mgmt_monai.cohort.layouts.found import HOW_TO_GET_DATA, MODALITIES, Found, FoundSeries, check_data_dir
+from mgmt_monai.cohort.layouts.found import HOW_TO_GET_DATA, Found, FoundSeries, check_data_dir
+from mgmt_monai.cohort.series import MODALITIES
 
 NAME = "rsna-miccai-2021"
 EXPECTS = f"train/<patient>/<modality>/*.dcm, modality one of {', '.join(MODALITIES)}"

@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import NamedTuple
 
 from mgmt_monai.cohort.files.values import finite
-from mgmt_monai.cohort.layouts.found import MODALITIES
 from mgmt_monai.cohort.layouts.sequence import Guess, Values, guess
+from mgmt_monai.cohort.series import MODALITIES
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from mgmt_monai.cohort.errors import CohortError
+from mgmt_monai.cohort.records import SPLITS
 from mgmt_monai.cohort.splits.groups import all_single, check_groups
 from mgmt_monai.cohort.tables.table import names, read_table
-
-SPLITS = ("train", "validation", "test")
 
 DRAWS = 200
 """How many random draws of groups compete; the one nearest to the wanted share of both labels is taken."""

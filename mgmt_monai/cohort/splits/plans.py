@@ -11,7 +11,7 @@ from typing import Any
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.manifest import Manifest
 from mgmt_monai.cohort.relations import related_patients
-from mgmt_monai.cohort.splits.folds import inner_folds, kfold
+from mgmt_monai.cohort.splits.folds import fold_split, inner_folds, kfold
 from mgmt_monai.cohort.splits.groups import groups_of
 from mgmt_monai.cohort.splits.holdout import ListedSplit, check_holdout, holdout_split, read_split
 from mgmt_monai.cohort.tables.aliases import normalised
@@ -187,6 +187,32 @@ class KFold:
             for p in manifest.patients
         ]
         return replace(manifest, patients=patients, folds=_grouped(settings, self.group_by))
+
+
+def of_fold(manifest: Manifest, repeat: int, fold: int, inner_fold: int | None) -> Manifest:
+    """The same cohort, split as a fold of its k-fold split says.
+
+    Args:
+        manifest: With folds.
+        repeat: Which repeat, from 0.
+        fold: The outer fold that is the test, from 0.
+        inner_fold: The inner fold that is the validation; None without nested folds: the next outer fold is.
+
+    Raises:
+        CohortError: The manifest has no folds, or no such one.
+    """
+    if not manifest.folds:
+        raise CohortError("the manifest has no folds. Make them with 'mgmt-monai manifest split --folds K'.")
+    nested = manifest.folds["n_inner_folds"] > 0
+    split = fold_split(
+        {p.patient_id: p.folds for p in manifest.patients},
+        repeat,
+        fold,
+        manifest.folds["n_folds"],
+        inner={p.patient_id: p.inner_folds for p in manifest.patients} if nested else None,
+        inner_fold=inner_fold,
+    )
+    return _with_split(manifest, split, {**manifest.folds, "repeat": repeat, "fold": fold, "inner_fold": inner_fold})
 
 
 def holdout_settings(plan: Holdout) -> dict[str, Any]:

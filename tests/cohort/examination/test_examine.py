@@ -1,5 +1,6 @@
 import hashlib
 import os
+from collections import Counter
 from pathlib import Path
 
 import nibabel
@@ -9,11 +10,12 @@ import pytest
 import SimpleITK
 from scipy.spatial.transform import Rotation
 
+from mgmt_monai.cohort.examination import content
 from mgmt_monai.cohort.examination import examine as examine_module
 from mgmt_monai.cohort.examination.content import read_content
 from mgmt_monai.cohort.examination.exam import SeriesExam
 from mgmt_monai.cohort.examination.examine import examine_series
-from mgmt_monai.cohort.files import pixels
+from mgmt_monai.cohort.files import headers, pixels
 from mgmt_monai.cohort.layouts.found import FoundSeries
 from mgmt_monai.cohort.records import SeriesRecord
 
@@ -330,6 +332,30 @@ def test_unreadable_file_refused(make_folder, monkeypatch):
 
     monkeypatch.setattr(examine_module, "read_headers", forbidden)
     assert "found it unreadable (Permission denied), and 2 more such files: unreadable file (D001)" in error_of(folder)
+
+
+@pytest.mark.parametrize("kind", ["files", "frames", "NIfTI"])
+def test_header_is_read_once_for_headers_and_pixels(make_folder, make_enhanced, tmp_path, monkeypatch, kind):
+    directory = tmp_path / "data/00001/T1w"
+    directory.mkdir(parents=True)
+    if kind == "NIfTI":
+        volume = np.arange(64, dtype=np.int16).reshape(4, 4, 4)
+        nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), directory / "a.nii.gz")
+    elif kind == "frames":
+        make_enhanced(directory / "a.dcm", [(0, 0, 0), (0, 0, 2)])
+    found = make_folder(THREE) if kind == "files" else FoundSeries("00001", "T1w", directory, None, "folder T1w")
+    n_read: Counter[str] = Counter()
+    readers = {headers: "read_tags", pixels: "read_tags", examine_module: "read_nifti", content: "read_nifti"}
+    for module, reader in readers.items():
+        really = getattr(module, reader)
+
+        def counted(path, really=really):
+            n_read[path.name] += 1
+            return really(path)
+
+        monkeypatch.setattr(module, reader, counted)
+    assert examine_series(found, found.directory.parents[1], True).content is not None
+    assert set(n_read.values()) == {1}
 
 
 @pytest.mark.parametrize("folder", REAL_SERIES)

@@ -10,7 +10,7 @@ import SimpleITK as sitk  # noqa: N813
 from pydicom.encaps import encapsulate
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEG2000Lossless
 
-from mgmt_monai.cohort.files import pixels
+from mgmt_monai.cohort.files import encapsulated, pixels
 from mgmt_monai.cohort.files.headers import HeaderError, read_headers
 from mgmt_monai.cohort.files.pixels import ContentError, read_slices
 from mgmt_monai.cohort.files.tags import read_tags
@@ -84,9 +84,7 @@ def test_frames_in_pieces_are_put_together_by_the_offset_table(tmp_path: Path, m
     dataset.PixelData = encapsulate(frames, fragments_per_frame=2, has_bot=True)
     dataset.save_as(path)
     # GDCM joins no RLE pieces; which of them belong to which frame is what is asked here.
-    with path.open("rb") as stream:
-        pieces = pixels._fragments(path, stream, read_tags(path), 2)
-        joined = [b"".join((stream.seek(at), stream.read(length))[1] for at, length in frame) for frame in pieces]
+    joined = [encapsulated.frame(path, read_tags(path), index, 2) for index in range(2)]
     assert [part.rstrip(b"\0") for part in joined] == [part.rstrip(b"\0") for part in frames]
 
 

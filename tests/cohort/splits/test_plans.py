@@ -13,6 +13,7 @@ from mgmt_monai.cohort.splits.plans import (
     Listed,
     group_of_patients,
     holdout_settings,
+    of_fold,
     with_columns,
 )
 
@@ -250,4 +251,4 @@ def test_listed_folds_are_taken_with_the_split(tmp_path):
     assert {key: made.folds[key] for key in ("method", "n_folds", "n_repeats", "n_inner_folds", "source")} == {
         "method": "listed", "n_folds": 5, "n_repeats": 1, "n_inner_folds": 0, "source": "split.csv",
     }  # fmt: skip
-    assert [p.split for p in made.of_fold(0, 1, None).patients][:3] == ["train", "test", "validation"]
+    assert [p.split for p in of_fold(made, 0, 1, None).patients][:3] == ["train", "test", "validation"]
