@@ -226,6 +226,11 @@ KINDS = {
             "Nothing needs to be done unless it is one of the four modalities: then name it in a CSV layout",
         ),
         Kind(
+            "D038", _W, "contrast agent in doubt",
+            "A series before contrast agent may be read as one after it, or the other way round.",
+            "Look at the series that are named, and name the right ones in a CSV layout",
+        ),
+        Kind(
             "D040", _E, "identical images under two patients",
             "In two splits, the model is tested on what it has learnt by heart.",
             "Find out whose images they are and leave one of the patients out",

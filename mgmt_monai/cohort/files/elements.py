@@ -45,6 +45,8 @@ _TABLE = """
 00180088 DS SpacingBetweenSlices
 00181000 LO DeviceSerialNumber
 00181030 LO ProtocolName
+00181041 DS ContrastBolusVolume
+00181044 DS ContrastBolusTotalDose
 00181314 DS FlipAngle
 00189079 FD InversionTimes
 00189082 FD EffectiveEchoTime

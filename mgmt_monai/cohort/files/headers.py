@@ -26,7 +26,9 @@ FRAMES_LIMIT = 65_536
 
 _Values = Mapping[str, str | int]
 
-_PHASE_TYPES = frozenset({"P", "PHASE", "PHASE MAP", "VELOCITY", "VELOCITY MAP"})
+_PHASE_TYPES = frozenset(
+    {"P", "PHASE", "PHASE MAP", "VELOCITY", "VELOCITY MAP", "R", "REAL", "I", "IMAGINARY", "R_IMAGE", "I_IMAGE"}
+)
 
 
 @dataclass(frozen=True)
@@ -78,19 +80,20 @@ def read_headers(path: Path) -> list[SliceHeader]:
 
 
 def is_phase(values: _Values) -> bool:
-    """Whether an image shows the phase of the signal rather than its magnitude.
+    """Whether an image shows the phase, the real or the imaginary part of the signal rather than its magnitude.
 
     The standard's word is ComplexImageComponent; classic MR images tell it from the third value of ImageType on, in
-    the vendor's words: ``P`` (Siemens), ``P_FFE``, ``SW_P``, ``PHASE MAP``, ``VELOCITY MAP`` (Philips).
+    the vendor's words: ``P``, ``R``, ``I`` (Siemens, GE), ``P_FFE``, ``R_SE``, ``SW_P``, ``PHASE MAP``, ``VELOCITY
+    MAP`` (Philips).
 
     Args:
         values: Keyword -> value as `mgmt_monai.cohort.files.tags.FileTags` gives them, of one slice.
     """
     component = str(values.get("ComplexImageComponent", "MIXED")).upper()
     if component != "MIXED":
-        return component == "PHASE"
+        return component in ("PHASE", "REAL", "IMAGINARY")
     kinds = str(values.get("ImageType", "")).upper().split("\\")[2:]
-    return any(kind in _PHASE_TYPES or kind.startswith("P_") or kind.endswith("_P") for kind in kinds)
+    return any(kind in _PHASE_TYPES or kind.startswith(("P_", "R_", "I_")) or kind.endswith("_P") for kind in kinds)
 
 
 def _of_frame(tags: FileTags, frame: int) -> FileTags:

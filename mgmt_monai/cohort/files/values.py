@@ -1,8 +1,9 @@
-"""Numbers out of the text that headers hold."""
+"""Numbers, days and times out of the text that headers hold."""
 
 from __future__ import annotations
 
 import math
+import re
 
 
 def finite(text: str | int) -> float | None:
@@ -20,3 +21,42 @@ def finite(text: str | int) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) else None
+
+
+def day(text: str) -> str:
+    """The day that a text of the kind DA says, as YYYYMMDD; "" where it says none.
+
+    Args:
+        text: ``20200131``, or with the dots or dashes of old files.
+
+    Example:
+        >>> day("2020.01.31"), day("20201350"), day("")
+        ('20200131', '', '')
+
+    Source: PS3.5 section 6.2, DA.
+    """
+    match = re.fullmatch(r"(\d{4})([.-]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])", text.strip())
+    return "" if match is None else f"{match[1]}{match[3]}{match[4]}"
+
+
+def time_of_day_s(text: str) -> float | None:
+    """The time that a text of the kind TM says, in seconds since midnight; None where it says none.
+
+    Args:
+        text: ``093000.5``, ``0930``, ``09:30:00``; a leading zero that a number has lost is put back (``93000``).
+
+    Example:
+        >>> time_of_day_s("93000") == time_of_day_s("09:30:00") == 34200, time_of_day_s("101500.25"), time_of_day_s("x")
+        (True, 36900.25, None)
+
+    Source: PS3.5 section 6.2, TM.
+    """
+    whole, _, fraction = text.strip().partition(".")
+    whole = whole.replace(":", "")
+    if not re.fullmatch(r"\d{1,6}", whole) or not re.fullmatch(r"\d*", fraction):
+        return None
+    whole = f"0{whole}" if len(whole) % 2 else whole
+    hours, minutes, seconds = (int(f"{whole:0<6}"[at : at + 2]) for at in (0, 2, 4))
+    if hours > 23 or minutes > 59 or seconds > 60:  # 60: a leap second
+        return None
+    return hours * 3600 + minutes * 60 + seconds + float(f"0.{fraction or 0}")

@@ -34,7 +34,8 @@ _KEPT = (
     "SOPClassUID", "Modality", "SamplesPerPixel", "ImageType", "ComplexImageComponent", "BodyPartExamined",
     "SeriesDescription", "ProtocolName", "SequenceName", "ScanningSequence", "SequenceVariant", "MRAcquisitionType",
     "EchoTime", "EffectiveEchoTime", "RepetitionTime", "InversionTime", "InversionTimes", "FlipAngle",
-    "ContrastBolusAgent", "SeriesNumber", "SliceThickness", "SpacingBetweenSlices", "PixelSpacing",
+    "ContrastBolusAgent", "ContrastBolusVolume", "ContrastBolusTotalDose",
+    "SeriesNumber", "SliceThickness", "SpacingBetweenSlices", "PixelSpacing",
 )  # fmt: skip
 
 
@@ -134,6 +135,9 @@ def _take(groups: Sequence[_Group], found: Found) -> None:
         else:
             found.left_out.append(LeftOut(group.patient_id, directory, candidate.name, len(group.files), reason))
     found.findings += [Finding("D034", groups[0].patient_id, modality, "", text) for modality, text in choice.notes]
+    found.findings += [
+        Finding("D038", groups[0].patient_id, modality, "", text) for modality, text in choice.contradictions
+    ]
 
 
 def _candidate(group: _Group) -> Candidate:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from mgmt_monai.cohort.files.headers import is_phase
 from mgmt_monai.cohort.files.values import finite
 from mgmt_monai.cohort.findings import printable
+from mgmt_monai.cohort.layouts.contrast import DENIED, GIVEN, NOTHING, UNSURE, Said, said_of_contrast, says_no_agent
 
 Values = Mapping[str, str | int]
 
@@ -80,20 +81,8 @@ _T1 = re.compile(rf"(?<!\S)(?:{_T1_NAMES})(?!\S)")
 _T2 = re.compile(r"(?<!\S)t2(?!\S)")
 _FLAIR = re.compile(r"(?<!\S)(?:flair\w*|flr|tirm|dark ?fluid)(?!\S)")
 _GRADIENT = re.compile(r"(?<!\S)(?:gre|ffe|mpgr|medic|fl[23]d)(?!\S)")
-_AFTER = re.compile(
-    r"(?<!\S)(?:post(?:c|con|contrast|gad\w*|gd\w*|km)?(?! op)|gd\w*|gad\w*|[mw]?ce|plusc|t1 c(?:on)?|"
-    r"(?<!non )contrast\w*|with? con|w con|enh|enhanced|km|mkm|kontrast\w*|"
-    r"dotarem|magnevist|prohance|multihance|omniscan|clariscan|elucirem)(?!\S)"
-)
-_BEFORE = re.compile(
-    r"(?<!\S)(?:pre(?:c|con|contrast|gad|gd|km)?(?! op)|without|wo|nativ\w*|plain|ohne|unenhanced)(?!\S)"
-)
 #: Weightings that fit a modality; makers do not always tell a FLAIR's inversion.
 _FITTING_TIMES = {"FLAIR": ("FLAIR", "T2w"), "T1w": ("T1w",), "T1wCE": ("T1w",), "T2w": ("T2w",)}
-
-_NO_AGENT = frozenset(
-    {"", "no", "n", "none", "nein", "0", "without", "no contrast", "non contrast", "n/a", "na", "null"}
-)
 
 
 @dataclass(frozen=True)
@@ -103,15 +92,19 @@ class Guess:
     Args:
         modality: One of ``MODALITIES``, or None: it is none of these, or nothing says which.
         reason: By what, for people: ``'t1', 'post' in SeriesDescription 'AX T1 POST'``.
-        certain: For a modality of None: something says that it is another kind. For T1w: something says that it was
-            taken before the contrast agent; without, it only does not say that it was taken after.
+        certain: For a modality of None: something says that it is another kind. For T1w and T1wCE: tags or words say
+            whether contrast agent was given, and none says the opposite.
         agent: There is contrast agent in the patient: this series says so.
+        by_tag: What the tags of the contrast agent say: given, not given, or nothing (None).
+        by_words: What the name says, as `mgmt_monai.cohort.layouts.contrast.Said` has it.
     """
 
     modality: str | None
     reason: str
     certain: bool = True
     agent: bool = False
+    by_tag: bool | None = None
+    by_words: Said = NOTHING
 
 
 def guess(values: Values) -> Guess:
@@ -119,7 +112,8 @@ def guess(values: Values) -> Guess:
 
     The words of SeriesDescription (of ProtocolName where it is blank) go before the times of the sequence: a copied
     protocol changes times freely, and the times of a T1 and a T2 sequence tell them apart only in the plain cases.
-    FLAIR and T2, and T1 FLAIR and FLAIR, are told apart by the times where these are plain.
+    FLAIR and T2, and T1 FLAIR and FLAIR, are told apart by the times where these are plain. Whether contrast agent was
+    given is said by its tags; the words are asked where these are silent.
 
     Args:
         values: Keyword -> value as `mgmt_monai.cohort.files.tags.FileTags` gives them, of one slice.
@@ -141,12 +135,18 @@ def guess(values: Values) -> Guess:
         modality, reason = times
         if modality not in ("T1w", "T2w", "FLAIR"):
             return Guess(None, f"{modality} by {reason}")
-    after, before, by = _contrast(words, shown, values)
+    by_tag, agent = _agent(values)
+    said = said_of_contrast(str(values.get(keyword, "")))
+    given = by_tag if by_tag is not None else {GIVEN: True, UNSURE: True, DENIED: False}.get(said.what)
     if modality != "T1w":
-        return Guess(modality, reason, agent=after)
-    if after:
-        return Guess("T1wCE", f"{reason}; {by}", agent=True)
-    return Guess("T1w", f"{reason}; {by or 'nothing says contrast agent'}", certain=before)
+        return Guess(modality, reason, agent=bool(given), by_tag=by_tag, by_words=said)
+    agrees = said.what not in ((DENIED,) if given else (GIVEN,)) and (
+        by_tag is not None or said.what in (GIVEN, DENIED)
+    )
+    by = agent if by_tag is not None else f"{said.words!r} {shown}" if said.words else "nothing says contrast agent"
+    return Guess(
+        "T1wCE" if given else "T1w", f"{reason}; {by}", agrees, agent=bool(given), by_tag=by_tag, by_words=said
+    )
 
 
 def contradiction(values: Values, modality: str) -> str | None:
@@ -281,16 +281,16 @@ def _by_words(words: str, shown: str, times: tuple[str, str] | None) -> tuple[st
     return None, ""
 
 
-def _contrast(words: str, shown: str, values: Values) -> tuple[bool, bool, str]:
-    after, before = _AFTER.search(words), _BEFORE.search(words)
-    if before and (after is None or not after[0].startswith("post")):
-        return False, True, f"{before[0]!r} {shown}"
-    if after and not before:
-        return True, False, f"{after[0]!r} {shown}"
-    agent = str(values.get("ContrastBolusAgent", "")).strip()
-    if agent.lower() not in _NO_AGENT:
-        return True, False, f"ContrastBolusAgent {agent!r}"
-    return False, False, ""
+def _agent(values: Values) -> tuple[bool | None, str]:
+    """What the tags of the contrast agent say, and by which value."""
+    text = str(values.get("ContrastBolusAgent", "")).strip()
+    if text:
+        return not says_no_agent(text), f"ContrastBolusAgent {text!r}"
+    for keyword, unit in (("ContrastBolusVolume", "ml"), ("ContrastBolusTotalDose", "ml")):
+        amount = finite(str(values.get(keyword, "")))
+        if amount:
+            return True, f"{keyword} {amount:g} {unit}"
+    return None, ""
 
 
 def _text(values: Values) -> tuple[str, str]:

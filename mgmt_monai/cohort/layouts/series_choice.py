@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
-from mgmt_monai.cohort.files.values import finite
+from mgmt_monai.cohort.files.values import day, finite, time_of_day_s
+from mgmt_monai.cohort.layouts.contrast import DENIED, GIVEN, UNSURE
 from mgmt_monai.cohort.layouts.sequence import Guess, Values, guess
 from mgmt_monai.cohort.series import MODALITIES
 
@@ -58,88 +59,166 @@ class Choice(NamedTuple):
     Args:
         verdicts: For each candidate its modality and why, or "" and why it is left out.
         notes: Modality ("" for the patient) and text of what was chosen among several.
+        contradictions: Modality and text where tags, times and names disagree on contrast agent.
     """
 
     verdicts: list[tuple[str, str]]
     notes: list[tuple[str, str]]
+    contradictions: list[tuple[str, str]]
 
 
 def choose(candidates: Sequence[Candidate]) -> Choice:
-    """At most one series a modality, all of one study.
+    """At most one series a modality, all of one examination: a patient's series of one day, or of one study.
 
-    1. A T1 series that does not say whether contrast agent was given counts as T1wCE if it was taken after one of the
-       same study that says so (by AcquisitionTime, else by SeriesNumber), unless it says that it was taken before.
-    2. The earliest study by StudyDate that has a series of a known modality is taken: the one before surgery. Of
-       several of one day, the one with most modalities; studies without a date come last.
-    3. In it, of several series of one modality: an original rather than a derived or reformatted one, then the one
-       with most slices, then a 3D acquisition, then the thinnest slices, then the lowest SeriesNumber.
+    1. T1w or T1wCE: the series' own tags of contrast agent decide; then, by AcquisitionTime, whether it was taken
+       before or after the series whose tags have the agent; then its name; then whether it was taken after a series
+       that is said to have contrast agent (by AcquisitionTime, else by SeriesNumber). An agent that stands in every T1
+       series of an examination, though a name denies it, is the examination's, and the names decide.
+    2. The earliest examination that has a series of a known modality is taken: the one before surgery. Those without a
+       StudyDate come last.
+    3. In it, of several series of one modality: one of the study with most modalities, then an original rather than a
+       derived or reformatted one, then the one with most slices, then a 3D acquisition, then the thinnest slices, then
+       the lowest SeriesNumber.
 
     Args:
         candidates: All series of one patient.
     """
-    guesses = [guess(candidate.values) for candidate in candidates]
-    guesses = [_after_agent(candidate, guesses[i], candidates, guesses) for i, candidate in enumerate(candidates)]
+    first = [guess(candidate.values) for candidate in candidates]
+    exams = _exams(candidates, first)
+    guesses, doubts = _with_contrast(candidates, first, exams)
     known = [i for i, own in enumerate(guesses) if own.modality]
     verdicts = [("", own.reason) for own in guesses]
     if not known:
-        return Choice(verdicts, [])
+        return Choice(verdicts, [], [])
     notes = []
-    studies = sorted({candidates[i].study for i in known})
-    study = studies[0]
-    if len(studies) > 1:
-        own_of = {uid: [i for i in known if candidates[i].study == uid] for uid in studies}
-        studies.sort(
-            key=lambda uid: _study_rank([candidates[i] for i in own_of[uid]], [guesses[i] for i in own_of[uid]])
-        )
-        study = studies[0]
+    of_exam = {exam: [i for i in known if exams[i] == exam] for exam in sorted({exams[i] for i in known})}
+    ranked = sorted(
+        of_exam, key=lambda e: _exam_rank([candidates[i] for i in of_exam[e]], [guesses[i] for i in of_exam[e]])
+    ) if len(of_exam) > 1 else list(of_exam)  # fmt: skip
+    exam = ranked[0]
+    if len(ranked) > 1:
         text = "; ".join(
-            _contents([candidates[i] for i in own_of[s]], [guesses[i] for i in own_of[s]]) for s in studies
+            _contents([candidates[i] for i in of_exam[e]], [guesses[i] for i in of_exam[e]]) for e in ranked
         )
-        notes.append(("", f"expected one study, found {len(studies)} ({text}); took the first"))
+        notes.append(("", f"expected one examination, found {len(ranked)} ({text}); took the first"))
+    n_modalities = {
+        study: len({guesses[i].modality for i in of_exam[exam] if candidates[i].study == study})
+        for study in {candidates[i].study for i in of_exam[exam]}
+    }
     for modality in MODALITIES:
         fitting = [i for i in known if guesses[i].modality == modality]
-        own = sorted((i for i in fitting if candidates[i].study == study), key=lambda i: _rank(candidates[i]))
+        own = sorted(
+            (i for i in fitting if exams[i] == exam),
+            key=lambda i: (-n_modalities[candidates[i].study], *_rank(candidates[i])),
+        )
         for i in fitting:
-            reason = "of another study" if candidates[i].study != study else f"not chosen among several {modality}"
+            reason = "of another examination" if exams[i] != exam else f"not chosen among several {modality}"
             verdicts[i] = ("", f"{reason} ({guesses[i].reason})")
         if own:
             verdicts[own[0]] = (modality, guesses[own[0]].reason)
         if len(own) > 1:
             listed = ", ".join(_described(candidates[i]) for i in own)
-            by = _decided_by(candidates[own[0]], candidates[own[1]])
+            by = _decided_by(candidates[own[0]], candidates[own[1]], n_modalities)
             notes.append((modality, f"expected one series, found {len(own)}: {listed}; took the first: {by}"))
-    return Choice(verdicts, notes)
+    taken = {candidates[i].study for i in of_exam[exam] if verdicts[i][0]}
+    if len(taken) > 1:
+        notes.append(
+            ("", f"expected one study, found {len(taken)} StudyInstanceUIDs on one day; read as one examination")
+        )
+    contradictions = [(guesses[i].modality or "", doubts[i]) for i in known if i in doubts and exams[i] == exam]
+    return Choice(verdicts, notes, contradictions)
 
 
-def _after_agent(candidate: Candidate, own: Guess, candidates: Sequence[Candidate], guesses: Sequence[Guess]) -> Guess:
-    if own.modality != "T1w" or own.certain:
-        return own
-    for other, told in zip(candidates, guesses, strict=True):
-        if told.agent and other.study == candidate.study and _is_later(candidate, other):
-            return replace(own, modality="T1wCE", reason=f"{own.reason}, but taken after {other.name} with contrast")
-    return own
+def _exams(candidates: Sequence[Candidate], guesses: Sequence[Guess]) -> list[str]:
+    """The examination of each series: its day where several studies have one, else its study."""
+    if len({one.study for one, own in zip(candidates, guesses, strict=True) if own.modality}) < 2:
+        return [one.study for one in candidates]
+    day_of = {one.study: day(one.dates.get("StudyDate", "")) for one in candidates}
+    return [day_of[one.study] or one.study for one in candidates]
 
 
-def _is_later(candidate: Candidate, other: Candidate) -> bool:
-    times = [(one.dates.get("AcquisitionDate", ""), one.dates.get("AcquisitionTime", "")) for one in (candidate, other)]
-    if all(time for _, time in times):
-        return times[0] > times[1]
-    return candidate.number is not None and other.number is not None and candidate.number > other.number
+def _with_contrast(
+    candidates: Sequence[Candidate], guesses: Sequence[Guess], exams: Sequence[str]
+) -> tuple[list[Guess], dict[int, str]]:
+    """T1w told from T1wCE by the whole examination, and what disagrees about it, by the series' place."""
+    decided, doubts = list(guesses), {}
+    for exam in set(exams):
+        own = [i for i in range(len(candidates)) if exams[i] == exam]
+        t1 = [i for i in own if guesses[i].modality in ("T1w", "T1wCE")]
+        of_exam = len(t1) > 1 and all(guesses[i].by_tag for i in t1) and any(_name(guesses[i]) is False for i in t1)
+        tagged = [] if of_exam else [i for i in own if guesses[i].by_tag]
+        for i in t1:
+            by_tag = None if of_exam else guesses[i].by_tag
+            by_time = _by_time(i, candidates, tagged) if by_tag is None else None
+            reason, name = guesses[i].reason.partition("; ")[0], _name(guesses[i])
+            if by_tag is not None:
+                given, by = by_tag, guesses[i].reason.partition("; ")[2]
+            elif by_time is not None:
+                given, by = by_time
+            elif name is not None:
+                given, by = name, f"{guesses[i].by_words.words!r} in its name"
+            else:
+                after = _taken_after(i, candidates, [j for j in own if guesses[j].agent and j != i])
+                given = after is not None or guesses[i].by_words.what == UNSURE
+                by = f"taken after {after} with contrast" if after else guesses[i].reason.partition("; ")[2]
+            modality = "T1wCE" if given else "T1w"
+            decided[i] = replace(guesses[i], modality=modality, reason=f"{reason}; {by}")
+            if (by_tag is not None or by_time is not None) and name not in (None, given):
+                doubts[i] = f"{candidates[i].name} is taken as {modality} ({by}), but its name says the opposite"
+            elif guesses[i].by_words.what == UNSURE and by_tag is None and by_time is None:
+                words = guesses[i].by_words.words
+                doubts[i] = f"{candidates[i].name} is taken as {modality}, but {words!r} in its name is not understood"
+    return decided, doubts
 
 
-def _study_rank(candidates: Sequence[Candidate], guesses: Sequence[Guess]) -> tuple[str, int, str, str]:
-    date = min(_study_date(one) for one in candidates)
-    time = min(one.dates.get("StudyTime", "") for one in candidates)
-    return date, -len({own.modality for own in guesses}), time, candidates[0].study
+def _name(own: Guess) -> bool | None:
+    return {GIVEN: True, DENIED: False}.get(own.by_words.what)
 
 
-def _study_date(candidate: Candidate) -> str:
-    return candidate.dates.get("StudyDate", "") or "without date"  # sorts behind every date
+def _by_time(at: int, candidates: Sequence[Candidate], tagged: Sequence[int]) -> tuple[bool, str] | None:
+    """Whether a series was taken after those whose tags have contrast agent, where their times say so."""
+    others = [candidates[i] for i in tagged if i != at]
+    times = [_is_later(candidates[at], other) for other in others]
+    for other, later in zip(others, times, strict=True):
+        if later:
+            return True, f"taken after {other.name} with contrast agent"
+    earlier = [_is_later(other, candidates[at]) for other in others]
+    if others and all(earlier):
+        return False, f"taken before {others[0].name} with contrast agent"
+    return None
+
+
+def _taken_after(at: int, candidates: Sequence[Candidate], others: Sequence[int]) -> str | None:
+    for i in others:
+        later = _is_later(candidates[at], candidates[i])
+        numbers = candidates[at].number, candidates[i].number
+        if later or (later is None and None not in numbers and numbers[0] > numbers[1]):  # type: ignore[operator]
+            return candidates[i].name
+    return None
+
+
+def _is_later(candidate: Candidate, other: Candidate) -> bool | None:
+    """By AcquisitionTime; None where one of the two has none that can be read."""
+    days = [day(one.dates.get("AcquisitionDate", "")) for one in (candidate, other)]
+    times = [time_of_day_s(one.dates.get("AcquisitionTime", "")) for one in (candidate, other)]
+    if times[0] is None or times[1] is None:
+        return None
+    return (days[0], times[0]) > (days[1], times[1]) if all(days) else times[0] > times[1]
+
+
+def _exam_rank(candidates: Sequence[Candidate], guesses: Sequence[Guess]) -> tuple[str, int, float, str]:
+    times = [time_of_day_s(one.dates.get("StudyTime", "")) for one in candidates]
+    time = min((one for one in times if one is not None), default=float("inf"))
+    return _exam_day(candidates), -len({own.modality for own in guesses}), time, candidates[0].study
+
+
+def _exam_day(candidates: Sequence[Candidate]) -> str:
+    days = [day(one.dates.get("StudyDate", "")) for one in candidates]
+    return min((one for one in days if one), default="without date")  # sorts behind every date
 
 
 def _contents(candidates: Sequence[Candidate], guesses: Sequence[Guess]) -> str:
-    date = min(_study_date(one) for one in candidates)
-    return f"{date}: {', '.join(sorted({own.modality or '' for own in guesses}))}"
+    return f"{_exam_day(candidates)}: {', '.join(sorted({own.modality or '' for own in guesses}))}"
 
 
 #: What a series is better by, the first that differs decides: its name, and a key of which the least is the best.
@@ -157,7 +236,9 @@ def _rank(candidate: Candidate) -> tuple[float | str, ...]:
     return tuple(key(candidate) for _, key in _RULES)
 
 
-def _decided_by(taken: Candidate, next_best: Candidate) -> str:
+def _decided_by(taken: Candidate, next_best: Candidate, n_modalities: Mapping[str, int]) -> str:
+    if n_modalities[taken.study] != n_modalities[next_best.study]:
+        return "its study has most modalities"
     return next((name for name, key in _RULES if key(taken) != key(next_best)), _RULES[-1][0])
 
 

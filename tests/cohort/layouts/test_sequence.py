@@ -132,7 +132,7 @@ def test_left_out_by_words(text, expected):
     [
         pytest.param(described("AX T1", ContrastBolusAgent="Gadavist"), "T1wCE", id="agent"),
         pytest.param(described("AX T1", ContrastBolusAgent="NO"), "T1w", id="agent is no"),
-        pytest.param(described("AX T1 PRE", ContrastBolusAgent="Gadavist"), "T1w", id="words before agent"),
+        pytest.param(described("AX T1 PRE", ContrastBolusAgent="Gadavist"), "T1wCE", id="agent before words"),
         pytest.param(described("AX T1 post op"), "T1w", id="after surgery, not after contrast"),
         pytest.param(described("AX T1 PRE POST", ContrastBolusAgent="x"), "T1wCE", id="both words, agent"),
         pytest.param({**MR, "ProtocolName": "t2_tse_tra"}, "T2w", id="protocol where there is no description"),

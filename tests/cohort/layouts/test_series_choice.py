@@ -156,3 +156,67 @@ def test_dates_are_read_only_where_they_decide():
 
     tags = {"Modality": "MR", "SeriesDescription": "AX T1"}
     assert choose([Candidate("1", "1.1", tags, 5, fail)]).verdicts[0][0] == "T1w"
+
+
+def at(time, date="20200101"):
+    return {"StudyDate": date, "AcquisitionDate": date, "AcquisitionTime": time}
+
+
+@pytest.mark.parametrize("names", [("T1 SIN CONTRASTE", "T1 CON CONTRASTE"), ("t1 qwxz", "t1 vbnm"), ("t1", "t1"),
+                                   ("T1 POST GAD", "T1 PRE"), ("T1 W/WO", "T1 W/WO")])  # fmt: skip
+def test_agent_and_time_decide_whatever_the_names(names):
+    before = series(names[0], "3", dates=at("090000"))
+    after = series(names[1], "8", dates=at("093000"), ContrastBolusAgent="GADOTERATE")
+    assert chosen(before, after) == ["T1w", "T1wCE"]
+    assert chosen(after, before) == ["T1wCE", "T1w"]
+
+
+def test_names_that_say_the_opposite_are_told():
+    choice = choose([series("T1 POST", "3", dates=at("090000")),
+                     series("T1 SIN", "8", dates=at("093000"), ContrastBolusAgent="GADOTERATE")])  # fmt: skip
+    assert [modality for modality, _ in choice.contradictions] == ["T1w", "T1wCE"]
+    assert all("its name says the opposite" in text for _, text in choice.contradictions)
+
+
+def test_agent_of_the_whole_examination_leaves_it_to_the_names():
+    own = {"ContrastBolusAgent": "GADAVIST"}
+    choice = choose([series("AX T1 PRE", "3", **own), series("AX T1 POST", "8", **own)])
+    assert [modality for modality, _ in choice.verdicts] == ["T1w", "T1wCE"]
+    assert choice.contradictions == []
+
+
+def test_agent_that_was_denied_goes_before_the_name():
+    choice = choose([series("AX T1 POST", ContrastBolusAgent="keiner")])
+    assert [modality for modality, _ in choice.verdicts] == ["T1w"]
+    assert "its name says the opposite" in choice.contradictions[0][1]
+
+
+def test_volume_of_an_agent_without_its_name_counts():
+    assert chosen(series("AX T1", "3"), series("AX T1", "8", ContrastBolusVolume="7.5")) == ["T1w", "T1wCE"]
+
+
+@pytest.mark.parametrize("time", ["93000", "09:30:00", "0930", "093000.123"])
+def test_times_are_compared_as_times(time):
+    perfusion = series("DSC PERFUSION", "900", dates=at("101500"))
+    assert chosen(series("AX T1", "12", dates=at(time)), perfusion) == ["T1w", ""]
+
+
+def test_time_that_cannot_be_read_is_passed_over():
+    perfusion = series("DSC PERFUSION", "2", dates=at("101500"))
+    assert chosen(series("AX T1", "12", dates=at("later")), perfusion) == ["T1wCE", ""]  # by SeriesNumber
+
+
+def test_words_that_are_not_understood_are_told():
+    choice = choose([series("T1 hebben kontrast")])
+    assert [modality for modality, _ in choice.verdicts] == ["T1wCE"]
+    assert "'hebben kontrast' in its name is not understood" in choice.contradictions[0][1]
+
+
+def test_studies_of_one_day_are_one_examination():
+    day = {"StudyDate": "20200101"}
+    candidates = [series("AX T1", "1", study="1.1", dates=day), series("AX T2", "2", study="1.2", dates=day),
+                  series("AX T1", "3", study="1.3", dates=day, ContrastBolusAgent="GADAVIST"),
+                  series("AX FLAIR", "4", study="1.4", dates={"StudyDate": "20200202"})]  # fmt: skip
+    choice = choose(candidates)
+    assert [modality for modality, _ in choice.verdicts] == ["T1w", "T2w", "T1wCE", ""]
+    assert any("3 StudyInstanceUIDs on one day" in text for _, text in choice.notes)

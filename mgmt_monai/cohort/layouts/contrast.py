@@ -1,0 +1,236 @@
+"""What a name says of contrast agent, in the languages that clinics write: given, not given, or nothing that counts."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import NamedTuple
+
+GIVEN, DENIED, BOTH, UNSURE, SILENT = "given", "denied", "both", "unsure", ""
+"""What a text says: contrast agent, no contrast agent (or not yet), both (it names the whole examination), a contrast
+word behind a word of no known language, nothing."""
+
+
+class Said(NamedTuple):
+    """What a text says of contrast agent.
+
+    Args:
+        what: `GIVEN`, `DENIED`, `BOTH`, `UNSURE` or `SILENT`.
+        words: The words that say so, for people.
+    """
+
+    what: str
+    words: str = ""
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+NOTHING = Said(SILENT)
+
+#: In small letters without accents. English, German, French, Spanish, Italian, Portuguese, Dutch, Polish, Turkish; the
+#: Nordic, Czech, Romanian, Hungarian, Russian and Greek words that differ. Each needs a contrast word behind it...
+_DENIES = _set(
+    "no non not nao nie kein keine keinen ningun aucun aucune nessun nenhum geen brak ss o without wo ohne sans "
+    "sin senza sem bez beze zonder uden utan uten ilman fara без χωρις minus"
+)
+_BEFORE = _set("pre prae pra vor avant antes prima prior before ante przed voor pred innan inden enne inainte до πριν")
+_WITH = _set("with w mit m avec con com met z ze ile med s c cu incl including с με")  # noqa: RUF001
+_AFTER = _set("post after nach apres tras despues dopo pos apos depois po na efter etter jalkeen dupa после μετα")
+#: ... but these say it alone, at the end or before a word that is no object of theirs.
+_ALONE = _set("without wo ohne sans sin senza sem bez beze zonder uden uten pre prae post")
+#: Before contrast, by themselves.
+_NATIVE = _set(
+    "native nativ nativo nativa nativos nativas nativer nativen nativt natif natifs natief natywny natywna "
+    "natywne natywnie plain blanco blank basal basale basali simple unenhanced nce"
+)
+#: Behind the contrast word.
+_DENIED_BEHIND = _set("oncesi once onde nelkul elott free frei none no nein non neg negative negativo yok vor vorher")
+_GIVEN_BEHIND = _set("sonrasi sonra utan yes ja oui si sim da nach nachher")
+#: Between a preposition and its contrast word.
+_FILLERS = _set(
+    "of de del della di do dos des du dem der den la le les el il lo l d i iv ev the any medio mezzo agente "
+    "produit srodek srodka"
+)
+_AND = _set("and und et y e en ed i oder or ou ve und och og a et u и και")
+
+#: What `pre` and `post` may speak of beside contrast, and what may be absent beside it.
+_EVENTS = re.compile(
+    r"op\w*|surg\w*|chir\w*|resect\w*|resek\w*|rt|rtx|xrt|radi\w*|tx|treat\w*|therap\w*|chemo\w*|biops\w*|proc\w*|"
+    r"traum\w*|partum|ictal|shunt|embol\w*|sat|scan|mortem|rx|trat\w*|opera\w*"
+)
+_ABSENT = re.compile(
+    r"fat|fs|fatsat|sat|mt|mtc|fc|flow\w*|gat\w*|trig\w*|arms?|dixon|spa?ir|motion|breath\w*|sedat\w*|sense|grappa|"
+    r"asset|filter|norm\w*|comp\w*|angio|fett\w*|grasa|graisse|grasso|gordura|vet|stir|dwi|swi|coil"
+)
+
+_AGENTS = (
+    r"dotarem|artirem|clariscan|magnevist|prohance|multihance|omniscan|optimark|elucirem|vueway|primovist|eovist|"
+    r"ablavar|vasovist|dotagraf|pixxoscan|cyclolux|magnegita"
+)
+_NOUN = re.compile(
+    rf"contra?st\w*|kontra[sz]\w*|km|kmg|km[gm]abe|gd\w{{0,5}}|gad\w*|gado\w*|mdc|pdc|civ|enh\w*|inj|injec\w*|inje[ck]t\w*|"
+    rf"iniez\w*|ce|agent\w*|bolus|{_AGENTS}|контраст\w*|ку|гадо\w*|σκιαγραφ\w*"
+)
+#: Only behind one of the words above: alone they are anything.
+_NOUN_BEHIND = _set("c con iv ev ilac medium")
+#: Glued together, and the one-word forms.
+_GLUED = r"(?:contra?st\w*|kontra\w*|km|gd|gad\w*|gado\w*|enh\w*|inj\w*|ce)"
+_GLUED_DENIED = re.compile(
+    rf"(?:pre|prae|non|un|vor|ohne|sin|sans|senza|sem|bez|zonder|anti){_GLUED}"
+    r"|kontra\w*s[iu]z|ilac?s[iu]z|kontra\w*oncesi|kontra\w*frei|km ?frei|minusc|prec|precon"
+)
+_GLUED_GIVEN = re.compile(
+    rf"(?:post|nach|mit|apres|dopo|pos|met|na|con){_GLUED}"
+    r"|kontra\w*l[iu]|ilac?l[iu]|kontra\w*sonrasi|plusc|mkm|postc|postcon|[mw]ce"
+)
+_NOTHING = re.compile(
+    r"n|n a|na|nil|null|kein\w*|none|nothing|nichts|ningun[oa]?|aucune?|rien|nessun[oa]?|nenhum[a]?|geen|brak|yok|nie|"
+    r"nein|non|no|nao|ohne|without|wo|sans|sin|senza|sem|bez|zonder|unknown|not given|not applicable|minusc"
+)
+_CJK = ((DENIED, re.compile("造影前|非造影|単純|平扫|平掃|造影なし|조영전|조영 ?전")),
+        (GIVEN, re.compile("造影|增强|增強|조영")))  # fmt: skip
+
+#: Words that stand before a contrast word and change nothing of it: planes, sequences, parts of the body, what is done.
+_NEUTRAL = _set(
+    "t ax axial axi sag sagittal cor coronal coro tra trans transv transversal obl oblique tse se fse gre irse ir "
+    "mprage mpr mp rage vibe flash space cube bravo fspgr efspgr spgr irspgr tfe ffe thrive lava tir tirm flair "
+    "dark fluid stir fs fat sat fatsat fatsup dixon spair spir w wi weighted iso thin thick vol volume recon rec "
+    "rekon reformat stealth nav navi navigation brainlab gk gamma knife tumor tumour brain head cranial kopf "
+    "schadel hirn crane cerveau tete cerebro cerebral cabeza cabeca craneo cranio encefalo testa glowa glowy mozg "
+    "mozgu beyin kafa hoofd hersenen mr mri rm irm mrt protocol routine hr hires high res hd isotropic whole full "
+    "dynamic dyn late delayed early first second third repeat rpt new old motion blade propeller arms gdc nd dis "
+    "td ti te tr sense gw black blood cap m ph multi echo mt on off elic eff"
+)
+
+
+def said_of_contrast(text: str) -> Said:
+    """What a description, a protocol's name or the text of an agent says of contrast agent.
+
+    Every contrast word votes, with the word before (or behind) it: "ohne KM", "kontrast oncesi", "sans gado", "w/o".
+    A text with votes both ways names the whole examination and decides nothing. A contrast word behind a word of no
+    known language is `UNSURE`: what it says may be a denial.
+
+    Args:
+        text: As it stands in the header.
+
+    Example:
+        >>> said_of_contrast("T1 SIN CONTRASTE").what, said_of_contrast("ax t1 nach KM").what
+        ('denied', 'given')
+        >>> said_of_contrast("BRAIN W/WO").what, said_of_contrast("T1 post op").what
+        ('both', '')
+    """
+    for what, pattern in _CJK:
+        match = pattern.search(text)
+        if match:
+            return Said(what, match[0])
+    tokens = _tokens(text)
+    votes: list[tuple[str, str]] = []
+    bound: set[int] = set()  # contrast words whose vote has been cast by the word before them
+    for i, token in enumerate(tokens):
+        if token == "both":
+            votes += [(GIVEN, "with"), (DENIED, "and without")]
+        elif token in _NATIVE or _GLUED_DENIED.fullmatch(token):
+            votes.append((DENIED, token))
+        elif token in _DENIES | _BEFORE:
+            votes += _of_preposition(tokens, i, DENIED, bound)
+        elif token in _WITH | _AFTER:
+            votes += _of_preposition(tokens, i, GIVEN, bound)
+        elif _GLUED_GIVEN.fullmatch(token) and i not in bound:
+            votes.append((GIVEN, token))
+        elif _NOUN.fullmatch(token) and i not in bound:
+            votes.append(_of_noun(tokens, i))
+    votes = [vote for vote in votes if vote[0]]
+    kinds = {what for what, _ in votes}
+    words = ", ".join(dict.fromkeys(word for _, word in votes))
+    if {GIVEN, DENIED} <= kinds:
+        return Said(BOTH, words)
+    if DENIED in kinds:
+        return Said(DENIED, words)
+    if GIVEN in kinds:
+        return Said(GIVEN, words)
+    return Said(UNSURE, words) if kinds else Said(SILENT)
+
+
+def says_no_agent(text: str) -> bool:
+    """Whether the text of an agent says that there was none.
+
+    Args:
+        text: ContrastBolusAgent, as it stands in the header.
+
+    Example:
+        >>> [says_no_agent(text) for text in ("", "NONE", "sin contraste", "n/a", "GADAVIST 10ml")]
+        [True, True, True, True, False]
+    """
+    plain = " ".join(_tokens(text))
+    nothing = not plain or (plain.isdigit() and not int(plain)) or _NOTHING.fullmatch(plain)
+    return bool(nothing) or said_of_contrast(text).what == DENIED
+
+
+def _of_preposition(tokens: list[str], at: int, what: str, bound: set[int]) -> list[tuple[str, str]]:
+    token = tokens[at]
+    follows = at + 1
+    prepositions = _DENIES | _BEFORE | _WITH | _AFTER
+    joined = False
+    while follows < len(tokens) and (
+        tokens[follows] in _FILLERS | _AND
+        or (joined and tokens[follows] in prepositions)
+        or (tokens[follows] in prepositions and tokens[follows] not in ("c", "con") and len(token) > 1)
+    ):
+        joined = joined or tokens[follows] in _AND
+        follows += 1
+    target = tokens[follows] if follows < len(tokens) else ""
+    if target and (_NOUN.fullmatch(target) or target in _NOUN_BEHIND):
+        bound.add(follows)
+        return [(what, " ".join(tokens[at : follows + 1]))]
+    if joined and what == GIVEN and (_DENIES | _BEFORE) & set(tokens[at + 1 : follows]):
+        return [(what, token)]  # 'with and without'
+    if token not in _ALONE:
+        return []
+    if target and (_ABSENT if token not in ("pre", "prae", "post") else _EVENTS).fullmatch(target):
+        return []
+    return [(what, token)]
+
+
+def _of_noun(tokens: list[str], at: int) -> tuple[str, str]:
+    token = tokens[at]
+    before, behind = tokens[at - 1] if at else "", tokens[at + 1] if at + 1 < len(tokens) else ""
+    if behind in _DENIED_BEHIND:
+        return DENIED, f"{token} {behind}"
+    if behind in _GIVEN_BEHIND:
+        return GIVEN, f"{token} {behind}"
+    known = (
+        not before.isalpha() or len(before) == 1 or before in _NEUTRAL | _FILLERS | _AND | _WITH | _AFTER
+        or _NOUN.fullmatch(before) or _ABSENT.fullmatch(before) or token in ("enh", "enhanced", "ce")
+    )  # fmt: skip
+    return (GIVEN, token) if known else (UNSURE, f"{before} {token}")
+
+
+def _tokens(text: str) -> list[str]:
+    text = re.sub(r"(?<=[a-z])(?=[A-Z][A-Za-z])", " ", text)  # vorKM, PostGd
+    text = text.lower().translate(str.maketrans("łßøæı", "lsoai"))
+    text = "".join(one for one in unicodedata.normalize("NFKD", text) if not unicodedata.combining(one))
+    for pattern, plain in _SPELLINGS:
+        text = pattern.sub(plain, text)
+    return [token for token in re.split(r"[\W_]+", text) if token]
+
+
+_CONTRAST = r"(?:c|ce|con|gd|gad\w*|km|post\w*|pre\w*|nativ\w*|kontrast\w*|contrast\w*)"
+_SPELLINGS = tuple(
+    (re.compile(pattern), plain)
+    for pattern, plain in (
+        (r"(?<![a-z])(?:w ?(?:[/\\&+]|and)? ?w[/\\]?o|m[/\\]o|c[/\\]s|\+[/\\]-|-[/\\]\+)(?![a-z])", " both "),
+        (r"(?<![a-z])w[/\\]o(?![a-z])", " without "),
+        (r"(?<![a-z])w[/\\](?=\s?[a-z])", " with "),
+        (r"(?<![a-z])s[/\\]\s?(?=[a-z])", " sin "),
+        (r"(?<![a-z])c[/\\]\s?(?=[a-z])", " con "),
+        (r"(?:\+\s?|\bplus )(?:c|ce|con|contrast\w*|kontrast\w*|gd|gad\w*|km)(?![a-z])|(?<![a-z])c ?\+", " plusc "),
+        (r"(?<![^\W_])-(?:c|ce|gd|gad|km)(?![a-z])|(?<=[\W_])c-(?!\w)", " minusc "),
+        # Glued to the weighting: 'T1wCE', 'T1post', 'postT1', 'T1C'.
+        (rf"(?<![a-z0-9])([a-z]*?)(t1)w?i?(?=(?:{_CONTRAST}|[\W_]|\Z)(?![a-z]))", r" \1 \2 "),
+        (r"(?<![a-z0-9])t1[\W_]*c(?![a-z])", " t1 plusc "),
+        (r"(?<![a-z0-9])([mw])(?=(?:ce|km)(?![a-z]))", r"\1 "),
+        (r"(?<=[a-z])(?=\d)|(?<=\d)(?=[a-z])", " "),
+    )
+)

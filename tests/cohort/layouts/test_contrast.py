@@ -1,0 +1,73 @@
+"""What names say of contrast agent, in the languages that clinics write: what each means is by hand."""
+
+import pytest
+
+from mgmt_monai.cohort.layouts.contrast import BOTH, DENIED, GIVEN, SILENT, UNSURE, said_of_contrast, says_no_agent
+
+# fmt: off
+NO_CONTRAST = (
+    "SIN CONTRASTE", "vor KM", "SANS GADO", "SENZA CONTRASTO", "NO GAD", "NON GAD", "t1 w/o",
+    "T1 without contrast", "t1_tse_tra_nativ", "ohne KM", "AX T1 -C", "T1 pre", "T1 PRE FS", "precontrast",
+    "AX T1 NON-CONTRAST", "T1 noncontrast", "avant injection", "T1 sans injection", "antes de contraste", "T1 S/C",
+    "T1 s/ contraste", "bez kontrastu", "przed kontrastem", "zonder contrast", "T1 voor contrast", "blanco",
+    "kontrastsiz", "kontrast öncesi", "T1 sem contraste", "pré contraste", "T1 prima del mdc", "senza mdc",
+    "unenhanced", "t1 unenhanced", "AX T1 preGd", "T1_preKM", "KM-frei", "vorKM", "T1 utan kontrast",
+    "T1 uden kontrast", "без контраста", "до контраста", "造影前", "T1 kontraszt nélkül", "ILAÇSIZ", "prä KM",
+    "T1 NATIVO", "T1 BASALE", "t1 nie kontrast", "o. KM", "keine KM Gabe", "no contrast", "non con",
+    "T1 wo contrast", "w/o con", "without iv contrast", "T1 SE SIN GADOLINIO", "sans_gado", "SIN-CONTRASTE",
+    "no-gad", "T1 SIMPLE", "contrast: none", "T1 pre gd", "Ax T1 non-enhanced", "AX T1 without gadolinium",
+    "T1 sin civ", "AVANT GADO", "T1 prima di gadolinio", "pre-contrast",
+)
+CONTRAST = (
+    "CON CONTRASTE", "nach KM", "mit KM", "AVEC GADO", "CON CONTRASTO", "T1 GAD", "post gd", "T1+C", "T1 post",
+    "T1CE", "T1wCE", "T1C", "t1c", "T1 c", "T1 + GAD", "apres injection", "post KM", "po kontrascie",
+    "z kontrastem", "met contrast", "na contrast", "kontrastli", "kontrast sonrasi", "com contraste",
+    "pós contraste", "dopo mdc", "con mdc", "w/ contrast", "with contrast", "w con", "enhanced", "sagT1post",
+    "postT1", "postGd", "mKM", "T1 mKM", "T1w Gd", "T1_Gd", "AX T1 GADAVIST", "T1 Dotarem", "AX T1 FS POST",
+    "T1 POST FS", "AX T1 +gado", "c/ contraste", "después de contraste", "med kontrast", "efter kontrast",
+    "с контрастом", "после контраста", "造影後", "ILAÇLI", "T1 POST GAD", "3D T1 TFE+C", "AX T1 FSPGR contrast",  # noqa: RUF001
+    "T1 W GD", "post contrast w/o fat sat", "sag t1 w/o fs post gad",
+)
+THE_WHOLE_EXAMINATION = (
+    "W/WO", "WITH AND WITHOUT", "BRAIN W/WO CONTRAST", "with and without contrast", "mit und ohne KM",
+    "pre and post contrast", "PRE/POST", "T1 PRE POST", "avant et apres gado", "sin y con contraste", "W&WO",
+    "W/W/O", "ohne/mit KM", "w and w/o", "sans et avec injection", "bez i z kontrastem",
+)
+NOTHING = (
+    "AX T1", "T1 post op", "pre op t1", "T1 w/o fat sat", "T1 MPRAGE", "t1_mpr_ns_sag_p2_iso",
+    "AX T1 post surgery", "T1 post RT", "T1 SE con SAT", "T2 FLAIR w/o FS",
+)
+# fmt: on
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        *((text, DENIED) for text in NO_CONTRAST),
+        *((text, GIVEN) for text in CONTRAST),
+        *((text, BOTH) for text in THE_WHOLE_EXAMINATION),
+        *((text, SILENT) for text in NOTHING),
+    ],
+)
+def test_name(text, what):
+    assert said_of_contrast(text).what == what
+
+
+@pytest.mark.parametrize("text", ["sin contraste", "SANS GADO", "vor KM", "przed kontrastem", "öncesi kontrast yok"])
+@pytest.mark.parametrize("change", [str.upper, str.title, lambda t: t.replace(" ", "_"), lambda t: t.replace(" ", "-")])
+def test_spelling_does_not_matter(text, change):
+    assert said_of_contrast(f"AX T1 {change(text)} 3MM").what == DENIED
+
+
+def test_word_of_no_known_language_before_contrast_is_not_taken_as_yes():
+    assert said_of_contrast("T1 hebben kontrast").what == UNSURE
+
+
+@pytest.mark.parametrize("text", ["", "NO", "none", "Nein", "N/A", "0", "sin contraste", "kein KM", "BRAK", "yok", "-"])
+def test_agent_that_says_there_was_none(text):
+    assert says_no_agent(text)
+
+
+@pytest.mark.parametrize("text", ["GADAVIST", "gadoterate meglumine 10 ml", "x", "YES", "Dotarem 0.5 ml", "Applied"])
+def test_agent(text):
+    assert not says_no_agent(text)
