@@ -136,16 +136,16 @@ def guess(values: Values) -> Guess:
         if modality not in ("T1w", "T2w", "FLAIR"):
             return Guess(None, f"{modality} by {reason}")
     by_tag, agent = _agent(values)
-    said = said_of_contrast(str(values.get(keyword, "")))
-    given = by_tag if by_tag is not None else {GIVEN: True, UNSURE: True, DENIED: False}.get(said.what)
+    name = said_of_contrast(str(values.get(keyword, "")))
+    given = by_tag if by_tag is not None else {GIVEN: True, UNSURE: True, DENIED: False}.get(name.what)
     if modality != "T1w":
-        return Guess(modality, reason, agent=bool(given), by_tag=by_tag, by_words=said)
-    agrees = said.what not in ((DENIED,) if given else (GIVEN,)) and (
-        by_tag is not None or said.what in (GIVEN, DENIED)
+        return Guess(modality, reason, agent=bool(given), by_tag=by_tag, by_words=name)
+    agrees = name.what not in ((DENIED,) if given else (GIVEN,)) and (
+        by_tag is not None or name.what in (GIVEN, DENIED)
     )
-    by = agent if by_tag is not None else f"{said.words!r} {shown}" if said.words else "nothing says contrast agent"
+    by = agent if by_tag is not None else f"{name.words!r} {shown}" if name.words else "nothing says contrast agent"
     return Guess(
-        "T1wCE" if given else "T1w", f"{reason}; {by}", agrees, agent=bool(given), by_tag=by_tag, by_words=said
+        "T1wCE" if given else "T1w", f"{reason}; {by}", agrees, agent=bool(given), by_tag=by_tag, by_words=name
     )
 
 
