@@ -7,7 +7,16 @@ author = "The mgmt_monai authors"
 copyright = f"{author}, Apache-2.0"
 version = release = __version__
 
-extensions = ["myst_parser"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_click"]
+nb_execution_mode = "off"  # the test of the notebook runs it
+
+smartquotes_action = "qe"  # -- is an option, no dash
+default_role = "literal"  # what docstrings have between single backticks
+autodoc_member_order = "bysource"
+napoleon_use_admonition_for_examples = True
+# The API page is the front door: what its docstrings name beyond it, and other libraries' types, have no page here.
+nitpick_ignore_regex = [("py:.*", ".*")]
+
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4  # so that a page can link to another page's heading

@@ -1,3 +1,90 @@
-"""MGMT promoter methylation of glioblastoma from multi-parametric brain MRI, as a MONAI bundle."""
+"""MGMT promoter methylation of glioblastoma from multi-parametric brain MRI, as a MONAI bundle.
+
+What a notebook needs is here, and is imported when it is first named:
+
+- `open_cohort`: the patients of one modality, split; `read_manifest`: the list of patients that it rests on.
+- `slice_transforms`: from a patient to the slices of a training; `transforms`: each step.
+- `SliceDataset`: the slices, one item a slice; `MGMTClassifier`: the network.
+- `train`: both stages, and the test; `export_run`: the trained model as a bundle; `predict`: a study.
+- `evaluate`: what a table of predictions is worth; `judge`: whether there is a signal, beside negative controls.
+- `write_phantom`: a made cohort to try it on; `config_path`: the packaged configs; `MgmtMonaiError`: what you can mend.
+
+Example:
+    >>> import mgmt_monai as mgmt
+    >>> data = mgmt.write_phantom("data/phantom", n_patients=80, effect=3, seed=0)  # doctest: +SKIP
+    >>> run = mgmt.train("t1w", dataset_dir=data)  # doctest: +SKIP
+    >>> mgmt.evaluate(run / "predictions.csv")["T1w fine_tune"]["auc"]  # doctest: +SKIP
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mgmt_monai import transforms
+    from mgmt_monai.cohort.manifest import read_manifest
+    from mgmt_monai.errors import MgmtMonaiError
+    from mgmt_monai.evaluation.models import evaluate
+    from mgmt_monai.evaluation.verdict import judge
+    from mgmt_monai.exchange.export import export_run
+    from mgmt_monai.inference.predict import predict
+    from mgmt_monai.networks.classifier import MGMTClassifier
+    from mgmt_monai.packaged_configs import config_path
+    from mgmt_monai.phantom.made_cohort import write_phantom
+    from mgmt_monai.slices.dataset import SliceDataset
+    from mgmt_monai.training.parts import open_cohort, slice_transforms
+    from mgmt_monai.training.start import train
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "MGMTClassifier",
+    "MgmtMonaiError",
+    "SliceDataset",
+    "__version__",
+    "config_path",
+    "evaluate",
+    "export_run",
+    "judge",
+    "open_cohort",
+    "predict",
+    "read_manifest",
+    "slice_transforms",
+    "train",
+    "transforms",
+    "write_phantom",
+]
+
+# Without the package's name: code that is carried with a bundle is found by whole names, and would follow these.
+_HOMES = {
+    "MGMTClassifier": "networks.classifier",
+    "MgmtMonaiError": "errors",
+    "SliceDataset": "slices.dataset",
+    "config_path": "packaged_configs",
+    "evaluate": "evaluation.models",
+    "export_run": "exchange.export",
+    "judge": "evaluation.verdict",
+    "open_cohort": "training.parts",
+    "predict": "inference.predict",
+    "read_manifest": "cohort.manifest",
+    "slice_transforms": "training.parts",
+    "train": "training.start",
+    "write_phantom": "phantom.made_cohort",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """One of `__all__`, imported now.
+
+    Raises:
+        AttributeError: No such name.
+    """
+    if name == "transforms":
+        return import_module(f"{__name__}.transforms")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """The names that are handed out, also before they are imported."""
+    return sorted(__all__)

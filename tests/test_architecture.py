@@ -59,6 +59,8 @@ def violations(root: Path) -> list[str]:
     open_to_all = {path.stem for path in root.glob("*.py")}
     found = []
     for path in sorted(root.rglob("*.py")):
+        if path == root / "__init__.py":  # the front door names every room, for type checkers alone: test_front_door
+            continue
         parts = path.relative_to(root.parent).with_suffix("").parts
         room = parts[1] if len(parts) > 2 else None
         before = set(WAY[: WAY.index(room)]) if room in WAY else set()

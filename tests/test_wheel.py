@@ -78,7 +78,7 @@ def test_installed_wheel_does_all_that_is_documented(built: tuple[Path, Path], t
     run([ours, "phantom", "data/phantom", "--patients", "16"], here)
     run([ours, "train", "t1w", *OPTIONS], here)
     trained = newest_run(here / "runs")
-    run([ours, "bundle", "export", trained.name, "--out", "models"], here)
+    run([ours, "bundle", "export", f"runs/t1w/{trained.name}", "--out", "models"], here)
     run([ours, "predict", "data/phantom/train/00000", "--bundle", "models/mgmt_t1w"], here)
     config = run([ours, "config", "flair"], here).strip()
     run([*monai, "--config_file", config, *OPTIONS], here)

@@ -27,7 +27,7 @@ def command() -> None:
     "--output-dir",
     "--output_dir",
     type=FOLDER,
-    default=Path("runs"),
+    default="runs",
     show_default=True,
     help="Folder of the trainings, where RUN is an identifier.",
 )

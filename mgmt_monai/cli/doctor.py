@@ -10,7 +10,7 @@ FILE = click.Path(path_type=Path)
 @click.command("doctor")
 @click.argument("data_dir", type=FILE)
 @click.option("--labels", type=FILE, help="Label table [the one that the layout names, where it is there].")
-@click.option("--out", type=FILE, default=Path("doctor"), show_default=True, help="Folder for the report.")
+@click.option("--out", type=FILE, default="doctor", show_default=True, help="Folder for the report.")
 @click.option("--layout", help="How DATA_DIR is laid out [found by itself].")
 @click.option(
     "--exclude", default="none", show_default=True, help="CSV patient_id,reason, or 'default': not looked at."

@@ -19,7 +19,7 @@ SHOWN_PAIRS = 10
 
 @click.command("evaluate")
 @click.argument("predictions", nargs=-1, required=True, type=FILE)
-@click.option("--out", type=FILE, default=Path("evaluation"), show_default=True, help="Folder for tables and pictures.")
+@click.option("--out", type=FILE, default="evaluation", show_default=True, help="Folder for tables and pictures.")
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1),

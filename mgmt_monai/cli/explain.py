@@ -13,7 +13,7 @@ from mgmt_monai.cli.predict import FILE, named_series
 @click.argument("study_dir", type=FILE)
 @click.option("--bundle", "bundles", multiple=True, required=True, type=FILE, help="A bundle's folder or zip file.")
 @click.option(
-    "--out", type=FILE, default=Path("explanation"), show_default=True, help="Folder that gets a folder for each study."
+    "--out", type=FILE, default="explanation", show_default=True, help="Folder that gets a folder for each study."
 )
 @click.option(
     "--method",

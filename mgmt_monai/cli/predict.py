@@ -28,7 +28,7 @@ SHOWN_FAULTS = 10
 @click.argument("study_dir", type=FILE, required=False)
 @click.option("--bundle", "bundles", multiple=True, required=True, type=FILE, help="A bundle's folder or zip file.")
 @click.option(
-    "--out", type=FILE, default=Path("prediction"), show_default=True, help="Folder that gets a folder for each study."
+    "--out", type=FILE, default="prediction", show_default=True, help="Folder that gets a folder for each study."
 )
 @click.option(
     "--series", "named", multiple=True, metavar="MODALITY=PATH", help="A series by name; only those named are read."

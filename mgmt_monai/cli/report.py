@@ -11,12 +11,12 @@ FOLDER = click.Path(path_type=Path)
 
 @click.command("report")
 @click.argument("comparison", default="")
-@click.option("--out", type=FOLDER, default=Path("report"), show_default=True, help="Folder for the report.")
+@click.option("--out", type=FOLDER, default="report", show_default=True, help="Folder for the report.")
 @click.option(
     "--output-dir",
     "--output_dir",
     type=FOLDER,
-    default=Path("runs"),
+    default="runs",
     show_default=True,
     help="Folder of the trainings.",
 )

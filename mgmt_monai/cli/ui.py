@@ -13,7 +13,7 @@ import click
 @click.option(
     "--output-dir",
     "--output_dir",
-    default=Path("runs"),
+    default="runs",
     show_default=True,
     type=click.Path(path_type=Path),
     help="Folder of the trainings.",

@@ -121,7 +121,7 @@ def check_writable(path: Path) -> None:
         raise _unwritable(path, f"{path.parent} may not be written to")
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_manifest(path: str | Path) -> Manifest:
     """Read a manifest and hold it against its own hash and rules.
 
     Args:
@@ -134,6 +134,12 @@ def read_manifest(path: Path) -> Manifest:
         CohortError: Absent, not JSON, another schema, a field that is missing, unknown or of the wrong type, a path
             that leaves the data directory, a patient named twice (so in two splits perhaps), an unknown split,
             label or modality, or a content that does not match its hash.
+
+    Example:
+        >>> import mgmt_monai as mgmt
+        >>> manifest = mgmt.read_manifest("my_cohort/manifest.json")  # doctest: +SKIP
+        >>> [patient.patient_id for patient in manifest.members("test", "T1w")]  # doctest: +SKIP
+        ['00004', '00019']
     """
     path = Path(path)
     if not path.is_file():

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from mgmt_monai.evaluation.assessment import number_or_none
+from mgmt_monai.evaluation.assessment import assess, number_or_none
 from mgmt_monai.evaluation.comparison import compare_paired, holm
 from mgmt_monai.evaluation.pooling import pool
 from mgmt_monai.evaluation.predictions import EvaluationError, read_patients
@@ -46,6 +46,34 @@ def read_models(paths: Sequence[Path], threshold: float | None = None) -> dict[s
             except EvaluationError as error:
                 raise EvaluationError(f"{path}, {modality} {stage}: {error}") from error
     return models
+
+
+def evaluate(
+    *predictions: str | Path, threshold: float | None = None, level: float = 0.95, seed: int = 0
+) -> dict[str, dict[str, Any]]:
+    """Judge predictions tables, whoever made them; nothing is written.
+
+    Args:
+        predictions: Patient tables (docs/reference/predictions.md).
+        threshold: As `read_models` takes it.
+        level: Of every interval.
+        seed: Of resampling and permutation.
+
+    Returns:
+        For each model, by modality and stage, what :func:`mgmt_monai.evaluation.assessment.assess` returns, ``auc``,
+        ``accuracy``, ``calibration_slope``, ``permutation_p``, ...
+
+    Raises:
+        EvaluationError: As `read_models`.
+
+    Example:
+        >>> import mgmt_monai as mgmt
+        >>> figures = mgmt.evaluate(run / "predictions.csv")  # doctest: +SKIP
+        >>> figures["T1w fine_tune"]["auc"]  # doctest: +SKIP
+        {'value': 0.93, 'low': 0.74, 'high': 0.98, 'n': 24}
+    """
+    models = read_models([Path(path) for path in predictions], threshold)
+    return {name: assess(pooled, level, seed=seed) for name, pooled in models.items()}
 
 
 def comparisons(models: Mapping[str, pd.DataFrame], level: float = 0.95) -> list[dict[str, Any]]:

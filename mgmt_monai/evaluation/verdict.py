@@ -134,6 +134,13 @@ def judge(
 
     Raises:
         EvaluationError: Shapes differ, a label is not 0 or 1, or a probability is not finite.
+
+    Example:
+        >>> label = [0, 1] * 20
+        >>> judge(label, [0.2, 0.8] * 20, {"header_tags": [0.3, 0.7] * 20}).code
+        'contaminated'
+        >>> judge(label, [0.4, 0.4, 0.6, 0.6] * 10, {}).code
+        'not_supported'
     """
     checked, _ = checked_arrays(label, probability)
     model = _estimate(checked, probability, level)

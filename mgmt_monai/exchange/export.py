@@ -30,7 +30,7 @@ from mgmt_monai.exchange.configs import (
 from mgmt_monai.exchange.errors import ExchangeError
 from mgmt_monai.exchange.metadata import make_metadata
 from mgmt_monai.exchange.model_card import model_card
-from mgmt_monai.exchange.run_source import REFERENCE, Source
+from mgmt_monai.exchange.run_source import REFERENCE, Source, open_source
 from mgmt_monai.exchange.templates import in_bundle_names
 from mgmt_monai.networks import MGMTClassifier
 from mgmt_monai.packaged_configs import FOLDER
@@ -73,6 +73,28 @@ def export_bundle(
         _write(bundle, source, name, torchscript, onnx, data_source)
         _check_secrets(bundle, source)
     return out / name
+
+
+def export_run(run: str | Path, out: str | Path, **options: Any) -> Path:
+    """Write the bundle of a training: a folder that predicts, with MONAI alone too.
+
+    Args:
+        run: The run's folder, or a ``best.pt`` in one.
+        out: Folder that the bundle's own goes into; made if absent.
+        options: As `export_bundle` takes them, ``name``, ``torchscript``, ``onnx``, ``overwrite``, ``data_source``.
+
+    Returns:
+        The bundle's folder.
+
+    Raises:
+        ExchangeError: As `open_source` and `export_bundle`.
+
+    Example:
+        >>> import mgmt_monai as mgmt
+        >>> bundle = mgmt.export_run(run, "models")  # doctest: +SKIP
+    """
+    with open_source(Path(run), "", Path(run).parent) as source:
+        return export_bundle(source, Path(out), **options)
 
 
 def zip_bundle(bundle: Path, overwrite: bool = False) -> Path:

@@ -135,6 +135,11 @@ def write_phantom(out_dir: str | Path, n_patients: int, effect: float, seed: int
 
     Raises:
         PhantomError: An argument out of range, ``out_dir`` in use or not writable, or a full disk.
+
+    Example:
+        >>> import mgmt_monai as mgmt
+        >>> mgmt.write_phantom("data/phantom", n_patients=80, effect=3, seed=0)  # doctest: +SKIP
+        PosixPath('data/phantom')
     """
     out_dir = Path(out_dir)
     workers = _check(out_dir, n_patients, effect, seed, workers)

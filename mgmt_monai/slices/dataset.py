@@ -38,6 +38,13 @@ class SliceDataset(Dataset):
 
     Raises:
         SlicesError: With one line for each series that cannot be read; or as `SliceStore.series`.
+
+    Example:
+        >>> import mgmt_monai as mgmt
+        >>> cohort = mgmt.open_cohort("data/phantom", "t1w")  # doctest: +SKIP
+        >>> slices = mgmt.SliceDataset(cohort.items("train"), mgmt.slice_transforms("t1w"))  # doctest: +SKIP
+        >>> slices[0]["image"].shape  # doctest: +SKIP
+        torch.Size([1, 300, 300])
     """
 
     def __init__(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,19 +37,17 @@ def train(config: str | Path = "t1w", **settings: Any) -> Path:
         >>> import mgmt_monai as mgmt
         >>> run = mgmt.train("t1w", dataset_dir="data/phantom", seed=1)  # doctest: +SKIP
     """
-    settings = {key: str(value) if isinstance(value, Path) else value for key, value in settings.items()}
+    settings = plain_settings(settings)
     path = training_config(config, settings)
-    try:
+    with warnings.catch_warnings():
+        # Whoever names a config here trusts it; MONAI warns on every run that it is code.
+        warnings.filterwarnings("ignore", message="parsing config_file", category=UserWarning)
         workflow = ConfigWorkflow(str(path), logging_file=False, run_id="training", workflow_type="train", **settings)
+    with own_error():
         workflow.initialize()
         workflow.run()
         workflow.finalize()
         return Path(workflow.parser.get_parsed_content("run_directory").path)
-    except RuntimeError as error:  # MONAI's, around what a component raised
-        message = one_line(error)
-        if message is None:
-            raise
-        raise TrainingError(message) from error
 
 
 def training_config(config: str | Path, settings: Mapping[str, Any]) -> Path:
@@ -67,3 +67,28 @@ def training_config(config: str | Path, settings: Mapping[str, Any]) -> Path:
         raise TrainingError(f"{config}: expected the config of a training, found another. Name one, such as t1w.")
     check_overrides(content, settings)
     return path
+
+
+def plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as a config has them: a path is text.
+
+    Args:
+        settings: By key.
+    """
+    return {key: str(value) if isinstance(value, Path) else value for key, value in settings.items()}
+
+
+@contextmanager
+def own_error() -> Iterator[None]:
+    """Raise what a component raised as a `TrainingError` with its line, not wrapped in MONAI's RuntimeError.
+
+    Yields:
+        Nothing; errors that nobody foresaw pass.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        message = one_line(error)
+        if message is None:
+            raise
+        raise TrainingError(message) from error
