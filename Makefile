@@ -9,6 +9,9 @@ DEMO_OVERRIDES ?= --test_fraction 0.3 --image_size 96 --transfer_epochs 5 --fine
     --transfer_batch_size 16 --fine_tune_batch_size 16 \
     --transfer_learning_rate 0.001 --fine_tune_learning_rate 0.0001
 
+# Ten minutes on two cores; what takes six times as long hangs.
+TEST_LIMIT ?= 60m
+
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TORCH := $(shell grep "^torch==" constraints.txt)
@@ -33,7 +36,8 @@ help:
 	@echo "make clean      remove $(VENV) and what the tools left; data/ and runs/ stay"
 	@echo
 	@echo "Variables: PYTHON (3.11 or newer), VENV, TORCH_INDEX (the CPU build of PyTorch unless told"
-	@echo "otherwise, e.g. https://download.pytorch.org/whl/cu130), DEMO_OVERRIDES, PHANTOM_OPTIONS, BENCH_OPTIONS."
+	@echo "otherwise, e.g. https://download.pytorch.org/whl/cu130), DEMO_OVERRIDES, PHANTOM_OPTIONS,"
+	@echo "TEST_LIMIT (when make test gives up, 60m), BENCH_OPTIONS."
 
 # The stamp is written last, so a half-made environment is never taken as done.
 # torch goes first and alone: plain PyPI would bring gigabytes of CUDA with it on Linux.
@@ -59,7 +63,9 @@ demo: $(READY)
 	@echo "The run with its curves and pictures: $(BIN)/mgmt-monai ui"
 
 test: lint types docs
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup
+	@OMP_NUM_THREADS=1 timeout --foreground --kill-after 60 $(TEST_LIMIT) \
+	    $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup -o faulthandler_timeout=900 || { \
+	    code=$$?; test $$code -ne 124 || echo "make test: stopped after $(TEST_LIMIT) (TEST_LIMIT), something hangs"; exit $$code; }
 
 test-slow: $(READY)
 	@$(BIN)/python -m pytest -m slow

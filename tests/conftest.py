@@ -19,6 +19,14 @@ from mgmt_monai.exchange.run_source import open_source
 from mgmt_monai.phantom import write_phantom
 
 SHARED_DATA = Path(__file__).parents[1] / "../shared/data"
+SLOW_LIMIT_S = 7200
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests train for real: they may take longer than ``timeout`` of setup.cfg."""
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(SLOW_LIMIT_S))
 
 
 @pytest.fixture(autouse=True)
