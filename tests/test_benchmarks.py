@@ -14,6 +14,7 @@ import click
 import pytest
 import torch
 from ignite.engine import Engine
+from packaging.version import Version
 
 from mgmt_monai.networks import MGMTClassifier, load_backbone_weights
 
@@ -287,7 +288,8 @@ def test_command_writes_figures_table_and_picture(tmp_path) -> None:
     made = json.loads(out.read_text())
 
     assert made["size"] == "quick"
-    assert made["machine"]["cores"] >= 1 and made["machine"]["packages"]["torch"] == torch.__version__
+    assert made["machine"]["cores"] >= 1
+    assert Version(made["machine"]["packages"]["torch"]).public == Version(torch.__version__).public
     assert [one["measure"]["name"] for one in made["measures"]] == ["cold_read"]
     assert all(len(each) == 2 and min(each) > 0 for one in made["measures"] for each in one["figures"].values())
     assert out.with_suffix(".md").read_text() in done.stdout

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import norm, rankdata
-from statsmodels.stats.multitest import multipletests
 
 from mgmt_monai.evaluation.delong import Placements, mean_variance, placements
 from mgmt_monai.evaluation.intervals import UNDEFINED, Interval, normal_quantile
@@ -99,14 +98,14 @@ def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
         EvaluationError: A p-value is outside [0, 1].
 
     Source:
-        Holm S. A simple sequentially rejective multiple test procedure. Scand J Stat 1979;6:65-70, by
-        :func:`statsmodels.stats.multitest.multipletests`.
+        Holm S. A simple sequentially rejective multiple test procedure. Scand J Stat 1979;6:65-70.
     """
     found = np.array(p_values, dtype=np.float64)
     made = ~np.isnan(found)
     outside = found[made][(found[made] < 0) | (found[made] > 1)]
     if len(outside):
         raise EvaluationError(f"evaluation: expected p-values from 0 to 1, found {outside[0]}")
-    if made.any():
-        found[made] = multipletests(found[made], method="holm")[1]
+    order = np.argsort(found)[: made.sum()]  # nan comes last
+    still_to_test = np.arange(len(order), 0, -1)
+    found[order] = np.minimum(np.maximum.accumulate(still_to_test * found[order]), 1)
     return found

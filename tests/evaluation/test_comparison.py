@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import norm
 from simulations import paired
 from sklearn.metrics import roc_auc_score
+from statsmodels.stats.multitest import multipletests
 
 from mgmt_monai.evaluation.comparison import PairedComparison, compare_paired, holm
 from mgmt_monai.evaluation.predictions import EvaluationError
@@ -124,6 +125,17 @@ def test_holm_by_hand():
     # In order 0.01, 0.03, 0.04: times 3, 2, 1 and never falling.
     np.testing.assert_allclose(holm([0.01, 0.04, 0.03]), [0.03, 0.06, 0.06])
     np.testing.assert_allclose(holm(np.array([0.9, 0.8])), [1, 1])
+
+
+@pytest.mark.parametrize("k", [1, 2, 30])
+def test_holm_equals_statsmodels_with_ties_and_what_could_not_be_made(k):
+    random = np.random.default_rng(k)
+    p_values = np.concatenate([random.random(k).round(2), [0.0, 1.0], 0.01 * random.random(k)])
+    mixed = random.permutation(np.concatenate([p_values, np.full(k, math.nan)]))
+    made = ~np.isnan(mixed)
+
+    np.testing.assert_allclose(holm(mixed)[made], multipletests(mixed[made], method="holm")[1], rtol=1e-12)
+    assert np.isnan(holm(mixed)[~made]).all()
 
 
 def test_holm_does_not_count_a_test_that_could_not_be_made():

@@ -78,17 +78,19 @@ def test_band_does_not_depend_on_the_order_of_the_scale():
     np.testing.assert_array_equal(roc_band(label, score).low, roc_band(label, norm.cdf(score)).low)
 
 
+@pytest.mark.parametrize(("n_studies", "least"), [(40, 0.8), pytest.param(150, 0.87, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("true_auc", [0.65, 0.9])
-def test_band_holds_the_true_sensitivity_at_each_rate(true_auc):
+def test_band_holds_the_true_sensitivity_at_each_rate(true_auc, n_studies, least):
     random = np.random.default_rng(7)
     rates = [0, 1, 5, 25, 50, 75, 95, 99]
     truth = norm.cdf(np.sqrt(2) * norm.ppf(true_auc) + norm.ppf(GRID[rates]))
     held = np.zeros(len(rates))
-    for study in range(150):
+    for study in range(n_studies):
         found = roc_band(*binormal(53, true_auc, random), n_resamples=200, seed=study)
         held += (found.low[rates] <= truth) & (truth <= found.high[rates])
-    # The Monte Carlo error of 150 studies is 0.018. Percentiles alone hold it in fewer than half in the upper corner.
-    assert (held / 150 >= 0.87).all(), held / 150
+    # The Monte Carlo error is 0.034 of 40 studies, 0.018 of 150: least is four of them below 0.95. Percentiles alone
+    # hold it in fewer than half in the upper corner.
+    assert (held / n_studies >= least).all(), held / n_studies
 
 
 def test_one_class_has_no_curve():
