@@ -71,7 +71,7 @@ def test_way_from_a_cohort_to_a_verdict(phantom_dir: Path, finished_run: Path, t
     cohort = mgmt.open_cohort(phantom_dir, "flair", **settings)
     slices = mgmt.SliceDataset(cohort.items("test"), mgmt.slice_transforms("flair", image_size=48))
     bundle = mgmt.export_run(finished_run, tmp_path / "models")
-    said = mgmt.predict(phantom_dir / "train" / "00000", bundle)
+    said = mgmt.predict(phantom_dir / "train" / "90000", bundle)
     figures = mgmt.evaluate(finished_run / "predictions.csv")["T1w fine_tune"]
 
     assert {item["modality"] for item in cohort.items("train")} == {"FLAIR"}

@@ -79,7 +79,7 @@ def test_installed_wheel_does_all_that_is_documented(built: tuple[Path, Path], t
     run([ours, "train", "t1w", *OPTIONS], here)
     trained = newest_run(here / "runs")
     run([ours, "bundle", "export", f"runs/t1w/{trained.name}", "--out", "models"], here)
-    run([ours, "predict", "data/phantom/train/00000", "--bundle", "models/mgmt_t1w"], here)
+    run([ours, "predict", "data/phantom/train/90000", "--bundle", "models/mgmt_t1w"], here)
     config = run([ours, "config", "flair"], here).strip()
     run([*monai, "--config_file", config, *OPTIONS], here)
     run([ours, "compare", "--networks", "mobilenet-v2,resnet-10", "--modalities", "T2w",
@@ -87,6 +87,6 @@ def test_installed_wheel_does_all_that_is_documented(built: tuple[Path, Path], t
          "--weights", "resnet-10=none", *OPTIONS], here)  # fmt: skip
 
     assert Path(config).is_relative_to(tmp_path / "venv")
-    assert (here / "predictions" / "00000" / "prediction.json").is_file()
+    assert (here / "predictions" / "90000" / "prediction.json").is_file()
     assert [path.name for path in (here / "runs" / "flair").glob("*/metrics.json")] == ["metrics.json"]
     assert (here / "runs" / "comparisons" / "tiny" / "report" / "report.html").is_file()

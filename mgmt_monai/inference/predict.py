@@ -36,7 +36,7 @@ def predict(
 
     Example:
         >>> import mgmt_monai as mgmt
-        >>> said = mgmt.predict("data/phantom/train/00000", "models/mgmt_t1w")  # doctest: +SKIP
+        >>> said = mgmt.predict("data/phantom/train/90000", "models/mgmt_t1w")  # doctest: +SKIP
         >>> said.probability  # doctest: +SKIP
         0.71
     """
