@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from mgmt_monai.atomic import atomic_file, write_text
 from mgmt_monai.cohort.modality import ModalityCohort
-from mgmt_monai.evaluation.plots import learning_curves_figure, prediction_distribution_figure, roc_figure
+from mgmt_monai.evaluation.plots import distributions_figure, learning_curves_figure, roc_figure
 from mgmt_monai.evaluation.predictions import patients_from_slices, write_patients, write_slices
 from mgmt_monai.evaluation.summary import figure_line, summarise
 from mgmt_monai.networks import MGMTClassifier
@@ -212,7 +212,7 @@ class Scoring:
             n_resamples=self.bootstrap_resamples,
             seed=self.seed,
         )
-        distribution = prediction_distribution_figure(of_test, threshold=self.threshold)
+        distribution = distributions_figure({of_test["modality"].iloc[0]: of_test}, threshold=self.threshold)
         _save(dict(zip(_TEST_PICTURES, (roc, distribution), strict=True)), folder)
 
 

@@ -7,7 +7,7 @@ The random transforms draw parameters and hand them to a deterministic counterpa
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from monai.config import KeysCollection, NdarrayOrTensor
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, RandomizableTransform, Transform
+from monai.transforms import RandomizableTransform, Transform
 from monai.utils import TransformBackends
 
+from mgmt_monai.transforms.at_keys import RandAtKeys
 from mgmt_monai.transforms.errors import TransformError
 
 
@@ -205,7 +206,7 @@ class RandSliceAffine(RandomizableTransform):
         return _resampled(_slice_tensor(img, "RandSliceAffine"), self.parameters)
 
 
-class RandSliceAffined(MapTransform, RandomizableTransform):
+class RandSliceAffined(RandAtKeys):
     """Dictionary twin of :class:`RandSliceAffine`; all keys get the same draw.
 
     Args:
@@ -233,27 +234,7 @@ class RandSliceAffined(MapTransform, RandomizableTransform):
         flip_prob: float,
         allow_missing_keys: bool = False,
     ) -> None:
-        MapTransform.__init__(self, keys, allow_missing_keys)
-        RandomizableTransform.__init__(self, prob=1.0)
-        self.affine = RandSliceAffine(zoom_min, zoom_max, rotation_deg, shift, flip_prob)
-
-    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandSliceAffined:
-        """Seed this transform; the same seed as for the array twin gives the same pictures."""
-        super().set_random_state(seed, state)
-        self.affine.set_random_state(seed, state)
-        return self
-
-    def randomize(self, data: Any | None = None) -> None:
-        """Draw ``affine.parameters``."""
-        self.affine.randomize()
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """A copy of ``data`` with the transformed slice at each key; raises as the array class does."""
-        d = dict(data)
-        self.randomize()
-        for key in self.key_iterator(d):
-            d[key] = self.affine(d[key], randomize=False)
-        return d
+        super().__init__(keys, RandSliceAffine(zoom_min, zoom_max, rotation_deg, shift, flip_prob), allow_missing_keys)
 
 
 class RandBrightness(RandomizableTransform):
@@ -306,7 +287,7 @@ class RandBrightness(RandomizableTransform):
         return _slice_tensor(img, "RandBrightness") * self.factor
 
 
-class RandBrightnessd(MapTransform, RandomizableTransform):
+class RandBrightnessd(RandAtKeys):
     """Dictionary twin of :class:`RandBrightness`; all keys get the same draw.
 
     Args:
@@ -328,27 +309,7 @@ class RandBrightnessd(MapTransform, RandomizableTransform):
         brightness_max: float,
         allow_missing_keys: bool = False,
     ) -> None:
-        MapTransform.__init__(self, keys, allow_missing_keys)
-        RandomizableTransform.__init__(self, prob=1.0)
-        self.brightness = RandBrightness(brightness_min, brightness_max)
-
-    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandBrightnessd:
-        """Seed this transform; the same seed as for the array twin gives the same pictures."""
-        super().set_random_state(seed, state)
-        self.brightness.set_random_state(seed, state)
-        return self
-
-    def randomize(self, data: Any | None = None) -> None:
-        """Draw ``brightness.factor``."""
-        self.brightness.randomize()
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """A copy of ``data`` with the changed slice at each key; raises as the array class does."""
-        d = dict(data)
-        self.randomize()
-        for key in self.key_iterator(d):
-            d[key] = self.brightness(d[key], randomize=False)
-        return d
+        super().__init__(keys, RandBrightness(brightness_min, brightness_max), allow_missing_keys)
 
 
 def _slice_tensor(img: NdarrayOrTensor, transform: str) -> torch.Tensor:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from typing import Any
-
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 (its own documentation's name)
-import torch
 from monai.config import KeysCollection, NdarrayOrTensor
-from monai.data import MetaTensor
-from monai.transforms import MapTransform, Transform
+from monai.transforms import Transform
 from monai.utils import TransformBackends
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 
-from mgmt_monai.transforms.errors import TransformError
+from mgmt_monai.transforms.at_keys import AtKeys
+from mgmt_monai.transforms.containers import as_given, checked_volume, finite_voxels
 from mgmt_monai.transforms.intensity import foreground_range
 
 MARGIN = 0.05
@@ -92,10 +88,10 @@ class HideHead(Transform):
         Raises:
             TransformError: When the input is no volume or holds NaN or infinite values.
         """
-        return _as_given(volume, _without_head(_voxels(volume, "HideHead")))
+        return as_given(volume, _without_head(finite_voxels(checked_volume(volume, "HideHead"), "HideHead")))
 
 
-class HideHeadd(MapTransform):
+class HideHeadd(AtKeys):
     """Dictionary twin of :class:`HideHead`.
 
     Args:
@@ -106,15 +102,7 @@ class HideHeadd(MapTransform):
     backend = HideHead.backend
 
     def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.hide = HideHead()
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """A copy of ``data`` with the head hidden in the volume at each key; raises as the array class does."""
-        d = dict(data)
-        for key in self.key_iterator(d):
-            d[key] = self.hide(d[key])
-        return d
+        super().__init__(keys, HideHead(), allow_missing_keys)
 
 
 class Blank(Transform):
@@ -135,10 +123,10 @@ class Blank(Transform):
         Raises:
             TransformError: When the input is no volume.
         """
-        return _as_given(volume, np.zeros(_checked(volume, "Blank").shape, dtype=np.float32))
+        return as_given(volume, np.zeros(checked_volume(volume, "Blank").shape, dtype=np.float32))
 
 
-class Blankd(MapTransform):
+class Blankd(AtKeys):
     """Dictionary twin of :class:`Blank`.
 
     Args:
@@ -149,15 +137,7 @@ class Blankd(MapTransform):
     backend = Blank.backend
 
     def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.blank = Blank()
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """A copy of ``data`` with zeros for the volume at each key; raises as the array class does."""
-        d = dict(data)
-        for key in self.key_iterator(d):
-            d[key] = self.blank(d[key])
-        return d
+        super().__init__(keys, Blank(), allow_missing_keys)
 
 
 def _without_head(voxels: np.ndarray) -> np.ndarray:
@@ -201,33 +181,3 @@ def _convex_hull(mask: np.ndarray) -> np.ndarray:
     hull = np.zeros_like(mask)
     hull[between] = (columns >= leftmost[:, None] - 1e-6) & (columns <= rightmost[:, None] + 1e-6)
     return hull
-
-
-def _checked(volume: NdarrayOrTensor, who: str) -> NdarrayOrTensor:
-    if not isinstance(volume, np.ndarray | torch.Tensor) or volume.ndim != 3:
-        found = f"shape {tuple(volume.shape)}" if hasattr(volume, "shape") else type(volume).__name__
-        raise TransformError(f"{who}: expected a volume (slices, rows, columns), found {found}")
-    return volume
-
-
-def _voxels(volume: NdarrayOrTensor, who: str) -> np.ndarray:
-    """A copy, float32."""
-    given = _checked(volume, who)
-    plain = given.detach().cpu().numpy() if isinstance(given, torch.Tensor) else given
-    with np.errstate(over="ignore", invalid="ignore"):
-        voxels = np.array(plain, dtype=np.float32, order="C")
-    n_bad = voxels.size - np.count_nonzero(np.isfinite(voxels))
-    if n_bad:
-        raise TransformError(
-            f"{who}: expected finite voxels, found {n_bad} NaN or infinite of {voxels.size}; export the series again "
-            "or leave it out"
-        )
-    return voxels
-
-
-def _as_given(volume: NdarrayOrTensor, voxels: np.ndarray) -> NdarrayOrTensor:
-    """The voxels in the container, and with the meta, of the volume."""
-    if not isinstance(volume, torch.Tensor):
-        return voxels
-    tensor = torch.from_numpy(voxels).to(volume.device)
-    return MetaTensor(tensor, meta=volume.meta) if isinstance(volume, MetaTensor) else tensor

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, Transform
+from monai.transforms import Transform
 from monai.utils import TransformBackends
 
 from mgmt_monai.cohort.series import Series, middle_slices
+from mgmt_monai.transforms.at_keys import AtKeys
 from mgmt_monai.transforms.errors import TransformError
 
 
@@ -64,7 +64,7 @@ class CropMiddleSlices(Transform):
         return cropped
 
 
-class CropMiddleSlicesd(MapTransform):
+class CropMiddleSlicesd(AtKeys):
     """Dictionary twin of :class:`CropMiddleSlices`.
 
     Args:
@@ -79,15 +79,7 @@ class CropMiddleSlicesd(MapTransform):
     backend = CropMiddleSlices.backend
 
     def __init__(self, keys: KeysCollection, fraction: float, allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.crop = CropMiddleSlices(fraction)
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """A copy of ``data`` with the middle slices at each key; raises as the array class does."""
-        d = dict(data)
-        for key in self.key_iterator(d):
-            d[key] = self.crop(d[key])
-        return d
+        super().__init__(keys, CropMiddleSlices(fraction), allow_missing_keys)
 
 
 def _check_fraction(fraction: float) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from typing import Any
-
 import numpy as np
 import torch
 from monai.config import KeysCollection, NdarrayOrTensor
-from monai.data import MetaTensor
-from monai.transforms import MapTransform, Transform
+from monai.transforms import Transform
 from monai.utils import TransformBackends
 
+from mgmt_monai.transforms.at_keys import AtKeys
+from mgmt_monai.transforms.containers import as_given, finite_voxels
 from mgmt_monai.transforms.errors import TransformError
 
 
@@ -83,25 +81,14 @@ class ScaleIntensityRobust(Transform):
         Raises:
             TransformError: When the volume is not an array or tensor or holds NaN or infinite values.
         """
-        if isinstance(volume, torch.Tensor):
-            plain = volume.as_tensor() if isinstance(volume, MetaTensor) else volume
-            scaled = torch.from_numpy(self._scale(plain.detach().cpu().numpy())).to(plain.device)
-            return MetaTensor(scaled, meta=volume.meta) if isinstance(volume, MetaTensor) else scaled
-        if isinstance(volume, np.ndarray):
-            return self._scale(volume)
-        raise TransformError(
-            f"ScaleIntensityRobust: expected an array or tensor (slices, rows, columns), found {type(volume).__name__}"
-        )
-
-    def _scale(self, volume: np.ndarray) -> np.ndarray:
-        with np.errstate(over="ignore", invalid="ignore"):
-            voxels = np.array(volume, dtype=np.float32, order="C")
-        if not np.isfinite(voxels).all():
-            n_bad = voxels.size - np.count_nonzero(np.isfinite(voxels))
+        if not isinstance(volume, np.ndarray | torch.Tensor):
             raise TransformError(
-                f"ScaleIntensityRobust: expected finite voxels, found {n_bad} NaN or infinite of {voxels.size}; "
-                "export the series again or leave it out"
+                "ScaleIntensityRobust: expected an array or tensor (slices, rows, columns), found "
+                f"{type(volume).__name__}"
             )
+        return as_given(volume, self._scale(finite_voxels(volume, "ScaleIntensityRobust")))
+
+    def _scale(self, voxels: np.ndarray) -> np.ndarray:
         lower, upper = foreground_range(voxels, self.lower_percentile, self.upper_percentile)
         if not lower < upper:
             return np.zeros_like(voxels)
@@ -115,7 +102,7 @@ class ScaleIntensityRobust(Transform):
         return np.clip(voxels, 0, 1, out=voxels).astype(np.float32, copy=False)
 
 
-class ScaleIntensityRobustd(MapTransform):
+class ScaleIntensityRobustd(AtKeys):
     """Dictionary twin of :class:`ScaleIntensityRobust`.
 
     Args:
@@ -137,15 +124,7 @@ class ScaleIntensityRobustd(MapTransform):
         upper_percentile: float,
         allow_missing_keys: bool = False,
     ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.scale = ScaleIntensityRobust(lower_percentile, upper_percentile)
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """A copy of ``data`` with the scaled volume at each key; raises as the array class does."""
-        d = dict(data)
-        for key in self.key_iterator(d):
-            d[key] = self.scale(d[key])
-        return d
+        super().__init__(keys, ScaleIntensityRobust(lower_percentile, upper_percentile), allow_missing_keys)
 
 
 def _percentile_in_place(values: np.ndarray, percentile: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ import SimpleITK as sitk  # noqa: N813 (its own documentation's name)
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, Transform
+from monai.transforms import Transform
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 from pydicom.errors import InvalidDicomError
 
 from mgmt_monai.cohort.files.headers import HeaderError, read_headers
 from mgmt_monai.cohort.series import Series
+from mgmt_monai.transforms.at_keys import AtKeys
 from mgmt_monai.transforms.errors import SeriesReadError, TransformError
 from mgmt_monai.transforms.truncation import ends_early
 
@@ -202,7 +203,7 @@ class LoadSeries(Transform):
         return MetaTensor(torch.from_numpy(volume), affine=torch.from_numpy(affine), meta=fault)
 
 
-class LoadSeriesd(MapTransform):
+class LoadSeriesd(AtKeys):
     """Dictionary twin of :class:`LoadSeries`.
 
     Args:
@@ -211,15 +212,7 @@ class LoadSeriesd(MapTransform):
     """
 
     def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.load = LoadSeries()
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """A copy of ``data`` with the volume at each key; raises as the array class does."""
-        d = dict(data)
-        for key in self.key_iterator(d):
-            d[key] = self.load(d[key])
-        return d
+        super().__init__(keys, LoadSeries(), allow_missing_keys)
 
 
 @contextmanager

@@ -11,10 +11,11 @@ import SimpleITK as sitk  # noqa: N813 (its own documentation's name)
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, Transform
+from monai.transforms import Transform
 from monai.utils import TransformBackends
 
 from mgmt_monai.cohort.series import middle_slices
+from mgmt_monai.transforms.at_keys import AtKeys
 from mgmt_monai.transforms.crop import CropMiddleSlices
 from mgmt_monai.transforms.errors import TransformError
 from mgmt_monai.transforms.load import GEOMETRY_FAULT, LPS_TO_RAS
@@ -127,7 +128,7 @@ class ReformatPlane(Transform):
             )
 
 
-class ReformatPlaned(MapTransform):
+class ReformatPlaned(AtKeys):
     """Dictionary twin of :class:`ReformatPlane`.
 
     Args:
@@ -145,8 +146,7 @@ class ReformatPlaned(MapTransform):
     def __init__(
         self, keys: KeysCollection, plane: str, fraction: float = 1.0, allow_missing_keys: bool = False
     ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.reformat = ReformatPlane(plane, fraction)
+        super().__init__(keys, ReformatPlane(plane, fraction), allow_missing_keys)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """A copy of ``data`` with the reformatted volume at each key.
@@ -157,7 +157,7 @@ class ReformatPlaned(MapTransform):
         d = dict(data)
         for key in self.key_iterator(d):
             try:
-                d[key] = self.reformat(d[key])
+                d[key] = self.transform(d[key])
             except TransformError as error:
                 names = [f"patient {d['patient_id']}"] if "patient_id" in d else []
                 names += [str(d["modality"])] if "modality" in d else []

@@ -13,7 +13,6 @@ from sklearn.metrics import roc_auc_score
 
 from mgmt_monai.evaluation.plots import (
     learning_curves_figure,
-    prediction_distribution_figure,
     roc_figure,
 )
 from mgmt_monai.evaluation.predictions import SLICE_COLUMNS, EvaluationError, patients_from_slices
@@ -131,21 +130,6 @@ def test_learning_curves_ring_the_lowest_validation_loss_of_each_stage(curves):
 def test_learning_curves_of_a_bad_table_are_refused(curves, spoil, found):
     with pytest.raises(EvaluationError, match=found):
         learning_curves_figure(spoil(curves))
-
-
-def test_distribution_shows_every_patient_once_in_its_class_and_stage(slices):
-    patients = patients_from_slices(slices)
-    figure = prediction_distribution_figure(patients)
-    below = [axes for axes in figure.axes if axes.get_xlabel()]
-    assert [axes.get_title() for axes in figure.axes[:2]] == ["Transfer", "Fine-tuned"]
-    for axes, stage in zip(below, ("transfer", "fine_tune"), strict=True):
-        of_stage = patients[patients["stage"] == stage]
-        for value, points in enumerate(axes.collections):
-            x, y = points.get_offsets().T
-            expected = of_stage.loc[of_stage["label"] == value, "probability"]
-            assert sorted(x) == pytest.approx(sorted(expected))
-            assert (np.abs(y - value) <= 0.35).all()
-    assert _renders(figure)
 
 
 @pytest.mark.parametrize("module", ["matplotlib.pyplot", "torch", "monai"])

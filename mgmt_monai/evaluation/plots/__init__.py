@@ -9,7 +9,6 @@ from mgmt_monai.evaluation.plots.distributions import distributions_figure
 from mgmt_monai.evaluation.plots.forest import ForestRow, forest_figure
 from mgmt_monai.evaluation.plots.learning_curves import learning_curves_figure
 from mgmt_monai.evaluation.plots.picture_files import save_figure
-from mgmt_monai.evaluation.plots.prediction_distribution import prediction_distribution_figure
 from mgmt_monai.evaluation.plots.roc import roc_figure
 from mgmt_monai.evaluation.plots.roc_band_plot import roc_band_figure
 from mgmt_monai.evaluation.plots.spread import spread_figure
@@ -25,7 +24,6 @@ __all__ = [
     "distributions_figure",
     "forest_figure",
     "learning_curves_figure",
-    "prediction_distribution_figure",
     "roc_band_figure",
     "roc_figure",
     "save_figure",

@@ -124,9 +124,9 @@ def spread(values: np.ndarray, width: float = 0.7, step: float = 0.14, n_bins: i
     return offsets
 
 
-def chance_handle(label: str = "Chance: 0.50") -> Line2D:
+def chance_handle() -> Line2D:
     """The legend's entry for the line of chance."""
-    return Line2D([], [], label=label, **CHANCE_LINE)
+    return Line2D([], [], label="Chance: 0.50", **CHANCE_LINE)
 
 
 def tidy(axes: Axes) -> None:

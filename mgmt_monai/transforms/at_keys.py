@@ -1,0 +1,66 @@
+"""Dictionary transforms: an array transform, applied at the keys of an item."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, Self
+
+import numpy as np
+from monai.config import KeysCollection
+from monai.transforms import MapTransform, RandomizableTransform
+
+
+class AtKeys(MapTransform):
+    """Applies an array transform to the value at each key; the dictionary twins derive from it.
+
+    Args:
+        keys: Keys of the values.
+        transform: The array transform.
+        allow_missing_keys: Do not raise when a key is missing.
+    """
+
+    def __init__(self, keys: KeysCollection, transform: Callable[[Any], Any], allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.transform = transform
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """A copy of ``data`` with the transformed value at each key; raises as the array transform does."""
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.transform(d[key])
+        return d
+
+
+class RandAtKeys(MapTransform, RandomizableTransform):
+    """The same for a random array transform; all keys get the same draw.
+
+    Args:
+        keys: Keys of the values.
+        transform: The array transform, which takes ``randomize=False`` and then applies its last draw again.
+        allow_missing_keys: Do not raise when a key is missing.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, transform: RandomizableTransform, allow_missing_keys: bool = False
+    ) -> None:
+        MapTransform.__init__(self, keys, allow_missing_keys)
+        RandomizableTransform.__init__(self, prob=1.0)
+        self.transform = transform
+
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> Self:
+        """Seed this transform; the same seed as for the array twin gives the same pictures."""
+        super().set_random_state(seed, state)
+        self.transform.set_random_state(seed, state)
+        return self
+
+    def randomize(self, data: Any | None = None) -> None:
+        """Draw what the array transform keeps of its draw."""
+        self.transform.randomize(data)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """A copy of ``data`` with the transformed value at each key; raises as the array transform does."""
+        d = dict(data)
+        self.randomize()
+        for key in self.key_iterator(d):
+            d[key] = self.transform(d[key], randomize=False)
+        return d

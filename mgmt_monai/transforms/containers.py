@@ -1,0 +1,61 @@
+"""What a volume comes in, an array or a tensor with or without meta: its voxels out of it, and back into it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from monai.config import NdarrayOrTensor
+from monai.data import MetaTensor
+
+from mgmt_monai.transforms.errors import TransformError
+
+
+def checked_volume(volume: NdarrayOrTensor, who: str) -> NdarrayOrTensor:
+    """The volume itself.
+
+    Args:
+        volume: (slices, rows, columns).
+        who: The transform that asks, for the message.
+
+    Raises:
+        TransformError: It is neither an array nor a tensor, or has another number of axes.
+    """
+    if not isinstance(volume, np.ndarray | torch.Tensor) or volume.ndim != 3:
+        found = f"shape {tuple(volume.shape)}" if hasattr(volume, "shape") else type(volume).__name__
+        raise TransformError(f"{who}: expected a volume (slices, rows, columns), found {found}")
+    return volume
+
+
+def finite_voxels(volume: NdarrayOrTensor, who: str) -> np.ndarray:
+    """A copy of the voxels, float32.
+
+    Args:
+        volume: An array or tensor of any shape and real dtype.
+        who: The transform that asks, for the message.
+
+    Raises:
+        TransformError: A voxel is NaN or infinite.
+    """
+    plain = volume.detach().cpu().numpy() if isinstance(volume, torch.Tensor) else volume
+    with np.errstate(over="ignore", invalid="ignore"):
+        voxels = np.array(plain, dtype=np.float32, order="C")
+    n_bad = voxels.size - np.count_nonzero(np.isfinite(voxels))
+    if n_bad:
+        raise TransformError(
+            f"{who}: expected finite voxels, found {n_bad} NaN or infinite of {voxels.size}; export the series again "
+            "or leave it out"
+        )
+    return voxels
+
+
+def as_given(volume: NdarrayOrTensor, voxels: np.ndarray) -> NdarrayOrTensor:
+    """The voxels in the container, and with the meta, of the volume.
+
+    Args:
+        volume: An array, a tensor or a ``MetaTensor``.
+        voxels: Of any shape.
+    """
+    if not isinstance(volume, torch.Tensor):
+        return voxels
+    tensor = torch.from_numpy(voxels).to(volume.device)
+    return MetaTensor(tensor, meta=volume.meta) if isinstance(volume, MetaTensor) else tensor
