@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mgmt_monai.networks.backbones import get_backbone
 from mgmt_monai.networks.errors import NetworkError
-from mgmt_monai.networks.freeze import check_stage, hold_frozen_layers, set_trainable, trainable_parameters
+from mgmt_monai.networks.freeze import STAGES, batchnorm_layers
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 """Mean of ImageNet's red, green and blue, on the scale 0 to 1. Source: the weights' own training code."""
@@ -119,14 +119,19 @@ class MGMTClassifier(nn.Module):
     def set_stage(self, stage: str) -> None:
         """Go to a training stage: set what takes gradients, and which layers stay in eval mode.
 
+        Gradients held by any parameter are dropped.
+
         Args:
             stage: ``transfer`` or ``fine_tune``.
 
         Raises:
             NetworkError: The stage is unknown; the network is as it was.
         """
-        self.stage = check_stage(stage)
-        set_trainable(self.backbone, self.head, stage)
+        trained = {id(parameter) for parameter in self.stage_parameters(stage)}
+        self.stage = stage
+        for parameter in self.parameters():
+            parameter.requires_grad_(id(parameter) in trained)
+            parameter.grad = None
         self.train(self.training)
 
     def stage_parameters(self, stage: str) -> list[nn.Parameter]:
@@ -141,7 +146,12 @@ class MGMTClassifier(nn.Module):
         Raises:
             NetworkError: The stage is unknown.
         """
-        return trainable_parameters(self.backbone, self.head, stage)
+        if stage not in STAGES:
+            raise NetworkError(f"unknown training stage {stage!r}: use one of {', '.join(STAGES)}")
+        if stage == "transfer":
+            return list(self.head.parameters())
+        held = {id(parameter) for layer in batchnorm_layers(self) for parameter in layer.parameters()}
+        return [parameter for parameter in self.parameters() if id(parameter) not in held]
 
     def train(self, mode: bool = True) -> Self:
         """Train or eval mode, but never train mode for the layers that the stage holds frozen.
@@ -155,7 +165,8 @@ class MGMTClassifier(nn.Module):
             The network itself.
         """
         super().train(mode)
-        hold_frozen_layers(self.backbone, self.head, self.stage)
+        for layer in [self.backbone] if self.stage == "transfer" else batchnorm_layers(self):
+            layer.eval()
         return self
 
     def _normalised(self, images: Tensor) -> Tensor:
