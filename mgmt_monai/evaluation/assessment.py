@@ -11,17 +11,17 @@ import pandas as pd
 from mgmt_monai.evaluation import discrimination
 from mgmt_monai.evaluation.bootstrap import patient_auc_interval
 from mgmt_monai.evaluation.calibration import calibrate
-from mgmt_monai.evaluation.delong import auc_interval
+from mgmt_monai.evaluation.delong import auc_estimate
 from mgmt_monai.evaluation.intervals import (
     Estimate,
-    Interval,
+    as_json,
     balanced_accuracy_interval,
-    f1_interval,
-    wilson_interval,
+    number_or_none,
+    with_interval,
 )
 from mgmt_monai.evaluation.permutation import permutation_test
 from mgmt_monai.evaluation.sample_size import patients_needed
-from mgmt_monai.evaluation.summary import report
+from mgmt_monai.evaluation.summary import patient_figures, report
 
 
 def assess(
@@ -54,28 +54,31 @@ def assess(
     label, probability = pooled["label"].to_numpy(), pooled["probability"].to_numpy()
     # Each patient has a threshold of its own where folds are pooled; the sign of the difference is exact.
     margin = probability - pooled["threshold"].to_numpy()
+    figures = patient_figures(label, margin, level, 0.0)
     table = discrimination.counts(label, margin, 0.0)
-    tp, fp, fn, tn = table.true_positive, table.false_positive, table.false_negative, table.true_negative
-    methylated, unmethylated, n = tp + fn, tn + fp, len(label)
-    auc = discrimination.auc(label, probability)
+    tp, tn = table.true_positive, table.true_negative
+    methylated, unmethylated = tp + table.false_negative, tn + table.false_positive
     recall, specificity = discrimination.recall(table), discrimination.specificity(table)
+    balanced = balanced_accuracy_interval(tp, methylated, tn, unmethylated, level)
+    whole = auc_estimate(label, probability, level)
+    bootstrap = patient_auc_interval(label, probability, level, n_resamples, seed)
     found = calibrate(label, probability, level)
-    needed = math.nan if math.isnan(auc) else patients_needed(auc, methylated_share=methylated / n)
+    needed = (
+        math.nan if math.isnan(whole.value) else patients_needed(whole.value, methylated_share=methylated / whole.n)
+    )
     return {
-        "n": n,
+        "n": whole.n,
         "n_methylated": methylated,
         "level": level,
-        "auc": _estimate(auc, auc_interval(label, probability, level), n),
-        "auc_bootstrap": _estimate(auc, patient_auc_interval(label, probability, level, n_resamples, seed), n),
-        "accuracy": _estimate(discrimination.accuracy(table), wilson_interval(tp + tn, n, level), n),
-        "sensitivity": _estimate(recall, wilson_interval(tp, methylated, level), methylated),
-        "specificity": _estimate(specificity, wilson_interval(tn, unmethylated, level), unmethylated),
-        "precision": _estimate(discrimination.precision(table), wilson_interval(tp, tp + fp, level), tp + fp),
-        "recall": _estimate(recall, wilson_interval(tp, methylated, level), methylated),
-        "f1": _estimate(discrimination.f1(table), f1_interval(tp, fp + fn, level), n),
-        "balanced_accuracy": _estimate(
-            (recall + specificity) / 2, balanced_accuracy_interval(tp, methylated, tn, unmethylated, level), n
-        ),
+        "auc": as_json(whole),
+        "auc_bootstrap": as_json(Estimate(whole.value, *bootstrap, whole.n)),
+        "accuracy": figures["accuracy"],
+        "sensitivity": figures["recall"],
+        "specificity": figures["specificity"],
+        "precision": figures["precision"],
+        "recall": figures["recall"],
+        "f1": figures["f1"],
+        "balanced_accuracy": as_json(Estimate((recall + specificity) / 2, *balanced, whole.n)),
         "threshold": float(pooled["threshold"].mean()),
         "brier": number_or_none(found.brier),
         "brier_of_prevalence": number_or_none(found.brier_of_prevalence),
@@ -90,21 +93,6 @@ def assess(
     }
 
 
-def as_json(estimate: Estimate) -> dict[str, float | int | None]:
-    """An estimate as JSON has it.
-
-    Args:
-        estimate: ``nan`` where undefined.
-
-    Returns:
-        ``value``, ``low``, ``high`` (``None`` where undefined) and ``n``.
-    """
-    return {
-        **{name: number_or_none(getattr(estimate, name)) for name in ("value", "low", "high")},
-        "n": int(estimate.n),
-    }
-
-
 def estimate_text(estimate: Mapping[str, float | int | None]) -> str:
     """An estimate as a line of text has it.
 
@@ -115,17 +103,5 @@ def estimate_text(estimate: Mapping[str, float | int | None]) -> str:
         >>> estimate_text({"value": 0.62, "low": 0.48, "high": 0.743, "n": 58})
         '0.62 (0.48-0.74)'
     """
-    if estimate["value"] is None:
-        return "undefined"
-    if estimate["low"] is None:
-        return f"{estimate['value']:.2f} (no interval)"
-    return f"{estimate['value']:.2f} ({estimate['low']:.2f}-{estimate['high']:.2f})"
-
-
-def _estimate(value: float, interval: Interval, n: int) -> dict[str, float | int | None]:
-    return as_json(Estimate(value, interval.low, interval.high, n))
-
-
-def number_or_none(value: float) -> float | None:
-    """A figure as JSON has it: ``None`` where it is ``nan``."""
-    return None if math.isnan(value) else float(value)
+    value, low, high = (math.nan if (found := estimate[name]) is None else found for name in ("value", "low", "high"))
+    return with_interval(value, low, high, undefined="undefined")

@@ -12,8 +12,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
-from mgmt_monai.evaluation.discrimination import checked_arrays
-from mgmt_monai.evaluation.intervals import UNDEFINED, Interval, logit_interval, newcombe_interval, normal_quantile
+from mgmt_monai.evaluation.discrimination import auc, checked_arrays
+from mgmt_monai.evaluation.intervals import (
+    UNDEFINED,
+    Estimate,
+    Interval,
+    logit_interval,
+    newcombe_interval,
+    normal_quantile,
+)
 
 
 class Placements(NamedTuple):
@@ -54,6 +61,20 @@ def auc_interval(label: ArrayLike, probability: ArrayLike, level: float = 0.95) 
         methylated = int(np.sum(label))
         return newcombe_interval(value, methylated, np.size(label) - methylated, level)
     return logit_interval(value, math.sqrt(variance), level)
+
+
+def auc_estimate(label: ArrayLike, probability: ArrayLike, level: float = 0.95) -> Estimate:
+    """The AUC of independent patients with its interval, and how many they are.
+
+    Args:
+        label: Shape ``(n,)``, 0 or 1, one a patient.
+        probability: Shape ``(n,)``.
+        level: Of the interval, between 0 and 1.
+
+    Raises:
+        EvaluationError: As :func:`auc_interval`.
+    """
+    return Estimate(auc(label, probability), *auc_interval(label, probability, level), np.size(label))
 
 
 def delong_interval(label: ArrayLike, probability: ArrayLike, level: float = 0.95) -> Interval:

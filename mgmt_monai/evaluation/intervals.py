@@ -36,6 +36,44 @@ class Estimate(NamedTuple):
     n: int
 
 
+def number_or_none(value: float) -> float | None:
+    """A figure as JSON has it: ``None`` where it is ``nan``."""
+    return None if math.isnan(value) else float(value)
+
+
+def as_json(estimate: Estimate) -> dict[str, float | int | None]:
+    """An estimate as JSON has it.
+
+    Args:
+        estimate: ``nan`` where undefined.
+
+    Returns:
+        ``value``, ``low``, ``high`` (``None`` where undefined) and ``n``.
+    """
+    return {
+        **{name: number_or_none(getattr(estimate, name)) for name in ("value", "low", "high")},
+        "n": int(estimate.n),
+    }
+
+
+def with_interval(value: float, low: float, high: float, undefined: str = "undefined (one class only)") -> str:
+    """A figure and its interval in words, such as ``0.62 (0.51-0.72)``.
+
+    Args:
+        value: The figure; ``nan`` where undefined.
+        low: The lower end; ``nan`` without an interval.
+        high: The upper end.
+        undefined: What to say of an undefined figure.
+
+    Returns:
+        Two decimals each.
+    """
+    if math.isnan(value):
+        return undefined
+    ends = "no interval" if math.isnan(low) or math.isnan(high) else f"{low:.2f}-{high:.2f}"
+    return f"{value:.2f} ({ends})"
+
+
 def newcombe_interval(auc: float, n_positive: int, n_negative: int, level: float = 0.95) -> Interval:
     """Newcombe's score interval of the AUC ('method 5'): the values that the data do not reject.
 

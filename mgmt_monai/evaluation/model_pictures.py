@@ -9,9 +9,7 @@ from matplotlib.figure import Figure
 
 from mgmt_monai.evaluation.calibration import reliability_curve
 from mgmt_monai.evaluation.decision_curve import decision_curve
-from mgmt_monai.evaluation.delong import auc_interval
-from mgmt_monai.evaluation.discrimination import auc
-from mgmt_monai.evaluation.intervals import Estimate
+from mgmt_monai.evaluation.delong import auc_estimate
 from mgmt_monai.evaluation.plots import (
     ForestRow,
     calibration_figure,
@@ -40,7 +38,7 @@ def model_pictures(
         are subgroups; each with its figure.
     """
     label, probability = pooled["label"].to_numpy(), pooled["probability"].to_numpy()
-    whole = Estimate(auc(label, probability), *auc_interval(label, probability, level), len(label))
+    whole = auc_estimate(label, probability, level)
     if 0 < label.sum() < len(label):
         band = roc_band(label, probability, level, n_resamples, seed)
         yield "roc", roc_band_figure(label, probability, band, whole, level)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from mgmt_monai.evaluation.delong import auc_interval
-from mgmt_monai.evaluation.discrimination import auc, checked_arrays
+from mgmt_monai.evaluation.delong import auc_estimate
+from mgmt_monai.evaluation.discrimination import checked_arrays
 from mgmt_monai.evaluation.intervals import UNDEFINED, Estimate, normal_quantile
 from mgmt_monai.evaluation.predictions import EvaluationError
 
@@ -124,10 +124,8 @@ def _members(values: np.ndarray) -> list[tuple[str, np.ndarray]]:
 
 def _subgroup(column: str, value: str, label: np.ndarray, probability: np.ndarray, level: float) -> Subgroup:
     n, n_methylated = len(label), int(label.sum())
-    if min(n_methylated, n - n_methylated) < 2:
-        estimate = Estimate(math.nan, *UNDEFINED, n)
-    else:
-        estimate = Estimate(auc(label, probability), *auc_interval(label, probability, level), n)
+    too_few = min(n_methylated, n - n_methylated) < 2
+    estimate = Estimate(math.nan, *UNDEFINED, n) if too_few else auc_estimate(label, probability, level)
     return Subgroup(column, value, n, n_methylated, estimate)
 
 

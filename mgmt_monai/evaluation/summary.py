@@ -14,7 +14,7 @@ from mgmt_monai.evaluation import discrimination
 from mgmt_monai.evaluation.bootstrap import FIGURES, slice_intervals
 from mgmt_monai.evaluation.delong import auc_interval
 from mgmt_monai.evaluation.discrimination import CLASS_NAMES, Counts
-from mgmt_monai.evaluation.intervals import Interval, f1_interval, wilson_interval
+from mgmt_monai.evaluation.intervals import Estimate, Interval, as_json, f1_interval, wilson_interval
 from mgmt_monai.evaluation.predictions import (
     PATIENT_COLUMNS,
     SLICE_COLUMNS,
@@ -184,13 +184,7 @@ def _figures(
         "f1": discrimination.f1(table),
     }
     return {
-        figure: {
-            "value": _or_none(values[figure]),
-            "low": _or_none(intervals[figure].low),
-            "high": _or_none(intervals[figure].high),
-            "n": _denominator(table, figure),
-        }
-        for figure in FIGURES
+        figure: as_json(Estimate(values[figure], *intervals[figure], _denominator(table, figure))) for figure in FIGURES
     }
 
 
@@ -228,7 +222,3 @@ def _one_model(patients: pd.DataFrame, slices: pd.DataFrame) -> dict[str, Any]:
                 f"found {of_patient.get(who, 'no row')} and {of_slice.get(who, 'no row')}"
             )
     return model
-
-
-def _or_none(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)

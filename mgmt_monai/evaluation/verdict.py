@@ -10,13 +10,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from mgmt_monai.evaluation.comparison import PairedComparison, compare_paired, holm
-from mgmt_monai.evaluation.delong import auc_interval
-from mgmt_monai.evaluation.discrimination import auc, checked_arrays
-from mgmt_monai.evaluation.intervals import Estimate
+from mgmt_monai.evaluation.delong import auc_estimate
+from mgmt_monai.evaluation.discrimination import checked_arrays
+from mgmt_monai.evaluation.intervals import Estimate, with_interval
 from mgmt_monai.evaluation.permutation import permutation_test
 
 ALPHA_MODEL = 0.025
@@ -143,7 +142,7 @@ def judge(
         'not_supported'
     """
     checked, _ = checked_arrays(label, probability)
-    model = _estimate(checked, probability, level)
+    model = auc_estimate(checked, probability, level)
     p_model = permutation_test(checked, probability, n_permutations, seed).p_value if p_value is None else p_value
     above = bool(p_model <= ALPHA_MODEL and model.low > 0.5)
     p_values = {
@@ -155,7 +154,7 @@ def judge(
     for name, scores in controls.items():
         difference = compare_paired(checked, probability, scores, level)
         beside = p_values[name] <= ALPHA_BESIDE_SIGNAL if above else corrected[name] <= ALPHA_CONTROLS
-        estimate = _estimate(checked, scores, level)
+        estimate = auc_estimate(checked, scores, level)
         as_well = bool(beside and not difference.low > 0)
         found.append(Control(name, estimate, p_values[name], corrected[name], difference, as_well))
     contaminating = [control for control in found if control.does_as_well]
@@ -163,18 +162,13 @@ def judge(
     return Verdict(code, model, p_model, tuple(found), tuple(_checks(model, p_model, above, found)))
 
 
-def _estimate(label: np.ndarray, probability: ArrayLike, level: float) -> Estimate:
-    interval = auc_interval(label, probability, level)
-    return Estimate(auc(label, probability), interval.low, interval.high, len(label))
-
-
 def _checks(model: Estimate, p_model: float, above: bool, controls: list[Control]) -> list[Check]:
     checks = [
         Check(
             "The model is above chance",
             above,
-            f"AUC {_with_interval(model)}, {_p(p_model)} of permuted labels (at most {ALPHA_MODEL}, one-sided, and an "
-            "interval above 0.5 are asked for)",
+            f"AUC {with_interval(*model[:3])}, {_p(p_model)} of permuted labels (at most {ALPHA_MODEL}, one-sided, and "
+            "an interval above 0.5 are asked for)",
         )
     ]
     for control in controls:
@@ -182,15 +176,11 @@ def _checks(model: Estimate, p_model: float, above: bool, controls: list[Control
             Check(
                 f"The control '{control.name}' does not do as well",
                 not control.does_as_well,
-                f"AUC {_with_interval(control.auc)}, {_p(control.p_value)}, {_p(control.p_holm)} after Holm; "
+                f"AUC {with_interval(*control.auc[:3])}, {_p(control.p_value)}, {_p(control.p_holm)} after Holm; "
                 f"model minus control {_difference(control.difference)}",
             )
         )
     return checks
-
-
-def _with_interval(estimate: Estimate) -> str:
-    return f"{estimate.value:.2f} ({estimate.low:.2f}-{estimate.high:.2f})"
 
 
 def _difference(found: PairedComparison) -> str:

@@ -15,8 +15,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.textpath import TextPath
 
-from mgmt_monai.evaluation.intervals import Estimate
-from mgmt_monai.evaluation.plots.style import BLUE, CHANCE_LINE, GREY, ORANGE, WIDTH, plain, with_interval
+from mgmt_monai.evaluation.intervals import Estimate, with_interval
+from mgmt_monai.evaluation.plots.style import BLUE, CHANCE_LINE, GREY, ORANGE, WIDTH, plain
 
 FONT_SIZE = 9
 """Of names and figures, in points."""

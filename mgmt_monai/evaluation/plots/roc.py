@@ -11,6 +11,7 @@ from sklearn.metrics import roc_curve
 from mgmt_monai.evaluation.bootstrap import slice_intervals
 from mgmt_monai.evaluation.delong import auc_interval
 from mgmt_monai.evaluation.discrimination import auc
+from mgmt_monai.evaluation.intervals import with_interval
 from mgmt_monai.evaluation.plots.style import (
     CHANCE_LINE,
     WIDTH,
@@ -19,7 +20,6 @@ from mgmt_monai.evaluation.plots.style import (
     stage_title,
     stages_of,
     tidy,
-    with_interval,
 )
 from mgmt_monai.evaluation.predictions import PATIENT_COLUMNS, SLICE_COLUMNS, checked_table
 

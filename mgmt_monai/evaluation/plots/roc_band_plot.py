@@ -7,8 +7,8 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import roc_curve
 
 from mgmt_monai.evaluation.discrimination import checked_arrays
-from mgmt_monai.evaluation.intervals import Estimate
-from mgmt_monai.evaluation.plots.style import BLUE, CHANCE_LINE, WIDTH, percent, tidy, with_interval
+from mgmt_monai.evaluation.intervals import Estimate, with_interval
+from mgmt_monai.evaluation.plots.style import BLUE, CHANCE_LINE, WIDTH, percent, tidy
 from mgmt_monai.evaluation.predictions import EvaluationError
 from mgmt_monai.evaluation.roc_band import RocBand
 

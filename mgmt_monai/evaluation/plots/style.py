@@ -10,7 +10,6 @@ Source:
 
 from __future__ import annotations
 
-import math
 from itertools import cycle, islice
 from typing import Any
 
@@ -77,24 +76,6 @@ def stage_title(stage: str) -> str:
 def plain(text: object) -> str:
     """A name that someone else chose, so that matplotlib takes no dollar sign in it for the start of a formula."""
     return str(text).replace("$", r"\$")
-
-
-def with_interval(value: float, low: float, high: float, undefined: str = "undefined (one class only)") -> str:
-    """A figure and its interval in words, such as ``0.62 (0.51-0.72)``.
-
-    Args:
-        value: The figure; ``nan`` where undefined.
-        low: The lower end; ``nan`` without an interval.
-        high: The upper end.
-        undefined: What to say of an undefined figure.
-
-    Returns:
-        Two decimals each.
-    """
-    if math.isnan(value):
-        return undefined
-    ends = "no interval" if math.isnan(low) or math.isnan(high) else f"{low:.2f}-{high:.2f}"
-    return f"{value:.2f} ({ends})"
 
 
 def percent(level: float) -> str:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from mgmt_monai.evaluation.plots.style import percent, plain, spread, stage_styles, with_interval
+from mgmt_monai.evaluation.intervals import with_interval
+from mgmt_monai.evaluation.plots.style import percent, plain, spread, stage_styles
 
 
 @pytest.mark.parametrize(
