@@ -8,17 +8,20 @@ from functools import lru_cache
 
 import click
 import numpy as np
+from numpy.typing import ArrayLike
 from simulated import binormal, clustered, paired, true_figures
 
 from mgmt_monai.evaluation.bootstrap import FIGURES, patient_auc_interval, resampled_figures, slice_intervals
 from mgmt_monai.evaluation.comparison import compare_paired
-from mgmt_monai.evaluation.delong import auc_interval, delong_interval
+from mgmt_monai.evaluation.delong import auc_and_variance, auc_interval
 from mgmt_monai.evaluation.discrimination import auc, counts
 from mgmt_monai.evaluation.intervals import (
+    UNDEFINED,
     Interval,
     balanced_accuracy_interval,
     f1_interval,
     newcombe_interval,
+    normal_quantile,
     wilson_interval,
 )
 
@@ -159,6 +162,28 @@ def paired_rows(simulations: int, seed: int) -> Iterator[str]:
             found = [compare_paired(*paired(n_patients, first, second, random)) for _ in range(simulations)]
             cell = _cell([Interval(each.low, each.high) for each in found], first - second)
             yield _row(n_patients, first, second, cell)
+
+
+def delong_interval(label: ArrayLike, probability: ArrayLike, level: float = 0.95) -> Interval:
+    """``auc +- z sd``, cut to [0, 1]; of no width at an AUC of 0 or 1. The field's usual one, for comparison.
+
+    Args:
+        label: Shape ``(n,)``, 0 or 1.
+        probability: Shape ``(n,)``.
+        level: Between 0 and 1.
+
+    Returns:
+        The interval; undefined with fewer than two in a class.
+
+    Raises:
+        EvaluationError: As :func:`auc_and_variance`, or ``level`` is not between 0 and 1.
+    """
+    z = normal_quantile(level)
+    value, variance = auc_and_variance(label, probability)
+    if math.isnan(variance):
+        return UNDEFINED
+    half = z * math.sqrt(variance)
+    return Interval(max(0.0, value - half), min(1.0, value + half))
 
 
 def proportions(label: np.ndarray, score: np.ndarray) -> dict[str, Interval]:

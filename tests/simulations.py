@@ -23,7 +23,8 @@ coverage = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(coverage)
 sys.path.remove(str(BENCHMARKS))
 
-covered, main, proportions = coverage.covered, coverage.main, coverage.proportions
+covered, delong_interval = coverage.covered, coverage.delong_interval
+main, proportions = coverage.main, coverage.proportions
 
 __all__ = [
     "MODEL_CORRELATION",
@@ -32,6 +33,7 @@ __all__ = [
     "binormal",
     "clustered",
     "covered",
+    "delong_interval",
     "main",
     "paired",
     "proportions",

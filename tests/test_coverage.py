@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from simulations import binormal, clustered, covered, main, proportions, true_figures
+from simulations import binormal, clustered, covered, delong_interval, main, proportions, true_figures
 
 from mgmt_monai.evaluation.bootstrap import patient_auc_interval, slice_intervals
-from mgmt_monai.evaluation.delong import auc_interval, delong_interval
+from mgmt_monai.evaluation.delong import auc_interval
 
 TABLES = Path(__file__).parents[1] / "benchmarks" / "coverage.md"
 # Number of studies, and the least and the largest share of them whose interval may hold the truth: between 0.93 and

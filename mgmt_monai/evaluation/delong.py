@@ -14,7 +14,6 @@ from scipy.stats import rankdata
 
 from mgmt_monai.evaluation.discrimination import auc, checked_arrays
 from mgmt_monai.evaluation.intervals import (
-    UNDEFINED,
     Estimate,
     Interval,
     logit_interval,
@@ -75,28 +74,6 @@ def auc_estimate(label: ArrayLike, probability: ArrayLike, level: float = 0.95) 
         EvaluationError: As :func:`auc_interval`.
     """
     return Estimate(auc(label, probability), *auc_interval(label, probability, level), np.size(label))
-
-
-def delong_interval(label: ArrayLike, probability: ArrayLike, level: float = 0.95) -> Interval:
-    """``auc +- z sd``, cut to [0, 1]; of no width at an AUC of 0 or 1. The field's usual one, for comparison.
-
-    Args:
-        label: Shape ``(n,)``, 0 or 1.
-        probability: Shape ``(n,)``.
-        level: Between 0 and 1.
-
-    Returns:
-        The interval; undefined with fewer than two in a class.
-
-    Raises:
-        EvaluationError: As :func:`auc_and_variance`, or ``level`` is not between 0 and 1.
-    """
-    z = normal_quantile(level)
-    value, variance = auc_and_variance(label, probability)
-    if math.isnan(variance):
-        return UNDEFINED
-    half = z * math.sqrt(variance)
-    return Interval(max(0.0, value - half), min(1.0, value + half))
 
 
 def auc_and_variance(label: ArrayLike, probability: ArrayLike) -> tuple[float, float]:

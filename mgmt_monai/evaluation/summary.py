@@ -26,8 +26,6 @@ UNITS = ("patient", "slice")
 """What is counted: the patient is the unit of the study, the slice is printed beside it."""
 
 _ONE_MODEL = ("modality", "stage", "split", "seed")
-_NAMES = {"auc": "AUC", "f1": "F1"}
-_COUNTED = {"recall": "methylated ", "specificity": "unmethylated "}
 
 
 def summarise(
@@ -137,13 +135,12 @@ def report(label: pd.Series | np.ndarray, probability: pd.Series | np.ndarray, t
     )
 
 
-def figure_line(summary: Mapping[str, Any], unit: str = "patient", figure: str = "auc") -> str:
-    """One figure as a sentence of a log or a page.
+def figure_line(summary: Mapping[str, Any], unit: str = "patient") -> str:
+    """The AUC as a sentence of a log or a page.
 
     Args:
         summary: What :func:`summarise` returned.
         unit: ``patient`` or ``slice``.
-        figure: One of :data:`~mgmt_monai.evaluation.bootstrap.FIGURES`.
 
     Returns:
         Such as ``AUC 0.71 (95 % interval 0.52-0.85, 24 patients)``.
@@ -153,19 +150,14 @@ def figure_line(summary: Mapping[str, Any], unit: str = "patient", figure: str =
         >>> figure_line({"level": 0.95, "patient": {"auc": auc}})
         'AUC 0.71 (95 % interval 0.52-0.85, 24 patients)'
     """
-    found = summary[unit][figure]
-    name = _NAMES.get(figure, figure)
-    what = f"{found['n']} {_COUNTED.get(figure, '')}{unit}{'' if found['n'] == 1 else 's'}"
-    if figure == "precision":
-        what += " called methylated"
+    found = summary[unit]["auc"]
+    what = f"{found['n']} {unit}{'' if found['n'] == 1 else 's'}"
     if found["value"] is None:
-        return f"{name} undefined ({what})"
+        return f"AUC undefined ({what})"
     if found["low"] is None:
-        return f"{name} {found['value']:.2f} (interval undefined, {what})"
-    return (
-        f"{name} {found['value']:.2f} ({100 * summary['level']:g} % interval "
-        f"{found['low']:.2f}-{found['high']:.2f}, {what})"
-    )
+        return f"AUC {found['value']:.2f} (interval undefined, {what})"
+    ends = f"{100 * summary['level']:g} % interval {found['low']:.2f}-{found['high']:.2f}"
+    return f"AUC {found['value']:.2f} ({ends}, {what})"
 
 
 def _figures(

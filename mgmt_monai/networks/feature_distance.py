@@ -125,11 +125,6 @@ class FeatureDistance:
         """How many features a series has."""
         return len(self.mean)
 
-    @property
-    def n_needed(self) -> int:
-        """The least number of calibration series with which the threshold can hold its quantile; 0 before."""
-        return 0 if math.isnan(self.quantile) else series_needed(self.quantile)
-
     def distance(self, features: Tensor | np.ndarray) -> float:
         """How far a series lies.
 

@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 import pytest
+from simulations import delong_interval
 
-from mgmt_monai.evaluation.delong import auc_and_variance, auc_interval, delong_interval
+from mgmt_monai.evaluation.delong import auc_and_variance, auc_interval
 from mgmt_monai.evaluation.intervals import newcombe_interval
 from mgmt_monai.evaluation.predictions import EvaluationError
 

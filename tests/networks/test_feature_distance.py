@@ -96,7 +96,7 @@ def test_series_with_a_feature_beyond_all_bounds_is_infinitely_far(reference, va
 def test_threshold_is_the_conformal_order_statistic():
     distances = np.random.default_rng(0).permutation(np.arange(1.0, 40.0))  # 39: ceil(40 * 0.9) = 36, by hand
     found = FeatureDistance.fit(made_features(60, 12), 4).calibrated(distances, 0.9)
-    assert (found.threshold, found.quantile, found.n_calibration, found.n_needed) == (36.0, 0.9, 39, 9)
+    assert (found.threshold, found.quantile, found.n_calibration) == (36.0, 0.9, 39)
 
 
 def test_threshold_holds_its_quantile_over_many_draws():

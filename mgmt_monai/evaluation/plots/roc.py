@@ -13,13 +13,12 @@ from mgmt_monai.evaluation.delong import auc_interval
 from mgmt_monai.evaluation.discrimination import auc
 from mgmt_monai.evaluation.intervals import with_interval
 from mgmt_monai.evaluation.plots.style import (
-    CHANCE_LINE,
     WIDTH,
     percent,
+    roc_axes,
     stage_styles,
     stage_title,
     stages_of,
-    tidy,
 )
 from mgmt_monai.evaluation.predictions import PATIENT_COLUMNS, SLICE_COLUMNS, checked_table
 
@@ -51,7 +50,7 @@ def roc_figure(
     figure = Figure(figsize=(WIDTH, 5.2), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, table, unit in ((left, patients, "patients"), (right, slices, "slices")):
-        axes.plot([0, 1], [0, 1], label="Chance: 0.50", **CHANCE_LINE)
+        roc_axes(axes)
         stages = stages_of(table)
         for (stage, of_stage), (colour, line) in zip(stages, stage_styles(len(stages)), strict=True):
             label = of_stage["label"].to_numpy()
@@ -63,11 +62,8 @@ def roc_figure(
                 interval = slice_intervals(label, probability, ids, level, n_resamples=n_resamples, seed=seed)["auc"]
             name = f"{stage_title(stage)}: {with_interval(auc(label, probability), *interval)}"
             _plot_roc(axes, label, probability, name, colour, line)
-        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), box_aspect=1)
         axes.set_anchor("N")
-        axes.set_xlabel("False positive rate (1 - specificity)")
         axes.set_title(f"By {unit[:-1]} ({_how_many(table, unit)})", fontsize=11)
-        tidy(axes)
         # Below the axes, for a curve of any shape would run under a legend within.
         axes.legend(
             loc="upper center",

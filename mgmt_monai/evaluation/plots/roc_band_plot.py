@@ -8,7 +8,7 @@ from sklearn.metrics import roc_curve
 
 from mgmt_monai.evaluation.discrimination import checked_arrays
 from mgmt_monai.evaluation.intervals import Estimate, with_interval
-from mgmt_monai.evaluation.plots.style import BLUE, CHANCE_LINE, WIDTH, percent, tidy
+from mgmt_monai.evaluation.plots.style import BLUE, WIDTH, percent, roc_axes
 from mgmt_monai.evaluation.predictions import EvaluationError
 from mgmt_monai.evaluation.roc_band import RocBand
 
@@ -60,11 +60,8 @@ def roc_band_figure(
         linewidth=2,
         label=f"AUC {with_interval(*auc[:3])},\n{percent(level)} interval",
     )
-    axes.plot([0, 1], [0, 1], label="Chance: 0.50", **CHANCE_LINE)
-    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), box_aspect=1)
-    axes.set_xlabel("False positive rate (1 - specificity)")
+    roc_axes(axes)
     axes.set_ylabel("True positive rate (sensitivity)")
-    tidy(axes)
     handles, names = axes.get_legend_handles_labels()
     order = [1, 0, 2]
     # Beside the axes, for a curve of any shape would run under a legend within.

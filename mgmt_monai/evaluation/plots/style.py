@@ -46,6 +46,9 @@ METRIC_LABELS = {
 }
 """The metrics of training in the order in which they are shown."""
 
+_SPREAD_BINS = 60
+"""Values in the same of so many bins are taken for nearly the same."""
+
 _STAGE_STYLES = ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), (PURPLE, ":"))
 
 
@@ -83,21 +86,20 @@ def percent(level: float) -> str:
     return f"{100 * level:g} %"
 
 
-def spread(values: np.ndarray, width: float = 0.7, step: float = 0.14, n_bins: int = 60) -> np.ndarray:
+def spread(values: np.ndarray, width: float = 0.7, step: float = 0.14) -> np.ndarray:
     """Offsets that keep points of nearly the same value apart, without chance.
 
     Args:
         values: Shape ``(n,)``, finite, in [0, 1].
         width: All offsets lie within ``width / 2`` of 0.
         step: Between two neighbours at most.
-        n_bins: Values in the same of so many bins are taken for nearly the same.
 
     Returns:
         Shape ``(n,)``; 0 for a value that is alone.
     """
     offsets = np.zeros(len(values))
     order = np.argsort(values, kind="stable")
-    bins = np.floor(values[order] * n_bins)
+    bins = np.floor(values[order] * _SPREAD_BINS)
     for bin_ in np.unique(bins):
         members = order[bins == bin_]
         between = min(step, width / max(len(members), 1))
@@ -108,6 +110,14 @@ def spread(values: np.ndarray, width: float = 0.7, step: float = 0.14, n_bins: i
 def chance_handle() -> Line2D:
     """The legend's entry for the line of chance."""
     return Line2D([], [], label="Chance: 0.50", **CHANCE_LINE)
+
+
+def roc_axes(axes: Axes) -> None:
+    """Make axes those of an ROC curve, with the line of chance."""
+    axes.plot([0, 1], [0, 1], label="Chance: 0.50", **CHANCE_LINE)
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), box_aspect=1)
+    axes.set_xlabel("False positive rate (1 - specificity)")
+    tidy(axes)
 
 
 def tidy(axes: Axes) -> None:

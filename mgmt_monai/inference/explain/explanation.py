@@ -20,13 +20,12 @@ from mgmt_monai.inference.abstain import network_reasons
 from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.inference.explain.gradcam import cells, gradcam_maps
 from mgmt_monai.inference.explain.grids import carried
-from mgmt_monai.inference.explain.head import head_pixels
 from mgmt_monai.inference.explain.maps import write_map
 from mgmt_monai.inference.explain.occlusion import occlusion_maps
 from mgmt_monai.inference.explain.overlay import contact_sheet, overlay
 from mgmt_monai.inference.explain.sanity import Sanity, sanity_check
 from mgmt_monai.inference.explain.seen import SeenSeries, see
-from mgmt_monai.inference.explain.share import Share, read_region, share_inside
+from mgmt_monai.inference.explain.share import Share, head_pixels, read_region, share_inside
 from mgmt_monai.inference.explain.view import View, as_stored, radiological
 from mgmt_monai.inference.model import BundleModel
 from mgmt_monai.inference.prediction import NOTICE

@@ -11,7 +11,7 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from mgmt_monai.inference.explain.head import head_pixels
+from mgmt_monai.inference.explain.share import head_pixels
 from mgmt_monai.networks import MGMTClassifier
 from mgmt_monai.networks.calibrate import calibrate_batchnorm
 

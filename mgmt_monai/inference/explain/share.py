@@ -10,6 +10,7 @@ import numpy as np
 
 from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.inference.explain.grids import Grid, nearest_labels
+from mgmt_monai.transforms.conceal import head_mask
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,20 @@ def share_inside(laid: np.ndarray, region: np.ndarray, head: np.ndarray) -> Shar
         uniform=int((region & head).sum()) / n_head if n_head else 0.0,
         n_voxels=int((region & head).sum()),
     )
+
+
+def head_pixels(anatomy: np.ndarray) -> np.ndarray:
+    """The pixels of the head.
+
+    Args:
+        anatomy: ``(K, R, C)`` float32, background at or near 0.
+
+    Returns:
+        The same shape, bool: what is brighter than the darkest within the generous outline of the head; all of the
+        slices where no head is found.
+    """
+    head = head_mask(anatomy) & (anatomy > anatomy.min(initial=np.inf))
+    return head if head.any() else np.ones(anatomy.shape, dtype=bool)
 
 
 def read_region(path: Path, grid: Grid) -> np.ndarray:
