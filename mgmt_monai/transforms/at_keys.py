@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -31,7 +32,7 @@ class AtKeys(MapTransform):
         return d
 
 
-class RandAtKeys(MapTransform, RandomizableTransform):
+class RandAtKeys(AtKeys, RandomizableTransform):
     """The same for a random array transform; all keys get the same draw.
 
     Args:
@@ -43,24 +44,21 @@ class RandAtKeys(MapTransform, RandomizableTransform):
     def __init__(
         self, keys: KeysCollection, transform: RandomizableTransform, allow_missing_keys: bool = False
     ) -> None:
-        MapTransform.__init__(self, keys, allow_missing_keys)
+        AtKeys.__init__(self, keys, partial(transform, randomize=False), allow_missing_keys)
         RandomizableTransform.__init__(self, prob=1.0)
-        self.transform = transform
+        self.random = transform
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> Self:
         """Seed this transform; the same seed as for the array twin gives the same pictures."""
         super().set_random_state(seed, state)
-        self.transform.set_random_state(seed, state)
+        self.random.set_random_state(seed, state)
         return self
 
     def randomize(self, data: Any | None = None) -> None:
         """Draw what the array transform keeps of its draw."""
-        self.transform.randomize(data)
+        self.random.randomize(data)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """A copy of ``data`` with the transformed value at each key; raises as the array transform does."""
-        d = dict(data)
         self.randomize()
-        for key in self.key_iterator(d):
-            d[key] = self.transform(d[key], randomize=False)
-        return d
+        return super().__call__(data)

@@ -54,7 +54,7 @@ class BatchAugmentation:
                     "augment_on device: expected RandSliceAffined and RandBrightnessd alone, found "
                     f"{type(transform).__name__}, which takes one slice at a time. Set --augment_on loader."
                 )
-        self.transforms = [one.transform for one in transforms]
+        self.transforms = [one.random for one in transforms]
         self._root = np.random.RandomState()
         for one in self.transforms:
             one.set_random_state(seed=0)  # a generator of its own, which each slice seeds anew
