@@ -22,33 +22,7 @@ from mgmt_monai.transforms.at_keys import RandAtKeys
 from mgmt_monai.transforms.errors import TransformError
 
 
-@dataclass(frozen=True)
-class SliceAffineParameters:
-    """One draw: what is done to a slice about its centre, in the order flip, zoom, rotation, shift.
-
-    Args:
-        zoom: Above 1 enlarges; above 0.
-        rotation_deg: Counter-clockwise as displayed, in degrees.
-        shift: Downward as a fraction of the height, rightward as a fraction of the width.
-        flip: Whether left and right are swapped.
-
-    Raises:
-        TransformError: When ``zoom`` is not above 0 or a value is not finite.
-    """
-
-    zoom: float = 1.0
-    rotation_deg: float = 0.0
-    shift: tuple[float, float] = (0.0, 0.0)
-    flip: bool = False
-
-    def __post_init__(self) -> None:
-        if len(self.shift) != 2:
-            raise TransformError(f"'shift' must be (downward, rightward) (got {self.shift})")
-        if not (self.zoom > 0 and all(map(math.isfinite, (self.zoom, self.rotation_deg, *self.shift)))):
-            raise TransformError(f"'zoom' must be above 0 and all of it finite (got {self})")
-
-
-def sampling_matrices(parameters: Sequence[SliceAffineParameters], height: int, width: int) -> torch.Tensor:
+def sampling_matrices(parameters: Sequence[SliceAffine], height: int, width: int) -> torch.Tensor:
     """Where each output pixel is read from, in the coordinates of ``torch.nn.functional.grid_sample``.
 
     Args:
@@ -102,8 +76,11 @@ def resample_slices(slices: torch.Tensor, matrices: torch.Tensor) -> torch.Tenso
     )
 
 
+@dataclass(frozen=True)
 class SliceAffine(Transform):
-    """Zoom, rotate, shift and flip a slice about its centre in one bilinear resampling.
+    """Flip, zoom, rotate and shift a slice about its centre, in this order and in one bilinear resampling.
+
+    It is what `RandSliceAffine` draws, too.
 
     Args:
         zoom: Above 1 enlarges; above 0.
@@ -117,14 +94,16 @@ class SliceAffine(Transform):
 
     backend = [TransformBackends.TORCH]  # noqa: RUF012 (MONAI's class attribute)
 
-    def __init__(
-        self,
-        zoom: float = 1.0,
-        rotation_deg: float = 0.0,
-        shift: Sequence[float] = (0.0, 0.0),
-        flip: bool = False,
-    ) -> None:
-        self.parameters = SliceAffineParameters(zoom, rotation_deg, tuple(shift), flip)  # type: ignore[arg-type]
+    zoom: float = 1.0
+    rotation_deg: float = 0.0
+    shift: Sequence[float] = (0.0, 0.0)
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.shift) != 2:
+            raise TransformError(f"'shift' must be (downward, rightward) (got {self.shift})")
+        if not (self.zoom > 0 and all(map(math.isfinite, (self.zoom, self.rotation_deg, *self.shift)))):
+            raise TransformError(f"'zoom' must be above 0 and all of it finite (got {self})")
 
     def __call__(self, img: NdarrayOrTensor) -> torch.Tensor:
         """The transformed slice.
@@ -139,7 +118,7 @@ class SliceAffine(Transform):
         Raises:
             TransformError: When the input is not (channels, rows, columns).
         """
-        return _resampled(_slice_tensor(img, "SliceAffine"), self.parameters)
+        return _resampled(_slice_tensor(img, "SliceAffine"), self)
 
 
 class RandSliceAffine(RandomizableTransform):
@@ -179,14 +158,14 @@ class RandSliceAffine(RandomizableTransform):
         self.rotation_deg = rotation_deg
         self.shift = shift
         self.flip_prob = flip_prob
-        self.parameters = SliceAffineParameters()
+        self.parameters = SliceAffine()
 
     def randomize(self, data: Any | None = None) -> None:
         """Draw ``parameters``: zoom, rotation, downward shift, rightward shift, flip, in this order."""
         zoom = self.R.uniform(self.zoom_min, self.zoom_max)
         rotation_deg = self.R.uniform(-self.rotation_deg, self.rotation_deg)
         shift = (self.R.uniform(-self.shift, self.shift), self.R.uniform(-self.shift, self.shift))
-        self.parameters = SliceAffineParameters(zoom, rotation_deg, shift, self.R.uniform() < self.flip_prob)
+        self.parameters = SliceAffine(zoom, rotation_deg, shift, self.R.uniform() < self.flip_prob)
 
     def __call__(self, img: NdarrayOrTensor, randomize: bool = True) -> torch.Tensor:
         """The transformed slice.
@@ -321,6 +300,6 @@ def _slice_tensor(img: NdarrayOrTensor, transform: str) -> torch.Tensor:
     return plain.to(torch.float32)
 
 
-def _resampled(img: torch.Tensor, parameters: SliceAffineParameters) -> torch.Tensor:
+def _resampled(img: torch.Tensor, parameters: SliceAffine) -> torch.Tensor:
     matrices = sampling_matrices([parameters], img.shape[-2], img.shape[-1]).to(img.device)
     return resample_slices(img[None], matrices)[0]

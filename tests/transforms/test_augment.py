@@ -13,7 +13,6 @@ from mgmt_monai.transforms.augment import (
     RandSliceAffine,
     RandSliceAffined,
     SliceAffine,
-    SliceAffineParameters,
     resample_slices,
     sampling_matrices,
 )
@@ -148,7 +147,7 @@ def test_flip_probability_at_its_ends(flip_prob, expected):
 def test_degenerate_ranges_draw_the_identity():
     still = RandSliceAffine(zoom_min=1, zoom_max=1, rotation_deg=0, shift=0, flip_prob=0).set_random_state(0)
     np.testing.assert_allclose(still(picture()).numpy(), picture(), atol=2e-4)
-    assert still.parameters == SliceAffineParameters()
+    assert still.parameters == SliceAffine()
 
 
 @pytest.mark.parametrize(
