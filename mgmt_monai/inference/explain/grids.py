@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import affine_transform, map_coordinates
 
 from mgmt_monai.inference.errors import InferenceError
 
@@ -97,16 +97,11 @@ def nearest_labels(labels: np.ndarray, to_ras: np.ndarray, grid: Grid) -> np.nda
     Returns:
         Of the shape of ``grid`` and the type of ``labels``; 0 beyond the labels' volume.
     """
-    mapping = np.linalg.inv(to_ras) @ grid.affine
-    rows, columns = np.indices(grid.shape[1:], dtype=np.float64)
-    found = np.zeros(grid.shape, dtype=labels.dtype)
-    for index in range(grid.shape[0]):
-        where = np.stack([rows.ravel(), columns.ravel(), np.full(rows.size, float(index)), np.ones(rows.size)])
-        # Half-way points, as between two voxels of an even ratio of sizes, are moved off the edge by less than rounding
-        i, j, k = np.floor((mapping @ where)[:3] + 0.5 + 1e-6).astype(np.int64)
-        inside = np.logical_and.reduce([(at >= 0) & (at < n) for at, n in zip((i, j, k), labels.shape, strict=True)])
-        found[index].ravel()[inside] = labels[i[inside], j[inside], k[inside]]
-    return found
+    mapping = (np.linalg.inv(to_ras) @ grid.affine)[:3]
+    # Half-way points, as between two voxels of an even ratio of sizes, are moved off the edge by less than rounding.
+    mapping[:, 3] += 1e-6
+    found = affine_transform(labels, mapping, output_shape=_by_index(grid.shape), order=0, mode="grid-constant")
+    return np.moveaxis(found, 2, 0)
 
 
 def _interpolated(image: np.ndarray, where: np.ndarray) -> np.ndarray:
