@@ -52,7 +52,7 @@ def ways(size: Size) -> Iterator[Sequence[Way]]:
 
 def batch(turn: Turn, size: Size, device: str = "cpu") -> None:
     """Ours, as a training does it, on one core; the figures are slices a second."""
-    keep_freed_memory()
+    keep_freed_memory(everywhere=True)
     slices, transforms = _slices(size).to(device), _transforms(size)
     augmentation = BatchAugmentation(transforms)
     seeds = [augmentation_seed(0, 1, index) for index in range(len(slices))]
@@ -67,7 +67,7 @@ def batch_on_gpu(turn: Turn, size: Size) -> None:
 
 def one_by_one(turn: Turn, size: Size) -> None:
     """Our dictionary transforms, one slice after the other."""
-    keep_freed_memory()
+    keep_freed_memory(everywhere=True)
     _chained(turn, size, _transforms(size))
 
 

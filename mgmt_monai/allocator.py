@@ -7,12 +7,14 @@ import os
 from functools import cache
 from typing import Any
 
+from mgmt_monai.own_process import is_own_process
+
 #: Of ``malloc.h``: from what size on a block is mapped for itself, and how much may lie free before it is given back.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 @cache
-def keep_freed_memory() -> bool:
+def keep_freed_memory(everywhere: bool = False) -> bool:
     """From now on, keep memory that is freed, and take the next from it: much of a step's time on a CPU goes without.
 
     A network's activations are blocks of many MiB, freed and asked for again in every step. glibc maps each block of
@@ -21,9 +23,12 @@ def keep_freed_memory() -> bool:
     (``M_TRIM_THRESHOLD`` -1). Results are the same to the last bit. The process keeps the most that it ever used, and
     somewhat more, for blocks of other sizes do not always fit where one was.
 
-    Nothing happens where it would be wrong: another C library (musl, macOS, Windows), another allocator
+    Nothing happens where it would be wrong: a process that is not ours (`is_own_process`), another C library (musl, macOS, Windows), another allocator
     in its place (such as jemalloc through ``LD_PRELOAD``), or the user's own settings of glibc's (``MALLOC_*``,
     ``GLIBC_TUNABLES`` with ``glibc.malloc``).
+
+    Args:
+        everywhere: Also in a process that is not ours.
 
     Returns:
         Whether it is so now; a second call does nothing more.
@@ -31,6 +36,8 @@ def keep_freed_memory() -> bool:
     Source: The GNU C Library Reference Manual, "Malloc Tunable Parameters"; the manual page mallopt(3): a
     ``M_TRIM_THRESHOLD`` of -1 ends giving back, and 32 MiB is the greatest threshold that glibc itself comes to.
     """
+    if not everywhere and not is_own_process():
+        return False
     if any(name.startswith("MALLOC_") for name in os.environ):
         return False
     if "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):

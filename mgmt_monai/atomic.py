@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+from mgmt_monai.errors import full_disk
+
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
@@ -19,6 +21,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
     Yields:
         The temporary path; the block writes it.
+
+    Raises:
+        OSError: As the block or the disk does; of a full disk, it names ``path``.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{uuid4().hex}")
@@ -27,6 +32,11 @@ def atomic_file(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)
+    except Exception as error:
+        full = full_disk(error)
+        if full is not None and full.filename is None:  # a write into an open file does not name it
+            full.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

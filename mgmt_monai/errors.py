@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import re
 import sqlite3
 import sys
 from collections.abc import Iterator
 from types import TracebackType
+
+from mgmt_monai.own_process import is_own_process
 
 FULL_DISK = {errno.ENOSPC, errno.EDQUOT}
 """A write that failed for want of room: on the disk, or in the user's share of it."""
@@ -47,12 +50,19 @@ def one_line(error: BaseException) -> str | None:
 def one_line_errors() -> None:
     """From now on, end this process on an error the user can mend with one line; others keep their traceback.
 
-    A bundle's ``initialize`` calls it first, for ``python -m monai.bundle run`` knows nothing of `MgmtMonaiError`:
+    In a process that is not ours (`is_own_process`) nothing changes: how its errors are shown is its own matter. A
+    bundle's ``initialize`` calls it first, for ``python -m monai.bundle run`` knows nothing of `MgmtMonaiError`:
     ``"$import mgmt_monai"`` and ``"$import mgmt_monai.errors"`` among its imports, then
     ``"$mgmt_monai.errors.one_line_errors()"``. The exit code of an uncaught error stays Python's own: 1, and 130 for
     Ctrl-C.
     """
-    sys.excepthook = _excepthook
+    if is_own_process():
+        sys.excepthook = _excepthook
+
+
+def full_disk(error: BaseException) -> OSError | None:
+    """The full disk that an error comes of; None where it comes of something else."""
+    return next((e for e in _causes(error) if isinstance(e, OSError) and e.errno in FULL_DISK), None)
 
 
 def _excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -98,52 +108,40 @@ def _system(error: BaseException) -> str | None:
         return "a database could not be written: the disk is full; free some space and run again"
     if isinstance(error, RuntimeError) and "inline_container.cc" in str(error) and "unexpected pos" in str(error):
         # torch.save's way to say that the file is shorter than what it wrote
-        target = _innermost(error, "save", "f")
-        path = getattr(target, "name", target)
-        return f"checkpoint {path} could not be written whole: the disk is full; free some space and run again"
+        return "a checkpoint could not be written whole: the disk is full; free some space and run again"
     if isinstance(error, OSError) and error.errno in FORBIDDEN and error.filename is not None:
         return f"{error.filename}: {error.strerror}; choose another path or change its permissions"
     return None
 
 
 def _config(error: BaseException) -> str | None:
-    """A mistake in a bundle's config, as MONAI 1.6 words it, with the key it is in; None when in doubt."""
+    """A mistake in a bundle's config, as MONAI 1.6 words it, with the text it is in; None when in doubt."""
     text, cause = str(error), error.__cause__
-    key = _innermost(error, "_resolve_one_item", "id")
     if isinstance(error, ValueError) and (found := re.match(r"the referring item `(@.+)` is not defined", text)):
-        return f"config key {key!r} refers to {found[1]}, which the config does not define"
+        return f"the config refers to {found[1]}, which it does not define"
     if isinstance(error, ValueError) and text.startswith("detected circular references"):
-        return f"config key {key!r}: {text}"
+        return text
     if isinstance(error, ValueError) and (found := re.match(r"run ID '(.+)' doesn't exist", text)):
         return f"the config has no key {found[1]!r} to run"
     if isinstance(error, KeyError) and (found := re.search(r"id='(.+)' is not found in the config", text)):
         return f"the config has no key {found[1]!r}"
     if isinstance(error, ModuleNotFoundError) and text.startswith("Cannot locate class or function path"):
-        return f"config key {key!r}: {text}"
+        return f"the config names what is not there: {text}"
     if not isinstance(error, RuntimeError) or cause is None:
         return None
-    depth = len(_frames(cause))
-    if text.startswith("Failed to instantiate") and isinstance(cause, TypeError) and depth == 1:
-        # nothing of the component ran: the call itself did not fit its signature
-        return f"config key {key!r}: {cause}"
-    if text.startswith("Failed to evaluate") and depth <= 2:
+    depth = _depth(cause)
+    if (found := re.match("Failed to instantiate component '(.+?)'", text)) and isinstance(cause, TypeError):
+        # at depth 1 nothing of the component ran: the call itself did not fit its signature
+        return f"config component {found[1]!r}: {cause}" if depth == 1 else None
+    if (found := re.match(r"Failed to evaluate ConfigExpression:\s*(.+)", text, flags=re.DOTALL)) and depth <= 2:
         # nothing that the expression calls ran: the expression itself is wrong
-        return f"config key {key!r}: its expression failed: {type(cause).__name__}: {cause}"
+        return f"config expression {ast.literal_eval(found[1])!r}: {type(cause).__name__}: {cause}"
     return None
 
 
-def _frames(error: BaseException) -> list[TracebackType]:
-    """The steps of the error's traceback, outermost first."""
-    frames, step = [], error.__traceback__
+def _depth(error: BaseException) -> int:
+    """How many calls deep the error was raised, counted from where it was caught."""
+    depth, step = 0, error.__traceback__
     while step is not None:
-        frames.append(step)
-        step = step.tb_next
-    return frames
-
-
-def _innermost(error: BaseException, function: str, variable: str) -> object:
-    """The value of a variable in the innermost call of a function that the error went through; None without one."""
-    for step in reversed(_frames(error)):
-        if step.tb_frame.f_code.co_name == function:
-            return step.tb_frame.f_locals.get(variable)
-    return None
+        depth, step = depth + 1, step.tb_next
+    return depth

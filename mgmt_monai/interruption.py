@@ -8,9 +8,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 AGAIN_S = 3.0
 """After how long a block that goes on is told again, in seconds; schedulers wait for some 30."""
+
+_UNTOUCHED: dict[int, Any] = {
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGALRM: signal.SIG_DFL,
+}
+"""What answers these signals where nobody, neither the user's shell nor the program around, has said otherwise."""
 
 
 @contextmanager
@@ -18,32 +26,40 @@ def interruptible() -> Iterator[None]:
     """A SIGTERM, as schedulers send it, ends the block like Ctrl-C; outside the main thread nothing changes.
 
     Python drops what is raised while a finalizer runs ("Exception ignored in"), and people and schedulers expect to ask
-    but once. So a block that goes on is told again, by an alarm (SIGALRM, which is the block's as long as it runs); one
-    that is closing what it has open is left alone. A Ctrl-C that is ignored, as in a shell's background job, stays so.
+    but once. So a block that goes on is told again, by an alarm (SIGALRM); one that is closing what it has open is left
+    alone. A signal that is answered or ignored already, as Ctrl-C in a shell's background job or all of them in a
+    block around this one, stays so; what is changed is as before when the block ends.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    ends: dict[int, BaseException] = {signal.SIGTERM: SystemExit(128 + signal.SIGTERM)}
-    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-        ends[signal.SIGINT] = KeyboardInterrupt()
+    ends: dict[int, BaseException] = {
+        signal.SIGTERM: SystemExit(128 + signal.SIGTERM),
+        signal.SIGINT: KeyboardInterrupt(),
+    }
     asked: list[BaseException] = []
+    before = {number: handler for number, handler in _UNTOUCHED.items() if signal.getsignal(number) == handler}
+    is_repeated = signal.SIGALRM in before and signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
     def stop(number: int, frame: FrameType | None) -> None:
-        signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
+        if is_repeated:
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
         if number in ends:
             asked.append(ends[number])
-        if number == signal.SIGTERM:
+        if number == signal.SIGTERM and signal.getsignal(signal.SIGCHLD) not in (None, _nothing):
             # Child processes may have been asked too, and end: torch's loaders, through this signal, call it a fault.
-            signal.signal(signal.SIGCHLD, _nothing)
+            before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, _nothing)
         if number in ends or not _is_handled(asked[-1]):
             raise asked[-1]
 
-    before = {number: signal.signal(number, stop) for number in (*ends, signal.SIGALRM)}
+    for number in tuple(before):
+        if number in ends or is_repeated:
+            signal.signal(number, stop)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        if is_repeated:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -76,7 +76,7 @@ def uses_glibc() -> bool:
 @pytest.mark.skipif(not uses_glibc(), reason="another C library")
 def test_freed_memory_stays_with_the_process_once_it_is_told_so():
     assert float(printed(FREED, "None")[1]) < 8
-    *told, resident_mib = printed(FREED, "keep_freed_memory(), keep_freed_memory()")
+    *told, resident_mib = printed(FREED, "keep_freed_memory(everywhere=True), keep_freed_memory(everywhere=True)")
     assert told == ["True", "True"]
     assert float(resident_mib) > 60
 
@@ -87,7 +87,7 @@ def test_freed_memory_stays_with_the_process_once_it_is_told_so():
     ids=lambda e: next(iter(e)),
 )
 def test_what_the_user_set_stays(environment):
-    told, resident_mib = printed(FREED, "keep_freed_memory()", **environment)
+    told, resident_mib = printed(FREED, "keep_freed_memory(everywhere=True)", **environment)
     assert told == "False"
     assert float(resident_mib) < 8
 
@@ -99,11 +99,11 @@ def test_other_allocator_is_left_alone(tmp_path):
     source, library = tmp_path / "other.c", tmp_path / "other.so"
     source.write_text(OTHER_ALLOCATOR)
     subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True)
-    assert printed(FREED, "keep_freed_memory()", LD_PRELOAD=str(library))[0] == "False"
+    assert printed(FREED, "keep_freed_memory(everywhere=True)", LD_PRELOAD=str(library))[0] == "False"
 
 
 @pytest.mark.skipif(not uses_glibc(), reason="another C library")
 def test_training_is_the_same_to_the_last_bit():
-    before, told, after = printed(TRAINED, "keep_freed_memory()")
+    before, told, after = printed(TRAINED, "keep_freed_memory(everywhere=True)")
     assert told == "True"
     assert before == after

@@ -14,8 +14,13 @@ from mgmt_monai.interruption import interruptible
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(interruption, "AGAIN_S", 0.05)
+    timer = signal.setitimer(signal.ITIMER_REAL, 0)  # a limit to the time of a test has the alarm
+    handler = signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, *timer)
 
 
 def ask_to_end(number: int = signal.SIGTERM) -> None:
@@ -117,10 +122,34 @@ def test_second_request_is_heard_while_the_first_is_answered() -> None:
 
 
 def test_signals_are_as_before_afterwards() -> None:
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM, signal.SIGCHLD)
     before = [signal.getsignal(number) for number in numbers]
     with pytest.raises(SystemExit), interruptible():
         ask_to_end()
         time.sleep(60)
     assert [signal.getsignal(number) for number in numbers] == before
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGALRM])
+def test_signal_that_is_answered_already_is_left_to_who_answers_it(number: int) -> None:
+    heard: list[int] = []
+    before = signal.signal(number, lambda number, frame: heard.append(number))
+    try:
+        with interruptible():
+            ask_to_end(number)
+            time.sleep(0.01)
+    finally:
+        signal.signal(number, before)
+    assert heard == [number]
+
+
+def test_alarm_of_the_program_around_still_rings() -> None:
+    rung: list[int] = []
+    signal.signal(signal.SIGALRM, lambda number, frame: rung.append(number))
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    with pytest.raises(SystemExit), interruptible():
+        ask_to_end()
+        time.sleep(60)
+    time.sleep(0.2)
+    assert rung == [signal.SIGALRM]

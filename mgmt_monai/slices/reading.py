@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,6 +18,8 @@ from tqdm import tqdm
 from mgmt_monai.errors import one_line
 from mgmt_monai.slices.errors import SlicesError
 from mgmt_monai.transforms.load import itk_warnings_off
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -54,7 +57,9 @@ def read_series(
     # Readers switch warnings off and on again for the whole process: held off here, their threads cannot interfere.
     with itk_warnings_off(), warnings.catch_warnings(), ThreadPoolExecutor(n_threads) as pool:
         results = _in_order(pool, read, data, ahead=2 * n_threads)
-        for item, result in zip(data, tqdm(results, total=len(data), desc=description, unit="series"), strict=True):
+        silent = not logger.isEnabledFor(logging.WARNING)  # one process of several that is not the main one
+        bar = tqdm(results, total=len(data), desc=description, unit="series", disable=silent)
+        for item, result in zip(data, bar, strict=True):
             if isinstance(result, str):
                 faults.append(result)
             else:

@@ -26,7 +26,7 @@ from mlflow.types import Schema, TensorSpec
 _REQUIREMENTS = ("monai", "torch", "numpy", "safetensors", "mlflow")
 
 #: What building the network takes, so that a server needs this package as little as a bundle's user does.
-_CODE = ("__init__.py", "errors.py", "atomic.py", "networks/*.py")
+_CODE = ("__init__.py", "own_process.py", "errors.py", "atomic.py", "networks/*.py")
 
 _PACKAGE = Path(__file__).parents[1]
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mgmt_monai.own_process import is_own_process
 from mgmt_monai.tracking.mlflow_store import artifact_location, quiet_mlflow, shown
 
 if TYPE_CHECKING:
@@ -65,8 +66,9 @@ class TrackedRun:
             from mlflow.tracking import MlflowClient
             from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-            for name in _TALKATIVE:
-                logging.getLogger(name).setLevel(logging.CRITICAL)
+            if is_own_process():
+                for name in _TALKATIVE:
+                    logging.getLogger(name).setLevel(logging.CRITICAL)
             client = MlflowClient(self.uri)
             parent = {MLFLOW_PARENT_RUN_ID: self.parent_run_id} if self.parent_run_id else {}
             if run_id is None:

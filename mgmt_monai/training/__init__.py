@@ -6,6 +6,7 @@ from mgmt_monai.training.handlers import BestEpoch, EarlyStopping, EpochRecord, 
 from mgmt_monai.training.machine import PrecisionInferer, check_device, default_device, loader_workers, training_dtype
 from mgmt_monai.training.metrics import EpochFigure
 from mgmt_monai.training.prepare_batch import PrepareBatch
+from mgmt_monai.training.ranks import is_main_rank
 from mgmt_monai.training.reference import Reference
 from mgmt_monai.training.run_directory import RunDirectory
 from mgmt_monai.training.scoring import Scoring
@@ -31,6 +32,7 @@ __all__ = [
     "check_device",
     "default_device",
     "executed_config",
+    "is_main_rank",
     "loader_workers",
     "training_dtype",
 ]

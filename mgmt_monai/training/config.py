@@ -45,8 +45,10 @@ _OF_VIEWS = {
 def executed_config() -> dict[str, Any]:
     """The config that is being run, with its overrides, before references are resolved.
 
-    MONAI gives an expression no way to see the config it stands in, so this looks for the workflow that evaluates
-    it among the callers.
+    MONAI 1.6 gives an expression no way to see the config it stands in: a reference is what was built of a key, a
+    macro is evaluated again, and the overrides of ``python -m monai.bundle run`` are in neither file nor environment.
+    So this looks for the workflow that evaluates it among the callers. A config's ``initialize`` calls it, and hands
+    on what it finds; nothing else does.
 
     Returns:
         Every key but MONAI's own metadata.

@@ -14,9 +14,10 @@ from tqdm import tqdm
 from mgmt_monai.cohort.modality import ModalityCohort
 from mgmt_monai.interruption import interruptible
 from mgmt_monai.networks import MGMTClassifier, WeightsReport, calibrate_batchnorm
+from mgmt_monai.own_process import is_own_process
 from mgmt_monai.tracking import TrackedRun
 from mgmt_monai.tracking.environment import environment_tags
-from mgmt_monai.training.config import executed_config, settings_of, without_paths
+from mgmt_monai.training.config import settings_of, without_paths
 from mgmt_monai.training.ranks import is_main_rank, lost_ranks_told, n_ranks, share_state
 from mgmt_monai.training.reference import Reference
 from mgmt_monai.training.run_directory import RunDirectory
@@ -84,9 +85,8 @@ class Experiment:
                 self._train()
 
     def _lead(self) -> None:
-        config = executed_config()
         directory, tracking = self.run_directory, self.tracking
-        directory.open(config, self.cohort.manifest_hash)
+        directory.open(self.cohort.manifest_hash)
         logger.info(f"run {directory.name} in {directory.path}" + (f", {n_ranks()} processes" if n_ranks() > 1 else ""))
         status, mlflow_status = "failed", "FAILED"
         try:
@@ -100,13 +100,14 @@ class Experiment:
                     directory.update(weights=self.weights.source)
                 self._note_precision()
                 if not directory.state["described"]:
-                    self._describe(config)
+                    self._describe(directory.config)
                 if not self.weights.pretrained and not self.stages[0].progress.last_checkpoint.is_file():
                     self._calibrate()
                 headline = self._finish(self._train())
             status, mlflow_status = "finished", "FINISHED"
         except BaseException as error:
-            _end_progress_bars()
+            if is_own_process():
+                _end_progress_bars()
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 status, mlflow_status = "killed", "KILLED"
                 logger.warning(f"interrupted; go on with the same command and --resume true ({directory.path})")
@@ -179,6 +180,9 @@ class Experiment:
 
 
 def _end_progress_bars() -> None:
-    """What is said next begins a line of its own."""
+    """What is said next begins a line of its own.
+
+    Those that stand open are known to tqdm alone, and ignite's does not end with an error.
+    """
     for bar in list(tqdm._instances):
         bar.close()

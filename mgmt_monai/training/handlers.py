@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -158,8 +159,9 @@ class ResumePoint:
         """Write the checkpoints, each whole or not at all; the best network last, so that it never runs ahead."""
         if not is_main_rank():
             return
-        with atomic_file(self.progress.last_checkpoint) as path:
-            torch.save({name: part.state_dict() for name, part in self._all_parts(engine).items()}, path)
+        _save(
+            {name: part.state_dict() for name, part in self._all_parts(engine).items()}, self.progress.last_checkpoint
+        )
         self._keep_best()
 
     def finish(self, engine: Engine) -> None:
@@ -173,8 +175,7 @@ class ResumePoint:
 
     def _keep_best(self) -> None:
         if self.progress.best_epoch == self.progress.epochs and is_main_rank():
-            with atomic_file(self.progress.best_checkpoint) as path:
-                torch.save(self.network.state_dict(), path)
+            _save(self.network.state_dict(), self.progress.best_checkpoint)
 
 
 class EarlyStopping:
@@ -232,3 +233,8 @@ class Publish:
 
 
 _SPLITS = {"train": "train", "val": "validation"}
+
+
+def _save(state: dict[str, Any], path: Path) -> None:
+    with atomic_file(path) as temporary, temporary.open("wb") as stream:  # of a path, torch hides that a disk is full
+        torch.save(state, stream)

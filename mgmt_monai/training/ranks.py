@@ -15,7 +15,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import partialmethod
 from typing import Any, TypeVar
 
 import torch
@@ -24,9 +23,9 @@ import torch
 import torch.distributed.nn.functional
 from monai.transforms import Compose
 from torch import distributed, nn
-from tqdm import tqdm
 
 from mgmt_monai.cohort.modality import ModalityCohort
+from mgmt_monai.own_process import is_own_process
 from mgmt_monai.slices.slice_store import SliceStore, StoredSeries
 from mgmt_monai.training.errors import TrainingError
 
@@ -57,7 +56,8 @@ def rank_device() -> torch.device:
 def join_ranks(device: torch.device | str) -> None:
     """Make this process one of those that ``torchrun`` started; every other than the main one falls silent.
 
-    Started without ``torchrun``, it is a group by itself.
+    Started without ``torchrun``, it is a group by itself. A process that is not ours (`is_own_process`) goes on saying
+    what it says.
 
     Args:
         device: Where this process's network will be.
@@ -71,10 +71,9 @@ def join_ranks(device: torch.device | str) -> None:
             distributed.init_process_group(backend, timeout=_LONGEST_WAIT)
         else:
             distributed.init_process_group(backend, store=distributed.HashStore(), rank=0, world_size=1)
-    if not is_main_rank():
-        logging.disable(logging.WARNING)
+    if not is_main_rank() and is_own_process():
+        logging.disable(logging.WARNING)  # progress bars go with it
         warnings.simplefilter("ignore")
-        tqdm.__init__ = partialmethod(tqdm.__init__, disable=True)
 
 
 def leave_ranks() -> None:
@@ -108,7 +107,9 @@ def lost_ranks_told() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not isinstance(error, distributed.DistError) and not re.search("gloo|NCCL", str(error)):
+        # gloo has no kind of error of its own, but begins with the place in its source; NCCL's are a DistError.
+        is_gloo = re.match(r"\[(enforce fail at )?\S*\bgloo/\S+:\d+\]", str(error))
+        if n_ranks() == 1 or not (is_gloo or isinstance(error, distributed.DistError)):
             raise
         raise TrainingError(
             "another process of this training has ended, and this one ends with it. Mend the reason, where one is "

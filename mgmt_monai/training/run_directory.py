@@ -44,6 +44,7 @@ class RunDirectory:
         find = _run_to_resume if self.resumes else _new_run
         self.path = from_main_rank(lambda: find(folder, run_name))
         self.name = self.path.name
+        self.config: dict[str, Any] = {}
         self._held: FileLock | None = None
 
     @property
@@ -52,7 +53,7 @@ class RunDirectory:
         return self.state["mlflow_run_id"] if self.resumes else None
 
     def claim(self, config: dict[str, Any]) -> None:
-        """Take a run that is resumed for this process alone, and hold it against how it was started.
+        """Note how this process runs; take a run that is resumed for it alone, and compare with how that was started.
 
         Args:
             config: As it is executed.
@@ -60,6 +61,7 @@ class RunDirectory:
         Raises:
             TrainingError: The run is still running, or was started with other settings.
         """
+        self.config = config
         if not self.resumes or not is_main_rank():
             return
         self._lock()
@@ -70,11 +72,10 @@ class RunDirectory:
                 "start a new run without --resume."
             )
 
-    def open(self, config: dict[str, Any], manifest_hash: str) -> None:
-        """Make the folder of a new training, or clear up what a killed one left half-written.
+    def open(self, manifest_hash: str) -> None:
+        """Make the folder of a new training, or clear up what a killed one left half-written; after `claim`.
 
         Args:
-            config: As it is executed.
             manifest_hash: Of the cohort.
 
         Raises:
@@ -83,7 +84,7 @@ class RunDirectory:
         if not self.resumes:
             self.path.mkdir(parents=True)
             self._lock()
-            self.write_json("config.json", config)
+            self.write_json("config.json", self.config)
             self.write_json("run.json", _first_state(manifest_hash))
         elif self.state["manifest_hash"] != manifest_hash:
             raise TrainingError(f"{self.path}: started with another cohort or split. Start a new run without --resume.")

@@ -178,7 +178,8 @@ class Scoring:
         for split, loader in self.dataloaders.items():
             ids = loader.slices.patient_ids
             own: list[tuple[int, int, float]] = []
-            for batch in tqdm(loader, desc=f"Scoring {stage.stage} on {split}"):
+            silent = not logger.isEnabledFor(logging.WARNING)  # one process of several that is not the main one
+            for batch in tqdm(loader, desc=f"Scoring {stage.stage} on {split}", disable=silent):
                 with torch.no_grad():
                     probabilities = torch.sigmoid(self.network(batch["image"].to(self.device)).double()).cpu()
                 own += zip(

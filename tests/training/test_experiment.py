@@ -324,7 +324,8 @@ def test_no_identifier_of_the_headers_is_written_anywhere(phantom_dir, tmp_path,
 
 def test_precision_is_noted_and_told_where_it_differs_on_resuming(tmp_path, caplog):
     run_directory = RunDirectory(tmp_path / "runs", "T1w", "", resume=False)
-    run_directory.open({}, "hash")
+    run_directory.claim({})
+    run_directory.open("hash")
 
     def noted(dtype: torch.dtype) -> str:
         Experiment(run_directory, *[None] * 9, control="none", dtype=dtype)._note_precision()

@@ -38,15 +38,29 @@ def test_config_for_one_process_is_refused_to_several(monkeypatch):
         ranks.check_joined()
 
 
-@pytest.mark.parametrize("message", ["[gloo/transport/tcp/pair.cc:555] Connection closed by peer", "NCCL error"])
-def test_lost_process_is_told_in_one_line(message):
+@pytest.mark.parametrize(
+    "message",
+    [
+        "[gloo/transport/tcp/pair.cc:555] Connection closed by peer",
+        "[enforce fail at /pytorch/third_party/gloo/gloo/cuda.cu:3] broken",
+    ],
+)
+def test_lost_process_is_told_in_one_line(message, monkeypatch):
+    monkeypatch.setattr(ranks, "n_ranks", lambda: 2)
     with pytest.raises(TrainingError, match="another process of this training has ended"), ranks.lost_ranks_told():
         raise RuntimeError(message)
 
 
-def test_other_errors_stay_as_they_are():
-    with pytest.raises(RuntimeError, match="out of memory"), ranks.lost_ranks_told():
-        raise RuntimeError("out of memory")
+@pytest.mark.parametrize("message", ["out of memory", "Parent directory /home/igloo/gloo does not exist.", "NCCL"])
+def test_other_errors_of_several_processes_stay_as_they_are(message, monkeypatch):
+    monkeypatch.setattr(ranks, "n_ranks", lambda: 2)
+    with pytest.raises(RuntimeError, match=message), ranks.lost_ranks_told():
+        raise RuntimeError(message)
+
+
+def test_process_that_is_alone_has_lost_no_other():
+    with pytest.raises(RuntimeError, match="gloo"), ranks.lost_ranks_told():
+        raise RuntimeError("[gloo/transport/tcp/pair.cc:555] Connection closed by peer")
 
 
 @pytest.mark.parametrize(("local_rank", "n_gpus"), [("0", 1), (None, 2), ("1", 2), ("3", 4)])

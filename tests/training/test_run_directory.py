@@ -9,7 +9,8 @@ from mgmt_monai.training.errors import TrainingError
 
 def begun(tmp_path, name="", config=None) -> RunDirectory:
     made = RunDirectory(tmp_path, "T1w", name, resume=False)
-    made.open(config or {"seed": 0}, "hash")
+    made.claim(config or {"seed": 0})
+    made.open("hash")
     return made
 
 
@@ -67,7 +68,7 @@ def test_resume_with_another_setting_or_cohort_is_refused(tmp_path, config, mani
     resumed = RunDirectory(tmp_path, "T1w", "a", resume=True)
     with pytest.raises(TrainingError, match=expected):
         resumed.claim(config)
-        resumed.open(config, manifest_hash)
+        resumed.open(manifest_hash)
     resumed.close()
 
 
@@ -94,7 +95,7 @@ def test_what_a_killed_process_left_half_written_is_cleared_up(tmp_path):
     (left.parent / "last.pt").write_bytes(b"whole")
     resumed = RunDirectory(tmp_path, "T1w", "a", resume=True)
     resumed.claim({"seed": 0})
-    resumed.open({"seed": 0}, "hash")
+    resumed.open("hash")
     resumed.close()
     assert [path.name for path in left.parent.iterdir()] == ["last.pt"]
 

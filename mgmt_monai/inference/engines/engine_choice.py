@@ -72,7 +72,7 @@ def check_engine(name: str) -> None:
 def make_engine(name: str, network: MGMTClassifier, side: int, batch_size: int = BATCH_SIZE) -> Engine:
     """An engine for a network, held against PyTorch.
 
-    The process keeps the memory it frees from here on (`keep_freed_memory`): PyTorch computes faster so.
+    A process of ours keeps the memory it frees from here on (`keep_freed_memory`): PyTorch computes faster so.
 
     Args:
         name: A key of `ENGINES`; or ``auto``, the first of them that is installed and gives PyTorch's figures. One that
