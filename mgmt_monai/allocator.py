@@ -23,9 +23,9 @@ def keep_freed_memory(everywhere: bool = False) -> bool:
     (``M_TRIM_THRESHOLD`` -1). Results are the same to the last bit. The process keeps the most that it ever used, and
     somewhat more, for blocks of other sizes do not always fit where one was.
 
-    Nothing happens where it would be wrong: a process that is not ours (`is_own_process`), another C library (musl, macOS, Windows), another allocator
-    in its place (such as jemalloc through ``LD_PRELOAD``), or the user's own settings of glibc's (``MALLOC_*``,
-    ``GLIBC_TUNABLES`` with ``glibc.malloc``).
+    Nothing happens where it would be wrong: a process that is not ours (`is_own_process`), another C library (musl,
+    macOS, Windows), another allocator in its place (such as jemalloc through ``LD_PRELOAD``), or the user's own
+    settings of glibc's (``MALLOC_*``, ``GLIBC_TUNABLES`` with ``glibc.malloc``).
 
     Args:
         everywhere: Also in a process that is not ours.
