@@ -126,7 +126,7 @@ def _config(error: BaseException) -> str | None:
     if isinstance(error, KeyError) and (found := re.search(r"id='(.+)' is not found in the config", text)):
         return f"the config has no key {found[1]!r}"
     if isinstance(error, ModuleNotFoundError) and text.startswith("Cannot locate class or function path"):
-        return f"the config names what is not there: {text}"
+        return f"config: {text}"
     if not isinstance(error, RuntimeError) or cause is None:
         return None
     depth = _depth(cause)

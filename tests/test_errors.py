@@ -129,7 +129,7 @@ def mistyped_by_python() -> str:
         pytest.param(
             {"net": {"_target_": "mgmt_monai.errors.MgmtMonaiEror"}},
             "net",
-            "the config names what is not there: Cannot locate class or function path: 'mgmt_monai.errors.MgmtMonaiEror'.",
+            "config: Cannot locate class or function path: 'mgmt_monai.errors.MgmtMonaiEror'.",
             id="mistyped component",
         ),
         pytest.param(
