@@ -48,8 +48,13 @@ def remove_leftovers(folder: Path) -> None:
         folder: Nobody else may be writing in it.
     """
     for path in Path(folder).rglob(".*"):
-        if re.fullmatch(r"\..+\.[0-9a-f]{32}", path.name):
+        if is_temporary(path):
             path.unlink(missing_ok=True)
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a path is called as the temporary files of `atomic_file` are."""
+    return re.fullmatch(r"\..+\.[0-9a-f]{32}", path.name) is not None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -20,6 +20,7 @@ from mgmt_monai.comparison.record import CURVE_COLUMNS
 from mgmt_monai.evaluation.predictions import PATIENT_COLUMNS, read_patients, read_slices
 from mgmt_monai.evaluation.subgroups import quarters
 from mgmt_monai.training.pseudonyms import pseudonym
+from mgmt_monai.training.run_directory import run_in
 
 LEAST_SHARED = 3
 """A value that fewer patients share could single one out, and is no subgroup: it is left empty in the record."""
@@ -181,7 +182,7 @@ def training_rows(folder: ComparisonFolder, trainings: Sequence[Training]) -> li
     """
     rows = []
     for training in trainings:
-        state = json.loads((folder.run_folder(training) / "run.json").read_text(encoding="utf-8"))
+        state = run_in(folder.run_folder(training)).state
         rows.append(
             {
                 "name": training.name,

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import secrets
-import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from filelock import FileLock, Timeout
-
-from mgmt_monai.atomic import remove_leftovers, write_text
 from mgmt_monai.cohort.manifest import Manifest, read_manifest, write_manifest
 from mgmt_monai.comparison.errors import ComparisonError
 from mgmt_monai.comparison.plan import ComparisonPlan, Training
+from mgmt_monai.locked_folder import LockedFolder
+from mgmt_monai.training.run_directory import run_in
 
 
-class ComparisonFolder:
+class ComparisonFolder(LockedFolder):
     """Where a comparison keeps everything: ``<output_dir>/comparisons/<name>``.
 
     Args:
@@ -26,18 +22,7 @@ class ComparisonFolder:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._held: FileLock | None = None
-
-    @property
-    def name(self) -> str:
-        """Of the comparison."""
-        return self.path.name
-
-    @property
-    def state(self) -> dict[str, Any]:
-        """What ``comparison.json`` says."""
-        return json.loads((self.path / "comparison.json").read_text(encoding="utf-8"))
+        super().__init__(path, "comparison", "comparison.json", ComparisonError)
 
     @property
     def manifest_path(self) -> Path:
@@ -55,20 +40,9 @@ class ComparisonFolder:
         Raises:
             ComparisonError: Another process runs it, or the comparison in the folder has another plan or other data.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / ".lock")  # the system lets go of it when the process ends, however it ends
-            lock.acquire(blocking=False)
-        except Timeout as error:
-            raise ComparisonError(f"{self.path}: this comparison is still running in another process.") from error
-        except OSError as error:
-            raise ComparisonError(
-                f"{self.path}: cannot be written to ({error.strerror}). Name another --output_dir."
-            ) from error
-        self._held = lock
-        remove_leftovers(self.path)
-        if not (self.path / "comparison.json").is_file():
-            self._write(
+        self.take()
+        if not self.has_state:
+            self.begin(
                 {
                     "plan": plan.identity(),
                     "data": data,
@@ -90,20 +64,6 @@ class ComparisonFolder:
                 f"{self.path}: started with another {', '.join(differing)}. Go on with the same command, or give the "
                 "new comparison another --name."
             )
-
-    def close(self) -> None:
-        """Let another process go on with the comparison."""
-        if self._held is not None:
-            self._held.release()
-            self._held = None
-
-    def update(self, **values: Any) -> None:
-        """Note something about the comparison.
-
-        Args:
-            values: By name; others stay.
-        """
-        self._write({**self.state, **values})
 
     def keep_manifest(self, manifest: Manifest) -> None:
         """Write the manifest that the trainings read, or hold it against the one that they have read.
@@ -136,25 +96,12 @@ class ComparisonFolder:
         Args:
             training: Of the comparison.
         """
-        state = _state_of(self.run_folder(training))
-        return state is not None and state["status"] == "finished"
+        return self.is_begun(training) and run_in(self.run_folder(training)).state["status"] == "finished"
 
     def is_begun(self, training: Training) -> bool:
-        """Whether there is something of a training to go on from; a folder with nothing in it is cleared away.
+        """Whether there is something of a training to go on from.
 
         Args:
             training: Of the comparison.
         """
-        folder = self.run_folder(training)
-        if _state_of(folder) is not None:
-            return True
-        shutil.rmtree(folder, ignore_errors=True)  # killed between making the folder and noting the run in it
-        return False
-
-    def _write(self, state: dict[str, Any]) -> None:
-        write_text(self.path / "comparison.json", json.dumps(state, indent=2) + "\n")
-
-
-def _state_of(folder: Path) -> dict[str, Any] | None:
-    path = folder / "run.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        return run_in(self.run_folder(training)).has_state

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from mgmt_monai.atomic import atomic_file, remove_leftovers
+from mgmt_monai.atomic import atomic_file
 from mgmt_monai.cohort.findings import printable
 from mgmt_monai.cohort.layouts import rsna_miccai
 from mgmt_monai.errors import one_line
@@ -22,6 +23,7 @@ from mgmt_monai.inference.model import BundleModel
 from mgmt_monai.inference.predict_study import engine_names, predict_study
 from mgmt_monai.inference.prediction import StudyPrediction
 from mgmt_monai.inference.result_files import read_result, write_result
+from mgmt_monai.locked_folder import LockedFolder
 
 logger = logging.getLogger(__name__)
 
@@ -128,15 +130,18 @@ def predict_batch(root: Path, models: Sequence[BundleModel], out_dir: Path, over
 
     Raises:
         InferenceError: No studies, results of other bundles or another engine that may not be replaced, or ``out_dir``
-            cannot be written to.
+            cannot be written to, or another process writes it.
     """
     out_dir = Path(out_dir)
     folders = study_folders(root, out_dir)
-    try:
-        out_dir.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(out_dir)
-    except OSError as error:
-        raise InferenceError(f"{out_dir}: cannot be written to ({error.strerror}). Name another with --out.") from error
+    with closing(LockedFolder(out_dir, "batch", TABLE, InferenceError)) as held:
+        held.take("--out")
+        return _predict_all(folders, models, out_dir, overwrite)
+
+
+def _predict_all(
+    folders: Sequence[Path], models: Sequence[BundleModel], out_dir: Path, overwrite: bool
+) -> BatchOutcome:
     kept = {folder: read_result(out_dir / folder.name) for folder in folders}
     others = [folder for folder, done in kept.items() if done is not None and not _is_of(done, models)]
     if others and not overwrite:

@@ -11,6 +11,7 @@ from made_records import made_manifest, made_patient, made_series
 from mgmt_monai.comparison.errors import ComparisonError
 from mgmt_monai.comparison.folder import ComparisonFolder
 from mgmt_monai.comparison.plan import ComparisonPlan
+from mgmt_monai.training import RunDirectory
 
 PLAN = ComparisonPlan(("resnet-10",), ("T1w",), "resnet-10", "T1w")
 ENVIRONMENT = {"mlflow.source.git.commit": "abc"}
@@ -55,6 +56,7 @@ from pathlib import Path
 from mgmt_monai.atomic import atomic_file
 from mgmt_monai.comparison.folder import ComparisonFolder
 from mgmt_monai.comparison.plan import ComparisonPlan
+from mgmt_monai.training import RunDirectory
 folder = ComparisonFolder(Path({str(folder.path)!r}))
 folder.open({PLAN!r}, "/data", {ENVIRONMENT!r})
 folder.update(mlflow_run_id="abc")
@@ -104,13 +106,17 @@ def test_training_is_begun_with_a_state_and_done_when_that_says_so(folder):
     assert folder.is_done(TRAINING)
 
 
-def test_a_folder_without_a_run_in_it_is_cleared_away(folder):
+def test_a_folder_without_a_run_in_it_is_begun_by_the_training(folder):
     run = folder.run_folder(TRAINING)
     run.mkdir(parents=True)
     (run / "config.json").write_text("{}")
 
     assert not folder.is_begun(TRAINING)
-    assert not run.exists()
+    begun = RunDirectory(folder.path, TRAINING.modality, TRAINING.name, resume=False)
+    begun.claim({})
+    begun.open("hash")
+    begun.close()
+    assert folder.is_begun(TRAINING)
 
 
 def test_a_place_that_cannot_be_written_to_is_told_in_one_line(tmp_path):

@@ -109,3 +109,38 @@ def test_state_is_json(tmp_path):
     directory = begun(tmp_path, "a")
     state = json.loads((directory.path / "run.json").read_text())
     assert state["status"] == "running" and len(state["pseudonym_key"]) == 32
+
+
+@pytest.mark.parametrize("left", [(), (".lock",), (".lock", ".owner", "config.json")], ids=len)
+@pytest.mark.parametrize(("name", "resume"), [("a", False), ("a", True), ("", True)])
+def test_run_that_was_killed_while_it_began_begins_anew(tmp_path, left, name, resume):
+    folder = tmp_path / "t1w" / "a"
+    folder.mkdir(parents=True)
+    for file in left:
+        (folder / file).touch()
+    again = RunDirectory(tmp_path, "T1w", name, resume)
+    again.claim({"seed": 0})
+    again.open("hash")
+    again.close()
+    assert again.path == folder and again.state["status"] == "running"
+    assert json.loads((folder / "config.json").read_text()) == {"seed": 0}
+
+
+def test_folder_of_somebody_else_is_neither_begun_nor_resumed(tmp_path):
+    (tmp_path / "t1w" / "a").mkdir(parents=True)
+    (tmp_path / "t1w" / "a" / "notes.txt").write_text("mine")
+    with pytest.raises(TrainingError, match="there is a run of this name already"):
+        RunDirectory(tmp_path, "T1w", "a", resume=False)
+    with pytest.raises(TrainingError, match="no training of this name"):
+        RunDirectory(tmp_path, "T1w", "a", resume=True)
+
+
+def test_name_that_another_process_took_meanwhile_is_refused(tmp_path):
+    slower = RunDirectory(tmp_path, "T1w", "a", resume=False)
+    slower.claim({})
+    faster = begun(tmp_path, "a")
+    with pytest.raises(TrainingError, match="still running in another process"):
+        slower.open("hash")
+    faster.close()
+    with pytest.raises(TrainingError, match="there is a run of this name already"):
+        slower.open("hash")

@@ -1,0 +1,106 @@
+"""A folder that several processes want: real ones, killed and at the same time."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mgmt_monai.errors import MgmtMonaiError
+from mgmt_monai.locked_folder import LockedFolder
+
+#: Takes and begins a folder when the file "go" is there; says how that went.
+BEGIN = """
+import sys, time
+from pathlib import Path
+from mgmt_monai.errors import MgmtMonaiError
+from mgmt_monai.locked_folder import LockedFolder
+folder = LockedFolder(Path(sys.argv[1]), "training", "state.json", MgmtMonaiError)
+print("ready", flush=True)
+while not Path(sys.argv[2]).exists():
+    pass
+try:
+    folder.take()
+    folder.begin({"of": sys.argv[3]})
+    print("begun", flush=True)
+    sys.stdin.read()
+except MgmtMonaiError as error:
+    print(error, flush=True)
+"""
+
+
+def made(path: Path) -> LockedFolder:
+    return LockedFolder(path, "training", "state.json", MgmtMonaiError, ("config.json",))
+
+
+def started(folder: Path, go: Path, name: str) -> subprocess.Popen[str]:
+    words = [sys.executable, "-c", BEGIN, str(folder), str(go), name]
+    return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+def test_of_processes_that_begin_one_folder_at_once_one_does(tmp_path: Path) -> None:
+    processes = [started(tmp_path / "a", tmp_path / "go", str(i)) for i in range(3)]
+    assert [said(process) for process in processes] == ["ready\n"] * 3
+    (tmp_path / "go").touch()
+    told = [said(process) for process in processes]
+    assert sum(line == "begun\n" for line in told) == 1
+    assert sum("still running in another process" in line for line in told) == 2
+    winner = told.index("begun\n")
+    assert made(tmp_path / "a").state == {"of": str(winner)}
+    with pytest.raises(MgmtMonaiError, match=rf"\({processes[winner].pid} on {platform.node()}, since \d{{4}}-.*Z\)"):
+        made(tmp_path / "a").take()
+    for process in processes:
+        process.communicate("")
+
+
+def test_lock_ends_with_the_process_that_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "go").touch()
+    process = started(tmp_path / "a", tmp_path / "go", "0")
+    assert [said(process), said(process)] == ["ready\n", "begun\n"]
+    process.kill()
+    process.communicate()
+    folder = made(tmp_path / "a")
+    folder.take()
+    assert json.loads((tmp_path / "a" / ".owner").read_text())["process"] == os.getpid()
+    with pytest.raises(MgmtMonaiError, match="there is a run of this name already"):
+        folder.begin({})
+    folder.close()
+
+
+@pytest.mark.parametrize(
+    ("names", "is_free"),
+    [
+        ((), True),
+        ((".lock", ".owner", "config.json", f".state.json.{'0' * 32}"), True),
+        (("notes.txt",), False),
+        (("state.json",), False),
+    ],
+    ids=["empty", "killed before its state", "somebody else's", "begun"],
+)
+def test_what_a_killed_process_left_is_told_from_what_is_somebodys(
+    names: tuple[str, ...], is_free: bool, tmp_path: Path
+) -> None:
+    for name in names:
+        (tmp_path / name).touch()
+    assert made(tmp_path).is_free == is_free
+
+
+def test_place_of_a_file_is_not_free(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    assert not made(tmp_path / "a").is_free
+    assert made(tmp_path / "b").is_free
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", "\0\0"])
+def test_state_that_is_none_is_told_in_one_line(content: str, tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text(content)
+    with pytest.raises(MgmtMonaiError, match=r"state\.json: expected the state of a training, found"):
+        made(tmp_path).state  # noqa: B018
