@@ -60,6 +60,7 @@ class ComparisonFolder(LockedFolder):
         differing = [key for key, value in plan.identity().items() if before["plan"].get(key) != value]
         differing += ["dataset_dir"] if before["data"] != data else []
         if differing:
+            self.close()
             raise ComparisonError(
                 f"{self.path}: started with another {', '.join(differing)}. Go on with the same command, or give the "
                 "new comparison another --name."

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
+
+from mgmt_monai.tracking.errors import TrackingError
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
 
 #: What MLflow is told unless the user told it something else: nothing about this machine goes out, and a server that
 #: does not answer is given up soon, where MLflow's own 7 retries of 120 s would hold a training up at every epoch.
@@ -51,6 +59,36 @@ def shown(uri: str) -> str:
         'https://mlflow.example.org/x'
     """
     return re.sub(r"//[^/@]*@", "//", uri)
+
+
+def reason(error: Exception) -> str:
+    """What a store raised, short enough for a line, without a password."""
+    return f"{type(error).__name__}: {shown((str(error).splitlines() or [''])[0][:200])}"
+
+
+@contextmanager
+def reading(uri: str, what: str, without: str) -> Iterator[MlflowClient]:
+    """A client of a store; whatever the store raises in the block is told in one line.
+
+    Args:
+        uri: The store.
+        what: Begins that line: what cannot be done.
+        without: What to do where there is no store.
+
+    Raises:
+        TrackingError: There is no store, or something in the block failed.
+    """
+    quiet_mlflow()
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+        raise TrackingError(f"{uri}: no recorded runs there. {without}")
+    from mlflow.tracking import MlflowClient
+
+    try:
+        yield MlflowClient(uri)
+    except TrackingError:
+        raise
+    except Exception as error:  # whatever the store raises
+        raise TrackingError(f"{what} ({reason(error)}).") from error
 
 
 def artifact_location(output_dir: str | Path) -> str:

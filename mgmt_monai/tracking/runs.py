@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mgmt_monai.tracking.comparisons import COMPARISON_TAG
 from mgmt_monai.tracking.errors import TrackingError
-from mgmt_monai.tracking.mlflow_store import quiet_mlflow, shown
+from mgmt_monai.tracking.mlflow_store import reading, shown
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -54,13 +54,8 @@ def fetch_run(uri: str, run_id: str, folder: Path) -> StoredRun:
     Raises:
         TrackingError: The store cannot be read, has no such run, or the run is a comparison's and no training's.
     """
-    quiet_mlflow()
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
-        raise TrackingError(f"{uri}: no recorded runs there. Name the folder of the trainings, or the store.")
-    from mlflow.tracking import MlflowClient
-
-    client = MlflowClient(uri)
-    try:
+    no_store = "Name the folder of the trainings, or the store."
+    with reading(uri, f"run {run_id}: cannot be read from {shown(uri)}", no_store) as client:
         run = client.get_run(run_id)
         if COMPARISON_TAG in run.data.tags:
             raise TrackingError(
@@ -71,13 +66,6 @@ def fetch_run(uri: str, run_id: str, folder: Path) -> StoredRun:
             if name in present:
                 client.download_artifacts(run_id, name, str(folder))
         checkpoint, reference = _fetch_model(client, uri, run, folder / "model")
-    except TrackingError:
-        raise
-    except Exception as error:  # whatever the store raises
-        reason = shown((str(error).splitlines() or [""])[0][:200])
-        raise TrackingError(
-            f"run {run_id}: cannot be read from {shown(uri)} ({type(error).__name__}: {reason})."
-        ) from error
     profiles = [entry.dataset.profile for entry in run.inputs.dataset_inputs] if run.inputs else []
     return StoredRun(
         run_id=run_id,

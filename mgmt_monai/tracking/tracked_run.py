@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mgmt_monai.own_process import is_own_process
-from mgmt_monai.tracking.mlflow_store import artifact_location, quiet_mlflow, shown
+from mgmt_monai.tracking.mlflow_store import artifact_location, quiet_mlflow, reason, shown
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -220,8 +220,7 @@ class TrackedRun:
 
     def _missed(self, what: str, error: Exception) -> None:
         self._note(what)
-        reason = shown((str(error).splitlines() or [""])[0][:200])
         logger.warning(
-            f"not recorded in MLflow: {what} ({type(error).__name__}: {reason}). The training goes on; its files "
+            f"not recorded in MLflow: {what} ({reason(error)}). The training goes on; its files "
             "are in the run's folder."
         )

@@ -2,7 +2,7 @@
 
 from mgmt_monai.training.config import check_config, executed_config
 from mgmt_monai.training.experiment import Experiment
-from mgmt_monai.training.handlers import BestEpoch, EarlyStopping, EpochRecord, Publish, ResumePoint, SeedEpoch
+from mgmt_monai.training.handlers import EarlyStopping, EpochRecord, Publish, ResumePoint, SeedEpoch
 from mgmt_monai.training.machine import PrecisionInferer, check_device, default_device, loader_workers, training_dtype
 from mgmt_monai.training.metrics import EpochFigure
 from mgmt_monai.training.prepare_batch import PrepareBatch
@@ -13,7 +13,6 @@ from mgmt_monai.training.scoring import Scoring
 from mgmt_monai.training.stage import Stage, StageProgress
 
 __all__ = [
-    "BestEpoch",
     "EarlyStopping",
     "EpochFigure",
     "EpochRecord",

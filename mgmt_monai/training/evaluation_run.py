@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 
 from mgmt_monai.cohort.modality import ModalityCohort
@@ -12,19 +11,6 @@ from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.training.scoring import Scoring
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ScoredCheckpoint:
-    """A network that was trained before.
-
-    Args:
-        stage: It is told under this name.
-        best_checkpoint: Its state.
-    """
-
-    stage: str
-    best_checkpoint: Path
 
 
 class EvaluationRun:
@@ -50,7 +36,8 @@ class EvaluationRun:
         overwrite: bool,
     ) -> None:
         self.scoring = scoring
-        self.network = ScoredCheckpoint(str(stage), Path(checkpoint))
+        self.checkpoint = Path(checkpoint)
+        self.stage = str(stage)
         self.cohort = cohort
         self.output_dir = Path(output_dir)
         self.overwrite = bool(overwrite)
@@ -61,17 +48,16 @@ class EvaluationRun:
         Raises:
             TrainingError: No checkpoint, or an evaluation is there already.
         """
-        checkpoint, stage = self.network.best_checkpoint, self.network.stage
-        if not checkpoint.is_file():
-            raise TrainingError(f"{checkpoint}: no model. Name the bundle's folder with --bundle_root DIR.")
+        if not self.checkpoint.is_file():
+            raise TrainingError(f"{self.checkpoint}: no model. Name the bundle's folder with --bundle_root DIR.")
         if (self.output_dir / "predictions.csv").exists() and not self.overwrite:
             raise TrainingError(
                 f"{self.output_dir}: there are predictions already. Name another folder with --output_dir DIR, or say "
                 "--overwrite True."
             )
         self.output_dir.mkdir(parents=True, exist_ok=True)
-        slices = self.scoring.predict([self.network], self.cohort)
-        summaries = self.scoring.write(slices, [stage], self.cohort, self.output_dir)
+        slices = self.scoring.predict({self.stage: self.checkpoint}, self.cohort)
+        summaries = self.scoring.write(slices, [self.stage], self.cohort, self.output_dir)
         logger.info(
-            f"{self.cohort.modality}, test patients: {figure_line(summaries[stage]['test'])} ({self.output_dir})"
+            f"{self.cohort.modality}, test patients: {figure_line(summaries[self.stage]['test'])} ({self.output_dir})"
         )

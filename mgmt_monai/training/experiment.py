@@ -161,7 +161,8 @@ class Experiment:
         share_state(self.network)
         for stage in self.stages:
             stage.run()
-        return self.scoring.predict([stage.progress for stage in self.stages], self.cohort)
+        checkpoints = {stage.progress.stage: stage.progress.best_checkpoint for stage in self.stages}
+        return self.scoring.predict(checkpoints, self.cohort)
 
     def _finish(self, slices: pd.DataFrame) -> str:
         stages = [stage.progress for stage in self.stages]

@@ -24,7 +24,18 @@ from mgmt_monai.training.stage import ROW_COLUMNS, StageProgress
 WATCHED = "val_loss"
 
 
-class SeedEpoch:
+class _EpochHandler:
+    """Called at some events of the engine that it is attached to."""
+
+    events: tuple[Events, ...] = (Events.EPOCH_COMPLETED,)
+
+    def attach(self, engine: Engine) -> None:
+        """Be called by ``engine``."""
+        for event in self.events:
+            engine.add_event_handler(event, self)
+
+
+class SeedEpoch(_EpochHandler):
     """Before each epoch: seeds augmentation, batch order and dropout from seed and epoch, counted over both stages.
 
     So no epoch repeats another, and one that is done again after a stop is the same.
@@ -35,14 +46,12 @@ class SeedEpoch:
         seed: Of the training.
     """
 
+    events = (Events.EPOCH_STARTED,)
+
     def __init__(self, progress: StageProgress, batches: EpochBatches, seed: int) -> None:
         self.progress = progress
         self.batches = batches
         self.seed = int(seed)
-
-    def attach(self, engine: Engine) -> None:
-        """Run at the start of each epoch of ``engine``."""
-        engine.add_event_handler(Events.EPOCH_STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
         """Seed the coming epoch."""
@@ -51,34 +60,10 @@ class SeedEpoch:
         torch.manual_seed(int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0]))
 
 
-class BestEpoch:
-    """After each validation: notes whether this epoch has the lowest validation loss; `ResumePoint` keeps its network.
+class EpochRecord(_EpochHandler):
+    """After each validation: notes the epoch's figures, both stages on one axis, and whether its loss is the lowest.
 
-    Args:
-        progress: Of the stage.
-        validator: Its evaluator, which has run by now.
-    """
-
-    def __init__(self, progress: StageProgress, validator: Evaluator) -> None:
-        self.progress = progress
-        self.validator = validator
-
-    def attach(self, engine: Engine) -> None:
-        """Run at the end of each epoch of ``engine``."""
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
-
-    def __call__(self, engine: Engine) -> None:
-        """Compare this epoch with the best."""
-        progress, loss = self.progress, self.validator.state.metrics[WATCHED]
-        if loss < progress.best_loss:
-            progress.best_loss, progress.best_epoch = loss, engine.state.epoch
-            progress.epochs_without_improvement = 0
-        else:
-            progress.epochs_without_improvement += 1
-
-
-class EpochRecord:
-    """After `BestEpoch`: notes the epoch's figures in the stage's progress, both stages on one axis.
+    `ResumePoint` keeps the network of the epoch with the lowest.
 
     Args:
         progress: Of the stage.
@@ -91,14 +76,15 @@ class EpochRecord:
         self.validator = validator
         self.optimizer = optimizer
 
-    def attach(self, engine: Engine) -> None:
-        """Run at the end of each epoch of ``engine``."""
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
-
     def __call__(self, engine: Engine) -> None:
         """Note this epoch."""
-        progress = self.progress
+        progress, loss = self.progress, self.validator.state.metrics[WATCHED]
         progress.epochs = engine.state.epoch
+        if loss < progress.best_loss:
+            progress.best_loss, progress.best_epoch = loss, progress.epochs
+            progress.epochs_without_improvement = 0
+        else:
+            progress.epochs_without_improvement += 1
         figures = {**engine.state.metrics, **self.validator.state.metrics}
         figures["train_learning_rate"] = self.optimizer.param_groups[0]["lr"]
         for name, value in figures.items():
@@ -178,7 +164,7 @@ class ResumePoint:
             _save(self.network.state_dict(), self.progress.best_checkpoint)
 
 
-class EarlyStopping:
+class EarlyStopping(_EpochHandler):
     """After `ResumePoint`: ends the stage when the validation loss has not improved for ``patience`` epochs.
 
     Args:
@@ -186,14 +172,11 @@ class EarlyStopping:
         patience: Epochs.
     """
 
+    events = (Events.STARTED, Events.EPOCH_COMPLETED)  # the first: it may have been killed just here
+
     def __init__(self, progress: StageProgress, patience: int) -> None:
         self.progress = progress
         self.patience = int(patience)
-
-    def attach(self, engine: Engine) -> None:
-        """Run at the end of each epoch of ``engine``, and when it starts: it may have been killed just here."""
-        engine.add_event_handler(Events.STARTED, self)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
         """Stop or let go on."""
@@ -201,7 +184,7 @@ class EarlyStopping:
             engine.terminate()
 
 
-class Publish:
+class Publish(_EpochHandler):
     """After `ResumePoint`, so that only what is saved is told: the epochs' figures into ``epochs.csv`` and MLflow.
 
     Args:
@@ -209,14 +192,11 @@ class Publish:
         tracking: The MLflow run.
     """
 
+    events = (Events.STARTED, Events.EPOCH_COMPLETED)  # the first: for what is missing then
+
     def __init__(self, progress: StageProgress, tracking: TrackedRun) -> None:
         self.progress = progress
         self.tracking = tracking
-
-    def attach(self, engine: Engine) -> None:
-        """Run at the end of each epoch of ``engine``, and for what is missing when it starts."""
-        engine.add_event_handler(Events.STARTED, self)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
         """Tell of every epoch that is finished and was not told of."""

@@ -15,73 +15,37 @@ from mgmt_monai.evaluation import discrimination
 from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.training.ranks import from_all_ranks
 
-#: One figure from ``(n,)`` logits, labels and patient indices.
+#: One figure, nan where it is undefined, of ``(n,)`` logits, labels (0 or 1) and indices of the slices' patients.
 _Figure = Callable[[Tensor, Tensor, Tensor], float]
 
 
-def slice_loss(logits: Tensor, labels: Tensor, patients: Tensor) -> float:
-    """Mean binary cross-entropy of the slices.
-
-    Args:
-        logits: ``(n,)``, float.
-        labels: ``(n,)``, 0 or 1.
-        patients: ``(n,)``, whose slice each is.
-
-    Returns:
-        The figure; nan where it is undefined.
-    """
+def _slice_loss(logits: Tensor, labels: Tensor, patients: Tensor) -> float:
+    """Mean binary cross-entropy of the slices."""
     return float(binary_cross_entropy_with_logits(logits.double(), labels.double()))
 
 
-def slice_accuracy(logits: Tensor, labels: Tensor, patients: Tensor) -> float:
-    """Share of slices on the right side of probability 0.5.
-
-    Args:
-        logits: ``(n,)``, float.
-        labels: ``(n,)``, 0 or 1.
-        patients: ``(n,)``, whose slice each is.
-
-    Returns:
-        The figure; nan where it is undefined.
-    """
+def _slice_accuracy(logits: Tensor, labels: Tensor, patients: Tensor) -> float:
+    """Share of slices on the right side of probability 0.5."""
     return float(((logits >= 0) == (labels > 0.5)).double().mean())
 
 
-def slice_auc(logits: Tensor, labels: Tensor, patients: Tensor) -> float:
-    """AUC over slices.
-
-    Args:
-        logits: ``(n,)``, float.
-        labels: ``(n,)``, 0 or 1.
-        patients: ``(n,)``, whose slice each is.
-
-    Returns:
-        The figure; nan where it is undefined.
-    """
+def _slice_auc(logits: Tensor, labels: Tensor, patients: Tensor) -> float:
+    """AUC over slices."""
     return discrimination.auc(labels.numpy().astype(int), torch.sigmoid(logits).numpy())
 
 
-def patient_auc(logits: Tensor, labels: Tensor, patients: Tensor) -> float:
-    """AUC over patients; a patient's probability is the mean over its slices.
-
-    Args:
-        logits: ``(n,)``, float.
-        labels: ``(n,)``, 0 or 1.
-        patients: ``(n,)``, whose slice each is.
-
-    Returns:
-        The figure; nan where it is undefined.
-    """
+def _patient_auc(logits: Tensor, labels: Tensor, patients: Tensor) -> float:
+    """AUC over patients; a patient's probability is the mean over its slices."""
     members, first, inverse = np.unique(patients.numpy(), return_index=True, return_inverse=True)
     sums = np.bincount(inverse, weights=torch.sigmoid(logits.double()).numpy(), minlength=len(members))
     return discrimination.auc(labels.numpy().astype(int)[first], sums / np.bincount(inverse))
 
 
 FIGURES: dict[str, _Figure] = {
-    "loss": slice_loss,
-    "accuracy": slice_accuracy,
-    "auc": slice_auc,
-    "patient_auc": patient_auc,
+    "loss": _slice_loss,
+    "accuracy": _slice_accuracy,
+    "auc": _slice_auc,
+    "patient_auc": _patient_auc,
 }
 
 

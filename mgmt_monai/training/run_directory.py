@@ -65,6 +65,7 @@ class RunDirectory(LockedFolder):
         self.take()
         differing = differing_settings(json.loads((self.path / "config.json").read_text()), config)
         if differing:
+            self.close()
             raise TrainingError(
                 f"{self.path}: started with other settings: {', '.join(differing)}. Resume with the same command, or "
                 "start a new run without --resume."
@@ -91,6 +92,7 @@ class RunDirectory(LockedFolder):
             }
             self.begin(state, config=self.config)
         elif self.state["manifest_hash"] != manifest_hash:
+            self.close()
             raise TrainingError(f"{self.path}: started with another cohort or split. Start a new run without --resume.")
 
     @property

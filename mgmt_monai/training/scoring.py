@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
 import torch
@@ -45,18 +45,6 @@ class Scores:
     headline: str
 
 
-class Scored(Protocol):
-    """A network that is scored: its state, and the name of the stage that it is told under."""
-
-    @property
-    def stage(self) -> str:
-        """Name of the stage."""
-
-    @property
-    def best_checkpoint(self) -> Path:
-        """State of the network."""
-
-
 class Scoring:
     """Scores each stage's best checkpoint on validation and test patients.
 
@@ -88,18 +76,18 @@ class Scoring:
         self.confidence_level = float(confidence_level)
         self.bootstrap_resamples = int(bootstrap_resamples)
 
-    def predict(self, stages: Sequence[Scored], cohort: ModalityCohort) -> pd.DataFrame:
+    def predict(self, checkpoints: Mapping[str, Path], cohort: ModalityCohort) -> pd.DataFrame:
         """The probability of every slice; of several processes each computes its share, and all have the whole.
 
         Args:
-            stages: With their best checkpoints.
+            checkpoints: State of the network by the stage that it is told under.
             cohort: Whose patients they are.
 
         Returns:
             The slice-level predictions table.
         """
         wait_for_all()  # the main process may still be writing the last checkpoint
-        return pd.concat([self._predict(stage, cohort) for stage in stages], ignore_index=True)
+        return pd.concat([self._predict(*each, cohort) for each in checkpoints.items()], ignore_index=True)
 
     def record(
         self,
@@ -169,8 +157,8 @@ class Scoring:
                 )
         return summaries
 
-    def _predict(self, stage: Scored, cohort: ModalityCohort) -> pd.DataFrame:
-        load_network(self.network, stage.best_checkpoint)
+    def _predict(self, stage: str, checkpoint: Path, cohort: ModalityCohort) -> pd.DataFrame:
+        load_network(self.network, checkpoint)
         self.network.eval()
         # Those of the batches may be permuted: a negative control is judged by the patients' own.
         labels = {patient.patient_id: patient.label for patient in cohort.manifest.patients}
@@ -179,7 +167,7 @@ class Scoring:
             ids = loader.slices.patient_ids
             own: list[tuple[int, int, float]] = []
             silent = not logger.isEnabledFor(logging.WARNING)  # one process of several that is not the main one
-            for batch in tqdm(loader, desc=f"Scoring {stage.stage} on {split}", disable=silent):
+            for batch in tqdm(loader, desc=f"Scoring {stage} on {split}", disable=silent):
                 with torch.no_grad():
                     probabilities = torch.sigmoid(self.network(batch["image"].to(self.device)).double()).cpu()
                 own += zip(
@@ -193,7 +181,7 @@ class Scoring:
                     {
                         "patient_id": ids[patient_index],
                         "modality": cohort.modality,
-                        "stage": stage.stage,
+                        "stage": stage,
                         "split": split,
                         "fold": cohort.fold_number,
                         "seed": self.seed,
