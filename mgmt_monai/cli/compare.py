@@ -57,8 +57,8 @@ def command(
 
     from mgmt_monai.comparison.jobs import check_reachable, default_workers, run_local, run_on_ray
     from mgmt_monai.comparison.plan import ComparisonPlan
+    from mgmt_monai.comparison.record import stored_record
     from mgmt_monai.comparison.report.files import write_report
-    from mgmt_monai.comparison.stored import stored_record
     from mgmt_monai.comparison.sweep import Comparison
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")

@@ -19,7 +19,6 @@ from mgmt_monai.comparison.plan import TRAINED_CONTROLS, ComparisonPlan, Trainin
 from mgmt_monai.comparison.record import CURVE_COLUMNS
 from mgmt_monai.evaluation.predictions import PATIENT_COLUMNS, read_patients, read_slices
 from mgmt_monai.evaluation.subgroups import quarters
-from mgmt_monai.training.pseudonyms import pseudonym
 from mgmt_monai.training.run_directory import run_in
 
 LEAST_SHARED = 3
@@ -159,18 +158,6 @@ def cohort_summary(manifest: Manifest, with_folds: bool) -> dict[str, Any]:
             if any(modality in patient.series for patient in manifest.patients)
         },
     }
-
-
-def under_pseudonyms(table: pd.DataFrame, key: str) -> pd.DataFrame:
-    """A table with a pseudonym in place of each patient.
-
-    Args:
-        table: With the patient in the column ``patient_id``, or in the index.
-        key: The comparison's secret: the same patient gets the same pseudonym in all its tables.
-    """
-    if "patient_id" in table:
-        return table.assign(patient_id=[pseudonym(key, patient) for patient in table["patient_id"]])
-    return table.set_axis([pseudonym(key, patient) for patient in table.index], axis="index")
 
 
 def training_rows(folder: ComparisonFolder, trainings: Sequence[Training]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ A folder of plain files (docs/reference/comparison.md):
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +22,15 @@ import pandas as pd
 from mgmt_monai.atomic import write_text
 from mgmt_monai.comparison.errors import ComparisonError
 from mgmt_monai.evaluation.predictions import read_patients, read_slices, write_patients, write_slices
+from mgmt_monai.tracking.comparisons import fetch_files
 
 SCHEMA = "mgmt-monai/comparison/1"
 """Raised when a file or a key is added, removed, renamed or means something else."""
 
 CURVE_COLUMNS = ("network", "modality", "control", "fold", "seed", "stage", "epoch", "split", "metric", "value")
+
+RECORD, REPORT = "comparison", "report"
+"""The folders of the parent run's artifacts in MLflow."""
 
 
 @dataclass(frozen=True)
@@ -96,3 +101,18 @@ def read_record(folder: Path) -> ComparisonRecord:
         raise ComparisonError(
             f"{folder}: no complete record of a comparison ({error}). Start the comparison again."
         ) from error
+
+
+def stored_record(uri: str, run_id: str) -> ComparisonRecord:
+    """The record of a comparison that has come to its end, from MLflow.
+
+    Args:
+        uri: The store.
+        run_id: The comparison's parent run.
+
+    Raises:
+        TrackingError: MLflow cannot be read, or the run has no record.
+        ComparisonError: The record is not whole.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        return read_record(fetch_files(uri, run_id, RECORD, Path(temporary) / "record"))

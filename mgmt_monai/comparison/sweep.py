@@ -26,21 +26,20 @@ from mgmt_monai.comparison.collect import (
     curves_of,
     patient_columns,
     training_rows,
-    under_pseudonyms,
 )
 from mgmt_monai.comparison.errors import ComparisonError, ComparisonFaultsError
 from mgmt_monai.comparison.feature_controls import feature_control_predictions
 from mgmt_monai.comparison.folder import ComparisonFolder
 from mgmt_monai.comparison.plan import ComparisonPlan, Training
 from mgmt_monai.comparison.process import Job
-from mgmt_monai.comparison.record import ComparisonRecord, write_record
-from mgmt_monai.comparison.stored import RECORD, REPORT
+from mgmt_monai.comparison.record import RECORD, REPORT, ComparisonRecord, write_record
 from mgmt_monai.interruption import interruptible
 from mgmt_monai.packaged_configs import config_path
 from mgmt_monai.tracking import TrackedRun
 from mgmt_monai.tracking.comparisons import COMPARISON_TAG
 from mgmt_monai.tracking.environment import environment_tags
 from mgmt_monai.training.config import PATHS, check_overrides, read_config, settings_of
+from mgmt_monai.training.pseudonyms import under_pseudonyms
 from mgmt_monai.training.settings import check_settings
 
 logger = logging.getLogger(__name__)

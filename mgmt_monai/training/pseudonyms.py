@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 import pandas as pd
-
-from mgmt_monai.evaluation.predictions import write_patients, write_slices
 
 
 def pseudonym(key: str, patient_id: str) -> str:
@@ -23,20 +20,13 @@ def pseudonym(key: str, patient_id: str) -> str:
     return hashlib.sha256(f"{key}\0{patient_id}".encode()).hexdigest()[:12]
 
 
-def write_pseudonymous(patients: pd.DataFrame, slices: pd.DataFrame, key: str, folder: Path) -> list[Path]:
-    """Write both tables of predictions with a pseudonym for each patient.
+def under_pseudonyms(table: pd.DataFrame, key: str) -> pd.DataFrame:
+    """A table with a pseudonym in place of each patient.
 
     Args:
-        patients: One row a patient.
-        slices: One row a slice.
-        key: Secret; without it a pseudonym cannot be made from a patient's identifier.
-        folder: Made if absent.
-
-    Returns:
-        The files written.
+        table: With the patient in the column ``patient_id``, or in the index.
+        key: Secret, as `pseudonym` takes it: with the same key a patient has the same pseudonym in all tables.
     """
-    folder.mkdir(exist_ok=True)
-    pseudonyms = {patient_id: pseudonym(key, patient_id) for patient_id in patients["patient_id"].unique()}
-    write_patients(patients.assign(patient_id=patients["patient_id"].map(pseudonyms)), folder / "predictions.csv")
-    write_slices(slices.assign(patient_id=slices["patient_id"].map(pseudonyms)), folder / "slice_predictions.csv")
-    return [folder / "predictions.csv", folder / "slice_predictions.csv"]
+    if "patient_id" in table:
+        return table.assign(patient_id=[pseudonym(key, patient) for patient in table["patient_id"]])
+    return table.set_axis([pseudonym(key, patient) for patient in table.index], axis="index")

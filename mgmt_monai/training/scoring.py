@@ -22,7 +22,7 @@ from mgmt_monai.evaluation.predictions import patients_from_slices, write_patien
 from mgmt_monai.evaluation.summary import figure_line, summarise
 from mgmt_monai.networks import MGMTClassifier
 from mgmt_monai.slices.loader import SliceLoader
-from mgmt_monai.training.pseudonyms import write_pseudonymous
+from mgmt_monai.training.pseudonyms import under_pseudonyms
 from mgmt_monai.training.ranks import from_all_ranks, wait_for_all
 from mgmt_monai.training.run_directory import RunDirectory
 from mgmt_monai.training.stage import ROW_COLUMNS, StageProgress, load_network
@@ -114,9 +114,11 @@ class Scoring:
         figure = learning_curves_figure(curves[curves["metric"] != "learning_rate"])
         public += _save({"learning_curves.png": figure}, folder / "figures")
         public += [folder / "figures" / name for name in _TEST_PICTURES]
-        public += write_pseudonymous(
-            patients_from_slices(slices), slices, run_directory.pseudonym_key, folder / "shared"
-        )
+        shared = folder / "shared" / "predictions.csv", folder / "shared" / "slice_predictions.csv"
+        shared[0].parent.mkdir(exist_ok=True)
+        write_patients(under_pseudonyms(patients_from_slices(slices), run_directory.pseudonym_key), shared[0])
+        write_slices(under_pseudonyms(slices, run_directory.pseudonym_key), shared[1])
+        public += shared
         return Scores(metrics=_flat(summaries), public=public, headline=_headline(summaries, stages[-1].stage, cohort))
 
     def write(

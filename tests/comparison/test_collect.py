@@ -3,7 +3,8 @@
 import pandas as pd
 from made_records import made_manifest, made_patient, made_series
 
-from mgmt_monai.comparison.collect import LEAST_SHARED, cohort_summary, patient_columns, under_pseudonyms
+from mgmt_monai.comparison.collect import LEAST_SHARED, cohort_summary, patient_columns
+from mgmt_monai.training.pseudonyms import under_pseudonyms
 
 MANIFEST = made_manifest(
     made_patient("00001", "train", 1, T1w=made_series(), columns={"site": "A"}),

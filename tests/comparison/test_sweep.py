@@ -11,9 +11,9 @@ from mlflow.tracking import MlflowClient
 from small_comparison import comparison_words, kill_when, start_comparison, tables
 
 from mgmt_monai.cli.main import main
-from mgmt_monai.comparison.collect import under_pseudonyms
 from mgmt_monai.comparison.record import ComparisonRecord, read_record
 from mgmt_monai.comparison.report.facts import findings
+from mgmt_monai.training.pseudonyms import under_pseudonyms
 
 pytestmark = pytest.mark.xdist_group("comparison")
 
