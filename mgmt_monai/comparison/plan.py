@@ -7,7 +7,7 @@ import json
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import product
+from itertools import chain, product
 from pathlib import PurePath
 from typing import Any
 
@@ -157,20 +157,16 @@ class ComparisonPlan:
         Returns:
             Such as ``mgmt-monai compare --name mine --networks efficientnet-b0 --modalities T1w --dataset_dir ...``.
         """
-        words = [
-            "mgmt-monai",
-            "compare",
-            "--name",
-            name,
-            "--networks",
-            ",".join(self.networks),
-            "--modalities",
-            ",".join(self.modalities),
-        ]
-        words += ["--reference-network", self.reference_network, "--reference-modality", self.reference_modality]
-        if self.folds is not None:
-            words += ["--folds", str(self.folds), "--repeats", str(self.repeats)]
-        words += ["--seeds", str(self.seeds)]
+        options = {
+            "name": name,
+            "networks": ",".join(self.networks),
+            "modalities": ",".join(self.modalities),
+            "reference-network": self.reference_network,
+            "reference-modality": self.reference_modality,
+            **({} if self.folds is None else {"folds": self.folds, "repeats": self.repeats}),
+            "seeds": self.seeds,
+        }
+        words = ["mgmt-monai", "compare", *chain.from_iterable((f"--{k}", str(v)) for k, v in options.items())]
         for network, path in self.weights.items():
             words += ["--weights", f"{network}={PurePath(path).name}"]
         for key, value in self.settings.items():

@@ -13,8 +13,15 @@ from mgmt_monai.training.scoring import Scoring
 logger = logging.getLogger(__name__)
 
 
-class EvaluationRun:
-    """Scores one checkpoint.
+def evaluate_checkpoint(
+    scoring: Scoring,
+    checkpoint: str | Path,
+    stage: str,
+    cohort: ModalityCohort,
+    output_dir: str | Path,
+    overwrite: bool,
+) -> None:
+    """Predict every test slice with one checkpoint, write tables and figures, say the AUC.
 
     Args:
         scoring: With a loader of ``test`` slices.
@@ -24,40 +31,19 @@ class EvaluationRun:
         output_dir: Gets ``predictions.csv``, ``slice_predictions.csv``, ``metrics.json``,
             ``classification_report.txt`` and ``figures``; made if absent.
         overwrite: Take the place of what an evaluation before left there.
+
+    Raises:
+        TrainingError: No checkpoint, or an evaluation is there already.
     """
-
-    def __init__(
-        self,
-        scoring: Scoring,
-        checkpoint: str | Path,
-        stage: str,
-        cohort: ModalityCohort,
-        output_dir: str | Path,
-        overwrite: bool,
-    ) -> None:
-        self.scoring = scoring
-        self.checkpoint = Path(checkpoint)
-        self.stage = str(stage)
-        self.cohort = cohort
-        self.output_dir = Path(output_dir)
-        self.overwrite = bool(overwrite)
-
-    def run(self) -> None:
-        """Predict every test slice, write tables and figures, say the AUC.
-
-        Raises:
-            TrainingError: No checkpoint, or an evaluation is there already.
-        """
-        if not self.checkpoint.is_file():
-            raise TrainingError(f"{self.checkpoint}: no model. Name the bundle's folder with --bundle_root DIR.")
-        if (self.output_dir / "predictions.csv").exists() and not self.overwrite:
-            raise TrainingError(
-                f"{self.output_dir}: there are predictions already. Name another folder with --output_dir DIR, or say "
-                "--overwrite True."
-            )
-        self.output_dir.mkdir(parents=True, exist_ok=True)
-        slices = self.scoring.predict({self.stage: self.checkpoint}, self.cohort)
-        summaries = self.scoring.write(slices, [self.stage], self.cohort, self.output_dir)
-        logger.info(
-            f"{self.cohort.modality}, test patients: {figure_line(summaries[self.stage]['test'])} ({self.output_dir})"
+    checkpoint, stage, folder = Path(checkpoint), str(stage), Path(output_dir)
+    if not checkpoint.is_file():
+        raise TrainingError(f"{checkpoint}: no model. Name the bundle's folder with --bundle_root DIR.")
+    if (folder / "predictions.csv").exists() and not overwrite:
+        raise TrainingError(
+            f"{folder}: there are predictions already. Name another folder with --output_dir DIR, or say "
+            "--overwrite True."
         )
+    folder.mkdir(parents=True, exist_ok=True)
+    slices = scoring.predict({stage: checkpoint}, cohort)
+    summaries = scoring.write(slices, [stage], cohort, folder)
+    logger.info(f"{cohort.modality}, test patients: {figure_line(summaries[stage]['test'])} ({folder})")

@@ -113,7 +113,7 @@ def test_what_is_initialised_runs_first_because_scripts_is_found_no_sooner(execu
     train, evaluate, multi = train_config(executed), evaluate_config("transfer"), multi_gpu_config(executed)
 
     assert train["training"] == [*initialize, "$@experiment.run()"]
-    assert evaluate["run"][-1] == "$@evaluation.run()"
+    assert evaluate["run"][-1] == "@evaluation"
     assert evaluate["run"][0] == initialize[0]
     assert multi["training"][-1] == "$@experiment.run()"
     assert [made for made in (train, evaluate, multi, inference_config(executed)) if "initialize" in made] == []

@@ -306,7 +306,7 @@ def _compared(
                 "modality": candidate.modality,
                 "stage": LAST_STAGE,
                 "validation_auc": number_or_none(validation_figures(record.predictions, candidate)[0]),
-                "auc": _of_pooled(last[candidate], level),
+                "auc": patient_figures(last[candidate]["label"], last[candidate]["probability"], level)["auc"],
                 "accuracy": figures["accuracy"],
                 "auc_difference": None
                 if difference is None
@@ -353,11 +353,6 @@ def _spread(record: ComparisonRecord, candidate: Candidate) -> dict[str, Any]:
         "low": number_or_none(values.min()),
         "high": number_or_none(values.max()),
     }
-
-
-def _of_pooled(pooled: pd.DataFrame, level: float) -> dict[str, Any]:
-    """The AUC of patients whose probabilities may come from several models."""
-    return patient_figures(pooled["label"], pooled["probability"], level)["auc"]
 
 
 def _difference(found: PairedComparison) -> dict[str, float | None]:
