@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -27,6 +28,7 @@ from mgmt_monai.training.stage import Stage
 logger = logging.getLogger(__name__)
 
 
+@dataclass(eq=False)
 class Experiment:
     """Runs the stages one after the other, then scores their best checkpoints once on the test patients.
 
@@ -45,33 +47,23 @@ class Experiment:
         dtype: What layers that allow it compute in while training.
     """
 
-    def __init__(
-        self,
-        run_directory: RunDirectory,
-        tracking: TrackedRun,
-        cohort: ModalityCohort,
-        network: MGMTClassifier,
-        weights: WeightsReport,
-        calibration_images: DataLoader,
-        stages: Sequence[Stage],
-        scoring: Scoring,
-        reference: Reference,
-        model_settings: dict[str, Any],
-        control: str,
-        dtype: torch.dtype,
-    ) -> None:
-        self.run_directory = run_directory
-        self.tracking = tracking
-        self.cohort = cohort
-        self.network = network
-        self.weights = weights
-        self.calibration_images = calibration_images
-        self.stages = stages
-        self.scoring = scoring
-        self.reference = reference
-        self.model_settings = model_settings
-        self.control = control
-        self.precision = str(dtype).removeprefix("torch.")
+    run_directory: RunDirectory
+    tracking: TrackedRun
+    cohort: ModalityCohort
+    network: MGMTClassifier
+    weights: WeightsReport
+    calibration_images: DataLoader
+    stages: Sequence[Stage]
+    scoring: Scoring
+    reference: Reference
+    model_settings: dict[str, Any]
+    control: str
+    dtype: torch.dtype
+
+    @property
+    def precision(self) -> str:
+        """Name of the data type."""
+        return str(self.dtype).removeprefix("torch.")
 
     def run(self) -> None:
         """Train, score, record. An error marks the run FAILED, an interruption KILLED; both can be resumed.

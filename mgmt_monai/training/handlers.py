@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,7 @@ WATCHED = "val_loss"
 class _EpochHandler:
     """Called at some events of the engine that it is attached to."""
 
-    events: tuple[Events, ...] = (Events.EPOCH_COMPLETED,)
+    events: ClassVar[tuple[Events, ...]] = (Events.EPOCH_COMPLETED,)
 
     def attach(self, engine: Engine) -> None:
         """Be called by ``engine``."""
@@ -35,6 +36,7 @@ class _EpochHandler:
             engine.add_event_handler(event, self)
 
 
+@dataclass(eq=False)
 class SeedEpoch(_EpochHandler):
     """Before each epoch: seeds augmentation, batch order and dropout from seed and epoch, counted over both stages.
 
@@ -46,12 +48,11 @@ class SeedEpoch(_EpochHandler):
         seed: Of the training.
     """
 
-    events = (Events.EPOCH_STARTED,)
+    events: ClassVar = (Events.EPOCH_STARTED,)
 
-    def __init__(self, progress: StageProgress, batches: EpochBatches, seed: int) -> None:
-        self.progress = progress
-        self.batches = batches
-        self.seed = int(seed)
+    progress: StageProgress
+    batches: EpochBatches
+    seed: int
 
     def __call__(self, engine: Engine) -> None:
         """Seed the coming epoch."""
@@ -60,6 +61,7 @@ class SeedEpoch(_EpochHandler):
         torch.manual_seed(int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0]))
 
 
+@dataclass(eq=False)
 class EpochRecord(_EpochHandler):
     """After each validation: notes the epoch's figures, both stages on one axis, and whether its loss is the lowest.
 
@@ -71,10 +73,9 @@ class EpochRecord(_EpochHandler):
         optimizer: Whose learning rate is noted.
     """
 
-    def __init__(self, progress: StageProgress, validator: Evaluator, optimizer: Optimizer) -> None:
-        self.progress = progress
-        self.validator = validator
-        self.optimizer = optimizer
+    progress: StageProgress
+    validator: Evaluator
+    optimizer: Optimizer
 
     def __call__(self, engine: Engine) -> None:
         """Note this epoch."""
@@ -164,6 +165,7 @@ class ResumePoint:
             _save(self.network.state_dict(), self.progress.best_checkpoint)
 
 
+@dataclass(eq=False)
 class EarlyStopping(_EpochHandler):
     """After `ResumePoint`: ends the stage when the validation loss has not improved for ``patience`` epochs.
 
@@ -172,11 +174,10 @@ class EarlyStopping(_EpochHandler):
         patience: Epochs.
     """
 
-    events = (Events.STARTED, Events.EPOCH_COMPLETED)  # the first: it may have been killed just here
+    events: ClassVar = (Events.STARTED, Events.EPOCH_COMPLETED)  # the first: it may have been killed just here
 
-    def __init__(self, progress: StageProgress, patience: int) -> None:
-        self.progress = progress
-        self.patience = int(patience)
+    progress: StageProgress
+    patience: int
 
     def __call__(self, engine: Engine) -> None:
         """Stop or let go on."""
@@ -184,6 +185,7 @@ class EarlyStopping(_EpochHandler):
             engine.terminate()
 
 
+@dataclass(eq=False)
 class Publish(_EpochHandler):
     """After `ResumePoint`, so that only what is saved is told: the epochs' figures into ``epochs.csv`` and MLflow.
 
@@ -192,11 +194,10 @@ class Publish(_EpochHandler):
         tracking: The MLflow run.
     """
 
-    events = (Events.STARTED, Events.EPOCH_COMPLETED)  # the first: for what is missing then
+    events: ClassVar = (Events.STARTED, Events.EPOCH_COMPLETED)  # the first: for what is missing then
 
-    def __init__(self, progress: StageProgress, tracking: TrackedRun) -> None:
-        self.progress = progress
-        self.tracking = tracking
+    progress: StageProgress
+    tracking: TrackedRun
 
     def __call__(self, engine: Engine) -> None:
         """Tell of every epoch that is finished and was not told of."""

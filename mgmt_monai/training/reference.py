@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from mgmt_monai.training.stage import StageProgress, load_network
 logger = logging.getLogger(__name__)
 
 
+@dataclass(eq=False)
 class Reference:
     """Fits the feature distance to training series, and sets its threshold on the validation series.
 
@@ -32,23 +34,13 @@ class Reference:
         quantile: Share of series like those of the validation that should lie within the threshold.
     """
 
-    def __init__(
-        self,
-        network: MGMTClassifier,
-        training: SliceDataset,
-        validation: SliceDataset,
-        device: torch.device | str,
-        batch_size: int,
-        reference_slices: int,
-        quantile: float,
-    ) -> None:
-        self.network = network
-        self.training = training
-        self.validation = validation
-        self.device = device
-        self.batch_size = int(batch_size)
-        self.reference_slices = int(reference_slices)
-        self.quantile = float(quantile)
+    network: MGMTClassifier
+    training: SliceDataset
+    validation: SliceDataset
+    device: torch.device | str
+    batch_size: int
+    reference_slices: int
+    quantile: float
 
     def run(self, stage: StageProgress) -> Path | None:
         """Write ``reference.safetensors`` into the run's folder.

@@ -45,6 +45,7 @@ class Scores:
     headline: str
 
 
+@dataclass(eq=False)
 class Scoring:
     """Scores each stage's best checkpoint on validation and test patients.
 
@@ -58,23 +59,13 @@ class Scoring:
         bootstrap_resamples: For the slices' intervals.
     """
 
-    def __init__(
-        self,
-        network: MGMTClassifier,
-        dataloaders: Mapping[str, SliceLoader],
-        device: torch.device | str,
-        seed: int,
-        threshold: float,
-        confidence_level: float,
-        bootstrap_resamples: int,
-    ) -> None:
-        self.network = network
-        self.dataloaders = dataloaders
-        self.device = device
-        self.seed = int(seed)
-        self.threshold = float(threshold)
-        self.confidence_level = float(confidence_level)
-        self.bootstrap_resamples = int(bootstrap_resamples)
+    network: MGMTClassifier
+    dataloaders: Mapping[str, SliceLoader]
+    device: torch.device | str
+    seed: int
+    threshold: float
+    confidence_level: float
+    bootstrap_resamples: int
 
     def predict(self, checkpoints: Mapping[str, Path], cohort: ModalityCohort) -> pd.DataFrame:
         """The probability of every slice; of several processes each computes its share, and all have the whole.

@@ -82,6 +82,7 @@ _KEPT = ("epochs", "best_loss", "best_epoch", "epochs_without_improvement", "fin
 ROW_COLUMNS = ["stage", "epoch", "split", "metric", "value"]
 
 
+@dataclass(eq=False)
 class Stage:
     """Trains the network through one stage; the handlers of its trainer do the rest.
 
@@ -94,19 +95,14 @@ class Stage:
         compile: Whether the engine trains a compiled network; it is validated, saved and scored as it is.
     """
 
-    def __init__(
-        self,
-        progress: StageProgress,
-        network: MGMTClassifier,
-        trainer: SupervisedTrainer,
-        data_parallel: Callable[[nn.Module], nn.Module] | None = None,
-        compile: bool | str = False,
-    ) -> None:
-        self.progress = progress
-        self.network = network
-        self.trainer = trainer
-        self.data_parallel = data_parallel
-        self.compile = as_boolean("compile", compile)
+    progress: StageProgress
+    network: MGMTClassifier
+    trainer: SupervisedTrainer
+    data_parallel: Callable[[nn.Module], nn.Module] | None = None
+    compile: bool | str = False
+
+    def __post_init__(self) -> None:
+        self.compile = as_boolean("compile", self.compile)
 
     def run(self) -> None:
         """Train to the last epoch or to early stopping, from the last finished epoch where there is one.
