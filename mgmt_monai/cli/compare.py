@@ -57,7 +57,7 @@ def command(
 
     from mgmt_monai.comparison.jobs import check_reachable, default_workers, run_local, run_on_ray
     from mgmt_monai.comparison.plan import ComparisonPlan
-    from mgmt_monai.comparison.record import stored_record
+    from mgmt_monai.comparison.record import REPORT, stored_record
     from mgmt_monai.comparison.report.files import write_report
     from mgmt_monai.comparison.sweep import Comparison
 
@@ -83,7 +83,7 @@ def command(
     def report(of: Comparison) -> None:
         folder = of.folder.path / "report"
         written = write_report(stored_record(of.tracking.uri, str(of.tracking.run_id)), folder)
-        of.log_report(folder)
+        of.log_files(folder, REPORT)
         click.echo(written["verdict"]["sentence"])
         click.echo(f"{folder / 'report.html'}")
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -15,7 +13,7 @@ from mgmt_monai.cohort.manifest import Manifest
 from mgmt_monai.cohort.series import MODALITIES
 from mgmt_monai.comparison.candidate_choice import LAST_STAGE, Choice
 from mgmt_monai.comparison.folder import ComparisonFolder
-from mgmt_monai.comparison.plan import TRAINED_CONTROLS, ComparisonPlan, Training
+from mgmt_monai.comparison.plan import ComparisonPlan, Training
 from mgmt_monai.comparison.record import CURVE_COLUMNS
 from mgmt_monai.evaluation.predictions import PATIENT_COLUMNS, read_patients, read_slices
 from mgmt_monai.evaluation.subgroups import quarters
@@ -25,45 +23,22 @@ LEAST_SHARED = 3
 """A value that fewer patients share could single one out, and is no subgroup: it is left empty in the record."""
 
 
-def predictions_of(folder: ComparisonFolder, trainings: Iterable[Training]) -> pd.DataFrame:
+def predictions_by(what: str, folder: ComparisonFolder, trainings: Iterable[Training]) -> dict[str, pd.DataFrame]:
     """The patient tables of trainings, one below the other, with the patients' own names.
 
     Args:
+        what: Tells them apart: ``network`` or ``control``.
         folder: Of the comparison.
         trainings: All done.
 
     Returns:
-        The columns of a patient table.
+        By network or control, in the trainings' order: the columns of a patient table.
     """
-    tables = [read_patients(folder.run_folder(training) / "predictions.csv") for training in trainings]
-    return pd.concat(tables, ignore_index=True)[list(PATIENT_COLUMNS)]
-
-
-def candidate_predictions(folder: ComparisonFolder, plan: ComparisonPlan) -> dict[str, pd.DataFrame]:
-    """Patient table by network, with the patients' own names.
-
-    Args:
-        folder: Of the comparison.
-        plan: Whose trainings are done.
-    """
-    return {
-        network: predictions_of(folder, (t for t in plan.trainings() if t.network == network))
-        for network in plan.networks
-    }
-
-
-def control_predictions(folder: ComparisonFolder, plan: ComparisonPlan, choice: Choice) -> dict[str, pd.DataFrame]:
-    """Patient table by trained control, with the patients' own names.
-
-    Args:
-        folder: Of the comparison.
-        plan: Of the comparison.
-        choice: Whose controls are done.
-    """
-    trainings = plan.controls(choice.candidate)
-    return {
-        control: predictions_of(folder, (t for t in trainings if t.control == control)) for control in TRAINED_CONTROLS
-    }
+    tables: dict[str, list[pd.DataFrame]] = {}
+    for training in trainings:
+        table = read_patients(folder.run_folder(training) / "predictions.csv")
+        tables.setdefault(getattr(training, what), []).append(table)
+    return {name: pd.concat(of, ignore_index=True)[list(PATIENT_COLUMNS)] for name, of in tables.items()}
 
 
 def chosen_slices(folder: ComparisonFolder, plan: ComparisonPlan, choice: Choice) -> pd.DataFrame:
@@ -202,12 +177,3 @@ def _shown(reason: str, manifest: Manifest) -> str:
 
 def _counted(reasons: Iterable[str]) -> list[dict[str, Any]]:
     return [{"reason": reason, "n": n} for reason, n in Counter(reasons).most_common()]
-
-
-def config_of_run(folder: Path) -> dict[str, Any]:
-    """The config of a training as it may be shown: without paths.
-
-    Args:
-        folder: Of the run.
-    """
-    return json.loads((folder / "shared" / "config.json").read_text(encoding="utf-8"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, product
 from pathlib import PurePath
@@ -121,7 +121,9 @@ class ComparisonPlan:
     @property
     def candidates(self) -> tuple[Candidate, ...]:
         """Every network on the reference modality, then the reference network on the other modalities."""
-        return candidates_of(self.networks, self.modalities, self.reference_network, self.reference_modality)
+        first = [Candidate(network, self.reference_modality) for network in self.networks]
+        others = [Candidate(self.reference_network, modality) for modality in self.modalities]
+        return tuple(dict.fromkeys(first + others))
 
     def trainings(self) -> tuple[Training, ...]:
         """Every candidate on every fold with every seed."""
@@ -192,22 +194,6 @@ class ComparisonPlan:
             yield None, None
         else:
             yield from product(range(self.repeats), range(self.folds))
-
-
-def candidates_of(
-    networks: Sequence[str], modalities: Sequence[str], reference_network: str, reference_modality: str
-) -> tuple[Candidate, ...]:
-    """Every network on the reference modality, then the reference network on the other modalities.
-
-    Args:
-        networks: Of the comparison.
-        modalities: Of the comparison.
-        reference_network: One of the networks.
-        reference_modality: One of the modalities.
-    """
-    first = [Candidate(network, reference_modality) for network in networks]
-    others = [Candidate(reference_network, modality) for modality in modalities]
-    return tuple(dict.fromkeys(first + others))
 
 
 def _candidate(training: Training) -> Candidate:

@@ -18,13 +18,11 @@ from mgmt_monai.cohort.manifest import Manifest
 from mgmt_monai.cohort.splits.plans import KFold
 from mgmt_monai.comparison.candidate_choice import Choice, choose
 from mgmt_monai.comparison.collect import (
-    candidate_predictions,
     chosen_slices,
     cohort_summary,
-    config_of_run,
-    control_predictions,
     curves_of,
     patient_columns,
+    predictions_by,
     training_rows,
 )
 from mgmt_monai.comparison.errors import ComparisonError, ComparisonFaultsError
@@ -32,7 +30,7 @@ from mgmt_monai.comparison.feature_controls import feature_control_predictions
 from mgmt_monai.comparison.folder import ComparisonFolder
 from mgmt_monai.comparison.plan import ComparisonPlan, Training
 from mgmt_monai.comparison.process import Job
-from mgmt_monai.comparison.record import RECORD, REPORT, ComparisonRecord, write_record
+from mgmt_monai.comparison.record import RECORD, ComparisonRecord, write_record
 from mgmt_monai.interruption import interruptible
 from mgmt_monai.packaged_configs import config_path
 from mgmt_monai.tracking import TrackedRun
@@ -123,7 +121,7 @@ class Comparison:
                 tracking.set_tags({COMPARISON_TAG: folder.name, **environment})
                 logger.info(f"comparison {folder.name} in {folder.path}")
                 self._train(self.plan.trainings(), "Trainings")
-                choice = choose(candidate_predictions(folder, self.plan), self.plan)
+                choice = choose(predictions_by("network", folder, self.plan.trainings()), self.plan)
                 chosen = choice.candidate
                 logger.info(
                     f"chosen on validation patients: {chosen.network} on {chosen.modality} "
@@ -131,7 +129,7 @@ class Comparison:
                 )
                 self._train(self.plan.controls(chosen), "Controls")
                 write_record(self._record(manifest, choice), folder.path / "record")
-                self._log(folder.path / "record", RECORD)
+                self.log_files(folder.path / "record", RECORD)
                 report(self)
             status = "FINISHED"
         except (KeyboardInterrupt, SystemExit):
@@ -141,17 +139,6 @@ class Comparison:
         finally:
             tracking.finish(status)
             folder.close()
-
-    def log_report(self, folder: Path) -> None:
-        """Record the report's files in the comparison's run.
-
-        Args:
-            folder: With the files.
-
-        Raises:
-            ComparisonError: MLflow did not take one.
-        """
-        self._log(folder, REPORT)
 
     def _manifest(self) -> Manifest:
         """The cohort, checked for every modality, with the comparison's folds."""
@@ -218,10 +205,11 @@ class Comparison:
         key = state["pseudonym_key"]
         trainings = (*plan.trainings(), *plan.controls(chosen))
         reference = next(t for t in plan.trainings() if t.modality == plan.reference_modality)
-        config = config_of_run(folder.run_folder(reference))
+        config = read_config(folder.run_folder(reference) / "shared" / "config.json")
+        predictions = predictions_by("network", folder, plan.trainings())
         controls = {
             **feature_control_predictions(manifest, self.data_dir, chosen.modality, plan.folds, plan.repeats),
-            **control_predictions(folder, plan, choice),
+            **predictions_by("control", folder, plan.controls(chosen)),
         }
         environment = state["environment"]
         about = {
@@ -252,14 +240,23 @@ class Comparison:
         }  # fmt: skip
         return ComparisonRecord(
             about=json.loads(json.dumps(about)),
-            predictions={n: under_pseudonyms(t, key) for n, t in candidate_predictions(folder, plan).items()},
+            predictions={n: under_pseudonyms(t, key) for n, t in predictions.items()},
             controls={n: under_pseudonyms(t, key) for n, t in controls.items()},
             slices=under_pseudonyms(chosen_slices(folder, plan, choice), key),
             curves=curves_of(folder, trainings, plan.folds),
             columns=under_pseudonyms(patient_columns(manifest, chosen.modality), key),
         )
 
-    def _log(self, folder: Path, into: str) -> None:
+    def log_files(self, folder: Path, into: str) -> None:
+        """Record files in the comparison's run.
+
+        Args:
+            folder: With the files.
+            into: Folder of the run's artifacts.
+
+        Raises:
+            ComparisonError: MLflow did not take one.
+        """
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             below = path.parent.relative_to(folder).as_posix()
             self.tracking.log_file(path, folder=into if below == "." else f"{into}/{below}")

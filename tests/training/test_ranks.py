@@ -34,7 +34,7 @@ def test_process_without_torchrun_is_a_group_by_itself(monkeypatch):
 def test_config_for_one_process_is_refused_to_several(monkeypatch):
     ranks.check_joined()
     monkeypatch.setenv("WORLD_SIZE", "4")
-    with pytest.raises(TrainingError, match=r"started as 4 processes.*multi_gpu_train\.json"):
+    with pytest.raises(TrainingError, match=r"started as 4 processes.*Add multi_gpu_train"):
         ranks.check_joined()
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from mgmt_monai import __version__
 from mgmt_monai.comparison.candidate_choice import LAST_STAGE, validation_figures
 from mgmt_monai.comparison.feature_controls import STAGE as FOREST_STAGE
-from mgmt_monai.comparison.plan import Candidate, candidates_of
+from mgmt_monai.comparison.plan import Candidate, ComparisonPlan
 from mgmt_monai.comparison.record import ComparisonRecord
 from mgmt_monai.evaluation.assessment import as_json, assess, number_or_none
 from mgmt_monai.evaluation.bootstrap import slice_intervals
@@ -87,9 +87,7 @@ def findings(record: ComparisonRecord) -> Findings:
     about = record.about
     level, n_resamples = interval_settings(record)
     plan = about["plan"]
-    candidates = candidates_of(
-        plan["networks"], plan["modalities"], plan["reference_network"], plan["reference_modality"]
-    )
+    candidates = ComparisonPlan(**plan).candidates
     chosen = Candidate(about["chosen"]["network"], about["chosen"]["modality"])
     last = {each: _pooled(record, each, LAST_STAGE, None) for each in candidates}
     pooled = last[chosen]

@@ -60,12 +60,9 @@ def pictures(record: ComparisonRecord, found: Findings) -> Iterator[tuple[str, F
     by_modality = {name: curves[curves["modality"] == name] for name in plan["modalities"]}
     for stage in ("transfer", LAST_STAGE):
         yield f"accuracy_{stage}", accuracy_curves_figure(by_modality, stage)
-    yield (
-        "distributions",
-        distributions_figure(
-            {name: _test_of(record, Candidate(plan["reference_network"], name)) for name in plan["modalities"]}
-        ),
-    )
+    tables = {name: candidate_table(record, Candidate(plan["reference_network"], name)) for name in plan["modalities"]}
+    of_test = {name: table[table["split"] == "test"] for name, table in tables.items()}
+    yield "distributions", distributions_figure(of_test)
     if any(row["n_models"] > 1 for row in report["spread"]):
         yield "spread", spread_figure(_spread_frame(record, found))
 
@@ -74,11 +71,6 @@ def _control_rows(found: Findings) -> list[ControlRow]:
     chosen = found.report["chosen"]
     model = ControlRow(f"The model: {chosen['network']}, {chosen['modality']}", found.verdict.auc, True)
     return [model, *(ControlRow(row["title"], _estimate(row["auc"]), False) for row in found.report["controls"])]
-
-
-def _test_of(record: ComparisonRecord, candidate: Candidate) -> pd.DataFrame:
-    table = candidate_table(record, candidate)
-    return table[table["split"] == "test"]
 
 
 def _spread_frame(record: ComparisonRecord, found: Findings) -> pd.DataFrame:

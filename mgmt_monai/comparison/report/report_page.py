@@ -9,8 +9,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
 from typing import Any, TextIO
 
@@ -73,27 +72,6 @@ _PLANES = ("axial", "coronal", "sagittal", "oblique", "unknown")
 _PIXELS = {"": 1.0, "px": 1.0, "pt": 4 / 3, "in": 96.0, "mm": 96 / 25.4, "cm": 96 / 2.54}
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A picture as the page has it.
-
-    Args:
-        title: What it is called.
-        uri: ``data:`` with the SVG in base64, or "" for one that is not there.
-        alt: What a reader who does not see it is told.
-        why: Why it may not be there.
-        width: In CSS pixels, or None where the SVG does not say.
-        height: The same.
-    """
-
-    title: str
-    uri: str
-    alt: str
-    why: str
-    width: int | None
-    height: int | None
-
-
 def write_report_page(stream: TextIO, report: Mapping[str, Any], pictures: Mapping[str, str]) -> None:
     """Write the report.
 
@@ -115,6 +93,7 @@ def write_report_page(stream: TextIO, report: Mapping[str, Any], pictures: Mappi
         raise ComparisonError(f"pictures: expected names among {', '.join(PICTURES)}, found {', '.join(unknown)}.")
     published = read_published(report["figures"]["level"])
     accuracies = published.accuracies()
+    modalities = {row.modality: row for row in published.table_2}
     _write(
         stream,
         "report.html.j2",
@@ -126,7 +105,11 @@ def write_report_page(stream: TextIO, report: Mapping[str, Any], pictures: Mappi
             "published": published,
             "n_printed": N_PATIENTS,
             "networks": list(_networks(report["table_1"], published)),
-            "modalities": list(_modalities(report["table_2"], published)),
+            "modalities": list(
+                _beside(
+                    report["table_2"], {row.modality: row for row in published.table_2}, lambda row: row["modality"]
+                )
+            ),
             "marks": dict(zip(_notes(published), "abcdefgh", strict=False)),
             "n_accuracies": len(accuracies),
             "n_whole": sum(is_of_whole_patients(printed.text) for printed in accuracies),
@@ -194,28 +177,25 @@ def _write(stream: TextIO, template: str, content: Mapping[str, Any]) -> None:
         stream.write(piece)
 
 
+def _beside(
+    ours: list[dict[str, Any]], papers: Mapping[str, NetworkRow | ModalityRow], title_of: Callable[[Any], str]
+) -> Iterator[dict[str, Any]]:
+    """A table: the paper's rows in its order, each with this comparison's; then those that the paper has not."""
+    for title, paper in papers.items():
+        yield {"title": title, "paper": _as_shown(paper), "ours": [row for row in ours if title_of(row) == title]}
+    for row in ours:
+        if title_of(row) not in papers:
+            yield {"title": title_of(row), "paper": None, "ours": [row]}
+
+
 def _networks(rows: list[dict[str, Any]], published: Published) -> Iterator[dict[str, Any]]:
-    """Table I: the paper's networks in its order, each with this comparison's rows; then the networks it has not."""
-    for paper in published.table_1:
-        yield {"title": paper.network, "paper": _as_shown(paper), "ours": [row for row in rows if _is(row, paper)]}
-    for row in rows:
-        if not any(_is(row, paper) for paper in published.table_1):
-            yield {"title": row["network"], "paper": None, "ours": [row]}
-
-
-def _is(row: Mapping[str, Any], paper: NetworkRow) -> bool:
-    return spelling(row["network"]) in paper.names
-
-
-def _modalities(rows: list[dict[str, Any]], published: Published) -> Iterator[dict[str, Any]]:
-    """Table II: the same by modality."""
-    for paper in published.table_2:
-        ours = [row for row in rows if row["modality"] == paper.modality]
-        yield {"title": paper.modality, "paper": _as_shown(paper), "ours": ours}
-    known = {paper.modality for paper in published.table_2}
-    for row in rows:
-        if row["modality"] not in known:
-            yield {"title": row["modality"], "paper": None, "ours": [row]}
+    """Table I."""
+    papers = {name: paper.network for paper in published.table_1 for name in paper.names}
+    return _beside(
+        rows,
+        {paper.network: paper for paper in published.table_1},
+        lambda row: papers.get(spelling(row["network"]), row["network"]),
+    )
 
 
 def _as_shown(row: NetworkRow | ModalityRow) -> dict[str, dict[str, Any]]:
@@ -244,13 +224,14 @@ def _planes(modalities: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [plane for plane in _PLANES if plane in present] + sorted(present - set(_PLANES))
 
 
-def _picture(name: str, svg: str | None, report: Mapping[str, Any]) -> Picture:
+def _picture(name: str, svg: str | None, report: Mapping[str, Any]) -> dict[str, Any]:
+    """A picture as the page has it: its title, and the SVG, or why there is none."""
     title, why = PICTURES[name]
     if svg is None:
-        return Picture(title, "", "", why, None, None)
+        return {"title": title, "uri": "", "why": why, "width": None}
     width, height = _size(svg)
     uri = "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
-    return Picture(title, uri, _alt(name, report), why, width, height)
+    return {"title": title, "uri": uri, "alt": _alt(name, report), "width": width, "height": height}
 
 
 def _alt(name: str, report: Mapping[str, Any]) -> str:
