@@ -105,11 +105,7 @@ def write_report_page(stream: TextIO, report: Mapping[str, Any], pictures: Mappi
             "published": published,
             "n_printed": N_PATIENTS,
             "networks": list(_networks(report["table_1"], published)),
-            "modalities": list(
-                _beside(
-                    report["table_2"], {row.modality: row for row in published.table_2}, lambda row: row["modality"]
-                )
-            ),
+            "modalities": list(_beside(report["table_2"], modalities, lambda row: row["modality"])),
             "marks": dict(zip(_notes(published), "abcdefgh", strict=False)),
             "n_accuracies": len(accuracies),
             "n_whole": sum(is_of_whole_patients(printed.text) for printed in accuracies),
