@@ -91,18 +91,6 @@ def reading(uri: str, what: str, without: str) -> Iterator[MlflowClient]:
         raise TrackingError(f"{what} ({reason(error)}).") from error
 
 
-def artifact_location(output_dir: str | Path) -> str:
-    """Where the files of runs go when the store is SQLite.
-
-    Args:
-        output_dir: Folder of all trainings.
-
-    Returns:
-        A folder beside the store, as a URI.
-    """
-    return (Path(output_dir).resolve() / "mlartifacts").as_uri()
-
-
 def new_run_name(modality: str) -> str:
     """A name no other run has.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mgmt_monai.own_process import is_own_process
-from mgmt_monai.tracking.mlflow_store import artifact_location, quiet_mlflow, reason, shown
+from mgmt_monai.tracking.mlflow_store import quiet_mlflow, reason, shown
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -50,7 +50,8 @@ class TrackedRun:
         self.parent_run_id = str(parent_run_id)
         self.run_id: str | None = None
         self.not_recorded: list[str] = []
-        self._artifact_location = artifact_location(output_dir) if uri.startswith("sqlite") else None
+        beside_store = (Path(output_dir).resolve() / "mlartifacts").as_uri()
+        self._artifact_location = beside_store if uri.startswith("sqlite") else None
         self._client: MlflowClient | None = None
         self._recorded: set[int] = set()
 

@@ -151,16 +151,7 @@ def findings(record: ComparisonRecord) -> Findings:
             for control in verdict.controls
         ],
         "spread": [_spread(record, each) for each in candidates],
-        "subgroups": [
-            {
-                "column": group.column,
-                "value": group.value,
-                "n": group.n,
-                "n_methylated": group.n_methylated,
-                "auc": as_json(group.auc),
-            }
-            for group in groups
-        ],
+        "subgroups": [{**vars(group), "auc": as_json(group.auc)} for group in groups],
     }
     return Findings(report, pooled, verdict, groups, labels, common)
 
@@ -354,9 +345,5 @@ def _spread(record: ComparisonRecord, candidate: Candidate) -> dict[str, Any]:
 
 
 def _difference(found: PairedComparison) -> dict[str, float | None]:
-    return {
-        "value": number_or_none(found.difference),
-        "low": number_or_none(found.low),
-        "high": number_or_none(found.high),
-        "p": number_or_none(found.p_value),
-    }
+    named = {"value": found.difference, "low": found.low, "high": found.high, "p": found.p_value}
+    return {name: number_or_none(figure) for name, figure in named.items()}
