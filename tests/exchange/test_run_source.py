@@ -1,6 +1,7 @@
 """What is exported: a run by its folder, a checkpoint or its identifier, finished and no control."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -75,7 +76,12 @@ def test_run_of_a_version_with_cached_views_is_exported_without(n_views, finishe
 
     source = opened(copied_run("config.json", transfer_views=n_views, train=train))
 
-    assert train_config(source.config) == train_config(config)
+    made, expected = train_config(source.config), train_config(config)
+    if n_views == 0:
+        assert made == expected
+    numbers = {key: value for key, value in expected.items() if isinstance(value, int | float)}
+    assert {key: made[key] for key in numbers} == numbers
+    assert not re.search("CachedViews|FeatureInferer|transfer_views", json.dumps(made))
     assert ("trained on cached views (transfer_views 2)" in caplog.text) == (n_views == 2)
 
 
