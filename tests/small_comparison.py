@@ -34,15 +34,20 @@ def start_comparison(words: list[str], log: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def kill_when(process: subprocess.Popen[bytes], condition: Callable[[], bool], seconds: float = 240) -> None:
-    """Kill a process without notice as soon as a condition holds."""
+def kill_when(
+    process: subprocess.Popen[bytes],
+    condition: Callable[[], bool],
+    seconds: float = 240,
+    by: signal.Signals = signal.SIGKILL,
+) -> int:
+    """Kill a process, without notice if not told otherwise, as soon as a condition holds; its exit code."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, "it ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    os.kill(process.pid, by)
+    return process.wait(seconds)
 
 
 def tables(report: Path) -> dict[str, object]:

@@ -3,10 +3,12 @@
 import base64
 import json
 import re
+import signal
 from importlib import resources
 
 import jsonschema
 import pytest
+from filelock import FileLock
 from mlflow.tracking import MlflowClient
 from small_comparison import comparison_words, kill_when, start_comparison, tables
 
@@ -92,14 +94,26 @@ def test_a_comparison_killed_twice_and_started_again_gives_the_same_tables(
     words, log = comparison_words(comparison_data, runs, "small"), tmp_path / "log.txt"
 
     kill_when(start_comparison(words, log), lambda: list(runs.rglob("last.pt")))  # in the middle of the first training
-    kill_when(
-        start_comparison(words, log), lambda: list(runs.rglob("*-blank-*/transfer/best.pt"))
-    )  # among the controls
+    among_controls = start_comparison(words, log)
+    code = kill_when(among_controls, lambda: list(runs.rglob("*-blank-*/transfer/best.pt")), by=signal.SIGTERM)
+    assert code == 128 + signal.SIGTERM, log.read_text()
+    assert "interrupted; go on with the same command" in log.read_text()
+    assert statuses_of_runs(runs) == {"parent": "KILLED", "blank": "KILLED"}
+    with FileLock(folder(runs) / ".lock").acquire(blocking=False):
+        pass  # nobody holds it
     assert start_comparison(words, log).wait(300) == 0, log.read_text()
 
+    assert statuses_of_runs(runs) == {}
     assert tables(folder(runs) / "report" / "report.json") == tables(
         folder(finished_comparison) / "report" / "report.json"
     )
+
+
+def statuses_of_runs(runs):
+    """Of the comparison's own run and of its trainings, by control, as MLflow has them, where they are not finished."""
+    client = MlflowClient(f"sqlite:///{runs / 'mlruns.db'}")
+    found = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    return {run.data.params.get("control", "parent"): run.info.status for run in found if run.info.status != "FINISHED"}
 
 
 def test_a_ray_cluster_gives_the_same_tables(finished_comparison, comparison_data, tmp_path):
