@@ -24,20 +24,21 @@ NEW_TORCH := new-torch
 endif
 endif
 
-.PHONY: help install demo test test-slow bench lint types docs clean new-torch
+.PHONY: help install demo test test-slow mutation bench lint types docs clean new-torch
 
 help:
 	@echo "make install    set up $(VENV) and run nothing"
 	@echo "make demo       write the phantom, train T1w on it, print the test AUC (minutes)"
 	@echo "make test       lint, types, docs and the tests (minutes)"
 	@echo "make test-slow  the tests that train for real (longer)"
+	@echo "make mutation   put small faults into four rooms, one at a time, and count what the tests notice (half an hour)"
 	@echo "make bench      measure ours beside the stock way, for docs/performance.md (half an hour, on a quiet machine)"
 	@echo "make lint | types | docs    each alone"
 	@echo "make clean      remove $(VENV) and what the tools left; data/ and runs/ stay"
 	@echo
 	@echo "Variables: PYTHON (3.11 or newer), VENV, TORCH_INDEX (the CPU build of PyTorch unless told"
 	@echo "otherwise, e.g. https://download.pytorch.org/whl/cu130), DEMO_OVERRIDES, PHANTOM_OPTIONS,"
-	@echo "TEST_LIMIT (when make test gives up, 60m), BENCH_OPTIONS."
+	@echo "TEST_LIMIT (when make test gives up, 60m), BENCH_OPTIONS, MUTATION_OPTIONS."
 
 # The stamp is written last, so a half-made environment is never taken as done.
 # torch goes first and alone: plain PyPI would bring gigabytes of CUDA with it on Linux.
@@ -74,6 +75,10 @@ test-slow: $(READY)
 bench: $(READY)
 	@$(INSTALL) --no-build-isolation --editable ".[bench]"
 	@$(BIN)/python benchmarks/run.py $(BENCH_OPTIONS)
+
+mutation: $(READY)
+	@$(INSTALL) --no-build-isolation --editable ".[mutation]"
+	@OMP_NUM_THREADS=1 nice -n 19 $(BIN)/python benchmarks/mutation.py $(MUTATION_OPTIONS)
 
 lint: $(READY)
 	@$(BIN)/ruff check .

@@ -71,9 +71,9 @@ def recognises(data_dir: Path) -> bool:
             if looked_at > _LOOKED_AT:
                 return False
             try:
-                if _is_marked(path) or (_may_be_unmarked(path) and "SeriesInstanceUID" in read_tags(path).values):
+                if _is_marked(path):
                     return True
-            except (HeaderError, OSError):
+            except OSError:
                 continue
     return False
 
@@ -200,10 +200,6 @@ def _is_other_by_name(name: str) -> bool:
     stem, suffix = Path(name.lower()).stem, Path(name.lower()).suffix
     # Identifiers as names end in digits: 1.2.840.113619.2.5 is not a file of kind '5'.
     return stem in _OTHER_NAMES or not (suffix in _DICOM_SUFFIXES or suffix[1:].isdigit() or len(suffix) > 5)
-
-
-def _may_be_unmarked(path: Path) -> bool:
-    return not _is_text(path)
 
 
 def _may_be_dicom(path: Path) -> bool:

@@ -29,6 +29,12 @@ def test_spelling_of_2023_in_any_case(tmp_path, make_nifti):
     ]
 
 
+def test_reason_is_the_part_of_the_name_that_says_the_modality(tmp_path, make_nifti):
+    make_nifti("BraTS2021_00495_t1ce.nii.gz", "BraTS-GLI-00007-000-T2f.nii.gz")
+    reasons = {series.modality: series.reason for series in brats.find(tmp_path).series}
+    assert reasons == {"T1wCE": "file name _t1ce", "FLAIR": "file name -T2f"}
+
+
 @pytest.mark.parametrize("folder", ["", "training data/", "a/b/c/"], ids=["flat", "one folder", "three folders"])
 def test_files_up_to_three_folders_deep(tmp_path, make_nifti, folder):
     make_nifti(f"{folder}BraTS2021_00001_t1.nii.gz", f"{folder}BraTS2021_00002_t1.nii")

@@ -223,6 +223,49 @@ def test_recognised_by_content_where_the_name_allows(tmp_path, make_series, name
     assert dicom_tree.recognises(tmp_path) is expected
 
 
+@pytest.mark.parametrize(("n_before", "expected"), [(199, True), (200, False)])
+def test_first_two_hundred_files_are_looked_at(tmp_path, make_series, n_before, expected):
+    for number in range(n_before):
+        (tmp_path / f"{number:04d}").write_text("nothing")
+    (tmp_path / "0000.txt").write_text("of another kind by its name: not counted")
+    make_series("AX T1", "9999")
+    assert dicom_tree.recognises(tmp_path) is expected
+
+
+def test_file_with_the_mark_alone_is_recognised(tmp_path):
+    (tmp_path / "IM1").write_bytes(bytes(128) + b"DICM" + bytes(3))
+    assert dicom_tree.recognises(tmp_path)
+
+
+def test_binary_file_before_the_first_dicom_file_does_not_end_the_look(tmp_path, make_series):
+    (tmp_path / "0001").write_bytes(b"\x93\x01\xff\x00" * 100)
+    assert not dicom_tree.recognises(tmp_path)
+    make_series("AX T1", "0002")
+    assert dicom_tree.recognises(tmp_path)
+
+
+def test_date_that_pydicom_cannot_read_counts_as_none(tmp_path, make_series):
+    make_series("AX T1", "a/1", study="1.1", uid="1.1.1", StudyDate="20200202")
+    whole = (tmp_path / "a/1").read_bytes()
+    assert whole.count(b"\x08\x00\x20\x00DA") == 1
+    (tmp_path / "a/1").write_bytes(whole.replace(b"\x08\x00\x20\x00DA", b"\x08\x00\x20\x00DW"))  # no such kind
+    make_series("AX T1", "b/1", study="1.2", uid="1.2.1", StudyDate="20210202")
+    found = dicom_tree.find(tmp_path)
+    assert [series.directory.name for series in found.series] == ["b"]
+    assert "20210202: T1w; without date: T1w" in found.findings[0].text
+
+
+def test_first_file_speaks_for_its_series(tmp_path, make_series):
+    make_series("AX T1", "a/1")
+    make_series("AX T2", "a/2", "a/3")
+    assert [(key, len(files)) for key, files in _series(dicom_tree.find(tmp_path)).items()] == [(("P1", "T1w"), 3)]
+
+
+def test_labels_lie_beside_the_files(tmp_path, make_series):
+    make_series("AX T1", "a/1")
+    assert find_series(tmp_path).labels_file == tmp_path / "labels.csv"
+
+
 def test_folder_of_text_not_recognised(tmp_path):
     (tmp_path / "README").write_text("nothing")
     (tmp_path / "0001").write_text("nothing")

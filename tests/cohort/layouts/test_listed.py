@@ -31,6 +31,11 @@ def test_absent_nifti_is_named_as_a_file(table):
     assert found.series[0].files == ("x.nii.gz",)
 
 
+def test_name_that_no_file_can_have_is_left_to_the_reading(table):
+    (series,) = listed.find(table(f"patient_id,label,T1w\n1,0,{'x' * 300}\n")).series
+    assert (series.directory.name, series.files) == ("x" * 300, None)
+
+
 def test_patient_without_series_is_seen(table):
     assert listed.find(table("patient_id,label,T1w\n1,0,a\n2,1,\n")).patients == {"1", "2"}
 

@@ -174,6 +174,23 @@ def test_guess_by_other_tags(values, expected):
 
 
 @pytest.mark.parametrize(
+    ("echo", "repetition", "inversion", "expected"),
+    [
+        pytest.param("14", "600", "", "T1w", id="T1"),
+        pytest.param("100", "4500", "", "T2w", id="T2"),
+        pytest.param("120", "9000", "2500", None, id="FLAIR"),
+        pytest.param("22", "2300", "", None, id="proton density"),
+        pytest.param("", "", "", None, id="none"),
+    ],
+)
+def test_times_decide_between_t1_and_t2_where_both_words_stand(echo, repetition, inversion, expected):
+    times = {"EchoTime": echo, "RepetitionTime": repetition, "InversionTime": inversion}
+    told = guess(described("AX T1 T2", ScanningSequence="SE", **times))
+    assert told.modality == expected
+    assert ("both 't1' and 't2'" in told.reason) is (expected is None)
+
+
+@pytest.mark.parametrize(
     ("values", "expected"),
     [
         pytest.param({"Modality": "CT", "SeriesDescription": "T1"}, "Modality CT", id="CT"),
@@ -215,6 +232,32 @@ def test_left_out_by_other_tags(values, expected):
         pytest.param("GR", "20", "600", "", "", "T2*", id="hemorrhage"),
         pytest.param("GR", "2.1", "4.2", "", "SS", None, id="balanced steady state"),
         pytest.param("SE", "50", "1500", "", "", None, id="in between"),
+        pytest.param("SE", "60", "4500", "", "", "T2w", id="shortest echo of T2"),
+        pytest.param("SE", "59.9", "4500", "", "", None, id="echo just short of T2"),
+        pytest.param("SE", "45", "4500", "", "", "proton density", id="longest echo of PD"),
+        pytest.param("SE", "45.1", "4500", "", "", None, id="echo just beyond PD"),
+        pytest.param("SE", "14", "1100", "", "", "T1w", id="longest repetition of T1"),
+        pytest.param("SE", "14", "1100.1", "", "", None, id="repetition just beyond T1"),
+        pytest.param("SE", "45", "600", "", "", "T1w", id="longest echo of T1"),
+        pytest.param("SE", "45.1", "600", "", "", None, id="echo just beyond T1"),
+        pytest.param("SE", "100", "1800", "", "", "T2w", id="shortest repetition of T2"),
+        pytest.param("SE", "100", "1799.9", "", "", None, id="repetition just short of T2"),
+        pytest.param("SE\\IR", "60", "9000", "1300", "", "FLAIR", id="shortest times of FLAIR"),
+        pytest.param("SE\\IR", "59.9", "9000", "1300", "", None, id="echo just short of FLAIR"),
+        pytest.param("SE\\IR", "60", "9000", "1299.9", "", None, id="inversion just short of FLAIR"),
+        pytest.param("SE\\IR", "45", "2500", "300", "", "T1w", id="shortest inversion of T1"),
+        pytest.param("SE\\IR", "45", "2500", "299.9", "", "STIR", id="longest inversion of STIR"),
+        pytest.param("GR", "12", "600", "", "SP", "T2*", id="shortest gradient echo of T2*"),
+        pytest.param("GR", "11.9", "600", "", "SP", None, id="gradient echo just short of T2*"),
+        pytest.param("GR", "10", "9", "", "SP", "T1w", id="longest gradient echo of T1"),
+        pytest.param("GR", "10.1", "9", "", "SP", None, id="gradient echo just beyond T1"),
+        pytest.param("GR", "3", "9", "300", "", "T1w", id="shortest preparation of T1"),
+        pytest.param("GR", "3", "9", "299.9", "", None, id="preparation of fat"),
+        pytest.param("GR", "3", "9", "1300", "", None, id="preparation of fluid"),
+        pytest.param("IR", "14", "600", "", "", None, id="inversion without its time"),
+        pytest.param("SE", "14", "", "", "", None, id="no repetition time"),
+        pytest.param("SE", "0.5", "600", "", "", "T1w", id="echo below a millisecond"),
+        pytest.param("SE", "-0.5", "600", "", "", None, id="echo time below 0"),
         pytest.param("SE", "", "600", "", "", None, id="no echo time"),
         pytest.param("SE", "0", "600", "", "", None, id="echo time 0"),
         pytest.param("SE", "nan", "600", "", "", None, id="not a number"),

@@ -51,6 +51,12 @@ def test_rule_that_decides(first, second, decided_by):
     assert first.name in text
 
 
+def test_series_that_nothing_tells_apart_are_said_to_be_so():
+    choice = choose([series("T2", "1"), series("T2", "1")])
+    assert [modality for modality, _ in choice.verdicts] == ["T2w", ""]
+    assert choice.notes[0][1].endswith("took the first: nothing tells them apart but their identifiers")
+
+
 def test_choice_does_not_hang_on_the_order():
     candidates = [series("T2", "3", 20), series("T2", "1", 30), series("T2", "2", 30)]
     taken = [next(c.name for c in order if chosen(*order)[order.index(c)]) for order in (candidates, candidates[::-1])]

@@ -155,6 +155,32 @@ def test_impossible_folds_refused_in_one_line(arguments, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("together", "lacking"),
+    [
+        pytest.param({"00000", "00001", "00002"}, "methylated", id="all methylated are one group"),
+        pytest.param({"00003", "00004", "00005", "00006"}, "unmethylated", id="all unmethylated are one group"),
+    ],
+)
+def test_fold_without_a_class_is_told_with_the_class_and_the_largest_group(together, lacking):
+    labels = labels_of(3, 4)
+    groups = {patient: "hospital" if patient in together else patient for patient in labels}
+    with pytest.raises(
+        CohortError, match=rf"no {lacking} patient in fold \d of 2; the largest group, hospital, holds"
+    ) as e:
+        kfold(labels, 2, 1, 0, groups)
+    assert f"holds {len(together)} of 7 patients and is not cut" in str(e.value)
+
+
+@pytest.mark.parametrize(("name", "number"), [("n_folds", -1), ("n_folds", 0), ("n_inner", -1)])
+def test_number_below_zero_is_told_by_its_own_name(name, number):
+    with pytest.raises(CohortError, match=f"^{name}: expected 2 or more, found {number}"):
+        if name == "n_folds":
+            kfold(LABELS, number, 1, 0)
+        else:
+            inner_folds(LABELS, kfold(LABELS, 4, 1, 0), 4, number, 0)
+
+
 def test_too_many_inner_folds_refused_with_where():
     folds = kfold(LABELS, 2, 1, 0)
     with pytest.raises(CohortError, match=r"repeat 0, outer fold 0: .* found 9 for 10 folds"):

@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import FrozenInstanceError
 
 import pytest
 from sklearn.model_selection import train_test_split
@@ -65,7 +66,7 @@ def test_fraction_out_of_range_refused(name, fraction):
 
 @pytest.mark.parametrize("seed", [-1, 2**32])
 def test_seed_out_of_range_refused(seed):
-    with pytest.raises(CohortError, match=f"split seed: .* found {seed}"):
+    with pytest.raises(CohortError, match=f"split seed: expected a whole number from 0 to 4294967295, found {seed}"):
         holdout_split(labels_of(30, 30), 0.1, 0.85, seed)
 
 
@@ -106,6 +107,31 @@ def test_without_groups_as_scikit_learn_splits(methylated, unmethylated, seed):
     expected = dict.fromkeys(train, "train") | dict.fromkeys(validation, "validation") | dict.fromkeys(test, "test")
     assert holdout_split(labels, 0.1, 0.85, seed) == expected
     assert holdout_split(labels, 0.1, 0.85, seed, {p: f"only {p}" for p in patients}) == expected
+
+
+@pytest.mark.parametrize(
+    ("test_fraction", "n_test"),
+    [
+        pytest.param(0.2, 4, id="one of five groups"),
+        pytest.param(0.1, None, id="half a group: passed over, for it brings the number no nearer"),
+        pytest.param(0.11, 4, id="more than half a group: taken"),
+    ],
+)
+def test_group_is_taken_where_it_brings_the_number_nearer(test_fraction, n_test):
+    labels, groups = site_groups([4] * 5)
+    if n_test is None:
+        with pytest.raises(CohortError, match="no methylated patient in the test split"):
+            holdout_split(labels, test_fraction, 0.5, 0, groups)
+    else:
+        split = holdout_split(labels, test_fraction, 0.5, 0, groups)
+        assert list(split.values()).count("test") == n_test
+
+
+def test_a_listed_split_stays_as_it_was_read():
+    listed = ListedSplit({"a": "train"}, {}, {})
+    for name in ("split", "fold", "excluded"):
+        with pytest.raises(FrozenInstanceError):
+            setattr(listed, name, {})
 
 
 GROUP_SIZES = {

@@ -1,5 +1,6 @@
 import hashlib
 from collections import Counter
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 from made_records import made_manifest, made_patient, made_series
@@ -40,6 +41,24 @@ def sites(manifest, of):
     for patient in manifest.patients:
         found.setdefault(patient.columns["site"], set()).add(of(patient))
     return found
+
+
+@pytest.mark.parametrize(
+    ("plan", "name"),
+    [(Holdout(0.2, 0.8, 0), "seed"), (External(), "against_hash"), (KFold(5, 1, 0, 0), "n_folds")],
+    ids=["hold-out", "external", "folds"],
+)
+def test_plan_cannot_be_changed_after_it_was_checked(plan, name):
+    with pytest.raises(FrozenInstanceError):
+        setattr(plan, name, -1)
+    assert hash(plan) == hash(replace(plan))
+
+
+def test_listed_plan_cannot_be_changed_after_its_table_was_read(tmp_path):
+    (tmp_path / "split.csv").write_text("patient_id,split\na,train\n")
+    plan = Listed(tmp_path / "split.csv")
+    with pytest.raises(FrozenInstanceError):
+        plan.path = tmp_path / "other.csv"
 
 
 def test_holdout_is_scikit_learns_by_label():
