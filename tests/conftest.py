@@ -1,5 +1,6 @@
 """Miniature DICOM files, written independently of the package, and the real data beside the checkout."""
 
+import gc
 import logging
 import os
 import sys
@@ -23,10 +24,18 @@ SLOW_LIMIT_S = 7200
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow tests train for real: they may take longer than ``timeout`` of setup.cfg."""
+    """Slow tests get longer than ``timeout`` of setup.cfg; a file's tests stay together, so that they set up once."""
     for item in items:
         if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.timeout(SLOW_LIMIT_S))
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
+def pytest_collection_finish() -> None:
+    """What stays to the end, thousands of tests and all libraries, is not searched for garbage again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

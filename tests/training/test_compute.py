@@ -61,33 +61,61 @@ def test_float32_is_monais_own_step(stage, slices):
     assert all(torch.equal(tensor, theirs.state_dict()[name]) for name, tensor in ours.state_dict().items())
 
 
-# bfloat16 keeps 8 bits: what one layer gives is right within 2**-8 of itself. Over some 80 layers that makes a few
-# hundredths of the features, and so a few of the logits' span, which is about 3 here.
+class RoundedInferer(SimpleInferer):
+    """float32 throughout, of pictures and weights that were rounded to bfloat16: a yardstick for what bfloat16 does.
+
+    How far a network's logits and gradients move by rounding is the network's affair, and hardly the processor's.
+    """
+
+    def __call__(self, inputs: Tensor, network: nn.Module, *args: object, **kwargs: object) -> Tensor:
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.copy_(parameter.bfloat16().float())
+        return super().__call__(inputs.bfloat16().float(), network, *args, **kwargs)
+
+
+# Computed in bfloat16, every layer's result is rounded, not pictures and weights alone. With AVX-512 the gradients turn
+# by a quarter of the yardstick (cosines 0.993 and 0.972), with AMX by about as much as it (0.974).
+MOST_OF_YARDSTICK = 4
+
+
+def off(found: Tensor, expected: Tensor) -> float:
+    """The length of the difference, as a share of the expected spread."""
+    return float((found - expected).norm() / (expected - expected.mean()).norm())
+
+
 @pytest.mark.parametrize("stage", ["transfer", "fine_tune"])
 def test_bfloat16_is_near_float32_in_logits_loss_and_weights(stage, slices):
-    network, found, dtypes = trained(stage, slices, PrecisionInferer("bfloat16", "cpu"))
-    reference, expected, _ = trained(stage, slices, SimpleInferer())
+    network, found, dtypes = trained(stage, slices, PrecisionInferer("bfloat16", "cpu"), steps=1)
+    reference, expected, _ = trained(stage, slices, SimpleInferer(), steps=1)
+    _, rounded, _ = trained(stage, slices, RoundedInferer(), steps=1)
     assert set(dtypes) == {torch.bfloat16}
     assert found["pred"].dtype == found["loss"].dtype == torch.float32
-    assert not torch.equal(found["pred"], expected["pred"])
-    torch.testing.assert_close(found["pred"], expected["pred"], rtol=0, atol=0.15)
-    torch.testing.assert_close(found["loss"], expected["loss"], rtol=0, atol=0.03)
+    assert off(rounded["pred"], expected["pred"]) < 0.25
+    assert 0 < off(found["pred"], expected["pred"]) < MOST_OF_YARDSTICK * off(rounded["pred"], expected["pred"])
+    # The loss changes by a logit's change at most: its slope is below 1.
+    assert (found["loss"] - expected["loss"]).abs() <= (found["pred"] - expected["pred"]).abs().max() * 1.001
     assert {n: t.dtype for n, t in network.state_dict().items()} == {
         n: t.dtype for n, t in reference.state_dict().items()
     }
-    # One step of Adam is of the learning rate's size whatever the gradient's: 3 of 1e-4, each way at most.
+    # One step of Adam is of the learning rate's size whatever the gradient's: 1e-4, each way at most.
     for ours, theirs in zip(network.parameters(), reference.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=7e-4)
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=2.1e-4)
 
 
 def test_bfloat16_gradients_are_float32_finite_and_point_the_same_way(slices):
-    network, _, _ = trained("fine_tune", slices, PrecisionInferer("bfloat16", "cpu"), steps=1)
-    reference, _, _ = trained("fine_tune", slices, SimpleInferer(), steps=1)
-    pairs = [(p.grad, q.grad) for p, q in zip(network.parameters(), reference.parameters(), strict=True)]
-    ours, theirs = (torch.cat([pair[i].flatten() for pair in pairs if pair[0] is not None]) for i in range(2))
+    inferers = (PrecisionInferer("bfloat16", "cpu"), SimpleInferer(), RoundedInferer())
+    ours, theirs, rounded = (gradient(trained("fine_tune", slices, inferer, steps=1)[0]) for inferer in inferers)
     assert ours.dtype == torch.float32
     assert ours.isfinite().all()
-    assert nn.functional.cosine_similarity(ours, theirs, dim=0) > 0.99
+    yardstick = 1 - nn.functional.cosine_similarity(rounded, theirs, dim=0)
+    assert yardstick < 0.1
+    assert 1 - nn.functional.cosine_similarity(ours, theirs, dim=0) < MOST_OF_YARDSTICK * yardstick
+
+
+def gradient(network: nn.Module) -> Tensor:
+    """Of all parameters that have one, in one row."""
+    return torch.cat([parameter.grad.flatten() for parameter in network.parameters() if parameter.grad is not None])
 
 
 @pytest.fixture
