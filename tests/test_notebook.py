@@ -13,6 +13,7 @@ NOTEBOOK = Path(__file__).parents[1] / "docs" / "getting-started" / "notebook.ip
 
 def test_notebook_runs_and_shows_its_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(NOTEBOOK.parents[2]))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # other tests run beside it
     notebook = nbformat.read(NOTEBOOK, as_version=4)
 
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
