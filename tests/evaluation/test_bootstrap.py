@@ -192,3 +192,10 @@ def test_slice_auc_covers_the_truth_although_slices_go_together():
     share, _ = covered(found, 0.7)
     # The Monte Carlo error of 200 studies is 0.015; slices taken as independent would cover about 0.72.
     assert 0.90 <= share <= 0.99
+
+
+def test_two_thousand_resamples_of_seed_0_where_nothing_else_is_asked_for(slices):
+    assert slice_intervals(*slices) == slice_intervals(*slices, 0.95, 0.5, 2000, 0)
+    label, probability, _ = slices
+    assert patient_auc_interval(label, probability) == patient_auc_interval(label, probability, 0.95, 2000, 0)
+    assert patient_auc_interval(label, probability) != patient_auc_interval(label, probability, 0.95, 2000, 1)

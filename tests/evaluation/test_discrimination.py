@@ -1,6 +1,7 @@
 """Figures of discrimination against hand counts and brute force."""
 
 import math
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
@@ -100,3 +101,9 @@ def test_f1_of_missing_everyone_is_zero():
 def test_bad_arrays_are_refused(label, probability, found):
     with pytest.raises(EvaluationError, match=found):
         auc(label, probability)
+
+
+def test_counts_stay_as_they_were_counted():
+    table = counts([0, 1, 1], [0.2, 0.8, 0.4])
+    with pytest.raises(FrozenInstanceError):
+        table.true_positive = 2

@@ -235,3 +235,25 @@ def test_the_best_of_many_guessers_is_above_chance_no_more_often_than_asked(n_st
         found.append(best_of_p_value(label, guesses, chosen, n_permutations=400, seed=seed) <= 0.05)
 
     assert 0.01 < np.mean(found) < 0.05 + 4 * np.sqrt(0.05 * 0.95 / n_studies)
+
+
+@pytest.fixture
+def three_candidates():
+    random = np.random.default_rng(12)
+    return np.arange(20) % 2, random.uniform(size=(3, 20))
+
+
+def test_ten_thousand_permutations_of_seed_0_where_nothing_else_is_asked_for(three_candidates):
+    label, scores = three_candidates
+    found = best_of(label, scores).null
+    np.testing.assert_array_equal(found, best_of(label, scores, n_permutations=10_000, seed=0).null)
+    assert best_of_p_value(label, scores, 1) == best_of_p_value(label, scores, 1, 10_000, 0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_p_value_counts_the_observed_figure_among_the_permuted(three_candidates, seed):
+    label, scores = three_candidates
+    null = best_of(label, scores, n_permutations=7, seed=seed).null
+    observed = roc_auc_score(label, scores[1])
+    reached = sum(each > observed - 1e-9 for each in null.tolist())
+    assert best_of_p_value(label, scores, 1, n_permutations=7, seed=seed) == pytest.approx((1 + reached) / 8)

@@ -114,3 +114,11 @@ def test_one_patient_in_a_class_has_a_curve_without_a_band():
 def test_bad_input_is_refused(arguments, found):
     with pytest.raises(EvaluationError, match=found):
         roc_band([0, 1], [0.2, 0.3], **arguments)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [0, 1])
+def test_band_without_a_class_is_undefined_and_divides_by_nothing(value):
+    found = roc_band([value] * 4, [0.1, 0.2, 0.3, 0.4], n_resamples=5)
+    assert found.false_positive_rate.tolist() == GRID.tolist()
+    assert all(np.isnan(part).all() for part in (found.sensitivity, found.low, found.high))

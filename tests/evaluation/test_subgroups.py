@@ -129,3 +129,10 @@ def test_numbers_of_few_values_and_text_stay_as_they_are(pooled):
     found = subgroups(pooled, _columns(pooled, grade=grades, site=sites))
 
     assert [each.value for each in found] == ["0", "1", "2", "site 0", "site 1", "site 2"]
+
+
+@pytest.mark.parametrize(("n_rare", "expected"), [(1, "other (1 value)"), (2, "other (2 values)")])
+def test_values_that_are_joined_are_counted(n_rare, expected):
+    values = [name for name in "abcdefgh" for _ in range(3)] + list("yz")[:n_rare]
+    pooled = _pooled([0, 1] * 12 + [1] * n_rare, np.linspace(0, 1, len(values)))
+    assert subgroups(pooled, _columns(pooled, site=values))[-1].value == expected

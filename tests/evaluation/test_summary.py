@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from statsmodels.stats.proportion import proportion_confint
 
 from mgmt_monai.evaluation.predictions import SLICE_COLUMNS, EvaluationError, patients_from_slices
-from mgmt_monai.evaluation.summary import figure_line, report, summarise
+from mgmt_monai.evaluation.summary import figure_line, patient_figures, report, summarise
 
 
 def _slices(labels, probabilities, stage="transfer"):
@@ -165,3 +165,11 @@ def test_patients_and_slices_that_differ_are_refused_by_name(slices):
         summarise(patients, slices[slices["patient_id"] != "00005"])
     with pytest.raises(EvaluationError, match=r"patient 00000: .*found 0 and 1"):
         summarise(patients.assign(label=0), slices)
+
+
+def test_intervals_are_of_95_percent_where_nothing_else_is_asked_for(slices):
+    patients = patients_from_slices(slices)
+    assert patient_figures(patients["label"], patients["probability"]) == patient_figures(
+        patients["label"], patients["probability"], level=0.95, threshold=0.5
+    )
+    assert summarise(patients, slices, n_resamples=20)["level"] == 0.95
