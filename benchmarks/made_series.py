@@ -14,7 +14,7 @@ from uuid import uuid4
 import numpy as np
 
 from mgmt_monai.cohort.manifest import read_manifest, series_reference
-from mgmt_monai.cohort.modality import ModalityCohort
+from mgmt_monai.cohort.open_cohort import open_cohort
 from mgmt_monai.cohort.series import Series
 from mgmt_monai.phantom import write_phantom
 from mgmt_monai.phantom.acquisition import PLANES, SeriesPlan, measure
@@ -98,7 +98,7 @@ def made_cohort(data: Path, n_patients: int) -> Path:
     with _made_once(data / f"cohort-{n_patients}") as (cohort, building):
         if building is not None:
             write_phantom(building, n_patients, effect=3.0, seed=SEED)
-            ModalityCohort(
+            open_cohort(
                 modality=MODALITY,
                 dataset_dir=building,
                 labels_csv=building / "train_labels.csv",

@@ -20,6 +20,7 @@ from remote import Turn, remote
 from torch import Tensor, nn
 
 from mgmt_monai.cohort.modality import ModalityCohort
+from mgmt_monai.cohort.open_cohort import open_cohort
 from mgmt_monai.cohort.series import Series
 
 N_SLICES = 8
@@ -51,11 +52,12 @@ class RepeatedCohort(ModalityCohort):
 
     Args:
         n_patients: For the training.
-        settings: Those of `ModalityCohort`.
+        settings: Those of `open_cohort`.
     """
 
     def __init__(self, n_patients: int, **settings: Any) -> None:
-        super().__init__(**settings)
+        opened = open_cohort(**settings)
+        super().__init__(opened.manifest, opened.modality, opened.dataset_dir)
         self.n_patients = n_patients
         self.manifest_hash = f"{self.manifest_hash}-{n_patients}"
 

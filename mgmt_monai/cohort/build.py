@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -32,8 +33,8 @@ logger = logging.getLogger(__name__)
 class SplitPlan(Protocol):
     """How a cohort is split: one of the plans in `mgmt_monai.cohort.splits.plans`."""
 
-    def apply(self, manifest: Manifest) -> Manifest:
-        """The manifest, split so."""
+    def apply(self, manifest: Manifest, related: Sequence[Finding] | None = None) -> Manifest:
+        """The manifest, split so; its patients' relations where they are known."""
 
 
 @dataclass(frozen=True)
@@ -101,11 +102,8 @@ def build_manifest(data_dir: Path, sources: Sources, plan: SplitPlan, workers: i
     excluded = _excluded(found, sources)
     series = [s for s in found.series if s.patient_id not in excluded and s.patient_id not in labels.unlabelled]
     columns = _columns(series, sources)
-    cache = ScanCache(data_dir)
-    try:
+    with closing(ScanCache(data_dir)) as cache:
         exams = list(scan(series, data_dir, pixels=True, cache=cache, workers=workers))
-    finally:
-        cache.close()
 
     # A patient without any series is told among those left out; series that nobody asks for, by the doctor alone.
     findings = [f for f in found.findings if f.patient_id not in excluded and f.id not in ("D035", "D037")]
@@ -118,7 +116,8 @@ def build_manifest(data_dir: Path, sources: Sources, plan: SplitPlan, workers: i
     if not patients:
         raise CohortError(f"{data_dir}: expected patients to put into the manifest, found none that can be used.")
     findings += _accept(copied_series(patients), sources.ignores)[0]
-    relations, accepted_relations = _accept(related_patients(patients), sources.ignores)
+    related = related_patients(patients)
+    relations, accepted_relations = _accept(related, sources.ignores)
     _refuse(contradictions(labels.labels, relations), data_dir)
     manifest = plan.apply(
         Manifest(
@@ -129,7 +128,8 @@ def build_manifest(data_dir: Path, sources: Sources, plan: SplitPlan, workers: i
             excluded=excluded,
             left_out=[*_left_out(found, labels, sources), *known],
             ignored=[vars(decision).copy() for decision in sources.ignores.decisions],
-        )
+        ),
+        related,
     )
     _refuse(crossing(manifest.patients, relations), data_dir)  # of a split that is the user's own
     return BuiltCohort(manifest, [*findings, *accepted, *accepted_relations, *accepted_known], relations)

@@ -9,7 +9,7 @@ from mgmt_monai.cohort.errors import CohortFaultsError
 from mgmt_monai.cohort.examination.scan import scan
 from mgmt_monai.cohort.examination.scan_cache import ScanCache
 from mgmt_monai.cohort.findings import Finding, Severity
-from mgmt_monai.cohort.layouts.found import FoundSeries
+from mgmt_monai.cohort.layouts.found import series_of_record
 from mgmt_monai.cohort.manifest import Manifest
 from mgmt_monai.cohort.records import SeriesRecord
 from mgmt_monai.cohort.relations import crossing, related_patients
@@ -82,7 +82,7 @@ def changed_files(
         for modality in modalities
         if modality in patient.series
     }
-    found = [_found(data_dir, patient_id, modality, record) for (patient_id, modality), record in known.items()]
+    found = [series_of_record(record, *key, Path(data_dir)) for key, record in known.items()]
     cache = ScanCache(data_dir) if cached else None
     findings: list[Finding] = []
     try:
@@ -106,11 +106,6 @@ def changed_files(
         if cache is not None:
             cache.close()
     return findings
-
-
-def _found(data_dir: Path, patient_id: str, modality: str, record: SeriesRecord) -> FoundSeries:
-    files = None if record.whole_folder else tuple(sorted(record.files))
-    return FoundSeries(patient_id, modality, Path(data_dir) / record.directory, files, record.reason)
 
 
 def _difference(record: SeriesRecord, now: SeriesRecord) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from contextlib import closing
 from pathlib import Path
 
 from mgmt_monai.cohort.examination.header_checks import NUMERIC_TAGS
 from mgmt_monai.cohort.examination.scan import scan
 from mgmt_monai.cohort.examination.scan_cache import ScanCache
 from mgmt_monai.cohort.files.values import finite
-from mgmt_monai.cohort.layouts.found import FoundSeries
+from mgmt_monai.cohort.layouts.found import series_of_record
 from mgmt_monai.cohort.manifest import Manifest
 from mgmt_monai.cohort.records import SeriesRecord
 
@@ -51,17 +52,15 @@ def header_features(manifest: Manifest, data_dir: Path, modality: str, workers: 
         Of each patient who has the modality, by keyword: a tag of `NUMBERS` as a number where it is one, any other
         as text, ``varies`` where the slices differ. A tag that a series does not have has no key: NIfTI has none.
     """
+    data_dir = Path(data_dir)
     found = [
-        _found(Path(data_dir), patient.patient_id, modality, patient.series[modality])
+        series_of_record(patient.series[modality], patient.patient_id, modality, data_dir)
         for patient in manifest.patients
         if modality in patient.series
     ]
-    cache = ScanCache(Path(data_dir))
-    try:
-        exams = scan(found, Path(data_dir), pixels=False, cache=cache, workers=workers, description="Reading headers")
+    with closing(ScanCache(data_dir)) as cache:
+        exams = scan(found, data_dir, pixels=False, cache=cache, workers=workers, description="Reading headers")
         return {exam.patient_id: {name: _value(name, text) for name, text in exam.facts.items()} for exam in exams}
-    finally:
-        cache.close()
 
 
 def _geometry(record: SeriesRecord) -> dict[str, float | str]:
@@ -82,9 +81,3 @@ def _geometry(record: SeriesRecord) -> dict[str, float | str]:
 def _value(name: str, text: str) -> float | str:
     number = finite(text) if name in NUMBERS else None
     return text if number is None else number
-
-
-def _found(data_dir: Path, patient_id: str, modality: str, record: SeriesRecord) -> FoundSeries:
-    # As the scan that built the manifest knew it: that is what the cache has it under.
-    files = None if record.whole_folder else tuple(sorted(record.files))
-    return FoundSeries(patient_id, modality, data_dir / record.directory, files, record.reason)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mgmt_monai.atomic import write_text
 from mgmt_monai.cohort.errors import CohortError
-from mgmt_monai.cohort.records import SPLITS, PatientRecord, SeriesRecord, patient_from_json, wrong_patient
+from mgmt_monai.cohort.records import SPLITS, PatientRecord, SeriesRecord, patient_from_json, wrong_series
 from mgmt_monai.cohort.series import Series
+from mgmt_monai.json_file import JsonFileError, check_json, read_json
 
 #: Written into every manifest; a reader refuses another.
 SCHEMA = "mgmt-monai/manifest/2"
@@ -144,18 +145,18 @@ def read_manifest(path: str | Path) -> Manifest:
     path = Path(path)
     if not path.is_file():
         raise CohortError(f"{path}: no manifest. Build one with 'mgmt-monai manifest build DATA_DIR'.")
+    document = None
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        schema = document.get("schema")
+        document = read_json(path)
+        schema = document.get("schema") if isinstance(document, dict) else None
         if schema != SCHEMA:
-            raise CohortError(f"{path}: expected the schema {SCHEMA}, found {schema}. Build the manifest again.")
-        manifest = _parse(document)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise CohortError(f"{path}: not a readable JSON file ({error}). Build the manifest again.") from error
-    except (KeyError, TypeError, AttributeError) as error:
-        raise CohortError(
-            f"{path}: not a manifest of the schema {SCHEMA} ({type(error).__name__}: {error}). Build it again."
-        ) from error
+            found = json.dumps(schema)[:40]
+            raise CohortError(f"{path}: expected the schema {SCHEMA}, found {found}. Build the manifest again.")
+        check_json(document, "mgmt_monai.cohort", "manifest.schema.json")
+    except JsonFileError as error:
+        raise CohortError(f"{path}: {_with_names(str(error), document)}. Build the manifest again.") from error
+    content = {key: value for key, value in document.items() if key not in ("schema", "content_hash")}
+    manifest = Manifest(**{**content, "patients": [patient_from_json(entry) for entry in document["patients"]]})
     _check_rules(path, manifest)
     if document.get("content_hash") != manifest.content_hash:
         raise CohortError(
@@ -172,11 +173,23 @@ def _unwritable(path: Path, reason: str) -> CohortError:
     )
 
 
+def _with_names(text: str, document: Any) -> str:
+    """The text with the patient's name for their number in the document, where it has one."""
+    place = re.match(r"patients\[(\d+)\]\.(?!patient_id)", text)
+    if place is None:
+        return text
+    patient_id = document["patients"][int(place[1])].get("patient_id")
+    return f"patient {patient_id}: {text[place.end() :]}" if isinstance(patient_id, str) else text
+
+
 def _check_rules(path: Path, manifest: Manifest) -> None:
     for patient in manifest.patients:
-        wrong = wrong_patient(patient)
-        if wrong is not None:
-            raise CohortError(f"{path}: patient {patient.patient_id}: {wrong}. Build the manifest again.")
+        for modality, record in patient.series.items():
+            wrong = wrong_series(record)
+            if wrong is not None:
+                raise CohortError(
+                    f"{path}: patient {patient.patient_id}: {modality}: {wrong}. Build the manifest again."
+                )
     splits: dict[str, list[str]] = {}
     for patient in manifest.patients:
         splits.setdefault(patient.patient_id, []).append(patient.split)
@@ -190,18 +203,12 @@ def _check_rules(path: Path, manifest: Manifest) -> None:
     wrong = _wrong_folds(manifest)
     if wrong is not None:
         raise CohortError(f"{path}: {wrong}. Split again with 'mgmt-monai manifest split'.")
-    for entry in manifest.ignored:
-        if not isinstance(entry, dict) or set(entry) != {"finding", "patient_id", "reason"}:
-            raise CohortError(f"{path}: expected finding, patient_id and reason in ignored, found {entry!r}. Mend it.")
 
 
 def _wrong_folds(manifest: Manifest) -> str | None:
     """What is wrong with the folds, in words, or None: a training must not meet a fold that is not there."""
     settings = manifest.folds
-    least = {"n_folds": 2, "n_repeats": 1, "n_inner_folds": 0}
-    if settings and any(type(settings.get(name)) is not int or settings[name] < least[name] for name in least):
-        return f"expected n_folds, n_repeats and n_inner_folds in folds, found {settings}"
-    n_folds, n_repeats, n_inner = (int(settings.get(name, 0)) for name in least)
+    n_folds, n_repeats, n_inner = (settings.get(name, 0) for name in ("n_folds", "n_repeats", "n_inner_folds"))
     for patient in manifest.patients:
         folds, inner = patient.folds, patient.inner_folds
         who = f"patient {patient.patient_id}"
@@ -209,24 +216,7 @@ def _wrong_folds(manifest: Manifest) -> str | None:
             return f"{who}: expected a fold below {n_folds} for each of {n_repeats} repeats, found {folds}"
         # Where the patient is in the outer fold itself it has no inner one.
         wanted = [[outer != fold for outer in range(n_folds)] for fold in folds] if n_inner else []
-        given = [[n is not None for n in row] if isinstance(row, list) else None for row in inner]
-        if given != wanted or any(n is not None and not _is_below(n, n_inner) for row in inner for n in row):
+        given = [[n is not None for n in row] for row in inner]
+        if given != wanted or any(n is not None and n >= n_inner for row in inner for n in row):
             return f"{who}: expected an inner fold below {n_inner} for each outer fold but its own, found {inner}"
     return None
-
-
-def _is_below(number: object, limit: int) -> bool:
-    return type(number) is int and 0 <= number < limit
-
-
-def _parse(document: Mapping[str, Any]) -> Manifest:
-    return Manifest(
-        layout=document["layout"],
-        labels_sha256=document["labels_sha256"],
-        split=dict(document["split"]),
-        patients=[patient_from_json(entry) for entry in document["patients"]],
-        folds=dict(document["folds"]),
-        excluded=dict(document["excluded"]),
-        left_out=list(document["left_out"]),
-        ignored=list(document["ignored"]),
-    )

@@ -45,6 +45,10 @@ def in_package_names(config: dict[str, Any]) -> dict[str, Any]:
     return {"initialize": [], **json.loads(renamed)}
 
 
+#: What opened the cohort, with the same settings, before a function did.
+_OLD_COHORT = "mgmt_monai.cohort.modality.ModalityCohort"
+
+
 def train_config(executed: Mapping[str, Any]) -> dict[str, Any]:
     """What trains such a model again, on anyone's cohort.
 
@@ -63,7 +67,8 @@ def train_config(executed: Mapping[str, Any]) -> dict[str, Any]:
     if modality not in MODALITIES:
         raise ExchangeError(f"modality: expected one of {', '.join(MODALITIES)}, found {modality!r}. Name another run.")
     ours = packaged_config(modality.lower())
-    older = set(ours) - set(executed) or "transfer_views" in executed
+    lacking = set(ours) - set(executed)
+    older = lacking or "transfer_views" in executed or executed["cohort"]["_target_"] == _OLD_COHORT
     made = {key: executed[key] for key in ours if key in executed and not isinstance(executed[key], dict | list)}
     made = {**ours, **made} if older else dict(executed)
     for key in PER_RUN & set(ours):

@@ -25,6 +25,7 @@ from monai.transforms import Compose
 from torch import distributed, nn
 
 from mgmt_monai.cohort.modality import ModalityCohort
+from mgmt_monai.cohort.open_cohort import open_cohort
 from mgmt_monai.own_process import is_own_process
 from mgmt_monai.slices.slice_store import SliceStore, StoredSeries
 from mgmt_monai.training.errors import TrainingError
@@ -183,9 +184,9 @@ def shared_cohort(**settings: Any) -> ModalityCohort:
     """The cohort as the main process reads it, or builds it where there is no manifest.
 
     Args:
-        settings: Those of `ModalityCohort`.
+        settings: Those of `open_cohort`.
     """
-    return from_main_rank(lambda: ModalityCohort(**settings))
+    return from_main_rank(lambda: open_cohort(**settings))
 
 
 class LedSliceStore(SliceStore):

@@ -9,11 +9,14 @@ import pytest
 from made_cohorts import write_cohort
 from textures import texture
 
-from mgmt_monai.cohort import modality as modality_module
+from mgmt_monai.cohort import build as build_module
+from mgmt_monai.cohort import check as check_module
+from mgmt_monai.cohort import open_cohort as open_module
 from mgmt_monai.cohort.build import Sources, build_manifest
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.manifest import Manifest, read_manifest, write_manifest
-from mgmt_monai.cohort.modality import ModalityCohort
+from mgmt_monai.cohort.modality import Fold, ModalityCohort
+from mgmt_monai.cohort.open_cohort import open_cohort
 from mgmt_monai.cohort.splits.plans import Holdout
 
 
@@ -37,7 +40,7 @@ def cohort_of(tmp_path):
             "permutation_seed": 0,
             **settings,
         }
-        return ModalityCohort(**chosen)
+        return open_cohort(**chosen)
 
     return make
 
@@ -81,6 +84,31 @@ def refused(make) -> str:
     return str(caught.value)
 
 
+def test_cohort_of_a_manifest_alone_reads_and_writes_nothing(built, tmp_path):
+    nowhere = tmp_path / "absent"
+    cohort = ModalityCohort(folded()(built[1]), "T1w", nowhere, Fold(1, 3), permutation_seed=0)
+    assert cohort.fold_number == 7
+    assert len(cohort.items("test")) == 6
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("built_first", [False, True], ids=["built here", "read"])
+def test_what_was_just_scanned_is_not_scanned_again(make_cohort, cohort_of, monkeypatch, built_first):
+    data_dir = make_cohort()
+    if built_first:
+        cohort_of(data_dir)
+    scans = []
+    for module in (build_module, check_module):
+
+        def counting(found, *args, really=module.scan, **settings):
+            scans.append(len(found))
+            return really(found, *args, **settings)
+
+        monkeypatch.setattr(module, "scan", counting)
+    cohort_of(data_dir)
+    assert scans == [20]
+
+
 def test_items_of_each_split_partition_the_patients(make_cohort, cohort_of):
     data_dir = make_cohort()
     cohort = cohort_of(data_dir)
@@ -98,7 +126,7 @@ def test_manifest_is_built_beside_the_data_and_read_again(make_cohort, cohort_of
     data_dir = make_cohort()
     built = cohort_of(data_dir).manifest
     assert read_manifest(data_dir / "manifest.json") == built
-    monkeypatch.setattr(modality_module, "build_manifest", None)
+    monkeypatch.setattr(open_module, "build_manifest", None)
     assert cohort_of(data_dir).manifest == built
 
 

@@ -106,6 +106,14 @@ def test_config_of_an_older_version_lends_the_template_its_settings(executed):
     assert train_config(executed) == late
 
 
+def test_cohort_opened_by_its_class_before_is_opened_by_the_function(executed):
+    executed["cohort"]["_target_"] = "mgmt_monai.cohort.modality.ModalityCohort"
+    executed["image_size"] = 64
+    made = train_config(executed)
+    assert made["cohort"] == TEMPLATE["cohort"]
+    assert made["image_size"] == 64
+
+
 def test_what_is_initialised_runs_first_because_scripts_is_found_no_sooner(executed):
     executed["training"] = ["$@experiment.run()"]
     initialize = TEMPLATE["initialize"]

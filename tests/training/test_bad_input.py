@@ -14,7 +14,7 @@ from phantom_runs import BUNDLES, SMALL, command, start
 from mgmt_monai.cli.main import main
 from mgmt_monai.cohort.build import Sources, build_manifest
 from mgmt_monai.cohort.manifest import Manifest, write_manifest
-from mgmt_monai.cohort.modality import ModalityCohort
+from mgmt_monai.cohort.open_cohort import open_cohort
 from mgmt_monai.cohort.splits.plans import Holdout
 
 pytestmark = pytest.mark.xdist_group("training")
@@ -256,7 +256,7 @@ def test_batch_of_one(refused):
 def test_missing_slice_is_a_warning_with_the_gap(data_dir, tmp_path, caplog):
     named = {pydicom.dcmread(path, stop_before_pixels=True).InstanceNumber: path for path in files(data_dir)}
     named[sorted(named)[len(named) // 2]].unlink()
-    ModalityCohort(
+    open_cohort(
         "T1w", data_dir, data_dir / "train_labels.csv", "", tmp_path, 0.25, 0.67, 0, "default", 0, None, None, False, 0
     )
     assert f"patient {patient(data_dir).name}, T1w" in caplog.text and "found 1 missing in" in caplog.text

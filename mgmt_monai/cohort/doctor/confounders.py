@@ -206,11 +206,24 @@ def confounder_findings(rows: Iterable[Confounder]) -> list[Finding]:
             row.modality,
             "",
             f"expected {row.fact} alike in both labels, found {_difference(row)} "
-            f"({row.test}, p {_p(row.p)}, corrected {_p(row.p_corrected)})",
+            f"({row.test}, p {p_text(row.p)}, corrected {p_text(row.p_corrected)})",
         )
         for row in rows
         if row.suspicious
     ]
+
+
+def p_text(p: float) -> str:
+    """A p-value as it is told, with its sign.
+
+    Args:
+        p: 0 to 1.
+
+    Example:
+        >>> p_text(0.21), p_text(0.0021), p_text(0.00002)
+        ('= 0.21', '= 0.0021', '< 0.0001')
+    """
+    return "< 0.0001" if p < 0.0001 else f"= {p:.4f}" if p < 0.01 else f"= {p:.2f}"
 
 
 def _compare_categories(
@@ -281,7 +294,3 @@ def _difference(row: Confounder) -> str:
         f"{count.value} in {count.methylated} of {n_1} methylated and {count.unmethylated} of {n_0} unmethylated"
         for count in apart[:_SHOWN_VALUES]
     )
-
-
-def _p(p: float) -> str:
-    return f"= {p:.2g}" if p >= 0.0001 else "< 0.0001"

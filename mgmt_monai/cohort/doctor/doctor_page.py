@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from mgmt_monai.cohort.doctor.confounders import p_text
 from mgmt_monai.cohort.findings import KINDS, Severity
 
 #: Facts shown at once besides those that go with the label; the others are folded away.
@@ -47,7 +48,7 @@ def write_page(stream: TextIO, head: Mapping[str, Any], series: Iterable[str], m
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters |= {"count": _count, "p_value": _p_value}
+    environment.filters |= {"count": _count, "p_value": lambda p: p_text(p).removeprefix("= ")}
     findings = [finding for finding in head["findings"] if finding["ignored"] is None]
     ignored = [finding for finding in head["findings"] if finding["ignored"] is not None]
     tests = head["confounders"]["tests"]
@@ -179,7 +180,3 @@ def _boxes(spreads: Mapping[str, Mapping[str, float]] | None) -> Iterator[dict[s
 
 def _count(number: int) -> str:
     return f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
-
-
-def _p_value(p: float) -> str:
-    return "< 0.0001" if p < 0.0001 else f"{p:.4f}" if p < 0.01 else f"{p:.2f}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,15 +83,13 @@ def visit(data_dir: Path, out_dir: Path, plan: Visit) -> Diagnosis:
         columns=read_columns(plan.columns_csv, sorted(patients)) if plan.columns_csv else {},
         ignores=ignores,
     )
-    cache = ScanCache(data_dir)
     try:
-        exams = scan(series, data_dir, pixels=plan.pixels, cache=cache, workers=plan.workers)
-        return write_report(out_dir, exams, cohort)
+        with closing(ScanCache(data_dir)) as cache:
+            exams = scan(series, data_dir, pixels=plan.pixels, cache=cache, workers=plan.workers)
+            return write_report(out_dir, exams, cohort)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise CohortError(f"{out_dir}: cannot write the report ({reason}). Name another folder with --out.") from error
-    finally:
-        cache.close()
 
 
 def _labels(named: Path | None, usual: Path) -> Labels | None:

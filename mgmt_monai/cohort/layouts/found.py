@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.findings import Finding
+from mgmt_monai.cohort.records import SeriesRecord
 
 HOW_TO_GET_DATA = (
     "Make the phantom with 'mgmt-monai phantom data/phantom', or name your own data with MGMT_DATA_DIR or "
@@ -44,6 +45,19 @@ class FoundSeries:
     directory: Path
     files: tuple[str, ...] | None
     reason: str
+
+
+def series_of_record(record: SeriesRecord, patient_id: str, modality: str, data_dir: Path) -> FoundSeries:
+    """A manifest's series as the scan that built the manifest knew it: that is what the cache has it under.
+
+    Args:
+        record: Of the series.
+        patient_id: Whose.
+        modality: Which one.
+        data_dir: The cohort's folder.
+    """
+    files = None if record.whole_folder else tuple(sorted(record.files))
+    return FoundSeries(patient_id, modality, data_dir / record.directory, files, record.reason)
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mgmt_monai.cohort.errors import CohortError
+from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.manifest import Manifest
 from mgmt_monai.cohort.relations import related_patients
 from mgmt_monai.cohort.splits.folds import fold_split, inner_folds, kfold
@@ -41,11 +42,12 @@ class Holdout:
     def __post_init__(self) -> None:
         check_holdout(self.test_fraction, self.train_fraction, self.seed)  # now, not after a scan of hours
 
-    def apply(self, manifest: Manifest) -> Manifest:
+    def apply(self, manifest: Manifest, related: Sequence[Finding] | None = None) -> Manifest:
         """The manifest, split so.
 
         Args:
             manifest: Its own split is given up.
+            related: Its patients' relations, where they are known (`related_patients`).
 
         Returns:
             Another one; this one stays as it is.
@@ -54,7 +56,7 @@ class Holdout:
             CohortError: A column is unknown, or a split would lack a class.
         """
         labels = {patient.patient_id: patient.label for patient in manifest.patients}
-        groups = group_of_patients(manifest, self.group_by)
+        groups = group_of_patients(manifest, self.group_by, related)
         split = holdout_split(labels, self.test_fraction, self.train_fraction, self.seed, groups)
         return _with_split(manifest, split, holdout_settings(self))
 
@@ -77,11 +79,12 @@ class Listed:
     def __post_init__(self) -> None:
         object.__setattr__(self, "table", read_split(self.path))  # now, not after a scan of hours
 
-    def apply(self, manifest: Manifest) -> Manifest:
+    def apply(self, manifest: Manifest, related: Sequence[Finding] | None = None) -> Manifest:
         """The manifest, split so.
 
         Args:
             manifest: Its own split is given up.
+            related: Its patients' relations, where they are known (`related_patients`).
 
         Returns:
             Another one; this one stays as it is.
@@ -125,11 +128,12 @@ class External:
     against_hash: str = ""
     mappings: tuple[Path, ...] = ()
 
-    def apply(self, manifest: Manifest) -> Manifest:
+    def apply(self, manifest: Manifest, related: Sequence[Finding] | None = None) -> Manifest:
         """The manifest, split so.
 
         Args:
             manifest: Its own split is given up.
+            related: Its patients' relations, where they are known (`related_patients`).
 
         Returns:
             Another one; this one stays as it is.
@@ -160,17 +164,18 @@ class KFold:
     seed: int
     group_by: str = ""
 
-    def apply(self, manifest: Manifest) -> Manifest:
+    def apply(self, manifest: Manifest, related: Sequence[Finding] | None = None) -> Manifest:
         """The manifest with these folds; its hold-out split stays.
 
         Args:
             manifest: Folds it has are given up.
+            related: Its patients' relations, where they are known (`related_patients`).
 
         Raises:
             CohortError: A number is out of range, a column is unknown, or there are too few patients of a class.
         """
         labels = {patient.patient_id: patient.label for patient in manifest.patients}
-        groups = group_of_patients(manifest, self.group_by)
+        groups = group_of_patients(manifest, self.group_by, related)
         folds = kfold(labels, self.n_folds, self.n_repeats, self.seed, groups)
         inner: dict[str, list[list[int | None]]] = {}
         if self.n_inner_folds:
@@ -248,12 +253,13 @@ def with_columns(manifest: Manifest, path: Path) -> Manifest:
     return replace(manifest, patients=patients)
 
 
-def group_of_patients(manifest: Manifest, group_by: str) -> dict[str, str]:
+def group_of_patients(manifest: Manifest, group_by: str, related: Sequence[Finding] | None = None) -> dict[str, str]:
     """The group of each patient: one with those it is related to, and with those of the same value in a column.
 
     Args:
         manifest: The patients, with their columns.
         group_by: A column, or "".
+        related: Their relations, where they are known.
 
     Returns:
         ``{patient_id: group}`` of every patient.
@@ -272,7 +278,8 @@ def group_of_patients(manifest: Manifest, group_by: str) -> dict[str, str]:
             )
         told = {p.patient_id: p.columns for p in manifest.patients}
         column = values_of(told, group_by, told)
-    links: Iterable[tuple[str, str]] = [(f.patient_id, f.others[0]) for f in related_patients(manifest.patients)]
+    relations = related_patients(manifest.patients) if related is None else related
+    links = [(finding.patient_id, finding.others[0]) for finding in relations]
     return groups_of([p.patient_id for p in manifest.patients], links, column)
 
 

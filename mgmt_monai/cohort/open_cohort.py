@@ -1,0 +1,191 @@
+"""A cohort opened for training: its manifest read, or built and written where there is none, and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from pathlib import Path
+
+from mgmt_monai.cohort.build import Sources, build_manifest
+from mgmt_monai.cohort.check import changed_files, overlaps
+from mgmt_monai.cohort.errors import CohortError, CohortFaultsError
+from mgmt_monai.cohort.findings import Finding
+from mgmt_monai.cohort.layouts.found import check_data_dir
+from mgmt_monai.cohort.manifest import Manifest, check_writable, read_manifest, write_manifest
+from mgmt_monai.cohort.modality import Fold, ModalityCohort
+from mgmt_monai.cohort.series import MODALITIES
+from mgmt_monai.cohort.splits.plans import Holdout, holdout_settings
+from mgmt_monai.cohort.tables.exclusions import read_exclusions
+from mgmt_monai.cohort.tables.table import names
+
+logger = logging.getLogger(__name__)
+
+#: A warning of the same kind is shown this often; the rest is counted.
+_SHOWN_WARNINGS = 5
+
+
+def open_cohort(
+    modality: str,
+    dataset_dir: str | Path,
+    labels_csv: str | Path,
+    manifest: str | Path,
+    output_dir: str | Path,
+    test_fraction: float,
+    train_fraction: float,
+    split_seed: int,
+    exclusions: str | Path,
+    repeat: int,
+    fold: int | None,
+    inner_fold: int | None,
+    permute_labels: bool,
+    permutation_seed: int,
+    scored_only: bool = False,
+) -> ModalityCohort:
+    """The patients of one modality, as the settings of a bundle config name them.
+
+    Reads the manifest, or builds it where the data directory has none: then it is written to
+    ``<dataset_dir>/manifest.json``, or, where that cannot be written, to
+    ``<output_dir>/manifest-<name of dataset_dir>.json``. One that was there is checked before anyone trains on it:
+    nobody may be in two splits under two names, and the files must still be those it speaks of. One that was just
+    built has been held to the same, and no file is read for it again.
+
+    Args:
+        modality: ``T1w``, ``T1wCE``, ``T2w`` or ``FLAIR``.
+        dataset_dir: The cohort's folder.
+        labels_csv: The label table.
+        manifest: A manifest file, built there where it is absent; empty for the one in the data directory.
+        output_dir: Where a manifest goes that the data directory cannot take.
+        test_fraction: Share of all patients for the test.
+        train_fraction: Share of the others for training.
+        split_seed: Of the split.
+        exclusions: ``"default"``, ``"none"`` or a CSV ``patient_id,reason``.
+        repeat: Of the manifest's folds, from 0.
+        fold: The fold that is the test, from 0; None for the hold-out split.
+        inner_fold: The inner fold that is the validation; None without nested folds.
+        permute_labels: A negative control, as `ModalityCohort` has it.
+        permutation_seed: Of the dealing, 0 or more.
+        scored_only: Nobody is trained on it: test patients suffice, of one class even, and a manifest is taken however
+            it was split.
+
+    Raises:
+        CohortFaultsError: Patients that cross splits, files that changed; each a line of ``faults``.
+        CohortError: No data, a setting that is no number, a manifest made with other settings or labels, a place
+            that cannot take one, no such fold, or a split without a class.
+    """
+    if modality not in MODALITIES:
+        raise CohortError(f"modality: expected one of {', '.join(MODALITIES)}, found {modality!r}. Name one.")
+    for name, number in (("repeat", repeat or None), ("inner_fold", inner_fold)):
+        if fold is None and number is not None:
+            raise CohortError(f"{name} {number}: expected a fold with it, found none. Set --fold, or leave it out.")
+    chosen = None
+    if fold is not None:
+        inner = None if inner_fold is None else _whole("inner_fold", inner_fold)
+        chosen = Fold(_whole("repeat", repeat), _whole("fold", fold), inner)
+    seed = _whole("permutation_seed", permutation_seed)
+    plan = Holdout(
+        _number("test_fraction", test_fraction),
+        _number("train_fraction", train_fraction),
+        _whole("split_seed", split_seed),
+    )
+    dataset_dir, labels = Path(dataset_dir), Path(labels_csv) if labels_csv else None
+    check_data_dir(dataset_dir)
+    inside = dataset_dir / "manifest.json"
+    outside = Path(output_dir) / f"manifest-{dataset_dir.resolve().name}.json"
+    known = [Path(manifest)] if manifest else [path for path in (inside, outside) if path.is_file()]
+    if known and known[0].is_file():
+        opened = read_manifest(known[0])
+        if not scored_only:
+            _check_settings(known[0], opened, plan, exclusions)
+        _check_labels(known[0], opened, labels)
+        _check_files(opened, dataset_dir, modality)
+    else:
+        path = known[0] if known else inside if os.access(dataset_dir, os.W_OK) else outside
+        opened = _build(path, dataset_dir, Sources(labels_csv=labels, exclusions=exclusions), plan)
+    return ModalityCohort(opened, modality, dataset_dir, chosen, seed if permute_labels else None, bool(scored_only))
+
+
+def _build(path: Path, dataset_dir: Path, sources: Sources, plan: Holdout) -> Manifest:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CohortError(
+            f"{path.parent}: cannot make this folder for the manifest ({error.strerror}). Choose another with "
+            "--output_dir or --manifest."
+        ) from error
+    check_writable(path)
+    built = build_manifest(dataset_dir, sources, plan)
+    write_manifest(built.manifest, path)
+    logger.info(f"built the manifest {path}: {len(built.manifest.patients)} patients")
+    _report(built.manifest, [finding.under(dataset_dir) for finding in built.findings])
+    return built.manifest
+
+
+def _check_files(manifest: Manifest, dataset_dir: Path, modality: str) -> None:
+    faults = overlaps(manifest)
+    faults += changed_files(manifest, dataset_dir, modalities=[modality], pixels=False, cached=True)
+    if faults:
+        lines = [finding.under(dataset_dir).line for finding in faults]
+        raise CohortFaultsError(lines, "manifest check MANIFEST")
+
+
+def _number(name: str, value: object) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise CohortError(f"{name}: expected a number, found {value!r}. Correct the setting.") from error
+
+
+def _whole(name: str, value: object) -> int:
+    try:
+        number = int(value)  # type: ignore[call-overload]
+    except (TypeError, ValueError, OverflowError):
+        number = None
+    if number is None or (isinstance(value, float) and number != value):
+        raise CohortError(f"{name}: expected a whole number, found {value!r}. Correct the setting.")
+    return int(number)
+
+
+def _check_settings(path: Path, manifest: Manifest, plan: Holdout, exclusions: str | Path) -> None:
+    settings = holdout_settings(plan)
+    ours = manifest.split.get("method") == "holdout"  # another split is the user's own, and so are its exclusions
+    reasons = read_exclusions(exclusions) if ours else {}
+    kept = [p.patient_id for p in manifest.patients if p.patient_id in reasons]
+    dropped = [patient_id for patient_id in manifest.excluded if patient_id not in reasons] if ours else []
+    if kept or dropped:
+        which = names(kept or dropped)
+        found = f"{which} is in it, although listed" if kept else f"{which} is left out, although not listed"
+        raise CohortError(
+            f"{path}: made with another exclusion list than {str(exclusions)!r}: patient {found}. Build it again with "
+            "'mgmt-monai manifest build', or name another file with --manifest FILE."
+        )
+    if ours and any(manifest.split.get(key) != settings[key] for key in settings):
+        differing = [
+            f"{key} {manifest.split.get(key)} (asked: {settings[key]})"
+            for key in settings
+            if manifest.split.get(key) != settings[key]
+        ]
+        raise CohortError(
+            f"{path}: made with another split: {', '.join(differing)}. Build it again with 'mgmt-monai manifest "
+            "build', or name another file with --manifest FILE."
+        )
+
+
+def _check_labels(path: Path, manifest: Manifest, labels_csv: Path | None) -> None:
+    if labels_csv is None or not labels_csv.is_file():
+        return
+    if hashlib.sha256(labels_csv.read_bytes()).hexdigest() != manifest.labels_sha256:
+        raise CohortError(
+            f"{path}: made with other labels than {labels_csv} now has. Build it again with "
+            "'mgmt-monai manifest build'."
+        )
+
+
+def _report(manifest: Manifest, findings: list[Finding]) -> None:
+    for patient_id, reason in manifest.excluded.items():
+        logger.info(f"excluded: patient {patient_id}: {reason}")
+    for kind, lines in (("left out", manifest.left_out), ("found", [finding.line for finding in findings])):
+        for line in lines[:_SHOWN_WARNINGS]:
+            logger.warning(f"{kind}: {line}")
+        if len(lines) > _SHOWN_WARNINGS:
+            logger.warning(f"{kind}: {len(lines) - _SHOWN_WARNINGS} more, all shown by 'mgmt-monai doctor'")
