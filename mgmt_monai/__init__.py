@@ -37,22 +37,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "MGMTClassifier",
-    "MgmtMonaiError",
-    "SliceDataset",
-    "__version__",
-    "config_path",
-    "evaluate",
-    "export_run",
-    "judge",
-    "open_cohort",
-    "predict",
-    "read_manifest",
-    "slice_transforms",
-    "train",
-    "transforms",
-    "write_phantom",
-]
+    "MGMTClassifier", "MgmtMonaiError", "SliceDataset", "__version__", "config_path", "evaluate", "export_run", "judge",
+    "open_cohort", "predict", "read_manifest", "slice_transforms", "train", "transforms", "write_phantom",
+]  # fmt: skip
 
 # Without the package's name: code that is carried with a bundle is found by whole names, and would follow these.
 _HOMES = {

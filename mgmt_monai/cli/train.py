@@ -30,7 +30,7 @@ def command(context: click.Context, config: str | None, config_file: str | None)
 
     from mgmt_monai.training.start import training_config
 
-    path = training_config(named, settings)
+    path, settings = training_config(named, settings)
     # Whoever names a config here trusts it; MONAI warns on every run that it is code.
     warnings.filterwarnings("ignore", message="parsing config_file", category=UserWarning)
     monai.bundle.run(run_id="training", config_file=str(path), **settings)

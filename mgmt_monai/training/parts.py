@@ -10,7 +10,7 @@ from monai.bundle import ConfigParser
 from monai.transforms import Compose
 
 from mgmt_monai.cohort.modality import ModalityCohort
-from mgmt_monai.training.start import own_error, plain_settings, training_config
+from mgmt_monai.training.start import own_error, training_config
 
 
 def open_cohort(dataset_dir: str | Path, config: str | Path = "t1w", **settings: Any) -> ModalityCohort:
@@ -62,8 +62,8 @@ def slice_transforms(config: str | Path = "t1w", **settings: Any) -> Compose:
 
 def _part(key: str, config: str | Path, settings: Mapping[str, Any]) -> Any:
     parser = ConfigParser()
-    given = plain_settings(settings)
-    parser.read_config(str(training_config(config, given)))
+    path, given = training_config(config, settings)
+    parser.read_config(str(path))
     parser.update(given)
     with own_error():
         return parser.get_parsed_content(key)

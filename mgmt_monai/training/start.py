@@ -37,8 +37,7 @@ def train(config: str | Path = "t1w", **settings: Any) -> Path:
         >>> import mgmt_monai as mgmt
         >>> run = mgmt.train("t1w", dataset_dir="data/phantom", seed=1)  # doctest: +SKIP
     """
-    settings = plain_settings(settings)
-    path = training_config(config, settings)
+    path, settings = training_config(config, settings)
     with warnings.catch_warnings():
         # Whoever names a config here trusts it; MONAI warns on every run that it is code.
         warnings.filterwarnings("ignore", message="parsing config_file", category=UserWarning)
@@ -50,8 +49,8 @@ def train(config: str | Path = "t1w", **settings: Any) -> Path:
         return Path(workflow.parser.get_parsed_content("run_directory").path)
 
 
-def training_config(config: str | Path, settings: Mapping[str, Any]) -> Path:
-    """The config file of a training, checked before anything is read.
+def training_config(config: str | Path, settings: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
+    """The config file of a training and its overrides, a path as text, checked before anything is read.
 
     Args:
         config: A packaged config's name, or a path.
@@ -66,16 +65,7 @@ def training_config(config: str | Path, settings: Mapping[str, Any]) -> Path:
     if "training" not in content:
         raise TrainingError(f"{config}: expected the config of a training, found another. Name one, such as t1w.")
     check_overrides(content, settings)
-    return path
-
-
-def plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as a config has them: a path is text.
-
-    Args:
-        settings: By key.
-    """
-    return {key: str(value) if isinstance(value, Path) else value for key, value in settings.items()}
+    return path, {key: str(value) if isinstance(value, Path) else value for key, value in settings.items()}
 
 
 @contextmanager
