@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 from mgmt_monai.cohort.duplicates import Duplicate, find_duplicates
@@ -106,8 +107,7 @@ def crossing(patients: Sequence[PatientRecord], relations: Iterable[Finding]) ->
             where = "in different inner folds"
         else:
             continue
-        text = f"{relation.text} ({where})"
-        found.append(Finding(relation.id, relation.patient_id, relation.modality, relation.path, text, relation.others))
+        found.append(replace(relation, text=f"{relation.text} ({where})"))
     return found
 
 
@@ -119,13 +119,9 @@ def contradictions(labels: Mapping[str, int], relations: Iterable[Finding]) -> l
         relations: As `related_patients` tells them.
     """
     return [
-        Finding(
-            relation.id,
-            relation.patient_id,
-            relation.modality,
-            relation.path,
-            f"{relation.text}, with the labels {labels[relation.patient_id]} and {labels[relation.others[0]]}",
-            relation.others,
+        replace(
+            relation,
+            text=f"{relation.text}, with the labels {labels[relation.patient_id]} and {labels[relation.others[0]]}",
         )
         for relation in relations
         if labels[relation.patient_id] != labels[relation.others[0]]
