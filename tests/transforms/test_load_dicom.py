@@ -378,6 +378,12 @@ def test_slices_beyond_the_files_refused(make_series):
     assert "expected slices within the 3 files, found slices 1 to 3" in error_of(beyond)
 
 
+def test_slices_beyond_a_single_file_refused(make_series):
+    series = make_series(pixels(np.uint16, 0, 9, (1, 9, 7)))
+    beyond = Series(series.patient_id, series.modality, series.files, range(0, 2))
+    assert "expected slices within the 1 files, found slices 0 to 1" in error_of(beyond)
+
+
 def test_empty_reference_refused():
     with pytest.raises(SeriesReadError, match="patient 7, FLAIR: expected at least one slice, found 0 files"):
         LoadSeries()(Series("7", "FLAIR", (), range(0)))
