@@ -173,6 +173,14 @@ def test_guess_by_other_tags(values, expected):
     assert guess(values).modality == expected
 
 
+@pytest.mark.parametrize("keyword", ["ContrastBolusVolume", "ContrastBolusTotalDose"])
+@pytest.mark.parametrize(("amount", "expected"), [("7.5", "T1wCE"), ("0", "T1w"), ("none", "T1w")])
+def test_amount_of_agent_says_that_it_was_given(keyword, amount, expected):
+    told = guess(described("AX T1", **{keyword: amount}))
+    assert told.modality == expected
+    assert (f"{keyword} 7.5 ml" in told.reason) is (expected == "T1wCE")
+
+
 @pytest.mark.parametrize(
     ("echo", "repetition", "inversion", "expected"),
     [

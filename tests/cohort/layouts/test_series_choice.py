@@ -98,6 +98,13 @@ def test_acquisition_time_tells_what_came_after_contrast_whatever_the_series_num
     assert chosen(marked, unmarked) == ["", expected]
 
 
+@pytest.mark.parametrize(("time", "expected"), [("102000", "T1wCE"), ("101000", "T1w")])
+def test_time_without_a_day_tells_what_came_after_contrast(time, expected):
+    marked = series("DSC PERFUSION", "8", dates={"AcquisitionTime": "101500"})
+    against_it = "1" if expected == "T1wCE" else "99"
+    assert chosen(marked, series("AX T1", against_it, dates={"AcquisitionTime": time})) == ["", expected]
+
+
 @pytest.mark.parametrize("timed", ["marked", "unmarked"])
 @pytest.mark.parametrize(("number", "expected"), [("9", "T1wCE"), ("7", "T1w")])
 def test_time_of_one_series_alone_leaves_the_decision_to_the_series_number(timed, number, expected):
