@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib import resources
 from io import BytesIO
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from torch import Tensor
 
 from mgmt_monai.comparison.report import wording
+from mgmt_monai.html_page import data_uri, page_pieces
 from mgmt_monai.inference.predict_study import Answer, PredictedStudy
 from mgmt_monai.inference.prediction import NOTICE, SCHEMA, SeriesPrediction
 
@@ -26,9 +22,6 @@ PICTURE_SIDE = 160
 """Of a slice, in pixels; shown at half of it, for fine screens."""
 
 PICTURE_QUALITY = 80
-
-#: Length of a scale, in the units of its drawing, and where it begins.
-_LENGTH, _START = 400, 10
 
 #: A scale of distances ends at this many times the limit; what is farther is drawn at its end.
 _DISTANCE_END = 2.0
@@ -49,41 +42,29 @@ class Slice:
     probability: float | None
 
 
-def write_page(stream: TextIO, predicted: PredictedStudy) -> None:
-    """Write the page.
-
-    Whatever comes from the study or the bundle is text to this page, never markup: the template escapes it, and the
-    page's own policy forbids every script and any request.
+def prediction_page(predicted: PredictedStudy) -> Iterator[str]:
+    """The page, piece by piece. No script runs in it.
 
     Args:
-        stream: An open text file, UTF-8.
         predicted: What is said of the study, with the slices that the networks were shown.
+
+    Returns:
+        For `write_page`.
     """
-    style = resources.files("mgmt_monai.inference").joinpath("data", "prediction.css").read_text(encoding="utf-8")
-    style = style.replace("\r\n", "\n")
-    environment = Environment(
-        loader=PackageLoader("mgmt_monai.inference", "data"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters |= {"figure": wording.figure, "number": wording.number, "at": _at}
     prediction = predicted.prediction
     given = [one for one in prediction.series if one.probability is not None]
-    pieces = environment.get_template("prediction.html.j2").generate(
-        study=prediction,
-        n_given=len(given),
-        supported=any(worth(one.evaluation)[0] == "some" for one in given),
-        answers=[_shown(answer) for answer in predicted.answers],
-        notice=NOTICE,
-        schema=SCHEMA,
-        style=Markup(style),
-        # A Content-Security-Policy names an inline style by the hash of its text.
-        style_hash="sha256-" + base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+    content = {
+        "study": prediction,
+        "n_given": len(given),
+        "supported": any(worth(one.evaluation)[0] == "some" for one in given),
+        "answers": [_shown(answer) for answer in predicted.answers],
+        "notice": NOTICE,
+        "schema": SCHEMA,
+    }
+    filters = {"figure": wording.figure, "number": wording.number}
+    return page_pieces(
+        "mgmt_monai.inference", "prediction.html.j2", "prediction", prediction.study, content, filters, "prediction.css"
     )
-    for piece in pieces:
-        stream.write(piece)
 
 
 def worth(evaluation: Mapping[str, Any]) -> tuple[str, str]:
@@ -165,9 +146,4 @@ def _picture(image: np.ndarray) -> str:
     scaled = Image.fromarray(pixels).resize((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.BICUBIC)
     out = BytesIO()
     scaled.save(out, "JPEG", quality=PICTURE_QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
-
-
-def _at(share: float) -> str:
-    """Where a share of a scale is drawn."""
-    return f"{_START + _LENGTH * share:.1f}"
+    return data_uri(out.getvalue(), "image/jpeg")

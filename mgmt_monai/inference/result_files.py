@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mgmt_monai.atomic import atomic_file, write_text
+from mgmt_monai.atomic import write_text
+from mgmt_monai.html_page import write_page
 from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.inference.predict_study import PredictedStudy
 from mgmt_monai.inference.prediction import StudyPrediction, prediction_from_json
-from mgmt_monai.inference.prediction_page import write_page
+from mgmt_monai.inference.prediction_page import prediction_page
 
 RESULT, PAGE = "prediction.json", "prediction.html"
 """What the two are called."""
@@ -50,8 +51,7 @@ def write_result(predicted: PredictedStudy, folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with atomic_file(folder / PAGE) as temporary, temporary.open("x", encoding="utf-8") as stream:
-            write_page(stream, predicted)
+        write_page(folder / PAGE, prediction_page(predicted))
         write_text(folder / RESULT, predicted.prediction.to_json())
     except OSError as error:
         reason = error.strerror or type(error).__name__

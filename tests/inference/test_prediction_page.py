@@ -6,7 +6,7 @@ import re
 import shutil
 from dataclasses import replace
 from html import unescape
-from io import BytesIO, StringIO
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from playwright.sync_api import sync_playwright
 
 from mgmt_monai.inference.predict_study import Answer, PredictedStudy
 from mgmt_monai.inference.prediction import NOTICE, SeriesPrediction, StudyPrediction
-from mgmt_monai.inference.prediction_page import SHOWN_SLICES, worth, write_page
+from mgmt_monai.inference.prediction_page import SHOWN_SLICES, prediction_page, worth
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu"]
@@ -47,12 +47,8 @@ NONE = replace(ONE, modality="FLAIR", probability=None, abstained=("because of t
 def page(*series: SeriesPrediction, study: str = "case-7", n: int = 2) -> str:
     images = torch.linspace(0, 1, n * 8 * 8).reshape(n, 1, 8, 8)
     answers = tuple(Answer(one, None, images) for one in series)
-    stream = StringIO()
-    write_page(
-        stream,
-        PredictedStudy(StudyPrediction(study, series, {"torch": "2.9"}, "2026-01-02T03:04:05+00:00"), answers),
-    )
-    return stream.getvalue()
+    told = StudyPrediction(study, series, {"torch": "2.9"}, "2026-01-02T03:04:05+00:00")
+    return "".join(prediction_page(PredictedStudy(told, answers)))
 
 
 def text(html: str) -> str:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib import resources
-from typing import Any, TextIO
+from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from mgmt_monai.cohort.doctor.confounders import p_text
 from mgmt_monai.cohort.findings import KINDS, Severity
+from mgmt_monai.html_page import page_pieces
 
 #: Facts shown at once besides those that go with the label; the others are folded away.
 SHOWN_TESTS = 12
@@ -23,66 +20,48 @@ SHOWN_TESTS = 12
 #: Values of a category shown at once; the others are counted together.
 SHOWN_VALUES = 5
 
-_TEMPLATE = "doctor.html.j2"
 _HEADINGS = {Severity.ERROR: "Errors", Severity.WARNING: "Warnings", Severity.NOTE: "Notes"}
 
 
-def write_page(stream: TextIO, head: Mapping[str, Any], series: Iterable[str], montages: Iterable[str]) -> None:
-    """Write the page piece by piece.
+def doctor_page(head: Mapping[str, Any], series: Iterable[str], montages: Iterable[str]) -> Iterator[str]:
+    """The page, piece by piece.
 
     Everything that comes from the cohort (patients' names, paths, tags) is text to this page, never markup: the
     template escapes it, the script sets it as text, and the page's own policy forbids every other script and any
     request.
 
     Args:
-        stream: An open text file, UTF-8.
         head: The report without its series, as `report.json` has it.
         series: One line of JSON a series, as `report.json` has them.
         montages: For each series, in the same order, a JPEG in base64, or "".
+
+    Returns:
+        For `write_page`.
     """
-    script, style = _asset("doctor.js"), _asset("doctor.css")
-    environment = Environment(
-        loader=PackageLoader("mgmt_monai.cohort", "data"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters |= {"count": _count, "p_value": lambda p: p_text(p).removeprefix("= ")}
+    cohort, confounders = head["cohort"], head["confounders"]
     findings = [finding for finding in head["findings"] if finding["ignored"] is None]
-    ignored = [finding for finding in head["findings"] if finding["ignored"] is not None]
-    tests = head["confounders"]["tests"]
-    n_first = max(SHOWN_TESTS, sum(row["suspicious"] for row in tests))
-    pieces = environment.get_template(_TEMPLATE).generate(
-        cohort=head["cohort"],
-        version=head["version"],
-        alpha=head["confounders"]["alpha"],
-        verdict=_verdict(head["cohort"]["severities"]),
-        groups=_groups(findings),
-        ignored=ignored,
-        planes=_planes(head["cohort"]["planes"]),
-        tests=[_test(row) for row in tests[:n_first]],
-        more_tests=[_test(row) for row in tests[n_first:]],
-        n_suspicious=sum(row["suspicious"] for row in tests),
-        findings_data=_script_json(json.dumps([_short(finding) for finding in head["findings"]])),
-        series=(_script_json(line) for line in series),
-        montages=(_base64(line) for line in montages),
-        script=Markup(script),
-        style=Markup(style),
-        script_hash=_hash(script),
-        style_hash=_hash(style),
+    tests = confounders["tests"]
+    n_suspicious = sum(row["suspicious"] for row in tests)
+    n_first = max(SHOWN_TESTS, n_suspicious)
+    content = {
+        "cohort": cohort,
+        "version": head["version"],
+        "alpha": confounders["alpha"],
+        "verdict": _verdict(cohort["severities"]),
+        "groups": _groups(findings),
+        "ignored": [finding for finding in head["findings"] if finding["ignored"] is not None],
+        "planes": _planes(cohort["planes"]),
+        "tests": [_test(row) for row in tests[:n_first]],
+        "more_tests": [_test(row) for row in tests[n_first:]],
+        "n_suspicious": n_suspicious,
+        "findings_data": _script_json(json.dumps([_short(finding) for finding in head["findings"]])),
+        "series": (_script_json(line) for line in series),
+        "montages": (_base64(line) for line in montages),
+    }
+    filters = {"p_value": lambda p: p_text(p).removeprefix("= ")}
+    return page_pieces(
+        "mgmt_monai.cohort", "doctor.html.j2", "doctor", cohort["name"], content, filters, "doctor.css", "doctor.js"
     )
-    for piece in pieces:
-        stream.write(piece)
-
-
-def _asset(name: str) -> str:
-    return resources.files("mgmt_monai.cohort").joinpath("data", name).read_text(encoding="utf-8").replace("\r\n", "\n")
-
-
-def _hash(text: str) -> str:
-    """How a Content-Security-Policy names an inline script or style."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _script_json(text: str) -> Markup:
@@ -176,7 +155,3 @@ def _boxes(spreads: Mapping[str, Mapping[str, float]] | None) -> Iterator[dict[s
         spread = spreads[label]
         places = {key: 100 * (spread[key] - low) / extent for key in ("low", "q1", "median", "q3", "high")}
         yield {"label": label, "spread": spread, "at": places}
-
-
-def _count(number: int) -> str:
-    return f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")

@@ -15,11 +15,12 @@ from mgmt_monai import __version__
 from mgmt_monai.atomic import atomic_file
 from mgmt_monai.cohort.doctor.checks import label_findings
 from mgmt_monai.cohort.doctor.confounders import ALPHA, Confounder, confounder_findings, find_confounders
-from mgmt_monai.cohort.doctor.doctor_page import write_page
+from mgmt_monai.cohort.doctor.doctor_page import doctor_page
 from mgmt_monai.cohort.doctor.survey import Survey
 from mgmt_monai.cohort.examination.exam import SeriesExam
 from mgmt_monai.cohort.findings import Finding, Severity
 from mgmt_monai.cohort.tables.ignores import Ignored, IgnoreList
+from mgmt_monai.html_page import write_page
 
 SCHEMA = "mgmt-monai/doctor/1"
 """Name and version of report.json; `mgmt_monai/cohort/data/doctor.schema.json` says what is in it."""
@@ -114,12 +115,10 @@ def write_report(out_dir: Path, exams: Iterable[SeriesExam], cohort: Cohort, see
         out_dir = Path(out_dir)
         out_dir.mkdir(parents=True, exist_ok=True)
         report_path, page_path = out_dir / REPORT_NAME, out_dir / PAGE_NAME
-        with atomic_file(report_path) as report, atomic_file(page_path) as page:
+        with atomic_file(report_path) as report:
             with report.open("w", encoding="utf-8") as stream:
                 _write_json(stream, head, _lines(rows))
-            # A file name need not be valid Unicode; the page shows a question mark where it is not.
-            with page.open("w", encoding="utf-8", errors="replace", newline="\n") as stream:
-                write_page(stream, head, _lines(rows), _lines(montages))
+            write_page(page_path, doctor_page(head, _lines(rows), _lines(montages)))
     return Diagnosis(findings, ignored, confounders, report_path, page_path)
 
 

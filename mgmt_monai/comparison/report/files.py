@@ -6,14 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mgmt_monai.atomic import atomic_file, write_text
+from mgmt_monai.atomic import write_text
 from mgmt_monai.comparison.errors import ComparisonError
 from mgmt_monai.comparison.record import ComparisonRecord
 from mgmt_monai.comparison.report.facts import findings
 from mgmt_monai.comparison.report.pictures import pictures
-from mgmt_monai.comparison.report.report_page import write_checklist_page, write_report_page
+from mgmt_monai.comparison.report.report_page import CHECKLIST_NAME, REPORT_NAME, checklist_page, report_page
 from mgmt_monai.evaluation.evaluation_folder import nested_csv
-from mgmt_monai.evaluation.plots import save_figure
+from mgmt_monai.evaluation.plots.picture_files import save_figure
+from mgmt_monai.html_page import write_page
 
 TABLES = ("table_1", "table_2", "candidates", "controls", "spread", "subgroups")
 """The lists of the report that are written as CSV too."""
@@ -48,8 +49,6 @@ def write_report(record: ComparisonRecord, folder: Path) -> dict[str, Any]:
     for name in TABLES:
         write_text(folder / "tables" / f"{name}.csv", nested_csv(found.report[name]))
     write_text(folder / "report.json", json.dumps(found.report, indent=2, allow_nan=False) + "\n")
-    with atomic_file(folder / "checklist.html") as path, path.open("x", encoding="utf-8") as stream:
-        write_checklist_page(stream, found.report)
-    with atomic_file(folder / "report.html") as path, path.open("x", encoding="utf-8") as stream:
-        write_report_page(stream, found.report, drawn)
+    write_page(folder / CHECKLIST_NAME, checklist_page(found.report))
+    write_page(folder / REPORT_NAME, report_page(found.report, drawn))
     return found.report

@@ -16,14 +16,11 @@ from mgmt_monai.comparison.report.facts import N_PERMUTATIONS, Findings, candida
 from mgmt_monai.evaluation.intervals import Estimate
 from mgmt_monai.evaluation.model_pictures import model_pictures
 from mgmt_monai.evaluation.permutation import best_of
-from mgmt_monai.evaluation.plots import (
-    ControlRow,
-    accuracy_curves_figure,
-    candidates_figure,
-    controls_figure,
-    distributions_figure,
-    spread_figure,
-)
+from mgmt_monai.evaluation.plots.accuracy_curves import accuracy_curves_figure
+from mgmt_monai.evaluation.plots.candidates import candidates_figure
+from mgmt_monai.evaluation.plots.controls import ControlRow, controls_figure
+from mgmt_monai.evaluation.plots.distributions import distributions_figure
+from mgmt_monai.evaluation.plots.spread import spread_figure
 
 
 def pictures(record: ComparisonRecord, found: Findings) -> Iterator[tuple[str, Figure]]:

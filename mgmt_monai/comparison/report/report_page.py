@@ -5,16 +5,10 @@ Each is one HTML file that needs no network and runs no script.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from importlib import resources
-from typing import Any, TextIO
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from typing import Any
 
 from mgmt_monai.comparison.errors import ComparisonError
 from mgmt_monai.comparison.report import wording
@@ -32,6 +26,7 @@ from mgmt_monai.comparison.report.published import (
     read_published,
     spelling,
 )
+from mgmt_monai.html_page import data_uri, page_pieces
 
 REPORT_NAME, CHECKLIST_NAME = "report.html", "checklist.html"
 """What the two pages, which lie in one folder, call each other."""
@@ -72,17 +67,15 @@ _PLANES = ("axial", "coronal", "sagittal", "oblique", "unknown")
 _PIXELS = {"": 1.0, "px": 1.0, "pt": 4 / 3, "in": 96.0, "mm": 96 / 25.4, "cm": 96 / 2.54}
 
 
-def write_report_page(stream: TextIO, report: Mapping[str, Any], pictures: Mapping[str, str]) -> None:
-    """Write the report.
-
-    Whatever comes from the comparison (names, columns, reasons, settings) is text here, never markup: the template
-    escapes it, pictures are images, in which nothing can run, and the page's own policy forbids every script and any
-    request.
+def report_page(report: Mapping[str, Any], pictures: Mapping[str, str]) -> Iterator[str]:
+    """The report, piece by piece. Pictures are images, in which nothing can run.
 
     Args:
-        stream: An open text file, UTF-8.
         report: As ``data/report.schema.json`` says.
         pictures: SVG text by name, any of `PICTURES`; in the place of one that is missing stands why.
+
+    Returns:
+        For `write_page`.
 
     Raises:
         ComparisonError: The report has another schema, or a picture an unknown name.
@@ -94,9 +87,10 @@ def write_report_page(stream: TextIO, report: Mapping[str, Any], pictures: Mappi
     published = read_published(report["figures"]["level"])
     accuracies = published.accuracies()
     modalities = {row.modality: row for row in published.table_2}
-    _write(
-        stream,
+    return _pieces(
         "report.html.j2",
+        "comparison report",
+        report,
         {
             **report,
             "verdict_word": _VERDICTS[report["verdict"]["code"]],
@@ -117,20 +111,23 @@ def write_report_page(stream: TextIO, report: Mapping[str, Any], pictures: Mappi
     )
 
 
-def write_checklist_page(stream: TextIO, report: Mapping[str, Any]) -> None:
-    """Write what the comparison answers of CLAIM 2024 and TRIPOD+AI, and what its authors have to write.
+def checklist_page(report: Mapping[str, Any]) -> Iterator[str]:
+    """What the comparison answers of CLAIM 2024 and TRIPOD+AI, and what its authors have to write.
 
     Args:
-        stream: An open text file, UTF-8.
         report: As ``data/report.schema.json`` says.
+
+    Returns:
+        For `write_page`.
 
     Raises:
         ComparisonError: The report has another schema.
     """
     _check(report)
-    _write(
-        stream,
+    return _pieces(
         "checklist.html.j2",
+        "reporting checklists",
+        report,
         {
             "comparison": report["comparison"],
             "checklists": answer_checklists(report),
@@ -149,17 +146,8 @@ def _check(report: Mapping[str, Any]) -> None:
         )
 
 
-def _write(stream: TextIO, template: str, content: Mapping[str, Any]) -> None:
-    style = resources.files("mgmt_monai.comparison.report").joinpath("data", "report.css").read_text(encoding="utf-8")
-    style = style.replace("\r\n", "\n")
-    environment = Environment(
-        loader=PackageLoader("mgmt_monai.comparison.report", "data"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters |= {
+def _pieces(template: str, kind: str, report: Mapping[str, Any], content: Mapping[str, Any]) -> Iterator[str]:
+    filters = {
         "figure": wording.figure,
         "number": wording.number,
         "difference": wording.difference,
@@ -167,10 +155,8 @@ def _write(stream: TextIO, template: str, content: Mapping[str, Any]) -> None:
         "setting": _setting,
         "stage": _STAGES.__getitem__,
     }
-    # A Content-Security-Policy names an inline style by the hash of its text.
-    style_hash = "sha256-" + base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    for piece in environment.get_template(template).generate(style=Markup(style), style_hash=style_hash, **content):
-        stream.write(piece)
+    name = report["comparison"]["name"]
+    return page_pieces("mgmt_monai.comparison.report", template, kind, name, content, filters, "report.css")
 
 
 def _beside(
@@ -226,7 +212,7 @@ def _picture(name: str, svg: str | None, report: Mapping[str, Any]) -> dict[str,
     if svg is None:
         return {"title": title, "uri": "", "why": why, "width": None}
     width, height = _size(svg)
-    uri = "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+    uri = data_uri(svg.encode(), "image/svg+xml")
     return {"title": title, "uri": uri, "alt": _alt(name, report), "width": width, "height": height}
 
 

@@ -18,8 +18,8 @@ from mgmt_monai.comparison.report.report_page import (
     PICTURES,
     REPORT_NAME,
     SECTIONS,
-    write_checklist_page,
-    write_report_page,
+    checklist_page,
+    report_page,
 )
 
 jsonschema = pytest.importorskip("jsonschema")
@@ -48,10 +48,8 @@ def pictures():
     return dict.fromkeys(PICTURES, svg()) | {"roc": svg(6, 6), "forest": svg(8, 10)}
 
 
-def written(write, *arguments):
-    stream = StringIO()
-    write(stream, *arguments)
-    return stream.getvalue()
+def written(make, *arguments):
+    return "".join(make(*arguments))
 
 
 def as_text(page):
@@ -66,8 +64,8 @@ def write_pages(tmp_path, pictures):
 
     def write(report, pictures=pictures):
         for name, page in (
-            (REPORT_NAME, written(write_report_page, report, pictures)),
-            (CHECKLIST_NAME, written(write_checklist_page, report)),
+            (REPORT_NAME, written(report_page, report, pictures)),
+            (CHECKLIST_NAME, written(checklist_page, report)),
         ):
             (tmp_path / name).write_text(page, encoding="utf-8")
         return tmp_path / REPORT_NAME
@@ -107,18 +105,18 @@ def test_schema_refuses_what_the_page_could_not_show(path, value):
 
 def test_report_of_another_schema_is_refused_with_what_to_do():
     report = sample_report() | {"schema": "mgmt-monai/comparison-report/2"}
-    for write, arguments in ((write_report_page, (report, {})), (write_checklist_page, (report,))):
+    for write, arguments in ((report_page, (report, {})), (checklist_page, (report,))):
         with pytest.raises(ComparisonError, match=r"comparison-report/1.*comparison-report/2.*Make the report again"):
             written(write, *arguments)
 
 
 def test_picture_of_an_unknown_name_is_refused():
     with pytest.raises(ComparisonError, match="rocc"):
-        written(write_report_page, sample_report(), {"rocc": svg()})
+        written(report_page, sample_report(), {"rocc": svg()})
 
 
 def test_verdict_stands_first_in_words_with_the_figure_and_its_interval(pictures):
-    text = as_text(written(write_report_page, sample_report(), pictures))
+    text = as_text(written(report_page, sample_report(), pictures))
     start = text.index("Supported Signal supported: the model tells the classes apart")
     assert start < text.index("AUC 0.60 (0.56-0.64)") < text.index("The checks behind the verdict")
     assert "95 % interval; 582 test patients, 306 methylated" in text
@@ -131,12 +129,12 @@ def test_verdict_stands_first_in_words_with_the_figure_and_its_interval(pictures
 def test_each_verdict_has_its_class_and_its_word(code, word):
     report = sample_report()
     report["verdict"]["code"] = code
-    page = written(write_report_page, report, {})
+    page = written(report_page, report, {})
     assert f'<p class="verdict {code}"><span class="state">{word}</span>' in page
 
 
 def test_sections_come_in_order(pictures):
-    page = written(write_report_page, sample_report(), pictures)
+    page = written(report_page, sample_report(), pictures)
     order = (
         "verdict checks compared table-1 table-2 curves figure-7 discrimination picture-roc calibration "
         "picture-decision_curve subgroups picture-forest controls noise spread cohort reproduce"
@@ -146,7 +144,7 @@ def test_sections_come_in_order(pictures):
 
 
 def test_published_figures_stand_beside_ours_with_their_intervals(pictures):
-    text = as_text(written(write_report_page, sample_report(), pictures))
+    text = as_text(written(report_page, sample_report(), pictures))
     # Wilson by statsmodels: 37 of 53 is 0.565 to 0.804, 38 of 53 is 0.584 to 0.820
     assert "EfficientNetB0 Paper 0.70 (0.56-0.80) printed 70 % 0.71 0.70 0.69 not given This comparison" in text
     assert "T1w Paper 0.49 (0.36-0.62) printed 48.61 % 0.44 (0.30-0.60) printed 0.4443 0.72 (0.58-0.82) a" in text
@@ -159,20 +157,20 @@ def test_published_figures_stand_beside_ours_with_their_intervals(pictures):
 def test_networks_that_the_paper_has_not_are_shown_too():
     report = sample_report()
     report["table_1"][0]["network"] = "vit-b16"
-    text = as_text(written(write_report_page, report, {}))
+    text = as_text(written(report_page, report, {}))
     assert "AlexNet Paper 0.56 (0.43-0.69) printed 55.68 % 0.55 0.55 0.54 not given This comparison not trained" in text
     assert "vit-b16 Paper not in the paper This comparison fine-tuned, from random weights 0.49 (0.45-0.53)" in text
 
 
 def test_undefined_figures_say_so_and_nothing_breaks():
-    text = as_text(written(write_report_page, smallest_report(), {}))
+    text = as_text(written(report_page, smallest_report(), {}))
     assert "AUC undefined" in text
     assert not re.search(r"\b(nan|None)\b", text.replace("None was made", ""))
     assert "There are none in this comparison" in text
 
 
 def test_missing_pictures_are_told_with_a_reason():
-    page = written(write_report_page, sample_report(), {})
+    page = written(report_page, sample_report(), {})
     text = as_text(page)
     assert "<img" not in page
     for title, why in PICTURES.values():
@@ -180,22 +178,20 @@ def test_missing_pictures_are_told_with_a_reason():
 
 
 def test_choice_with_folds_admits_that_it_is_not_wholly_independent():
-    assert "not wholly independent of the test" in as_text(written(write_report_page, sample_report(), {}))
-    assert "not wholly independent of the test" not in as_text(written(write_report_page, smallest_report(), {}))
+    assert "not wholly independent of the test" in as_text(written(report_page, sample_report(), {}))
+    assert "not wholly independent of the test" not in as_text(written(report_page, smallest_report(), {}))
 
 
 @pytest.mark.parametrize(("best", "words"), [(0.566, "above what chance reaches"), (0.565, "within what chance")])
 def test_best_figure_is_held_against_the_noise_floor(best, words):
     report = sample_report()
     report["noise"]["auc"]["best"] = best
-    row = re.search(
-        r'<tr><th scope="row">AUC</th><td class="number">0\.541.*?</tr>', written(write_report_page, report, {})
-    )
+    row = re.search(r'<tr><th scope="row">AUC</th><td class="number">0\.541.*?</tr>', written(report_page, report, {}))
     assert words in row[0]
 
 
 def test_what_reproduces_it_is_there(pictures):
-    text = as_text(written(write_report_page, sample_report(), pictures))
+    text = as_text(written(report_page, sample_report(), pictures))
     comparison = sample_report()["comparison"]
     for value in (
         comparison["command"],
@@ -211,16 +207,16 @@ def test_what_reproduces_it_is_there(pictures):
 
 def test_pages_say_that_they_are_for_research_only(pictures):
     for page in (
-        written(write_report_page, sample_report(), pictures),
-        written(write_checklist_page, sample_report()),
+        written(report_page, sample_report(), pictures),
+        written(checklist_page, sample_report()),
     ):
         assert as_text(page).count("Research only: not for diagnosis or treatment.") == 2
 
 
 def test_pages_name_no_address_and_allow_no_script(pictures):
     for page in (
-        written(write_report_page, sample_report(), pictures),
-        written(write_checklist_page, sample_report()),
+        written(report_page, sample_report(), pictures),
+        written(checklist_page, sample_report()),
     ):
         assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", page)
         policy = unescape(re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', page)[1])
@@ -229,7 +225,7 @@ def test_pages_name_no_address_and_allow_no_script(pictures):
 
 
 def test_checklists_name_every_gap_and_count_them():
-    page = written(write_checklist_page, sample_report())
+    page = written(checklist_page, sample_report())
     counts = [int(number) for number in re.findall(r'<b class="count \w+">(\d+)</b>', page)]
     assert sum(counts) == 44 + 52
     assert page.count('<span class="badge gap">GAP</span>') == counts[2] + counts[5]
@@ -237,8 +233,8 @@ def test_checklists_name_every_gap_and_count_them():
 
 
 def test_links_of_the_checklists_lead_to_sections_of_the_report(pictures):
-    report = written(write_report_page, sample_report(), pictures)
-    page = written(write_checklist_page, sample_report())
+    report = written(report_page, sample_report(), pictures)
+    page = written(checklist_page, sample_report())
     linked = set(re.findall(rf'href="{REPORT_NAME}#([^"]+)"', page))
     assert linked == set(SECTIONS)
     assert linked <= set(re.findall(r'id="([^"]+)"', report))
