@@ -106,7 +106,7 @@ def write_bundle(folder: Path, modality: str, size: Size) -> Path:
     """A bundle with ImageNet's backbone and a new head: what a training leaves, as far as speed goes."""
     from ours import BUNDLES
 
-    from mgmt_monai.exchange.templates import in_bundle_names
+    from mgmt_monai.carried_code import SCRIPTS, renamed
     from mgmt_monai.networks import MGMTClassifier, load_backbone_weights
 
     bundle = folder / f"mgmt_{modality.lower()}"
@@ -114,7 +114,7 @@ def write_bundle(folder: Path, modality: str, size: Size) -> Path:
         (bundle / name).mkdir(parents=True)
     config = json.loads((BUNDLES / "inference.json").read_text(encoding="utf-8"))
     config |= {"modality": modality, "image_size": size.image_size}
-    (bundle / "configs" / "inference.json").write_text(json.dumps(in_bundle_names(config)), encoding="utf-8")
+    (bundle / "configs" / "inference.json").write_text(json.dumps(renamed(config, SCRIPTS)), encoding="utf-8")
     (bundle / "configs" / "metadata.json").write_text(json.dumps({"version": "0.1.0"}), encoding="utf-8")
     torch.manual_seed(0)
     classifier = MGMTClassifier()

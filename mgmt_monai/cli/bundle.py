@@ -59,6 +59,8 @@ def export(
             check_free(out / f"{wanted}.zip", overwrite)
         bundle = export_bundle(source, out, wanted, torchscript, onnx, overwrite, data_source)
     click.echo(str(bundle))
+    n_code, n_files = (sum(path.is_file() for path in part.rglob("*")) for part in (bundle / "scripts", bundle))
+    click.echo(f"{n_files} files, {n_code} of them its code", err=True)
     if zipped:
         click.echo(str(zip_bundle(bundle, overwrite)))
 

@@ -15,7 +15,7 @@ from mgmt_monai.atomic import write_text
 from mgmt_monai.evaluation.assessment import as_json, assess
 from mgmt_monai.evaluation.model_pictures import model_pictures
 from mgmt_monai.evaluation.models import comparisons
-from mgmt_monai.evaluation.plots import save_figure
+from mgmt_monai.evaluation.plots.picture_files import save_figure
 from mgmt_monai.evaluation.predictions import EvaluationError
 from mgmt_monai.evaluation.subgroups import subgroups
 

@@ -10,13 +10,10 @@ from matplotlib.figure import Figure
 from mgmt_monai.evaluation.calibration import reliability_curve
 from mgmt_monai.evaluation.decision_curve import decision_curve
 from mgmt_monai.evaluation.delong import auc_estimate
-from mgmt_monai.evaluation.plots import (
-    ForestRow,
-    calibration_figure,
-    decision_curve_figure,
-    forest_figure,
-    roc_band_figure,
-)
+from mgmt_monai.evaluation.plots.calibration_plot import calibration_figure
+from mgmt_monai.evaluation.plots.decision_curve_plot import decision_curve_figure
+from mgmt_monai.evaluation.plots.forest import ForestRow, forest_figure
+from mgmt_monai.evaluation.plots.roc_band_plot import roc_band_figure
 from mgmt_monai.evaluation.roc_band import roc_band
 from mgmt_monai.evaluation.subgroups import Subgroup
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from mgmt_monai.carried_code import SCRIPTS, renamed
 from mgmt_monai.cohort.findings import printable
 from mgmt_monai.cohort.series import MODALITIES
 from mgmt_monai.errors import MgmtMonaiError
 from mgmt_monai.exchange.bundle_archive import unpack
 from mgmt_monai.exchange.errors import ExchangeError
 from mgmt_monai.exchange.known_figures import known_figures
-from mgmt_monai.exchange.templates import in_bundle_names
 from mgmt_monai.packaged_configs import packaged_config
 
 PATH_SETTINGS = ("bundle_root", "dataset_dir")
@@ -105,7 +105,7 @@ class BundleFolder:
     @cached_property
     def is_ours(self) -> bool:
         """Whether its config is this version's own template but for the values of plain settings."""
-        ours = in_bundle_names(packaged_config("inference"))
+        ours = renamed(packaged_config("inference"), SCRIPTS)
         return set(self.config) == set(ours) and all(
             _is_plain(self.config[key]) if _is_plain(value) else self.config[key] == value
             for key, value in ours.items()

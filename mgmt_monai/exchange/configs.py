@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -12,7 +12,6 @@ from monai.bundle import ConfigParser
 
 from mgmt_monai.cohort.series import MODALITIES
 from mgmt_monai.exchange.errors import ExchangeError
-from mgmt_monai.exchange.templates import texts_in
 from mgmt_monai.packaged_configs import packaged_config
 from mgmt_monai.training.config import PATHS
 
@@ -126,6 +125,22 @@ def multi_gpu_config(executed: Mapping[str, Any]) -> dict[str, Any]:
     """
     steps = packaged_config(str(executed["modality"]).lower())["training"]
     return _started_late({**packaged_config("multi_gpu_train"), "training": steps}, "training")
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Every text of a config, at any depth; keys are none.
+
+    Args:
+        value: The config or a part of it.
+    """
+    if isinstance(value, Mapping):
+        for part in value.values():
+            yield from texts_in(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from texts_in(part)
+    elif isinstance(value, str):
+        yield value
 
 
 def write_config(config: Mapping[str, Any]) -> str:

@@ -19,7 +19,8 @@ from monai.bundle import ConfigParser
 from torch import Tensor
 
 from mgmt_monai.atomic import atomic_file
-from mgmt_monai.exchange.code import distributions, needed_code, write_code
+from mgmt_monai.carried_code import SCRIPTS, renamed, write_code
+from mgmt_monai.exchange.bundle_code import distributions, needed_code
 from mgmt_monai.exchange.configs import (
     evaluate_config,
     inference_config,
@@ -28,10 +29,10 @@ from mgmt_monai.exchange.configs import (
     write_config,
 )
 from mgmt_monai.exchange.errors import ExchangeError
+from mgmt_monai.exchange.formats import write_onnx, write_torchscript
 from mgmt_monai.exchange.metadata import make_metadata
 from mgmt_monai.exchange.model_card import model_card
 from mgmt_monai.exchange.run_source import REFERENCE, Source, open_source
-from mgmt_monai.exchange.templates import in_bundle_names
 from mgmt_monai.networks import MGMTClassifier
 from mgmt_monai.packaged_configs import FOLDER
 
@@ -148,13 +149,13 @@ def _write(bundle: Path, source: Source, name: str, torchscript: bool, onnx: boo
 
     for folder in ("configs", "models", "docs"):
         (bundle / folder).mkdir()
-    configs = {key: in_bundle_names(config) for key, config in ours.items()}
+    configs = {key: renamed(config, SCRIPTS) for key, config in ours.items()}
     for key, config in {**configs, "metadata": metadata}.items():
         _text(bundle / "configs" / f"{key}.json", write_config(config))
     _text(bundle / "configs" / "logging.conf", (FOLDER / "logging.conf").read_text(encoding="utf-8"))
     _text(bundle / "LICENSE", _packaged("LICENSE"))
     _text(bundle / "docs" / "data_license.txt", _packaged("data_license.txt"))
-    write_code(code, bundle / "scripts")
+    write_code(code.files, bundle / SCRIPTS)
 
     models = bundle / "models"
     state = io.BytesIO()  # the name of a file would be written into it
@@ -162,7 +163,11 @@ def _write(bundle: Path, source: Source, name: str, torchscript: bool, onnx: boo
     (models / "model.pt").write_bytes(state.getvalue())
     if source.reference is not None:
         shutil.copyfile(source.reference, models / REFERENCE)
-    formats = _formats(models, network, configs["inference"], metadata, torchscript, onnx)
+    if torchscript:
+        write_torchscript(network, models / "model.ts", metadata, {"inference": configs["inference"]})
+    if onnx:
+        write_onnx(network, models / "model.onnx", metadata["network_data_format"]["inputs"]["image"]["spatial_shape"])
+    formats = [name for name, made in (("model.ts", torchscript), ("model.onnx", onnx)) if made]
     settings = {key: value for key, value in ours["inference"].items() if not isinstance(value, dict | list)}
     _text(bundle / "docs" / "README.md", model_card(metadata, settings, source.reference is not None, formats))
 
@@ -179,26 +184,6 @@ def _network(inference: dict[str, Any], source: Source) -> MGMTClassifier:
             f"({type(error).__name__}). Name a run's folder."
         ) from error
     return network.eval()
-
-
-def _formats(
-    models: Path,
-    network: MGMTClassifier,
-    inference: dict[str, Any],
-    metadata: dict[str, Any],
-    torchscript: bool,
-    onnx: bool,
-) -> list[str]:
-    from mgmt_monai.exchange.formats import write_onnx, write_torchscript
-
-    made = []
-    if torchscript:
-        write_torchscript(network, models / "model.ts", metadata, {"inference": inference})
-        made.append("model.ts")
-    if onnx:
-        write_onnx(network, models / "model.onnx", metadata["network_data_format"]["inputs"]["image"]["spatial_shape"])
-        made.append("model.onnx")
-    return made
 
 
 def _check_secrets(bundle: Path, source: Source) -> None:

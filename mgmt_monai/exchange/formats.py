@@ -55,7 +55,7 @@ def write_torchscript(
         with torch.no_grad():
             return loaded(images)
 
-    _check(network, run, _spatial_shape(metadata), path.name)
+    _check(network, run, metadata["network_data_format"]["inputs"]["image"]["spatial_shape"], path.name)
 
 
 def write_onnx(network: nn.Module, path: Path, spatial_shape: Sequence[int]) -> None:
@@ -111,11 +111,6 @@ def _check(network: nn.Module, run: Callable[[Tensor], Tensor], spatial_shape: S
             )
 
 
-def _spatial_shape(metadata: Mapping[str, Any]) -> Sequence[int]:
-    shape: Sequence[int] = metadata["network_data_format"]["inputs"]["image"]["spatial_shape"]
-    return shape
-
-
 def _without_debug(archive: bytes) -> bytes:
     """The TorchScript archive without its debug records, which tell where each source file lies on this machine."""
     made = io.BytesIO()
@@ -126,26 +121,11 @@ def _without_debug(archive: bytes) -> bytes:
     return made.getvalue()
 
 
-def _strip(model: Any) -> None:
+def _strip(message: Any) -> None:
     """Take out what the exporter notes for debugging: paths and lines of this machine's source files."""
-    from onnx import AttributeProto
-
-    def strip_graph(graph: Any) -> None:
-        for part in (graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info):
-            part.doc_string = ""
-            part.ClearField("metadata_props")
-        for node in graph.node:
-            for attribute in node.attribute:
-                attribute.doc_string = ""
-                if attribute.type == AttributeProto.GRAPH:
-                    strip_graph(attribute.g)
-
-    model.ClearField("metadata_props")
-    model.doc_string = ""
-    strip_graph(model.graph)
-    for function in model.functions:
-        function.doc_string = ""
-        function.ClearField("metadata_props")
-        for part in (*function.node, *function.value_info):
-            part.doc_string = ""
-            part.ClearField("metadata_props")
+    for name in {"doc_string", "metadata_props"} & set(message.DESCRIPTOR.fields_by_name):
+        message.ClearField(name)
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in [value] if hasattr(value, "ListFields") else value:
+                _strip(part)

@@ -12,6 +12,9 @@ from mgmt_monai.exchange.errors import ExchangeError
 FIGURES = ("auc", "accuracy", "sensitivity", "specificity")
 """Those with an interval that are read, where they are there."""
 
+CHANCE = 0.5
+"""The AUC of a model that knows nothing."""
+
 _SHARES = ("level", "threshold")
 _COUNTS = ("n", "n_methylated")
 _TEXT_LIMIT = 100
@@ -53,6 +56,38 @@ def known_figures(metadata: Mapping[str, Any], name: str) -> dict[str, Any]:
         if key in given:
             read[key] = _figure(name, key, given[key])
     return read
+
+
+def worth(evaluation: Mapping[str, Any]) -> tuple[str, str]:
+    """What a model's own test says of its numbers, in words.
+
+    Args:
+        evaluation: As `known_figures` gives it; empty where unknown.
+
+    Returns:
+        ``unknown``, ``none``, ``wrong`` or ``some``, and a sentence.
+
+    Example:
+        >>> worth({"auc": {"value": 0.61, "low": 0.38, "high": 0.8}})[0]
+        'none'
+    """
+    auc = evaluation.get("auc")
+    if auc is None or None in (auc["value"], auc["low"], auc["high"]):
+        return "unknown", "The AUC or its interval is not known, so the model's numbers cannot be judged."
+    if auc["low"] <= CHANCE <= auc["high"]:
+        return "none", (
+            "The interval of the AUC holds 0.5, which is chance: there is no evidence that the model tells methylated "
+            "from unmethylated tumours."
+        )
+    if auc["high"] < CHANCE:
+        return "wrong", (
+            "The interval of the AUC lies below 0.5: on its own test patients the model gave methylated tumours lower "
+            "numbers. Do not use it."
+        )
+    return "some", (
+        "The interval of the AUC lies above 0.5: on patients like those it was tested on, the model does better than "
+        "chance. That says nothing about another hospital or scanner, and does not rule out a shortcut."
+    )
 
 
 def _figure(name: str, key: str, given: object) -> dict[str, float | None]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-CHANCE = 0.5
-"""The AUC of a model that knows nothing."""
+from mgmt_monai.comparison.report.wording import figure, number
+from mgmt_monai.exchange.known_figures import worth
 
 _NAMES = {"auc": "AUC", "f1": "F1"}
 _NO_REFERENCE = (
@@ -56,8 +56,8 @@ def model_card(
         level=f"{100 * evaluation['level']:g}",
         threshold=f"{evaluation['threshold']:g}",
         operating_point=_operating_point(evaluation),
-        figures=[_figure(name, value) for name, value in evaluation.items() if isinstance(value, Mapping)],
-        meaning=meaning_of(evaluation["auc"]),
+        figures=[_row(name, value) for name, value in evaluation.items() if isinstance(value, Mapping)],
+        meaning=worth(evaluation)[1],
         abstention=_REFERENCE if has_reference else _NO_REFERENCE,
         requirements=_requirements(metadata),
         formats=", ".join(f"`{name}`" for name in formats),
@@ -65,43 +65,11 @@ def model_card(
     )
 
 
-def meaning_of(auc: Mapping[str, float | None]) -> str:
-    """What an AUC with its interval is evidence of.
-
-    Args:
-        auc: ``value``, ``low``, ``high``; None where undefined.
-
-    Example:
-        >>> print(meaning_of({"value": 0.7, "low": 0.45, "high": 0.9}))
-        The interval of the AUC (0.45-0.90) holds 0.5, which is chance: this is no evidence that the model can tell ...
-    """
-    low, high = auc["low"], auc["high"]
-    if auc["value"] is None or low is None or high is None:
-        return (
-            "**The AUC or its interval is undefined for these test patients: nothing is known of whether the model can "
-            "tell methylated from unmethylated patients.**"
-        )
-    interval = f"The interval of the AUC ({low:.2f}-{high:.2f})"
-    if low <= CHANCE <= high:
-        return (
-            f"{interval} holds 0.5, which is chance: this is no evidence that the model can tell methylated from "
-            "unmethylated patients."
-        )
-    if high < CHANCE:
-        return (
-            f"{interval} lies below 0.5, which is chance: on these patients the model is wrong more often than right."
-        )
-    return (
-        f"{interval} lies above 0.5, which is chance. That holds for patients like these alone, and does not say why: "
-        "scanner, site or other shortcuts are not ruled out."
-    )
-
-
-def _figure(name: str, figure: Mapping[str, float | None]) -> dict[str, str]:
-    low, high = figure["low"], figure["high"]
+def _row(name: str, value: Mapping[str, float | None]) -> dict[str, str]:
+    low, high = value["low"], value["high"]
     return {
         "name": _NAMES.get(name, name),
-        "value": "undefined" if figure["value"] is None else f"{figure['value']:.2f}",
+        "value": number(value["value"]),
         "interval": "undefined" if low is None or high is None else f"{low:.2f}-{high:.2f}",
     }
 
@@ -120,16 +88,10 @@ def _fold(fold: Mapping[str, int | None] | None) -> str:
 
 
 def _operating_point(evaluation: Mapping[str, Any]) -> str:
-    shares = [_share(evaluation[name]) for name in ("sensitivity", "specificity")]
     return (
-        f"It was set before the training and not chosen on these patients. There, sensitivity was {shares[0]} and "
-        f"specificity {shares[1]}."
+        "It was set before the training and not chosen on these patients. There, sensitivity was "
+        f"{figure(evaluation['sensitivity'])} and specificity {figure(evaluation['specificity'])}."
     )
-
-
-def _share(figure: Mapping[str, float | None]) -> str:
-    written = _figure("", figure)
-    return written["value"] if written["interval"] == "undefined" else f"{written['value']} ({written['interval']})"
 
 
 def _weights(name: str) -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+from mgmt_monai.carried_code import PACKAGE, SCRIPTS, carried, renamed
 from mgmt_monai.exchange.bundle_folder import BundleFolder
-from mgmt_monai.exchange.templates import in_bundle_names
 from mgmt_monai.packaged_configs import config_names, packaged_config
 
 CACHE = "__pycache__"
@@ -37,19 +36,19 @@ def foreign_code(bundle: BundleFolder) -> str:
         Its path below the bundle's folder, with the expression or component where it is a config; empty when there is
         none.
     """
-    package = Path(__file__).parents[1]
     for path in sorted(bundle.path.rglob("*")):
         inside = path.relative_to(bundle.path)
         if path.is_symlink():
             return inside.as_posix()
         if path.is_dir() or CACHE in inside.parts:
             continue
-        if inside.parts[0] == "scripts":
-            if not _same(path, package / inside.relative_to("scripts")):
+        if inside.parts[0] == SCRIPTS:
+            ours = PACKAGE / inside.relative_to(SCRIPTS)
+            if not ours.is_file() or path.read_bytes() != carried(ours, SCRIPTS):
                 return inside.as_posix()
         elif inside.as_posix() not in _FILES:
             return inside.as_posix()
-    known = {text for name in config_names() for text in _live(in_bundle_names(packaged_config(name)))}
+    known = {text for name in config_names() for text in _live(renamed(packaged_config(name), SCRIPTS))}
     for path in sorted((bundle.path / "configs").glob("*.json")):
         if path.name == "metadata.json":
             continue
@@ -57,14 +56,6 @@ def foreign_code(bundle: BundleFolder) -> str:
             if text not in known:
                 return f"{path.relative_to(bundle.path).as_posix()}: {text}"
     return ""
-
-
-def _same(path: Path, ours: Path) -> bool:
-    if not ours.is_file():
-        return False
-    content = ours.read_bytes()
-    expected = in_bundle_names(content.decode()).encode() if ours.suffix == ".py" else content
-    return path.read_bytes() == expected
 
 
 def _live(value: Any, key: str = "") -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from mgmt_monai.comparison.report import wording
+from mgmt_monai.exchange.known_figures import worth
 from mgmt_monai.html_page import data_uri, page_pieces
 from mgmt_monai.inference.predict_study import Answer, PredictedStudy
 from mgmt_monai.inference.prediction import NOTICE, SCHEMA, SeriesPrediction
@@ -64,38 +65,6 @@ def prediction_page(predicted: PredictedStudy) -> Iterator[str]:
     filters = {"figure": wording.figure, "number": wording.number}
     return page_pieces(
         "mgmt_monai.inference", "prediction.html.j2", "prediction", prediction.study, content, filters, "prediction.css"
-    )
-
-
-def worth(evaluation: Mapping[str, Any]) -> tuple[str, str]:
-    """What a model's own test says of its numbers, in words.
-
-    Args:
-        evaluation: As the bundle's metadata has it; empty where unknown.
-
-    Returns:
-        ``unknown``, ``none``, ``wrong`` or ``some``, and a sentence.
-
-    Example:
-        >>> worth({"auc": {"value": 0.61, "low": 0.38, "high": 0.8}})[0]
-        'none'
-    """
-    auc = evaluation.get("auc")
-    if auc is None or None in (auc["value"], auc["low"], auc["high"]):
-        return "unknown", "The bundle does not say how well its model does, so this number cannot be judged."
-    if auc["low"] <= 0.5 <= auc["high"]:
-        return "none", (
-            "The interval holds 0.5, which is chance: there is no evidence that this number tells methylated from "
-            "unmethylated tumours."
-        )
-    if auc["high"] < 0.5:
-        return "wrong", (
-            "The interval lies below 0.5: on its own test patients the model gave methylated tumours lower numbers. "
-            "Do not use it."
-        )
-    return "some", (
-        "The interval lies above 0.5: on patients like those it was tested on, the model does better than chance. That "
-        "says nothing about another hospital or scanner."
     )
 
 

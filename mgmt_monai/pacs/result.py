@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from pydicom.dataset import Dataset
-from pydicom.uid import UID, generate_uid
 
 from mgmt_monai import __version__
 from mgmt_monai.atomic import atomic_file
@@ -26,11 +25,6 @@ REPORT_SERIES_NUMBER = 9901
 PAGES_SERIES_NUMBER = 9902
 
 SERIES_DESCRIPTION = "MGMT prediction, research use only"
-
-
-def new_uid() -> UID:
-    """A unique identifier, from a random number (PS3.5 B.2)."""
-    return UID(generate_uid(prefix=None))
 
 
 def equipment() -> dict[str, Any]:

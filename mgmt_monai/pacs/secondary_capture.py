@@ -8,11 +8,12 @@ import numpy as np
 from highdicom.sc import SCImage
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
 
 from mgmt_monai.inference.prediction import NOTICE, StudyPrediction
 from mgmt_monai.pacs import codes
 from mgmt_monai.pacs.errors import PacsError
-from mgmt_monai.pacs.result import PAGES_SERIES_NUMBER, equipment, made_of, new_uid, one_patient
+from mgmt_monai.pacs.result import PAGES_SERIES_NUMBER, equipment, made_of, one_patient
 from mgmt_monai.pacs.study_source import SourceSeries, UsedImage
 
 SIDE_LIMIT = 65535
@@ -49,7 +50,7 @@ def secondary_captures(
         if source is not None
         for image in source.used(one.slice_indices)
     ]
-    series_uid = new_uid()
+    series_uid = generate_uid(prefix=None)  # from a random number (PS3.5 B.2)
     return [_capture(page, number, series_uid, owner, used) for number, page in enumerate(pages, start=1)]
 
 
@@ -71,7 +72,7 @@ def _capture(
             patient_orientation=("L", "P"),
             series_instance_uid=series_uid,
             series_number=PAGES_SERIES_NUMBER,
-            sop_instance_uid=new_uid(),
+            sop_instance_uid=generate_uid(prefix=None),
             instance_number=number,
             transfer_syntax_uid="1.2.840.10008.1.2.1",
             **equipment(),

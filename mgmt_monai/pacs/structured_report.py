@@ -28,7 +28,7 @@ from pydicom.uid import generate_uid
 from mgmt_monai import __version__
 from mgmt_monai.inference.prediction import NOTICE, SeriesPrediction, StudyPrediction
 from mgmt_monai.pacs import codes
-from mgmt_monai.pacs.result import MAKER, REPORT_SERIES_NUMBER, equipment, made_of, new_uid, one_patient
+from mgmt_monai.pacs.result import MAKER, REPORT_SERIES_NUMBER, equipment, made_of, one_patient
 from mgmt_monai.pacs.study_source import SourceSeries, UsedImage
 
 CONTAINS = RelationshipTypeValues.CONTAINS
@@ -67,9 +67,9 @@ def structured_report(prediction: StudyPrediction, sources: Sequence[SourceSerie
         return EnhancedSR(
             evidence=evidence,
             content=_root(prediction, used),
-            series_instance_uid=new_uid(),
+            series_instance_uid=generate_uid(prefix=None),
             series_number=REPORT_SERIES_NUMBER,
-            sop_instance_uid=new_uid(),
+            sop_instance_uid=generate_uid(prefix=None),
             instance_number=1,
             is_complete=True,
             is_final=False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -25,7 +25,7 @@ def environment_tags() -> dict[str, str]:
         Text by tag: ``version.<package>``, ``hardware.<part>``, and the commit.
     """
     # Our own is not asked of the installed packages: as part of a bundle it is not among them.
-    tags = {"version.mgmt_monai": __version__} | {f"version.{package}": version(package) for package in _PACKAGES}
+    tags = {"version.mgmt_monai": __version__} | {f"version.{package}": _version(package) for package in _PACKAGES}
     tags["version.python"] = platform.python_version()
     tags["mlflow.source.git.commit"] = git_commit()
     tags["hardware.cpu"] = cpu_name()
@@ -66,3 +66,10 @@ def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # a bundle does without some
+        return "not installed"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -23,15 +22,12 @@ from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 from mlflow.tracking import MlflowClient
 from mlflow.types import Schema, TensorSpec
 
+from mgmt_monai.carried_code import OURS, PACKAGE, carried, reached_code, write_code
+
 _REQUIREMENTS = ("monai", "torch", "numpy", "safetensors", "mlflow")
 
-#: What building the network takes, so that a server needs this package as little as a bundle's user does.
-_CODE = ("__init__.py", "own_process.py", "errors.py", "atomic.py", "networks/*.py")
-
-_PACKAGE = Path(__file__).parents[1]
-
-#: The package's name: another where it is part of a bundle.
-_OURS = __name__.partition(".")[0]
+#: What is carried along, so that a server needs this package as little as a bundle's user does.
+_SERVED = f"{OURS}.networks.MGMTClassifier"
 
 _TAGS = {"mlflow.user": "unknown", "mlflow.source.name": "mgmt_monai"}
 
@@ -86,7 +82,7 @@ def _save(path: Path, made: Path, artifacts: Mapping[str, Path], signature: Mode
     """Write the model's folder; ``made`` takes what is made for it."""
     code = _copy_code(made)
     served = made / "served_model.py"
-    served.write_text(_renamed(Path(__file__).with_name("served_model.py").read_text("utf-8"), code.name), "utf-8")
+    served.write_bytes(carried(Path(__file__).with_name(served.name), code.name))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*input example was not provided.*")
         mlflow.pyfunc.save_model(
@@ -112,18 +108,11 @@ def _copy_code(folder: Path) -> Path:
     Under its own name it would hide an installed mgmt_monai from whoever loads the model, or be hidden by it, and two
     models of different versions could not be loaded in one process.
     """
-    files = [path for pattern in _CODE for path in sorted(_PACKAGE.glob(pattern))]
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    files = [file for file in reached_code([_SERVED]).files if file.suffix == ".py"]  # its state is the checkpoint's
+    digest = hashlib.sha256(b"".join((PACKAGE / file).read_bytes() for file in files)).hexdigest()
     copy = folder / f"mgmt_monai_{digest[:12]}"
-    for path in files:
-        target = copy / path.relative_to(_PACKAGE)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(_renamed(path.read_text("utf-8"), copy.name), "utf-8")
+    write_code(files, copy)
     return copy
-
-
-def _renamed(code: str, name: str) -> str:
-    return re.sub(rf"\b{_OURS}\b", name, code)
 
 
 def _register(client: MlflowClient, name: str, model_id: str, run_id: str) -> None:

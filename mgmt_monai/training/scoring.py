@@ -17,7 +17,9 @@ from tqdm import tqdm
 
 from mgmt_monai.atomic import atomic_file, write_text
 from mgmt_monai.cohort.modality import ModalityCohort
-from mgmt_monai.evaluation.plots import distributions_figure, learning_curves_figure, roc_figure
+from mgmt_monai.evaluation.plots.distributions import distributions_figure
+from mgmt_monai.evaluation.plots.learning_curves import learning_curves_figure
+from mgmt_monai.evaluation.plots.roc import roc_figure
 from mgmt_monai.evaluation.predictions import patients_from_slices, write_patients, write_slices
 from mgmt_monai.evaluation.summary import figure_line, summarise
 from mgmt_monai.networks import MGMTClassifier

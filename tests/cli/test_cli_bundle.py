@@ -1,6 +1,7 @@
 """``mgmt-monai bundle``: what is written is told, what cannot be is told in one line."""
 
 import json
+from zipfile import ZipFile
 
 import pytest
 
@@ -12,7 +13,12 @@ pytestmark = pytest.mark.xdist_group("training")
 def test_export_tells_where_the_bundle_is(finished_run, tmp_path, capsys):
     assert main(["bundle", "export", str(finished_run), "--out", str(tmp_path), "--name", "mine", "--zip"]) == 0
 
-    assert capsys.readouterr().out.splitlines() == [str(tmp_path / "mine"), str(tmp_path / "mine.zip")]
+    told = capsys.readouterr()
+    assert told.out.splitlines() == [str(tmp_path / "mine"), str(tmp_path / "mine.zip")]
+    with ZipFile(tmp_path / "mine.zip") as archive:
+        names = archive.namelist()
+    code = [name for name in names if name.startswith("mine/scripts/")]
+    assert told.err.splitlines()[-1] == f"{len(names)} files, {len(code)} of them its code"
     assert (tmp_path / "mine" / "configs" / "metadata.json").is_file()
     assert (tmp_path / "mine.zip").is_file()
 

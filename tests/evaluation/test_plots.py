@@ -11,10 +11,8 @@ from scipy.special import expit, logit
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from mgmt_monai.evaluation.plots import (
-    learning_curves_figure,
-    roc_figure,
-)
+from mgmt_monai.evaluation.plots.learning_curves import learning_curves_figure
+from mgmt_monai.evaluation.plots.roc import roc_figure
 from mgmt_monai.evaluation.predictions import SLICE_COLUMNS, EvaluationError, patients_from_slices
 
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from made_bundles import template_text, write_bundle
 
+from mgmt_monai.carried_code import SCRIPTS, renamed
 from mgmt_monai.exchange.bundle_folder import PATH_SETTINGS, open_bundle
 from mgmt_monai.exchange.errors import ExchangeError
-from mgmt_monai.exchange.templates import in_bundle_names
 from mgmt_monai.inference.model import load_model
 from mgmt_monai.networks import MGMTClassifier
 from mgmt_monai.packaged_configs import packaged_config
@@ -65,7 +65,7 @@ def test_executed_config_has_the_templates_own_code_and_paths() -> None:
             return {key: live(part) for key, part in value.items()}
         return [live(part) for part in value] if isinstance(value, list) else value
 
-    assert json.loads(json.dumps(in_bundle_names(ours)).replace("scripts", "mgmt_monai")) == live(ours)
+    assert json.loads(json.dumps(renamed(ours, SCRIPTS)).replace("scripts", "mgmt_monai")) == live(ours)
 
 
 def test_templates_words_are_each_held_to_a_list_or_are_paths_that_are_not_read() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mgmt_monai.carried_code import SCRIPTS, renamed
 from mgmt_monai.exchange.configs import (
     PER_RUN,
     evaluate_config,
@@ -15,7 +16,6 @@ from mgmt_monai.exchange.configs import (
     train_config,
 )
 from mgmt_monai.exchange.errors import ExchangeError
-from mgmt_monai.exchange.templates import in_bundle_names
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
 TEMPLATE = json.loads((BUNDLES / "t1w.json").read_text())
@@ -132,12 +132,12 @@ def test_evaluation_names_the_exported_stage():
 
 
 def test_config_of_a_bundle_reads_in_the_packages_names(executed):
-    assert in_package_names(in_bundle_names(executed)) == executed
-    assert in_bundle_names(executed) != executed
+    assert in_package_names(renamed(executed, SCRIPTS)) == executed
+    assert renamed(executed, SCRIPTS) != executed
 
 
 def test_run_of_a_bundle_has_every_step_in_its_training(executed):
-    in_bundle = in_bundle_names(train_config(executed))
+    in_bundle = renamed(train_config(executed), SCRIPTS)
 
     assert train_config(in_package_names(in_bundle)) == train_config(executed)
 

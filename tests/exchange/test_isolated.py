@@ -91,8 +91,9 @@ def run_of_a_bundle(exported_bundle, planted_cohort, python, tmp_path_factory) -
 
 
 def test_package_is_not_there(python, tmp_path):
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run(
-        [python, "-c", "import mgmt_monai"], cwd=tmp_path, capture_output=True, text=True, check=False
+        [python, "-c", "import mgmt_monai"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
 
     assert done.returncode == 1

@@ -4,7 +4,7 @@ import pytest
 from made_bundles import EVALUATION
 
 from mgmt_monai.exchange.errors import ExchangeError
-from mgmt_monai.exchange.known_figures import known_figures
+from mgmt_monai.exchange.known_figures import known_figures, worth
 
 
 def test_figures_are_read_as_they_are() -> None:
@@ -44,3 +44,14 @@ def test_stage_is_one_printable_line() -> None:
 def test_anything_else_is_refused(part: object, names: str) -> None:
     with pytest.raises(ExchangeError, match=names):
         known_figures({"evaluation": part}, "b")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "code"), [(0.4, 0.6, "none"), (0.5, 0.9, "none"), (0.51, 0.9, "some"), (0.1, 0.49, "wrong")]
+)
+def test_worth_follows_the_interval(low: float, high: float, code: str) -> None:
+    assert worth({"auc": {"value": (low + high) / 2, "low": low, "high": high}})[0] == code
+
+
+def test_worth_without_an_interval_is_unknown() -> None:
+    assert worth({})[0] == worth({"auc": {"value": 0.7, "low": None, "high": None}})[0] == "unknown"

@@ -17,7 +17,7 @@ from playwright.sync_api import sync_playwright
 
 from mgmt_monai.inference.predict_study import Answer, PredictedStudy
 from mgmt_monai.inference.prediction import NOTICE, SeriesPrediction, StudyPrediction
-from mgmt_monai.inference.prediction_page import SHOWN_SLICES, prediction_page, worth
+from mgmt_monai.inference.prediction_page import SHOWN_SLICES, prediction_page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu"]
@@ -67,7 +67,7 @@ def test_page_tells_number_worth_operating_point_distance_checks_and_origin() ->
         "threshold of 0.40 (dashed) it is called not methylated",
         "AUC 0.61 (0.38-0.80) , 95 % interval",
         "On 24 test patients of its own training's cohort, 11 methylated",
-        "there is no evidence that this number tells methylated from unmethylated tumours",
+        "there is no evidence that the model tells methylated from unmethylated tumours",
         "sensitivity 0.64 (0.35-0.85)",
         "specificity 0.54 (0.29-0.77)",
         "the figures are of this threshold, the call above is of 0.40",
@@ -114,17 +114,6 @@ def test_bundle_that_knows_nothing_says_so() -> None:
 
     assert "cannot be judged" in told
     assert "does not know its training data" in told
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "code"), [(0.4, 0.6, "none"), (0.5, 0.9, "none"), (0.51, 0.9, "some"), (0.1, 0.49, "wrong")]
-)
-def test_worth_follows_the_interval(low: float, high: float, code: str) -> None:
-    assert worth({"auc": {"value": (low + high) / 2, "low": low, "high": high}})[0] == code
-
-
-def test_worth_without_an_interval_is_unknown() -> None:
-    assert worth({})[0] == worth({"auc": {"value": 0.7, "low": None, "high": None}})[0] == "unknown"
 
 
 def test_undefined_figures_are_words() -> None:

@@ -200,7 +200,7 @@ def write_explanation(explanation: SeriesExplanation, folder: Path) -> list[Path
 def _maps(method: str, network: MGMTClassifier, images: Tensor, description: str = "") -> np.ndarray:
     if method == "gradcam":
         return gradcam_maps(network, images)
-    return occlusion_maps(network, images, description, show=bool(description))
+    return occlusion_maps(network, images, description)
 
 
 def _view(seen: SeenSeries) -> View:

@@ -26,7 +26,7 @@ BATCH = 32
 """Slices at once: some 100 MB with 300 x 300 pixels in EfficientNet, where no gradient is kept."""
 
 
-def occlusion_maps(network: MGMTClassifier, images: Tensor, description: str = "", show: bool = True) -> np.ndarray:
+def occlusion_maps(network: MGMTClassifier, images: Tensor, description: str = "") -> np.ndarray:
     """By how much the logit falls when a place is darkened.
 
     Positive: what is there raises the logit of "methylated". Patches outside the box around what is not black are left
@@ -35,8 +35,7 @@ def occlusion_maps(network: MGMTClassifier, images: Tensor, description: str = "
     Args:
         network: In eval mode; it is not changed.
         images: Slices ``(K, 1, H, W)``, float32, in [0, 1], background 0.
-        description: Of the progress bar, which counts slices and tells the time left.
-        show: Whether there is one.
+        description: Of the progress bar, which counts slices and tells the time left; empty for none.
 
     Returns:
         ``(K, H, W)`` float32, in logits: the mean over the patches at each pixel, weighted by how much of it they hid.
@@ -60,7 +59,7 @@ def occlusion_maps(network: MGMTClassifier, images: Tensor, description: str = "
     maps = np.zeros((len(images), height, width), dtype=np.float32)
     with torch.no_grad():
         for index, image in enumerate(
-            tqdm(images.to(network.imagenet_mean.device), desc=description, unit="slice", disable=not show)
+            tqdm(images.to(network.imagenet_mean.device), desc=description, unit="slice", disable=not description)
         ):
             box = _box(image[0] > 0, patch)
             if box is None:

@@ -55,7 +55,6 @@ def sanity_check(
     images: Tensor,
     maps: np.ndarray,
     explain: Callable[[MGMTClassifier, Tensor], np.ndarray],
-    seed: int = 0,
 ) -> Sanity:
     """Compare maps with those of networks of the same kind that never learned anything.
 
@@ -68,7 +67,6 @@ def sanity_check(
         images: Its slices, ``(K, 1, H, W)`` float32 in [0, 1].
         maps: Its maps, ``(K, H, W)``.
         explain: What made them, of a network and of slices.
-        seed: Of the random weights.
 
     Returns:
         The comparison.
@@ -81,7 +79,7 @@ def sanity_check(
     head = head_pixels(images[:, 0].numpy())
     similarities = []
     for index in range(N_NETWORKS):
-        random_maps = explain(randomised(network, images, seed + index), images[chosen])
+        random_maps = explain(randomised(network, images, index), images[chosen])
         pairs = zip(chosen, random_maps, strict=True)
         similarities.append(_mean([similarity(maps[k], random_map, head[k]) for k, random_map in pairs]))
     return Sanity(_mean(similarities), tuple(similarities), tuple(chosen))

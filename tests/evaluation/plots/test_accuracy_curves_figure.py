@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mgmt_monai.evaluation.plots import accuracy_curves_figure
+from mgmt_monai.evaluation.plots.accuracy_curves import accuracy_curves_figure
 from mgmt_monai.evaluation.predictions import EvaluationError
 
 MODALITIES = ("T1w", "T1wCE", "T2w", "FLAIR")

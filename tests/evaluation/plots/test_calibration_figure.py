@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mgmt_monai.evaluation.calibration import ReliabilityCurve, reliability_curve
-from mgmt_monai.evaluation.plots import calibration_figure
+from mgmt_monai.evaluation.plots.calibration_plot import calibration_figure
 
 
 @pytest.fixture(params=[(116, 0.5), (20, 40.0), (5, 0.3)], ids=["weak", "perfect", "five patients"])

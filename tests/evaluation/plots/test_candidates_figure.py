@@ -7,7 +7,7 @@ import pytest
 
 from mgmt_monai.evaluation.intervals import Estimate
 from mgmt_monai.evaluation.permutation import BestOf
-from mgmt_monai.evaluation.plots import candidates_figure
+from mgmt_monai.evaluation.plots.candidates import candidates_figure
 from mgmt_monai.evaluation.predictions import EvaluationError
 
 NETWORKS = ("efficientnet_b0", "alexnet", "mobilenet_v2", "resnet50", "densenet121", "a_network_with_a_long_name_v2_xl")

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from mgmt_monai.evaluation.intervals import Estimate
-from mgmt_monai.evaluation.plots import ControlRow, controls_figure
+from mgmt_monai.evaluation.plots.controls import ControlRow, controls_figure
 from mgmt_monai.evaluation.predictions import EvaluationError
 
 ROWS = [

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mgmt_monai.evaluation.decision_curve import DecisionCurve, decision_curve
-from mgmt_monai.evaluation.plots import decision_curve_figure
+from mgmt_monai.evaluation.plots.decision_curve_plot import decision_curve_figure
 from mgmt_monai.evaluation.predictions import EvaluationError
 
 

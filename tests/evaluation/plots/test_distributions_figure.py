@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mgmt_monai.evaluation.plots import distributions_figure
+from mgmt_monai.evaluation.plots.distributions import distributions_figure
 from mgmt_monai.evaluation.predictions import PATIENT_COLUMNS, EvaluationError
 
 MODALITIES = ("T1w", "T1wCE", "T2w", "FLAIR")

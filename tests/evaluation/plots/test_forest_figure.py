@@ -5,7 +5,7 @@ import math
 import pytest
 
 from mgmt_monai.evaluation.intervals import Estimate
-from mgmt_monai.evaluation.plots import ForestRow, forest_figure
+from mgmt_monai.evaluation.plots.forest import ForestRow, forest_figure
 from mgmt_monai.evaluation.predictions import EvaluationError
 
 UNDEFINED = Estimate(math.nan, math.nan, math.nan, 3)

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import roc_curve
 
 from mgmt_monai.evaluation.intervals import Estimate
-from mgmt_monai.evaluation.plots import roc_band_figure
+from mgmt_monai.evaluation.plots.roc_band_plot import roc_band_figure
 from mgmt_monai.evaluation.predictions import EvaluationError
 from mgmt_monai.evaluation.roc_band import roc_band
 

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from mgmt_monai.evaluation.intervals import Estimate
-from mgmt_monai.evaluation.plots import ControlRow, controls_figure, save_figure
+from mgmt_monai.evaluation.plots.controls import ControlRow, controls_figure
+from mgmt_monai.evaluation.plots.picture_files import save_figure
 
 
 def picture():

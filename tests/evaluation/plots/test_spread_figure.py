@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mgmt_monai.evaluation.plots import spread_figure
+from mgmt_monai.evaluation.plots.spread import spread_figure
 from mgmt_monai.evaluation.predictions import EvaluationError
 
 

@@ -87,7 +87,7 @@ def test_gradcam_leaves_the_network_as_it_was(network: MGMTClassifier, images: T
 
 
 def test_occlusion_raises_and_lowers_where_the_logit_comes_from(network: MGMTClassifier, images: Tensor) -> None:
-    maps = occlusion_maps(network, images, show=False)
+    maps = occlusion_maps(network, images)
     quarter = SIZE // 4
     assert maps[:, quarter, quarter].min() > 0
     assert maps[:, -quarter, -quarter].max() < 0
@@ -96,7 +96,7 @@ def test_occlusion_raises_and_lowers_where_the_logit_comes_from(network: MGMTCla
 
 
 def test_occlusion_of_an_empty_slice_is_zero(network: MGMTClassifier) -> None:
-    assert not occlusion_maps(network, torch.zeros(1, 1, SIZE, SIZE), show=False).any()
+    assert not occlusion_maps(network, torch.zeros(1, 1, SIZE, SIZE)).any()
 
 
 @pytest.mark.parametrize("name", sorted(BACKBONES))
