@@ -79,6 +79,7 @@ def test_installed_wheel_does_all_that_is_documented(built: tuple[Path, Path], t
     run([ours, "train", "t1w", *OPTIONS], here)
     trained = newest_run(here / "runs")
     run([ours, "bundle", "export", f"runs/t1w/{trained.name}", "--out", "models"], here)
+    run([ours, "bundle", "verify", "models/mgmt_t1w"], here)
     run([ours, "predict", "data/phantom/train/90000", "--bundle", "models/mgmt_t1w"], here)
     config = run([ours, "config", "flair"], here).strip()
     run([*monai, "--config_file", config, *OPTIONS], here)
