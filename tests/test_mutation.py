@@ -87,6 +87,7 @@ def test_draw_stays_when_lines_are_put_before(mutation, tree):
 def test_tests_of_a_module_are_those_that_bear_its_name(mutation, tree):
     found = [Path(name).relative_to(tree).as_posix() for name in mutation.tests_of(tree, "room/sums.py")]
     assert found == ["mgmt_monai/room/sums.py", "tests/room/test_sums.py", "tests/room/test_sums_of_others.py"]
+    assert mutation.tests_of(tree, "room/other.py")[1:] == [str(tree / "tests" / "room")]
 
 
 @pytest.mark.parametrize("tests", [GOOD, GOOD.split(" and ")[0] + "\n"], ids=["good tests", "tests that miss a rule"])
