@@ -156,6 +156,10 @@ def _folder_of(run_id: str, output_dir: Path) -> Path | None:
 
 
 def _check(what: str, status: object, control: object) -> None:
+    if status == "diverged":
+        raise ExchangeError(
+            f"{what}: expected a finished training, found one that diverged. Train again with a lower learning rate."
+        )
     if status != "finished":
         raise ExchangeError(
             f"{what}: expected a finished training, found one that is {str(status).lower()}. Go on with it (the same "

@@ -19,6 +19,7 @@ from mgmt_monai.own_process import is_own_process
 from mgmt_monai.tracking import TrackedRun
 from mgmt_monai.tracking.environment import environment_tags
 from mgmt_monai.training.config import settings_of, without_paths
+from mgmt_monai.training.errors import DivergedError
 from mgmt_monai.training.ranks import is_main_rank, lost_ranks_told, n_ranks, share_state
 from mgmt_monai.training.reference import Reference
 from mgmt_monai.training.run_directory import RunDirectory
@@ -68,6 +69,8 @@ class Experiment:
     def run(self) -> None:
         """Train, score, record. An error marks the run FAILED, an interruption KILLED; both can be resumed.
 
+        A training that diverged is FAILED with the tag ``diverged``, and not resumed: it would do the same again.
+
         Of several processes, each trains and scores its share; the main one alone writes and records.
         """
         if is_main_rank():
@@ -100,6 +103,9 @@ class Experiment:
         except BaseException as error:
             if is_own_process():
                 _end_progress_bars()
+            if isinstance(error, DivergedError):
+                status = "diverged"  # MLflow has no such status: it is a tag there
+                tracking.set_tags({"diverged": str(error)})
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 status, mlflow_status = "killed", "KILLED"
                 logger.warning(f"interrupted; go on with the same command and --resume true ({directory.path})")

@@ -18,6 +18,7 @@ from mgmt_monai.atomic import atomic_file, write_text
 from mgmt_monai.networks import MGMTClassifier
 from mgmt_monai.slices import EpochBatches
 from mgmt_monai.tracking import TrackedRun
+from mgmt_monai.training.divergence import check_course
 from mgmt_monai.training.ranks import is_main_rank
 from mgmt_monai.training.stage import ROW_COLUMNS, StageProgress
 
@@ -78,8 +79,13 @@ class EpochRecord(_EpochHandler):
     optimizer: Optimizer
 
     def __call__(self, engine: Engine) -> None:
-        """Note this epoch."""
+        """Note this epoch.
+
+        Raises:
+            DivergedError: Its losses are those of no network that learns; no checkpoint has this epoch then.
+        """
         progress, loss = self.progress, self.validator.state.metrics[WATCHED]
+        check_course(progress.stage, engine.state.epoch, engine.state.metrics.get("train_loss"), loss)
         progress.epochs = engine.state.epoch
         if loss < progress.best_loss:
             progress.best_loss, progress.best_epoch = loss, progress.epochs

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from mgmt_monai.evaluation import discrimination
-from mgmt_monai.training.errors import TrainingError
+from mgmt_monai.training.errors import DivergedError
 from mgmt_monai.training.ranks import from_all_ranks
 
 #: One figure, nan where it is undefined, of ``(n,)`` logits, labels (0 or 1) and indices of the slices' patients.
@@ -77,14 +77,14 @@ class EpochFigure(Metric):
         """The figure over all that was added, in every process.
 
         Raises:
-            TrainingError: The network's output is not finite.
+            DivergedError: The network's output is not finite.
         """
         own = [column.values.cpu() for column in self._columns]
         logits, labels, patients = (torch.cat(part) for part in zip(*from_all_ranks(own), strict=True))
         if not torch.isfinite(logits).all():
-            raise TrainingError(
+            raise DivergedError(
                 "the network's output is not finite: the training diverged. Lower transfer_learning_rate or "
-                "fine_tune_learning_rate, whichever stage it is in."
+                "fine_tune_learning_rate, whichever stage it is in, and start a new run."
             )
         return self.figure(logits, labels, patients)
 

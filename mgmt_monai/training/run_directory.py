@@ -104,6 +104,10 @@ class RunDirectory(LockedFolder):
 _KIND = ("training", "run.json", TrainingError, ("config.json",))
 
 
+#: States that a training does not go on from.
+_ENDED = ("finished", "diverged")
+
+
 def run_in(folder: Path) -> LockedFolder:
     """A training's folder, to see how far it is.
 
@@ -137,12 +141,17 @@ def _run_to_resume(folder: Path, run_name: str) -> tuple[Path, bool]:
         raise TrainingError(f"{path}: no training of this name to resume. Look into {folder} for the names.")
     if run.state["status"] == "finished":
         raise TrainingError(f"{path}: this training is finished: there is nothing to resume.")
+    if run.state["status"] == "diverged":
+        raise TrainingError(
+            f"{path}: this training diverged, and would again: there is nothing to resume. Start a new run with a "
+            "lower learning rate."
+        )
     return path, True
 
 
 def _newest_unfinished(folder: Path) -> Path:
     runs = [run_in(path) for path in folder.glob("*") if path.is_dir()]
-    unfinished = [run.path for run in runs if run.is_free or (run.has_state and run.state["status"] != "finished")]
+    unfinished = [run.path for run in runs if run.is_free or (run.has_state and run.state["status"] not in _ENDED)]
     if not unfinished:
         raise TrainingError(f"{folder}: no unfinished training to resume. Start one without --resume.")
     return max(unfinished, key=lambda path: path.stat().st_ctime)
