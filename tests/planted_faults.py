@@ -328,9 +328,36 @@ def identifying(phantom: PlantedPhantom) -> Iterator[Expected]:
     yield "D044", phantom.patients[15], ""
 
 
+def swapped_patients(phantom: PlantedPhantom) -> Iterator[Expected]:
+    for index, other in ((7, 12), (12, 7)):
+        for modality in ("FLAIR", "T1w", "T1wCE", "T2w"):
+            phantom.edit(index, modality, lambda i, d, to=phantom.patients[other]: setattr(d, "PatientID", to))
+        yield "D047", phantom.patients[index], ""
+
+
+def split_person(phantom: PlantedPhantom) -> Iterator[Expected]:
+    for index, name in ((13, "Müller^Anna Maria"), (14, "MUELLER^ANNA")):
+        phantom.edit(index, "T2w", lambda i, d, name=name: named(d, name, "19611224", "F"))
+        yield "D044", phantom.patients[index], ""
+    yield "D045", phantom.patients[13], ""
+
+
+def merged_people(phantom: PlantedPhantom) -> Iterator[Expected]:
+    phantom.edit(10, "T1w", lambda i, d: named(d, "Roe^Richard", "19500308", "M"))
+    phantom.edit(10, "FLAIR", lambda i, d: named(d, "Poe^Paula", "19481130", "F"))
+    yield "D044", phantom.patients[10], ""
+    yield "D048", phantom.patients[10], ""
+
+
+def named(dataset: Dataset, name: str, birth_date: str, sex: str) -> None:
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.PatientName, dataset.PatientBirthDate, dataset.PatientSex = name, birth_date, sex
+
+
 FAULTS = (
     unreadable, truncated, empty, colour, mixed_sizes, two_series, two_echoes, mixed_orientations, duplicate_position,
     no_position, gap, uneven, oblique, flipped, few, phase, modality_tag, other_sequence, folder_inside, blank,
     constant, clipped, eight_bit, lossy, rescale, undecodable, missing_modality, no_label, no_images, other_patient,
     no_known_series, copied_series, same_images, nearly_same_images, same_study, confounded, identifying,
+    swapped_patients, split_person, merged_people,
 )  # fmt: skip

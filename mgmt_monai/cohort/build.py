@@ -16,8 +16,9 @@ from mgmt_monai.cohort.examination.scan import scan
 from mgmt_monai.cohort.examination.scan_cache import ScanCache
 from mgmt_monai.cohort.findings import Finding, Severity
 from mgmt_monai.cohort.layouts import Found, find_series
-from mgmt_monai.cohort.layouts.found import FoundSeries
+from mgmt_monai.cohort.layouts.found import FoundSeries, Tagged
 from mgmt_monai.cohort.manifest import Manifest
+from mgmt_monai.cohort.people import People
 from mgmt_monai.cohort.records import PatientRecord
 from mgmt_monai.cohort.relations import contradictions, copied_series, crossing, related_patients
 from mgmt_monai.cohort.splits.groups import groups_of
@@ -109,9 +110,11 @@ def build_manifest(data_dir: Path, sources: Sources, plan: SplitPlan, workers: i
     findings = [f for f in found.findings if f.patient_id not in excluded and f.id not in ("D035", "D037")]
     findings += [f for exam in exams for f in exam.findings]
     findings += _unlabelled(exams, labels, labels_csv, data_dir)
+    people = _people(found, exams, sources.aliases)
+    findings += people.findings()
     findings, accepted = _accept(findings, sources.ignores)
     _refuse(findings, data_dir)
-    patients = _patients(exams, labels.labels, _dropped(accepted), columns, sources.aliases)
+    patients = _patients(exams, labels.labels, _dropped(accepted), columns, sources.aliases, people)
     patients, known, accepted_known = _without_known(patients, sources)
     if not patients:
         raise CohortError(f"{data_dir}: expected patients to put into the manifest, found none that can be used.")
@@ -191,6 +194,7 @@ def _patients(
     dropped: set[tuple[str, str]],
     columns: Mapping[str, dict[str, str]],
     aliases: Aliases | None,
+    people: People,
 ) -> list[PatientRecord]:
     by_patient: dict[str, list[SeriesExam]] = {}
     for exam in exams:
@@ -202,11 +206,18 @@ def _patients(
             label=labels[patient_id],
             split="test",
             series={exam.modality: exam.record for exam in by_patient[patient_id] if exam.record is not None},
-            aliases=_aliases(patient_id, aliases),
+            aliases=sorted({*_aliases(patient_id, aliases), *people.others(patient_id)}),
             columns=columns.get(patient_id, {}),
         )
         for patient_id in sorted(by_patient)
     ]
+
+
+def _people(found: Found, exams: Sequence[SeriesExam], aliases: Aliases | None) -> People:
+    examined = {exam.patient_id for exam in exams}
+    tagged = [item for item in found.people if item.patient_id in examined]
+    tagged += [Tagged(exam.patient_id, exam.directory, exam.people) for exam in exams]
+    return People(tagged, {patient_id: _aliases(patient_id, aliases) for patient_id in examined})
 
 
 def _aliases(patient_id: str, aliases: Aliases | None) -> list[str]:

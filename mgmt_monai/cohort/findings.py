@@ -257,13 +257,23 @@ KINDS = {
         ),
         Kind(
             "D045", _E, "one person under two names",
-            "The table of aliases says that two patients are the same person.",
+            "The table of aliases, or the tags of the files, say that two patients are the same person.",
             "Leave one of them out, or keep both in one split",
         ),
         Kind(
             "D046", _E, "files changed since the manifest",
             "The manifest's hash no longer describes these files, so results cannot be reproduced.",
             "Restore the files, or build the manifest again",
+        ),
+        Kind(
+            "D047", _E, "files of another patient",
+            "The images are trained on and scored under the label of somebody else.",
+            "Find out whose images these are and put them where they belong",
+        ),
+        Kind(
+            "D048", _E, "two people under one patient",
+            "Images of two people are taken for one, and one of them has the other's label.",
+            "Give each person a PatientID of their own, or leave the patient out",
         ),
     )
 }  # fmt: skip

@@ -75,7 +75,7 @@ class PatientRecord:
         series: By modality.
         folds: The outer fold of each repeat of a k-fold split; empty without one.
         inner_folds: For each repeat, for each outer fold, the patient's inner fold, None where it is in the outer one.
-        aliases: Other names of the same person, in other cohorts.
+        aliases: Other names of the same person, in other cohorts or in this one.
         columns: What tables tell of the patient, such as the site.
     """
 

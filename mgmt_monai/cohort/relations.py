@@ -45,7 +45,11 @@ def related_patients(patients: Sequence[PatientRecord], others: Sequence[Patient
             pairs.setdefault((finding_id, a, b), _words(duplicate))
     for finding_id, keys, text in (
         ("D042", _studies, "expected a study of one patient, found the same StudyInstanceUID"),
-        ("D045", _names, "expected two people, found one person by their names and the tables of aliases"),
+        (
+            "D045",
+            _names,
+            "expected two people, found one person by their names, the tables of aliases or the tags of their files",
+        ),
     ):
         owners: dict[str, list[tuple[int, str]]] = {}
         for number, table in enumerate(tables):

@@ -19,6 +19,7 @@ from mgmt_monai.cohort.doctor.doctor_page import doctor_page
 from mgmt_monai.cohort.doctor.survey import Survey
 from mgmt_monai.cohort.examination.exam import SeriesExam
 from mgmt_monai.cohort.findings import Finding, Severity
+from mgmt_monai.cohort.layouts.found import Tagged
 from mgmt_monai.cohort.tables.ignores import Ignored, IgnoreList
 from mgmt_monai.html_page import write_page
 
@@ -42,6 +43,7 @@ class Cohort:
         patients: All of them; those without a series are counted too.
         findings: What was found before any series was read, by the layout; paths relative to the data directory.
         aliases: Other names of each patient's person.
+        tagged: Who files are of that the layout has read, also those of series that are left out.
         columns: What tables tell of the patients, such as the site: ``{patient_id: {column: value}}``.
         ignores: Findings that somebody has accepted.
     """
@@ -53,6 +55,7 @@ class Cohort:
     patients: Collection[str] = ()
     findings: Sequence[Finding] = ()
     aliases: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    tagged: Sequence[Tagged] = ()
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     ignores: IgnoreList = IgnoreList()  # noqa: RUF009 (it does not change)
 
@@ -94,7 +97,7 @@ def write_report(out_dir: Path, exams: Iterable[SeriesExam], cohort: Cohort, see
     Raises:
         OSError: The folder cannot be made or written.
     """
-    survey = Survey(cohort.aliases)
+    survey = Survey(cohort.aliases, cohort.tagged)
     with _spool() as rows, _spool() as montages:
         for exam in exams:
             survey.add(exam)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,8 @@ from mgmt_monai.cohort.examination.exam import SeriesExam
 from mgmt_monai.cohort.examination.header_checks import NUMERIC_TAGS
 from mgmt_monai.cohort.files.values import finite
 from mgmt_monai.cohort.findings import Finding
+from mgmt_monai.cohort.layouts.found import Tagged
+from mgmt_monai.cohort.people import People
 from mgmt_monai.cohort.records import PatientRecord, SeriesRecord
 from mgmt_monai.cohort.relations import copied_series, related_patients
 
@@ -30,13 +32,15 @@ class Survey:
 
     Args:
         aliases: Other names of each patient's person.
+        tagged: Who files are of that a layout has read, also those of series that are left out.
     """
 
-    def __init__(self, aliases: Mapping[str, Sequence[str]] | None = None) -> None:
+    def __init__(self, aliases: Mapping[str, Sequence[str]] | None = None, tagged: Iterable[Tagged] = ()) -> None:
         self.n_slices = 0
         self.findings: list[Finding] = []
         self.planes: dict[str, Counter[str]] = {}
         self._aliases = aliases or {}
+        self._tagged = list(tagged)
         self._records: dict[str, dict[str, SeriesRecord | None]] = {}
         self._facts: dict[tuple[str, str, bool], dict[str, str]] = {}
         self._patient_tags: dict[str, dict[str, str]] = {}
@@ -52,6 +56,7 @@ class Survey:
         self.findings += exam.findings
         self.planes.setdefault(modality, Counter())[record.plane if record else UNUSABLE] += 1
         self._patient_tags.setdefault(patient_id, {})[modality] = exam.patient_tag
+        self._tagged.append(Tagged(patient_id, exam.directory, exam.people))
         self._identifying.setdefault(patient_id, {})[modality] = exam.identifying
         # The names of the files are most of a record, and nothing here asks for them.
         self._records.setdefault(patient_id, {})[modality] = replace(record, files=[]) if record else None
@@ -84,14 +89,15 @@ class Survey:
         )
 
     def cohort_findings(self) -> list[Finding]:
-        """What is seen across series and patients: D030, D033, D036, D040 to D042, D044 and D045."""
+        """What is seen across series and patients: D030, D033, D036, D040 to D042, D044, D045, D047 and D048."""
+        people = People(self._tagged, self._aliases)
         records = [
             PatientRecord(
                 patient_id=patient_id,
                 label=0,
                 split="train",
                 series={modality: record for modality, record in self._records[patient_id].items() if record},
-                aliases=list(self._aliases.get(patient_id, ())),
+                aliases=[*self._aliases.get(patient_id, ()), *people.others(patient_id)],
             )
             for patient_id in self.patients
         ]
@@ -100,6 +106,7 @@ class Survey:
             *differing_patient_tags(self._patient_tags),
             *copied_series(records),
             *related_patients(records),
+            *people.findings(),
             *identifying_tags(self._identifying),
         ]
 

@@ -80,6 +80,7 @@ def visit(data_dir: Path, out_dir: Path, plan: Visit) -> Diagnosis:
         patients=patients,
         findings=[finding for finding in found.findings if finding.patient_id not in excluded],
         aliases={} if aliases is None else {patient: list(aliases.names(patient)) for patient in patients},
+        tagged=[item for item in found.people if item.patient_id not in excluded],
         columns=read_columns(plan.columns_csv, sorted(patients)) if plan.columns_csv else {},
         ignores=ignores,
     )

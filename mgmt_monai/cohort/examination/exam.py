@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mgmt_monai.cohort.examination.content import SeriesContent
+from mgmt_monai.cohort.files.person import Person
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.records import SeriesRecord
 
@@ -25,6 +26,7 @@ class SeriesExam:
         facts: Series-level values of tags by keyword, ``varies`` where slices differ; empty for NIfTI.
         study: Twelve hexadecimal digits for its study (hashed), or "".
         patient_tag: Twelve hexadecimal digits for its PatientID (hashed), or "".
+        people: Who its files say that they are of, hashed.
         identifying: Keywords of the identifying tags that have a value, and ``private tags``.
         content: Of its pixels; None where they were not read or cannot be.
     """
@@ -38,6 +40,7 @@ class SeriesExam:
     facts: dict[str, str]
     study: str
     patient_tag: str
+    people: tuple[Person, ...]
     identifying: tuple[str, ...]
     content: SeriesContent | None
 
@@ -64,6 +67,7 @@ class SeriesExam:
                 **values,
                 "record": None if record is None else SeriesRecord(**record),
                 "findings": tuple(Finding(**{**f, "others": tuple(f["others"])}) for f in values["findings"]),
+                "people": tuple(Person(**{**p, "names": tuple(p["names"])}) for p in values["people"]),
                 "identifying": tuple(values["identifying"]),
                 "content": None
                 if content is None

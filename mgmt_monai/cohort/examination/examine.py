@@ -17,6 +17,7 @@ from mgmt_monai.cohort.examination.exam import SeriesExam
 from mgmt_monai.cohort.files import geometry
 from mgmt_monai.cohort.files.headers import HeaderError, SliceHeader, read_headers
 from mgmt_monai.cohort.files.nifti import NiftiHeader, read_nifti
+from mgmt_monai.cohort.files.person import Person, people_of
 from mgmt_monai.cohort.files.tags import FileTags
 from mgmt_monai.cohort.findings import Finding, Severity, counted
 from mgmt_monai.cohort.layouts.found import FoundSeries
@@ -79,6 +80,7 @@ class _Examination:
         self.findings: list[Finding] = []
         self.facts: dict[str, str] = {}
         self.study = self.patient_tag = ""
+        self.people: tuple[Person, ...] = ()
         self.identifying: tuple[str, ...] = ()
         self.content: SeriesContent | None = None
         self.header: list[FileTags] | NiftiHeader | None = None  # of each slice of the record, or of its volume
@@ -99,6 +101,7 @@ class _Examination:
             facts=self.facts,
             study=self.study,
             patient_tag=self.patient_tag,
+            people=self.people,
             identifying=self.identifying,
             content=self.content,
         )
@@ -167,6 +170,7 @@ class _Examination:
         self.facts = header_checks.facts(headers)
         self.study = header_checks.hashed(headers, "StudyInstanceUID")
         self.patient_tag = header_checks.hashed(headers, "PatientID")
+        self.people = people_of(header.tags.values for header in headers)
         self.identifying = header_checks.identifying(headers, self.found.patient_id)
         self._tell_all(header_checks.tag_faults(headers, self.found.modality, directory))
         order, locations_mm, fault = header_checks.order_along_normal(headers)

@@ -25,6 +25,7 @@ _TABLE = """
 00100010 PN PatientName
 00100020 LO PatientID
 00100030 DA PatientBirthDate
+00100040 CS PatientSex
 00101000 LO OtherPatientIDs
 00101001 PN OtherPatientNames
 00101040 LO PatientAddress

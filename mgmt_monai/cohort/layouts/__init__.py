@@ -75,6 +75,7 @@ def find_series(data_dir: Path, layout: str | None = None) -> Found:
             f"{data_dir}: expected series as the layout {name} has them ({module.EXPECTS}), found none.{first}"
         )
     found.findings = [replace(finding, path=_below(finding.path, data_dir)) for finding in found.findings]
+    found.people = [replace(item, directory=_below(item.directory, data_dir)) for item in found.people]
     return found
 
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mgmt_monai.cohort.files.headers import is_phase
+from mgmt_monai.cohort.files.person import PERSON_TAGS, people_of
 from mgmt_monai.cohort.files.tags import FileTags, HeaderError, read_tags
 from mgmt_monai.cohort.findings import Finding, printable
-from mgmt_monai.cohort.layouts.found import Found, FoundSeries, LeftOut
+from mgmt_monai.cohort.layouts.found import Found, FoundSeries, LeftOut, Tagged
 from mgmt_monai.cohort.layouts.series_choice import Candidate, choose
 from mgmt_monai.cohort.layouts.tree import walk
 
@@ -48,6 +49,7 @@ class _Group:
     uid: str
     values: dict[str, str | int]
     files: list[Path] = field(default_factory=list)
+    people: set[tuple[str, ...]] = field(default_factory=set)
     n_slices: int = 0
 
     def add(self, path: Path, tags: FileTags) -> None:
@@ -56,6 +58,7 @@ class _Group:
         if not self.files or (is_phase(self.values) and not is_phase(values)):
             self.values = {keyword: values[keyword] for keyword in _KEPT if keyword in values}
         self.files.append(path)
+        self.people.add(tuple(str(values.get(tag, "")) for tag in PERSON_TAGS))
         self.n_slices += max(1, len(tags.frames))
 
 
@@ -129,6 +132,8 @@ def _take(groups: Sequence[_Group], found: Found) -> None:
         zip(groups, candidates, strict=True), choice.verdicts, strict=True
     ):
         directory = Path(os.path.commonpath([path.parent for path in group.files]))
+        told = [dict(zip(PERSON_TAGS, values, strict=True)) for values in group.people]
+        found.people.append(Tagged(group.patient_id, str(directory), people_of(told)))
         if modality:
             files = tuple(path.relative_to(directory).as_posix() for path in group.files)
             found.series.append(FoundSeries(group.patient_id, modality, directory, files, reason))

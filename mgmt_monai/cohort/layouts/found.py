@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mgmt_monai.cohort.errors import CohortError
+from mgmt_monai.cohort.files.person import Person
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.records import SeriesRecord
 
@@ -79,6 +80,21 @@ class LeftOut:
     reason: str
 
 
+@dataclass(frozen=True)
+class Tagged:
+    """Who the files of one series say that they are of.
+
+    Args:
+        patient_id: Whose they are in this cohort.
+        directory: Their folder.
+        people: By their tags.
+    """
+
+    patient_id: str
+    directory: str
+    people: tuple[Person, ...]
+
+
 @dataclass
 class Found:
     """What a layout finds in a data directory.
@@ -88,6 +104,7 @@ class Found:
         patients: Every patient seen, also those without a series.
         findings: What is wrong, or was chosen, before any series is read.
         left_out: Series that no model of these four modalities reads.
+        people: Who the files say that they are of, where the layout reads them; also of series that are left out.
         layout: The layout's name; set by `find_series`.
         labels_file: The label table the layout comes with, whether it is there or not; set by `find_series`.
     """
@@ -96,5 +113,6 @@ class Found:
     patients: set[str]
     findings: list[Finding] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
+    people: list[Tagged] = field(default_factory=list)
     layout: str = ""
     labels_file: Path = Path()

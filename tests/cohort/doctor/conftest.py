@@ -102,6 +102,7 @@ def exam(
         facts={"Manufacturer": "GE", "BitsStored": "16"} if tags is None else tags,
         study=study,
         patient_tag=patient_tag,
+        people=(),
         identifying=identifying,
         content=SeriesContent(**{**content, **(pixels or {})}) if readable else None,
     )

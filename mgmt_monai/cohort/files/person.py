@@ -1,0 +1,164 @@
+"""Who a DICOM header says the patient is, as hashes: enough to tell people apart, nothing that can be read."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from mgmt_monai.cohort.tables.aliases import normalised
+
+#: The tags a person is told by.
+PERSON_TAGS = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex")
+
+#: Nobody who is scanned was born before; the dates below it stand for "not known".
+FIRST_BIRTH_YEAR = 1890
+
+_NO_BIRTH_DATES = frozenset({"19000101", "19010101", "19700101", "20000101", "11111111", "99991231"})
+
+#: What de-identifying software and technicians write where a name or a number is expected.
+_NO_NAME = re.compile(
+    r"(anon\w*|deident\w*|de id\w*|unknown|unbekannt|inconnu|desconocido|unnamed|no ?name|none|null|nil|na|nan|nn|"
+    r"n a|not available|patient|pat|subject|sub|case|name|patient name|patient id|test|demo|dummy|phantom|removed|"
+    r"redacted|deleted|hidden|masked|confidential|private|research|study|pseudon\w*|x+|z+)"
+    r"( (patient|subject|name|id|study|\d+))*"
+)
+_TITLES = frozenset({"dr", "prof", "med", "mr", "mrs", "ms", "miss", "herr", "frau", "sr", "jr", "mme", "dott"})
+_LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "\u0131": "i", "þ": "th", "æ": "a", "œ": "o"})
+_UMLAUTS = str.maketrans({"ä": "a", "ö": "o", "ü": "u"})
+
+
+@dataclass(frozen=True, order=True)
+class Person:
+    """What stands for one person's tags; each part is "" where the tag is empty or names nobody.
+
+    Args:
+        patient_id: For the PatientID.
+        called: For the PatientName, read as an identifier: de-identified sets repeat the patient's number there.
+        names: For the PatientName, one text a writing (Latin letters, others): the hashes of its words, sorted.
+        birth_date: For the PatientBirthDate.
+        sex: ``F``, ``M`` or "".
+    """
+
+    patient_id: str
+    called: str
+    names: tuple[str, ...]
+    birth_date: str
+    sex: str
+
+
+def person_of(values: Mapping[str, str | int]) -> Person:
+    """The person of a header.
+
+    Args:
+        values: Keyword -> value, as `mgmt_monai.cohort.files.tags.FileTags` gives them.
+    """
+    number, name, born, sex = (str(values.get(tag, "")).strip() for tag in PERSON_TAGS)
+    repeats = name and normalised(name) == normalised(number)
+    return Person(
+        patient_id="" if _is_nobody(number) else id_hash(number),
+        called="" if _is_nobody(name) else id_hash(name),
+        names=() if repeats else _writings(name),
+        birth_date=_hash(born) if _is_birth_date(born) else "",
+        sex=sex.upper() if sex.upper() in ("F", "M") else "",
+    )
+
+
+def people_of(headers: Iterable[Mapping[str, str | int]]) -> tuple[Person, ...]:
+    """Every person of a series, each once, sorted.
+
+    Args:
+        headers: Of its slices, keyword -> value.
+    """
+    raw = {tuple(values.get(tag, "") for tag in PERSON_TAGS) for values in headers}
+    return tuple(sorted({person_of(dict(zip(PERSON_TAGS, told, strict=True))) for told in raw}))
+
+
+def id_hash(text: str) -> str:
+    """Twelve hexadecimal digits for an identifier, the same for all its spellings; "" for none.
+
+    Args:
+        text: A PatientID, or a patient's name in the cohort.
+    """
+    return _hash(normalised(text)) if text.strip() else ""
+
+
+def same_name(one: Person, other: Person) -> bool | None:
+    """Whether two people's names agree; None where one has none, or they are written in different scripts.
+
+    Args:
+        one: A person.
+        other: Another.
+
+    Returns:
+        True where the words of one are among those of the other, at least two of them or all: a middle name may be
+        missing.
+    """
+    answers = [
+        _agree(a.split(), b.split()) for a in one.names for b in other.names if a.startswith("@") == b.startswith("@")
+    ]
+    return any(answers) if answers else None
+
+
+def contradict(one: Person, other: Person) -> list[str]:
+    """In what two people differ: of ``names``, ``birth dates``, ``sexes``.
+
+    Args:
+        one: A person.
+        other: Another.
+    """
+    born, sex = (one.birth_date, other.birth_date), (one.sex, other.sex)
+    differ = {
+        "names": same_name(one, other) is False,
+        "birth dates": all(born) and born[0] != born[1],
+        "sexes": all(sex) and sex[0] != sex[1],
+    }
+    return [what for what, is_so in differ.items() if is_so]
+
+
+def _agree(a: list[str], b: list[str]) -> bool:
+    fewer, more = sorted((set(a) - {"@"}, set(b) - {"@"}), key=len)
+    return fewer == more or (len(fewer) > 1 and fewer <= more)
+
+
+def _writings(name: str) -> tuple[str, ...]:
+    r"""A name's writings (PS3.5 6.2: alphabetic=ideographic=phonetic), each as hashed words."""
+    found = set()
+    for writing in name.split("="):
+        parts = [*writing.split("^"), "", "", ""][:3]  # family, given, middle; then prefix and suffix
+        words = _words(" ".join(parts)) - _TITLES
+        if not words or _NO_NAME.fullmatch(" ".join(sorted(words))) or _is_nobody(writing):
+            continue
+        latin = all(word.isascii() for word in words)
+        found.add(" ".join([*([] if latin else ["@"]), *sorted(map(_hash, words))]))
+    return tuple(sorted(found))
+
+
+def _words(text: str) -> set[str]:
+    """The words of a name without case, accents and hyphens; "ue" and "ü" are one, as registries write both."""
+    folded = unicodedata.normalize("NFKC", text).casefold().translate(_LETTERS).translate(_UMLAUTS)
+    plain = "".join(c for c in unicodedata.normalize("NFKD", folded) if not unicodedata.combining(c))
+    for long, short in (("ae", "a"), ("oe", "o"), ("ue", "u")):
+        plain = plain.replace(long, short)
+    return set(re.findall(r"\w+", plain.replace("'", "").replace("\u2019", "").replace("_", " ")))
+
+
+def _is_nobody(text: str) -> bool:
+    plain = " ".join(re.findall(r"[^\W_]+", text.casefold()))
+    return not plain or _NO_NAME.fullmatch(plain) is not None
+
+
+def _is_birth_date(text: str) -> bool:
+    digits = text.replace(".", "").replace("-", "")
+    try:
+        born = date(int(digits[:4]), int(digits[4:6]), int(digits[6:8]))
+    except ValueError:
+        return False
+    return len(digits) == 8 and born.year >= FIRST_BIRTH_YEAR and digits not in _NO_BIRTH_DATES
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12]

@@ -1,0 +1,184 @@
+"""The people of a cohort by the tags of their files: who is whose, who is two, and which two are one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+from pathlib import PurePosixPath
+
+from mgmt_monai.cohort.files.person import Person, contradict, id_hash, same_name
+from mgmt_monai.cohort.findings import Finding, counted
+from mgmt_monai.cohort.layouts.found import Tagged
+from mgmt_monai.cohort.tables.aliases import normalised
+
+#: A value that more patients share than this is a dummy and joins nobody: a person is scanned under two or three names.
+FEW = 3
+
+#: A name or a birth date alone is shared by strangers too: in a large cohort it is a dummy from this share on.
+COMMON_SHARE = 0.05
+
+
+class People:
+    """What the files of a cohort say of its people. De-identified values (`FEW`, or of everybody) name nobody.
+
+    Args:
+        tagged: Each series' patient, folder and people, as often as wished.
+        aliases: Other names of each patient's person.
+    """
+
+    def __init__(self, tagged: Iterable[Tagged], aliases: Mapping[str, Sequence[str]] | None = None) -> None:
+        self._aliases = aliases or {}
+        told: dict[str, dict[str, set[Person]]] = {}
+        for item in tagged:
+            told.setdefault(item.patient_id, {}).setdefault(item.directory, set()).update(item.people)
+        self._told = _without_dummies(told)
+
+    def findings(self) -> list[Finding]:
+        """D047: files of another patient of the cohort; D048: two people under one patient or PatientID."""
+        swapped = [*self._swapped_tags(), *self._swapped_folders()]
+        return [*{finding.patient_id: finding for finding in reversed(swapped)}.values(), *self._merged()]
+
+    def others(self, patient_id: str) -> list[str]:
+        """The other patients of the cohort who are this person, by PatientID or by name, birth date and sex; sorted.
+
+        Args:
+            patient_id: The patient.
+        """
+        return sorted(self._same().get(patient_id, ()))
+
+    def _people(self, patient_id: str) -> set[Person]:
+        return {person for people in self._told[patient_id].values() for person in people}
+
+    def _same(self) -> dict[str, set[str]]:
+        by_key: dict[tuple[str, str], set[str]] = {}
+        for patient_id in self._told:
+            for person in self._people(patient_id):
+                for kind, value in (("id", person.patient_id), ("born", person.birth_date)):
+                    if value:
+                        by_key.setdefault((kind, value), set()).add(patient_id)
+        same: dict[str, set[str]] = {}
+        for (kind, _), sharing in by_key.items():
+            for a, b in combinations(sorted(sharing), 2):
+                if kind == "id" or _are_one(self._people(a), self._people(b)):
+                    same.setdefault(a, set()).add(b)
+                    same.setdefault(b, set()).add(a)
+        return same
+
+    def _swapped_tags(self) -> Iterator[Finding]:
+        owners = {
+            id_hash(name): patient_id
+            for patient_id in sorted(self._told)
+            for name in (*self._aliases.get(patient_id, ()), patient_id)
+        }
+        for patient_id, folders in self._told.items():
+            own = {id_hash(name) for name in (patient_id, *self._aliases.get(patient_id, ()))}
+            for directory, people in sorted(folders.items()):
+                for person in sorted(people):
+                    said = (person.patient_id, person.called)
+                    other = next((owners[value] for value in said if value in owners), None)
+                    if other is not None and not own & set(said):
+                        text = f"expected files of this patient, found the PatientID or PatientName of patient {other}"
+                        yield Finding("D047", patient_id, "", directory, text, (other,))
+
+    def _swapped_folders(self) -> Iterator[Finding]:
+        """Folders that are named after another patient, in a tree whose patients are told by their tags."""
+        ids = {normalised(patient_id): patient_id for patient_id in self._told}
+        named: dict[int, list[tuple[str, str, str]]] = {}  # by depth: patient, whom the folder's name means, folder
+        for patient_id, folders in self._told.items():
+            for directory in sorted(folders):
+                for depth, part in enumerate(PurePosixPath(directory).parts):
+                    if normalised(part) in ids:
+                        named.setdefault(depth, []).append((patient_id, ids[normalised(part)], directory))
+        for entries in named.values():
+            pairs = {(patient_id, meant) for patient_id, meant, _ in entries}
+            n_own = sum(patient_id == meant for patient_id, meant in pairs)
+            is_one_to_one = len(pairs) == len(self._told) == len({meant for _, meant in pairs})
+            is_mostly_own = 2 * n_own > len(self._told) and 2 * len(pairs) <= 3 * len(self._told)
+            if not (is_mostly_own or is_one_to_one):
+                continue  # folders are not named after patients here: series 1, 2, 3
+            for patient_id, meant, directory in entries:
+                parts = {normalised(part) for part in PurePosixPath(directory).parts}
+                if patient_id != meant and normalised(patient_id) not in parts:
+                    text = f"expected a folder of this patient by its PatientID, found the one named after {meant}"
+                    yield Finding("D047", patient_id, "", directory, text, (meant,))
+
+    def _merged(self) -> Iterator[Finding]:
+        for patient_id, folders in sorted(self._told.items()):
+            differ = _differ(self._people(patient_id))
+            if differ:
+                directory = _first_other(folders)
+                yield Finding("D048", patient_id, "", directory, f"expected one person, found {_and(differ)}")
+        by_id: dict[str, set[str]] = {}
+        for patient_id in self._told:
+            for person in self._people(patient_id):
+                if person.patient_id:
+                    by_id.setdefault(person.patient_id, set()).add(patient_id)
+        for sharing in by_id.values():
+            for a, b in combinations(sorted(sharing), 2):
+                one, other = self._people(a), self._people(b)
+                differ = _differ(one | other)
+                if differ and not _differ(one) and not _differ(other):
+                    text = f"expected one person of a PatientID, found {_and(differ)}, as patient {b}"
+                    yield Finding("D048", a, "", "", text, (b,))
+
+
+def _without_dummies(told: Mapping[str, Mapping[str, set[Person]]]) -> dict[str, dict[str, set[Person]]]:
+    """The same people without the values that so many patients share that they name nobody."""
+    sharers: dict[str, Counter[object]] = {part: Counter() for part in ("patient_id", "called", "birth_date", "names")}
+    for folders in told.values():
+        people = {person for found in folders.values() for person in found}
+        for part, counter in sharers.items():
+            values = {getattr(person, part) for person in people} - {"", ()}
+            counter.update({name for names in values for name in names} if part == "names" else values)
+
+    def is_dummy(part: str, value: object) -> bool:
+        n = sharers[part][value]
+        limit = max(FEW, COMMON_SHARE * len(told)) if part in ("names", "birth_date") else FEW
+        return n > limit or n == len(told) > 2
+
+    def plain(person: Person) -> Person:
+        kept = {p: "" for p in ("patient_id", "called", "birth_date") if is_dummy(p, getattr(person, p))}
+        names = tuple(name for name in person.names if not is_dummy("names", name))
+        return replace(person, names=names, **kept)
+
+    return {
+        patient_id: {directory: set(map(plain, people)) for directory, people in folders.items()}
+        for patient_id, folders in told.items()
+    }
+
+
+def _are_one(one: Iterable[Person], other: Iterable[Person]) -> bool:
+    return any(
+        a.birth_date and a.birth_date == b.birth_date and same_name(a, b) and not contradict(a, b)
+        for a in one
+        for b in other
+    )
+
+
+def _differ(people: Iterable[Person]) -> dict[str, int]:
+    """How many names, birth dates and sexes there are, where these contradict each other."""
+    found = list(people)
+    differ = {what for a, b in combinations(found, 2) for what in contradict(a, b)}
+    counts = {
+        "name": len({person.names for person in found if person.names}) if "names" in differ else 0,
+        "birth date": len({p.birth_date for p in found} - {""}) if "birth dates" in differ else 0,
+        "sex": 2 if "sexes" in differ else 0,
+    }
+    return {what: n for what, n in counts.items() if n}
+
+
+def _and(differ: Mapping[str, int]) -> str:
+    *first, last = [f"{n} sexes" if what == "sex" else counted(n, what) for what, n in differ.items()]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _first_other(folders: Mapping[str, set[Person]]) -> str:
+    """The first folder whose people contradict those before it."""
+    seen: set[Person] = set()
+    for directory, people in sorted(folders.items()):
+        seen |= people
+        if _differ(seen):
+            return directory
+    return ""

@@ -1,0 +1,110 @@
+import pytest
+
+from mgmt_monai.cohort.files.person import person_of
+from mgmt_monai.cohort.layouts.found import Tagged
+from mgmt_monai.cohort.people import People
+
+
+def tagged(patient, number="", name="", born="", sex="", directory=None):
+    values = {"PatientID": number, "PatientName": name, "PatientBirthDate": born, "PatientSex": sex}
+    return Tagged(patient, directory or f"{patient}/T1w", (person_of(values),))
+
+
+def told(*items, aliases=None):
+    return sorted((f.id, f.patient_id, *f.others) for f in People(items, aliases).findings())
+
+
+def same(*items):
+    people = People(items)
+    return {item.patient_id: people.others(item.patient_id) for item in items if people.others(item.patient_id)}
+
+
+def test_swapped_folders():
+    items = [tagged("00000", "00001"), tagged("00001", "00000"), tagged("00002", "00002")]
+    assert told(*items) == [("D047", "00000", "00001"), ("D047", "00001", "00000")]
+
+
+def test_swapped_by_the_name_that_repeats_the_number():
+    assert told(tagged("A1", "", "A2"), tagged("A2", "", "A2")) == [("D047", "A1", "A2")]
+
+
+@pytest.mark.parametrize("number", ["00000", "BraTS2021_00000", " 00000", "MRN-7", ""])
+def test_own_and_unknown_numbers_are_no_fault(number):
+    assert told(tagged("00000", number), tagged("00001", "00001")) == []
+
+
+def test_alias_is_an_own_name():
+    items = [tagged("A1", "A2"), tagged("A2", "A1")]
+    assert told(*items, aliases={"A1": ["A2"], "A2": ["A1"]}) == []
+
+
+def test_folders_of_a_dicom_tree_swapped():
+    items = [tagged(a, a, directory=f"export/{b}/S1") for a, b in (("P1", "P2"), ("P2", "P1"), ("P3", "P3"))]
+    assert told(*items) == [("D047", "P1", "P2"), ("D047", "P2", "P1")]
+
+
+def test_series_numbered_like_patients_are_no_fault():
+    items = [tagged(p, p, directory=f"{name}/{n}") for p, name in (("1", "a"), ("2", "b"), ("3", "c")) for n in (1, 2)]
+    assert told(*items) == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"name": "Roe^Ann", "born": "19500203", "sex": "F"},
+        {"name": "Doe^Jane", "born": "19600203", "sex": "F"},
+        {"name": "Doe^Jane", "born": "19500203", "sex": "M"},
+    ],
+    ids=["name", "birth date", "sex"],
+)
+def test_two_people_under_one_patient(other):
+    one = tagged("P1", "P1", "Doe^Jane", "19500203", "F")
+    assert told(one, tagged("P1", "P1", **other, directory="P1/T2w")) == [("D048", "P1")]
+
+
+def test_a_value_that_was_removed_contradicts_nothing():
+    one = tagged("P1", "P1", "Doe^Jane", "19500203", "F")
+    assert told(one, tagged("P1", "P1", "ANONYMOUS", "", "O", directory="P1/T2w")) == []
+
+
+def test_two_people_of_two_folders_under_one_number():
+    items = [tagged("A", "77", "Doe^Jane", "19500203"), tagged("B", "77", "Roe^Ann", "19600203")]
+    assert told(*items) == [("D048", "A", "B")]
+    assert same(*items) == {"A": ["B"], "B": ["A"]}, "who may be one stays together"
+
+
+@pytest.mark.parametrize("sex", ["F", "", "O"])
+def test_one_person_under_two_numbers(sex):
+    items = [
+        tagged("MRN1", "MRN1", "Müller^Anna", "19500203", "F"),
+        tagged("EXT1", "EXT1", "ANNA MUELLER", "19500203", sex),
+        tagged("MRN2", "MRN2", "Roe^Ann", "19500203", "F"),
+        tagged("MRN3", "MRN3", "Müller^Anna", "19500204", "F"),
+    ]
+    assert same(*items) == {"MRN1": ["EXT1"], "EXT1": ["MRN1"]}
+    assert told(*items) == []
+
+
+def test_other_sex_is_another_person():
+    assert same(tagged("A", "A", "Doe^Kim", "19500203", "F"), tagged("B", "B", "Doe^Kim", "19500203", "M")) == {}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"name": "ANONYMOUS", "born": "19500203"},
+        {"name": "", "born": "19500203"},
+        {"name": "Doe^Jane", "born": ""},
+        {"name": "Doe^Jane", "born": "19000101"},
+    ],
+    ids=["dummy name", "no name", "no date", "dummy date"],
+)
+def test_what_is_left_of_removed_tags_joins_nobody(values):
+    assert same(tagged("A", "A", **values), tagged("B", "B", **values)) == {}
+
+
+def test_a_value_of_everybody_or_of_many_joins_nobody():
+    everybody = [tagged(f"P{n}", "XYZ", "Hospital^Test", "19500203", "F") for n in range(3)]
+    assert same(*everybody) == {}
+    many = [tagged(f"P{n}", "XYZ", "Kept^Name", "19500203", "F") for n in range(4)]
+    assert same(*many, tagged("Q", "Q", "Doe^Jane", "19610203")) == {}
