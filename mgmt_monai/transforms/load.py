@@ -20,6 +20,7 @@ from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, orn
 from pydicom.errors import InvalidDicomError
 
 from mgmt_monai.cohort.files.headers import HeaderError, read_headers
+from mgmt_monai.cohort.files.nifti import reading_codes
 from mgmt_monai.cohort.series import Series
 from mgmt_monai.transforms.at_keys import AtKeys
 from mgmt_monai.transforms.errors import SeriesReadError, TransformError
@@ -106,10 +107,10 @@ def load_multi_frame(series: Series) -> tuple[np.ndarray, np.ndarray]:
 
 
 def load_nifti(series: Series) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels and affine of the meant slices of a NIfTI file, as a radiologist sees axial slices.
+    """Pixels and affine of the meant slices of a NIfTI file, as they were acquired and as a radiologist sees them.
 
-    The axes are permuted and flipped to the closest canonical orientation, without resampling: rows run to
-    posterior, columns to the patient's left, slices to superior; ``series.slices`` counts along the last.
+    The axes are permuted and flipped to the closest axes of the body, without resampling, as
+    :func:`~mgmt_monai.cohort.files.nifti.reading_codes` says; ``series.slices`` counts along the last.
     ``scl_slope`` and ``scl_inter`` are applied.
 
     Args:
@@ -135,8 +136,8 @@ def load_nifti(series: Series) -> tuple[np.ndarray, np.ndarray]:
                 f"shape {tuple(shape)} of type {image.get_data_dtype()}",
                 "export a single volume",
             )
-        to_lps = ornt_transform(io_orientation(affine), axcodes2ornt("LPS"))
-        axis = int(np.flatnonzero(to_lps[:, 0] == 2)[0])
+        to_reading = ornt_transform(io_orientation(affine), axcodes2ornt(reading_codes(affine)))
+        axis = int(np.flatnonzero(to_reading[:, 0] == 2)[0])
         start, stop = series.slices.start, series.slices.stop
         if not 0 <= start < stop <= shape[axis] or series.slices.step != 1:
             raise _error(
@@ -146,7 +147,7 @@ def load_nifti(series: Series) -> tuple[np.ndarray, np.ndarray]:
                 f"slices {start} to {stop - 1}",
                 "build the manifest again",
             )
-        flipped = to_lps[axis, 1] < 0
+        flipped = to_reading[axis, 1] < 0
         first, last = (shape[axis] - stop, shape[axis] - start) if flipped else (start, stop)
         index: list[Any] = [slice(None)] * 3 + [0] * (len(shape) - 3)
         index[axis] = slice(first, last)
@@ -157,13 +158,12 @@ def load_nifti(series: Series) -> tuple[np.ndarray, np.ndarray]:
     # nibabel, gzip and zlib raise a dozen unrelated types on damaged files.
     except Exception as error:
         raise _explained(series, file) from error
-    left_posterior_superior = nib.orientations.apply_orientation(stored, to_lps)
-    volume = np.array(left_posterior_superior.transpose(2, 1, 0), order="C")
+    volume = np.array(nib.orientations.apply_orientation(stored, to_reading).transpose(2, 1, 0), order="C")
     _check_finite(series, volume, [file] * len(volume))
-    # Affine of (left, posterior, superior) indices; then slice 0 is the first one meant.
-    lps_affine = affine @ inv_ornt_aff(to_lps, shape[:3])
-    lps_affine[:3, 3] += start * lps_affine[:3, 2]
-    return volume, lps_affine[:, [1, 0, 2, 3]]
+    # Affine of (column, row, slice) indices; then slice 0 is the first one meant.
+    turned = affine @ inv_ornt_aff(to_reading, shape[:3])
+    turned[:3, 3] += start * turned[:3, 2]
+    return volume, turned[:, [1, 0, 2, 3]]
 
 
 class LoadSeries(Transform):

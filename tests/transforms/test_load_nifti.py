@@ -10,10 +10,12 @@ from mgmt_monai.transforms.errors import SeriesReadError
 from mgmt_monai.transforms.load import LoadSeries
 
 
-def stored(path, orientation="LPS", dtype=np.int16, shape=(4, 5, 6), oblique=False) -> Series:
-    """Random voxels whose axes run as ``orientation`` says, slices along z."""
+def stored(
+    path, orientation="LPS", dtype=np.int16, shape=(4, 5, 6), oblique=False, spacing_mm=(0.5, 0.75, 2.0)
+) -> Series:
+    """Random voxels whose axes run as ``orientation`` says, slices along z (or where ``spacing_mm`` is largest)."""
     rng = np.random.default_rng(3)
-    ras = nib.Nifti1Image(rng.integers(0, 999, shape).astype(dtype), np.diag([0.5, 0.75, 2.0, 1.0]))
+    ras = nib.Nifti1Image(rng.integers(0, 999, shape).astype(dtype), np.diag([*spacing_mm, 1.0]))
     ras.affine[:3, 3] = -10, 20, 5
     if oblique:
         angle = np.deg2rad(20)
@@ -23,7 +25,7 @@ def stored(path, orientation="LPS", dtype=np.int16, shape=(4, 5, 6), oblique=Fal
     to = ornt_transform(axcodes2ornt("RAS"), axcodes2ornt(orientation))
     turned = nib.orientations.apply_orientation(np.asarray(ras.dataobj), to)
     nib.save(nib.Nifti1Image(turned, ras.affine @ inv_ornt_aff(to, ras.shape)), path)
-    return Series("00042", "T2w", (path,), range(shape[2]))
+    return Series("00042", "T2w", (path,), range(shape[int(np.argmax(spacing_mm))]))
 
 
 def radiological(path) -> np.ndarray:
@@ -50,9 +52,23 @@ def test_load_equals_nibabel_canonical(tmp_path, orientation, suffix):
     np.testing.assert_array_equal(LoadSeries()(series[2:5]).numpy(), expected[2:5])
 
 
+@pytest.mark.parametrize("orientation", ["LPS", "RAS", "LAI", "PIR", "SAL", "IRP"])
+@pytest.mark.parametrize(
+    ("spacing_mm", "axes"), [((1, 6, 1), (1, 2, 0)), ((6, 1, 1), (0, 2, 1))], ids=["coronal", "sagittal"]
+)
+def test_thick_slices_are_read_as_they_were_acquired(tmp_path, orientation, spacing_mm, axes):
+    series = stored(tmp_path / "image.nii.gz", orientation, spacing_mm=spacing_mm)
+    ras = np.asarray(nib.as_closest_canonical(nib.load(series.files[0])).get_fdata(), dtype=np.float32)
+    # coronal: rows to inferior, columns to the left, slices to posterior; sagittal: inferior, posterior, right
+    seen = (ras[::-1, ::-1, ::-1] if axes[0] == 1 else ras[:, ::-1, ::-1]).transpose(axes)
+    np.testing.assert_array_equal(LoadSeries()(series).numpy(), seen)
+    np.testing.assert_array_equal(LoadSeries()(series[1:3]).numpy(), seen[1:3])
+
+
+@pytest.mark.parametrize("spacing_mm", [(0.5, 0.75, 2.0), (1, 6, 1), (6, 1, 1)], ids=["axial", "coronal", "sagittal"])
 @pytest.mark.parametrize("orientation", ["LPS", "PIR", "IRP"])
-def test_affine_leads_back_to_the_stored_voxel(tmp_path, orientation):
-    series = stored(tmp_path / "image.nii", orientation, oblique=True)
+def test_affine_leads_back_to_the_stored_voxel(tmp_path, orientation, spacing_mm):
+    series = stored(tmp_path / "image.nii", orientation, oblique=True, spacing_mm=spacing_mm)
     volume = LoadSeries()(series[2:5])
     image = nib.load(series.files[0])
     for slice_index, row, column in np.ndindex(*volume.shape):

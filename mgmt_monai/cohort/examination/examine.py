@@ -146,7 +146,9 @@ class _Examination:
         except OSError as error:
             self.tell("D001", path, f"expected a NIfTI volume, found it unreadable ({_why(error)})")
             return
-        identity = f"{path.name}\0{header.size_bytes}\0{header.affine.tolist()}\n".encode("utf-8", "replace")
+        # What is read as axial has the fingerprint of manifests from before other planes were told.
+        plane = "" if header.orientation in ("", "LPS") else f"\0{header.orientation}"
+        identity = f"{path.name}\0{header.size_bytes}\0{header.affine.tolist()}{plane}\n".encode("utf-8", "replace")
         self._keep(
             path,
             files=[path.relative_to(self.found.directory).as_posix()],

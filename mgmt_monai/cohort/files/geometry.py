@@ -27,11 +27,16 @@ GAP_FACTOR = 1.5
 #: decimals, and real series keep their spacing to within a few per cent.
 UNEVEN_TOLERANCE = 0.1
 
+#: Spacings that differ by less than this share of the larger one are the same. Pixels of MR images are square to within
+#: rounding; scanners write steps such as 0.9766 mm beside slices of 1 mm.
+SPACING_TOLERANCE = 0.01
+
 #: Where the rows and the columns of a slice run as radiologists look at it: an axial one from below, a coronal one from
 #: the front, so that the patient's left is on the right of both; a sagittal one from the left, face to the left.
 RADIOLOGICAL = {"axial": "LP", "coronal": "LI", "sagittal": "PI"}
 
-_PLANE_OF_AXIS = ("sagittal", "coronal", "axial")
+#: The plane of the slices that lie across each of the patient's axes x, y, z.
+PLANE_OF_AXIS = ("sagittal", "coronal", "axial")
 _LETTERS = ("LR", "PA", "SI")  # the patient's axes x, y, z in DICOM's LPS: where they point, and the opposite
 
 
@@ -84,10 +89,19 @@ def plane(orientation: np.ndarray) -> str:
         >>> plane(np.array([1, 0, 0, 0, 1, 0]))
         'axial'
     """
-    normal = np.abs(slice_normal(orientation))
-    axis = int(normal.argmax())
-    angle_deg = np.degrees(np.arccos(min(1.0, float(normal[axis]))))
-    return _PLANE_OF_AXIS[axis] if angle_deg <= OBLIQUE_LIMIT_DEG else "oblique"
+    return plane_across(slice_normal(orientation))
+
+
+def plane_across(normal: np.ndarray) -> str:
+    """As `plane`, by a unit vector ``(3,)`` across the slices.
+
+    Args:
+        normal: In either direction.
+    """
+    across = np.abs(normal)
+    axis = int(across.argmax())
+    angle_deg = np.degrees(np.arccos(min(1.0, float(across[axis]))))
+    return PLANE_OF_AXIS[axis] if angle_deg <= OBLIQUE_LIMIT_DEG else "oblique"
 
 
 def direction_codes(orientation: np.ndarray) -> str:
@@ -108,6 +122,45 @@ def direction_codes(orientation: np.ndarray) -> str:
     directions = (orientation[:3], orientation[3:], slice_normal(orientation))
     axes = [int(np.abs(direction).argmax()) for direction in directions]
     return "".join(_LETTERS[axis][int(vector[axis] < 0)] for axis, vector in zip(axes, directions, strict=True))
+
+
+def cosines(codes: str) -> np.ndarray:
+    """Direction cosines ``(6,)`` of a row and of a column, LPS, along the body's axes: `direction_codes` back again.
+
+    Args:
+        codes: Two letters of ``LRPASI`` or more.
+
+    Example:
+        >>> direction_codes(cosines("LI"))
+        'LIP'
+    """
+    orientation = np.zeros((2, 3))
+    for direction, code in zip(orientation, codes, strict=False):
+        axis = next(axis for axis, letters in enumerate(_LETTERS) if code in letters)
+        direction[axis] = 1 if code == _LETTERS[axis][0] else -1
+    return orientation.ravel()
+
+
+def slice_axis(spacing_mm: np.ndarray) -> int | None:
+    """Which axis of a volume runs from slice to slice, by the spacing: the one that is unlike the sides of a pixel.
+
+    Args:
+        spacing_mm: ``(3,)``, along each axis of the volume.
+
+    Returns:
+        The one axis whose spacing differs from the other two, thicker or thinner; where all three differ, the one of
+        the largest; None where no spacing stands out, so that the volume does not show how it was acquired.
+
+    Example:
+        >>> slice_axis(np.array([1.0, 6.0, 1.0])), slice_axis(np.array([1.0, 1.0, 1.0]))
+        (1, None)
+    """
+    larger = np.maximum.outer(spacing_mm, spacing_mm)
+    alike = np.abs(np.subtract.outer(spacing_mm, spacing_mm)) <= SPACING_TOLERANCE * larger
+    odd = np.flatnonzero(alike.sum(axis=1) == 1)  # alike to itself only
+    if len(odd) == 0:
+        return None
+    return int(odd[0] if len(odd) == 1 else np.argmax(spacing_mm))
 
 
 def uneven_steps(locations_mm: np.ndarray) -> list[int]:

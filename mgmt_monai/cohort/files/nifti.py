@@ -42,10 +42,9 @@ _PLAIN_KINDS = "iuf"  # signed, unsigned, float: neither complex numbers nor col
 
 @dataclass(frozen=True)
 class NiftiHeader:
-    """What a NIfTI file says of its volume, as it is read here: axial slices from inferior to superior.
+    """What a NIfTI file says of its volume, as it is read: slices as they were acquired and as a radiologist sees them.
 
-    The axes are permuted and turned to the nearest canonical orientation, nothing is resampled: rows run towards the
-    patient's left, columns (down the image) to posterior, slices to superior.
+    The axes are permuted and turned to the nearest axes of the body, nothing is resampled; `reading_codes` says how.
 
     Args:
         path: The file.
@@ -55,12 +54,12 @@ class NiftiHeader:
         placed: The file says where it lies in the patient (``qform_code`` or ``sform_code``); else the affine is
             NIfTI's fallback, a guess.
         stored_codes: Where the stored axes point, such as ``LAS``.
-        plane: ``axial``; ``oblique`` where the axis nearest to the body's is further from it than an axial stack is
-            tilted; ``unknown`` where it is not placed.
-        orientation: ``LPS``: where rows, columns and slices run, as read here; "" where it is not placed.
-        n_slices: Along the axis nearest to inferior-superior.
-        rows: Of an axial slice.
-        columns: Of an axial slice.
+        plane: ``axial``, ``coronal`` or ``sagittal``; ``oblique`` where the slices are further from it than a stack
+            is tilted; ``unknown`` where it is not placed.
+        orientation: `reading_codes`: where rows, columns and slices run, as read here; "" where it is not placed.
+        n_slices: Along the axis from slice to slice.
+        rows: Of a slice.
+        columns: Of a slice.
         pixel_spacing_mm: Between rows, between columns.
         slice_spacing_mm: Between slices.
         dtype: Of the stored voxels, byte order included.
@@ -119,11 +118,12 @@ def read_nifti(path: Path) -> NiftiHeader:
         raw = _parsed(stream)
     shape = _shape(raw)
     affine, placed = _affine(raw)
-    to_lps = ornt_transform(io_orientation(affine), axcodes2ornt("LPS"))
-    columns, rows, n_slices = (int(np.flatnonzero(to_lps[:, 0] == axis)[0]) for axis in range(3))
+    codes = reading_codes(affine)
+    to_reading = ornt_transform(io_orientation(affine), axcodes2ornt(codes))
+    columns, rows, n_slices = (int(np.flatnonzero(to_reading[:, 0] == axis)[0]) for axis in range(3))
     steps = np.linalg.norm(affine[:3, :3], axis=0)
-    # Direction cosines of a row and of a column of the axial slices, in DICOM's LPS.
-    directions = (affine[:3, :3] / steps * [[-1], [-1], [1]])[:, [columns, rows]] * to_lps[[columns, rows], 1]
+    # Direction cosines of a row and of a column of the slices, in DICOM's LPS.
+    directions = (affine[:3, :3] / steps * [[-1], [-1], [1]])[:, [columns, rows]] * to_reading[[columns, rows], 1]
     slope, intercept = _scaling(raw)
     header = NiftiHeader(
         path=path,
@@ -133,7 +133,7 @@ def read_nifti(path: Path) -> NiftiHeader:
         placed=placed,
         stored_codes="".join(str(code) for code in aff2axcodes(affine)),
         plane=_plane(affine[:3, n_slices] / steps[n_slices], directions) if placed else "unknown",
-        orientation="LPS" if placed else "",
+        orientation=codes if placed else "",
         n_slices=shape[n_slices],
         rows=shape[rows],
         columns=shape[columns],
@@ -148,28 +148,50 @@ def read_nifti(path: Path) -> NiftiHeader:
     return header
 
 
+def reading_codes(affine: np.ndarray) -> str:
+    """Where rows, columns and slices of a NIfTI volume run when it is read as it was acquired.
+
+    Slices lie across the axis whose spacing stands out (`geometry.slice_axis`), as the slices of the DICOM series that
+    it was converted from; a volume of equal spacing, which does not show how it was acquired, is read as axial.
+
+    Args:
+        affine: ``(4, 4)``, stored (i, j, k, 1) to RAS in mm.
+
+    Returns:
+        ``LPS`` (axial), ``LIP`` (coronal) or ``PIR`` (sagittal), by the body's axis nearest to the slices' own: in the
+        radiological view (`geometry.RADIOLOGICAL`), slices along their normal (row x column, DICOM PS3.3 C.7.6.2.1.1).
+
+    Example:
+        >>> reading_codes(np.diag([1.0, 6.0, 1.0, 1.0]))
+        'LIP'
+    """
+    axis = geometry.slice_axis(np.linalg.norm(affine[:3, :3], axis=0))
+    name = "axial" if axis is None else geometry.PLANE_OF_AXIS[int(io_orientation(affine)[axis, 0])]
+    return geometry.direction_codes(geometry.cosines(geometry.RADIOLOGICAL[name]))
+
+
 def stored_slices(header: NiftiHeader) -> Iterator[np.ndarray]:
-    """The axial slices of a volume from inferior to superior, without ``scl_slope`` and ``scl_inter``.
+    """The slices of a volume as it is read (`reading_codes`), without ``scl_slope`` and ``scl_inter``.
 
     Args:
         header: Of the file, as `read_nifti` returns it.
 
     Yields:
-        ``(rows, columns)`` of the stored type, as a radiologist sees it: the patient's left on the right.
+        ``(rows, columns)`` of the stored type, as a radiologist sees it.
 
     Raises:
         HeaderError: ``D002`` the voxels break off; ``D001`` damaged gzip data, or more than
             `COMPRESSED_LIMIT_BYTES` of compressed voxels.
         OSError: The file cannot be opened.
     """
-    to_lps = ornt_transform(io_orientation(header.affine), axcodes2ornt("LPS"))
+    to_reading = ornt_transform(io_orientation(header.affine), axcodes2ornt(reading_codes(header.affine)))
     if header.compressed:
         if header.voxel_bytes > COMPRESSED_LIMIT_BYTES:
             raise HeaderError(f"{header.voxel_bytes} bytes of compressed voxels: {_LIMITS}", "D001")
         voxels = _decompressed(header)
     else:
         voxels = np.memmap(header.path, header.dtype, mode="r", offset=header.offset, shape=header.shape, order="F")
-    volume = apply_orientation(voxels, to_lps)  # a view: only axes are permuted and turned
+    volume = apply_orientation(voxels, to_reading)  # a view: only axes are permuted and turned
     for index in range(header.n_slices):
         yield volume[:, :, index].T
 
@@ -248,13 +270,10 @@ def _affine(raw: Nifti1PairHeader) -> tuple[np.ndarray, bool]:
     return affine, bool(raw["qform_code"] > 0 or raw["sform_code"] > 0)
 
 
-def _plane(superior: np.ndarray, directions: np.ndarray) -> str:
+def _plane(across: np.ndarray, directions: np.ndarray) -> str:
     """The plane by the slice axis where the axes are skewed, else as `geometry` tells it of a DICOM slice."""
     orientation = directions.T.ravel()
-    if geometry.is_orientation(orientation):
-        return geometry.plane(orientation)
-    angle_deg = math.degrees(math.acos(min(1.0, abs(float(superior[2])))))
-    return "axial" if angle_deg <= geometry.OBLIQUE_LIMIT_DEG else "oblique"
+    return geometry.plane(orientation) if geometry.is_orientation(orientation) else geometry.plane_across(across)
 
 
 def _scaling(raw: Nifti1PairHeader) -> tuple[float, float]:

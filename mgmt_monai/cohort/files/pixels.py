@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mgmt_monai.cohort.files import encapsulated
+from mgmt_monai.cohort.files import encapsulated, geometry
 from mgmt_monai.cohort.files.codestream import fault
 from mgmt_monai.cohort.files.elements import UNDEFINED
 from mgmt_monai.cohort.files.headers import FRAMES_LIMIT, SIDE_LIMIT, image_fault, number_of_frames
@@ -70,8 +70,8 @@ def read_slices(
     """The slices of a series in the order given, one in memory at a time.
 
     Args:
-        files: DICOM files in geometric order, one slice each; or one multi-frame file; or one NIfTI file, whose axial
-            slices come from inferior to superior, turned as a radiologist sees them.
+        files: DICOM files in geometric order, one slice each; or one multi-frame file; or one NIfTI file, whose
+            slices come as they were acquired, turned as a radiologist sees them (`nifti.reading_codes`).
         frames: Frames of the multi-frame file in geometric order, else None.
         header: What was read before: the tags of each slice, or the NIfTI file's header.
 
@@ -119,7 +119,7 @@ def _nifti(path: Path, header: NiftiHeader) -> Iterator[StoredSlice]:
         raise ContentError(path, f"{header.rows} x {header.columns} voxels, expected at most {SIDE_LIMIT} a side")
     if header.n_slices > FRAMES_LIMIT:
         raise ContentError(path, f"{header.n_slices} slices, expected at most {FRAMES_LIMIT}")
-    as_seen = np.array([1.0, 0, 0, 0, 1, 0]) if header.placed else None
+    as_seen = geometry.cosines(header.orientation) if header.placed else None
     for values in stored_slices(header):
         yield StoredSlice(path, values, header.slope, header.intercept, False, as_seen, header.pixel_spacing_mm)
 

@@ -29,7 +29,7 @@ class SeenSeries:
         anatomy: The same slices before they were resized, ``(K, R, C)`` float32 in [0, 1].
         displayed: The grid of ``anatomy``.
         from_displayed: ``(3, 4)``, (row, column, slice, 1) of ``displayed`` to (row, column, slice) of ``images``.
-        stored: The series' own grid: all its slices as they are read, NIfTI turned to the left, posterior, superior.
+        stored: The series' own grid: all its slices as they are read.
         from_stored: The same of ``stored``; slices that the network does not see are mapped beyond ``images``.
         slice_indices: Which slices they are, in geometric order along the series; along the reformatted stack where
             the model asks for a plane.

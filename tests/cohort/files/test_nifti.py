@@ -6,6 +6,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, ornt_transform
 
 from mgmt_monai.cohort.files.nifti import read_nifti, stored_slices
 from mgmt_monai.cohort.files.tags import HeaderError
@@ -65,6 +66,42 @@ def test_slices_equal_nibabels_canonical_ones(make_nifti: Callable[..., Path], c
     header = read_nifti(path)
     assert header.stored_codes == codes
     np.testing.assert_array_equal(np.stack(list(stored_slices(header))), canonical[::-1, ::-1].transpose(2, 1, 0))
+
+
+@pytest.mark.parametrize(
+    ("spacing_mm", "plane", "expected"),
+    [
+        ((1.0, 6.0, 1.0), "coronal", "LIP"),
+        ((1.2, 1.0, 1.0), "sagittal", "PIR"),
+        ((1.0, 1.0, 0.6), "axial", "LPS"),
+        ((1.0, 0.6, 1.0), "coronal", "LIP"),
+        ((0.8, 1.0, 6.0), "axial", "LPS"),
+        ((6.0, 0.8, 1.0), "sagittal", "PIR"),
+        ((1.0, 1.0, 1.0), "axial", "LPS"),
+        ((1.005, 1.0, 1.0), "axial", "LPS"),
+    ],
+    ids=["coronal", "sagittal", "thin axial", "thin coronal", "axial, pixels not square", "sagittal, pixels not square",
+         "isotropic", "isotropic to within rounding"],
+)  # fmt: skip
+@pytest.mark.parametrize("codes", ORIENTATIONS)
+def test_slices_lie_as_they_were_acquired(
+    tmp_path: Path, spacing_mm: tuple[float, float, float], plane: str, expected: str, codes: str
+) -> None:
+    to = ornt_transform(axcodes2ornt("RAS"), axcodes2ornt(codes))
+    voxels = np.random.default_rng(0).integers(0, 999, (4, 5, 6), np.int16)  # along right, anterior, superior
+    affine = np.diag([*spacing_mm, 1.0]) @ inv_ornt_aff(to, voxels.shape)
+    nib.save(nib.Nifti1Image(apply_orientation(voxels, to), affine), tmp_path / "a.nii")
+    header = read_nifti(tmp_path / "a.nii")
+    assert (header.stored_codes, header.plane, header.orientation) == (codes, plane, expected)
+    by_hand = {  # (slices, rows, columns): left is the first axis turned, posterior the second, inferior the third
+        "LPS": voxels[::-1, ::-1].transpose(2, 1, 0),
+        "LIP": voxels[::-1, ::-1, ::-1].transpose(1, 2, 0),
+        "PIR": voxels[:, ::-1, ::-1].transpose(0, 2, 1),
+    }[expected]
+    right_anterior_superior = dict(zip(("PIR", "LIP", "LPS"), spacing_mm, strict=True))
+    assert (header.n_slices, header.rows, header.columns) == by_hand.shape
+    assert header.slice_spacing_mm == pytest.approx(right_anterior_superior[expected])
+    np.testing.assert_array_equal(np.stack(list(stored_slices(header))), by_hand)
 
 
 @pytest.mark.parametrize(("tilt", "plane"), [(0, "axial"), (25, "axial"), (40, "oblique"), (-40, "oblique")])
