@@ -22,7 +22,8 @@ from mgmt_monai.cohort.people import People
 from mgmt_monai.cohort.records import PatientRecord
 from mgmt_monai.cohort.relations import contradictions, copied_series, crossing, related_patients
 from mgmt_monai.cohort.splits.groups import groups_of
-from mgmt_monai.cohort.tables.aliases import Aliases, untraceable
+from mgmt_monai.cohort.splits.plans import External
+from mgmt_monai.cohort.tables.aliases import Aliases, in_brats_2021, untraceable, with_own_table
 from mgmt_monai.cohort.tables.columns import read_columns
 from mgmt_monai.cohort.tables.exclusions import DEFAULT_EXCLUSIONS, read_exclusions
 from mgmt_monai.cohort.tables.ignores import IgnoreList
@@ -91,14 +92,18 @@ def build_manifest(data_dir: Path, sources: Sources, plan: SplitPlan, workers: i
     Raises:
         CohortFaultsError: Series that cannot be used, patients without a label, related patients with different
             labels or, where the plan keeps to a table, in different splits; each a line of ``faults``.
-        CohortError: No data, a table that cannot be read, a split without a class.
+        CohortError: No data, a table that cannot be read, a split without a class, or an external cohort of patients
+            in BraTS 2021 without the manifest of the training data.
     """
     data_dir = Path(data_dir)
-    if sources.against is not None:
-        _warn_of_untraceable(sources.against, sources.aliases)
     found = find_series(data_dir, sources.layout)
     labels_csv = sources.labels_csv or found.labels_file
     labels = read_labels(labels_csv)
+    sources = replace(sources, aliases=with_own_table(sources.aliases, labels_csv))
+    if sources.against is not None:
+        _warn_of_untraceable(sources.against, sources.aliases)
+    elif isinstance(plan, External):
+        _refuse_overlap(found, sources.aliases, data_dir)
     sources.ignores.warn_of_strangers(found.patients)
     excluded = _excluded(found, sources)
     series = [s for s in found.series if s.patient_id not in excluded and s.patient_id not in labels.unlabelled]
@@ -136,6 +141,17 @@ def build_manifest(data_dir: Path, sources: Sources, plan: SplitPlan, workers: i
     )
     _refuse(crossing(manifest.patients, relations), data_dir)  # of a split that is the user's own
     return BuiltCohort(manifest, [*findings, *accepted, *accepted_relations, *accepted_known], relations)
+
+
+def _refuse_overlap(found: Found, aliases: Aliases | None, data_dir: Path) -> None:
+    """Nobody of BraTS 2021 counts as external unless it is known who was trained on."""
+    overlap = in_brats_2021(found.patients, aliases)
+    if overlap:
+        raise CohortError(
+            f"{data_dir}: expected an external cohort, found {len(overlap)} of {len(found.patients)} patients in BraTS "
+            "2021, and so in RSNA-MICCAI 2021, under other names. Give the manifest of the training data with "
+            "--against: whoever is in it is left out."
+        )
 
 
 def _warn_of_untraceable(against: Manifest, aliases: Aliases | None) -> None:

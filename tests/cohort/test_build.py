@@ -2,12 +2,13 @@ import hashlib
 import json
 import shutil
 
+import nibabel as nib
 import numpy as np
 import pytest
 
 from mgmt_monai.cohort.build import Sources, build_manifest
 from mgmt_monai.cohort.errors import CohortError, CohortFaultsError
-from mgmt_monai.cohort.splits.plans import Holdout, Listed
+from mgmt_monai.cohort.splits.plans import External, Holdout, Listed
 from mgmt_monai.cohort.tables.ignores import Ignored, IgnoreList
 
 
@@ -202,3 +203,27 @@ def test_listed_split_that_parts_a_copied_patient_refused(make_cohort, tmp_path)
 def test_decision_on_a_patient_who_is_not_there_is_told(make_cohort, caplog):
     cohort_of(make_cohort(20), ignores=IgnoreList([Ignored("D015", "0001", "mistyped")]))
     assert "ignore list: D015 of patient 0001: no such patient in these data" in caplog.messages
+
+
+def test_ucsf_patients_of_brats_2021_never_count_as_external(make_cohort, tmp_path):
+    training = built(make_cohort(8))  # 00001 to 00008
+    rng = np.random.default_rng(0)
+    data_dir = tmp_path / "ucsf"
+    for number in (4, 5, 6):
+        name = f"UCSF-PDGM-{number:04d}"
+        (data_dir / f"{name}_nifti").mkdir(parents=True)
+        image = nib.Nifti1Image(rng.integers(0, 900, (12, 10, 6)).astype(np.int16), np.eye(4))
+        image.set_sform(np.eye(4), 1)
+        nib.save(image, data_dir / f"{name}_nifti/{name}_T1.nii.gz")
+    (data_dir / "UCSF-PDGM-metadata_v5.csv").write_text(
+        "ID,MGMT status,MGMT index,BraTS21 ID\nUCSF-PDGM-004,negative,0,BraTS2021_00003\n"
+        "UCSF-PDGM-005,positive,9,\nUCSF-PDGM-006,positive,9,BraTS2021_00900\n"
+    )
+    with pytest.raises(CohortError, match=r"found 2 of 3 patients in BraTS 2021, .* --against"):
+        build_manifest(data_dir, Sources(), External(), workers=1)
+    manifest = build_manifest(data_dir, Sources(against=training), External(), workers=1).manifest
+    assert [(p.patient_id, p.label, p.aliases) for p in manifest.patients] == [
+        ("UCSF-PDGM-0005", 1, []),
+        ("UCSF-PDGM-0006", 1, ["BraTS2021_00900"]),
+    ]
+    assert manifest.left_out == ["patient UCSF-PDGM-0004: is 00003 of the training data (D045)"]

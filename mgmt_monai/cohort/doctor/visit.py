@@ -12,7 +12,7 @@ from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.examination.scan import scan
 from mgmt_monai.cohort.examination.scan_cache import ScanCache
 from mgmt_monai.cohort.layouts import find_series
-from mgmt_monai.cohort.tables.aliases import read_aliases
+from mgmt_monai.cohort.tables.aliases import read_aliases, with_own_table
 from mgmt_monai.cohort.tables.columns import read_columns
 from mgmt_monai.cohort.tables.exclusions import read_exclusions
 from mgmt_monai.cohort.tables.ignores import IgnoreList, read_ignores
@@ -68,6 +68,7 @@ def visit(data_dir: Path, out_dir: Path, plan: Visit) -> Diagnosis:
     found = find_series(data_dir, plan.layout)
     ignores.warn_of_strangers(found.patients)
     labels = _labels(plan.labels_csv, found.labels_file)
+    aliases = with_own_table(aliases, plan.labels_csv or found.labels_file)
     series = [item for item in found.series if item.patient_id not in excluded]
     patients = found.patients - excluded
     cohort = Cohort(

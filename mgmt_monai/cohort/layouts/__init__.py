@@ -8,7 +8,7 @@ from typing import Protocol
 
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.findings import Finding
-from mgmt_monai.cohort.layouts import brats, dicom_tree, listed, rsna_miccai, upenn_gbm
+from mgmt_monai.cohort.layouts import brats, dicom_tree, listed, rsna_miccai, ucsf_pdgm, upenn_gbm
 from mgmt_monai.cohort.layouts.found import HOW_TO_GET_DATA, Found, FoundSeries, LeftOut, check_data_dir
 from mgmt_monai.cohort.series import MODALITIES
 
@@ -40,7 +40,7 @@ class Layout(Protocol):
         """The label table it comes with, whether it is there or not."""
 
 
-_MODULES: tuple[Layout, ...] = (rsna_miccai, brats, upenn_gbm, listed, dicom_tree)
+_MODULES: tuple[Layout, ...] = (rsna_miccai, brats, upenn_gbm, ucsf_pdgm, listed, dicom_tree)
 
 #: Every layout by its name.
 LAYOUTS: dict[str, Layout] = {module.NAME: module for module in _MODULES}

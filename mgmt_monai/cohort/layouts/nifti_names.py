@@ -22,12 +22,14 @@ class Scan(NamedTuple):
         visit: When, as the name spells it, such that the first in alphabetical order is the earliest.
         modality: One of ``MODALITIES``, or "" for a file that is none of these: a segmentation.
         said: The part of the name that says the modality.
+        copy: 0, or more for a processed copy that the same release has: read only where there is no other.
     """
 
     patient_id: str
     visit: str
     modality: str
     said: str
+    copy: int = 0
 
 
 def any_named(data_dir: Path, parse: Callable[[str], Scan | None]) -> bool:
@@ -44,7 +46,7 @@ def find_named(data_dir: Path, parse: Callable[[str], Scan | None], parse_folder
         parse_folder: The patient a folder's name speaks of, so that one without files is not overlooked.
     """
     found = Found([], set())
-    scans: dict[str, dict[str, dict[str, list[tuple[Path, str]]]]] = {}
+    scans: dict[str, dict[str, dict[str, list[tuple[Path, Scan]]]]] = {}
     for directory, files in walk(data_dir, found.findings, MAX_DEPTH):
         owner = parse_folder(directory.name)
         if owner is not None:
@@ -56,15 +58,18 @@ def find_named(data_dir: Path, parse: Callable[[str], Scan | None], parse_folder
             found.patients.add(scan.patient_id)
             if scan.modality:
                 visits = scans.setdefault(scan.patient_id, {})
-                visits.setdefault(scan.visit, {}).setdefault(scan.modality, []).append((directory / name, scan.said))
+                visits.setdefault(scan.visit, {}).setdefault(scan.modality, []).append((directory / name, scan))
     for patient_id in sorted(scans):
         visits = scans[patient_id]
         first = min(visits)
         if len(visits) > 1:
             others = ", ".join(sorted(set(visits) - {first}))
-            text = f"expected one visit, found {len(visits)}; took the first, {first}, and left out {others}"
+            told = f"the first, {first}," if first else "the first"
+            text = f"expected one visit, found {len(visits)}; took {told} and left out {others}"
             found.findings.append(Finding("D034", patient_id, "", "", text))
-        for modality, paths in sorted(visits[first].items()):
+        for modality, copies in sorted(visits[first].items()):
+            least = min(scan.copy for _, scan in copies)
+            paths = [(path, scan.said) for path, scan in copies if scan.copy == least]
             path, said = min(paths, key=lambda entry: (len(entry[0].parts), entry[0].as_posix()))
             if len(paths) > 1:
                 others = ", ".join(

@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 _NOT_AT_TCIA = "new-not-previously-in-tcia"  # TCIA's mapping where others have no name
 _PRIVATE = re.compile(r"private collection|priortobrats2017|collection \d+|.*_additional", re.IGNORECASE)
 _SPELLING = re.compile(r"\(.*?\)|[\s_-]")
+_BRATS_2021 = re.compile(r"brats2021_\d{5}")
+_UCSF_COLUMNS = ("ID", "BraTS21 ID")
 _BRATS_YEAR = re.compile(r"brats ?20\d\d", re.IGNORECASE)
 
 # Each: what a name looks like, and what stays of it. See `normalised` for where each is from.
@@ -129,6 +131,15 @@ class Aliases:
         """
         return next((row.site for row in self._of(name) if row.site), None)
 
+    def joined(self, other: Aliases) -> Aliases:
+        """What both say together.
+
+        Args:
+            other: Of other tables; these come first.
+        """
+        rows = (row for of in (self, other) for person in of._rows.values() for row in person)
+        return Aliases((row.names, row.cohort, row.site) for row in rows)
+
     def _of(self, name: str) -> list[_Row]:
         return self._rows.get(self.person(name) or "", [])
 
@@ -165,6 +176,41 @@ def read_aliases(*paths: Path) -> Aliases:
         CohortError: A file that is absent or unreadable, or of none of these kinds, or without any name.
     """
     return Aliases((row.names, row.cohort, row.site) for path in paths for row in _read(Path(path)))
+
+
+def with_own_table(aliases: Aliases | None, labels_csv: Path) -> Aliases | None:
+    """These names, and those that a cohort's own label table has: UCSF-PDGM's tells who is in BraTS 2021.
+
+    Args:
+        aliases: Of the tables that were named; None without any.
+        labels_csv: The label table; it may be absent.
+
+    Raises:
+        CohortError: A label table that cannot be read.
+    """
+    if not labels_csv.is_file() or not read_table(labels_csv, "no such table").has(_UCSF_COLUMNS):
+        return aliases
+    own = Aliases((row.names, row.cohort, row.site) for row in _ucsf_rows(read_table(labels_csv, "no such table")))
+    return own if aliases is None else aliases.joined(own)
+
+
+def in_brats_2021(patients: Iterable[str], aliases: Aliases | None) -> list[str]:
+    """Patients of another cohort who are cases of BraTS 2021, and so of RSNA-MICCAI 2021, by their other names.
+
+    Args:
+        patients: Patient identifiers.
+        aliases: Who is who; None for nobody.
+
+    Returns:
+        Sorted identifiers. Those that are BraTS 2021's own are not among them.
+    """
+    return sorted(
+        patient
+        for patient in set(patients)
+        if aliases is not None
+        and not _BRATS_2021.fullmatch(normalised(patient))
+        and any(_BRATS_2021.fullmatch(normalised(name)) for name in aliases.names(patient))
+    )
 
 
 def untraceable(patients: Iterable[str], aliases: Aliases) -> list[str]:
@@ -231,8 +277,8 @@ def _read(path: Path) -> list[_Row]:
         rows = _brats_rows(table, years)
     elif collection := _starting(table, "Data Collection"):
         rows = _tcia_rows(table, collection)
-    elif table.has(("ID", "BraTS21 ID")):
-        rows = [_row(pair, "UCSF-PDGM") for pair in table.rows(("ID", "BraTS21 ID"))]
+    elif table.has(_UCSF_COLUMNS):
+        rows = _ucsf_rows(table)
     elif table.has(("patient_id", "alias")):
         pairs = table.rows(("patient_id", "alias"))
         half = [patient or alias for patient, alias in pairs if not (patient and alias)]
@@ -253,6 +299,11 @@ _KINDS = (
     "BraTS2021,...,Cohort Name,Site No,Local ID (BraTS' mapping) or BraTS2021 ID,Data Collection,PatientID (TCIA's) "
     "or ID,BraTS21 ID (UCSF-PDGM's) or patient_id,alias (your own)"
 )
+
+
+def _ucsf_rows(table: Table) -> list[_Row]:
+    """UCSF-PDGM's metadata: the name there and the case of BraTS 2021."""
+    return [_row(pair, "UCSF-PDGM") for pair in table.rows(_UCSF_COLUMNS)]
 
 
 def _brats_rows(table: Table, years: list[str]) -> list[_Row]:

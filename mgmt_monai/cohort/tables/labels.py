@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,11 +19,22 @@ BINARY_COLUMNS = (("BraTS21ID", "MGMT_value"), PLAIN_COLUMNS)
 #: Columns of UPENN-GBM's clinical table (TCIA, UPENN-GBM_clinical_info_v2.1.csv), which gives the label in words.
 CLINICAL_COLUMNS = ("ID", "MGMT")
 
+#: Columns of UCSF-PDGM's metadata (TCIA, UCSF-PDGM-metadata_v5.csv); the index counts the methylated CpG sites.
+UCSF_COLUMNS, UCSF_INDEX = ("ID", "MGMT status"), "MGMT index"
+
+#: The column of identifiers in BIDS' ``participants.tsv``, and what one with labels is called, in lower case.
+PARTICIPANT = "participant_id"
+BIDS_LABELS = ("mgmt", "mgmt_status", "mgmt_value", "mgmt_methylation", "mgmt_promoter_methylation", "label")
+
 _WORDS = {"methylated": 1, "unmethylated": 0}
+_UCSF_WORDS = {"positive": 1, "negative": 0}
+_BIDS_WORDS = {**_WORDS, **_UCSF_WORDS, "1": 1, "0": 0, "1.0": 1, "0.0": 0}
 _INDETERMINATE = "indeterminate"
 
 #: UPENN-GBM's identifiers end in the visit: 11 before surgery, 21 a follow-up.
-_VISIT = re.compile(r"(?P<patient>.+)_(?P<visit>\d\d)")
+_UPENN_ID = re.compile(r"(?P<patient>.+)_(?P<visit>\d\d)")
+#: UCSF-PDGM's in the days to a follow-up, if it is one. The table's numbers have three digits, the folders' four.
+_UCSF_ID = re.compile(r"(?P<patient>UCSF-PDGM-\d+)(?:_(?P<visit>FU\d+d))?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -43,10 +55,13 @@ def read_labels(labels_csv: Path) -> Labels:
 
     Args:
         labels_csv: CSV with the columns ``BraTS21ID,MGMT_value`` (as RSNA-MICCAI 2021 gives it) or
-            ``patient_id,label``, both with 0 or 1, or UPENN-GBM's clinical table with ``ID,MGMT``: Methylated,
-            Unmethylated, Indeterminate, Not Available. Other columns are passed over. Identifiers are text: leading
-            zeros count. UPENN-GBM's end in a visit; a patient's label is that of the first visit in the table, the one
-            whose images are read, and there is none where a later visit says the opposite.
+            ``patient_id,label``, both with 0 or 1; UPENN-GBM's clinical table with ``ID,MGMT``: Methylated,
+            Unmethylated, Indeterminate, Not Available; UCSF-PDGM's metadata with ``ID,MGMT status``: positive,
+            negative, indeterminate, unknown, and no label where ``MGMT index`` says the opposite; or BIDS'
+            ``participants.tsv`` with ``participant_id`` and one of `BIDS_LABELS`. Other columns are passed over.
+            Identifiers are text: leading zeros count. Where they end in a visit, a patient's label is that of the
+            first visit in the table, the one whose images are read, and there is none where a later visit says the
+            opposite.
 
     Returns:
         Labels by patient, and why the others have none.
@@ -56,7 +71,8 @@ def read_labels(labels_csv: Path) -> Labels:
             value than these.
     """
     labels_csv = Path(labels_csv)
-    expected = f"{','.join(BINARY_COLUMNS[0])} (or {','.join(BINARY_COLUMNS[1])}, or {','.join(CLINICAL_COLUMNS)})"
+    expected = f"{','.join(BINARY_COLUMNS[0])} (or {','.join(BINARY_COLUMNS[1])}, or {','.join(CLINICAL_COLUMNS)}, "
+    expected += f"or {','.join(UCSF_COLUMNS)}, or {PARTICIPANT} and one of {', '.join(BIDS_LABELS)})"
     table = read_table(
         labels_csv,
         f"no label file. Expected a CSV with the columns {expected}; "
@@ -65,8 +81,15 @@ def read_labels(labels_csv: Path) -> Labels:
     for columns in BINARY_COLUMNS:
         if table.has(columns):
             return _binary(table, columns)
+    if table.has(UCSF_COLUMNS):
+        return _ucsf(table)
     if table.has(CLINICAL_COLUMNS):
-        return _clinical(table)
+        words = "MGMT Methylated, Unmethylated, Indeterminate or Not Available"
+        return _worded(table, CLINICAL_COLUMNS, _WORDS, words, _UPENN_ID)
+    by_name = {column.lower(): column for column in table.columns}
+    label = next((by_name[name] for name in BIDS_LABELS if name in by_name), None)
+    if table.has([PARTICIPANT]) and label is not None:
+        return _participants(table, label)
     raise table.without(expected)
 
 
@@ -84,48 +107,83 @@ def _binary(table: Table, columns: tuple[str, str]) -> Labels:
     return Labels({patient: int(value) for patient, value in rows if value}, unlabelled)
 
 
-def _clinical(table: Table) -> Labels:
-    rows = table.rows(CLINICAL_COLUMNS)
-    table.check_patients(CLINICAL_COLUMNS[0], [identifier for identifier, _ in rows], CLINICAL_COLUMNS)
+def _ucsf(table: Table) -> Labels:
+    words = "MGMT status positive, negative, indeterminate or unknown"
+    told = _worded(table, UCSF_COLUMNS, _UCSF_WORDS, words, _UCSF_ID)
+    labels, unlabelled = (
+        {_four_digits(patient): said for patient, said in of.items()} for of in (told.labels, told.unlabelled)
+    )
+    if table.has([UCSF_INDEX]):
+        for identifier, status, index in table.rows((*UCSF_COLUMNS, UCSF_INDEX)):
+            patient, counted = _four_digits(identifier), re.fullmatch(r"\d+(\.\d+)?", index)
+            if patient in labels and counted and (float(index) > 0) != labels[patient]:
+                del labels[patient]
+                unlabelled[patient] = f"MGMT status is {status}, but {UCSF_INDEX} is {index}"
+    return Labels(labels, unlabelled)
+
+
+def _four_digits(patient: str) -> str:
+    """As the folders have it: ``UCSF-PDGM-0004`` for the table's ``UCSF-PDGM-004``."""
+    collection, _, number = patient.upper().rpartition("-")
+    return f"{collection}-{int(number):04d}" if number.isascii() and number.isdigit() else patient
+
+
+def _participants(table: Table, label: str) -> Labels:
+    words = f"{label} 0 or 1, negative or positive, unmethylated or methylated, indeterminate or n/a"
+    told = _worded(table, (PARTICIPANT, label), _BIDS_WORDS, words)
+    labels, unlabelled = (
+        {patient if patient.startswith("sub-") else f"sub-{patient}": said for patient, said in of.items()}
+        for of in (told.labels, told.unlabelled)
+    )
+    return Labels(labels, unlabelled)
+
+
+def _worded(
+    table: Table,
+    columns: tuple[str, str],
+    words: Mapping[str, int],
+    expected: str,
+    scheme: re.Pattern[str] | None = None,
+) -> Labels:
+    """Labels of a table that gives them in words, of the first visit where identifiers end in one."""
+    rows = table.rows(columns)
+    table.check_patients(columns[0], [identifier for identifier, _ in rows], columns)
     unknown = [
         f"{name} = {value!r}"
         for name, value in rows
-        if not (is_unknown(value) or value.lower() in (*_WORDS, _INDETERMINATE))
+        if not (is_unknown(value) or value.lower() in (*words, _INDETERMINATE))
     ]
     if unknown:
-        raise CohortError(
-            f"{table.source}: expected MGMT Methylated, Unmethylated, Indeterminate or Not Available, found "
-            f"{names(unknown)}. Correct or remove these rows."
-        )
+        raise CohortError(f"{table.source}: expected {expected}, found {names(unknown)}. Correct or remove these rows.")
     _check_not_empty(table, rows)
     visits: dict[str, dict[str, str]] = {}
     for identifier, value in rows:
-        match = _VISIT.fullmatch(identifier)
-        patient, visit = (match["patient"], match["visit"]) if match else (identifier, "")
+        match = scheme.fullmatch(identifier) if scheme else None
+        patient, visit = (match["patient"], match["visit"] or "") if match else (identifier, "")
         visits.setdefault(patient, {})[visit] = value
     labels, unlabelled = {}, {}
     for patient, values in visits.items():
         first = min(values)
-        told = {_WORDS[value.lower()] for value in values.values() if value.lower() in _WORDS}
-        label = _WORDS.get(values[first].lower())
+        told = {words[value.lower()] for value in values.values() if value.lower() in words}
+        label = words.get(values[first].lower())
         if len(told) == 1 and label is not None:
             labels[patient] = label
         elif label is None:
-            unlabelled[patient] = _unlabelled(values, first)
+            unlabelled[patient] = _unlabelled(values, first, columns[1], words)
         else:
             unlabelled[patient] = "the visits disagree: " + _by_visit(values, sorted(values))
     return Labels(labels, unlabelled)
 
 
-def _unlabelled(values: dict[str, str], first: str) -> str:
-    others = [visit for visit in sorted(values) if visit != first and values[visit].lower() in _WORDS]
-    reason = f"MGMT is {values[first] or 'blank'}"
+def _unlabelled(values: dict[str, str], first: str, column: str, words: Mapping[str, int]) -> str:
+    others = [visit for visit in sorted(values) if visit != first and values[visit].lower() in words]
+    reason = f"{column} is {values[first] or 'blank'}"
     # Tissue of a later operation is no ground truth for the images taken before the first.
-    return f"{reason} at visit {first} ({_by_visit(values, others)})" if others else reason
+    return f"{reason} at visit {first or 1} ({_by_visit(values, others)})" if others else reason
 
 
 def _by_visit(values: dict[str, str], visits: list[str]) -> str:
-    return ", ".join(f"{values[visit]} at visit {visit}" for visit in visits)
+    return ", ".join(f"{values[visit]} at visit {visit or 1}" for visit in visits)
 
 
 def _check_not_empty(table: Table, rows: list[tuple[str, ...]]) -> None:

@@ -103,7 +103,7 @@ def read_table(path: Path, absent: str) -> Table:
     """Read a CSV.
 
     Args:
-        path: UTF-8 text, comma-separated, names of the columns in the first line.
+        path: UTF-8 text, comma-separated (``.tsv``: by tabs), names of the columns in the first line.
         absent: What to say where there is no such file, after its path: "no label file. Expected ...".
 
     Returns:
@@ -120,15 +120,16 @@ def read_table(path: Path, absent: str) -> Table:
         raise _unreadable(path, error) from error
     except OSError as error:
         raise CohortError(f"{path}: cannot be read ({error.strerror}). Check the file and its rights.") from error
-    return parse_table(text, str(path))
+    return parse_table(text, str(path), "\t" if path.suffix.lower() == ".tsv" else ",")
 
 
-def parse_table(text: str, source: str) -> Table:
+def parse_table(text: str, source: str, delimiter: str = ",") -> Table:
     r"""Read the text of a CSV.
 
     Args:
         text: The whole of it.
         source: Where it is from, for messages.
+        delimiter: Between two cells.
 
     Returns:
         Its cells; no columns for an empty text.
@@ -140,7 +141,7 @@ def parse_table(text: str, source: str) -> Table:
         >>> parse_table("patient_id, reason\n 007 ,motion\n", "list").rows(["reason", "patient_id"])
         [('motion', '007')]
     """
-    reader = csv.reader(io.StringIO(text, newline=""))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     rows, begins = [], [1]
     try:
         for row in reader:

@@ -24,6 +24,7 @@ def make_tree(tmp_path, make_nifti, make_dicom):
         "rsna-miccai-2021": kaggle,
         "brats-nifti": lambda: make_nifti(BRATS),
         "upenn-gbm": lambda: make_nifti("UPENN-GBM-00001_11/UPENN-GBM-00001_11_T1.nii.gz"),
+        "ucsf-pdgm": lambda: make_nifti("UCSF-PDGM-0004_nifti/UCSF-PDGM-0004_T1.nii.gz"),
         "csv": csv,
         "dicom": dicom,
     }
@@ -36,13 +37,13 @@ def make_tree(tmp_path, make_nifti, make_dicom):
     return make
 
 
-@pytest.mark.parametrize("name", ["rsna-miccai-2021", "brats-nifti", "upenn-gbm", "csv", "dicom"])
+@pytest.mark.parametrize("name", ["rsna-miccai-2021", "brats-nifti", "upenn-gbm", "ucsf-pdgm", "csv", "dicom"])
 def test_each_layout_recognised_alone(make_tree, name):
     assert recognise(make_tree(name)) == name
 
 
 def test_every_layout_is_tested():
-    assert sorted(LAYOUTS) == ["brats-nifti", "csv", "dicom", "rsna-miccai-2021", "upenn-gbm"]
+    assert sorted(LAYOUTS) == ["brats-nifti", "csv", "dicom", "rsna-miccai-2021", "ucsf-pdgm", "upenn-gbm"]
 
 
 @pytest.mark.parametrize("name", ["rsna-miccai-2021", "csv"])

@@ -9,10 +9,12 @@ from mgmt_monai.cohort.tables.aliases import (
     Aliases,
     CohortRow,
     cohort_rows,
+    in_brats_2021,
     is_public,
     normalised,
     read_aliases,
     untraceable,
+    with_own_table,
 )
 
 TABLES = Path(__file__).parents[3] / "../shared/data/tables"
@@ -278,3 +280,25 @@ def test_docs_print_the_table_of_cohorts_as_it_is():
         cells = [row.cohort, public, str(row.patients), str(row.methylated), ", ".join(row.sites)]
         assert [cell.strip() for cell in line.split("|")[1:-1]] == cells
     assert lines[5] == f"| all | | {len(labels)} | {sum(labels.values())} | |"
+
+
+def test_own_table_tells_who_is_in_brats_2021(tmp_path):
+    table = tmp_path / "UCSF-PDGM-metadata_v5.csv"
+    table.write_text(
+        "ID,MGMT status,BraTS21 ID\nUCSF-PDGM-004,negative,BraTS2021_00097\nUCSF-PDGM-005,positive,\n"
+        "UCSF-PDGM-433_FU007d,positive,BraTS2021_00099\n"
+    )
+    patients = ["UCSF-PDGM-0004", "UCSF-PDGM-0005", "UCSF-PDGM-0433", "00097"]
+    aliases = with_own_table(None, table)
+    assert in_brats_2021(patients, aliases) == ["UCSF-PDGM-0004", "UCSF-PDGM-0433"]
+    assert in_brats_2021(patients, None) == []
+    # with a table that was named
+    both = with_own_table(Aliases([(("UCSF-PDGM-0005", "BraTS2021_00001"), "UCSF-PDGM", "")]), table)
+    assert in_brats_2021(patients, both) == ["UCSF-PDGM-0004", "UCSF-PDGM-0005", "UCSF-PDGM-0433"]
+
+
+def test_own_table_without_such_columns_adds_nothing(tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text("patient_id,label\na,1\n")
+    assert with_own_table(None, table) is None
+    assert with_own_table(None, tmp_path / "absent.csv") is None

@@ -137,3 +137,71 @@ def test_blank_label_of_a_plain_table_is_not_known(tmp_path):
     (tmp_path / "labels.csv").write_text("patient_id,label\na,1\nb,\n")
     found = read_labels(tmp_path / "labels.csv")
     assert (found.labels, found.unlabelled) == ({"a": 1}, {"b": "label is blank"})
+
+
+UCSF = "ID,MGMT status,MGMT index\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "labels", "unlabelled"),
+    [
+        pytest.param(
+            UCSF + "UCSF-PDGM-004,negative,0\nUCSF-PDGM-010,positive,7\n",
+            {"UCSF-PDGM-0004": 0, "UCSF-PDGM-0010": 1}, {}, id="folders have four digits",
+        ),
+        pytest.param(
+            UCSF + "UCSF-PDGM-005,indeterminate,1\nUCSF-PDGM-006,unknown,unknown\nUCSF-PDGM-007,,\n", {},
+            {
+                "UCSF-PDGM-0005": "MGMT status is indeterminate",
+                "UCSF-PDGM-0006": "MGMT status is unknown",
+                "UCSF-PDGM-0007": "MGMT status is blank",
+            },
+            id="no status",
+        ),
+        pytest.param(
+            UCSF + "UCSF-PDGM-005,positive,0\nUCSF-PDGM-006,negative,8\nUCSF-PDGM-007,positive,unknown\n",
+            {"UCSF-PDGM-0007": 1},
+            {
+                "UCSF-PDGM-0005": "MGMT status is positive, but MGMT index is 0",
+                "UCSF-PDGM-0006": "MGMT status is negative, but MGMT index is 8",
+            },
+            id="index disagrees",
+        ),
+        pytest.param(
+            UCSF + "UCSF-PDGM-433_FU007d,positive,3\nUCSF-PDGM-433,positive,3\n"
+            "UCSF-PDGM-434,negative,0\nUCSF-PDGM-434_FU010d,positive,4\n",
+            {"UCSF-PDGM-0433": 1},
+            {"UCSF-PDGM-0434": "the visits disagree: negative at visit 1, positive at visit FU010d"},
+            id="follow-ups",
+        ),
+        pytest.param("ID,MGMT status\nUCSF-PDGM-1000,Positive\n", {"UCSF-PDGM-1000": 1}, {}, id="no index"),
+    ],
+)  # fmt: skip
+def test_ucsf_metadata(table, text, labels, unlabelled):
+    told = read_labels(table(text))
+    assert (told.labels, told.unlabelled) == (labels, unlabelled)
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("MGMT", ("methylated", "unmethylated", "n/a")),
+        ("mgmt", ("1", "0", "indeterminate")),
+        ("label", ("1.0", "0.0", "")),
+        ("mgmt_status", ("Positive", "Negative", "unknown")),
+    ],
+)
+def test_bids_participants(tmp_path, column, values):
+    path = tmp_path / "participants.tsv"
+    rows = zip(("sub-01", "02", "sub-03"), values, strict=True)
+    path.write_text(f"participant_id\tage\t{column}\n" + "".join(f"{name}\t60\t{value}\n" for name, value in rows))
+    told = read_labels(path)
+    assert told.labels == {"sub-01": 1, "sub-02": 0}
+    assert list(told.unlabelled) == ["sub-03"]
+
+
+def test_bids_label_in_unknown_words_is_refused(tmp_path):
+    path = tmp_path / "participants.tsv"
+    path.write_text("participant_id\tMGMT\nsub-01\tperhaps\n")
+    with pytest.raises(CohortError, match=r"expected MGMT 0 or 1, .* found sub-01 = 'perhaps'"):
+        read_labels(path)
