@@ -8,7 +8,7 @@ from typing import Protocol
 
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.findings import Finding
-from mgmt_monai.cohort.layouts import brats, dicom_tree, listed, rsna_miccai, ucsf_pdgm, upenn_gbm
+from mgmt_monai.cohort.layouts import bids, brats, dicom_tree, folders, listed, rsna_miccai, ucsf_pdgm, upenn_gbm
 from mgmt_monai.cohort.layouts.found import HOW_TO_GET_DATA, Found, FoundSeries, LeftOut, check_data_dir
 from mgmt_monai.cohort.series import MODALITIES
 
@@ -40,7 +40,7 @@ class Layout(Protocol):
         """The label table it comes with, whether it is there or not."""
 
 
-_MODULES: tuple[Layout, ...] = (rsna_miccai, brats, upenn_gbm, ucsf_pdgm, listed, dicom_tree)
+_MODULES: tuple[Layout, ...] = (rsna_miccai, brats, upenn_gbm, ucsf_pdgm, bids, listed, dicom_tree, folders)
 
 #: Every layout by its name.
 LAYOUTS: dict[str, Layout] = {module.NAME: module for module in _MODULES}
@@ -91,10 +91,11 @@ def recognise(data_dir: Path) -> str:
     Raises:
         CohortError: None fits, or several do.
     """
-    # Others hold DICOM files too, so a plain DICOM tree is what is left when no other fits.
-    names = [name for name, module in LAYOUTS.items() if module is not dicom_tree and module.recognises(data_dir)]
-    if not names and dicom_tree.recognises(data_dir):
-        names = [dicom_tree.NAME]
+    # Others hold DICOM files or folders too, so these two are what is left when no other fits.
+    last = (dicom_tree.NAME, folders.NAME)
+    names = [name for name, module in LAYOUTS.items() if name not in last and module.recognises(data_dir)]
+    if not names:
+        names = [name for name in last if LAYOUTS[name].recognises(data_dir)][:1]
     if len(names) > 1:
         raise CohortError(
             f"{data_dir}: expected one layout, found {' and '.join(names)}. Say with --layout which one to read."

@@ -86,7 +86,7 @@ def labels_file(data_dir: Path) -> Path:
     return data_dir / "labels.csv"
 
 
-def find(data_dir: Path) -> Found:
+def find(data_dir: Path, owner: str = "") -> Found:
     """One series of each modality and patient, by the tags of every file.
 
     Files are grouped by PatientID, StudyInstanceUID and SeriesInstanceUID, wherever they lie. What cannot be one of the
@@ -94,6 +94,7 @@ def find(data_dir: Path) -> Found:
 
     Args:
         data_dir: The cohort's folder.
+        owner: Whose all files are, whatever their tags say; "" for whom PatientID names.
     """
     data_dir = Path(data_dir)
     found = Found([], set())
@@ -103,7 +104,7 @@ def find(data_dir: Path) -> Found:
         nameless = 0
         for path, tags in _read(directory, files, damaged):
             values = tags.values
-            patient_id = printable(str(values.get("PatientID", "")).strip())
+            patient_id = owner or printable(str(values.get("PatientID", "")).strip())
             if not patient_id:
                 nameless += 1
                 continue

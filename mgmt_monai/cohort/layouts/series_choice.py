@@ -24,6 +24,7 @@ class Candidate:
         n_slices: How many slices it has.
         read_dates: Reads StudyDate, StudyTime, AcquisitionDate and AcquisitionTime; called only where the choice needs
             them.
+        file_name: Of a series that is one file, which people know by this; "" for others.
     """
 
     study: str
@@ -31,6 +32,7 @@ class Candidate:
     values: Values
     n_slices: int
     read_dates: Callable[[], Mapping[str, str]] = field(default=dict, compare=False)
+    file_name: str = ""
 
     @cached_property
     def dates(self) -> Mapping[str, str]:
@@ -48,6 +50,8 @@ class Candidate:
     @property
     def name(self) -> str:
         """The series for people: ``series 5 'AX T1'``."""
+        if self.file_name:
+            return self.file_name
         number = "without number" if self.number is None else str(self.number)
         description = str(self.values.get("SeriesDescription") or self.values.get("ProtocolName") or "")
         return f"series {number} {description!r}" if description else f"series {number}"

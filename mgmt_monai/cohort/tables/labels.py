@@ -110,9 +110,8 @@ def _binary(table: Table, columns: tuple[str, str]) -> Labels:
 def _ucsf(table: Table) -> Labels:
     words = "MGMT status positive, negative, indeterminate or unknown"
     told = _worded(table, UCSF_COLUMNS, _UCSF_WORDS, words, _UCSF_ID)
-    labels, unlabelled = (
-        {_four_digits(patient): said for patient, said in of.items()} for of in (told.labels, told.unlabelled)
-    )
+    labels = {_four_digits(patient): label for patient, label in told.labels.items()}
+    unlabelled = {_four_digits(patient): reason for patient, reason in told.unlabelled.items()}
     if table.has([UCSF_INDEX]):
         for identifier, status, index in table.rows((*UCSF_COLUMNS, UCSF_INDEX)):
             patient, counted = _four_digits(identifier), re.fullmatch(r"\d+(\.\d+)?", index)
@@ -131,11 +130,12 @@ def _four_digits(patient: str) -> str:
 def _participants(table: Table, label: str) -> Labels:
     words = f"{label} 0 or 1, negative or positive, unmethylated or methylated, indeterminate or n/a"
     told = _worded(table, (PARTICIPANT, label), _BIDS_WORDS, words)
-    labels, unlabelled = (
-        {patient if patient.startswith("sub-") else f"sub-{patient}": said for patient, said in of.items()}
-        for of in (told.labels, told.unlabelled)
-    )
-    return Labels(labels, unlabelled)
+    labels = {_subject(patient): label for patient, label in told.labels.items()}
+    return Labels(labels, {_subject(patient): reason for patient, reason in told.unlabelled.items()})
+
+
+def _subject(participant: str) -> str:
+    return participant if participant.startswith("sub-") else f"sub-{participant}"
 
 
 def _worded(

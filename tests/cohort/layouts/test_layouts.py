@@ -25,6 +25,8 @@ def make_tree(tmp_path, make_nifti, make_dicom):
         "brats-nifti": lambda: make_nifti(BRATS),
         "upenn-gbm": lambda: make_nifti("UPENN-GBM-00001_11/UPENN-GBM-00001_11_T1.nii.gz"),
         "ucsf-pdgm": lambda: make_nifti("UCSF-PDGM-0004_nifti/UCSF-PDGM-0004_T1.nii.gz"),
+        "bids": lambda: make_nifti("sub-01/anat/sub-01_T1w.nii.gz"),
+        "folders": lambda: make_nifti("p001/p001_t1.nii.gz"),
         "csv": csv,
         "dicom": dicom,
     }
@@ -37,13 +39,24 @@ def make_tree(tmp_path, make_nifti, make_dicom):
     return make
 
 
-@pytest.mark.parametrize("name", ["rsna-miccai-2021", "brats-nifti", "upenn-gbm", "ucsf-pdgm", "csv", "dicom"])
+@pytest.mark.parametrize(
+    "name", ["rsna-miccai-2021", "brats-nifti", "upenn-gbm", "ucsf-pdgm", "bids", "csv", "dicom", "folders"]
+)
 def test_each_layout_recognised_alone(make_tree, name):
     assert recognise(make_tree(name)) == name
 
 
 def test_every_layout_is_tested():
-    assert sorted(LAYOUTS) == ["brats-nifti", "csv", "dicom", "rsna-miccai-2021", "ucsf-pdgm", "upenn-gbm"]
+    assert sorted(LAYOUTS) == [
+        "bids",
+        "brats-nifti",
+        "csv",
+        "dicom",
+        "folders",
+        "rsna-miccai-2021",
+        "ucsf-pdgm",
+        "upenn-gbm",
+    ]
 
 
 @pytest.mark.parametrize("name", ["rsna-miccai-2021", "csv"])
@@ -71,8 +84,8 @@ def test_no_layout_recognised(tmp_path):
 
 
 def test_unknown_layout_refused(tmp_path):
-    with pytest.raises(CohortError, match=r"layout 'bids': expected one of rsna-miccai-2021, .*--layout"):
-        find_series(tmp_path, "bids")
+    with pytest.raises(CohortError, match=r"layout 'analyze': expected one of rsna-miccai-2021, .*--layout"):
+        find_series(tmp_path, "analyze")
 
 
 def test_absent_directory_refused(tmp_path):

@@ -1,0 +1,149 @@
+"""One folder a patient, with NIfTI or DICOM files of any name: the words of names, side-cars and tags say which."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from mgmt_monai.cohort.findings import Finding, printable
+from mgmt_monai.cohort.layouts import dicom_tree
+from mgmt_monai.cohort.layouts.found import Found, LeftOut
+from mgmt_monai.cohort.layouts.nifti_series import (
+    NiftiFile,
+    first_examination,
+    in_words,
+    read_sidecar,
+    stem_of,
+    take,
+)
+from mgmt_monai.cohort.layouts.sequence import guess
+from mgmt_monai.cohort.layouts.tree import walk
+from mgmt_monai.cohort.series import MODALITIES, is_nifti
+
+NAME = "folders"
+EXPECTS = "one folder a patient with NIfTI or DICOM files whose names, side-cars or tags say t1, t2, flair, contrast"
+
+_NO_IMAGE = re.compile(
+    r"(?<![a-z0-9])(?:seg\w*?|segmentation|masks?|brainmask|labels?|labelmap|roi|gtv|lesions?|parcellation|aparc|aseg|"
+    r"tumou?rseg|xfm|warp|jacobian)(?![a-z0-9])"
+)
+
+
+def recognises(data_dir: Path) -> bool:
+    """Whether a folder in it has a NIfTI file that a name or a side-car takes for one of the four modalities."""
+    return any(
+        guess(file.values).modality is not None
+        for patient in _patients(Path(data_dir))
+        for file, _ in _files(patient, Found([], set()))
+    )
+
+
+def labels_file(data_dir: Path) -> Path:
+    """``labels.csv`` in the data directory."""
+    return data_dir / "labels.csv"
+
+
+def find(data_dir: Path) -> Found:
+    """One series of each modality and patient; the patient is who the folder is called.
+
+    Args:
+        data_dir: The cohort's folder.
+    """
+    found = Found([], set())
+    for patient in _patients(Path(data_dir)):
+        find_patient(patient, found)
+    return found
+
+
+def find_patient(patient: Path, found: Found) -> None:
+    """One patient's series.
+
+    Args:
+        patient: The folder.
+        found: Gets them.
+    """
+    name = printable(patient.name)
+    found.patients.add(name)
+    named = _files(patient, found)
+    files = first_examination(name, _examinations(named), found) if named else []
+    if dicom_tree.recognises(patient):
+        of_tags = dicom_tree.find(patient, owner=name)
+        found.series += of_tags.series
+        found.findings += of_tags.findings
+        found.left_out += of_tags.left_out
+        # DICOM says more of itself than a name: a NIfTI beside it is most likely its copy.
+        have = {series.modality for series in of_tags.series}
+        own = Found([], set())
+        take(name, files, own)
+        for series in own.series:
+            if series.modality in have:
+                path = series.directory / (series.files or ("",))[0]
+                reason = f"{series.modality} too ({series.reason}), which the DICOM files have"
+                found.left_out.append(LeftOut(name, path, printable(path.name), 1, reason))
+            else:
+                found.series.append(series)
+        found.findings += own.findings
+        found.left_out += own.left_out
+    elif files:
+        take(name, files, found)
+    _tell_near_misses(name, found)
+
+
+def _patients(data_dir: Path) -> list[Path]:
+    return sorted(path for path in data_dir.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _files(patient: Path, found: Found) -> list[tuple[NiftiFile, str]]:
+    """Those that may be a series, each with the folder in the patient's; masks are left out by their names."""
+    owner = printable(patient.name)
+    files: list[tuple[NiftiFile, str]] = []
+    for directory, names in walk(patient, found.findings):
+        folders = directory.relative_to(patient).parts
+        for name in names:
+            if not is_nifti(name):
+                continue
+            path = directory / name
+            stem = stem_of(name)
+            if mask := _NO_IMAGE.search(stem.lower().replace("_", " ").replace("-", " ")):
+                found.left_out.append(
+                    LeftOut(owner, path, printable(name), 1, f"a mask or labels ({mask[0]!r} in its name)")
+                )
+                continue
+            own = stem.removeprefix(patient.name) or stem
+            sidecar = read_sidecar(path, owner, found)
+            described = str(sidecar.get("SeriesDescription") or "")
+            words = f"{in_words(own)} {described}".strip()
+            file = NiftiFile(path, sidecar, printable(words))
+            told = guess(file.values)
+            if told.modality is None and not told.certain and folders:  # names of folders, where the file's is silent
+                file = NiftiFile(path, sidecar, printable(f"{in_words(' '.join(folders))} {words}"))
+            files.append((file, folders[0] if folders else ""))
+    return files
+
+
+def _examinations(files: list[tuple[NiftiFile, str]]) -> dict[str, list[NiftiFile]]:
+    """Files by examination: the folder in the patient's, where two of these have the same modality."""
+    modalities: dict[str, set[str]] = {}
+    for file, folder in files:
+        modalities.setdefault(folder, set()).add(guess(file.values).modality or "")
+    seen = [modality for own in modalities.values() for modality in own if modality]
+    several = len(seen) > len(set(seen)) and any(len(own - {""}) > 1 for own in modalities.values())
+    examinations: dict[str, list[NiftiFile]] = {}
+    for file, folder in files:
+        examinations.setdefault(printable(folder) if several else "", []).append(file)
+    return examinations
+
+
+def _tell_near_misses(patient_id: str, found: Found) -> None:
+    """Of a patient with files that say nothing: what was read, and which word is missing."""
+    silent = [item for item in found.left_out if item.patient_id == patient_id and item.reason.startswith("unknown")]
+    if not silent:
+        return
+    read = {one.modality: one for one in found.series if one.patient_id == patient_id}
+    missing = [modality for modality in MODALITIES if modality not in read]
+    if missing:
+        told = [f"{', '.join(one.files or ())}: read as {modality}" for modality, one in sorted(read.items())]
+        text = "; ".join([*told, f"no file of {patient_id} says {' or '.join(missing)}"])
+        shown = ", ".join(item.what for item in silent[:3])
+        text += f". Add t1, t2, flair or a word of contrast agent to the name of {shown}, or name it in a CSV layout"
+        found.findings.append(Finding("D037" if read else "D035", patient_id, "", "", text))

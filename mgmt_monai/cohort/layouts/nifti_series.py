@@ -1,0 +1,186 @@
+"""NIfTI files chosen as series are: what a file's name and its side-car say, put as the tags of a series say it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mgmt_monai.cohort.files.nifti import read_nifti
+from mgmt_monai.cohort.files.tags import HeaderError
+from mgmt_monai.cohort.files.values import finite
+from mgmt_monai.cohort.findings import Finding, printable
+from mgmt_monai.cohort.layouts.found import Found, FoundSeries, LeftOut
+from mgmt_monai.cohort.layouts.series_choice import Candidate, choose
+from mgmt_monai.cohort.series import is_nifti
+
+#: Of a side-car, under DICOM's keywords; times are in seconds there.
+_TAKEN = (
+    "ImageType", "BodyPartExamined", "SequenceName", "ScanningSequence", "SequenceVariant", "MRAcquisitionType",
+    "SeriesNumber", "SliceThickness", "ContrastBolusVolume",
+)  # fmt: skip
+_TIMES_S = ("EchoTime", "RepetitionTime", "InversionTime")
+
+#: In full and as BraTS abbreviates.
+_ABBREVIATED = (
+    (re.compile(r"(?<![A-Za-z0-9])t2f(?![A-Za-z0-9])", re.IGNORECASE), "flair"),
+    (re.compile(r"(?<![A-Za-z0-9])t1n(?![A-Za-z0-9])", re.IGNORECASE), "t1 native"),
+)
+
+#: Examinations whose names say when, before any order of the alphabet.
+_BEFORE = re.compile(r"(?:ses-)?(?:pre|baseline|base|bl|initial|diag)", re.IGNORECASE)
+_AFTER = re.compile(r"(?:ses-)?(?:post|follow|fu\d*|recur|rec|progress)", re.IGNORECASE)
+
+#: A side-car is a page of text; more is another file under its name.
+_MOST_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True)
+class NiftiFile:
+    """A NIfTI file of a patient, and what stands beside it.
+
+    Args:
+        path: The file.
+        sidecar: The JSON of the same name, as dcm2niix and BIDS have it; empty without one.
+        words: What the names say: the description that the rule reads.
+        agent: What is known of contrast agent beside the side-car, as ContrastBolusAgent would say it.
+    """
+
+    path: Path
+    sidecar: Mapping[str, Any]
+    words: str
+    agent: str = ""
+
+    @property
+    def values(self) -> dict[str, str | int]:
+        """As the tags of a DICOM series say it; times in ms."""
+        values: dict[str, str | int] = {"Modality": "MR", "SeriesDescription": self.words}
+        for keyword in _TAKEN:
+            if (text := _text(self.sidecar.get(keyword))) and keyword not in values:
+                values[keyword] = text
+        for keyword in _TIMES_S:
+            seconds = finite(_text(self.sidecar.get(keyword)))
+            if seconds is not None:
+                values[keyword] = f"{seconds * 1000:g}"
+        agent = self.agent or _text(self.sidecar.get("ContrastBolusIngredient", self.sidecar.get("ContrastBolusAgent")))
+        return values | ({"ContrastBolusAgent": agent} if agent else {})
+
+    @property
+    def candidate(self) -> Candidate:
+        """For the choice; a file that cannot be read has no slices there."""
+        try:
+            n_slices = read_nifti(self.path).n_slices
+        except (HeaderError, OSError):
+            n_slices = 0  # told where the series is read
+        uid = "\0".join(
+            f"{int(part):012d}" if part.isdecimal() else part for part in re.split(r"(\d+)", str(self.path))
+        )
+        dates = {"AcquisitionTime": _text(self.sidecar.get("AcquisitionTime"))}
+        return Candidate("", uid, self.values, n_slices, lambda: dates, printable(self.path.name))
+
+
+def read_sidecar(path: Path, patient_id: str, found: Found) -> dict[str, Any]:
+    """The JSON beside a NIfTI file; empty without one.
+
+    Args:
+        path: The NIfTI file.
+        patient_id: Whose.
+        found: Gets a finding (D001) for a side-car that cannot be read.
+    """
+    sidecar = path.with_name(stem_of(path.name) + ".json")
+    if not sidecar.is_file():
+        return {}
+    try:
+        with sidecar.open("rb") as stream:
+            told = json.loads(stream.read(_MOST_BYTES).decode("utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        told = None
+    if isinstance(told, dict):
+        return told
+    text = "expected a side-car of JSON, found one that cannot be read: mend or remove it"
+    found.findings.append(Finding("D001", patient_id, "", str(sidecar), text))
+    return {}
+
+
+def stem_of(name: str) -> str:
+    """A NIfTI file's name without ``.nii`` or ``.nii.gz``."""
+    return name[: name.lower().rindex(".nii")] if is_nifti(name) else name
+
+
+def in_words(name: str) -> str:
+    """A name with abbreviations that no description has written out.
+
+    Example:
+        >>> in_words("case7_t2f"), in_words("case7-t1n")
+        ('case7_flair', 'case7-t1 native')
+    """
+    for pattern, plain in _ABBREVIATED:
+        name = pattern.sub(plain, name)
+    return name
+
+
+def first_examination(
+    patient_id: str,
+    examinations: Mapping[str, Sequence[NiftiFile]],
+    found: Found,
+    times: Mapping[str, str] | None = None,
+) -> list[NiftiFile]:
+    """The files of a patient's first examination; the others are left out.
+
+    The first is told by its time, else by a name such as ``preop`` or ``baseline`` (and not ``postop``), else it is the
+    first by name, with numbers in their order.
+
+    Args:
+        patient_id: Whose.
+        examinations: Files by the examination's name.
+        found: Gets a note (D034) where there are several.
+        times: When, by name, such that the first in alphabetical order is the earliest; of those that are known.
+    """
+    known = times or {}
+    ordered = sorted(examinations, key=lambda name: (known.get(name, "~"), _said_when(name), _natural(name)))
+    if len(ordered) > 1:
+        others = ", ".join(ordered[1:])
+        text = f"expected one examination, found {len(ordered)}; took the first, {ordered[0]}, and left out {others}"
+        found.findings.append(Finding("D034", patient_id, "", "", text))
+    for name in ordered[1:]:
+        found.left_out += [
+            LeftOut(patient_id, file.path, printable(file.path.name), 1, f"of another examination, {name}")
+            for file in examinations[name]
+        ]
+    return list(examinations[ordered[0]])
+
+
+def take(patient_id: str, files: Sequence[NiftiFile], found: Found) -> None:
+    """Add a patient's series, one of each modality, and what is left out.
+
+    Args:
+        patient_id: Whose.
+        files: All that may be one of the four modalities.
+        found: Gets them.
+    """
+    choice = choose([file.candidate for file in files])
+    for file, (modality, why) in zip(files, choice.verdicts, strict=True):
+        name, reason = printable(file.path.name), why.replace("in SeriesDescription", "in its name")
+        if modality:
+            found.series.append(FoundSeries(patient_id, modality, file.path.parent, (file.path.name,), reason))
+        else:
+            found.left_out.append(LeftOut(patient_id, file.path, name, 1, reason))
+    found.findings += [Finding("D034", patient_id, modality, "", text) for modality, text in choice.notes]
+    found.findings += [Finding("D038", patient_id, modality, "", text) for modality, text in choice.contradictions]
+
+
+def _said_when(name: str) -> int:
+    return 0 if _BEFORE.match(name) else 2 if _AFTER.match(name) else 1
+
+
+def _natural(text: str) -> list[tuple[int, str]]:
+    return [(int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", text)]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list):
+        return "\\".join(_text(one) for one in value)
+    return printable(str(value)).strip() if isinstance(value, str | int | float) else ""

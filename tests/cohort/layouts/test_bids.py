@@ -1,0 +1,121 @@
+import json
+
+import pytest
+from bids_validator import BIDSValidator
+
+from mgmt_monai.cohort.layouts import bids, find_series
+
+
+def chosen(found):
+    return {series.modality: series.files[0] for series in found.series}
+
+
+@pytest.fixture
+def subject(make_nifti):
+    """Writes ``sub-01``'s files, named as the BIDS validator, an independent reader, has them."""
+
+    def make(*ends, session=""):
+        folder, stem = (f"sub-01/ses-{session}", f"sub-01_ses-{session}") if session else ("sub-01", "sub-01")
+        paths = [f"{folder}/anat/{stem}_{end}" for end in ends]
+        assert [path for path in paths if not BIDSValidator().is_bids(f"/{path}")] == []
+        make_nifti(*paths)
+
+    return make
+
+
+@pytest.mark.parametrize("session", ["", "01"])
+def test_four_modalities(tmp_path, subject, session):
+    subject("T1w.nii.gz", "ce-gadolinium_T1w.nii.gz", "T2w.nii", "FLAIR.nii.gz", session=session)
+    assert bids.recognises(tmp_path)
+    stem = "sub-01_ses-01" if session else "sub-01"
+    found = bids.find(tmp_path)
+    assert chosen(found) == {
+        "FLAIR": f"{stem}_FLAIR.nii.gz",
+        "T1w": f"{stem}_T1w.nii.gz",
+        "T1wCE": f"{stem}_ce-gadolinium_T1w.nii.gz",
+        "T2w": f"{stem}_T2w.nii",
+    }
+    assert (found.patients, found.findings, found.left_out) == ({"sub-01"}, [], [])
+
+
+@pytest.mark.parametrize(
+    ("ends", "sidecar", "expected"),
+    [
+        pytest.param(["T1w"], {"ContrastBolusIngredient": "GADOLINIUM"}, "T1wCE", id="ingredient"),
+        pytest.param(["T1w"], {"ContrastBolusIngredient": "NONE"}, "T1w", id="ingredient none"),
+        pytest.param(["T1w"], {"SeriesDescription": "t1_mprage nach KM"}, "T1wCE", id="description"),
+        pytest.param(["ce-gd_T1w"], {"SeriesDescription": "T1 sin contraste"}, "T1wCE", id="ce before description"),
+        pytest.param(["ce-none_T1w"], {}, "T1w", id="ce-none"),
+        pytest.param(["acq-postcontrast_T1w"], {}, "T1wCE", id="acq"),
+        pytest.param(["T1w"], {}, "T1w", id="nothing"),
+        pytest.param(["T2w"], {"SeriesDescription": "AX T2 FLAIR"}, "T2w", id="suffix before description"),
+    ],
+)
+def test_suffix_says_the_sequence_and_tags_or_names_the_contrast(tmp_path, subject, ends, sidecar, expected):
+    subject(*(f"{end}.nii.gz" for end in ends))
+    (tmp_path / f"sub-01/anat/sub-01_{ends[0]}.json").write_text(json.dumps(sidecar))
+    assert list(chosen(bids.find(tmp_path))) == [expected]
+
+
+def test_one_without_ce_beside_one_with_is_before_contrast(tmp_path, subject):
+    subject("ce-gd_T1w.nii.gz", "acq-3D_T1w.nii.gz")
+    for name, number in (("ce-gd_T1w", 3), ("acq-3D_T1w", 9)):  # though it was taken later
+        (tmp_path / f"sub-01/anat/sub-01_{name}.json").write_text(json.dumps({"SeriesNumber": number}))
+    assert chosen(bids.find(tmp_path)) == {"T1w": "sub-01_acq-3D_T1w.nii.gz", "T1wCE": "sub-01_ce-gd_T1w.nii.gz"}
+
+
+def test_lowest_run_is_taken_and_told(tmp_path, subject):
+    subject("run-10_T2w.nii.gz", "run-9_T2w.nii.gz")
+    found = bids.find(tmp_path)
+    assert chosen(found) == {"T2w": "sub-01_run-9_T2w.nii.gz"}
+    assert [(finding.id, finding.modality) for finding in found.findings] == [("D034", "T2w")]
+
+
+@pytest.mark.parametrize(
+    ("sessions", "times", "first"),
+    [
+        (["10", "9"], {}, "9"),
+        (["postop", "preop"], {}, "preop"),
+        (["a", "b"], {"a": "2020-05-01T10:00:00", "b": "2019-05-01T10:00:00"}, "b"),
+    ],
+)
+def test_first_session_is_taken_and_told(tmp_path, subject, sessions, times, first):
+    for session in sessions:
+        subject("T1w.nii.gz", "T2w.nii.gz", session=session)
+    if times:
+        rows = "".join(f"ses-{session}\t{time}\n" for session, time in times.items())
+        (tmp_path / "sub-01/sub-01_sessions.tsv").write_text("session_id\tacq_time\n" + rows)
+    found = bids.find(tmp_path)
+    assert set(chosen(found).values()) == {f"sub-01_ses-{first}_{end}.nii.gz" for end in ("T1w", "T2w")}
+    (note,) = found.findings
+    assert note.id == "D034"
+    assert f"took the first, ses-{first}, and left out" in note.text
+    assert len(found.left_out) == 2
+
+
+def test_derivatives_sourcedata_and_what_is_ignored_are_left_alone(tmp_path, subject, make_nifti):
+    subject("T1w.nii.gz", "FLAIR.nii.gz", "PDw.nii.gz", "part-phase_T2w.nii.gz")
+    make_nifti("derivatives/x/sub-01/anat/sub-01_T2w.nii.gz", "sourcedata/sub-02/anat/sub-02_T2w.nii.gz")
+    (tmp_path / ".bidsignore").write_text("# what is not ready\n*_FLAIR.nii.gz\n")
+    found = bids.find(tmp_path)
+    assert chosen(found) == {"T1w": "sub-01_T1w.nii.gz"}
+    assert found.patients == {"sub-01"}
+    assert {item.what: item.reason for item in found.left_out} == {
+        "sub-01_FLAIR.nii.gz": "named in .bidsignore",
+        "sub-01_PDw.nii.gz": "of suffix PDw, none of T1w, T2w, FLAIR",
+        "sub-01_part-phase_T2w.nii.gz": "a phase image",
+    }
+
+
+def test_subject_without_images_is_told(tmp_path, subject):
+    subject("T1w.nii.gz")
+    (tmp_path / "sub-02").mkdir()
+    assert [(f.id, f.patient_id) for f in find_series(tmp_path).findings] == [("D035", "sub-02")]
+
+
+def test_damaged_sidecar_is_an_error_of_its_patient(tmp_path, subject):
+    subject("T1w.nii.gz")
+    (tmp_path / "sub-01/anat/sub-01_T1w.json").write_text("{")
+    (finding,) = bids.find(tmp_path).findings
+    assert (finding.id, finding.patient_id) == ("D001", "sub-01")
+    assert finding.path.endswith("sub-01_T1w.json")

@@ -1,0 +1,94 @@
+import json
+
+import numpy as np
+import pytest
+
+from mgmt_monai.cohort.layouts import find_series, folders
+
+
+def chosen(found):
+    return {series.modality: "/".join((series.directory.name, series.files[0])) for series in found.series}
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        pytest.param(["_t1", "_t1ce", "_t2", "_flair"], ["_t1", "_t1ce", "_t2", "_flair"], id="as BraTS"),
+        pytest.param(["_t1n", "_t1c", "_t2w", "_t2f"], ["_t1n", "_t1c", "_t2w", "_t2f"], id="as BraTS 2023"),
+        pytest.param(
+            ["-T1-ohne-KM", "-T1-nach-KM", "-T2-tse", "-tirm"], ["-T1-ohne-KM", "-T1-nach-KM", "-T2-tse", "-tirm"],
+            id="as a clinic",
+        ),
+    ],
+)  # fmt: skip
+def test_words_of_names_say_the_modality(tmp_path, make_nifti, names, expected):
+    make_nifti(*(f"p001/p001{name}.nii.gz" for name in names))
+    found = find_series(tmp_path)
+    assert found.layout == "folders"
+    modalities = ("T1w", "T1wCE", "T2w", "FLAIR")
+    wanted = {modality: f"p001/p001{name}.nii.gz" for modality, name in zip(modalities, expected, strict=True)}
+    assert (chosen(found), found.findings) == (wanted, [])
+
+
+def test_name_of_the_patient_says_nothing(tmp_path, make_nifti):
+    make_nifti("T2_007/T2_007_t1.nii.gz")
+    assert chosen(folders.find(tmp_path)) == {"T1w": "T2_007/T2_007_t1.nii.gz"}
+
+
+def test_names_of_folders_are_asked_where_the_files_are_silent(tmp_path, make_nifti):
+    make_nifti(*(f"p/{modality}/image.nii.gz" for modality in ("T1w", "T1wCE", "T2w", "FLAIR")))
+    found = folders.find(tmp_path)
+    assert chosen(found) == {modality: f"{modality}/image.nii.gz" for modality in ("T1w", "T1wCE", "T2w", "FLAIR")}
+    assert found.findings == []
+
+
+def test_sidecars_of_dcm2niix(tmp_path, make_nifti):
+    make_nifti("p/5_a.nii.gz", "p/6_b.nii.gz", "p/7_c.nii.gz")
+    sidecars = {
+        "5_a": {"SeriesDescription": "AX T1", "ContrastBolusIngredient": "GADOLINIUM", "SeriesNumber": 5},
+        "6_b": {"EchoTime": 0.1, "RepetitionTime": 4.0, "ScanningSequence": "SE"},
+        "7_c": {"SeriesDescription": "ep2d_diff_trace", "ImageType": ["ORIGINAL", "PRIMARY", "DIFFUSION"]},
+    }
+    for name, told in sidecars.items():
+        (tmp_path / f"p/{name}.json").write_text(json.dumps(told))
+    found = folders.find(tmp_path)
+    assert chosen(found) == {"T1wCE": "p/5_a.nii.gz", "T2w": "p/6_b.nii.gz"}
+    assert [item.what for item in found.left_out] == ["7_c.nii.gz"]
+
+
+def test_near_miss_says_which_word_is_missing(tmp_path, make_nifti):
+    make_nifti("p001/p001_t1.nii.gz", "p001/p001_second.nii.gz")
+    finding = next(finding for finding in folders.find(tmp_path).findings if finding.id == "D037")
+    assert finding.text.startswith("p001_t1.nii.gz: read as T1w; no file of p001 says FLAIR or T1wCE or T2w.")
+    assert "p001_second.nii.gz" in finding.text
+
+
+def test_masks_are_left_out(tmp_path, make_nifti):
+    make_nifti("p/t1.nii.gz", "p/t1_brain_mask.nii.gz", "p/t2_seg.nii.gz")
+    found = folders.find(tmp_path)
+    assert chosen(found) == {"T1w": "p/t1.nii.gz"}
+    assert [item.what for item in found.left_out] == ["t1_brain_mask.nii.gz", "t2_seg.nii.gz"]
+
+
+def test_first_examination_is_taken_whole(tmp_path, make_nifti):
+    later = [f"p/2020-03-01/{name}.nii.gz" for name in ("t1", "t2", "flair")]
+    make_nifti("p/2019-11-30/t1.nii.gz", "p/2019-11-30/t2.nii.gz", *later)
+    found = folders.find(tmp_path)
+    assert chosen(found) == {"T1w": "2019-11-30/t1.nii.gz", "T2w": "2019-11-30/t2.nii.gz"}
+    assert [finding.id for finding in found.findings] == ["D034"]
+    assert len(found.left_out) == 3
+
+
+def test_dicom_is_the_folders_patient_and_goes_before_its_nifti_copy(tmp_path, make_nifti, make_dicom):
+    make_nifti("p/t1.nii.gz", "p/flair.nii.gz", "q/t1.nii.gz")
+    for index in range(2):
+        pixels = np.full((4, 6), index, np.uint16)
+        uids = {"StudyInstanceUID": "1.2", "SeriesInstanceUID": "1.2.3"}
+        make_dicom(tmp_path / f"p/{index}.dcm", pixels, (0, 0, index), SeriesDescription="AX T1", **uids)
+    found = find_series(tmp_path, "folders")
+    assert {(series.patient_id, series.modality, len(series.files)) for series in found.series} == {
+        ("p", "FLAIR", 1),
+        ("p", "T1w", 2),
+        ("q", "T1w", 1),
+    }
+    assert any("which the DICOM files have" in item.reason for item in found.left_out)
