@@ -157,6 +157,7 @@ def training_rows(folder: ComparisonFolder, trainings: Sequence[Training]) -> li
                 "weights": state["weights"],
                 "pretrained": state["weights"] != "none",
                 "status": state["status"],
+                "learnt": state.get("learning", {}).get(LAST_STAGE, {}).get("has_learnt"),
                 "run_id": state["mlflow_run_id"],
             }
         )

@@ -20,6 +20,7 @@ from mgmt_monai.tracking import TrackedRun
 from mgmt_monai.tracking.environment import environment_tags
 from mgmt_monai.training.config import settings_of, without_paths
 from mgmt_monai.training.errors import DivergedError
+from mgmt_monai.training.learnt import Learning, prevalence_loss
 from mgmt_monai.training.ranks import is_main_rank, lost_ranks_told, n_ranks, share_state
 from mgmt_monai.training.reference import Reference
 from mgmt_monai.training.run_directory import RunDirectory
@@ -159,12 +160,26 @@ class Experiment:
         share_state(self.network)
         for stage in self.stages:
             stage.run()
+            if is_main_rank() and (sentence := self._learning(stage).sentence):
+                logger.warning(f"stage {stage.progress.stage}: {sentence}")
         checkpoints = {stage.progress.stage: stage.progress.best_checkpoint for stage in self.stages}
         return self.scoring.predict(checkpoints, self.cohort)
 
+    def _learning(self, stage: Stage) -> Learning:
+        """What the stage's best network has learnt; the steps of the stages before it lead to it too."""
+        until = self.stages[: self.stages.index(stage) + 1]
+        return Learning(
+            best_loss=stage.progress.best_loss,
+            prevalence_loss=prevalence_loss(self.reference.training, self.reference.validation),
+            steps=sum(each.progress.best_epoch * len(each.trainer.data_loader) for each in until),
+        )
+
     def _finish(self, slices: pd.DataFrame) -> str:
         stages = [stage.progress for stage in self.stages]
-        scores = self.scoring.record(slices, stages, self.cohort, self.run_directory)
+        learning = {stage.progress.stage: self._learning(stage) for stage in self.stages}
+        scores = self.scoring.record(slices, stages, self.cohort, self.run_directory, learning)
+        self.run_directory.update(learning={stage: of.as_json() for stage, of in learning.items()})
+        self.tracking.set_tags({"learnt": learning[stages[-1].stage].sentence or "yes"})
         for path in scores.public:
             self.tracking.log_file(path, folder="figures" if path.suffix == ".png" else None)
         last = stages[-1]

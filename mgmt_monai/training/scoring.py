@@ -24,6 +24,7 @@ from mgmt_monai.evaluation.predictions import patients_from_slices, write_patien
 from mgmt_monai.evaluation.summary import figure_line, summarise
 from mgmt_monai.networks import MGMTClassifier
 from mgmt_monai.slices.loader import SliceLoader
+from mgmt_monai.training.learnt import Learning
 from mgmt_monai.training.pseudonyms import under_pseudonyms
 from mgmt_monai.training.ranks import from_all_ranks, wait_for_all
 from mgmt_monai.training.run_directory import RunDirectory
@@ -88,6 +89,7 @@ class Scoring:
         stages: Sequence[StageProgress],
         cohort: ModalityCohort,
         run_directory: RunDirectory,
+        learning: Mapping[str, Learning],
     ) -> Scores:
         """Write predictions, figures and pictures into the run's folder, and say the result.
 
@@ -96,12 +98,13 @@ class Scoring:
             stages: In order.
             cohort: Whose patients they are.
             run_directory: Where to.
+            learning: What each stage's best network has learnt.
 
         Returns:
             What MLflow is to be told.
         """
         folder = run_directory.path
-        summaries = self.write(slices, [stage.stage for stage in stages], cohort, folder)
+        summaries = self.write(slices, [stage.stage for stage in stages], cohort, folder, learning)
         public = [folder / "metrics.json", folder / "classification_report.txt", folder / "epochs.csv"]
         curves = pd.DataFrame(stages[-1].all_rows(), columns=ROW_COLUMNS)
         figure = learning_curves_figure(curves[curves["metric"] != "learning_rate"])
@@ -112,10 +115,21 @@ class Scoring:
         write_patients(under_pseudonyms(patients_from_slices(slices), run_directory.pseudonym_key), shared[0])
         write_slices(under_pseudonyms(slices, run_directory.pseudonym_key), shared[1])
         public += shared
-        return Scores(metrics=_flat(summaries), public=public, headline=_headline(summaries, stages[-1].stage, cohort))
+        last = stages[-1].stage
+        sentence = learning[last].sentence
+        return Scores(
+            metrics={**_flat(summaries), **{f"learnt/{stage}": float(of.has_learnt) for stage, of in learning.items()}},
+            public=public,
+            headline=_headline(summaries, last, cohort) + (f"; {sentence}" if sentence else ""),
+        )
 
     def write(
-        self, slices: pd.DataFrame, stages: Sequence[str], cohort: ModalityCohort, folder: Path
+        self,
+        slices: pd.DataFrame,
+        stages: Sequence[str],
+        cohort: ModalityCohort,
+        folder: Path,
+        learning: Mapping[str, Learning] | None = None,
     ) -> dict[str, dict[str, Any]]:
         """Write the tables, the figures with their intervals, and the test patients' pictures.
 
@@ -124,9 +138,10 @@ class Scoring:
             stages: Whose predictions are in it, in order.
             cohort: Whose patients they are.
             folder: Where to.
+            learning: What each stage's best network has learnt; None where only its checkpoint is known.
 
         Returns:
-            What ``metrics.json`` has: figures by stage and split.
+            What ``metrics.json`` has: figures by stage and split, and ``learning`` of each stage.
         """
         patients = patients_from_slices(slices)
         write_slices(slices, folder / "slice_predictions.csv")
@@ -142,6 +157,8 @@ class Scoring:
                     n_resamples=self.bootstrap_resamples,
                     seed=self.seed,
                 )
+        for stage, of in (learning or {}).items():
+            summaries[stage]["learning"] = of.as_json()
         write_text(folder / "metrics.json", json.dumps(summaries, indent=2) + "\n")
         write_text(folder / "classification_report.txt", _reports(summaries))
         self._write_pictures(patients, slices, folder / "figures")

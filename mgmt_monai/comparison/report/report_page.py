@@ -27,6 +27,7 @@ from mgmt_monai.comparison.report.published import (
     spelling,
 )
 from mgmt_monai.html_page import data_uri, page_pieces
+from mgmt_monai.training.learnt import NOT_LEARNT
 
 REPORT_NAME, CHECKLIST_NAME = "report.html", "checklist.html"
 """What the two pages, which lie in one folder, call each other."""
@@ -106,6 +107,8 @@ def report_page(report: Mapping[str, Any], pictures: Mapping[str, str]) -> Itera
             "guessers": best_of_guessers(published.n_candidates),
             "flow": cohort_flow(report["cohort"]),
             "planes": _planes(report["cohort"]["modalities"]),
+            "not_learnt": [row["name"] for row in report["comparison"]["trainings"] if row.get("learnt") is False],
+            "not_learnt_sentence": NOT_LEARNT,
             "checklist": CHECKLIST_NAME,
         },
     )

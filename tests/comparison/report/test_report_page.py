@@ -205,6 +205,20 @@ def test_what_reproduces_it_is_there(pictures):
     assert "efficientnet-b0-t1w-blank-repeat0-fold4-seed0" in text
 
 
+def test_trainings_that_have_not_learnt_say_so_where_they_are_listed(pictures):
+    report = sample_report()
+    first, second, *others = report["comparison"]["trainings"]
+    first["learnt"], second["learnt"] = False, True
+    for other in others:  # of a version that did not look
+        other["learnt"] = None
+    page = as_text(written(report_page, report, pictures))
+    assert page.count("this training has not learnt; its figures say nothing about the images") == 2
+    assert f"Of 1 of the {len(others) + 2} trainings is to be said" in page
+
+    first["learnt"] = True
+    assert "has not learnt" not in as_text(written(report_page, report, pictures))
+
+
 def test_pages_say_that_they_are_for_research_only(pictures):
     for page in (
         written(report_page, sample_report(), pictures),
