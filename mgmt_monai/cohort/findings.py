@@ -46,7 +46,8 @@ class Kind:
 
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 
-#: Every kind by its identifier. D00x-D01x: files and geometry; D02x: pixels; D03x: patients; D04x: the cohort.
+#: Every kind by its identifier. D00x-D01x: files and geometry; D02x: pixels; D03x: patients; D04x: the cohort; D05x:
+#: files and geometry again.
 KINDS = {
     kind.id: kind
     for kind in (
@@ -274,6 +275,11 @@ KINDS = {
             "D048", _E, "two people under one patient",
             "Images of two people are taken for one, and one of them has the other's label.",
             "Give each person a PatientID of their own, or leave the patient out",
+        ),
+        Kind(
+            "D050", _W, "two places in one NIfTI file",
+            "The sform is read; a program that takes the qform shows another plane, or left and right swapped.",
+            "Find out which is right and write it into both, or convert the original files again",
         ),
     )
 }  # fmt: skip

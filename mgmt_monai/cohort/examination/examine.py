@@ -146,6 +146,10 @@ class _Examination:
         except OSError as error:
             self.tell("D001", path, f"expected a NIfTI volume, found it unreadable ({_why(error)})")
             return
+        if not header.placed and header.n_slices > 1:
+            self.tell("D010", path, "expected a qform_code or a sform_code above 0, found 0 in both")
+        if header.other_place:
+            self.tell("D050", path, f"expected sform and qform at one place, found {header.other_place}; sform is read")
         # What is read as axial has the fingerprint of manifests from before other planes were told.
         plane = "" if header.orientation in ("", "LPS") else f"\0{header.orientation}"
         identity = f"{path.name}\0{header.size_bytes}\0{header.affine.tolist()}{plane}\n".encode("utf-8", "replace")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import math
 import os
 import zlib
@@ -36,6 +37,11 @@ _CLASSES = {
     348: (Nifti1PairHeader, b"n+1\0"),
     540: (Nifti2PairHeader, b"n+2\0"),
 }
+
+#: A corner of the volume that sform and qform place further apart than this is two places. Both are written in 32-bit
+#: floating point and agree to micrometres; a millimetre is about a pixel.
+FORM_TOLERANCE_MM = 1.0
+
 _CHUNK_BYTES = 2**18
 _PLAIN_KINDS = "iuf"  # signed, unsigned, float: neither complex numbers nor colours
 
@@ -66,6 +72,8 @@ class NiftiHeader:
         slope: ``scl_slope``, 1 where the file has none.
         intercept: ``scl_inter``, 0 where the file has none.
         offset: Where the voxels begin in the (decompressed) file, in bytes.
+        other_place: How the qform, where it has a code too, differs from the sform that is taken, in words; "" where
+            they agree within `FORM_TOLERANCE_MM`.
     """
 
     path: Path
@@ -85,6 +93,7 @@ class NiftiHeader:
     slope: float
     intercept: float
     offset: int
+    other_place: str = ""
 
     @property
     def compressed(self) -> bool:
@@ -143,6 +152,7 @@ def read_nifti(path: Path) -> NiftiHeader:
         slope=slope,
         intercept=intercept,
         offset=_offset(raw),
+        other_place=_other_place(raw, shape),
     )
     _check_complete(header)
     return header
@@ -225,6 +235,8 @@ def _parsed(stream: IO[bytes]) -> Nifti1PairHeader:
             raw = kind(block[:size], endianness="<" if order == "little" else ">", check=False)
             if raw["magic"].tobytes()[:4] != magic:
                 raise HeaderError("a header of a file pair (.hdr, .img) or of Analyze, not a NIfTI file", "D001")
+            if raw["pixdim"][0] == 0:
+                raw["pixdim"][0] = 1  # nifti1.h, method 2: "if qfac is 0, it is taken for 1", as nibabel does too
             return raw
     raise HeaderError("not a NIfTI file", "D001")
 
@@ -268,6 +280,27 @@ def _affine(raw: Nifti1PairHeader) -> tuple[np.ndarray, bool]:
     if flat:
         raise HeaderError("an affine that maps the volume onto a plane", "D010")
     return affine, bool(raw["qform_code"] > 0 or raw["sform_code"] > 0)
+
+
+def _other_place(raw: Nifti1PairHeader, shape: tuple[int, int, int]) -> str:
+    """What the qform says instead of the sform, where both have a code and disagree; else ""."""
+    if not (raw["qform_code"] > 0 and raw["sform_code"] > 0):
+        return ""
+    with np.errstate(all="ignore"):
+        sform = np.asarray(raw.get_sform(), dtype=np.float64)
+        try:
+            qform = np.asarray(raw.get_qform(), dtype=np.float64)
+        except (ValueError, ArithmeticError, HeaderDataError):
+            return "a qform that is no placement"
+        corners = np.array([[*corner, 1] for corner in itertools.product(*((0, n - 1) for n in shape))])
+        apart_mm = float(np.linalg.norm(corners @ (qform - sform).T, axis=1).max())
+    if apart_mm <= FORM_TOLERANCE_MM:
+        return ""
+    if not math.isfinite(apart_mm) or not np.linalg.norm(qform[:3, :3], axis=0).all():
+        return "a qform that is no placement"
+    by_sform, by_qform = ("".join(str(code) for code in aff2axcodes(affine)) for affine in (sform, qform))
+    axes = f"axes {by_sform} by sform, {by_qform} by qform" if by_sform != by_qform else f"axes {by_sform} by both"
+    return f"corners {apart_mm:.1f} mm apart ({axes})"
 
 
 def _plane(across: np.ndarray, directions: np.ndarray) -> str:

@@ -384,3 +384,27 @@ def test_real_series_in_independent_order(shared_data, folder):
 def test_real_series_are_all_listed(shared_data):
     folders = {path.parent.relative_to(shared_data).as_posix() for path in (shared_data / "dicom").rglob("*.dcm")}
     assert folders == set(REAL_SERIES)
+
+
+def nifti_findings(path: Path, codes: tuple[int, int], n_slices: int = 9) -> list[tuple[str, str]]:
+    """What is told of a volume whose qform and sform point elsewhere, with these codes."""
+    header = nibabel.Nifti1Header()
+    header.set_data_dtype(np.int16)
+    header.set_qform(np.diag([1.0, -1.0, 5.0, 1.0]), code=codes[0])
+    header.set_sform(np.diag([-1.0, -1.0, 5.0, 1.0]), code=codes[1])
+    nibabel.save(nibabel.Nifti1Image(np.zeros((4, 5, n_slices), np.int16), None, header), path)
+    exam = examine_series(FoundSeries("A", "T1w", path.parent, (path.name,), "named"), path.parent, pixels=False)
+    return [(finding.id, str(finding.kind.severity)) for finding in exam.findings]
+
+
+@pytest.mark.parametrize(
+    ("codes", "found"),
+    [((0, 0), [("D010", "error")]), ((1, 2), [("D050", "warning")]), ((0, 2), []), ((1, 0), [])],
+    ids=["neither", "both, elsewhere", "sform", "qform"],
+)
+def test_place_of_a_nifti_file_by_its_codes(tmp_path, codes, found):
+    assert nifti_findings(tmp_path / "a.nii.gz", codes) == found
+
+
+def test_nifti_of_one_slice_needs_no_place(tmp_path):
+    assert nifti_findings(tmp_path / "a.nii.gz", (0, 0), n_slices=1) == [("D015", "warning")]

