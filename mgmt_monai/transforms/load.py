@@ -1,30 +1,28 @@
-"""A series reference becomes a volume: DICOM through SimpleITK, NIfTI through nibabel."""
+"""A series reference becomes a volume: the transform over the one reader of pixels, `cohort.files.pixels`."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
-import nibabel as nib
 import numpy as np
-import pydicom
 import SimpleITK as sitk  # noqa: N813 (its own documentation's name)
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import Transform
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
-from pydicom.errors import InvalidDicomError
 
-from mgmt_monai.cohort.files.headers import HeaderError, read_headers
-from mgmt_monai.cohort.files.nifti import reading_codes
+from mgmt_monai.cohort.files.background import fill_outside, nan_outside
+from mgmt_monai.cohort.files.headers import HeaderError, SliceHeader, read_headers
+from mgmt_monai.cohort.files.nifti import read_nifti, reading_codes
+from mgmt_monai.cohort.files.pixels import ContentError, read_slices
+from mgmt_monai.cohort.files.values import finite
 from mgmt_monai.cohort.series import Series
 from mgmt_monai.transforms.at_keys import AtKeys
 from mgmt_monai.transforms.errors import SeriesReadError, TransformError
-from mgmt_monai.transforms.truncation import ends_early
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """DICOM's patient axes point to left, posterior, superior; MONAI's and NIfTI's to right, anterior, superior."""
@@ -36,13 +34,13 @@ GEOMETRY_FAULT = "geometry_fault"
 def load_dicom(series: Series) -> tuple[np.ndarray, np.ndarray]:
     """Pixels and affine of the meant slices of a DICOM series; no other file is opened.
 
-    The values are the output of the modality LUT: stored value * Rescale Slope + Rescale Intercept, with each
-    slice's own pair (PS3.3 C.11.1.1.2). MONOCHROME1 (lowest value shown white, PS3.3 C.7.6.3.1.2) is turned
-    into MONOCHROME2 by mirroring the stored value v within the range of Bits Stored before the rescale:
-    ``2**bits - 1 - v`` unsigned, ``-1 - v`` signed; the same mirror for every slice of a series.
+    The pixels are those of :func:`~mgmt_monai.cohort.files.pixels.read_slices`, the one reader that the doctor and the
+    manifest have too, shown as `StoredSlice.shown` says: each slice or frame with its own rescale, MONOCHROME1 turned
+    into MONOCHROME2. Pixels of padding take the lowest value of the others.
 
     Args:
-        series: Files in geometric order, one grey-scale slice each.
+        series: Files in geometric order, one grey-scale slice each; or one enhanced multi-frame file, whose
+            ``series.frames`` are its frames in geometric order.
 
     Returns:
         Volume (slices, rows, columns), float32, as displayed, and the affine (4, 4), float64, that maps
@@ -50,60 +48,37 @@ def load_dicom(series: Series) -> tuple[np.ndarray, np.ndarray]:
 
     Raises:
         SeriesReadError: When a file is missing, is not DICOM, is cut short, cannot be decoded, is a colour or
-            multi-frame image among single slices, differs in size from the others, or holds non-finite values.
+            multi-frame image among single slices, differs in size from the others, holds non-finite values, or has
+            fewer frames than the series names.
     """
-    if series.slices and not 0 <= min(series.slices) <= max(series.slices) < len(series.files):
-        raise _error(
-            series,
-            series.files[0].parent,
-            f"slices within the {len(series.files)} files",
-            f"slices {series.slices.start} to {series.slices.stop - 1}",
-            "build the manifest again",
-        )
-    files = [series.files[index] for index in series.slices]
+    _check_reference(series)
+    headers = _headers(series)
+    first = headers[0]
+    for header in headers:
+        if header.shape != first.shape:
+            raise _error(
+                series,
+                header.path,
+                f"{first.shape[0]} x {first.shape[1]} pixels as in {first.path.name}",
+                f"{header.shape[0]} x {header.shape[1]}",
+                "keep one acquisition per series folder",
+            )
+    frames = None if series.frames is None else [header.frame or 0 for header in headers]
+    volume = np.empty((len(headers), *first.shape), np.float32)
+    outside: list[np.ndarray | None] = []
     with itk_warnings_off(), np.errstate(over="ignore", invalid="ignore"):
-        volume, affine = _read_together(files) or _read_one_by_one(series, files)
-    _check_finite(series, volume, files)
-    return volume, affine
-
-
-def load_multi_frame(series: Series) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels and affine of the meant frames of an enhanced multi-frame DICOM file.
-
-    Args:
-        series: One file; ``series.frames`` are its frames in geometric order.
-
-    Returns:
-        As `load_dicom`.
-
-    Raises:
-        SeriesReadError: As `load_dicom`, or the file's frames are not those that the series names.
-    """
-    file = series.files[0]
-    frames = [(series.frames or ())[index] for index in series.slices]
-    if ends_early(file):
-        raise _explained(series, file)
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(file))
-    with itk_warnings_off():
         try:
-            image = reader.Execute()
-        except RuntimeError as error:
-            raise _explained(series, file) from error
-    _check_grey(series, file, image)
-    pixels = sitk.GetArrayViewFromImage(image)
-    if image.GetDimension() != 3 or max(frames) >= len(pixels):
-        raise _error(series, file, f"{max(frames) + 1} frames", f"{len(pixels)}", "build the manifest again")
-    volume = pixels[frames].astype(np.float32)
-    _check_finite(series, volume, [file] * len(frames))
-    try:
-        headers = read_headers(file)
-    except HeaderError as error:
-        raise _error(series, file, "a geometry for each frame", str(error), "build the manifest again") from error
-    origins = np.array([np.zeros(3) if headers[i].position is None else headers[i].position for i in frames])
-    direction = np.array(image.GetDirection()).reshape(3, 3)
-    return volume, _dicom_affine(origins, direction, np.array(image.GetSpacing()))
+            stored = read_slices([header.path for header in headers], frames, [header.tags for header in headers])
+            for index, slice_ in enumerate(stored):
+                volume[index] = slice_.shown()
+                outside.append(slice_.padding)
+        except ContentError as error:
+            raise _explained(series, error.path, error) from error
+    _check_finite(series, volume, [header.path for header in headers])
+    if any(mask is not None for mask in outside):
+        empty = np.zeros(first.shape, bool)
+        fill_outside(volume, np.stack([empty if mask is None else mask for mask in outside]))
+    return volume, _dicom_affine(headers)
 
 
 def load_nifti(series: Series) -> tuple[np.ndarray, np.ndarray]:
@@ -111,7 +86,8 @@ def load_nifti(series: Series) -> tuple[np.ndarray, np.ndarray]:
 
     The axes are permuted and flipped to the closest axes of the body, without resampling, as
     :func:`~mgmt_monai.cohort.files.nifti.reading_codes` says; ``series.slices`` counts along the last.
-    ``scl_slope`` and ``scl_inter`` are applied.
+    ``scl_slope`` and ``scl_inter`` are applied. Voxels that are not a number count as outside, and take the lowest
+    value of the others, where the edge of the slices is made of them.
 
     Args:
         series: One file, 3D (or with further axes of length 1).
@@ -121,47 +97,34 @@ def load_nifti(series: Series) -> tuple[np.ndarray, np.ndarray]:
         (row, column, slice, 1) to RAS in mm.
 
     Raises:
-        SeriesReadError: When the file is missing, is not NIfTI, is cut short, is not one 3D grey-scale image,
-            has fewer slices than meant, or holds non-finite values.
+        SeriesReadError: When the file is missing, is not NIfTI, is cut short or damaged, is not one 3D grey-scale
+            image, has fewer slices than meant, or holds non-finite values.
     """
     file = series.files[0]
+    start, stop = series.slices.start, series.slices.stop
     try:
-        image = nib.load(file)
-        shape, affine = image.shape, image.affine
-        if len(shape) < 3 or any(n != 1 for n in shape[3:]) or image.get_data_dtype().fields:
+        header = read_nifti(file)
+        if not 0 <= start < stop <= header.n_slices or series.slices.step != 1:
             raise _error(
                 series,
                 file,
-                "one 3D grey-scale image",
-                f"shape {tuple(shape)} of type {image.get_data_dtype()}",
-                "export a single volume",
-            )
-        to_reading = ornt_transform(io_orientation(affine), axcodes2ornt(reading_codes(affine)))
-        axis = int(np.flatnonzero(to_reading[:, 0] == 2)[0])
-        start, stop = series.slices.start, series.slices.stop
-        if not 0 <= start < stop <= shape[axis] or series.slices.step != 1:
-            raise _error(
-                series,
-                file,
-                f"slices within the {shape[axis]} stored",
+                f"slices within the {header.n_slices} stored",
                 f"slices {start} to {stop - 1}",
                 "build the manifest again",
             )
-        flipped = to_reading[axis, 1] < 0
-        first, last = (shape[axis] - stop, shape[axis] - start) if flipped else (start, stop)
-        index: list[Any] = [slice(None)] * 3 + [0] * (len(shape) - 3)
-        index[axis] = slice(first, last)
+        volume = np.empty((stop - start, header.rows, header.columns), np.float32)
         with np.errstate(over="ignore", invalid="ignore"):
-            stored = np.asarray(image.dataobj[tuple(index)], dtype=np.float32)
-    except SeriesReadError:
-        raise
-    # nibabel, gzip and zlib raise a dozen unrelated types on damaged files.
-    except Exception as error:
-        raise _explained(series, file) from error
-    volume = np.array(nib.orientations.apply_orientation(stored, to_reading).transpose(2, 1, 0), order="C")
+            for index, slice_ in enumerate(islice(read_slices([file], None, header), start, stop)):
+                volume[index] = slice_.shown()
+    except (HeaderError, ContentError, OSError) as error:
+        raise _explained(series, file, error) from error
+    missing = nan_outside(volume)
+    if missing is not None:
+        fill_outside(volume, missing)
     _check_finite(series, volume, [file] * len(volume))
+    to_reading = ornt_transform(io_orientation(header.affine), axcodes2ornt(reading_codes(header.affine)))
     # Affine of (column, row, slice) indices; then slice 0 is the first one meant.
-    turned = affine @ inv_ornt_aff(to_reading, shape[:3])
+    turned = header.affine @ inv_ornt_aff(to_reading, header.shape)
     turned[:3, 3] += start * turned[:3, 2]
     return volume, turned[:, [1, 0, 2, 3]]
 
@@ -188,7 +151,7 @@ class LoadSeries(Transform):
 
         Raises:
             TransformError: When the input is not a ``Series``.
-            SeriesReadError: As :func:`load_dicom`, :func:`load_multi_frame` and :func:`load_nifti` say.
+            SeriesReadError: As :func:`load_dicom` and :func:`load_nifti` say.
         """
         if not isinstance(series, Series):
             raise TransformError(f"LoadSeries: expected a Series, found {type(series).__name__}")
@@ -197,8 +160,7 @@ class LoadSeries(Transform):
                 f"patient {series.patient_id}, {series.modality}: expected at least one slice, "
                 f"found {len(series.files)} files and {series.n_slices} slices; leave the series out"
             )
-        load = load_nifti if series.is_nifti else load_dicom if series.frames is None else load_multi_frame
-        volume, affine = load(series)
+        volume, affine = (load_nifti if series.is_nifti else load_dicom)(series)
         fault = {GEOMETRY_FAULT: series.geometry_fault} if series.geometry_fault else {}
         return MetaTensor(torch.from_numpy(volume), affine=torch.from_numpy(affine), meta=fault)
 
@@ -226,111 +188,74 @@ def itk_warnings_off() -> Iterator[None]:
         sitk.ProcessObject.SetGlobalWarningDisplay(shown)
 
 
-def _read_together(files: list[Path]) -> tuple[np.ndarray, np.ndarray] | None:
-    """Volume and affine, sooner than file by file; None where anything about the files is unusual."""
-    try:
-        headers = [header for file in files for header in read_headers(file)]
-    except (HeaderError, OSError):
-        return None
-    stored_alike = len({tuple(header.tags.values.get(name) for name in _PIXEL_KEYWORDS) for header in headers}) == 1
-    origins = np.array([header.position for header in headers if header.position is not None])
-    if not stored_alike or not len(headers) == len(files) == len(origins):
-        return None
-    if not np.any(origins[-1] - origins[0]):  # the step is then a single file's own
-        return None
-    reader = sitk.ImageSeriesReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetFileNames([str(file) for file in files])
-    try:
-        image = reader.Execute()
-    except RuntimeError:
-        return None
-    pixels = sitk.GetArrayViewFromImage(image)
-    if pixels.ndim != 3 or len(pixels) != len(files):
-        return None
-    direction = np.array(image.GetDirection()).reshape(3, 3)
-    return pixels.astype(np.float32), _dicom_affine(origins, direction, np.array(image.GetSpacing()))
+def _check_reference(series: Series) -> None:
+    n_files = len(series.files) if series.frames is None else len(series.frames)
+    if not 0 <= min(series.slices) <= max(series.slices) < n_files:
+        raise _error(
+            series,
+            series.files[0].parent,
+            f"slices within the {n_files} {'files' if series.frames is None else 'frames'}",
+            f"slices {series.slices.start} to {series.slices.stop - 1}",
+            "build the manifest again",
+        )
 
 
-#: What makes of stored pixels the values of a slice: a reader of whole series takes the first file's for all.
-_PIXEL_KEYWORDS = (
-    "Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation", "PhotometricInterpretation",
-    "RescaleSlope", "RescaleIntercept",
-)  # fmt: skip
-
-
-def _read_one_by_one(series: Series, files: list[Path]) -> tuple[np.ndarray, np.ndarray]:
-    """Volume and affine, or the error that says which file is wrong, and how."""
-    volume = np.empty((0, 0, 0), dtype=np.float32)
-    origins = np.empty((len(files), 3))
-    direction, spacing = np.eye(3), np.ones(3)
-    reader = sitk.ImageFileReader()
-    # Without it ITK would take any picture format, whatever the file is called.
-    reader.SetImageIO("GDCMImageIO")
-    for index, file in enumerate(files):
-        reader.SetFileName(str(file))
-        if ends_early(file):
-            raise _explained(series, file)
-        try:
-            image = reader.Execute()
-        except RuntimeError as error:
-            raise _explained(series, file) from error
-        _check_grey(series, file, image)
-        _check_single_frame(series, file, image)
-        pixels = sitk.GetArrayViewFromImage(image)[0]
-        if index == 0:
-            volume = np.empty((len(files), *pixels.shape), dtype=np.float32)
-            direction = np.array(image.GetDirection()).reshape(3, 3)
-            spacing = np.array(image.GetSpacing())
-        elif pixels.shape != volume.shape[1:]:
+def _headers(series: Series) -> list[SliceHeader]:
+    """Of each slice meant, in order."""
+    if series.frames is not None:
+        frames = [series.frames[index] for index in series.slices]
+        headers = _headers_of(series, series.files[0])
+        if max(frames) >= len(headers):
+            remedy = "build the manifest again"
+            raise _error(series, series.files[0], f"{max(frames) + 1} frames", str(len(headers)), remedy)
+        return [headers[frame] for frame in frames]
+    found = []
+    for index in series.slices:
+        file = series.files[index]
+        headers = _headers_of(series, file)
+        if len(headers) != 1:
             raise _error(
                 series,
                 file,
-                f"{volume.shape[1]} x {volume.shape[2]} pixels as in {files[0].name}",
-                f"{pixels.shape[0]} x {pixels.shape[1]}",
-                "keep one acquisition per series folder",
+                "one slice a file",
+                f"a multi-frame image of {len(headers)} frames",
+                "build the manifest again, or keep one acquisition per series folder",
             )
-        volume[index] = pixels
-        origins[index] = image.GetOrigin()
-    return volume, _dicom_affine(origins, direction, spacing)
+        found += headers
+    return found
 
 
-def _dicom_affine(origins: np.ndarray, direction: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """(row, column, slice, 1) to RAS in mm from ITK's (column, row, slice) geometry in LPS."""
+def _headers_of(series: Series, file: Path) -> list[SliceHeader]:
+    try:
+        return read_headers(file)
+    except (HeaderError, OSError) as error:
+        raise _explained(series, file, error) from error
+
+
+def _dicom_affine(headers: Sequence[SliceHeader]) -> np.ndarray:
+    """(row, column, slice, 1) to RAS in mm; what a header lacks, ITK's defaults stand for.
+
+    Source: DICOM PS3.3 C.7.6.2.1.1, equation C.7.6.2.1-1.
+    """
+    first = headers[0]
+    along = np.array([1.0, 0, 0, 0, 1, 0]) if first.orientation is None else first.orientation
+    along_row, along_column = (
+        along.reshape(2, 3) / np.maximum(np.linalg.norm(along.reshape(2, 3), axis=1), 1e-9)[:, None]
+    )
+    between_rows, between_columns = first.pixel_spacing_mm or (1.0, 1.0)
     affine = np.eye(4)
-    affine[:3, 0] = direction[:, 1] * spacing[1]
-    affine[:3, 1] = direction[:, 0] * spacing[0]
-    affine[:3, 2] = direction[:, 2] * spacing[2]
+    affine[:3, 0] = along_column * between_rows
+    affine[:3, 1] = along_row * between_columns
+    affine[:3, 2] = np.cross(along_row, along_column) * (
+        finite(first.tags.values.get("SpacingBetweenSlices", 1)) or 1.0
+    )
+    origins = np.array([np.zeros(3) if header.position is None else header.position for header in headers])
     affine[:3, 3] = origins[0]
     step = (origins[-1] - origins[0]) / max(len(origins) - 1, 1)
     # Files without a position all lie at the origin: the header's spacing then keeps the affine invertible.
     if np.any(step):
         affine[:3, 2] = step
     return LPS_TO_RAS @ affine
-
-
-def _check_grey(series: Series, file: Path, image: sitk.Image) -> None:
-    key = "0028|0004"
-    photometric = image.GetMetaData(key).strip() if image.HasMetaDataKey(key) else "MONOCHROME2"
-    if image.GetNumberOfComponentsPerPixel() != 1 or not photometric.startswith("MONOCHROME"):
-        raise _error(
-            series,
-            file,
-            "a grey-scale image (MONOCHROME1 or MONOCHROME2)",
-            f"a colour image ({photometric})",
-            "take screenshots and reports out of the series folder",
-        )
-
-
-def _check_single_frame(series: Series, file: Path, image: sitk.Image) -> None:
-    if image.GetDimension() != 3 or image.GetSize()[2] != 1:
-        raise _error(
-            series,
-            file,
-            "one slice a file",
-            f"a multi-frame image of {image.GetSize()[-1]} frames",
-            "build the manifest again, or keep one acquisition per series folder",
-        )
 
 
 def _check_finite(series: Series, volume: np.ndarray, files: list[Path]) -> None:
@@ -352,41 +277,18 @@ def _error(series: Series, path: Path, expected: str, found: str, remedy: str) -
     )
 
 
-def _explained(series: Series, file: Path) -> SeriesReadError:
-    """Why a file that the decoder refused cannot be read, looked up only then."""
+def _explained(series: Series, file: Path, fault: HeaderError | ContentError | OSError) -> SeriesReadError:
+    """What the reader found wrong with a file, as this error."""
     kind = "NIfTI" if series.is_nifti else "DICOM"
     remedy = "copy or export the file again, or leave the patient out"
+    if getattr(fault, "finding", "") == "D004":
+        screens = "take screenshots and reports out of the series folder"
+        remedy = "export a single volume" if series.is_nifti else screens
     try:
         with file.open("rb") as stream:
-            empty = not stream.read(1)
+            stream.read(1)
     except FileNotFoundError:
         return _error(series, file, f"a {kind} file", "no file", "build the manifest again")
     except OSError as error:
         return _error(series, file, f"a readable {kind} file", str(error.strerror), "check its permissions")
-    if empty:
-        return _error(series, file, f"a {kind} file", "an empty file", remedy)
-    found = _nifti_fault(file) if series.is_nifti else _dicom_fault(file)
-    return _error(series, file, f"a complete {kind} image", found, remedy)
-
-
-def _nifti_fault(file: Path) -> str:
-    try:
-        nib.load(file)
-    except Exception:
-        return "a file that is not NIfTI or has a damaged header"
-    return "truncated or damaged voxel data"
-
-
-def _dicom_fault(file: Path) -> str:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            header = pydicom.dcmread(file, stop_before_pixels=True)
-            syntax = header.file_meta.TransferSyntaxUID
-            shape = f"{header.Rows} x {header.Columns} pixels of {header.BitsAllocated} bits"
-    except InvalidDicomError:
-        return "a file that is not DICOM"
-    # The header of a damaged file can fail anywhere in pydicom's parser.
-    except Exception:
-        return "a damaged or truncated header"
-    return f"missing, truncated or undecodable pixel data ({shape}, {syntax.name})"
+    return _error(series, file, f"a complete {kind} image", str(fault), remedy)

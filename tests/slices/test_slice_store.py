@@ -119,9 +119,9 @@ def test_another_version_of_a_library_or_of_the_code_asks_for_another_store(tmp_
 def test_code_that_decides_about_slices_is_in_the_key():
     package = Path(mgmt_monai.__file__).parent
     files = {str(file.relative_to(package)) for pattern in CODE for file in package.glob(pattern)}
-    steps = ("load", "crop", "reformat", "conceal", "intensity", "truncation")
+    steps = ("load", "crop", "reformat", "conceal", "intensity")
     assert {f"transforms/{step}.py" for step in steps} < files
-    assert {"cohort/series.py", "cohort/files/headers.py", "cohort/files/elements.py"} < files
+    assert {"cohort/series.py", "cohort/files/headers.py", "cohort/files/pixels.py"} < files
 
 
 def test_file_overwritten_in_place_asks_for_another_store(tmp_path):

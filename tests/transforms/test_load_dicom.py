@@ -3,14 +3,17 @@
 import pickle
 from pathlib import Path
 
+import highdicom as hd
 import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK as sitk  # noqa: N813
 from monai.data import MetaTensor
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import apply_modality_lut, get_decoder
 
+from mgmt_monai.cohort.files.pixels import read_slices
 from mgmt_monai.cohort.series import Series
 from mgmt_monai.transforms.errors import SeriesReadError, TransformError
 from mgmt_monai.transforms.load import LoadSeries, LoadSeriesd
@@ -215,6 +218,13 @@ def test_real_series_equals_headers_and_pydicom(shared_data, folder):
     np.testing.assert_allclose(volume.numpy(), pydicom_volume(series.files), rtol=1e-6)
 
 
+@pytest.mark.parametrize("folder", REAL_SERIES)
+def test_real_series_equals_simpleitk_to_the_bit(shared_data, folder):
+    series = real_series(shared_data / folder)
+    expected = [sitk.GetArrayFromImage(sitk.ReadImage(str(file), imageIO="GDCMImageIO"))[0] for file in series.files]
+    np.testing.assert_array_equal(LoadSeries()(series).numpy(), np.stack(expected).astype(np.float32))
+
+
 @pytest.mark.parametrize("syntax", ["compressed_jpeg", "compressed_jpegls", "compressed_j2k"])
 def test_real_lossless_series_equals_its_nifti(shared_data, syntax):
     """Every voxel, found through both affines; the NIfTI files are the source's own, made without ITK."""
@@ -275,8 +285,8 @@ def test_vanished_file_named(make_series):
     ("content", "found"),
     [
         pytest.param(b"", "an empty file", id="empty"),
-        pytest.param(b"BraTS21ID,MGMT_value\n" * 99, "a file that is not DICOM", id="text"),
-        pytest.param(b"\x89PNG\r\n\x1a\n" + bytes(500), "a file that is not DICOM", id="png"),
+        pytest.param(b"BraTS21ID,MGMT_value\n" * 99, "not a DICOM file", id="text"),
+        pytest.param(b"\x89PNG\r\n\x1a\n" + bytes(500), "not a DICOM file", id="png"),
         pytest.param(bytes(128) + b"DICM" + bytes(range(256)) * 4, "header", id="header-of-nonsense"),
     ],
 )
@@ -341,7 +351,7 @@ def test_file_without_pixels_refused(make_series):
     dataset = pydicom.dcmread(series.files[0])
     del dataset.PixelData
     dataset.save_as(series.files[0])
-    assert "missing, truncated or undecodable pixel data (9 x 7 pixels of 16 bits" in error_of(series)
+    assert "found a truncated file: 1 x 9 x 7 pixels take 126 bytes, 0 are left" in error_of(series)
 
 
 def test_mixed_sizes_refused(make_series):
@@ -356,13 +366,19 @@ def test_colour_image_refused(make_series):
         PhotometricInterpretation="RGB",
         PlanarConfiguration=0,
     )
-    assert "found a colour image (RGB)" in error_of(series)
+    assert "found a colour image (3 samples a pixel); take screenshots" in error_of(series)
 
 
-def test_multi_frame_image_among_single_slices_refused(make_series):
+def test_multi_frame_image_without_places_refused(make_series):
     frames = np.zeros((1, 5, 8, 8), np.uint16)
     series = make_series(frames, NumberOfFrames=5, Rows=8, Columns=8)
-    assert "expected one slice a file, found a multi-frame image of 5 frames" in error_of(series)
+    assert "found 5 frames, with a place in the patient for 0 of them" in error_of(series)
+
+
+def test_multi_frame_image_among_single_slices_refused(shared_data):
+    file = shared_data / D2N / "hyperfine/anatomical/001/001.dcm"
+    with pytest.raises(SeriesReadError, match="expected one slice a file, found a multi-frame image of 8 frames"):
+        LoadSeries()(Series("x", "T1w", (file,), range(1)))
 
 
 def test_values_beyond_float32_refused(make_series):
@@ -392,3 +408,98 @@ def test_empty_reference_refused():
 def test_input_that_is_no_series_refused():
     with pytest.raises(TransformError, match="expected a Series, found str"):
         LoadSeries()("a/path.dcm")
+
+
+def enhanced(path: Path, frames: np.ndarray, slopes, intercepts, shared=False) -> Series:
+    """An enhanced multi-frame file whose frames (or all of them) have their rescale in the functional groups."""
+    dataset = pydicom.Dataset()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    dataset.SOPClassUID, dataset.SOPInstanceUID = pydicom.uid.EnhancedMRImageStorage, "1.2.3"
+    dataset.Modality, dataset.PhotometricInterpretation, dataset.SamplesPerPixel = "MR", "MONOCHROME2", 1
+    dataset.NumberOfFrames, dataset.Rows, dataset.Columns = frames.shape
+    dataset.BitsAllocated = dataset.BitsStored = 16
+    dataset.HighBit, dataset.PixelRepresentation = 15, 0
+    dataset.PixelData = frames.astype("<u2").tobytes()
+
+    def rescale(index: int) -> list[pydicom.Dataset]:
+        values = pydicom.Dataset()
+        values.RescaleSlope, values.RescaleIntercept, values.RescaleType = slopes[index], intercepts[index], "US"
+        return [values]
+
+    common, dataset.PerFrameFunctionalGroupsSequence = pydicom.Dataset(), []
+    measures, orientation = pydicom.Dataset(), pydicom.Dataset()
+    measures.PixelSpacing, measures.SliceThickness = [1, 1], 3
+    orientation.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    common.PixelMeasuresSequence, common.PlaneOrientationSequence = [measures], [orientation]
+    if shared:
+        common.PixelValueTransformationSequence = rescale(0)
+    dataset.SharedFunctionalGroupsSequence = [common]
+    for index in range(len(frames)):
+        position, groups = pydicom.Dataset(), pydicom.Dataset()
+        position.ImagePositionPatient = [0, 0, 3 * index]
+        groups.PlanePositionSequence = [position]
+        if not shared:
+            groups.PixelValueTransformationSequence = rescale(index)
+        dataset.PerFrameFunctionalGroupsSequence.append(groups)
+    dataset.save_as(path, enforce_file_format=True)
+    return Series("x", "T1w", (path,), range(len(frames)), tuple(range(len(frames))))
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["per frame", "shared"])
+def test_each_frame_has_its_own_rescale(tmp_path, shared):
+    frames, slopes, intercepts = pixels(np.uint16, 0, 4096, (4, 9, 7)), [1, 0.25, 6, 3], [0, 10, -5, 0.5]
+    series = enhanced(tmp_path / "a.dcm", frames, slopes, intercepts, shared)
+    by_hand = [
+        frame * float(slopes[0 if shared else index]) + intercepts[0 if shared else index]
+        for index, frame in enumerate(frames)
+    ]
+    np.testing.assert_array_equal(LoadSeries()(series).numpy(), np.stack(by_hand).astype(np.float32))
+    file = pydicom.dcmread(tmp_path / "a.dcm")
+    highdicom_way = hd.Image.from_dataset(file).get_frames(as_indices=True, apply_real_world_transform=False)
+    np.testing.assert_allclose(LoadSeries()(series).numpy(), highdicom_way, rtol=1e-6)
+    few = Series("x", "T1w", series.files, range(1, 3), (3, 2, 1, 0))
+    np.testing.assert_array_equal(LoadSeries()(few).numpy(), np.stack(by_hand)[[2, 1]].astype(np.float32))
+
+
+def test_frames_in_pieces_are_the_same_for_doctor_and_training(shared_data, tmp_path):
+    """A JPEG-LS multi-frame file in pieces with a table of offsets: both read it, as if each frame were one piece."""
+    folder = shared_data / D2N / "generic/compressed_jpegls/001"
+    sources = [pydicom.dcmread(file) for file in sorted(folder.iterdir())[:3]]
+    streams = [next(generate_frames(source.PixelData, number_of_frames=1)) for source in sources]
+    values = np.stack([LoadSeries()(Series("x", "T1w", (Path(s.filename),), range(1))).numpy()[0] for s in sources])
+    first = sources[0]
+    series = enhanced(tmp_path / "a.dcm", np.zeros_like(values), [1, 2, 3], [0, 0, 0])
+    file = pydicom.dcmread(tmp_path / "a.dcm")
+    file.file_meta.TransferSyntaxUID = first.file_meta.TransferSyntaxUID
+    for name in ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"):
+        setattr(file, name, first[name].value)
+    file.PixelData = encapsulate(streams, fragments_per_frame=4, has_bot=True)
+    file.save_as(tmp_path / "a.dcm")
+    loaded = LoadSeries()(series).numpy()
+    np.testing.assert_array_equal(loaded, values * np.array([1, 2, 3], np.float32)[:, None, None])
+    doctor = [slice_.shown() for slice_ in read_slices([tmp_path / "a.dcm"], [0, 1, 2])]
+    np.testing.assert_array_equal(loaded, np.stack(doctor))
+
+
+@pytest.mark.parametrize("limit", [None, 32700], ids=["value", "range"])
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16])
+def test_padding_takes_the_lowest_value_of_the_others(make_series, dtype, limit):
+    stored = pixels(dtype, 5, 900)
+    padded = stored.copy()
+    padded[:, :2] = 32767
+    padded[0, 2, 0] = 32766  # of the range only
+    expected = stored.astype(np.float32)
+    expected[:, :2] = 32767
+    expected[0, 2, 0] = 32766
+    outside = expected >= (32767 if limit is None else 32700)
+    expected[outside] = expected[~outside].min()
+    values = {"PixelPaddingValue": 32767, **({} if limit is None else {"PixelPaddingRangeLimit": limit})}
+    np.testing.assert_array_equal(LoadSeries()(make_series(padded, **values)).numpy(), expected)
+
+
+def test_padding_below_everything_stays_as_it_is(make_series):
+    stored = pixels(np.int16, 5, 900)
+    stored[:, :2] = -2000
+    series = make_series(stored, PixelPaddingValue=-2000)
+    np.testing.assert_array_equal(LoadSeries()(series).numpy(), pydicom_volume(series.files))

@@ -123,7 +123,7 @@ def test_truncated_file_refused(tmp_path, suffix, kept):
 
 
 @pytest.mark.parametrize(
-    ("content", "found"), [(b"", "an empty file"), (b"text" * 200, "not NIfTI")], ids=["empty", "text"]
+    ("content", "found"), [(b"", "an empty file"), (b"text" * 200, "not gzip")], ids=["empty", "text"]
 )
 def test_file_that_is_not_nifti_named(tmp_path, content, found):
     series = Series("00042", "T2w", (tmp_path / "image.nii.gz",), range(3))
@@ -139,19 +139,39 @@ def test_vanished_file_named(tmp_path):
 def test_other_than_one_volume_refused(tmp_path, shape):
     nib.save(nib.Nifti1Image(np.zeros(shape, np.float32), np.eye(4)), tmp_path / "image.nii")
     series = Series("00042", "T2w", (tmp_path / "image.nii",), range(2))
-    assert "one 3D grey-scale image, found shape" in error_of(series)
+    assert "voxels, not one three-dimensional volume; export a single volume" in error_of(series)
 
 
 def test_colour_volume_refused(tmp_path):
     voxels = np.zeros((4, 5, 6), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
     nib.save(nib.Nifti1Image(voxels, np.eye(4)), tmp_path / "image.nii")
-    assert "one 3D grey-scale image" in error_of(Series("00042", "T2w", (tmp_path / "image.nii",), range(6)))
+    assert "not grey-scale; export" in error_of(Series("00042", "T2w", (tmp_path / "image.nii",), range(6)))
 
 
 def test_slices_beyond_the_stored_refused(tmp_path):
     series = stored(tmp_path / "image.nii")
     beyond = Series("00042", "T2w", series.files, range(4, 7))
     assert "expected slices within the 6 stored, found slices 4 to 6" in error_of(beyond)
+
+
+def test_voxels_that_are_no_number_are_outside_where_the_edge_is_made_of_them(tmp_path):
+    voxels = np.full((6, 7, 4), np.nan, np.float32)
+    voxels[2:5, 2:5] = np.arange(-10, 26).reshape(3, 3, 4)
+    nib.save(nib.Nifti1Image(voxels, np.diag([-1.0, -1.0, 1.0, 1.0])), tmp_path / "image.nii.gz")
+    loaded = LoadSeries()(Series("00042", "T2w", (tmp_path / "image.nii.gz",), range(4))).numpy()
+    np.testing.assert_array_equal(loaded, np.nan_to_num(voxels, nan=-10).transpose(2, 1, 0))
+
+
+@pytest.mark.parametrize("slope", [1, 0.1, 1.53455433455433, -2])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64])
+def test_scaled_values_equal_nibabel_to_the_bit(tmp_path, dtype, slope):
+    path = stored(tmp_path / "image.nii", dtype=dtype).files[0]
+    header = nib.load(path).header
+    header["scl_slope"], header["scl_inter"] = slope, 0.3 if slope != 1 else 0
+    with path.open("r+b") as stream:
+        header.write_to(stream)
+    expected = np.asarray(nib.load(path).dataobj, np.float32).transpose(2, 1, 0)
+    np.testing.assert_array_equal(LoadSeries()(Series("00042", "T2w", (path,), range(6))).numpy(), expected)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -73,7 +73,11 @@ _TABLE = """
 00321032 PN RequestingPhysician
 """
 
+EITHER = "US or SS"
+"""A number of two bytes, signed as the pixels are (PixelRepresentation); kept here as if it were unsigned."""
+
 WANTED = {keyword: (int(tag, 16), vr) for tag, vr, keyword in (line.split() for line in _TABLE.split("\n") if line)}
+WANTED |= {"PixelPaddingValue": (0x00280120, EITHER), "PixelPaddingRangeLimit": (0x00280121, EITHER)}
 """What is kept of a header: keyword -> tag, value representation.
 
 Source: DICOM PS3.6 chapter 6.
@@ -109,7 +113,7 @@ def _code(vr: str) -> int:
 
 _SHORT = frozenset(map(_code, _SHORT_VRS.split()))
 _LONG = frozenset(map(_code, _LONG_VRS.split()))
-_SQ, _US = _code("SQ"), _code("US")
+_SQ, _US, _SS, _EITHER = _code("SQ"), _code("US"), _code("SS"), _code(EITHER)
 _STOP, _ODD = -1, -2
 _ITEM, _ITEM_END, _SEQUENCE_END = _swapped(0xFFFEE000), _swapped(0xFFFEE00D), _swapped(0xFFFEE0DD)
 _SYNTAX = _swapped(0x00020010)  # TransferSyntaxUID
@@ -244,12 +248,14 @@ class Walk:
                 self.pixel_offset = value
                 self.pixel_bytes = None if length == UNDEFINED else length
                 return 0
+            if kind == _EITHER:
+                kind = vr if vr == _SS else _US
             if (vr != kind and explicit) or length > MAX_TEXT_BYTES:
                 raise OddError(f"{keyword} in another form")
             if end > size:
                 self.position = position
                 return end + 12
-            if kind == _US:
+            if kind in (_US, _SS):
                 if length != 2:
                     raise OddError(f"{keyword} of {length} bytes")
                 values[keyword] = data[value] | data[value + 1] << 8

@@ -1,4 +1,9 @@
-"""The stored values of a series' slices, one at a time: native ones straight from the file, others through GDCM."""
+"""The one reader of pixels: a series' slices one at a time, for the doctor, the manifest, training and prediction.
+
+Which way each image takes, `way` decides: SimpleITK's decoders for compressed ones, the bytes of the file for the rest,
+which are equal to what SimpleITK gives. What SimpleITK would get wrong is kept away from it: it is shown one image at a
+time, its pieces joined, and each frame's own rescale is applied here.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -48,18 +54,61 @@ class StoredSlice:
         values: ``(rows, columns)`` stored values, before any rescale; integers of at most 32 bits, or floating point.
         slope: From stored to real values.
         intercept: The same.
-        inverted: MONOCHROME1: the lowest value is shown white.
+        mirror: MONOCHROME1, where the lowest value is shown white: a stored value v is shown as ``mirror - v``.
         orientation: ``(6,)`` direction cosines of a row and of a column, LPS, or None where it is not known.
         pixel_spacing_mm: Between rows, between columns, or None.
+        padding: ``(rows, columns)`` bool, where nothing was imaged (PixelPaddingValue, PS3.3 C.7.5.1.1.2); None where
+            no pixel is so.
     """
 
     path: Path
     values: np.ndarray
     slope: float
     intercept: float
-    inverted: bool
+    mirror: int | None
     orientation: np.ndarray | None
     pixel_spacing_mm: tuple[float, float] | None
+    padding: np.ndarray | None = None
+
+    @property
+    def inverted(self) -> bool:
+        """Whether the lowest value is shown white."""
+        return self.mirror is not None
+
+    def shown(self) -> np.ndarray:
+        """The values as displayed, ``(rows, columns)`` float32.
+
+        MONOCHROME1 (PS3.3 C.7.6.3.1.2) is mirrored within the range of Bits Stored, ``2**bits - 1 - v`` unsigned,
+        ``-1 - v`` signed; then the slice's own rescale is applied, v * slope + intercept (PS3.3 C.11.1.1.2).
+        """
+        values = self.values if self.mirror is None else self.mirror - self.values.astype(np.int64)
+        if self.slope == 1 and self.intercept == 0:
+            return values.astype(np.float32)
+        return (values.astype(np.float64) * self.slope + self.intercept).astype(np.float32)
+
+
+class Way(Enum):
+    """How the pixels of an image are got at."""
+
+    BYTES = "as they lie in the file"
+    INFLATED = "as they lie in the inflated file"
+    DECODED = "decoded by SimpleITK"
+
+
+def way(tags: FileTags) -> Way:
+    """Which way the pixels of a DICOM file are read.
+
+    Args:
+        tags: What its header says.
+
+    Raises:
+        HeaderError: ``D026``: there are none.
+    """
+    if tags.syntax == DEFLATED:
+        return Way.INFLATED
+    if tags.pixel_offset is None:
+        raise HeaderError("no pixel data", "D026")
+    return Way.DECODED if tags.pixel_bytes is None else Way.BYTES
 
 
 def read_slices(
@@ -121,7 +170,7 @@ def _nifti(path: Path, header: NiftiHeader) -> Iterator[StoredSlice]:
         raise ContentError(path, f"{header.n_slices} slices, expected at most {FRAMES_LIMIT}")
     as_seen = geometry.cosines(header.orientation) if header.placed else None
     for values in stored_slices(header):
-        yield StoredSlice(path, values, header.slope, header.intercept, False, as_seen, header.pixel_spacing_mm)
+        yield StoredSlice(path, values, header.slope, header.intercept, None, as_seen, header.pixel_spacing_mm)
 
 
 @dataclass(frozen=True)
@@ -172,25 +221,22 @@ def _dicom_slice(path: Path, tags: FileTags, frame: int | None) -> StoredSlice:
     index = frame or 0
     if index >= form.n_frames:
         raise ContentError(path, f"{form.n_frames} frames, expected one of number {index}")
-    if tags.syntax == DEFLATED:
-        values = _inflated(path, form, index)
-    elif tags.pixel_offset is None:
-        raise ContentError(path, "no pixel data")
-    elif tags.pixel_bytes is not None:
-        values = _native(path, form, tags, index)
-    else:
-        values = _decoded(path, form, tags, index)
+    read = {Way.BYTES: _native, Way.INFLATED: _inflated, Way.DECODED: _decoded}[way(tags)]
+    values = read(path, form, tags, index)
     own = tags.frames[index] if index < len(tags.frames) else tags.values
     slope, intercept = _number(own.get("RescaleSlope"), 1.0), _number(own.get("RescaleIntercept"), 0.0)
     spacing = _numbers(own.get("PixelSpacing"), 2)
+    cut = _cut(values, form)
+    mirror = -1 if form.signed else 2**form.bits_stored - 1
     return StoredSlice(
         path=path,
-        values=_cut(values, form),
+        values=cut,
         slope=slope or 1.0,
         intercept=intercept,
-        inverted=tags.values.get("PhotometricInterpretation") == "MONOCHROME1",
+        mirror=mirror if tags.values.get("PhotometricInterpretation") == "MONOCHROME1" else None,
         orientation=_numbers(own.get("ImageOrientationPatient"), 6),
         pixel_spacing_mm=None if spacing is None else (float(spacing[0]), float(spacing[1])),
+        padding=_padding(values, cut, form, tags),
     )
 
 
@@ -215,6 +261,21 @@ def _cut(values: np.ndarray, form: _Format) -> np.ndarray:
         return values
     plain = values.astype(values.dtype.newbyteorder("="), copy=False)
     return (plain << spare) >> spare  # of a signed type, the second shift repeats the sign
+
+
+def _padding(values: np.ndarray, cut: np.ndarray, form: _Format, tags: FileTags) -> np.ndarray | None:
+    """Where the image is padding; a writer may have put it beyond Bits Stored, so both readings count."""
+    ends = [tags.values.get("PixelPaddingValue"), tags.values.get("PixelPaddingRangeLimit")]
+    if ends[0] is None:
+        return None
+    numbers = [int(end) for end in ends if end is not None]
+    if form.signed:
+        numbers = [number - 2**16 if number >= 2**15 else number for number in numbers]
+    low, high = min(numbers), max(numbers)
+    found = (cut >= low) & (cut <= high)
+    if cut is not values:
+        found |= (values >= low) & (values <= high)
+    return found if found.any() else None
 
 
 def _native(path: Path, form: _Format, tags: FileTags, index: int) -> np.ndarray:
@@ -287,7 +348,7 @@ def _lone_header(form: _Format, syntax: str) -> bytes:
     return stream.getvalue()
 
 
-def _inflated(path: Path, form: _Format, index: int) -> np.ndarray:
+def _inflated(path: Path, form: _Format, _: FileTags, index: int) -> np.ndarray:
     """A slice of a file that is deflated behind its file meta information (PS3.5 A.5)."""
     import pydicom
 

@@ -73,7 +73,7 @@ _TEXT_VRS = frozenset(
     {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"}
 )
 _CHARSET_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
-_NUMBER_FORMATS = {"US": "H", "SS": "h", "UL": "L", "SL": "l", "FL": "f", "FD": "d"}
+_NUMBER_FORMATS = {elements.EITHER: "H", "US": "H", "SS": "h", "UL": "L", "SL": "l", "FL": "f", "FD": "d"}
 _MAX_ALPHABETS = 16  # more than SpecificCharacterSet has terms for one text; each costs a look at every part of it
 _CHUNK = 1 << 20
 
@@ -97,7 +97,7 @@ class FileTags:
 
     Args:
         values: Keyword (a key of `elements.WANTED`) -> text as stored without padding, several values joined by
-            ``\``; US as int. A value that is empty or not there has no key.
+            ``\``; US as int, and so `elements.EITHER`. A value that is empty or not there has no key.
         frames: Enhanced multi-frame image: for each frame its own values (of `FRAME_KEYWORDS`), shared ones merged
             in. Empty for every other file.
         private: Whether a private element with a value is there.
@@ -366,7 +366,9 @@ def _wanted(dataset: Dataset, keywords: Iterable[str], charset: str) -> Iterable
             found = "" if value is None else elements.unpadded("\\".join(map(str, _listed(value))))
         if keyword == "SpecificCharacterSet":
             charset = str(found)
-        if WANTED[keyword][1] != "US":
+        if WANTED[keyword][1] == elements.EITHER:
+            found = found & 0xFFFF if isinstance(found, int) else ""
+        elif WANTED[keyword][1] != "US":
             found = str(found)
         elif found != "" and not isinstance(found, int):
             found = _number(keyword, found)

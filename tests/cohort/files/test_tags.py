@@ -50,6 +50,8 @@ def as_pydicom_reads(dataset: Dataset) -> dict[str, str | int]:
         parts = [str(part).strip(" \0") for part in (value if isinstance(value, MultiValue) else [value])]
         if value is not None and any(parts):
             values[keyword] = value if dataset[keyword].VR == "US" else "\\".join(parts)
+        if WANTED[keyword][1] == "US or SS":
+            values[keyword] = value % 2**16
     return values
 
 

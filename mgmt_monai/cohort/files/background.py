@@ -1,0 +1,137 @@
+"""What in a volume is outside the head: a value found at the edge of its slices, padding, voxels that are no number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+#: The edge of the slices is outside where at least this share of it has one value (or is not a number).
+EDGE_SHARE = 0.5
+
+#: Where the lowest value has this share of the edge, it is an ordinary value of the air there, and the background.
+LOWEST_SHARE = 0.01
+
+#: A volume with negative values, of which at least this share is exactly 0, has 0 outside, wherever its edge lies.
+ZERO_SHARE = 0.1
+
+#: Values below the background are tissue, and not the overshoot of an interpolation, where together they weigh at least
+#: this share of what lies above: a z-scored head weighs the same on both sides, the overshoot of splines 1 to 5 %.
+WEIGHT_BELOW = 0.1
+
+
+@dataclass(frozen=True)
+class Background:
+    """What lies outside the head.
+
+    Args:
+        value: Of its voxels.
+        found: ``lowest`` value of the volume, the value of the ``edge`` of its slices, or exact ``zeros``.
+        tissue_below: Tissue lies below it too, as in a z-scored head; else what is below belongs to the background.
+    """
+
+    value: float
+    found: str = "lowest"
+    tissue_below: bool = False
+
+    def foreground(self, values: np.ndarray) -> np.ndarray:
+        """Which values are tissue.
+
+        Args:
+            values: Any shape, finite.
+
+        Returns:
+            The same shape, bool.
+        """
+        return values != self.value if self.tissue_below else values > self.value
+
+
+def find_background(volume: np.ndarray) -> Background:
+    """The background of a volume.
+
+    It is the lowest value, unless that is a rare one and another one fills the edge of the slices, or (with negative
+    values about) is exactly 0 in much of the volume.
+
+    Args:
+        volume: (slices, rows, columns), finite. With other axes, or none, the background is the lowest value.
+
+    Example:
+        >>> z_scored = np.zeros((1, 4, 5), np.float32)
+        >>> z_scored[0, 1:3, 1:4] = [[-1, 0.5, 2], [-2, -0.5, 1]]
+        >>> find_background(z_scored)
+        Background(value=0.0, found='edge', tissue_below=True)
+    """
+    if volume.size == 0:
+        return Background(0.0)
+    lowest = float(volume.min())
+    if volume.ndim != 3:
+        return Background(lowest)
+    return background_of(edge(volume), volume, lowest)
+
+
+def background_of(at_edge: np.ndarray, values: np.ndarray, lowest: float) -> Background:
+    """The background of a volume by a part of its values.
+
+    Args:
+        at_edge: The values at the edge of its slices, ``(n,)``.
+        values: All of its values or an even sample of them, any shape.
+        lowest: The lowest of all.
+    """
+    found = _found(at_edge, values, lowest)
+    if found is None:
+        return Background(lowest)
+    deviation = np.asarray(values, np.float64) - found[0]
+    below, above = -deviation[deviation < 0].sum(), deviation[deviation > 0].sum()
+    return Background(*found, tissue_below=bool(below >= WEIGHT_BELOW * above))
+
+
+def edge(volume: np.ndarray) -> np.ndarray:
+    """The outermost rows and columns of each slice.
+
+    Args:
+        volume: (slices, rows, columns).
+
+    Returns:
+        ``(n,)``, each voxel once.
+    """
+    parts = [volume[:, 0], volume[:, -1], volume[:, 1:-1, 0], volume[:, 1:-1, -1]]
+    return np.concatenate([part.ravel() for part in parts])
+
+
+def nan_outside(volume: np.ndarray) -> np.ndarray | None:
+    """Where a volume is not a number, if that is how its outside is written; None where it is not.
+
+    Args:
+        volume: (slices, rows, columns), floating point.
+
+    Returns:
+        The same shape, bool: at least half of the edge of the slices is True, and at least one voxel is not.
+    """
+    if not np.isnan(volume.max(initial=-np.inf)):
+        return None
+    missing = np.isnan(volume)
+    return missing if edge(missing).mean() >= EDGE_SHARE and not missing.all() else None
+
+
+def fill_outside(volume: np.ndarray, outside: np.ndarray) -> None:
+    """Give the voxels outside, in place, the lowest value of the others; a volume that is all outside stays.
+
+    Args:
+        volume: Any shape.
+        outside: The same shape, bool.
+    """
+    if outside.all() or not outside.any():
+        return
+    lowest = volume[~outside].min()
+    # What is lowest already stays as it is: it is the background as well.
+    if not volume[outside].max() <= lowest:
+        volume[outside] = lowest
+
+
+def _found(at_edge: np.ndarray, values: np.ndarray, lowest: float) -> tuple[float, str] | None:
+    if not at_edge.size or np.mean(at_edge == lowest) >= LOWEST_SHARE:
+        return None
+    middle = float(np.partition(at_edge, at_edge.size // 2)[at_edge.size // 2])  # what fills half of it is its median
+    if np.mean(at_edge == middle) >= EDGE_SHARE:
+        return middle, "edge"
+    return (0.0, "zeros") if lowest < 0 and np.mean(values == 0) >= ZERO_SHARE else None
