@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mgmt_monai.inference.model import BundleModel
     from mgmt_monai.inference.predict_study import PredictedStudy
     from mgmt_monai.inference.prediction import SeriesPrediction
+    from mgmt_monai.inference.studies import AskedStudy
     from mgmt_monai.inference.study_batch import BatchOutcome
 
 FILE = click.Path(path_type=Path)
@@ -33,7 +34,8 @@ SHOWN_FAULTS = 10
 @click.option(
     "--series", "named", multiple=True, metavar="MODALITY=PATH", help="A series by name; only those named are read."
 )
-@click.option("--batch", is_flag=True, help="STUDY_DIR holds one folder a study: predict them all.")
+@click.option("--batch", is_flag=True, help="STUDY_DIR is a cohort, or holds one folder a study: predict them all.")
+@click.option("--layout", help="The cohort's layout, with --batch; found where it is not named.")
 @click.option("--dicom-sr", is_flag=True, help="Also as a DICOM structured report.")
 @click.option("--dicom-sc", is_flag=True, help="Also pages that show where the models look, as DICOM images.")
 @click.option("--dicomweb", metavar="URL", help="Take the study from this archive, and put the report back.")
@@ -53,6 +55,7 @@ def command(
     out: Path,
     named: tuple[str, ...],
     batch: bool,
+    layout: str | None,
     dicom_sr: bool,
     dicom_sc: bool,
     dicomweb: str | None,
@@ -68,25 +71,30 @@ def command(
     """
     from mgmt_monai.inference.engines.engine_choice import for_studies
     from mgmt_monai.inference.model import open_models
+    from mgmt_monai.inference.studies import studies_in
     from mgmt_monai.inference.study import study_path
     from mgmt_monai.inference.study_batch import batch_engine, predict_batch
 
     if batch and (named or dicom_sr or dicom_sc or dicomweb):
         raise click.UsageError("--series, --dicom-sr, --dicom-sc and --dicomweb are of one study: leave out --batch.")
+    if layout and not batch:
+        raise click.UsageError("--layout is of a cohort: give --batch too.")
     if bool(dicomweb) != bool(study_uid):
         raise click.UsageError("--dicomweb and --study belong together.")
     if (study_dir is None) != bool(dicomweb):
         raise click.UsageError("name either STUDY_DIR or --dicomweb and --study.")
     series = named_series(named)
+    studies: Sequence[AskedStudy] = ()
     if batch and study_dir is not None:
-        engine = batch_engine(engine, study_dir, out, overwrite)
+        studies = studies_in(study_dir, out, layout)
+        engine = batch_engine(engine, studies, out, overwrite)
     else:
         engine = for_studies(engine, 1)
     with open_models(bundles, trust_bundle, engine) as models:
         if study_dir is None:
             _predict_archived(str(dicomweb), str(study_uid), models, out, series, dicom_sc, overwrite)
         elif batch:
-            return _tell_batch(predict_batch(study_dir, models, out, overwrite))
+            return _tell_batch(predict_batch(studies, models, out, overwrite))
         else:
             folder = out / study_path(study_dir).name
             predicted = _predict(study_dir, models, folder, series, overwrite)

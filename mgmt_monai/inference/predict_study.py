@@ -68,7 +68,7 @@ class PredictedStudy:
 
 
 def predict_study(
-    study_dir: Path,
+    study_dir: Path | FoundStudy,
     models: Sequence[BundleModel],
     named: Mapping[str, Path] | None = None,
     progress_bar: bool = True,
@@ -76,7 +76,7 @@ def predict_study(
     """Find a study's series, check them, and ask each model.
 
     Args:
-        study_dir: As `find_study` takes it.
+        study_dir: As `find_study` takes it, or a study whose series are found.
         models: One or more, of any modalities.
         named: Folder or file by modality, for series that are not found by themselves.
         progress_bar: Whether one is shown.
@@ -87,7 +87,7 @@ def predict_study(
     Raises:
         InferenceError: No study, or no series of a known modality in it.
     """
-    study = find_study(study_dir, named)
+    study = study_dir if isinstance(study_dir, FoundStudy) else find_study(study_dir, named)
     wanted = study.of([model.modality for model in models])
     exams: Iterable[SeriesExam] = ()
     if wanted.series:

@@ -11,7 +11,7 @@ from typing import Any
 from mgmt_monai.cohort.examination.exam import SeriesExam
 from mgmt_monai.cohort.examination.scan import scan
 from mgmt_monai.cohort.findings import Finding, Severity, printable
-from mgmt_monai.cohort.layouts import brats, dicom_tree, upenn_gbm
+from mgmt_monai.cohort.layouts import bids, brats, dicom_tree, folders, ucsf_pdgm, upenn_gbm
 from mgmt_monai.cohort.layouts.found import Found, FoundSeries
 from mgmt_monai.cohort.manifest import series_reference
 from mgmt_monai.cohort.records import PatientRecord
@@ -54,16 +54,18 @@ class FoundStudy:
         path: Its folder, absolute.
         series: At most one a modality, in the order of `MODALITIES`; their patient is the study's name.
         notes: What the search found: several series that fit, files that could not be read.
+        patient_id: Whose it is in a cohort, whose folder ``path`` is then; "" for a folder of its own.
     """
 
     path: Path
     series: tuple[FoundSeries, ...]
     notes: tuple[Finding, ...] = ()
+    patient_id: str = ""
 
     @property
     def name(self) -> str:
-        """Of its folder."""
-        return printable(self.path.name)
+        """Of its folder, or of the patient."""
+        return self.patient_id or printable(self.path.name)
 
     @cached_property
     def shareable(self) -> Redaction:
@@ -100,8 +102,9 @@ def find_study(study_dir: Path, named: Mapping[str, Path] | None = None) -> Foun
     """Where a study's series are.
 
     Args:
-        study_dir: The study: folders named ``T1w``, ``T1wCE``, ``T2w``, ``FLAIR``; NIfTI files named as BraTS or
-            UPENN-GBM name them; or DICOM files in folders of any kind, told apart by their tags.
+        study_dir: The study: folders named ``T1w``, ``T1wCE``, ``T2w``, ``FLAIR``; a patient of BraTS, UPENN-GBM,
+            UCSF-PDGM or BIDS; NIfTI files whose names or side-cars say what they are; or DICOM files in folders of any
+            kind, told apart by their tags.
         named: Folder or file by modality, for series that are not found so; only these are read then.
 
     Raises:
@@ -197,13 +200,17 @@ def _named_series(patient_id: str, modality: str, path: Path) -> FoundSeries:
 
 
 def _find(study_dir: Path) -> Found:
-    folders = [modality for modality in MODALITIES if (study_dir / modality).is_dir()]
-    if folders:
-        series = [FoundSeries("", modality, study_dir / modality, None, f"folder {modality}") for modality in folders]
+    named = [modality for modality in MODALITIES if (study_dir / modality).is_dir()]
+    if named:
+        series = [FoundSeries("", modality, study_dir / modality, None, f"folder {modality}") for modality in named]
         return Found(series, set())
-    for layout in (brats, upenn_gbm):
+    for layout in (brats, upenn_gbm, ucsf_pdgm, bids):
         if layout.recognises(study_dir):
             return layout.find(study_dir)
+    if folders.has_nifti(study_dir):
+        found = Found([], set())
+        folders.find_patient(study_dir, found)
+        return found
     return dicom_tree.find(study_dir)
 
 
@@ -211,5 +218,7 @@ def _concerns(note: Finding, series: FoundSeries) -> bool:
     """Whether a note of the search is about the series, or about a file that lies among its own."""
     if note.modality:
         return note.modality == series.modality
+    if note.id == "D034":  # of the examination that was chosen
+        return True
     folders = {(series.directory / name).parent for name in series.files or ()}
     return bool(note.path) and Path(note.path).parent in folders

@@ -14,7 +14,6 @@ from tqdm import tqdm
 
 from mgmt_monai.atomic import atomic_file
 from mgmt_monai.cohort.findings import printable
-from mgmt_monai.cohort.layouts import rsna_miccai
 from mgmt_monai.errors import one_line
 from mgmt_monai.inference.engines.engine import PyTorchEngine
 from mgmt_monai.inference.engines.engine_choice import AUTO, ENGINES, for_studies
@@ -23,11 +22,12 @@ from mgmt_monai.inference.model import BundleModel
 from mgmt_monai.inference.predict_study import engine_names, predict_study
 from mgmt_monai.inference.prediction import StudyPrediction
 from mgmt_monai.inference.result_files import read_result, write_result
+from mgmt_monai.inference.studies import RESERVED, AskedStudy, studies_in
 from mgmt_monai.locked_folder import LockedFolder
 
 logger = logging.getLogger(__name__)
 
-TABLE = "predictions.csv"
+TABLE = RESERVED
 """In the batch's folder, beside one folder a study."""
 
 COLUMNS = (
@@ -59,60 +59,30 @@ class BatchOutcome:
         return sum(any(one.abstained for one in study.series) for study in self.predictions.values())
 
 
-def study_folders(root: Path, out_dir: Path) -> list[Path]:
-    """The studies of a batch.
-
-    Args:
-        root: A folder of studies, or one that holds Kaggle's ``train/<patient>/<modality>``.
-        out_dir: Where results go; it is no study.
-
-    Returns:
-        Folders, sorted by name; hidden ones are passed over.
-
-    Raises:
-        InferenceError: No such folder, no folder in it, or a study called like a file of the results.
-    """
-    root = Path(root)
-    if not root.is_dir():
-        raise InferenceError(f"{root}: no such folder of studies. Name the folder that holds one folder a study.")
-    if rsna_miccai.recognises(root):
-        folders = rsna_miccai.patient_folders(root)
-    else:
-        folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    folders = [path for path in folders if path.resolve() != Path(out_dir).resolve()]
-    if not folders:
-        raise InferenceError(f"{root}: expected one folder a study in it, found none. Leave out --batch for one study.")
-    if any(path.name == TABLE for path in folders):
-        raise InferenceError(f"{root / TABLE}: a study cannot be called like the table of the results. Rename it.")
-    return folders
-
-
-def batch_engine(name: str, root: Path, out_dir: Path, overwrite: bool = False) -> str:
+def batch_engine(name: str, studies: Sequence[AskedStudy], out_dir: Path, overwrite: bool = False) -> str:
     """The engine to ask for in a batch.
 
     Args:
         name: ``auto`` or a key of `ENGINES`.
-        root: As `study_folders` takes it.
+        studies: Of the batch.
         out_dir: Of the results.
         overwrite: Whether those that are there are replaced.
 
     Returns:
         For ``auto``, that of the results which are there, so that a batch is of one engine, or what `for_studies` says
         of a new batch; else ``name``.
-
-    Raises:
-        InferenceError: As `study_folders`.
     """
-    folders = study_folders(root, out_dir)
     if name == AUTO and not overwrite:
-        kept = (read_result(Path(out_dir) / folder.name) for folder in folders)
+        kept = (read_result(Path(out_dir) / study.folder) for study in studies)
         engine = next((_engine_of(done) for done in kept if done is not None), None)
         if engine in ENGINES:
             return engine
-    return for_studies(name, len(folders))
+    return for_studies(name, len(studies))
 
 
-def predict_batch(root: Path, models: Sequence[BundleModel], out_dir: Path, overwrite: bool = False) -> BatchOutcome:
+def predict_batch(
+    root: Path | Sequence[AskedStudy], models: Sequence[BundleModel], out_dir: Path, overwrite: bool = False
+) -> BatchOutcome:
     """Predict every study and write each result as soon as it is known.
 
     A study whose result is there, and was made with the same bundles by the same engine, is passed over, so that a
@@ -120,7 +90,7 @@ def predict_batch(root: Path, models: Sequence[BundleModel], out_dir: Path, over
     own fault alone.
 
     Args:
-        root: As `study_folders` takes it.
+        root: As `mgmt_monai.inference.studies.studies_in` takes it, or what that says.
         models: One or more.
         out_dir: Gets ``<study>/prediction.json``, ``<study>/prediction.html`` and `TABLE`.
         overwrite: Predict also what is there, and replace results of other bundles.
@@ -133,20 +103,20 @@ def predict_batch(root: Path, models: Sequence[BundleModel], out_dir: Path, over
             cannot be written to, or another process writes it.
     """
     out_dir = Path(out_dir)
-    folders = study_folders(root, out_dir)
+    studies = studies_in(root, out_dir) if isinstance(root, Path) else root
     with closing(LockedFolder(out_dir, "batch", TABLE, InferenceError)) as held:
         held.take("--out")
-        return _predict_all(folders, models, out_dir, overwrite)
+        return _predict_all(studies, models, out_dir, overwrite)
 
 
 def _predict_all(
-    folders: Sequence[Path], models: Sequence[BundleModel], out_dir: Path, overwrite: bool
+    studies: Sequence[AskedStudy], models: Sequence[BundleModel], out_dir: Path, overwrite: bool
 ) -> BatchOutcome:
-    kept = {folder: read_result(out_dir / folder.name) for folder in folders}
+    kept = {study.folder: read_result(out_dir / study.folder) for study in studies}
     others = [folder for folder, done in kept.items() if done is not None and not _is_of(done, models)]
     if others and not overwrite:
         raise InferenceError(
-            f"{out_dir / others[0].name}: there is a result of other bundles. Name another --out, or say --overwrite."
+            f"{out_dir / others[0]}: there is a result of other bundles. Name another --out, or say --overwrite."
         )
     engines = engine_names([model.engine for model in models])
     unlike = [(folder, _engine_of(done)) for folder, done in kept.items() if done is not None]
@@ -154,21 +124,21 @@ def _predict_all(
     if unlike and not overwrite:
         folder, engine = unlike[0]
         raise InferenceError(
-            f"{out_dir / folder.name}: there is a result by the engine {engine}, not by {engines}. Name it with "
+            f"{out_dir / folder}: there is a result by the engine {engine}, not by {engines}. Name it with "
             "--engine, name another --out, or say --overwrite."
         )
     outcome = BatchOutcome({}, {}, 0, out_dir / TABLE)
     n_kept = 0
     try:
-        for folder in tqdm(folders, desc="Predicting", unit="study"):
-            study, own = printable(folder.name), out_dir / folder.name
-            done = kept[folder]
+        for asked in tqdm(studies, desc="Predicting", unit="study"):
+            study, own = asked.name, out_dir / asked.folder
+            done = kept[asked.folder]
             if done is not None and not overwrite:
                 outcome.predictions[study] = done
                 n_kept += 1
                 continue
             try:
-                predicted = predict_study(folder, models, progress_bar=False)
+                predicted = predict_study(asked.series(), models, progress_bar=False)
                 write_result(predicted, own)
                 outcome.predictions[study] = predicted.prediction
             except Exception as error:  # the other studies are not to blame

@@ -16,7 +16,8 @@ from mgmt_monai.inference import study_batch as batch
 from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.inference.model import BundleModel, open_models
 from mgmt_monai.inference.prediction import prediction_from_json
-from mgmt_monai.inference.study_batch import COLUMNS, batch_engine, predict_batch, study_folders
+from mgmt_monai.inference.studies import studies_in
+from mgmt_monai.inference.study_batch import COLUMNS, batch_engine, predict_batch
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ def test_result_of_another_bundle_is_not_replaced_unless_told(
 
 def test_batch_is_of_one_engine(studies: Path, t1w_model: BundleModel, t1w_bundle: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert batch_engine("auto", studies, out) == "pytorch"  # few studies
+    assert batch_engine("auto", studies_in(studies, tmp_path), out) == "pytorch"  # few studies
     with open_models([t1w_bundle], engine="onnxruntime") as models:
         predict_batch(studies, models, out)
     before = states(out)
@@ -105,9 +106,9 @@ def test_batch_is_of_one_engine(studies: Path, t1w_model: BundleModel, t1w_bundl
     with pytest.raises(InferenceError, match=r"by the engine onnxruntime, not by pytorch\..*--overwrite"):
         predict_batch(studies, [t1w_model], out)
     assert states(out) == before
-    assert batch_engine("auto", studies, out) == "onnxruntime"
-    assert batch_engine("pytorch", studies, out) == "pytorch"
-    assert batch_engine("auto", studies, out, overwrite=True) == "pytorch"
+    assert batch_engine("auto", studies_in(studies, tmp_path), out) == "onnxruntime"
+    assert batch_engine("pytorch", studies_in(studies, tmp_path), out) == "pytorch"
+    assert batch_engine("auto", studies_in(studies, tmp_path), out, overwrite=True) == "pytorch"
 
     table = rows(out)
     predict_batch(studies, [t1w_model], out, overwrite=True)
@@ -196,7 +197,8 @@ def test_killed_batch_goes_on_where_it_was(
 
 
 def test_kaggles_train_folder_is_a_folder_of_studies(phantom_dir: Path, tmp_path: Path) -> None:
-    assert study_folders(phantom_dir, tmp_path) == sorted((phantom_dir / "train").iterdir())
+    patients = sorted(path.name for path in (phantom_dir / "train").iterdir())
+    assert [study.name for study in studies_in(phantom_dir, tmp_path)] == patients
 
 
 def test_results_among_the_studies_are_no_study(studies: Path) -> None:
@@ -204,18 +206,18 @@ def test_results_among_the_studies_are_no_study(studies: Path) -> None:
     (studies / ".hidden").mkdir()
     (studies / "file").touch()
 
-    assert "out" not in {path.name for path in study_folders(studies, studies / "out")}
-    assert len(study_folders(studies, studies / "out")) == 4
+    assert "out" not in {study.name for study in studies_in(studies, studies / "out")}
+    assert len(studies_in(studies, studies / "out")) == 4
 
 
 def test_folder_without_studies_is_refused(studies: Path, tmp_path: Path) -> None:
     with pytest.raises(InferenceError, match="no such folder"):
-        study_folders(tmp_path / "nowhere", tmp_path)
+        studies_in(tmp_path / "nowhere", tmp_path)
     with pytest.raises(InferenceError, match="one folder a study"):
-        study_folders(studies / "nothing", tmp_path)
+        studies_in(studies / "nothing", tmp_path)
     (studies / "predictions.csv").mkdir()
     with pytest.raises(InferenceError, match="cannot be called like"):
-        study_folders(studies, tmp_path)
+        studies_in(studies, tmp_path)
 
 
 def test_place_that_cannot_be_written_to_is_told_at_once(studies: Path, t1w_model: BundleModel, tmp_path: Path) -> None:

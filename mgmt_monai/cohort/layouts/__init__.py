@@ -21,6 +21,7 @@ __all__ = [
     "check_data_dir",
     "find_series",
     "recognise",
+    "recognised",
 ]
 
 
@@ -91,11 +92,7 @@ def recognise(data_dir: Path) -> str:
     Raises:
         CohortError: None fits, or several do.
     """
-    # Others hold DICOM files or folders too, so these two are what is left when no other fits.
-    last = (dicom_tree.NAME, folders.NAME)
-    names = [name for name, module in LAYOUTS.items() if name not in last and module.recognises(data_dir)]
-    if not names:
-        names = [name for name in last if LAYOUTS[name].recognises(data_dir)][:1]
+    names = recognised(data_dir)
     if len(names) > 1:
         raise CohortError(
             f"{data_dir}: expected one layout, found {' and '.join(names)}. Say with --layout which one to read."
@@ -107,6 +104,18 @@ def recognise(data_dir: Path) -> str:
             f"Name a folder that has one, or say with --layout which one is meant. {HOW_TO_GET_DATA}"
         )
     return names[0]
+
+
+def recognised(data_dir: Path) -> list[str]:
+    """The names of all layouts that a folder may have: none, one, or several that only the user can choose from.
+
+    Args:
+        data_dir: The cohort's folder.
+    """
+    # Others hold DICOM files or folders too, so these two are what is left when no other fits.
+    last = (dicom_tree.NAME, folders.NAME)
+    names = [name for name, module in LAYOUTS.items() if name not in last and module.recognises(data_dir)]
+    return names or [name for name in last if LAYOUTS[name].recognises(data_dir)][:1]
 
 
 def _tell_what_is_not_read(found: Found, data_dir: Path) -> None:

@@ -89,6 +89,15 @@ def find_patient(patient: Path, found: Found) -> None:
     _tell_near_misses(name, found)
 
 
+def has_nifti(patient: Path) -> bool:
+    """Whether there is a NIfTI file in a patient's folder, however deep.
+
+    Args:
+        patient: The folder.
+    """
+    return any(is_nifti(name) for _, names in walk(patient, []) for name in names)
+
+
 def _patients(data_dir: Path) -> list[Path]:
     return sorted(path for path in data_dir.iterdir() if path.is_dir() and not path.name.startswith("."))
 

@@ -1,0 +1,125 @@
+"""The studies of a cohort in any layout, as a training finds them, or of a folder with one folder a study."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mgmt_monai.cohort.findings import printable
+from mgmt_monai.cohort.layouts import Found, dicom_tree, find_series, recognise, recognised
+from mgmt_monai.cohort.series import MODALITIES
+from mgmt_monai.inference.errors import InferenceError
+from mgmt_monai.inference.study import FoundStudy
+
+logger = logging.getLogger(__name__)
+
+RESERVED = "predictions.csv"
+"""The table of a batch's results, which lies beside the studies' folders."""
+
+#: What a DICOM file's name ends in, where files lie beside the studies' folders.
+_DICOM_SUFFIXES = frozenset({"", ".dcm", ".ima"})
+
+
+@dataclass(frozen=True)
+class AskedStudy:
+    """One study of a batch.
+
+    Args:
+        name: Who it is in the results: the patient in the cohort, else the folder's name.
+        path: Its folder, where it is found only when it is asked about.
+        found: Its series, where the cohort's layout found them.
+        fault: Why it cannot be asked about; "" where it can.
+    """
+
+    name: str
+    path: Path
+    found: FoundStudy | None = None
+    fault: str = ""
+
+    @property
+    def folder(self) -> str:
+        """What its results' folder is called."""
+        return self.name if self.found is not None or self.fault else self.path.name
+
+    def series(self) -> Path | FoundStudy:
+        """What `mgmt_monai.inference.predict_study.predict_study` takes.
+
+        Raises:
+            InferenceError: It cannot be asked about.
+        """
+        if self.fault:
+            raise InferenceError(self.fault)
+        return self.found or self.path
+
+
+def studies_in(root: Path, out_dir: Path, layout: str | None = None) -> list[AskedStudy]:
+    """The studies of a batch: who a training on this folder would have, each with the series it would read.
+
+    A tree of DICOM files with one folder a study is taken folder by folder, under their names; by patients, under
+    their PatientID as in a manifest, where ``layout`` says ``dicom`` or the files lie otherwise.
+
+    Args:
+        root: A cohort in any layout, or a folder of studies.
+        out_dir: Where results go; it is no study.
+        layout: A name of `mgmt_monai.cohort.layouts`; None to recognise it.
+
+    Returns:
+        Sorted by name. Patients without a series have a fault.
+
+    Raises:
+        CohortError: Several layouts fit, the one that is named does not, or a table that cannot be read.
+        InferenceError: No such folder, no study in it, or one called like a file of the results.
+    """
+    root, out_dir = Path(root).absolute(), Path(out_dir)
+    if not root.is_dir():
+        raise InferenceError(f"{root}: no such folder of studies. Name the folder that holds one folder a study.")
+    own = [path for path in _folders(root) if path.resolve() != out_dir.resolve()]
+    name = layout or (recognise(root) if recognised(root) else None)
+    if name is None or (name == dicom_tree.NAME and layout is None and _is_one_each(root, own)):
+        studies = [AskedStudy(printable(path.name), path) for path in own]
+    else:
+        found = find_series(root, name)
+        if out_dir.resolve().parent == root.resolve():
+            found.patients.discard(printable(out_dir.name))
+        studies = _of_cohort(root, found)
+        read = {series.directory for series in found.series}
+        others = [path for path in own if not any(one.is_relative_to(path) for one in read)]
+        if others:
+            logger.warning("%d folders beside the studies hold no series that the layout %s reads", len(others), name)
+    if not studies:
+        raise InferenceError(f"{root}: expected one folder a study in it, found none. Leave out --batch for one study.")
+    if any(study.folder == RESERVED for study in studies):
+        raise InferenceError(f"{root / RESERVED}: a study cannot be called like the table of the results. Rename it.")
+    return sorted(studies, key=lambda study: study.name)
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _is_one_each(root: Path, own: Sequence[Path]) -> bool:
+    """Whether DICOM files lie in a folder a study, and not beside each other or all in one folder."""
+    if not own:
+        return False
+    if len(own) == 1 or any(path.suffix.lower() in _DICOM_SUFFIXES and path.is_file() for path in root.iterdir()):
+        return len({series.patient_id for series in dicom_tree.find(root).series}) < 2
+    return True
+
+
+def _of_cohort(root: Path, found: Found) -> list[AskedStudy]:
+    studies = []
+    for patient in sorted(found.patients | {series.patient_id for series in found.series}):
+        own = [series for series in found.series if series.patient_id == patient]
+        notes = tuple(finding.under(root) for finding in found.findings if finding.patient_id == patient)
+        own.sort(key=lambda one: MODALITIES.index(one.modality))
+        if "/" in patient or patient in (".", ".."):
+            fault = "expected an identifier that a folder can be called by, found one with '/' or '.' alone"
+            studies.append(AskedStudy(patient.replace("/", "_").strip(".") or "_", root, fault=fault))
+        elif own:
+            studies.append(AskedStudy(patient, root, FoundStudy(root.absolute(), tuple(own), notes, patient)))
+        else:
+            fault = next((note.text for note in notes if note.id == "D035"), "no series of a known modality")
+            studies.append(AskedStudy(patient, root, fault=fault))
+    return studies

@@ -1,0 +1,118 @@
+"""Prediction takes what a training takes: every layout, with the same identifiers and the same series."""
+
+import csv
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from written_layouts import LAYOUTS, write_layout
+
+from mgmt_monai.cohort.errors import CohortError
+from mgmt_monai.cohort.layouts import find_series
+from mgmt_monai.inference.errors import InferenceError
+from mgmt_monai.inference.model import BundleModel
+from mgmt_monai.inference.studies import studies_in
+from mgmt_monai.inference.study import find_study
+from mgmt_monai.inference.study_batch import predict_batch
+
+LABELS = {"90000": 1, "90003": 0}
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    """Writes volumes of 3 x 4 x 5 voxels below ``cohort``."""
+
+    def make(*names: str) -> Path:
+        for name in names:
+            path = tmp_path / "cohort" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            nib.save(nib.Nifti1Image(np.arange(60, dtype=np.int16).reshape(3, 4, 5), np.eye(4)), path)
+        return tmp_path / "cohort"
+
+    return make
+
+
+@pytest.mark.parametrize("layout", ["csv", "bids with sessions", "dicom"])
+def test_cohort_is_predicted_as_kaggles_layout_of_the_same_heads(
+    layout: str, phantom_dir: Path, t1w_model: BundleModel, tmp_path: Path
+) -> None:
+    tables = []
+    for name in ("rsna-miccai-2021", layout):
+        patients = write_layout(name, phantom_dir, LABELS, tmp_path / name)
+        outcome = predict_batch(tmp_path / name, [t1w_model], tmp_path / "out" / name)
+        assert outcome.faults == {}
+        assert list(outcome.predictions) == list(patients.values())
+        with outcome.table.open(newline="") as file:
+            tables.append([{**row, "patient_id": ""} for row in csv.DictReader(file)])
+    assert tables[0] == tables[1]
+
+
+@pytest.mark.parametrize(
+    ("names", "study", "modalities"),
+    [
+        (["p001/p001_t1.nii.gz", "p001/p001_flair.nii.gz"], "p001", ["FLAIR", "T1w"]),
+        (["sub-01/anat/sub-01_T1w.nii.gz", "sub-01/anat/sub-01_ce-gd_T1w.nii.gz"], "sub-01", ["T1w", "T1wCE"]),
+        (["sub-01/ses-1/anat/sub-01_ses-1_T2w.nii.gz"], "sub-01", ["T2w"]),
+        (["UCSF-PDGM-0004_nifti/UCSF-PDGM-0004_T1c.nii.gz"], "UCSF-PDGM-0004_nifti", ["T1wCE"]),
+    ],
+)
+def test_one_patients_folder_is_a_study(write, names: list[str], study: str, modalities: list[str]) -> None:
+    found = find_study(write(*names) / study)
+    assert (found.name, [series.modality for series in found.series]) == (study, modalities)
+
+
+def test_study_of_silent_names_says_which_word_is_missing(write) -> None:
+    with pytest.raises(InferenceError, match=r"no file of p001 says FLAIR or T1w or T1wCE or T2w"):
+        find_study(write("p001/first.nii.gz") / "p001")
+
+
+def test_patient_without_series_is_a_fault_of_its_own(write, tmp_path: Path) -> None:
+    root = write("p001/p001_t1.nii.gz", "p002/second.nii.gz")
+    studies = {study.name: study for study in studies_in(root, tmp_path / "out")}
+    assert list(studies) == ["p001", "p002"]
+    with pytest.raises(InferenceError, match="no file of p002 says"):
+        studies["p002"].series()
+
+
+def test_first_examination_is_told(write, tmp_path: Path) -> None:
+    root = write(*(f"sub-01/ses-{n}/anat/sub-01_ses-{n}_T1w.nii.gz" for n in (1, 2)))
+    (study,) = studies_in(root, tmp_path / "out")
+    assert [note.id for note in study.found.notes] == ["D034", "D037"]
+    assert [series.files for series in study.found.series] == [("sub-01_ses-1_T1w.nii.gz",)]
+
+
+def test_results_beside_the_patients_are_no_patient(write) -> None:
+    root = write("p001/p001_t1.nii.gz")
+    (root / "prediction" / "p001").mkdir(parents=True)
+    assert [study.name for study in studies_in(root, root / "prediction")] == ["p001"]
+
+
+def test_identifier_that_no_folder_can_have_is_a_fault(write, tmp_path: Path) -> None:
+    root = write("a.nii.gz")
+    (root / "cohort.csv").write_text("patient_id,label,T1w\nx/../../y,1,a.nii.gz\n")
+    (study,) = studies_in(root, tmp_path / "out")
+    assert "/" not in study.folder
+    with pytest.raises(InferenceError, match="a folder can be called by"):
+        study.series()
+
+
+def test_layout_that_is_named_is_taken(write, tmp_path: Path) -> None:
+    root = write("p001/p001_t1.nii.gz")
+    assert [study.name for study in studies_in(root, tmp_path, "folders")] == ["p001"]
+    with pytest.raises(CohortError, match="expected series as the layout bids has them"):
+        studies_in(root, tmp_path, "bids")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_same_patients_and_series_as_a_training(layout: str, phantom_dir: Path, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    names = write_layout(layout, phantom_dir, LABELS, root)
+    studies = studies_in(root, tmp_path / "out")
+    assert [study.name for study in studies] == list(names.values())
+    found = [
+        (one.patient_id, one.modality, one.directory / (one.files or ("",))[0])
+        for study in studies
+        for one in sorted(study.found.series, key=lambda series: series.modality)
+    ]
+    assert found == [(s.patient_id, s.modality, s.directory / (s.files or ("",))[0]) for s in find_series(root).series]

@@ -1,0 +1,55 @@
+"""The same heads in every layout, through manifest and training data set."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from bids_validator import BIDSValidator
+from monai.transforms import Compose
+from written_layouts import LAYOUTS, MODALITIES, write_layout
+
+from mgmt_monai.cohort.build import Sources, build_manifest
+from mgmt_monai.cohort.modality import ModalityCohort
+from mgmt_monai.cohort.splits.plans import External
+from mgmt_monai.slices.dataset import SliceDataset
+from mgmt_monai.transforms.load import LoadSeriesd
+
+LABELS = {"90000": 1, "90003": 0}
+
+
+def slices_of(data_dir: Path) -> tuple[list[str], dict[str, list[int]], dict[str, list[torch.Tensor]]]:
+    """Patients, and by modality the labels and the slices that a training reads."""
+    manifest = build_manifest(data_dir, Sources(), External(), workers=1).manifest
+    labels, slices = {}, {}
+    for modality in MODALITIES:
+        items = ModalityCohort(manifest, modality, data_dir, scored_only=True).items("test")
+        dataset = SliceDataset(items, Compose([LoadSeriesd("image")]))
+        labels[modality] = [item["label"] for item in items]
+        slices[modality] = [dataset[index]["image"] for index in range(len(dataset))]
+    return [patient.patient_id for patient in manifest.patients], labels, slices
+
+
+@pytest.fixture(scope="module")
+def expected(phantom_dir, tmp_path_factory):
+    data_dir = tmp_path_factory.mktemp("heads") / "rsna"
+    write_layout("rsna-miccai-2021", phantom_dir, LABELS, data_dir)
+    return slices_of(data_dir)
+
+
+@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "rsna-miccai-2021"])
+def test_same_slices_and_labels_as_in_kaggles_layout(layout, expected, phantom_dir, tmp_path):
+    names = write_layout(layout, phantom_dir, LABELS, tmp_path / "data")
+    patients, labels, slices = slices_of(tmp_path / "data")
+    assert patients == list(names.values())
+    assert labels == expected[1] == {modality: [1, 0] for modality in MODALITIES}
+    for modality in MODALITIES:
+        assert len(slices[modality]) == len(expected[2][modality])
+        for ours, wanted in zip(slices[modality], expected[2][modality], strict=True):
+            assert torch.equal(ours, wanted), modality
+
+
+def test_bids_is_what_an_independent_reader_takes_for_it(phantom_dir, tmp_path):
+    write_layout("bids with sessions", phantom_dir, LABELS, tmp_path / "data")
+    files = ["/" + path.relative_to(tmp_path / "data").as_posix() for path in (tmp_path / "data").rglob("*.*")]
+    assert len(files) == 17
+    assert [file for file in files if not BIDSValidator().is_bids(file)] == []
