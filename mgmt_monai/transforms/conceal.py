@@ -10,6 +10,7 @@ from monai.utils import TransformBackends
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 
+from mgmt_monai.cohort.files.background import find_background
 from mgmt_monai.transforms.at_keys import AtKeys
 from mgmt_monai.transforms.containers import as_given, checked_volume, finite_voxels
 from mgmt_monai.transforms.intensity import foreground_range
@@ -51,6 +52,7 @@ def head_mask(volume: np.ndarray) -> np.ndarray:
         ITK's ``OtsuMultipleThresholdsImageFilter`` has it.
     """
     mask = np.zeros(volume.shape, dtype=bool)
+    volume = _brightness(volume)
     tissue = volume > _air_limit(volume)
     if not tissue.any():
         return mask
@@ -144,9 +146,16 @@ def _without_head(voxels: np.ndarray) -> np.ndarray:
     head = head_mask(voxels)
     if head.all():
         return np.zeros_like(voxels)
-    # The lowest value outside, not of all: no voxel of the head has a say in what is left.
-    voxels[head] = voxels[~head].min()
+    # The background, or the lowest value outside, not of all: no voxel of the head has a say in what is left.
+    background = find_background(voxels)
+    voxels[head] = voxels[~head].min() if background.found == "lowest" else background.value
     return voxels
+
+
+def _brightness(volume: np.ndarray) -> np.ndarray:
+    """The volume; or how far from the background it is, where tissue lies on both sides of that."""
+    background = find_background(volume)
+    return np.abs(volume - np.float32(background.value)) if background.tissue_below else volume
 
 
 def _air_limit(volume: np.ndarray) -> float:

@@ -7,6 +7,7 @@ import torch
 from monai.config import NdarrayOrTensor
 from monai.data import MetaTensor
 
+from mgmt_monai.cohort.files.background import fill_outside, nan_outside
 from mgmt_monai.transforms.errors import TransformError
 
 
@@ -27,18 +28,21 @@ def checked_volume(volume: NdarrayOrTensor, who: str) -> NdarrayOrTensor:
 
 
 def finite_voxels(volume: NdarrayOrTensor, who: str) -> np.ndarray:
-    """A copy of the voxels, float32.
+    """A copy of the voxels, float32; NaN that fills the edge of the slices takes the lowest value of the others.
 
     Args:
         volume: An array or tensor of any shape and real dtype.
         who: The transform that asks, for the message.
 
     Raises:
-        TransformError: A voxel is NaN or infinite.
+        TransformError: Another voxel is NaN, or one is infinite.
     """
     plain = volume.detach().cpu().numpy() if isinstance(volume, torch.Tensor) else volume
     with np.errstate(over="ignore", invalid="ignore"):
         voxels = np.array(plain, dtype=np.float32, order="C")
+    missing = nan_outside(voxels) if voxels.ndim == 3 and voxels.size else None
+    if missing is not None:
+        fill_outside(voxels, missing)
     n_bad = voxels.size - np.count_nonzero(np.isfinite(voxels))
     if n_bad:
         raise TransformError(

@@ -8,25 +8,29 @@ from monai.config import KeysCollection, NdarrayOrTensor
 from monai.transforms import Transform
 from monai.utils import TransformBackends
 
+from mgmt_monai.cohort.files.background import Background, find_background
 from mgmt_monai.transforms.at_keys import AtKeys
 from mgmt_monai.transforms.containers import as_given, finite_voxels
 from mgmt_monai.transforms.errors import TransformError
 
 
-def foreground_range(volume: np.ndarray, lower_percentile: float, upper_percentile: float) -> tuple[float, float]:
-    """Two percentiles of the voxels above the volume's minimum.
+def foreground_range(
+    volume: np.ndarray, lower_percentile: float, upper_percentile: float, background: Background | None = None
+) -> tuple[float, float]:
+    """Two percentiles of the voxels that are not background.
 
-    Voxels equal to the minimum are background: after skull-stripping the air is exactly one value. Where the
+    Background is one value: the lowest as a rule, for after skull-stripping the air is exactly one value. Where the
     air is noise hardly a voxel equals the minimum, and leaving those out changes nothing.
 
     Args:
         volume: Any shape, finite, float32.
         lower_percentile: 0 to 100, below ``upper_percentile``.
         upper_percentile: 0 to 100.
+        background: As :func:`~mgmt_monai.cohort.files.background.find_background` found it; None to find it here.
 
     Returns:
         Both percentiles (linear interpolation between order statistics, as numpy's default). Where they
-        coincide the first is the minimum instead, so that a mask stays a mask. For a constant volume, or one
+        coincide the first is the background instead, so that a mask stays a mask. For a constant volume, or one
         without voxels, both are equal.
 
     Source:
@@ -34,20 +38,22 @@ def foreground_range(volume: np.ndarray, lower_percentile: float, upper_percenti
     """
     if volume.size == 0:
         return 0.0, 0.0
-    minimum = volume.min()
-    foreground = volume[volume > minimum]
+    background = background or find_background(volume)
+    foreground = volume[background.foreground(volume)]
     if foreground.size == 0:
-        return float(minimum), float(minimum)
+        return background.value, background.value
     upper = _percentile_in_place(foreground, upper_percentile)
     lower = _percentile_in_place(foreground, lower_percentile)
-    return (lower, upper) if lower < upper else (float(minimum), upper)
+    return (lower, upper) if lower < upper else (background.value, upper)
 
 
 class ScaleIntensityRobust(Transform):
     """Map two percentiles of a volume's foreground linearly to 0 and 1 and clip what lies beyond.
 
-    One pair for the whole series, so that its slices stay comparable. Background (voxels equal to the
-    minimum, see :func:`foreground_range`) becomes 0; so does everything in a constant volume.
+    One pair for the whole series, so that its slices stay comparable. Background becomes 0; so does everything in a
+    constant volume. It is found, not assumed (:func:`~mgmt_monai.cohort.files.background.find_background`), so that a
+    skull-stripped head gives the same picture when resampling has left a few values below the air's, when it is
+    z-scored (air exactly 0, half of the brain below), and when what is outside is not a number (NaN).
 
     Args:
         lower_percentile: Percentile of the foreground that becomes 0; 0 to 100.
@@ -72,14 +78,15 @@ class ScaleIntensityRobust(Transform):
         """The volume in [0, 1].
 
         Args:
-            volume: (slices, rows, columns), any real dtype, finite.
+            volume: (slices, rows, columns), any real dtype, finite; or NaN outside the head, where the edge of
+                the slices is made of it.
 
         Returns:
             The same shape and container (``ndarray``, ``Tensor`` or ``MetaTensor`` with its meta), float32, in
             [0, 1]. The input is not changed.
 
         Raises:
-            TransformError: When the volume is not an array or tensor or holds NaN or infinite values.
+            TransformError: When the volume is not an array or tensor or holds other NaN or infinite values.
         """
         if not isinstance(volume, np.ndarray | torch.Tensor):
             raise TransformError(
@@ -89,7 +96,9 @@ class ScaleIntensityRobust(Transform):
         return as_given(volume, self._scale(finite_voxels(volume, "ScaleIntensityRobust")))
 
     def _scale(self, voxels: np.ndarray) -> np.ndarray:
-        lower, upper = foreground_range(voxels, self.lower_percentile, self.upper_percentile)
+        background = find_background(voxels)
+        lower, upper = foreground_range(voxels, self.lower_percentile, self.upper_percentile, background)
+        air = voxels == background.value if background.tissue_below else None
         if not lower < upper:
             return np.zeros_like(voxels)
         # The width may overflow or vanish in float32; a quotient that overflows is clipped to 1 all the same.
@@ -99,6 +108,8 @@ class ScaleIntensityRobust(Transform):
                 voxels = voxels.astype(np.float64)
             voxels -= voxels.dtype.type(lower)
             voxels /= voxels.dtype.type(upper - lower)
+        if air is not None:
+            voxels[air] = 0
         return np.clip(voxels, 0, 1, out=voxels).astype(np.float32, copy=False)
 
 

@@ -14,6 +14,7 @@ from monai.data import MetaTensor
 from monai.transforms import Transform
 from monai.utils import TransformBackends
 
+from mgmt_monai.cohort.files.background import find_background
 from mgmt_monai.cohort.series import middle_slices
 from mgmt_monai.transforms.at_keys import AtKeys
 from mgmt_monai.transforms.crop import CropMiddleSlices
@@ -47,8 +48,8 @@ class ReformatPlane(Transform):
     A volume that was acquired in the plane keeps its pixels: it is flipped or transposed at most. Any other is brought
     to square pixels, so that a resize to a square does not squash the anatomy: where the sides of the new pixels
     differ, the coarser one is interpolated linearly to the finer; no slice is interpolated between others. Then the
-    shorter side is padded on both ends with the minimum of the slices, which
-    :class:`~mgmt_monai.transforms.intensity.ScaleIntensityRobust` takes for background.
+    shorter side is padded on both ends with the background of the slices, as
+    :class:`~mgmt_monai.transforms.intensity.ScaleIntensityRobust` finds it: the minimum as a rule.
 
     Args:
         plane: ``axial``, ``coronal`` or ``sagittal``.
@@ -115,7 +116,8 @@ class ReformatPlane(Transform):
 
         image = sitk.DICOMOrient(image, DISPLAY[self.plane])
         if not in_plane:
-            image = _pad_to_square(_square_pixels(image, self.plane))
+            air = find_background(sitk.GetArrayViewFromImage(image)).value
+            image = _pad_to_square(_square_pixels(image, self.plane), air)
         reformatted = torch.from_numpy(sitk.GetArrayFromImage(image)).to(volume.device)
         return MetaTensor(reformatted, meta={**volume.meta, "affine": torch.from_numpy(_affine(image))})
 
@@ -217,12 +219,12 @@ def _square_pixels(image: sitk.Image, plane: str) -> sitk.Image:
     return resample.Execute(image)
 
 
-def _pad_to_square(image: sitk.Image) -> sitk.Image:
-    """Both ends of the shorter side padded with the minimum; an odd pixel goes to the far end."""
+def _pad_to_square(image: sitk.Image, value: float) -> sitk.Image:
+    """Both ends of the shorter side padded with a value; an odd pixel goes to the far end."""
     columns, rows, _ = image.GetSize()
     if columns == rows:
         return image
     missing = [max(columns, rows) - columns, max(columns, rows) - rows, 0]
     before = [count // 2 for count in missing]
     after = [count - count // 2 for count in missing]
-    return sitk.ConstantPad(image, before, after, float(sitk.GetArrayViewFromImage(image).min()))
+    return sitk.ConstantPad(image, before, after, value)

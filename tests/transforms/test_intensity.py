@@ -5,6 +5,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
+from mgmt_monai.cohort.files.background import Background, find_background
 from mgmt_monai.transforms.errors import TransformError
 from mgmt_monai.transforms.intensity import ScaleIntensityRobust, ScaleIntensityRobustd, foreground_range
 
@@ -134,3 +135,58 @@ def test_other_input_refused():
 def test_percentiles_out_of_order_refused(lower, upper):
     with pytest.raises(TransformError, match="must be 0 <= lower < upper <= 100"):
         ScaleIntensityRobustd("image", lower, upper)
+
+
+def one_negative(volume: np.ndarray) -> np.ndarray:
+    volume[0, 5, 4] = -0.5
+    return volume
+
+
+def overshoot(volume: np.ndarray) -> np.ndarray:
+    volume[0, 4, 4:16:6] = -30
+    return volume
+
+
+def z_scored(volume: np.ndarray) -> np.ndarray:
+    brain = volume != 0
+    volume[brain] = (volume[brain] - volume[brain].mean()) / volume[brain].std()
+    return volume
+
+
+def nan_outside(volume: np.ndarray) -> np.ndarray:
+    volume[volume == 0] = np.nan
+    return volume
+
+
+def z_scored_nan(volume: np.ndarray) -> np.ndarray:
+    outside = volume == 0
+    volume = z_scored(volume)
+    volume[outside] = np.nan
+    return volume
+
+
+@pytest.mark.parametrize("form", [one_negative, overshoot, z_scored, nan_outside, z_scored_nan])
+def test_same_head_in_another_form_gives_the_same_picture(brain, form):
+    expected = ScaleIntensityRobust(1, 99)(brain)
+    scaled = ScaleIntensityRobust(1, 99)(form(brain.copy()))
+    assert not scaled[brain == 0].any()
+    assert scaled[brain != 0].mean() == pytest.approx(expected[brain != 0].mean(), abs=1e-2)
+    tissue = brain != 0
+    tissue[0, 5, 4] = False
+    np.testing.assert_allclose(scaled[tissue], expected[tissue], atol=0.01)
+
+
+def test_z_scored_head_that_fills_the_slices_has_its_zeros_for_background(brain):
+    volume = z_scored(brain.copy())[:, 5:25, 4:16]
+    volume[:, 8:12, 4:8] = 0  # a hole: 7 % of the volume, then 13 %
+    assert find_background(volume).value == volume.min()
+    volume[:, 8:12, 2:10] = 0
+    assert find_background(volume) == Background(0.0, "zeros", tissue_below=True)
+
+
+def test_noise_of_air_is_no_background(brain):
+    """Raw integers whose air is noise around one value, the lowest among it: as ever, the lowest is left out."""
+    noise = np.random.default_rng(0).choice([0, 1, 2], size=brain.shape, p=[0.2, 0.6, 0.2])
+    volume = np.where(brain > 0, brain, noise).astype(np.float32)
+    assert find_background(volume) == Background(0.0)
+    assert foreground_range(volume, 1, 99) == pytest.approx(tuple(np.percentile(volume[volume > 0], [1, 99])))
