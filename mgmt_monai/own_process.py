@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+_BUNDLE_COMMAND = "monai.bundle.__main__"
+
 PROGRAMS = {
     "mgmt-monai",
     f"{__package__}.cli.main",
     f"{__package__}.comparison.process",
-    "monai.bundle.__main__",
+    _BUNDLE_COMMAND,
 }
 """The command, by its file's name, and what is started with ``python -m``, by the module's name."""
 
@@ -20,5 +22,14 @@ def is_own_process() -> bool:
     What holds for a whole process, such as how errors are shown, is set in these alone. A notebook or a server that
     imports this package stays as it was.
     """
+    return _program() in PROGRAMS
+
+
+def is_bundle_command() -> bool:
+    """Whether it was started by ``python -m monai.bundle``, which reads the words of its command line itself."""
+    return _program() == _BUNDLE_COMMAND
+
+
+def _program() -> str:
     spec = getattr(sys.modules["__main__"], "__spec__", None)
-    return (Path(sys.argv[0]).stem if spec is None else spec.name) in PROGRAMS
+    return Path(sys.argv[0]).stem if spec is None else str(spec.name)

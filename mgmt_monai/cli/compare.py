@@ -105,5 +105,6 @@ def _weights(pairs: tuple[str, ...]) -> dict[str, str]:
         network, equals, path = pair.partition("=")
         if not equals or not network or not path:
             raise click.UsageError(f"--weights: expected NETWORK=FILE, found {pair!r}")
+        path = str(overrides(["--weights", path])["weights"])
         found[network] = path if path in ("imagenet", "none") else str(Path(path).absolute())
     return found

@@ -8,7 +8,7 @@ import click
 
 
 def overrides(words: Sequence[str]) -> dict[str, object]:
-    """``--key value`` and ``--key=value`` pairs; values are read as Fire reads them for the main command.
+    """``--key value`` and ``--key=value`` pairs, each value read by its setting's type.
 
     Args:
         words: What is left of the command line.
@@ -18,10 +18,9 @@ def overrides(words: Sequence[str]) -> dict[str, object]:
 
     Raises:
         click.UsageError: A word is no option, or an option lacks its value.
+        TrainingError: Nothing for a setting that always has a value, or a word that would be read as something else.
     """
-    from fire.parser import DefaultParseValue
-
-    found: dict[str, object] = {}
+    typed: dict[str, str] = {}
     rest = list(words)
     while rest:
         word = rest.pop(0)
@@ -32,5 +31,9 @@ def overrides(words: Sequence[str]) -> dict[str, object]:
             if not rest:
                 raise click.UsageError(f"--{key} needs a value")
             value = rest.pop(0)
-        found[key] = DefaultParseValue(value)
-    return found
+        typed[key] = value
+    if not typed:
+        return {}
+    from mgmt_monai.training.typed import read_word
+
+    return {key: read_word(key.replace("#", "::"), word) for key, word in typed.items()}

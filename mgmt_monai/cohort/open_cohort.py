@@ -11,12 +11,14 @@ from mgmt_monai.cohort.build import Sources, build_manifest
 from mgmt_monai.cohort.check import changed_files, overlaps
 from mgmt_monai.cohort.errors import CohortError, CohortFaultsError
 from mgmt_monai.cohort.findings import Finding
+from mgmt_monai.cohort.layouts import LAYOUTS
 from mgmt_monai.cohort.layouts.found import check_data_dir
 from mgmt_monai.cohort.manifest import Manifest, check_writable, read_manifest, write_manifest
 from mgmt_monai.cohort.modality import Fold, ModalityCohort
 from mgmt_monai.cohort.series import MODALITIES
 from mgmt_monai.cohort.splits.plans import Holdout, holdout_settings
 from mgmt_monai.cohort.tables.exclusions import read_exclusions
+from mgmt_monai.cohort.tables.labels import holds_labels
 from mgmt_monai.cohort.tables.table import names
 
 logger = logging.getLogger(__name__)
@@ -53,7 +55,7 @@ def open_cohort(
     Args:
         modality: ``T1w``, ``T1wCE``, ``T2w`` or ``FLAIR``.
         dataset_dir: The cohort's folder.
-        labels_csv: The label table.
+        labels_csv: The label table; empty for the layout's own.
         manifest: A manifest file, built there where it is absent; empty for the one in the data directory.
         output_dir: Where a manifest goes that the data directory cannot take.
         test_fraction: Share of all patients for the test.
@@ -97,7 +99,7 @@ def open_cohort(
         opened = read_manifest(known[0])
         if not scored_only:
             _check_settings(known[0], opened, plan, exclusions)
-        _check_labels(known[0], opened, labels)
+        _check_labels(known[0], opened, dataset_dir, labels)
         _check_files(opened, dataset_dir, modality)
     else:
         path = known[0] if known else inside if os.access(dataset_dir, os.W_OK) else outside
@@ -171,14 +173,22 @@ def _check_settings(path: Path, manifest: Manifest, plan: Holdout, exclusions: s
         )
 
 
-def _check_labels(path: Path, manifest: Manifest, labels_csv: Path | None) -> None:
-    if labels_csv is None or not labels_csv.is_file():
+def _check_labels(path: Path, manifest: Manifest, dataset_dir: Path, labels_csv: Path | None) -> None:
+    table = labels_csv or _own_table(manifest, dataset_dir)
+    if table is None or not table.is_file():
         return
-    if hashlib.sha256(labels_csv.read_bytes()).hexdigest() != manifest.labels_sha256:
+    if hashlib.sha256(table.read_bytes()).hexdigest() != manifest.labels_sha256:
         raise CohortError(
-            f"{path}: made with other labels than {labels_csv} now has. Build it again with "
-            "'mgmt-monai manifest build'."
+            f"{path}: made with other labels than {table} now has. Build it again with 'mgmt-monai manifest build', or "
+            "name the table it was made with by --labels_csv FILE."
         )
+
+
+def _own_table(manifest: Manifest, dataset_dir: Path) -> Path | None:
+    """The label table of the manifest's layout, where it is there and holds labels."""
+    layout = LAYOUTS.get(manifest.layout)
+    table = layout.labels_file(dataset_dir) if layout else None
+    return table if table is not None and table.is_file() and holds_labels(table) else None
 
 
 def _report(manifest: Manifest, findings: list[Finding]) -> None:

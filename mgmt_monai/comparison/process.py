@@ -110,8 +110,10 @@ def main() -> None:
     import monai.bundle
     import torch
 
+    from mgmt_monai.training.typed import for_monai
+
     torch.set_num_threads(THREADS)
-    monai.bundle.run(run_id="training", config_file=job.config_file, **job.settings)
+    monai.bundle.run(run_id="training", config_file=job.config_file, **for_monai(job.settings))
 
 
 def _end_with(parent: int) -> None:

@@ -39,6 +39,7 @@ from mgmt_monai.tracking.environment import environment_tags
 from mgmt_monai.training.config import PATHS, check_overrides, read_config, settings_of
 from mgmt_monai.training.pseudonyms import under_pseudonyms
 from mgmt_monai.training.settings import check_settings
+from mgmt_monai.training.typed import check_unharmed, for_monai
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +81,7 @@ class Comparison:
         for modality in plan.modalities:  # every config, now rather than after hours
             config = read_config(self._config_file(modality))
             check_overrides(config, plan.settings)
+            check_unharmed(for_monai(plan.settings))
             for network in plan.networks:
                 check_settings({**config, **plan.settings, "backbone": network})
         self._settings = read_config(self._config_file(plan.reference_modality)) | dict(plan.settings)
@@ -274,7 +276,7 @@ class Comparison:
 
     def _parsed(self, key: str, **overrides: Any) -> Any:
         parser = ConfigParser()
-        parser.read_config({**self._settings, **overrides})
+        parser.read_config(for_monai({**self._settings, **overrides}))
         return parser.get_parsed_content(key)
 
 

@@ -13,9 +13,11 @@ from typing import Any
 
 from monai.bundle import ConfigWorkflow
 
+from mgmt_monai.own_process import is_bundle_command
 from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.training.ranks import check_joined
 from mgmt_monai.training.settings import check_settings
+from mgmt_monai.training.typed import check_arrived, check_unharmed, plain
 
 #: Keys that MONAI reads itself, so that nothing in the config has to refer to them.
 _RESERVED = {
@@ -51,32 +53,24 @@ def executed_config() -> dict[str, Any]:
     on what it finds; nothing else does.
 
     Returns:
-        Every key but MONAI's own metadata.
+        Every key but MONAI's own metadata; a text or None that had to be an expression to get through MONAI is itself.
 
     Raises:
         TrainingError: Called from outside a MONAI bundle workflow.
     """
-    frame: FrameType | None = sys._getframe()
-    while frame is not None:
-        workflow = frame.f_locals.get("self")
-        if isinstance(workflow, ConfigWorkflow):
-            return {k: v for k, v in workflow.parser.get().items() if k != "_meta_"}
-        frame = frame.f_back
-    raise TrainingError(
-        "this is part of a bundle config: run it with 'python -m monai.bundle run' or 'mgmt-monai train'."
-    )
+    return {key: plain(value) for key, value in _parsed_config().items()}
 
 
 def check_config() -> None:
-    """Refuse a config with a value out of range, or with a top-level key that is not used: MONAI takes both silently.
+    """Refuse what MONAI takes silently: a wrong value, one that is not as it was typed, a top-level key without use.
 
     Raises:
-        TrainingError: Names the key, and the key that was probably meant; or the process is one of several, which
-            the config does not provide for.
+        TrainingError: Names the key, and the key or value that was probably meant; or the process is one of several,
+            which the config does not provide for.
     """
-    config = executed_config()
+    config = _parsed_config()
     check_joined()
-    check_settings(config)
+    check_values(config)
     used = _referenced(config)
     for key in config:
         if key not in used and key not in _RESERVED:
@@ -84,6 +78,32 @@ def check_config() -> None:
                 unknown_key(key, known=set(config) - {key})
                 + " (Where an override inside a section took the place of this key, set the key instead.)"
             )
+
+
+def check_values_here() -> None:
+    """Hold the values of the config that is being run, where one is, as `check_config` does.
+
+    Raises:
+        TrainingError: Names the setting, what was expected and what was found.
+    """
+    workflow = _workflow()
+    if workflow is not None:
+        check_values(_of(workflow))
+
+
+def check_values(config: Mapping[str, Any]) -> None:
+    """Refuse a setting that is not what was typed, or that is of another type or out of range.
+
+    Args:
+        config: As MONAI has it.
+
+    Raises:
+        TrainingError: Names the setting, what was expected and what was found.
+    """
+    if is_bundle_command():
+        check_arrived(config, sys.argv[1:])
+    check_unharmed(config)
+    check_settings({key: plain(value) for key, value in config.items()})
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -215,6 +235,31 @@ def differing_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> lis
     before = without_views(before)
     keys = sorted((set(before) | set(now)) - FREE_ON_RESUME)
     return [key for key in keys if json.dumps(before.get(key), default=str) != json.dumps(now.get(key), default=str)]
+
+
+def _parsed_config() -> dict[str, Any]:
+    """The config as MONAI has it."""
+    workflow = _workflow()
+    if workflow is None:
+        raise TrainingError(
+            "this is part of a bundle config: run it with 'python -m monai.bundle run' or 'mgmt-monai train'."
+        )
+    return _of(workflow)
+
+
+def _of(workflow: ConfigWorkflow) -> dict[str, Any]:
+    return {key: value for key, value in workflow.parser.get().items() if key != "_meta_"}
+
+
+def _workflow() -> ConfigWorkflow | None:
+    """The one that evaluates a config, among the callers."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        workflow = frame.f_locals.get("self")
+        if isinstance(workflow, ConfigWorkflow):
+            return workflow
+        frame = frame.f_back
+    return None
 
 
 def _referenced(value: Any) -> set[str]:

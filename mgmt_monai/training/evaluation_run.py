@@ -9,6 +9,7 @@ from mgmt_monai.cohort.modality import ModalityCohort
 from mgmt_monai.evaluation.summary import figure_line
 from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.training.scoring import Scoring
+from mgmt_monai.training.settings import as_boolean
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ def evaluate_checkpoint(
     checkpoint, stage, folder = Path(checkpoint), str(stage), Path(output_dir)
     if not checkpoint.is_file():
         raise TrainingError(f"{checkpoint}: no model. Name the bundle's folder with --bundle_root DIR.")
-    if (folder / "predictions.csv").exists() and not overwrite:
+    if (folder / "predictions.csv").exists() and not as_boolean("overwrite", overwrite):
         raise TrainingError(
             f"{folder}: there are predictions already. Name another folder with --output_dir DIR, or say "
             "--overwrite True."

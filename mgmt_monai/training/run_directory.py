@@ -13,7 +13,7 @@ from mgmt_monai.tracking import new_run_name
 from mgmt_monai.training.config import differing_settings
 from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.training.ranks import from_main_rank, is_main_rank
-from mgmt_monai.training.settings import as_boolean
+from mgmt_monai.training.settings import as_boolean, check_run_name
 
 
 class RunDirectory(LockedFolder):
@@ -35,8 +35,8 @@ class RunDirectory(LockedFolder):
     def __init__(self, output_dir: str | Path, modality: str, run_name: str, resume: bool | str) -> None:
         is_asked_to_resume = as_boolean("resume", resume)
         run_name = str(run_name)
-        if run_name and Path(run_name).name != run_name:
-            raise TrainingError(f"run_name: expected the name of a folder, found {run_name!r}.")
+        if run_name:
+            check_run_name(run_name)
         self.output_dir = Path(output_dir)
         _check_writable(self.output_dir)
         folder = self.output_dir / modality.lower()

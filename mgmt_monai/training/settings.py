@@ -1,12 +1,15 @@
-"""The settings' ranges, checked before anything is read: a mistake must not show after hours."""
+"""Every setting's type and range, checked before anything is read: a mistake must not show after hours."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from mgmt_monai.cohort.series import MODALITIES
 from mgmt_monai.networks.backbones import get_backbone
+from mgmt_monai.networks.errors import NetworkError
 from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.training.machine import PRECISIONS
 from mgmt_monai.transforms.reformat import PLANES
@@ -59,7 +62,7 @@ NUMBERS: dict[str, tuple[float, float]] = {
 }
 
 #: True or false; on a command line they come as words.
-BOOLEANS = ("resume", "compile")
+BOOLEANS = ("resume", "compile", "overwrite")
 
 #: Words: those allowed. Only where nothing else would refuse another before anything is read.
 WORDS: dict[str, tuple[str, ...]] = {
@@ -67,7 +70,39 @@ WORDS: dict[str, tuple[str, ...]] = {
     "precision": PRECISIONS,
     "plane": ("native", *PLANES),
     "control": ("none", "background", "blank", "permuted_labels"),
+    "modality": MODALITIES,
+    "stage": ("transfer", "fine_tune"),
 }
+
+#: Other text, and what it is.
+TEXTS: dict[str, str] = {
+    "bundle_root": "a folder",
+    "dataset_dir": "a folder",
+    "labels_csv": "a file",
+    "manifest": "a file",
+    "exclusions": "default, none or a file",
+    "output_dir": "a folder",
+    "run_name": "a name",
+    "experiment_name": "a name",
+    "tracking_uri": "an address",
+    "parent_run_id": "an MLflow run",
+    "device": "a device, such as cpu or cuda:0",
+    "weights": "imagenet, none or a file",
+    "slice_store": "a folder",
+    "backbone": "a network's name",
+}
+
+#: Of `TEXTS`: what may be ``""``, which then means something.
+MAY_BE_EMPTY = ("labels_csv", "manifest", "run_name", "parent_run_id", "slice_store")
+
+#: Of any number: what a computer counts with. Infinity is no value of a setting.
+_MOST = 2.0**63
+
+#: In no run's name: what a file system, a shell or a query of MLflow takes for something else.
+_NOT_IN_A_NAME = "/\\:*?\"<>|#%'`$&;"
+
+#: Bytes of a run's name; most file systems have 255, and MLflow's folder of a run puts more beside it.
+_LONGEST_NAME = 200
 
 
 def check_settings(config: Mapping[str, Any]) -> None:
@@ -82,21 +117,58 @@ def check_settings(config: Mapping[str, Any]) -> None:
     """
     for name, bounds in {**WHOLE, **NUMBERS}.items():
         value = config.get(name, bounds[0])
-        if (value is None and name in OPTIONAL) or str(value).startswith(("$", "@", "%")):
+        if (value is None and name in OPTIONAL) or is_live(value):
             continue
         kinds = int if name in WHOLE else int | float
-        if isinstance(value, bool) or not isinstance(value, kinds) or not bounds[0] <= value <= bounds[1]:
+        if isinstance(value, bool) or not isinstance(value, kinds) or not _within(value, bounds):
             kind = "a whole number" if name in WHOLE else "a number"
-            raise TrainingError(f"{name}: expected {kind} {_range(*bounds)}, found {value!r}.")
+            raise TrainingError(f"{name}: expected {kind} {_range(*bounds)}, found {_shown(value)}.")
     for name in BOOLEANS:
         value = config.get(name, False)
-        if not str(value).startswith(("$", "@", "%")):
+        if not is_live(value):
             as_boolean(name, value)
+    for name in TEXTS:
+        if name in config and not is_live(config[name]):
+            _check_text(name, config[name])
     _check_backbone(config)
     for name, words in WORDS.items():
         value = config.get(name, words[0])
-        if value not in words and not str(value).startswith(("$", "@", "%")):
-            raise TrainingError(f"{name}: expected one of {', '.join(words)}, found {value!r}.")
+        if value not in words and not is_live(value):
+            raise TrainingError(f"{name}: expected one of {', '.join(words)}, found {_shown(value)}.")
+
+
+def check_run_name(name: str) -> None:
+    """Refuse a run's name that is no folder's on every system, or that MLflow could not be asked for.
+
+    Args:
+        name: Not empty.
+
+    Raises:
+        TrainingError: Says what is wrong with it.
+    """
+    strange = sorted({character for character in name if character in _NOT_IN_A_NAME or not character.isprintable()})
+    if strange:
+        found = " and ".join(map(repr, strange))
+    elif name != name.strip() or name[0] in ".-" or name[-1] == ".":
+        found = "a space, '.' or '-' at its edge"
+    elif re.fullmatch("[0-9a-f]{32}", name):
+        found = "the form of an MLflow run's identifier"
+    elif len(name.encode()) > _LONGEST_NAME:
+        found = f"{len(name.encode())} bytes, more than {_LONGEST_NAME}"
+    else:
+        return
+    raise TrainingError(
+        f"run_name: expected the name of a folder, found {found} in {name!r}. Use letters, digits, '.', '_' and '-'."
+    )
+
+
+def is_live(value: object) -> bool:
+    """Whether MONAI puts something else in the value's place: an expression, a reference or a macro.
+
+    Args:
+        value: Of a config.
+    """
+    return isinstance(value, str) and value.startswith(("$", "@", "%"))
 
 
 def as_boolean(name: str, value: bool | str) -> bool:
@@ -115,13 +187,37 @@ def as_boolean(name: str, value: bool | str) -> bool:
     return word == "true"
 
 
+def _check_text(name: str, value: object) -> None:
+    kind = f"{TEXTS[name]}, or '' for none" if name in MAY_BE_EMPTY else TEXTS[name]
+    if not isinstance(value, str):
+        raise TrainingError(f"{name}: expected text, {kind}, found {_shown(value)} ({type(value).__name__}).")
+    if (not value.strip() and (value or name not in MAY_BE_EMPTY)) or re.search("[\0\r\n]", value):
+        raise TrainingError(f"{name}: expected {kind}, found {value!r}.")
+    if name == "run_name" and value:
+        check_run_name(value)
+
+
 def _check_backbone(config: Mapping[str, Any]) -> None:
     name, size = config.get("backbone"), config.get("image_size")
-    if not isinstance(name, str) or name.startswith(("$", "@", "%")):
+    if not isinstance(name, str) or is_live(name):
         return
-    least = get_backbone(name).min_size
+    try:
+        least = get_backbone(name).min_size
+    except NetworkError as error:
+        raise NetworkError(f"backbone: {error}") from None
     if isinstance(size, int) and size < least:
         raise TrainingError(f"image_size: expected {least} or more for {name}, found {size}.")
+
+
+def _within(value: float, bounds: tuple[float, float]) -> bool:
+    return bounds[0] <= value <= min(bounds[1], _MOST)
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # Python writes no number of thousands of digits
+        return "a number of thousands of digits"
 
 
 def _range(low: float, high: float) -> str:

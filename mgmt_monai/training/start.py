@@ -14,6 +14,8 @@ from mgmt_monai.errors import one_line
 from mgmt_monai.packaged_configs import config_path
 from mgmt_monai.training.config import check_overrides, read_config
 from mgmt_monai.training.errors import TrainingError
+from mgmt_monai.training.settings import TEXTS, check_settings
+from mgmt_monai.training.typed import check_unharmed, for_monai, plain
 
 
 def train(config: str | Path = "t1w", **settings: Any) -> Path:
@@ -50,7 +52,7 @@ def train(config: str | Path = "t1w", **settings: Any) -> Path:
 
 
 def training_config(config: str | Path, settings: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
-    """The config file of a training and its overrides, a path as text, checked before anything is read.
+    """The config file of a training and its overrides as MONAI hands them on unharmed, checked before anything is read.
 
     Args:
         config: A packaged config's name, or a path.
@@ -58,14 +60,19 @@ def training_config(config: str | Path, settings: Mapping[str, Any]) -> tuple[Pa
 
     Raises:
         ConfigError: No such config.
-        TrainingError: It is no training's, or does not have a key of ``settings``.
+        TrainingError: It is no training's, does not have a key of ``settings``, or a value is of another type or out
+            of range.
     """
     path = config_path(config)
     content = read_config(path)
     if "training" not in content:
         raise TrainingError(f"{config}: expected the config of a training, found another. Name one, such as t1w.")
     check_overrides(content, settings)
-    return path, {key: str(value) if isinstance(value, Path) else value for key, value in settings.items()}
+    texts = {key: content[key] for key in TEXTS if key in content and plain(content[key]) == content[key]}
+    made = for_monai({**texts, **settings})
+    check_unharmed(made)
+    check_settings({**content, **{key: plain(value) for key, value in made.items()}})
+    return path, {key: value for key, value in made.items() if key in settings or value != content[key]}
 
 
 @contextmanager

@@ -156,6 +156,48 @@ def test_no_place_for_the_manifest_refused(make_cohort, cohort_of, unwritable, t
     assert "--output_dir" in message
 
 
+@pytest.fixture
+def listed_cohort(tmp_path, make_dicom) -> Path:
+    """20 patients whose series and labels ``cohort.csv`` names."""
+    data_dir = write_cohort(tmp_path / "listed", make_dicom, 20)
+    (data_dir / "train").rename(data_dir / "scans")
+    (data_dir / "train_labels.csv").unlink()
+    rows = "".join(f"{n:05d},{n % 2},scans/{n:05d}/T1w\n" for n in range(1, 21))
+    (data_dir / "cohort.csv").write_text("patient_id,label,T1w\n" + rows)
+    return data_dir
+
+
+def test_labels_that_are_not_named_are_the_layouts_own(listed_cohort, make_cohort, cohort_of):
+    of_table = cohort_of(listed_cohort, labels_csv="")
+    of_folders = cohort_of(make_cohort(), labels_csv="")
+    labels = [{p.patient_id: p.label for p in made.manifest.patients} for made in (of_table, of_folders)]
+    assert labels == [{f"{n:05d}": n % 2 for n in range(1, 21)}] * 2
+
+
+def test_layouts_own_table_that_changed_since_the_manifest_is_refused(listed_cohort, cohort_of):
+    cohort_of(listed_cohort, labels_csv="")
+    table = listed_cohort / "cohort.csv"
+    table.write_text(table.read_text().replace("00001,1", "00001,0"))
+    assert f"made with other labels than {table} now has" in refused(lambda: cohort_of(listed_cohort, labels_csv=""))
+
+
+def test_layouts_own_table_without_labels_is_not_asked(listed_cohort, cohort_of):
+    table = listed_cohort / "cohort.csv"
+    rows = [line.split(",") for line in table.read_text().splitlines()]
+    table.write_text("".join(f"{row[0]},{row[2]}\n" for row in rows))
+    named = listed_cohort / "status.csv"
+    named.write_text("".join(f"{row[0]},{row[1]}\n" for row in rows))
+    made = cohort_of(listed_cohort, labels_csv=named).manifest
+    assert cohort_of(listed_cohort, labels_csv="").manifest == made
+
+
+def test_layout_without_its_label_table_is_told_which_and_how_to_name_another(make_cohort, cohort_of):
+    data_dir = make_cohort()
+    (data_dir / "train_labels.csv").unlink()
+    told = refused(lambda: cohort_of(data_dir, labels_csv=""))
+    assert f"{data_dir / 'train_labels.csv'}: no label file" in told and "--labels_csv" in told
+
+
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [

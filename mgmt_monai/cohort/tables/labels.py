@@ -50,6 +50,19 @@ class Labels:
     unlabelled: dict[str, str] = field(default_factory=dict)
 
 
+def holds_labels(path: Path) -> bool:
+    """Whether a table has the columns of a label table; ``cohort.csv`` need not.
+
+    Args:
+        path: A file that is there.
+
+    Raises:
+        CohortError: It cannot be read as CSV.
+    """
+    table = read_table(path, "no label file.")
+    return any(table.has(columns) for columns in (*BINARY_COLUMNS, CLINICAL_COLUMNS))
+
+
 def read_labels(labels_csv: Path) -> Labels:
     """Labels by patient.
 

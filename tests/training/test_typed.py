@@ -1,0 +1,260 @@
+"""Every setting of every config, by every entry: a value is heard as it was typed, or refused by name."""
+
+import json
+import sys
+from types import SimpleNamespace
+
+import pytest
+from fire.parser import DefaultParseValue
+from monai.bundle import ConfigParser
+from phantom_runs import BUNDLES
+
+from mgmt_monai.cli.overrides import overrides
+from mgmt_monai.errors import MgmtMonaiError
+from mgmt_monai.training.config import check_values, read_config
+from mgmt_monai.training.errors import TrainingError
+from mgmt_monai.training.settings import (
+    BOOLEANS,
+    MAY_BE_EMPTY,
+    NUMBERS,
+    OPTIONAL,
+    TEXTS,
+    WHOLE,
+    WORDS,
+    check_run_name,
+    check_settings,
+)
+from mgmt_monai.training.start import training_config
+from mgmt_monai.training.typed import check_arrived, check_unharmed, for_monai, plain, read_word
+
+
+def _config(name: str) -> dict:
+    """A config of ``bundles``; one that is read on top of another with that below it."""
+    below = ["t1w"] if name in ("evaluate", "multi_gpu_train") else []
+    return ConfigParser.load_config_files([str(BUNDLES / f"{part}.json") for part in [*below, name]])
+
+
+CONFIGS = {path.stem: _config(path.stem) for path in sorted(BUNDLES.glob("*.json")) if path.stem != "metadata"}
+
+#: Top-level scalars that are no settings: what is built, and what runs.
+BUILT = {"network", "run"}
+
+SETTINGS = sorted(
+    {
+        (config, name)
+        for config, content in CONFIGS.items()
+        for name, value in content.items()
+        if not isinstance(value, dict | list) and name not in BUILT and "::" not in name
+    }
+)
+
+#: Words that a parser swallows, or that are of a wrong type for most settings.
+WORDS_TYPED = [
+    "None", "null", "", " ", "a#2", "#", "a::b", "2024_01_15", "3_0", "0x10", "1e5", "1e400", "007", "True", "false",
+    "a,b", "[1]", "{a: b}", "(1)", "'7'", '"a#b"', "nan", "inf", "-1", "1.5", "1j", "...", "b'a'", "a b",
+    "9" * 5000,
+]  # fmt: skip
+
+
+def as_monai_has_it(config: dict, given: dict) -> dict:
+    """A config with overrides as the executed one is: through MONAI's own parser, without what is None."""
+    parser = ConfigParser(json.loads(json.dumps(config)))
+    parser.update({key: value for key, value in given.items() if value is not None})
+    parser.resolve_macro_and_relative_ids()
+    return dict(parser.get())
+
+
+def used(config: dict, name: str) -> object:
+    """What a component gets of a setting that refers to no other."""
+    parser = ConfigParser({"value": config[name], "of": {"x": "@value"}})
+    return parser.get_parsed_content("of")["x"]
+
+
+def is_meant(name: str, word: str, value: object) -> bool:
+    """Whether the value is the word, by the setting's type; said again here, without the code's own reading."""
+    if name in OPTIONAL and word in ("None", "null"):
+        return value is None
+    if name in TEXTS or name in WORDS:
+        quoted = word[:1] in ("'", '"') and word[:1] == word[-1:]
+        return isinstance(value, str) and value == (word[1:-1] if quoted else word)
+    if name in BOOLEANS:
+        return str(value).lower() == word.lower() and word.lower() in ("true", "false")
+    return not isinstance(value, bool | str) and "_" not in word and float(value) == float(word)
+
+
+def test_every_top_level_scalar_has_a_type():
+    typed = [*WHOLE, *NUMBERS, *BOOLEANS, *WORDS, *TEXTS]
+    assert len(typed) == len(set(typed))
+    assert {name for _, name in SETTINGS} == set(typed)
+
+
+@pytest.mark.parametrize("config", sorted(CONFIGS))
+def test_shipped_config_is_taken(config):
+    content = as_monai_has_it(CONFIGS[config], {})
+    check_unharmed(content)
+    check_settings(content)
+
+
+@pytest.mark.parametrize(("config", "name"), SETTINGS)
+def test_word_is_heard_or_refused_by_python_m_monai_bundle(config, name, monkeypatch):
+    """The arguments as Fire makes them of the words, then as MONAI has them; no process is needed for either."""
+    monkeypatch.setattr("mgmt_monai.training.config.is_bundle_command", lambda: True)
+    for word in WORDS_TYPED:
+        executed = as_monai_has_it(CONFIGS[config], {name: DefaultParseValue(word)})
+        monkeypatch.setattr(sys, "argv", ["monai.bundle", "run", "--config_file", "x.json", f"--{name}={word}"])
+        try:
+            check_values(executed)
+        except MgmtMonaiError as error:
+            assert name in str(error) and "\n" not in str(error)
+        else:
+            assert is_meant(name, word, used(executed, name)), (name, word, executed[name])
+
+
+@pytest.mark.parametrize("name", sorted({name for config, name in SETTINGS if config == "t1w"}))
+def test_word_is_heard_or_refused_by_mgmt_monai_train(name):
+    for word in WORDS_TYPED:
+        try:
+            _, given = training_config("t1w", overrides([f"--{name}", word]))
+        except MgmtMonaiError as error:
+            assert name in str(error) and "\n" not in str(error)
+        else:
+            executed = as_monai_has_it(CONFIGS["t1w"], given)
+            check_values(executed)
+            assert is_meant(name, word, used(executed, name)), (name, word, given)
+
+
+@pytest.mark.parametrize("name", sorted({name for config, name in SETTINGS if config == "t1w"}))
+def test_value_is_heard_or_refused_in_python(name):
+    for value in [
+        None,
+        "",
+        " ",
+        "a#2",
+        "a::b",
+        "a\nb",
+        1.5,
+        True,
+        10**400,
+        float("inf"),
+        float("nan"),
+        ["a"],
+        {},
+        b"a",
+    ]:
+        try:
+            _, given = training_config("t1w", {name: value})
+        except MgmtMonaiError as error:
+            assert name in str(error)
+        else:
+            executed = as_monai_has_it(CONFIGS["t1w"], given)
+            check_values(executed)
+            assert used(executed, name) == value
+
+
+@pytest.mark.parametrize("name", sorted({*WHOLE, *NUMBERS, *BOOLEANS, *WORDS, *TEXTS} - set(OPTIONAL)))
+def test_none_is_refused_by_name(name):
+    with pytest.raises(MgmtMonaiError, match=name):
+        read_word(name, "None")
+    with pytest.raises(MgmtMonaiError, match=name):
+        check_settings({name: None})
+    with pytest.raises(MgmtMonaiError, match=rf"^{name}: expected a value, found None.*Here 'x' would be used"):
+        check_arrived({name: "x"}, ["run", f"--{name}", "None"])
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_fold_may_be_null(name):
+    given = overrides([f"--{name}", "None"])
+    assert used(as_monai_has_it({**CONFIGS["t1w"], name: 2}, for_monai(given)), name) is None
+    check_arrived({name: None}, ["run", f"--{name}", "None"])
+    with pytest.raises(TrainingError, match=f"{name}: typed 'None', but 2 would be used.*'\\$None'"):
+        check_arrived({name: 2}, ["run", f"--{name}", "None"])
+
+
+@pytest.mark.parametrize("text", ["a#b", "#", "it's #1", 'a"#', "a\\#b", "a::b", "me@x#1", "import a #", "ü#"])
+def test_text_with_a_hash_reaches_a_component_unharmed(text):
+    given = for_monai({"dataset_dir": text})
+    parser = ConfigParser({**given, "below": "$@dataset_dir + '/x'", "of": {"folder": "@dataset_dir"}})
+    assert parser.get_parsed_content("of")["folder"] == text
+    assert parser.get_parsed_content("below") == f"{text}/x"
+    assert plain(given["dataset_dir"]) == text
+
+
+def test_hash_in_a_users_own_config_is_kept_by_train_and_refused_by_monai(tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({**CONFIGS["t1w"], "dataset_dir": "cohort#2"}))
+    assert used(as_monai_has_it(read_config(path), training_config(path, {})[1]), "dataset_dir") == "cohort#2"
+    with pytest.raises(TrainingError, match=r"dataset_dir: 'cohort::2' holds '#' or '::'"):
+        check_values(as_monai_has_it(read_config(path), {}))
+
+
+def test_what_is_told_can_be_typed():
+    told = ["--dataset_dir", r'$"cohort\x232"', "--run_name", '"2024_01_15"']
+    given = {name.removeprefix("--"): DefaultParseValue(word) for name, word in zip(told[::2], told[1::2], strict=True)}
+    executed = as_monai_has_it(CONFIGS["t1w"], given)
+    check_arrived(executed, ["run", *told])
+    check_settings({key: plain(value) for key, value in executed.items()})
+    assert used(executed, "dataset_dir") == "cohort#2" and used(executed, "run_name") == "2024_01_15"
+
+
+@pytest.mark.parametrize(
+    ("words", "found", "expected"),
+    [
+        (["--run_name", "2024_01_15"], {"run_name": 20240115}, """Write --run_name '"2024_01_15"'"""),
+        (["--run-name=2024_01_15"], {"run_name": 20240115}, "run_name: typed '2024_01_15', but 20240115 would be"),
+        (["--dataset_dir", "cohort#2"], {"dataset_dir": "cohort"}, r"""Write --dataset_dir '$"cohort\x232"'"""),
+        (["--run_name", "--seed", "1"], {"run_name": True}, "run_name: expected a value after --run_name"),
+        (["--seed", "1", "--image_size", "3_0_0"], {"image_size": 300}, "image_size: typed '3_0_0', but 300 would"),
+        (["--train::n", "None"], {"train": {"n": 5}}, "train::n: expected a value, found None"),
+        (["--train#n", "a#b"], {"train": {"n": "a"}}, "train::n: typed 'a#b', but 'a' would be used"),
+    ],
+)
+def test_value_that_arrived_as_another_is_told_with_how_to_write_it(words, found, expected):
+    with pytest.raises(TrainingError) as told:
+        check_arrived(found, ["run", "training", "--config_file", "a#b.json", *words])
+    assert expected in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["--seed", "1", "--rotation_deg", "15", "--fine_tune_learning_rate", "1e-5"],
+         {"seed": 1, "rotation_deg": 15, "fine_tune_learning_rate": 1e-05}),
+        (["--compile", "--noresume", "--shift_fraction", "-0.1"],
+         {"compile": True, "resume": False, "shift_fraction": -0.1}),
+        (["--seed", "1", "--seed", "2"], {"seed": 2}),
+        (["--unknown", "None"], {}),
+        (["--seed", "@split_seed"], {"seed": "@split_seed"}),
+        (["--train::on", "[1, 2]", "--train::n", "a"], {"train": {"on": [1, 2], "n": "a"}}),
+        (["--run_name", "a", "--", "--run_name", "b"], {"run_name": "a"}),
+    ],
+)  # fmt: skip
+def test_values_that_arrived_as_typed_are_taken(words, found):
+    check_arrived(found, ["run", *words])
+
+
+@pytest.mark.parametrize(
+    "name", ["a/b", "..", ".a", "-a", "a ", "a:b", "a'b", "a%b", "a\tb", "a\x00", "0123456789abcdef" * 2, "x" * 201]
+)
+def test_run_name_that_is_no_good_is_refused(name):
+    with pytest.raises(TrainingError, match="run_name: expected the name of a folder"):
+        check_run_name(name)
+
+
+@pytest.mark.parametrize("name", ["2024_01_15", "None-of-all", "a b", "t1w-20260101-120000-abcdef", "größe=3", "1e5"])
+def test_run_name_that_is_good_is_taken(name):
+    check_run_name(name)
+
+
+def test_words_of_another_program_are_not_held_against_its_settings(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["pytest", "--seed", "None"])
+    monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(__spec__=SimpleNamespace(name="pytest.__main__")))
+    check_values({"seed": 1})
+    monkeypatch.setitem(
+        sys.modules, "__main__", SimpleNamespace(__spec__=SimpleNamespace(name="monai.bundle.__main__"))
+    )
+    with pytest.raises(TrainingError, match="seed"):
+        check_values({"seed": 1})
+
+
+def test_some_settings_may_be_empty():
+    check_settings(dict.fromkeys(MAY_BE_EMPTY, ""))
