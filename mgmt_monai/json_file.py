@@ -34,19 +34,33 @@ def read_json(path: Path, package: str = "", schema: str = "") -> Any:
 
     Raises:
         JsonFileError: Unreadable, not UTF-8, not JSON (an integer of thousands of digits, ``NaN`` and text that cannot
-            be written are none), or not what the schema says.
+            be written are none, nor is a key twice in one object), or not what the schema says.
     """
     try:
-        text = Path(path).read_bytes().decode("utf-8")
-        document = json.loads(text, parse_constant=_no_constant)
-        if "\\ud" in text.lower():  # how a half of a character is written, which no file name and no text can have
-            os.fsencode(json.dumps(document, ensure_ascii=False))
-    except (ValueError, RecursionError) as error:  # ValueError: of JSON, of the encoding, of a number
-        raise JsonFileError(f"not a readable JSON file ({' '.join(str(error).split())})") from error
+        document = parse_json(Path(path).read_bytes())
     except OSError as error:
         raise JsonFileError(f"cannot be read ({error.strerror})") from error
     if schema:
         check_json(document, package, schema)
+    return document
+
+
+def parse_json(content: bytes) -> Any:
+    """The content of a JSON file that has been read.
+
+    Args:
+        content: All its bytes.
+
+    Raises:
+        JsonFileError: Not UTF-8 or not JSON, as `read_json` says.
+    """
+    try:
+        text = content.decode("utf-8")
+        document = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_each_once)
+        if "\\ud" in text.lower():  # how a half of a character is written, which no file name and no text can have
+            os.fsencode(json.dumps(document, ensure_ascii=False))
+    except (ValueError, RecursionError) as error:  # ValueError: of JSON, of the encoding, of a number
+        raise JsonFileError(f"not a readable JSON file ({' '.join(str(error).split())})") from error
     return document
 
 
@@ -74,6 +88,16 @@ def _validator(package: str, schema: str) -> Validator:
 
 def _no_constant(text: str) -> None:
     raise ValueError(f"{text} is no number of JSON")
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Readers differ in which of two they take."""
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {_short(repr(twice))} twice")
+    return content
 
 
 def _items(validator: Any, items: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:

@@ -196,11 +196,13 @@ def _write(table: pd.DataFrame, path: Path, columns: Sequence[str]) -> None:
 
 
 def _check_header(path: Path, header: Sequence[str], columns: Sequence[str]) -> None:
+    if len(header) == 1 and (found := next((name for mark, name in _SEPARATORS.items() if mark in header[0]), "")):
+        raise EvaluationError(f"{path}, line 1: expected commas between the values, found {found}; save it with commas")
     missing = [column for column in columns if column not in header]
     unknown = [name for name in header if name not in columns]
     twice = sorted({name for name in header if header.count(name) > 1})
     faults = [
-        f"{what} {', '.join(names)}"
+        f"{what} {_short(', '.join(names))}"
         for what, names in (("without", missing), ("with unknown", unknown), ("with twice", twice))
         if names
     ]
@@ -221,7 +223,8 @@ def _parsed(rows: Iterable[Sequence[object]], columns: Sequence[str], place: Cal
                 values.append(parse(cell))
             except (ValueError, TypeError) as error:
                 raise EvaluationError(
-                    f"{place(position)}, column {column}: expected {_EXPECTED[column]}, found {cell!r}; mend the value"
+                    f"{place(position)}, column {column}: expected {_EXPECTED[column]}, "
+                    f"found {_short(repr(cell))}; mend the value"
                 ) from error
         parsed.append(values)
     table = pd.DataFrame(parsed, columns=list(columns))
@@ -254,6 +257,11 @@ def _check_constant(table: pd.DataFrame, keys: Sequence[str], column: str, place
             )
 
 
+def _short(text: str) -> str:
+    line = "".join(character if character.isprintable() else "?" for character in text)
+    return line if len(line) <= _SHOWN_CHARACTERS else f"{line[:_SHOWN_CHARACTERS]}..."
+
+
 def _text(cell: object) -> str:
     # A patient that arrives as the number 9 has already lost the zeros of '00009'.
     if not isinstance(cell, str) or not cell or cell != cell.strip():
@@ -267,12 +275,12 @@ def _split(cell: object) -> str:
     return str(cell)
 
 
-def _integer(low: int, high: int | None = None) -> Callable[[object], int]:
+def _integer(low: int, high: int = 2**63 - 1) -> Callable[[object], int]:
     def parse(cell: object) -> int:
         if isinstance(cell, float):
             raise ValueError(cell)
         number = int(cell)  # type: ignore[call-overload]
-        if number < low or (high is not None and number > high):
+        if not low <= number <= high:
             raise ValueError(cell)
         return int(number)
 
@@ -289,6 +297,11 @@ def _probability(cell: object) -> float:
 def _mean(values: pd.Series) -> float:
     return math.fsum(values) / len(values)
 
+
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+
+#: Of a value, in a message.
+_SHOWN_CHARACTERS = 200
 
 _INTEGERS = ("fold", "seed", "label", "n_slices", "slice_index")
 _PARSERS: dict[str, Callable[[object], object]] = {

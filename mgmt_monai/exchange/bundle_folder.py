@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -20,6 +19,7 @@ from mgmt_monai.errors import MgmtMonaiError
 from mgmt_monai.exchange.bundle_archive import unpack
 from mgmt_monai.exchange.errors import ExchangeError
 from mgmt_monai.exchange.known_figures import known_figures
+from mgmt_monai.json_file import parse_json
 from mgmt_monai.packaged_configs import packaged_config
 
 PATH_SETTINGS = ("bundle_root", "dataset_dir")
@@ -200,31 +200,16 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > JSON_LIMIT:
             raise ValueError(f"more than {JSON_LIMIT / 2**20:g} MiB")
-        content = json.loads(
-            path.read_text(encoding="utf-8"), object_pairs_hook=_each_once, parse_constant=_not_a_number
-        )
+        content = parse_json(path.read_bytes())
     except OSError as error:
         raise ExchangeError(f"{path}: cannot be read ({error.strerror}). Check its permissions.") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:  # a JsonFileError is one
         raise ExchangeError(
             f"{path}: expected JSON, found something else ({printable(str(error))}). Export the bundle again."
         ) from error
     if not isinstance(content, dict):
         raise ExchangeError(f"{path}: expected an object, found {type(content).__name__}. Export the bundle again.")
     return content
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Readers differ in which of two they take."""
-    content = dict(pairs)
-    if len(content) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} twice")
-    return content
-
-
-def _not_a_number(text: str) -> float:
-    raise ValueError(f"the number {text}")
 
 
 def _check_settings(bundle: BundleFolder) -> None:

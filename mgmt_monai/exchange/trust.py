@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from mgmt_monai.carried_code import PACKAGE, SCRIPTS, carried, renamed
 from mgmt_monai.exchange.bundle_folder import BundleFolder
+from mgmt_monai.json_file import JsonFileError, read_json
 from mgmt_monai.packaged_configs import config_names, packaged_config
 
 CACHE = "__pycache__"
@@ -52,7 +52,11 @@ def foreign_code(bundle: BundleFolder) -> str:
     for path in sorted((bundle.path / "configs").glob("*.json")):
         if path.name == "metadata.json":
             continue
-        for text in _live(json.loads(path.read_text(encoding="utf-8"))):
+        try:
+            config = read_json(path)
+        except JsonFileError as error:
+            return f"{path.relative_to(bundle.path).as_posix()}: {error}"
+        for text in _live(config):
             if text not in known:
                 return f"{path.relative_to(bundle.path).as_posix()}: {text}"
     return ""

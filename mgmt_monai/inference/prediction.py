@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mgmt_monai.inference.errors import InferenceError
+from mgmt_monai.json_file import check_json, parse_json
 
 SCHEMA = "mgmt-monai/prediction/1"
 """Written into every result."""
@@ -95,9 +96,10 @@ def prediction_from_json(text: str) -> StudyPrediction:
         InferenceError: Not JSON, or not a result of this version.
     """
     try:
-        document = json.loads(text)
+        document = parse_json(text.encode("utf-8", "surrogatepass"))
         if not isinstance(document, Mapping) or document.get("schema") != SCHEMA:
             raise ValueError(f"no result of the schema {SCHEMA}")
+        check_json(document, "mgmt_monai.inference", "prediction.schema.json")
         own = {key: value for key, value in document.items() if key not in ("schema", "notice", "probability")}
         series = tuple(SeriesPrediction(**_tuples(one)) for one in own.pop("series"))
         return StudyPrediction(series=series, **own)

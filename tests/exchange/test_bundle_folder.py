@@ -209,6 +209,9 @@ def test_setting_out_of_range_is_refused_before_anything_is_built(tmp_path: Path
         pytest.param('{"modality": "T1w", "modality": "T2w"}', "'modality' twice", id="key twice"),
         pytest.param('{"a": {"b": 1, "b": 2}}', "'b' twice", id="inner key twice"),
         pytest.param('{"modality": "T1w"', "JSON", id="not closed"),
+        pytest.param('{"modality": "\\ud800"}', "JSON", id="half a character"),
+        pytest.param(f'{{"modality": {"9" * 5000}}}', "JSON", id="5000 digits"),
+        pytest.param('{"modality": NaN}', "JSON", id="no number"),
         pytest.param("{}", "modality", id="empty"),
     ],
 )

@@ -68,3 +68,31 @@ def test_result_with_an_unknown_or_a_missing_field_is_refused() -> None:
     del document["series"][0]["threshold"]
     with pytest.raises(InferenceError, match="threshold"):
         prediction_from_json(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"study": "', '"study": "\\ud800'),
+        ('"probability": 0', '"probability": "0'),
+        ('"n_slices": ', '"n_slices": ' + "9" * 5000),
+        ('"slice_indices": [', '"slice_indices": ["one"],"more": ['),
+        ('"study"', '"notice": "n", "study"'),
+    ],
+    ids=["half a character", "not closed", "5000 digits", "unknown key", "key twice"],
+)
+def test_result_that_is_none_is_told_in_one_line(old: str, new: str) -> None:
+    text = study(ONE, NONE).to_json()
+    assert old in text
+    with pytest.raises(InferenceError, match="expected a result") as caught:
+        prediction_from_json(text.replace(old, new, 1))
+    assert len(str(caught.value)) < 400
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("key", ["probability", "series", "software", "created"])
+def test_result_with_a_value_of_another_kind_is_refused(key: str) -> None:
+    document = json.loads(study(ONE, NONE).to_json())
+    document[key] = "0.5" if key != "created" else 7
+    with pytest.raises(InferenceError, match="expected a result"):
+        prediction_from_json(json.dumps(document))

@@ -8,7 +8,7 @@ from pathlib import Path
 from mgmt_monai.cohort.errors import CohortError, CohortFaultsError
 from mgmt_monai.cohort.layouts.found import Found, FoundSeries
 from mgmt_monai.cohort.series import MODALITIES, is_inside, is_nifti
-from mgmt_monai.cohort.tables.table import Table, read_table
+from mgmt_monai.cohort.tables.table import Table, names, read_table
 
 NAME = "csv"
 FILE = "cohort.csv"
@@ -16,12 +16,12 @@ EXPECTS = f"{FILE} with the columns patient_id,label and one or more of T1w,T1wC
 
 
 def recognises(data_dir: Path) -> bool:
-    """Whether there is such a table, by its columns."""
+    """Whether there is such a table, by a column of a modality; one that is empty or unreadable is told about."""
     try:
         table = _read(data_dir)
     except CohortError:
-        return False
-    return table.has(["patient_id"]) and bool(set(MODALITIES) & set(table.columns))
+        return (Path(data_dir) / FILE).is_file()
+    return not table.columns or bool(set(MODALITIES) & set(table.columns))
 
 
 def labels_file(data_dir: Path) -> Path:
@@ -48,8 +48,8 @@ def find(data_dir: Path) -> Found:
     rows = table.rows(["patient_id", *modalities])
     table.check_patients("patient_id", [row[0] for row in rows])
     outside = [
-        f"patient {patient_id}, {modality}: {table.source}: expected a path below the table's folder, found {cell!r}. "
-        "Put the files there (a link will do) and name them relative to the table."
+        f"patient {names([patient_id])}, {modality}: {table.source}: expected a path below the table's folder, found "
+        f"{names([repr(cell)])}. Put the files there (a link will do) and name them relative to the table."
         for patient_id, *cells in rows
         for modality, cell in zip(modalities, cells, strict=True)
         if cell and not is_inside(cell)

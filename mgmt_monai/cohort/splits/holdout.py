@@ -181,8 +181,9 @@ def read_split(path: Path) -> ListedSplit:
             raise _row_error(path, patient, f"a split of {', '.join(SPLITS)}", row["split"])
         split[patient] = row["split"]
         if row["fold"]:
-            if not (row["fold"].isascii() and row["fold"].isdigit()):
-                raise _row_error(path, patient, "a fold, a whole number from 0", row["fold"])
+            digits = row["fold"].lstrip("0")  # thousands of them are no number to Python
+            if not (row["fold"].isascii() and row["fold"].isdigit() and len(digits) <= 4):
+                raise _row_error(path, patient, "a fold, a whole number from 0 to 9999", row["fold"])
             fold[patient] = int(row["fold"])
     if not split:
         raise CohortError(f"{path}: expected at least one patient in a split, found none. Add the patients.")
@@ -258,4 +259,6 @@ def _counts(labels: Mapping[str, int]) -> str:
 
 
 def _row_error(path: Path, patient: str, expected: str, found: str) -> CohortError:
-    return CohortError(f"{path}: patient {patient}: expected {expected}, found {found or 'none'}. Correct the row.")
+    return CohortError(
+        f"{path}: patient {names([patient])}: expected {expected}, found {names([found or 'none'])}. Correct the row."
+    )

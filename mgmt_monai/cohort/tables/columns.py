@@ -87,7 +87,7 @@ def values_of(columns: Mapping[str, Mapping[str, str]], column: str, patients: I
 def _id_column(table: Table) -> str:
     lower = {column.lower(): column for column in reversed(table.columns)}
     for wanted in ID_COLUMNS:
-        if wanted.lower() in lower:
+        if wanted.lower() in lower and any(column for column in table.columns if column != lower[wanted.lower()]):
             return lower[wanted.lower()]
     raise table.without(f"{' or '.join(ID_COLUMNS)}, and others")
 

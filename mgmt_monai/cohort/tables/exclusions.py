@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 from mgmt_monai.cohort.errors import CohortError
-from mgmt_monai.cohort.tables.table import parse_table, read_table
+from mgmt_monai.cohort.tables.table import names, parse_table, read_table
 
 #: Stands for the packaged list of the RSNA-MICCAI 2021 patients that the hosts name as faulty.
 DEFAULT_EXCLUSIONS = "default"
@@ -42,7 +42,7 @@ def read_exclusions(exclusions: str | Path) -> dict[str, str]:
     unexplained = [patient_id for patient_id, reason in rows if not reason]
     if unexplained:
         raise CohortError(
-            f"{table.source}: expected a reason in every row, found none for {', '.join(unexplained)}. "
+            f"{table.source}: expected a reason in every row, found none for {names(unexplained)}. "
             "Write why each is left out."
         )
     return {row[0]: row[1] for row in rows}

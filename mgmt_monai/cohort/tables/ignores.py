@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.findings import KINDS, Finding
-from mgmt_monai.cohort.tables.table import read_table
+from mgmt_monai.cohort.tables.table import names, read_table
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def read_ignores(path: Path) -> IgnoreList:
         if decision.finding not in KINDS:
             raise CohortError(
                 f"{path}: expected the identifier of a finding ({min(KINDS)} to {max(KINDS)}), found "
-                f"{decision.finding!r}. The documentation lists them all."
+                f"{names([repr(decision.finding)])}. The documentation lists them all."
             )
         if decision.finding == "D043":
             raise CohortError(
@@ -90,7 +90,8 @@ def read_ignores(path: Path) -> IgnoreList:
             )
         if not decision.patient_id or not decision.reason:
             raise CohortError(
-                f"{path}: expected a patient_id and a reason in every row, found {decision.patient_id!r} and "
-                f"{decision.reason!r} for {decision.finding}. Write who it is and why it is accepted."
+                f"{path}: expected a patient_id and a reason in every row, found "
+                f"{names([repr(decision.patient_id)])} and {names([repr(decision.reason)])} for "
+                f"{decision.finding}. Write who it is and why it is accepted."
             )
     return IgnoreList(decisions)

@@ -137,7 +137,7 @@ def _ucsf(table: Table) -> Labels:
 def _four_digits(patient: str) -> str:
     """As the folders have it: ``UCSF-PDGM-0004`` for the table's ``UCSF-PDGM-004``."""
     collection, _, number = patient.upper().rpartition("-")
-    return f"{collection}-{int(number):04d}" if number.isascii() and number.isdigit() else patient
+    return f"{collection}-{number.lstrip('0').zfill(4)}" if number.isascii() and number.isdigit() else patient
 
 
 def _participants(table: Table, label: str) -> Labels:

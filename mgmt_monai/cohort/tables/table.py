@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mgmt_monai.cohort.errors import CohortError
+from mgmt_monai.cohort.findings import printable
 
 NO_VALUE = frozenset({"", "n/a", "na", "nan", "none", "not available", "unknown"})
 """How tables say that they do not know, in lower case: two unknown sites are not one site."""
@@ -69,7 +70,9 @@ class Table:
         Returns:
             The error, to be raised by the caller.
         """
-        found = ",".join(self.columns) or "none"
+        if not self.columns:
+            return CohortError(f"{self.source}: expected the columns {expected}, found an empty file. Check the file.")
+        found = _short(",".join(self.columns))
         return CohortError(
             f"{self.source}: expected the columns {expected}, found {found}. Name them so in the first line."
         )
@@ -110,7 +113,8 @@ def read_table(path: Path, absent: str) -> Table:
         Its cells; no columns for an empty file.
 
     Raises:
-        CohortError: No such file, or one that cannot be read as CSV.
+        CohortError: No such file, or one that cannot be read as CSV: other bytes than UTF-8 text, another separator, a
+            row with more cells than the first line has, a quotation mark that is not closed.
     """
     if not path.is_file():
         raise CohortError(f"{path}: {absent}")
@@ -135,13 +139,15 @@ def parse_table(text: str, source: str, delimiter: str = ",") -> Table:
         Its cells; no columns for an empty text.
 
     Raises:
-        CohortError: The text is no CSV.
+        CohortError: The text is no CSV, as `read_table` says.
 
     Example:
         >>> parse_table("patient_id, reason\n 007 ,motion\n", "list").rows(["reason", "patient_id"])
         [('motion', '007')]
     """
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    if "\0" in text:
+        raise _unreadable(source, "a zero byte, as in UTF-16")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows, begins = [], [1]
     try:
         for row in reader:
@@ -149,14 +155,25 @@ def parse_table(text: str, source: str, delimiter: str = ",") -> Table:
             begins.append(reader.line_num + 1)  # a cell in quotes may have several lines
     except csv.Error as error:
         raise _unreadable(source, error) from error
-    columns = tuple(name.strip() for name in rows[0]) if rows else ()
+    columns = tuple(_trimmed(rows[0])) if rows else ()
+    other = next((mark for mark in _SEPARATORS if len(columns) == 1 and mark in columns[0]), "")
+    if other:
+        wanted = _SEPARATORS[delimiter]
+        raise CohortError(
+            f"{source}: expected {wanted} between the cells, found {_SEPARATORS[other]}. Save it with {wanted}."
+        )
     cells, lines = [], []
     for row, line in zip(rows[1:], begins[1:], strict=False):
-        texts = [cell.strip() for cell in row]
-        if any(texts):
-            lines.append(line)
-            padded = texts + [""] * (len(columns) - len(texts))
-            cells.append(dict(zip(columns, padded, strict=False)))
+        texts = _trimmed(row)
+        if not texts:
+            continue
+        if len(texts) > len(columns):
+            raise CohortError(
+                f"{source}: line {line}: expected {len(columns)} cells as in the first line, found {len(row)}. Mend "
+                "the line; text that holds a comma stands in quotation marks."
+            )
+        lines.append(line)
+        cells.append(dict(zip(columns, texts + [""] * (len(columns) - len(texts)), strict=True)))
     return Table(source, columns, tuple(cells), tuple(lines))
 
 
@@ -177,15 +194,35 @@ def is_unknown(text: str) -> bool:
 
 
 def names(items: Sequence[str], shown: int = 10) -> str:
-    """The first of them, and how many more there are.
+    """The first of them, each cut where it is very long, and how many more there are.
 
     Example:
         >>> names(["a", "b", "c"], shown=2)
         'a, b and 1 more'
     """
     more = f" and {len(items) - shown} more" if len(items) > shown else ""
-    return ", ".join(items[:shown]) + more
+    return ", ".join(_short(item) for item in items[:shown]) + more
 
 
-def _unreadable(source: Path | str, error: Exception) -> CohortError:
+#: What programs put between the cells.
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+
+#: Of a cell, in a message.
+_SHOWN_CHARACTERS = 200
+
+
+def _short(text: str) -> str:
+    line = printable(text)
+    return line if len(line) <= _SHOWN_CHARACTERS else f"{line[:_SHOWN_CHARACTERS]}..."
+
+
+def _trimmed(row: Sequence[str]) -> list[str]:
+    """The cells without spaces around them, and without empty ones at the end, which spreadsheets add."""
+    texts = [cell.strip() for cell in row]
+    while texts and not texts[-1]:
+        texts.pop()
+    return texts
+
+
+def _unreadable(source: Path | str, error: Exception | str) -> CohortError:
     return CohortError(f"{source}: not a readable CSV ({error}). Save it as plain UTF-8 text.")

@@ -70,7 +70,7 @@ def test_refused(table, text, expected):
     [
         pytest.param("patient_id,label,T2w\n", True, id="header"),
         pytest.param("patient_id,age\n1,50\n", False, id="another table"),
-        pytest.param("", False, id="empty"),
+        pytest.param("", True, id="empty"),
     ],
 )
 def test_recognised_by_columns(table, text, expected):

@@ -193,7 +193,7 @@ def test_local_name_twice_in_one_cohort_is_one_person(write):
     ("text", "message"),
     [
         pytest.param("a,b\n1,2\n", "expected the columns BraTS2021,.* found a,b", id="no kind"),
-        pytest.param("", "expected the columns BraTS2021,.* found none", id="empty"),
+        pytest.param("", "expected the columns BraTS2021,.* found an empty file", id="empty"),
         pytest.param("BraTS2021,BraTS2020\nx,y\n", "Local ID, found BraTS2021,BraTS2020", id="half BraTS"),
         pytest.param("Data Collection,x\na,y\n", "expected the columns BraTS2021 ID,Data", id="half TCIA"),
         pytest.param("patient_id,alias\n", "expected at least one name, found none", id="no row"),

@@ -26,7 +26,7 @@ def test_own_list_keeps_identifiers_and_reasons(tmp_path):
     [
         pytest.param("patient_id,reason\n7,motion\n8,\n9\n", "found none for 8, 9. Write why", id="no reason"),
         pytest.param("patient,reason\n7,motion\n", "found patient,reason.", id="missing column"),
-        pytest.param("", "found none.", id="empty"),
+        pytest.param("", "found an empty file.", id="empty"),
         pytest.param("reason,patient_id\nmotion\n", "expected a patient_id in every row", id="no identifier"),
         pytest.param("patient_id,reason\n7,a\n7,b\n", "found several for 7.", id="twice"),
     ],

@@ -50,9 +50,11 @@ def test_read_labels(table, text, expected):
         pytest.param(
             HEADER + ",1\nb,0\n", "expected a BraTS21ID in every row, found none in line 2", id="no identifier"
         ),
-        pytest.param("BraTS21ID;MGMT_value\na;1\n", "found BraTS21ID;MGMT_value.", id="semicolons"),
+        pytest.param(
+            "BraTS21ID;MGMT_value\na;1\n", "expected commas between the cells, found semicolons.", id="semicolons"
+        ),
         pytest.param("BraTS21ID\na\n", "found BraTS21ID.", id="missing column"),
-        pytest.param("", "found none.", id="empty file"),
+        pytest.param("", "found an empty file.", id="empty file"),
         pytest.param(HEADER, "expected at least one patient", id="header alone"),
         pytest.param("BraTS21ID,MGMT_value\na,\n", "expected MGMT_value 0 or 1, found a = ''.", id="blank label"),
         pytest.param("patient_id,label\na,yes\n", "expected label 0 or 1, found a = 'yes'.", id="label in words"),

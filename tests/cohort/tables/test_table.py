@@ -16,8 +16,13 @@ def test_rows_without_text_in_the_columns_dropped():
     assert parse_table("a,b\n,note\n1,\n", "t").rows(["a"]) == [("1",)]
 
 
-def test_cells_beyond_the_header_dropped():
-    assert parse_table("a,b\n1,2,3\n", "t").cells == ({"a": "1", "b": "2"},)
+def test_empty_cells_beyond_the_header_dropped():
+    assert parse_table("a,b,\n1,2,,\n", "t").cells == ({"a": "1", "b": "2"},)
+
+
+def test_text_beyond_the_header_refused():
+    with pytest.raises(CohortError, match=r"^t: line 3: expected 2 cells as in the first line, found 3\. Mend"):
+        parse_table("a,b\n1,2\n1,2,3\n", "t")
 
 
 @pytest.mark.parametrize(
@@ -26,7 +31,7 @@ def test_cells_beyond_the_header_dropped():
         pytest.param(
             "a,c\n1,2\n", "t: expected the columns a,b, found a,c. Name them so in the first line.", id="name"
         ),
-        pytest.param("", "t: expected the columns a,b, found none. Name them so in the first line.", id="empty"),
+        pytest.param("", "t: expected the columns a,b, found an empty file. Check the file.", id="empty"),
         pytest.param("a,b,b\n1,2,3\n", "t: expected one column b, found several. Remove the others.", id="twice"),
     ],
 )
