@@ -39,7 +39,7 @@ REACHABLE = (0.5, 0.76, 0.92)
 NEW_PATIENTS = 300
 TUNING_SEEDS, REPORT_SEEDS = range(10), range(1000, 1020)
 IMAGE_SIZE = 96
-POOL = 1600
+POOL = 900
 """Made patients for each reachable AUC; a cohort and its new patients are drawn from them without replacement."""
 
 EPOCHS, BATCH, RATE, PATIENCE, PLATEAU = 20, 128, 1e-4, 5, 3
