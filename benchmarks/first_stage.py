@@ -1,21 +1,17 @@
-"""Which rule makes the paper's first stage learn on a small cohort too? ``python benchmarks/first_stage.py``
+"""Which rule makes the paper's first stage learn on a small cohort too: ``python benchmarks/first_stage.py``.
 
 Made patients (T1w, the phantom's own anatomy, appearance and scanner) are turned into frozen features once; cohorts are
 drawn from them, and the paper's head is trained on each as the first stage trains it, but without augmentation.
 
 **Fixed before the first run.** Rows: `PATIENTS` x `REACHABLE`. Cohorts: seeds 0 to 9 to tune (``--tune``), 1000 to 1019
-to report. Of each cohort 10 % are left out as the test part, 15 % of the rest are for validation, and the AUC is that of
-`NEW_PATIENTS` others. Rules: `RULES`. Taken is the rule with the least changed from the paper of those which, over the
-tuning seeds, have a mean AUC of at least the plain logistic regression's less 0.02 and a lowest one of at least 0.65 with
-30 and with 60 patients and a reachable AUC of 0.92, and which lose no more than 0.01 of the paper's mean from 100 on.
+to report. Of each cohort 10 % are left out as the test part, 15 % of the rest are for validation, and the AUC is that
+of `NEW_PATIENTS` others. Rules: `RULES`. Taken is the rule with the least changed from the paper of those which, over
+the tuning seeds, have a mean AUC of at least the plain logistic regression's less 0.02 and a lowest one of at least 0.65
+with 30 and with 60 patients and a reachable AUC of 0.92, and which lose no more than 0.01 of the paper's mean from 100
+patients on.
 """
 
 from __future__ import annotations
-
-import os
-
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")
 
 import math
 from concurrent.futures import ProcessPoolExecutor
@@ -90,8 +86,8 @@ def made_features(index: int, seed: int, latent: float) -> NDArray[np.float32]:
     Returns:
         ``(slices, 1280)``.
     """
-    from mgmt_monai.phantom.anatomy import build_tissue
     from mgmt_monai.phantom.acquisition import measure
+    from mgmt_monai.phantom.anatomy import build_tissue
     from mgmt_monai.phantom.appearance import paint, tumour_look
     from mgmt_monai.phantom.effect import Stream, stream
     from mgmt_monai.phantom.made_cohort import plan_patient
@@ -115,7 +111,7 @@ def made_features(index: int, seed: int, latent: float) -> NDArray[np.float32]:
 _NETWORK: list[torch.nn.Module] = []
 
 
-def _network():  # noqa: ANN202
+def _network():
     from mgmt_monai.networks import MGMTClassifier, load_backbone_weights
 
     if not _NETWORK:
@@ -170,7 +166,7 @@ def cohort_aucs(n_patients: int, reachable: float, cache: Path, rules: tuple[str
     return answers
 
 
-def train_head(rule: Rule, features: dict[str, torch.Tensor], targets: dict[str, torch.Tensor], seed: int):  # noqa: ANN201
+def train_head(rule: Rule, features: dict[str, torch.Tensor], targets: dict[str, torch.Tensor], seed: int):
     """The paper's head, trained as the first stage trains it, on features that do not change."""
     from mgmt_monai.networks.classifier import _build_head
 
@@ -232,16 +228,16 @@ def _fit(norm: torch.nn.BatchNorm1d, values: torch.Tensor) -> None:
     norm.running_var.copy_(values.var(0))
 
 
-def _logistic(features, owner, labels, train, new):  # noqa: ANN001, ANN202
+def _logistic(features, owner, labels, train, new):
     mean = np.stack([features[owner == patient].mean(0) for patient in (*train, *new)])
     folds = min(5, *np.bincount(labels[train]))
-    model = make_pipeline(StandardScaler(), LogisticRegressionCV(
-        Cs=np.logspace(-5, 0, 6), cv=folds, scoring="neg_log_loss", max_iter=500, use_legacy_attributes=False))  # fmt: skip
+    strengths = {"Cs": np.logspace(-5, 0, 6), "cv": folds, "scoring": "neg_log_loss", "max_iter": 500}
+    model = make_pipeline(StandardScaler(), LogisticRegressionCV(**strengths, use_legacy_attributes=False))
     model.fit(mean[: len(train)], labels[train])
     return model.decision_function(mean[len(train) :])
 
 
-def _patient_auc(scores, owner, labels) -> float:  # noqa: ANN001
+def _patient_auc(scores, owner, labels) -> float:
     patients = np.unique(owner)
     return float(roc_auc_score(labels[patients], [scores[owner == one].mean() for one in patients]))
 

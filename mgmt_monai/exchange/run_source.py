@@ -14,6 +14,7 @@ from typing import Any
 
 from mgmt_monai.exchange.configs import in_package_names
 from mgmt_monai.exchange.errors import ExchangeError
+from mgmt_monai.networks.efficientnet import PADDINGS, has_odd_map
 from mgmt_monai.tracking.runs import StoredRun, fetch_run
 from mgmt_monai.training.config import PATHS, without_views
 
@@ -110,6 +111,7 @@ def _of_checkpoint(path: Path) -> Source:
 def _of_folder(folder: Path, stage: str) -> Source:
     state, config = _json(folder / "run.json"), _config(folder)
     _check(str(folder), state.get("status"), config.get("control"))
+    _warn_of_paddings(str(folder), config, state.get("paddings"))
     checkpoint = _existing(folder / stage / "best.pt")
     reference = folder / REFERENCE
     return Source(
@@ -131,6 +133,7 @@ def _of_folder(folder: Path, stage: str) -> Source:
 def _of_artifacts(run: StoredRun) -> Source:
     _check(f"run {run.run_id}", "finished" if run.status == "FINISHED" else run.status, run.tags.get("control"))
     config = _config(run.folder)
+    _warn_of_paddings(f"run {run.run_id}", config, run.tags.get("paddings"))
     versions = {k.removeprefix("version."): v for k, v in run.tags.items() if k.startswith("version.")}
     return Source(
         config=config,
@@ -180,6 +183,18 @@ def _config(folder: Path) -> dict[str, Any]:
             "not have: the bundle's train.json computes every epoch, and will not train the same network again."
         )
     return config
+
+
+def _warn_of_paddings(what: str, config: Mapping[str, Any], paddings: object) -> None:
+    """A checkpoint of an earlier version was trained, and judged, with other borders where a map's size was odd."""
+    size = config.get("image_size")
+    if paddings == PADDINGS or not str(config.get("backbone")).startswith("efficientnet"):
+        return
+    if isinstance(size, int) and has_odd_map(size):
+        logger.warning(
+            f"{what}: trained by an earlier version, whose paddings were not those of image_size {size}. The bundle's "
+            "probabilities differ from the run's figures. Train again."
+        )
 
 
 def _counted(predictions: Path) -> dict[str, dict[str, int]]:

@@ -8,6 +8,9 @@ import torch
 from monai.networks.nets import EfficientNetBN
 from torch import Tensor, nn
 
+PADDINGS = "image"
+"""What a run notes: its network's paddings follow the image. Runs without the note had those of the published size."""
+
 
 def build_efficientnet(network: str) -> nn.Module:
     """MONAI's EfficientNet without its ImageNet classifier.

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from mgmt_monai.cohort.modality import ModalityCohort
 from mgmt_monai.interruption import interruptible
 from mgmt_monai.networks import MGMTClassifier, WeightsReport, calibrate_batchnorm
+from mgmt_monai.networks.efficientnet import PADDINGS
 from mgmt_monai.own_process import is_own_process
 from mgmt_monai.tracking import TrackedRun
 from mgmt_monai.tracking.environment import environment_tags
@@ -137,7 +138,13 @@ class Experiment:
         self.tracking.log_params({**settings_of(config), "manifest_hash": self.cohort.manifest_hash})
         environment = environment_tags()
         self.tracking.set_tags(
-            {**environment, "weights": self.weights.source, "control": self.control, "precision": self.precision}
+            {
+                **environment,
+                "weights": self.weights.source,
+                "control": self.control,
+                "precision": self.precision,
+                "paddings": PADDINGS,
+            }
         )
         counts = {split: {"unmethylated": n[0], "methylated": n[1]} for split, n in manifest.counts().items()}
         self.tracking.log_dataset(f"{self.cohort.modality} cohort", self.cohort.manifest_hash, manifest.split, counts)
@@ -145,6 +152,7 @@ class Experiment:
             described=self.tracking.run_id is not None,
             counts=counts,
             phantom=self.cohort.reachable_auc() is not None,
+            paddings=PADDINGS,
             software={
                 tag.removeprefix("version."): text for tag, text in environment.items() if tag.startswith("version.")
             },

@@ -184,3 +184,12 @@ def test_study_and_run_without_files_are_refused(tmp_path):
     client.set_terminated(running)
     with pytest.raises(ExchangeError, match=r"config\.json"):
         opened(running, uri)
+
+
+@pytest.mark.parametrize(
+    ("image_size", "paddings", "warned"), [(300, None, True), (300, "image", False), (224, None, False)]
+)
+def test_checkpoint_with_paddings_of_another_size_is_told(copied_run, caplog, image_size, paddings, warned):
+    copied_run("config.json", image_size=image_size)
+    opened(copied_run("run.json", paddings=paddings))
+    assert ("whose paddings" in caplog.text) == warned
