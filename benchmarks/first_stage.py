@@ -162,7 +162,7 @@ def cohort_aucs(n_patients: int, reachable: float, cache: Path, rules: tuple[str
             probability = torch.sigmoid(head(tensors["new"])).numpy()[:, 0]
         answers[name] = _patient_auc(probability, owner[slices["new"]], labels)
         answers[f"{name}:untrained"] = float(record["best_loss"] >= record["prevalence_loss"])
-    answers["logistic"] = _patient_auc(_logistic(features, owner, labels, rest, new), new, labels)
+    answers["logistic"] = _patient_auc(_logistic(features, owner, labels, train, new), new, labels)
     return answers
 
 
