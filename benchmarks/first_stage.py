@@ -6,8 +6,8 @@ drawn from them, and the paper's head is trained on each as the first stage trai
 **Fixed before the first run.** Rows: `PATIENTS` x `REACHABLE`. Cohorts: seeds 0 to 9 to tune (``--tune``), 1000 to 1019
 to report. Of each cohort 10 % are left out as the test part, 15 % of the rest are for validation, and the AUC is that
 of `NEW_PATIENTS` others. Rules: `RULES`. Taken is the rule with the least changed from the paper of those which, over
-the tuning seeds, have a mean AUC of at least the plain logistic regression's less 0.02 and a lowest one of at least 0.65
-with 30 and with 60 patients and a reachable AUC of 0.92, and which lose no more than 0.01 of the paper's mean from 100
+the tuning seeds, have a mean AUC of at least the plain logistic regression's less 0.02 and a lowest one of at least
+0.65 with 30 and with 60 patients and a reachable AUC of 0.92, and which lose no more than 0.01 of the paper's mean from 100
 patients on.
 """
 
