@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mgmt_monai.cohort.findings import printable
-from mgmt_monai.cohort.layouts import Found, dicom_tree, find_series, recognise, recognised
+from mgmt_monai.cohort.findings import Finding, printable
+from mgmt_monai.cohort.layouts import Found, FoundSeries, dicom_tree, find_series, recognise, recognised
 from mgmt_monai.cohort.series import MODALITIES
 from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.inference.study import FoundStudy
@@ -17,6 +17,9 @@ logger = logging.getLogger(__name__)
 
 RESERVED = "predictions.csv"
 """The table of a batch's results, which lies beside the studies' folders."""
+
+#: Findings on what is not read: they quote descriptions, which no result may.
+_NOT_READ = ("D035", "D037")
 
 #: What a DICOM file's name ends in, where files lie beside the studies' folders.
 _DICOM_SUFFIXES = frozenset({"", ".dcm", ".ima"})
@@ -84,8 +87,8 @@ def studies_in(root: Path, out_dir: Path, layout: str | None = None) -> list[Ask
         if out_dir.resolve().parent == root.resolve():
             found.patients.discard(printable(out_dir.name))
         studies = _of_cohort(root, found)
-        read = {series.directory for series in found.series}
-        others = [path for path in own if not any(one.is_relative_to(path) for one in read)]
+        read = {folder for series in found.series for folder in (series.directory, *series.directory.parents)}
+        others = [path for path in own if path not in read]
         if others:
             logger.warning("%d folders beside the studies hold no series that the layout %s reads", len(others), name)
     if not studies:
@@ -109,17 +112,22 @@ def _is_one_each(root: Path, own: Sequence[Path]) -> bool:
 
 
 def _of_cohort(root: Path, found: Found) -> list[AskedStudy]:
+    series: dict[str, list[FoundSeries]] = {patient: [] for patient in found.patients}
+    for one in found.series:
+        series.setdefault(one.patient_id, []).append(one)
+    notes: dict[str, list[Finding]] = {}
+    for finding in found.findings:
+        if finding.id not in _NOT_READ:
+            notes.setdefault(finding.patient_id, []).append(finding.under(root))
     studies = []
-    for patient in sorted(found.patients | {series.patient_id for series in found.series}):
-        own = [series for series in found.series if series.patient_id == patient]
-        notes = tuple(finding.under(root) for finding in found.findings if finding.patient_id == patient)
-        own.sort(key=lambda one: MODALITIES.index(one.modality))
+    for patient, own in series.items():
         if "/" in patient or patient in (".", ".."):
             fault = "expected an identifier that a folder can be called by, found one with '/' or '.' alone"
             studies.append(AskedStudy(patient.replace("/", "_").strip(".") or "_", root, fault=fault))
         elif own:
-            studies.append(AskedStudy(patient, root, FoundStudy(root.absolute(), tuple(own), notes, patient)))
+            ordered = tuple(sorted(own, key=lambda one: MODALITIES.index(one.modality)))
+            studies.append(AskedStudy(patient, root, FoundStudy(root, ordered, tuple(notes.get(patient, ())), patient)))
         else:
-            fault = next((note.text for note in notes if note.id == "D035"), "no series of a known modality")
+            fault = f"expected series of {', '.join(MODALITIES)}, found none: mgmt-monai doctor says what is there"
             studies.append(AskedStudy(patient, root, fault=fault))
     return studies

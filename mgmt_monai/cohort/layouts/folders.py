@@ -71,6 +71,7 @@ def find_patient(patient: Path, found: Found) -> None:
         found.series += of_tags.series
         found.findings += of_tags.findings
         found.left_out += of_tags.left_out
+        found.people += of_tags.people
         # DICOM says more of itself than a name: a NIfTI beside it is most likely its copy.
         have = {series.modality for series in of_tags.series}
         own = Found([], set())
