@@ -106,9 +106,14 @@ def _is_one_each(root: Path, own: Sequence[Path]) -> bool:
     """Whether DICOM files lie in a folder a study, and not beside each other or all in one folder."""
     if not own:
         return False
-    if len(own) == 1 or any(path.suffix.lower() in _DICOM_SUFFIXES and path.is_file() for path in root.iterdir()):
-        return len({series.patient_id for series in dicom_tree.find(root).series}) < 2
-    return True
+    if len(own) > 1 and not any(path.suffix.lower() in _DICOM_SUFFIXES and path.is_file() for path in root.iterdir()):
+        return True
+    owners: dict[str, set[str]] = {}  # by the folder below root; "" for root itself
+    for series in dicom_tree.find(root).series:
+        for name in series.files or ("",):
+            parts = (series.directory / name).relative_to(root).parts
+            owners.setdefault(parts[0] if len(parts) > 1 else "", set()).add(series.patient_id)
+    return "" not in owners and all(len(patients) == 1 for patients in owners.values())
 
 
 def _of_cohort(root: Path, found: Found) -> list[AskedStudy]:
