@@ -24,6 +24,9 @@ _NAMES = {
     }.items()
     for tail in tails
 }
+RLE = "1.2.840.10008.1.2.5"
+"""Transfer syntax of RLE Lossless."""
+
 _BOXES_BYTES, _RLE_HEADER_BYTES = 1024, 64
 _JPEG_START, _JPEG_2000_START = b"\xff\xd8", b"\xff\x4f\xff\x51"
 _FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15 without DHT, JPG, DAC; SOF55 of JPEG-LS
@@ -36,7 +39,7 @@ _SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _JPEG_LS_SCAN_END = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
 
 
-def fault(data: bytes, syntax: str, rows: int, columns: int) -> str | None:
+def fault(data: bytes, syntax: str, rows: int, columns: int, bits_allocated: int = 32) -> str | None:
     """What in a compressed image contradicts its DICOM header or would be dangerous to decode.
 
     Args:
@@ -44,6 +47,7 @@ def fault(data: bytes, syntax: str, rows: int, columns: int) -> str | None:
         syntax: Transfer syntax UID.
         rows: By the DICOM header.
         columns: The same.
+        bits_allocated: The same.
 
     Returns:
         What was found, or None.
@@ -60,10 +64,10 @@ def fault(data: bytes, syntax: str, rows: int, columns: int) -> str | None:
         return f"transfer syntax {syntax}, which no reader here decodes"
     try:
         if name == "JPEG" and data.startswith(_JPEG_START):
-            return _jpeg_fault(data, rows, columns)
+            return _jpeg_fault(data, rows, columns, bits_allocated)
         # Some writers put the boxes of a .jp2 file before it.
         if name == "JPEG 2000" and (start := data.find(_JPEG_2000_START, 0, _BOXES_BYTES)) >= 0:
-            return _jpeg_2000_fault(data[start:], rows, columns)
+            return _jpeg_2000_fault(data[start:], rows, columns, bits_allocated)
     except (struct.error, IndexError):
         return "a code stream that breaks off in its head"
     if name == "RLE" and len(data) >= _RLE_HEADER_BYTES:
@@ -71,7 +75,38 @@ def fault(data: bytes, syntax: str, rows: int, columns: int) -> str | None:
     return f"pixels that are not {name}, as the transfer syntax has it"
 
 
-def _jpeg_fault(data: bytes, rows: int, columns: int) -> str | None:
+def rle_fault(data: bytes, rows: int, columns: int, bits_allocated: int) -> str | None:
+    """What in an RLE image contradicts its header: decoders fill up what is missing and drop what is too much.
+
+    Args:
+        data: Of one frame.
+        rows: By the DICOM header.
+        columns: The same.
+        bits_allocated: The same.
+
+    Source:
+        DICOM PS3.5 G.3 to G.5: a segment a byte of the pixel, each PackBits.
+    """
+    n_segments, *starts = struct.unpack_from("<16L", data)
+    if n_segments != bits_allocated // 8:
+        return f"RLE pixels in {n_segments} segments, where the header has {bits_allocated} bits"
+    ends = [*starts[1:n_segments], len(data)]
+    for start, end in zip(starts, ends, strict=False):
+        position, size = start, 0
+        while position < end - 1:
+            head = data[position]
+            if head < 128:
+                size += min(head + 1, end - position - 1)
+                position += head + 2
+            else:
+                size += 257 - head if head > 128 else 0
+                position += 2 if head > 128 else 1
+        if not 0 <= size - rows * columns <= 1:  # one byte may fill up to an even length
+            return f"RLE pixels of {size} bytes a segment, where the header has {rows} x {columns}"
+    return None
+
+
+def _jpeg_fault(data: bytes, rows: int, columns: int, bits_allocated: int) -> str | None:
     position, frame = 2, None
     for _ in range(_MARKERS_LIMIT):
         while data[position] == 0xFF and data[position + 1] == 0xFF:  # fill bytes
@@ -84,7 +119,7 @@ def _jpeg_fault(data: bytes, rows: int, columns: int) -> str | None:
             bits, high, wide, components = struct.unpack_from(">BHHB", data, position + 4)
             if (high, wide, components) != (rows, columns, 1):
                 return _other(high, wide, components, rows, columns)
-            if not 2 <= bits <= 16:
+            if not 2 <= bits <= min(16, bits_allocated):
                 return f"a JPEG image of {bits} bits"
             frame = marker
         position += 2 + max(2, length)
@@ -106,13 +141,13 @@ def _scan_fault(data: bytes, position: int, scan_end: re.Pattern[bytes]) -> str 
     return f"a JPEG image of more than {_MARKERS_LIMIT} segments"
 
 
-def _jpeg_2000_fault(data: bytes, rows: int, columns: int) -> str | None:
+def _jpeg_2000_fault(data: bytes, rows: int, columns: int, bits_allocated: int) -> str | None:
     fields = struct.unpack_from(">IIIIIIIIH", data, 8)
     wide, high, left, top, tile_wide, tile_high, tile_left, tile_top, components = fields
     if (high, wide, components) != (rows, columns, 1) or left or top:
         return _other(high - top, wide - left, components, rows, columns)
     bits, step_across, step_down = (data[42] & 0x7F) + 1, data[43], data[44]
-    if bits > 32 or (step_across, step_down) != (1, 1):
+    if bits > bits_allocated or (step_across, step_down) != (1, 1):
         return f"a JPEG 2000 image of {bits} bits at every {step_across} x {step_down} pixels"
     if tile_left or tile_top or not tile_wide or not tile_high:
         return "a JPEG 2000 image whose tiles have no size or another origin"

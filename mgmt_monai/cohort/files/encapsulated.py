@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -73,7 +74,11 @@ def frame(path: Path, tags: FileTags, index: int, n_frames: int) -> bytes:
     (table_at, table_bytes), *pieces = items(path, tags) or [(0, 0)]
     if not pieces:
         raise HeaderError("compressed pixel data without pixels", "D026")
+    if table_bytes // 4 > n_frames:
+        raise HeaderError(f"a table of {table_bytes // 4} frames, where the header has {n_frames}", "D026")
     with path.open("rb") as stream:
+        if n_frames == 1 and len(pieces) > 1:
+            _check_one_image(stream, pieces)
         if n_frames > 1 and len(pieces) == n_frames:
             pieces = [pieces[index]]
         elif n_frames > 1:
@@ -89,3 +94,13 @@ def frame(path: Path, tags: FileTags, index: int, n_frames: int) -> bytes:
             stream.seek(at)
             parts.append(stream.read(length))
     return b"".join(parts)
+
+
+def _check_one_image(stream: BinaryIO, pieces: list[tuple[int, int]]) -> None:
+    """Whether the pieces are those of one image: a second that begins as the first does is another image."""
+    heads = []
+    for at, _ in pieces:
+        stream.seek(at)
+        heads.append(stream.read(3))
+    if heads[0].startswith((b"\xff\xd8", b"\xff\x4f")) and heads.count(heads[0]) > 1:
+        raise HeaderError(f"{heads.count(heads[0])} compressed images, where the header has one frame", "D026")

@@ -180,8 +180,11 @@ def _check_complete(path: Path, tags: FileTags, n_frames: int) -> None:
         left = tags.size_bytes - tags.pixel_offset
         if tags.pixel_bytes is not None:
             left = min(left, tags.pixel_bytes)
+    pixels = f"{n_frames} x {tags.values['Rows']} x {tags.values['Columns']} pixels"
+    if tags.pixel_bytes is not None and tags.pixel_bytes > expected + 1:  # one byte may fill up to an even length
+        claim = f"{pixels} of {tags.values.get('BitsAllocated', 16)} bits take {expected} bytes"
+        raise HeaderError(f"a header that claims less than there is: {claim}, {tags.pixel_bytes} are there")
     if left < expected:
-        pixels = f"{n_frames} x {tags.values['Rows']} x {tags.values['Columns']} pixels"
         raise HeaderError(f"a truncated file: {pixels} take {expected} bytes, {max(0, left)} are left", "D002")
 
 

@@ -42,6 +42,10 @@ _CLASSES = {
 #: floating point and agree to micrometres; a millimetre is about a pixel.
 FORM_TOLERANCE_MM = 1.0
 
+#: So many bytes behind the voxels may fill up a file; more are voxels that the header does not claim.
+SPARE_BYTES = 15
+
+_LESS = "a header that claims less than there is"
 _CHUNK_BYTES = 2**18
 _PLAIN_KINDS = "iuf"  # signed, unsigned, float: neither complex numbers nor colours
 
@@ -336,6 +340,8 @@ def _check_complete(header: NiftiHeader) -> None:
             raise HeaderError(
                 f"a truncated file: {size} voxels end at byte {needed}, the file at {header.size_bytes}", "D002"
             )
+        if header.size_bytes > needed + SPARE_BYTES:
+            raise HeaderError(f"{_LESS}: {size} {header.dtype} voxels end at {needed}, the file at {header.size_bytes}")
         return
     if needed > header.size_bytes * DEFLATE_RATIO:
         raise HeaderError(
@@ -348,9 +354,11 @@ def _check_complete(header: NiftiHeader) -> None:
         return
     # Several gzip members, bytes behind the voxels, or a file cut short: only counting tells.
     with _opened(header.path) as stream:
-        found = _skip(stream, needed)
+        found = _skip(stream, needed + SPARE_BYTES + 1)
     if found < needed:
         raise HeaderError(f"a truncated file: {size} voxels end at byte {needed}, the data at {found}", "D002")
+    if found > needed + SPARE_BYTES:
+        raise HeaderError(f"{_LESS}: {size} {header.dtype} voxels end at byte {needed}, and more follows")
 
 
 def _decompressed(header: NiftiHeader) -> np.ndarray:
@@ -361,6 +369,7 @@ def _decompressed(header: NiftiHeader) -> np.ndarray:
         while chunk := stream.read(min(stored.size - filled, _CHUNK_BYTES)):
             stored[filled : filled + len(chunk)] = np.frombuffer(chunk, np.uint8)
             filled += len(chunk)
+        _skip(stream, SPARE_BYTES + 1)  # to the end, where gzip holds checksum and length against what was read
     if filled < stored.size:
         raise HeaderError(f"a truncated file: its voxels take {stored.size} bytes, {filled} are there", "D002")
     return stored.view(header.dtype).reshape(header.shape, order="F")

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from mgmt_monai.cohort.files import encapsulated, geometry
-from mgmt_monai.cohort.files.codestream import fault
+from mgmt_monai.cohort.files.codestream import RLE, fault, rle_fault
 from mgmt_monai.cohort.files.elements import UNDEFINED
 from mgmt_monai.cohort.files.headers import FRAMES_LIMIT, SIDE_LIMIT, image_fault, number_of_frames
 from mgmt_monai.cohort.files.nifti import NiftiHeader, read_nifti, stored_slices
@@ -299,7 +299,9 @@ def _decoded(path: Path, form: _Format, tags: FileTags, index: int) -> np.ndarra
     import SimpleITK as sitk  # noqa: N813 (its own documentation's name); takes half a second to import
 
     data = encapsulated.frame(path, tags, index, form.n_frames)
-    if (found := fault(data, tags.syntax, form.rows, form.columns)) is not None:
+    if (found := fault(data, tags.syntax, form.rows, form.columns, form.bits_allocated)) is not None:
+        raise ContentError(path, found)
+    if tags.syntax == RLE and (found := rle_fault(data, form.rows, form.columns, form.bits_allocated)) is not None:
         raise ContentError(path, found)
     lone = _lone_image(data, form, tags.syntax)
     shown = sitk.ProcessObject.GetGlobalWarningDisplay()

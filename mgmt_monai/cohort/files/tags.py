@@ -312,6 +312,9 @@ def _pydicom_tags(data: bytes, size: int) -> FileTags:
 
     tags = [tag for tag, _ in WANTED.values()]
     dataset = read_partial(stream, stop_when=at_pixels, specific_tags=[*tags, *GROUP_TAGS])
+    syntax = str(dataset.file_meta.get("TransferSyntaxUID") or "")
+    if "TransferSyntaxUID" in dataset.file_meta and not syntax:
+        raise HeaderError("an empty TransferSyntaxUID: nothing says how its pixels are encoded")
     if pixels is None and len(data) < size:
         raise HeaderError(f"a DICOM header of more than {MAX_HEADER_BYTES >> 20} MiB")
     if pixels is None and end is not None and end != len(data):
@@ -326,7 +329,7 @@ def _pydicom_tags(data: bytes, size: int) -> FileTags:
         values=values,
         frames=tuple({**common, **frame} for frame in frames),
         private=private,
-        syntax=str(dataset.file_meta.get("TransferSyntaxUID") or ""),
+        syntax=syntax,
         pixel_offset=offset,
         pixel_bytes=n_bytes,
         size_bytes=size,

@@ -305,3 +305,30 @@ def test_real_volume_agrees_with_nibabel(shared_data: Path, modality: str) -> No
     assert (*header.pixel_spacing_mm, header.slice_spacing_mm) == (1.0, 1.0, 1.0)
     canonical = np.asarray(nib.as_closest_canonical(image).dataobj)[::-1, ::-1].transpose(2, 1, 0)
     np.testing.assert_array_equal(np.stack(list(stored_slices(header))), canonical)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("claim", ["dtype", "rows"])
+def test_header_that_claims_less_than_there_is_is_refused(tmp_path: Path, suffix: str, claim: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    image = nib.Nifti1Image(np.arange(8 * 9 * 10, dtype=np.int16).reshape(8, 9, 10), np.eye(4))
+    content = bytearray(image.to_bytes())
+    if claim == "dtype":
+        content[70:74] = (2).to_bytes(2, "little") + (8).to_bytes(2, "little")  # datatype and bitpix of uint8
+    else:
+        content[44:46] = (8).to_bytes(2, "little")  # dim[2]
+    path.write_bytes(gzip.compress(bytes(content)) if suffix == ".nii.gz" else bytes(content))
+    with pytest.raises(HeaderError, match="claims less than there is"):
+        read_nifti(path)
+
+
+def test_flipped_bit_in_gzip_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.nii.gz"
+    voxels = np.random.default_rng(5).integers(0, 900, (12, 12, 12)).astype(np.int16)
+    content = bytearray(gzip.compress(nib.Nifti1Image(voxels, np.eye(4)).to_bytes()))
+    for place in np.linspace(400, len(content) - 1, 24).astype(int):
+        damaged = bytearray(content)
+        damaged[place] ^= 8
+        path.write_bytes(damaged)
+        with pytest.raises(HeaderError):
+            list(stored_slices(read_nifti(path)))

@@ -124,9 +124,8 @@ def test_refuses_claims_beyond_the_limits(
     ("attributes", "sound"),
     [
         ({}, True),
-        ({"Rows": 59}, True),
+        ({"Rows": 60}, True),
         ({"BitsStored": 12}, True),
-        ({"BitsAllocated": 8, "BitsStored": 8}, True),
         ({"NumberOfFrames": 1}, True),
         ({"Rows": 0}, False),
         ({"Columns": 0}, False),
@@ -144,7 +143,9 @@ def test_refuses_claims_beyond_the_limits(
 def test_header_alone_is_refused_where_the_pixels_are(
     tmp_path: Path, make_dicom: Callable[..., Path], attributes: dict, sound: bool
 ) -> None:
-    path = make_dicom(tmp_path / "a.dcm", np.zeros((4100, 2), np.uint16) if "Rows" in attributes else IMAGE)
+    path = make_dicom(
+        tmp_path / "a.dcm", np.zeros((4100, 2), np.uint16) if attributes.get("Rows") in (0, 8193) else IMAGE
+    )
     dataset = pydicom.dcmread(path)
     for name, value in attributes.items():
         setattr(dataset, name, value)
@@ -190,7 +191,7 @@ def test_pixels_that_the_decoder_refuses_are_told(tmp_path: Path, make_dicom: Ca
     (frame,) = pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1)
     dataset.PixelData = encapsulate([b"\x63\0\0\0" + frame[4:]])  # 99 segments
     dataset.save_as(path)
-    with pytest.raises(ContentError, match="cannot be decoded") as caught:
+    with pytest.raises(ContentError, match="RLE pixels in 99 segments") as caught:
         only(path)
     assert caught.value.finding == "D026"
 
@@ -251,3 +252,65 @@ def test_mutated_files_end_in_values_or_a_content_error(
             outcomes.add(error.finding)
     assert 2 in outcomes
     assert outcomes <= {2, "D001", "D002", "D004", "D026"}
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [{"Columns": 15}, {"Rows": 59}, {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}, {"NumberOfFrames": None}],
+    ids=lambda claim: "-".join(claim),
+)
+@pytest.mark.parametrize("rle", [False, True], ids=["native", "RLE"])
+def test_header_that_claims_less_than_there_is_is_refused(
+    tmp_path: Path, make_dicom: Callable[..., Path], claim: dict, rle: bool
+) -> None:
+    frames = {"NumberOfFrames": 2, "Rows": 60, "Columns": 40} if "NumberOfFrames" in claim else {}
+    path = make_dicom(tmp_path / "a.dcm", np.stack([IMAGE, IMAGE[::-1]]) if frames else IMAGE, rle=rle, **frames)
+    dataset = pydicom.dcmread(path)
+    for name, value in claim.items():
+        if value is None:
+            delattr(dataset, name)
+        else:
+            setattr(dataset, name, value)
+    dataset.save_as(path)
+    with pytest.raises((ContentError, HeaderError), match=r"claims less than there is|RLE pixels|where the header has"):
+        read_headers(path)
+        only(path)
+
+
+def test_two_compressed_images_in_a_file_of_one_frame_are_refused(shared_data: Path, tmp_path: Path) -> None:
+    source = pydicom.dcmread(next((shared_data / "dicom/dicom2nifti/tests/data/generic/compressed_j2k/001").iterdir()))
+    (frame,) = pydicom.encaps.generate_frames(source.PixelData, number_of_frames=1)
+    for has_table in (True, False):
+        source.PixelData = encapsulate([frame, frame], has_bot=has_table)
+        source.save_as(tmp_path / "a.dcm")
+        with pytest.raises(ContentError, match="where the header has"):
+            only(tmp_path / "a.dcm")
+
+
+def test_byte_that_fills_up_to_an_even_length_is_no_fault(tmp_path: Path, make_dicom: Callable[..., Path]) -> None:
+    image = (IMAGE[:5, :5] % 251).astype(np.uint8)
+    path = make_dicom(tmp_path / "a.dcm", image)
+    assert len(pydicom.dcmread(path).PixelData) == 26
+    read_headers(path)
+    np.testing.assert_array_equal(only(path), image)
+
+
+def test_empty_transfer_syntax_is_told_in_words(tmp_path: Path, make_dicom: Callable[..., Path]) -> None:
+    path = make_dicom(tmp_path / "a.dcm", IMAGE)
+    data = path.read_bytes()
+    uid = b"1.2.840.10008.1.2.1\0"
+    assert data.count(struct.pack("<HH2sH", 2, 0x10, b"UI", 20) + uid) == 1
+    path.write_bytes(data.replace(uid, bytes(20), 1))
+    with pytest.raises(HeaderError, match="an empty TransferSyntaxUID"):
+        read_headers(path)
+
+
+@pytest.mark.parametrize("kind", ["compressed_jpeg", "compressed_jpegls", "compressed_j2k"])
+def test_compressed_image_of_more_bits_than_its_header_has_is_refused(
+    shared_data: Path, tmp_path: Path, kind: str
+) -> None:
+    source = pydicom.dcmread(next((shared_data / f"dicom/dicom2nifti/tests/data/generic/{kind}/001").iterdir()))
+    source.BitsAllocated, source.BitsStored, source.HighBit = 8, 8, 7
+    source.save_as(tmp_path / "a.dcm")
+    with pytest.raises(ContentError, match=r"image of .* bits"):
+        only(tmp_path / "a.dcm")
