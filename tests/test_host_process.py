@@ -30,7 +30,7 @@ def state():
         "excepthook": sys.excepthook,
         "disabled": logging.root.manager.disable,
         "levels": {name: logging.getLogger(name).level for name in ("", "alembic", "mlflow.store", "urllib3", "monai")},
-        "tqdm": (tqdm.tqdm.__init__, tqdm.tqdm.__new__),
+        "tqdm": (vars(tqdm.tqdm)["__init__"], tqdm.tqdm.__new__),  # from the class, some versions make a new one
         "keeps what is freed": held_mib() > 32,
     }
 
