@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, distributed, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from mgmt_monai.networks import MGMTClassifier
 from mgmt_monai.networks.whole_batch import WholeBatchLoss, WholeBatchNetwork
@@ -31,16 +32,18 @@ def step(backbone: str, stage: str, n_slices: int, together: bool) -> dict[str, 
     nn.init.normal_(network.head.norm2.weight)
     images, labels = torch.rand(n_slices, 1, 64, 64).double(), torch.randint(2, (n_slices, 1)).double()
     network.set_stage(stage)
-    trained, loss = network, nn.BCEWithLogitsLoss()
+    weights = torch.rand(n_slices, 1).double() * 2
+    trained, loss = network, lambda logits, targets: binary_cross_entropy_with_logits(logits, targets[:, :1], weights)
+    targets = torch.cat([labels, weights], dim=1)
     if together:
         rows = np.array_split(np.arange(n_slices), distributed.get_world_size())[distributed.get_rank()]
-        images, labels = images[rows], labels[rows]
+        images, targets = images[rows], targets[rows]
         trained, loss = WholeBatchNetwork(network), WholeBatchLoss()
     trained.train()
     optimizer = torch.optim.SGD(network.stage_parameters(stage), lr=0.1)
     torch.manual_seed(1)
     logits = trained(images)
-    value = loss(logits, labels)
+    value = loss(logits, targets)
     value.backward()
     gradients = {f"grad {n}": p.grad for n, p in network.named_parameters() if p.grad is not None}
     optimizer.step()

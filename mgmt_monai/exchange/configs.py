@@ -69,7 +69,7 @@ def train_config(executed: Mapping[str, Any]) -> dict[str, Any]:
     lacking = set(ours) - set(executed)
     older = lacking or "transfer_views" in executed or executed["cohort"]["_target_"] == _OLD_COHORT
     made = {key: executed[key] for key in ours if key in executed and not isinstance(executed[key], dict | list)}
-    made = {**ours, **made} if older else dict(executed)
+    made = {**ours, "weigh": "slice", **made} if older else dict(executed)  # before there was a choice: by slice
     for key in PER_RUN & set(ours):
         made[key] = ours[key]
     for key in PATHS - PER_RUN:

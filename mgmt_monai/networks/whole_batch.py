@@ -29,6 +29,8 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 from torch.overrides import TorchFunctionMode
 
+from mgmt_monai.networks.weighed_loss import labels_and_weights
+
 
 class WholeBatchNetwork(DistributedDataParallel):
     """A network of which each process computes its rows of the batch; the gradients are averaged over processes.
@@ -65,18 +67,19 @@ class WholeBatchLoss(nn.Module):
     the values and of the gradients, is the mean over all rows, however unequal the shares are.
     """
 
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The contribution of this process's rows.
 
         Args:
             logits: Shape (B, 1), B may be 0.
-            labels: Shape (B, 1), 0 or 1.
+            targets: Labels (B, 1), 0 or 1; or (B, 2): labels and weights, as `WeighedLoss` takes them.
 
         Returns:
             A scalar.
         """
         counts = _counts(len(logits))
-        total = functional.binary_cross_entropy_with_logits(logits, labels, reduction="sum")
+        labels, weights = labels_and_weights(targets)
+        total = functional.binary_cross_entropy_with_logits(logits, labels, weights, reduction="sum")
         return total * (len(counts) / sum(counts))
 
 

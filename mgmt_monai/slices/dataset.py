@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -73,6 +74,7 @@ class SliceDataset(Dataset):
             if absent:
                 raise SlicesError(f"patient {absent[0]}: expected a series in the slice store, found none.")
             self._volumes = [stored[item["patient_id"]] for item in data]
+        self._weights = _patient_weights(self.patient_ids, self.slice_counts)
         self._index = [(i, j) for i, volume in enumerate(self._volumes) for j in range(len(volume))]
 
     @property
@@ -109,11 +111,13 @@ class SliceDataset(Dataset):
         Returns:
             ``image`` ``(1, H, W)`` float32; ``label`` ``(1,)`` float32; ``patient_index``, of the series in
             ``data``; ``slice_index``, counted among the slices kept of it; ``epoch`` and ``index``, as they were
-            asked for, which with the seed tell the augmentation.
+            asked for, which with the seed tell the augmentation; ``weight`` float32, with which all patients weigh the
+            same: on average 1, and of a patient's slices together the same as of any other's.
         """
         label, about = self._about(index)
         epoch, index = about["epoch"], about["index"]
         item = {"image": self._stored(index).float(), "label": torch.tensor([label]), **about}
+        item["weight"] = torch.tensor(self._weights[about["patient_index"]])
         if self.random_transform.transforms:
             self.random_transform.set_random_state(seed=augmentation_seed(self.seed, epoch, index))
             item = self.random_transform(item)
@@ -130,7 +134,8 @@ class SliceDataset(Dataset):
             places: As ``__getitem__`` takes them; none give tensors of the same shapes, whose first axis is 0.
 
         Returns:
-            ``image`` ``(B, 1, H, W)`` and ``label`` ``(B, 1)`` float32; the other names of an item, ``(B,)`` int64.
+            ``image`` ``(B, 1, H, W)``, ``label`` ``(B, 1)`` and ``weight`` ``(B,)`` float32; the other names of an
+            item, ``(B,)`` int64.
         """
         told = [self._about(place) for place in places]
         images = torch.empty(len(told), *self._stored(told[0][1]["index"] if told else 0).shape)
@@ -140,6 +145,7 @@ class SliceDataset(Dataset):
         return {
             "image": images,
             "label": torch.tensor([label for label, _ in told]).reshape(-1, 1),
+            "weight": torch.tensor([self._weights[about["patient_index"]] for _, about in told], dtype=torch.float32),
             **{name: torch.tensor([about[name] for _, about in told], dtype=torch.int64) for name in names},
         }
 
@@ -154,3 +160,11 @@ class SliceDataset(Dataset):
         """A slice as it is kept, ``(1, H, W)``."""
         series_index, slice_index = self._index[index]
         return self._volumes[series_index][slice_index : slice_index + 1]
+
+
+def _patient_weights(patient_ids: Sequence[str], slice_counts: Sequence[int]) -> list[float]:
+    """By series, the weight of each of its slices: n / (patients * slices of the patient), n being all slices."""
+    held: Counter[str] = Counter()
+    for patient, n in zip(patient_ids, slice_counts, strict=True):
+        held[patient] += n
+    return [held.total() / (len(held) * held[patient]) if held[patient] else 0.0 for patient in patient_ids]

@@ -21,7 +21,9 @@ from mgmt_monai.tracking import TrackedRun
 from mgmt_monai.tracking.environment import environment_tags
 from mgmt_monai.training.config import settings_of, without_paths
 from mgmt_monai.training.errors import DivergedError
+from mgmt_monai.training.heavy_patients import heavy_patients
 from mgmt_monai.training.learnt import Learning, prevalence_loss
+from mgmt_monai.training.pseudonyms import pseudonym
 from mgmt_monai.training.ranks import is_main_rank, lost_ranks_told, n_ranks, share_state
 from mgmt_monai.training.reference import Reference
 from mgmt_monai.training.run_directory import RunDirectory
@@ -48,6 +50,7 @@ class Experiment:
         model_settings: What builds the network again: ``network``, ``hidden_units``, ``image_size``.
         control: Which negative control this training is, or ``none``. A control's network is not offered as a model.
         dtype: What layers that allow it compute in while training.
+        weigh: What weighs the same in the losses: each ``patient`` or each ``slice``.
     """
 
     run_directory: RunDirectory
@@ -62,6 +65,7 @@ class Experiment:
     model_settings: dict[str, Any]
     control: str
     dtype: torch.dtype
+    weigh: str
 
     @property
     def precision(self) -> str:
@@ -96,6 +100,7 @@ class Experiment:
                 if not self.stages[0].progress.last_checkpoint.is_file():  # later, a checkpoint takes their place
                     directory.update(weights=self.weights.source)
                 self._note_precision()
+                self._name_heavy_patients()
                 if not directory.state["described"]:
                     self._describe(directory.config)
                 if not self.weights.pretrained and not self.stages[0].progress.last_checkpoint.is_file():
@@ -129,6 +134,20 @@ class Experiment:
                 f"not that of a training in one. Set --precision {before} from the start to keep it."
             )
         self.run_directory.update(precision=self.precision)
+
+    def _name_heavy_patients(self) -> None:
+        """Under pseudonyms in the log; who they are stands in ``run.json``, which stays in the run's folder."""
+        heavy = heavy_patients(self.reference.training)
+        key = self.run_directory.pseudonym_key
+        for patient, share in heavy.items():
+            weight = (
+                "as much as any other" if self.weigh == "patient" else "by its slices (--weigh patient: as any other)"
+            )
+            logger.warning(
+                f"patient {pseudonym(key, patient)} (see heavy_patients in run.json) holds {share:.0%} of the training "
+                f"slices, and weighs {weight}"
+            )
+        self.run_directory.update(heavy_patients=heavy)
 
     def _describe(self, config: dict[str, Any]) -> None:
         manifest = self.cohort.manifest
@@ -178,7 +197,7 @@ class Experiment:
         until = self.stages[: self.stages.index(stage) + 1]
         return Learning(
             best_loss=stage.progress.best_loss,
-            prevalence_loss=prevalence_loss(self.reference.training, self.reference.validation),
+            prevalence_loss=prevalence_loss(self.reference.training, self.reference.validation, self.weigh),
             steps=sum(each.progress.best_epoch * len(each.trainer.data_loader) for each in until),
         )
 

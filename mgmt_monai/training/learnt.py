@@ -54,24 +54,25 @@ class Learning:
         return {"has_learnt": self.has_learnt, "sentence": self.sentence, **asdict(self)}
 
 
-def prevalence_loss(training: SliceDataset, validation: SliceDataset) -> float:
-    """Validation loss of always answering how many of the training's slices are methylated.
+def prevalence_loss(training: SliceDataset, validation: SliceDataset, weigh: str) -> float:
+    """Validation loss of always answering how many of the training are methylated.
 
     Args:
         training: Of the stage.
         validation: Of the stage.
+        weigh: What weighs the same: each ``patient`` or each ``slice``.
 
     Returns:
         Mean binary cross-entropy; 0 where the training has one class: there is nothing to learn then.
 
     Source: with training share p and validation share q, the cross-entropy -q ln p - (1 - q) ln(1 - p).
     """
-    p, q = _share(training), _share(validation)
+    p, q = (_share(of, weigh) for of in (training, validation))
     if not 0 < p < 1:
         return 0.0
     return -q * math.log(p) - (1 - q) * math.log1p(-p)
 
 
-def _share(slices: SliceDataset) -> float:
+def _share(slices: SliceDataset, weigh: str) -> float:
     labels = [item["label"] for item in slices.data]
-    return float(np.average(labels, weights=slices.slice_counts))
+    return float(np.average(labels, weights=None if weigh == "patient" else slices.slice_counts))

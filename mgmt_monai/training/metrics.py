@@ -24,6 +24,13 @@ def _slice_loss(logits: Tensor, labels: Tensor, patients: Tensor) -> float:
     return float(binary_cross_entropy_with_logits(logits.double(), labels.double()))
 
 
+def _patient_loss(logits: Tensor, labels: Tensor, patients: Tensor) -> float:
+    """Mean over patients of the mean binary cross-entropy of their slices."""
+    losses = binary_cross_entropy_with_logits(logits.double(), labels.double(), reduction="none").numpy()
+    inverse = np.unique(patients.numpy(), return_inverse=True)[1]
+    return float(np.mean(np.bincount(inverse, weights=losses) / np.bincount(inverse)))
+
+
 def _slice_accuracy(logits: Tensor, labels: Tensor, patients: Tensor) -> float:
     """Share of slices on the right side of probability 0.5."""
     return float(((logits >= 0) == (labels > 0.5)).double().mean())
@@ -43,6 +50,7 @@ def _patient_auc(logits: Tensor, labels: Tensor, patients: Tensor) -> float:
 
 FIGURES: dict[str, _Figure] = {
     "loss": _slice_loss,
+    "patient_loss": _patient_loss,
     "accuracy": _slice_accuracy,
     "auc": _slice_auc,
     "patient_auc": _patient_auc,
@@ -54,10 +62,11 @@ class EpochFigure(Metric):
 
     Args:
         figure: ``loss``, ``accuracy``, ``auc`` or ``patient_auc``. Undefined figures are nan.
+        weigh: ``patient``: each patient weighs the same in a loss; ``slice``: each slice does.
     """
 
-    def __init__(self, figure: str) -> None:
-        self.figure = FIGURES[figure]
+    def __init__(self, figure: str, weigh: str = "slice") -> None:
+        self.figure = FIGURES["patient_loss" if (figure, weigh) == ("loss", "patient") else figure]
         super().__init__()
 
     def reset(self) -> None:
@@ -65,8 +74,9 @@ class EpochFigure(Metric):
         self._columns = (_Column(), _Column(), _Column())
 
     def iteration_completed(self, engine: Engine) -> None:
-        """Take one batch: logits ``(B, 1)``, labels ``(B, 1)``, ``patient_index`` ``(B,)``."""
-        self.update((engine.state.output["pred"], engine.state.output["label"], engine.state.batch["patient_index"]))
+        """Take a batch: logits ``(B, 1)``, labels ``(B, 1)`` or with weights ``(B, 2)``, ``patient_index`` ``(B,)``."""
+        output = engine.state.output
+        self.update((output["pred"], output["label"][:, :1], engine.state.batch["patient_index"]))
 
     def update(self, output: tuple[Tensor, Tensor, Tensor]) -> None:
         """Add logits, labels, patient indices."""

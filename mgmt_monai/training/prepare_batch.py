@@ -19,14 +19,17 @@ class PrepareBatch:
         transforms: The random transforms, to be applied to whole batches; none where the loader's slices are
             augmented already.
         seed: Of the augmentation.
+        weigh: ``patient``: labels come with each slice's weight, so that all patients weigh the same; ``slice``:
+            without.
 
     Raises:
         TransformError: A transform that does not take batches.
     """
 
-    def __init__(self, transforms: Sequence[Any], seed: int) -> None:
+    def __init__(self, transforms: Sequence[Any], seed: int, weigh: str = "slice") -> None:
         self.augmentation = BatchAugmentation(transforms) if transforms else None
         self.seed = int(seed)
+        self.by_patient = weigh == "patient"
 
     def __call__(
         self,
@@ -44,10 +47,11 @@ class PrepareBatch:
             to_options: Further ones of ``Tensor.to``.
 
         Returns:
-            Images (B, 1, H, W) float32 and labels (B, 1), on the device. Features (B, n_features) stay as they are.
+            Images (B, 1, H, W) float32 and labels (B, 1), on the device; with their weights, (B, 2), where patients
+            weigh the same. Features (B, n_features) stay as they are.
 
         Raises:
-            TrainingError: Slices that do not tell which they are.
+            TrainingError: Slices that do not tell which they are, or what they weigh.
         """
         images, labels = (batch[key].to(device, non_blocking=non_blocking, **to_options) for key in ("image", "label"))
         if self.augmentation is not None and images.dim() == 4:  # not features, whose slices were augmented
@@ -59,4 +63,12 @@ class PrepareBatch:
             epochs, indices = batch["epoch"].tolist(), batch["index"].tolist()
             seeds = [augmentation_seed(self.seed, *place) for place in zip(epochs, indices, strict=True)]
             images = self.augmentation(images, seeds)
+        if self.by_patient:
+            if "weight" not in batch:
+                raise TrainingError(
+                    "weigh patient: expected a batch that tells the 'weight' of each slice, as SliceDataset gives it, "
+                    "found none. Set --weigh slice for another data set."
+                )
+            weights = batch["weight"].to(device, labels.dtype, non_blocking=non_blocking)
+            labels = torch.cat([labels, weights.reshape(-1, 1)], dim=1)
         return images, labels

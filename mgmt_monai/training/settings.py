@@ -72,6 +72,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "control": ("none", "background", "blank", "permuted_labels"),
     "modality": MODALITIES,
     "stage": ("transfer", "fine_tune"),
+    "weigh": ("patient", "slice"),
 }
 
 #: Other text, and what it is.

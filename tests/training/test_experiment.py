@@ -328,7 +328,7 @@ def test_precision_is_noted_and_told_where_it_differs_on_resuming(tmp_path, capl
     run_directory.open("hash")
 
     def noted(dtype: torch.dtype) -> str:
-        Experiment(run_directory, *[None] * 9, control="none", dtype=dtype)._note_precision()
+        Experiment(run_directory, *[None] * 9, control="none", dtype=dtype, weigh="slice")._note_precision()
         return run_directory.state["precision"]
 
     assert noted(torch.bfloat16) == "bfloat16" and noted(torch.bfloat16) == "bfloat16" and not caplog.records

@@ -24,11 +24,14 @@ VALIDATION = slices_of((0, 5), (1, 3))
 
 def test_loss_of_always_answering_the_prevalence_is_scikit_learns():
     labels = np.repeat([0, 1], [5, 3])
-    assert prevalence_loss(TRAINING, VALIDATION) == pytest.approx(log_loss(labels, np.full(8, 14 / 20)))
+    assert prevalence_loss(TRAINING, VALIDATION, "slice") == pytest.approx(log_loss(labels, np.full(8, 14 / 20)))
+    three_to_one = slices_of((1, 10), (0, 2), (1, 4), (1, 4))
+    found = prevalence_loss(three_to_one, VALIDATION, "patient")
+    assert found == pytest.approx(log_loss([0, 1], [0.75, 0.75]))
 
 
 def test_training_of_one_class_has_nothing_to_learn():
-    assert prevalence_loss(slices_of((1, 3), (1, 4)), VALIDATION) == 0
+    assert prevalence_loss(slices_of((1, 3), (1, 4)), VALIDATION, "slice") == 0
 
 
 @pytest.mark.parametrize(
@@ -53,6 +56,7 @@ def test_stage_that_has_not_learnt_says_why(loss, steps, expected, said):
 def test_every_record_of_a_training_that_has_not_learnt_says_so(phantom_dir, tmp_path, caplog):
     caplog.set_level("INFO")
     settings = {"image_size": 32, "transfer_epochs": 1, "fine_tune_epochs": 1, "transfer_batch_size": 1000}
+    settings["weigh"] = "slice"
     run = train(phantom_dir, tmp_path / "runs", **settings)  # one step in the first stage, a few in the second
     told = [record.getMessage() for record in caplog.records if NOT_LEARNT in record.getMessage()]
     assert told[0].startswith("stage transfer: ") and "1 of Adam" in told[0]

@@ -17,8 +17,8 @@ def by_patient(values: np.ndarray) -> np.ndarray:
     return np.array([values[patient == PATIENTS].mean() for patient in range(12)])
 
 
-def figure(name: str) -> float:
-    metric = EpochFigure(name)
+def figure(name: str, weigh: str = "slice") -> float:
+    metric = EpochFigure(name, weigh)
     for part in np.array_split(np.arange(len(LOGITS)), 3):  # three batches
         column = [torch.as_tensor(values[part]).reshape(-1, 1) for values in (LOGITS, LABELS)]
         metric.update((*column, torch.as_tensor(PATIENTS[part])))
@@ -36,6 +36,14 @@ def figure(name: str) -> float:
 )
 def test_figure_over_batches_equals_scikit_learns(name, expected):
     assert figure(name) == pytest.approx(expected, rel=1e-6)
+
+
+def test_loss_by_patient_is_the_mean_of_the_patients_own():
+    losses = -np.log(np.where(LABELS == 1, PROBABILITIES, 1 - PROBABILITIES))
+    assert figure("loss", "patient") == pytest.approx(by_patient(losses).mean(), rel=1e-6)
+    weights = 1 / np.bincount(PATIENTS)[PATIENTS]
+    assert figure("loss", "patient") == pytest.approx(log_loss(LABELS, PROBABILITIES, sample_weight=weights), rel=1e-6)
+    assert figure("accuracy", "patient") == figure("accuracy")
 
 
 def test_reset_forgets_the_last_epoch():

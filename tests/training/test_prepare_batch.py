@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from monai.transforms import Compose, Lambdad
@@ -6,6 +8,7 @@ from torch.utils.data import DataLoader
 from mgmt_monai.slices import EpochBatches, SliceDataset
 from mgmt_monai.training import PrepareBatch
 from mgmt_monai.training.errors import TrainingError
+from mgmt_monai.training.heavy_patients import heavy_patients
 from mgmt_monai.transforms import RandBrightnessd, RandSliceAffined
 
 ITEMS = [{"image": n, "label": n % 2, "patient_id": str(n)} for n in (3, 1, 4)]
@@ -44,7 +47,44 @@ def test_batches_augmented_as_a_whole_are_those_of_the_loader_whatever_their_siz
         torch.testing.assert_close(dict(sorted(ours.items())), dict(sorted(reference.items())), rtol=0, atol=1e-6)
 
 
-def test_slices_that_do_not_tell_which_they_are_are_refused_and_features_pass():
+def test_patients_weigh_the_same_in_every_epoch_whatever_their_slices():
+    dataset = SliceDataset([*ITEMS, {"image": 2, "label": 1, "patient_id": "3"}], Compose([READ]), seed=1)
+    held = {0: 5, 1: 1, 2: 4, 3: 5}  # the last series is the first patient's too
+    prepare, plain = PrepareBatch([], 1, weigh="patient"), PrepareBatch([], 1)
+    totals = dict.fromkeys(held, 0.0)
+    for batch in (dataset.batch([(1, 0), (1, 4), (1, 9)]), dataset.batch([n for n in range(10) if n not in (0, 4, 9)])):
+        targets, labels = prepare(batch, "cpu")[1], plain(batch, "cpu")[1]
+        assert torch.equal(targets[:, :1], labels) and targets.dtype == torch.float32
+        for series, weight in zip(batch["patient_index"].tolist(), targets[:, 1].tolist(), strict=True):
+            assert weight == pytest.approx(10 / (3 * held[series]))
+            totals[series] += weight
+    assert totals[0] + totals[3] == pytest.approx(totals[1]) == pytest.approx(totals[2])
+    assert sum(totals.values()) == pytest.approx(10)  # a mean of 1
+    assert [dataset[n]["weight"].item() for n in (0, 3)] == pytest.approx([2 / 3, 10 / 3])
+
+
+def test_slices_that_do_not_tell_what_they_weigh_are_refused():
+    with pytest.raises(TrainingError, match=r"'weight'.*--weigh slice"):
+        PrepareBatch([], 1, weigh="patient")({"image": torch.rand(2, 1, 20, 20), "label": torch.zeros(2, 1)}, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ([10] * 19 + [11], {"19": 11 / 201}),
+        ([10] * 20, {}),
+        ([10] * 30 + [400], {"30": 400 / 700}),
+        ([5, 6, 7], {}),
+        ([1, 1, 1, 9], {"3": 0.75}),
+    ],
+    ids=["just above 5 %", "just 5 %", "one of 31", "few", "one of few"],
+)
+def test_patient_with_a_large_part_of_the_slices_is_found(counts, expected):
+    slices = SimpleNamespace(patient_ids=[str(n) for n in range(len(counts))], slice_counts=counts)
+    assert heavy_patients(slices) == pytest.approx(expected)
+
+
+def test_slices_that_do_not_tell_which_tell_which_they_are_are_refused_and_features_pass():
     prepare = PrepareBatch(random_transforms(), seed=7)
     with pytest.raises(TrainingError, match=r"'epoch' and 'index'.*--augment_on loader"):
         prepare({"image": torch.rand(2, 1, 20, 20), "label": torch.zeros(2, 1)}, "cpu")

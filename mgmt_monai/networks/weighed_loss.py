@@ -1,0 +1,38 @@
+"""The loss of a batch whose slices may weigh differently."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class WeighedLoss(nn.Module):
+    """Mean binary cross-entropy of a batch, each slice times its weight.
+
+    The mean is over the batch's slices, not over their weights: weights whose mean over an epoch is 1 make the mean of
+    an epoch's steps that of the epoch.
+    """
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The loss.
+
+        Args:
+            logits: Shape (B, 1).
+            targets: Labels (B, 1), 0 or 1; or (B, 2): labels and weights.
+
+        Returns:
+            A scalar.
+        """
+        return functional.binary_cross_entropy_with_logits(logits, *labels_and_weights(targets))
+
+
+def labels_and_weights(targets: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The two columns of a batch's targets.
+
+    Args:
+        targets: Shape (B, 1) or (B, 2).
+
+    Returns:
+        Labels (B, 1), and weights (B, 1); None where all slices weigh the same.
+    """
+    return targets[:, :1], targets[:, 1:] if targets.shape[1] > 1 else None
