@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from mgmt_monai.own_process import is_own_process
+
 AGAIN_S = 3.0
 """After how long a block that goes on is told again, in seconds; schedulers wait for some 30."""
 
@@ -28,7 +30,8 @@ def interruptible() -> Iterator[None]:
     Python drops what is raised while a finalizer runs ("Exception ignored in"), and people and schedulers expect to ask
     but once. So a block that goes on is told again, by an alarm (SIGALRM); one that is closing what it has open is left
     alone. A signal that is answered or ignored already, as Ctrl-C in a shell's background job or all of them in a
-    block around this one, stays so; what is changed is as before when the block ends.
+    block around this one, stays so; what is changed is as before when the block ends, but for SIGCHLD in a
+    program of ours that is ending.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -61,7 +64,9 @@ def interruptible() -> Iterator[None]:
         if is_repeated:
             signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # A program of ours that was asked to end is ending: the last of its loaders' workers may die after this.
+            if number != signal.SIGCHLD or not is_own_process():
+                signal.signal(number, handler)
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:

@@ -144,8 +144,7 @@ def test_several_faulty_patients_are_all_named(refused, data_dir):
 
 
 def test_patient_without_the_modality(refused, data_dir):
-    shutil.rmtree(patient(data_dir) / "T1w")
-    shutil.copytree(sorted((data_dir / "train").iterdir())[1] / "T1w", patient(data_dir) / "FLAIR")
+    shutil.move(patient(data_dir) / "T1w", patient(data_dir) / "FLAIR")
     message = refused()
     assert f"patient {patient(data_dir).name}: expected a T1w series, found none" in message
     assert "manifest build --ignore FILE" in message

@@ -40,11 +40,19 @@ FINALIZE = [
 
 def begin(number: int, dataset_dir: Path, output_dir: Path, **more: object) -> subprocess.Popen[str]:
     """Start the page's n-th command on a small phantom with seed 3, as the fixture ``finished_run`` has it."""
-    words = shlex.split(re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)[number])
+    line = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)[number]
+    line, n_named = re.subn(r"\$\(mgmt-monai config (.*?)\)", lambda found: _paths(found[1]), line)
+    assert n_named == 1
+    words = shlex.split(line)
     assert words[0] == "torchrun"
     settings = {**SMALL, "seed": 3, "dataset_dir": dataset_dir, "output_dir": output_dir, **more}
     words += [word for key, value in settings.items() for word in (f"--{key}", str(value))]
     return start([sys.executable, "-m", "torch.distributed.run", *words[1:]], cwd=ROOT)
+
+
+def _paths(names: str) -> str:
+    """What ``mgmt-monai config`` prints for these names, within a shell's quotation marks."""
+    return str([str(BUNDLES / f"{name}.json") for name in names.split()])
 
 
 def process_of_rank(torchrun: subprocess.Popen[str], rank: int) -> int:
