@@ -73,7 +73,7 @@ def set_pixels(dataset: Dataset, pixels: np.ndarray) -> None:
 
 
 def unreadable(phantom: PlantedPhantom) -> Iterator[Expected]:
-    (phantom.series(0, "FLAIR") / "Thumbs.db").write_bytes(b"no image")
+    (phantom.series(0, "FLAIR") / "broken.dcm").write_bytes(b"no image")
     yield "D001", phantom.patients[0], "FLAIR"
 
 
@@ -354,10 +354,22 @@ def named(dataset: Dataset, name: str, birth_date: str, sex: str) -> None:
     dataset.PatientName, dataset.PatientBirthDate, dataset.PatientSex = name, birth_date, sex
 
 
+def not_fetched(phantom: PlantedPhantom) -> Iterator[Expected]:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    (phantom.series(0, "FLAIR") / "pointer.dcm").write_text(pointer)
+    yield "D049", phantom.patients[0], "FLAIR"
+
+
+def unread_images(phantom: PlantedPhantom) -> Iterator[Expected]:
+    (phantom.data_dir / "more/sub-01").mkdir(parents=True)
+    (phantom.data_dir / "more/sub-01/t1.nii.gz").write_bytes(b"")
+    yield "D051", "more", ""
+
+
 FAULTS = (
     unreadable, truncated, empty, colour, mixed_sizes, two_series, two_echoes, mixed_orientations, duplicate_position,
     no_position, gap, uneven, oblique, flipped, few, phase, modality_tag, other_sequence, folder_inside, blank,
     constant, clipped, eight_bit, lossy, rescale, undecodable, missing_modality, no_label, no_images, other_patient,
     no_known_series, copied_series, same_images, nearly_same_images, same_study, confounded, identifying,
-    swapped_patients, split_person, merged_people,
+    swapped_patients, split_person, merged_people, not_fetched, unread_images,
 )  # fmt: skip

@@ -40,6 +40,7 @@ def command(
     """
     from mgmt_monai.cohort.doctor.visit import Visit, visit
     from mgmt_monai.cohort.findings import Severity
+    from mgmt_monai.cohort.layouts.passed_over import files_line
 
     plan = Visit(
         labels_csv=labels,
@@ -58,6 +59,8 @@ def command(
         click.echo(f"error: {finding.under(data_dir).line}")
     if len(errors) > shown:
         click.echo(f"... and {len(errors) - shown} more, all in the report")
+    if diagnosis.files is not None:
+        click.echo(files_line(diagnosis.files))
     numbers = {severity: diagnosis.count(severity) for severity in Severity}
     counts = ", ".join(f"{number} {severity}{'' if number == 1 else 's'}" for severity, number in numbers.items())
     click.echo(f"{data_dir}: {counts}" + (f", {len(diagnosis.ignored)} accepted" if diagnosis.ignored else ""))

@@ -98,6 +98,7 @@ def build(
         plan = Holdout(test_fraction, train_fraction, seed, group_by)
     built = build_manifest(data_dir, sources, plan, workers)
     write_manifest(built.manifest, path)
+    click.echo(built.files)
     for patient_id, reason in built.manifest.excluded.items():
         click.echo(f"excluded: patient {patient_id}: {reason}")
     for line in built.manifest.left_out:

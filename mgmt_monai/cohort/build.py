@@ -17,6 +17,7 @@ from mgmt_monai.cohort.examination.scan_cache import ScanCache
 from mgmt_monai.cohort.findings import Finding, Severity
 from mgmt_monai.cohort.layouts import Found, find_series
 from mgmt_monai.cohort.layouts.found import FoundSeries, Tagged
+from mgmt_monai.cohort.layouts.passed_over import files_line
 from mgmt_monai.cohort.manifest import Manifest
 from mgmt_monai.cohort.people import People
 from mgmt_monai.cohort.records import PatientRecord
@@ -70,11 +71,13 @@ class BuiltCohort:
         manifest: To be written.
         findings: Warnings and notes that nobody has accepted yet, errors that were accepted.
         related: Pairs of patients who may be one, each in one split.
+        files: How many files were found, read and passed over, in a line.
     """
 
     manifest: Manifest
     findings: list[Finding]
     related: list[Finding]
+    files: str = ""
 
 
 def build_manifest(data_dir: Path, sources: Sources, plan: SplitPlan, workers: int | None = None) -> BuiltCohort:
@@ -134,13 +137,15 @@ def build_manifest(data_dir: Path, sources: Sources, plan: SplitPlan, workers: i
             split={},
             patients=patients,
             excluded=excluded,
-            left_out=[*_left_out(found, labels, sources), *known],
+            left_out=[*_left_out(found, labels, sources, data_dir), *known],
             ignored=[vars(decision).copy() for decision in sources.ignores.decisions],
+            passed_over={kind: n for kind, (n, _) in sorted(found.files.kinds.items())} if found.files else {},
         ),
         related,
     )
     _refuse(crossing(manifest.patients, relations), data_dir)  # of a split that is the user's own
-    return BuiltCohort(manifest, [*findings, *accepted, *accepted_relations, *accepted_known], relations)
+    line = files_line(found.files.to_json(data_dir)) if found.files else ""
+    return BuiltCohort(manifest, [*findings, *accepted, *accepted_relations, *accepted_known], relations, line)
 
 
 def _refuse_overlap(found: Found, aliases: Aliases | None, data_dir: Path) -> None:
@@ -266,11 +271,13 @@ def _without_known(
     return [p for p in patients if p.patient_id not in known], lines, accepted
 
 
-def _left_out(found: Found, labels: Labels, sources: Sources) -> list[str]:
+def _left_out(found: Found, labels: Labels, sources: Sources, data_dir: Path) -> list[str]:
     present = {series.patient_id for series in found.series}
     lines = {p: f"has no label: {labels.unlabelled[p]}" for p in present & set(labels.unlabelled)}
     lines |= dict.fromkeys(found.patients - present, "its folder has no series of a known modality")
-    lines |= dict.fromkeys(set(labels.labels) - found.patients, "in the label file, but without images")
+    for patient_id in set(labels.labels) - found.patients:
+        unread = found.files.of_patient(patient_id, data_dir) if found.files else ""
+        lines[patient_id] = f"in the label file, but without images{f' that are read: {unread}' if unread else ''}"
     if str(sources.exclusions) != DEFAULT_EXCLUSIONS:
         absent = set(read_exclusions(sources.exclusions)) - found.patients - set(lines)
         lines |= dict.fromkeys(absent, "in the exclusion list, but not in the data")

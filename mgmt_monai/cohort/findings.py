@@ -277,9 +277,19 @@ KINDS = {
             "Give each person a PatientID of their own, or leave the patient out",
         ),
         Kind(
+            "D049", _E, "file not fetched",
+            "Git LFS or git-annex (DataLad) has left a pointer where the file should be.",
+            "Fetch it with 'git lfs pull' or 'datalad get', and look again",
+        ),
+        Kind(
             "D050", _W, "two places in one NIfTI file",
             "The sform is read; a program that takes the qform shows another plane, or left and right swapped.",
             "Find out which is right and write it into both, or convert the original files again",
+        ),
+        Kind(
+            "D051", _W, "images that are passed over",
+            "The layout does not read these files, so their patient may be missing from the cohort.",
+            "Rename or convert the files as the layout has them, or name them in a CSV layout",
         ),
     )
 }  # fmt: skip

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.tables.table import names
@@ -27,12 +28,15 @@ def missing_modalities(series: Mapping[str, Mapping[str, object]]) -> list[Findi
     ]
 
 
-def label_findings(patients: Collection[str], labels: Collection[str]) -> list[Finding]:
-    """D031 for patients without a label, D032 for labels without a patient.
+def label_findings(
+    patients: Collection[str], labels: Collection[str], passed_over: Callable[[str], str] = lambda patient_id: ""
+) -> list[Finding]:
+    """D031 for patients without a label, D032 for labels without a patient, D051 where images of theirs are not read.
 
     Args:
         patients: Those that have images.
         labels: Those that the label table names.
+        passed_over: What files of a patient's name are passed over, in words; "" for none.
     """
     patients = set(patients)
     findings = []
@@ -45,6 +49,8 @@ def label_findings(patients: Collection[str], labels: Collection[str]) -> list[F
             other = alike.get(_without_zeros(patient_id))
             hint = f" (there is {other}: did a spreadsheet strip leading zeros?)" if other else ""
             findings.append(Finding(finding_id, patient_id, "", "", text + hint))
+    found = [(f, passed_over(f.patient_id) if f.id == "D032" else "") for f in findings]
+    findings = [replace(f, id="D051", text=f"expected images, found {text}") if text else f for f, text in found]
     absent = [finding for finding in findings if finding.id == "D032"]
     if len(absent) <= ABSENT_LIMIT:
         return findings

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from mgmt_monai.cohort.doctor.confounders import p_text
 from mgmt_monai.cohort.findings import KINDS, Severity
+from mgmt_monai.cohort.layouts.passed_over import files_line
 from mgmt_monai.html_page import page_pieces
 
 #: Facts shown at once besides those that go with the label; the others are folded away.
@@ -47,6 +48,7 @@ def doctor_page(head: Mapping[str, Any], series: Iterable[str], montages: Iterab
         "cohort": cohort,
         "version": head["version"],
         "alpha": confounders["alpha"],
+        "files": files_line(cohort["files"]) if cohort.get("files") else "",
         "verdict": _verdict(cohort["severities"]),
         "groups": _groups(findings),
         "ignored": [finding for finding in head["findings"] if finding["ignored"] is not None],

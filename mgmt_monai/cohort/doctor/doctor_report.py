@@ -6,7 +6,7 @@ import json
 import math
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, TextIO
@@ -44,6 +44,8 @@ class Cohort:
         findings: What was found before any series was read, by the layout; paths relative to the data directory.
         aliases: Other names of each patient's person.
         tagged: Who files are of that the layout has read, also those of series that are left out.
+        files: How many files were found, read and passed over, as `FileCount.to_json` has it; None where not counted.
+        passed_over: What files of a patient's name are passed over, in words.
         columns: What tables tell of the patients, such as the site: ``{patient_id: {column: value}}``.
         ignores: Findings that somebody has accepted.
     """
@@ -56,6 +58,8 @@ class Cohort:
     findings: Sequence[Finding] = ()
     aliases: Mapping[str, Sequence[str]] = field(default_factory=dict)
     tagged: Sequence[Tagged] = ()
+    files: Mapping[str, Any] | None = None
+    passed_over: Callable[[str], str] = lambda patient_id: ""
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     ignores: IgnoreList = IgnoreList()  # noqa: RUF009 (it does not change)
 
@@ -70,6 +74,7 @@ class Diagnosis:
         confounders: Every fact tested against the label.
         report_path: ``report.json``.
         page_path: The page.
+        files: How many files were found, read and passed over; None where not counted.
     """
 
     findings: list[Finding]
@@ -77,6 +82,7 @@ class Diagnosis:
     confounders: list[Confounder]
     report_path: Path
     page_path: Path
+    files: Mapping[str, Any] | None = None
 
     def count(self, severity: Severity) -> int:
         """How many findings of this severity count."""
@@ -122,7 +128,7 @@ def write_report(out_dir: Path, exams: Iterable[SeriesExam], cohort: Cohort, see
             with report.open("w", encoding="utf-8") as stream:
                 _write_json(stream, head, _lines(rows))
             write_page(page_path, doctor_page(head, _lines(rows), _lines(montages)))
-    return Diagnosis(findings, ignored, confounders, report_path, page_path)
+    return Diagnosis(findings, ignored, confounders, report_path, page_path, cohort.files)
 
 
 def series_entry(exam: SeriesExam, labels: Mapping[str, int] | None) -> dict[str, Any]:
@@ -216,11 +222,12 @@ def _all_findings(survey: Survey, cohort: Cohort, confounders: Sequence[Confound
     findings = [*cohort.findings, *survey.findings, *survey.cohort_findings()]
     if cohort.labels is not None:
         named = {*cohort.labels, *cohort.unlabelled}
+        told = {finding.patient_id for finding in findings if finding.id == "D051"}
         # A patient whose label is not known may well have no images here.
         findings += [
             finding
-            for finding in label_findings({*survey.patients, *cohort.patients}, named)
-            if finding.patient_id not in cohort.unlabelled
+            for finding in label_findings({*survey.patients, *cohort.patients}, named, cohort.passed_over)
+            if finding.patient_id not in cohort.unlabelled and not (finding.id == "D051" and finding.patient_id in told)
         ]
     findings += confounder_findings(confounders)
     return sorted(findings, key=lambda f: (_SEVERITIES.index(f.kind.severity), f.id, f.patient_id, f.modality, f.path))
@@ -255,6 +262,7 @@ def _summary(
         "usable_series": survey.n_usable,
         "slices": survey.n_slices,
         "labels": labels,
+        "files": cohort.files,
         "planes": {modality: dict(sorted(planes.items())) for modality, planes in sorted(survey.planes.items())},
         "severities": {str(severity): severities[severity] for severity in Severity},
         "ignored": len(ignored),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mgmt_monai.cohort.doctor.doctor_report import Cohort, Diagnosis, write_report
@@ -82,6 +83,8 @@ def visit(data_dir: Path, out_dir: Path, plan: Visit) -> Diagnosis:
         findings=[finding for finding in found.findings if finding.patient_id not in excluded],
         aliases={} if aliases is None else {patient: list(aliases.names(patient)) for patient in patients},
         tagged=[item for item in found.people if item.patient_id not in excluded],
+        files=found.files.to_json(data_dir) if found.files else None,
+        passed_over=partial(found.files.of_patient, data_dir=data_dir) if found.files else lambda patient_id: "",
         columns=read_columns(plan.columns_csv, sorted(patients)) if plan.columns_csv else {},
         ignores=ignores,
     )

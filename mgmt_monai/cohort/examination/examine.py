@@ -19,8 +19,10 @@ from mgmt_monai.cohort.files.headers import HeaderError, SliceHeader, read_heade
 from mgmt_monai.cohort.files.nifti import NiftiHeader, read_nifti
 from mgmt_monai.cohort.files.person import Person, people_of
 from mgmt_monai.cohort.files.tags import FileTags
+from mgmt_monai.cohort.files.unfetched import unfetched
 from mgmt_monai.cohort.findings import Finding, Severity, counted
 from mgmt_monai.cohort.layouts.found import FoundSeries
+from mgmt_monai.cohort.layouts.passed_over import is_leaving
 from mgmt_monai.cohort.records import SeriesRecord
 from mgmt_monai.cohort.series import is_nifti
 
@@ -117,7 +119,7 @@ class _Examination:
             paths = [directory / name for name in self.found.files]
         else:
             try:
-                paths = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
+                paths = sorted(p for p in directory.iterdir() if not (p.name.startswith(".") or is_leaving(p.name)))
             except OSError as error:
                 self.tell("D001", directory, f"expected a folder of DICOM files, found it unreadable ({_why(error)})")
                 return []
@@ -128,6 +130,9 @@ class _Examination:
             try:
                 if path.is_file():
                     kept.append(path)
+                    continue
+                if pointer := unfetched(path):
+                    self.tell("D049", path, f"expected a file of the series, found {pointer}")
                     continue
                 nowhere = path.is_symlink() and not path.exists()
                 what = "a folder" if path.is_dir() else "a link to nowhere" if nowhere else "no regular file"
@@ -141,7 +146,8 @@ class _Examination:
         try:
             header = self.header = read_nifti(path)
         except HeaderError as error:
-            self.tell(error.finding, path, f"expected a NIfTI volume, found {error}")
+            pointer = unfetched(path)
+            self.tell("D049" if pointer else error.finding, path, f"expected a NIfTI volume, found {pointer or error}")
             return
         except OSError as error:
             self.tell("D001", path, f"expected a NIfTI volume, found it unreadable ({_why(error)})")
@@ -262,7 +268,8 @@ class _Examination:
             try:
                 headers += read_headers(path)
             except HeaderError as error:
-                faults.setdefault(error.finding, []).append((path, str(error)))
+                pointer = unfetched(path)
+                faults.setdefault("D049" if pointer else error.finding, []).append((path, pointer or str(error)))
             except OSError as error:
                 faults.setdefault("D001", []).append((path, f"it unreadable ({_why(error)})"))
         for finding_id, found in faults.items():

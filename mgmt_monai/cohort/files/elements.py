@@ -122,6 +122,9 @@ _PLAN: dict[int, tuple[str, int]] = {
     **{_swapped(tag): ("", _STOP) for tag in PIXEL_TAGS},
     **{_swapped(tag): ("", _ODD) for tag in (*GROUP_TAGS, 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD)},
 }
+#: What the first element of a data set can be: a tag up to (0008,0070) with a short value.
+_SHORTEST_ELEMENT, _FIRST_ELEMENTS, _FIRST_LENGTH = 8, 0x70, 256
+
 _ESCAPE = "\x1b"  # starts another alphabet (PS3.5 section 6.1.2.5)
 # Elements (gggg,0010-00FF) of an odd group only reserve room for private ones (PS3.5 section 7.8.1).
 _FIRST_PRIVATE = 0x100 << 16
@@ -135,6 +138,38 @@ class OddError(Exception):
     """A header that the walk leaves to a patient reader: not wrong, but rare."""
 
 
+def is_marked(data: bytes) -> bool:
+    """Whether a file's first bytes have DICOM's mark behind a preamble (PS3.10 section 7.1).
+
+    Args:
+        data: 132 of them or more.
+    """
+    return data[128:132] == b"DICM"
+
+
+def begins_with_data_set(data: bytes) -> bool:
+    r"""Whether a file's first bytes are those of a DICOM data set without preamble, in little-endian order.
+
+    The first element is then of group 0002 or 0008, low in it, and its value short: no text or picture begins so.
+
+    Args:
+        data: Eight of them or more.
+
+    Example:
+        >>> begins_with_data_set(b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100")
+        True
+        >>> begins_with_data_set(b"any other text")
+        False
+    """
+    if len(data) < _SHORTEST_ELEMENT:
+        return False
+    group, element, vr, short = struct.unpack_from("<HH2sH", data)
+    if group not in (2, 8) or element > _FIRST_ELEMENTS:
+        return False
+    (length,) = struct.unpack_from("<I", data, 4)
+    return (_code(vr.decode("latin-1")) in _SHORT and short <= _FIRST_LENGTH) or length <= _FIRST_LENGTH
+
+
 def meta(data: bytes) -> tuple[str, int]:
     """Transfer syntax and where the data set begins.
 
@@ -142,11 +177,19 @@ def meta(data: bytes) -> tuple[str, int]:
         data: The file's first bytes, file meta information included.
 
     Raises:
-        OddError: No preamble, no transfer syntax, or meta information that does not follow PS3.10 section 7.1.
+        OddError: No DICOM data set at the start, no transfer syntax, or meta information that does not follow PS3.10
+            section 7.1.
     """
-    if data[128:132] != b"DICM":
+    if not is_marked(data) and begins_with_data_set(data):
+        if data[0] == 8:  # no file meta information either, as the first writers of files left it out
+            explicit = all(0x41 <= byte <= 0x5A for byte in data[4:6])
+            return "1.2.840.10008.1.2.1" if explicit else "1.2.840.10008.1.2", 0
+        position = 0
+    elif is_marked(data):
+        position = 132
+    else:
         raise OddError("no DICOM preamble")
-    position, syntax, last = 132, b"", len(data) - 12
+    syntax, last = b"", len(data) - 12
     while position <= last:
         tag, vr, length = _explicit(data, position)
         if tag & 0xFFFF != 2:

@@ -311,10 +311,13 @@ def _pydicom_tags(data: bytes, size: int) -> FileTags:
         return False
 
     tags = [tag for tag, _ in WANTED.values()]
-    dataset = read_partial(stream, stop_when=at_pixels, specific_tags=[*tags, *GROUP_TAGS])
+    bare = not elements.is_marked(data) and elements.begins_with_data_set(data)
+    dataset = read_partial(stream, stop_when=at_pixels, specific_tags=[*tags, *GROUP_TAGS], force=bare)
     syntax = str(dataset.file_meta.get("TransferSyntaxUID") or "")
     if "TransferSyntaxUID" in dataset.file_meta and not syntax:
         raise HeaderError("an empty TransferSyntaxUID: nothing says how its pixels are encoded")
+    if bare and not syntax:
+        syntax = elements.meta(data)[0]
     if pixels is None and len(data) < size:
         raise HeaderError(f"a DICOM header of more than {MAX_HEADER_BYTES >> 20} MiB")
     if pixels is None and end is not None and end != len(data):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from mgmt_monai.cohort.errors import CohortError
-from mgmt_monai.cohort.findings import Finding
+from mgmt_monai.cohort.findings import Finding, printable
 from mgmt_monai.cohort.layouts import bids, brats, dicom_tree, folders, listed, rsna_miccai, ucsf_pdgm, upenn_gbm
 from mgmt_monai.cohort.layouts.found import HOW_TO_GET_DATA, Found, FoundSeries, LeftOut, check_data_dir
+from mgmt_monai.cohort.layouts.passed_over import FileCount, count_files
+from mgmt_monai.cohort.layouts.tree import walk
 from mgmt_monai.cohort.series import MODALITIES
+from mgmt_monai.cohort.tables.aliases import normalised
 
 __all__ = [
     "LAYOUTS",
@@ -23,6 +27,10 @@ __all__ = [
     "recognise",
     "recognised",
 ]
+
+
+#: More folders of images that are passed over are told in one finding: a part of the collection that nobody asks for.
+UNREAD_LIMIT = 20
 
 
 class Layout(Protocol):
@@ -69,7 +77,13 @@ def find_series(data_dir: Path, layout: str | None = None) -> Found:
     found = module.find(data_dir)
     found.layout, found.labels_file = name, module.labels_file(data_dir)
     found.series.sort(key=lambda series: (series.patient_id, series.modality))
+    if found.files is None:
+        found.files = FileCount()
+        read = ((series.directory, series.files) for series in found.series)
+        told = (Path(finding.path) for finding in found.findings)
+        count_files(found.files, walk(data_dir, [], None, found.files), read, told)
     _tell_what_is_not_read(found, data_dir)
+    found.findings += _tell_unread_images(found, found.files, data_dir)
     if not found.series:
         first = next((f" {item.line}" for item in found.findings if item.id == "D035"), "")
         raise CohortError(
@@ -130,6 +144,44 @@ def _tell_what_is_not_read(found: Found, data_dir: Path) -> None:
         reasons = [f"{item.what} is {item.reason}" for item in found.left_out if item.patient_id == patient_id]
         text = f"expected one of {', '.join(MODALITIES)}, found {'; '.join(reasons) or 'none'}"
         found.findings.append(Finding("D035", patient_id, "", "", text))
+
+
+def _tell_unread_images(found: Found, files: FileCount, data_dir: Path) -> list[Finding]:
+    """D051 for folders with images of which no series of a patient is read."""
+    owners: dict[Path, set[str]] = {}  # of each folder with series below it: whose they are, two of them at most
+    for series in found.series:
+        for folder in (series.directory, *series.directory.parents):
+            own = owners.setdefault(folder, set())
+            if len(own) < 2:
+                own.add(series.patient_id)
+            if folder == data_dir:
+                break
+    read = {normalised(series.patient_id) for series in found.series}
+    unread: dict[Path, list[tuple[str, Path]]] = {}
+    for folder, entries in files.images.items():
+        parts = [normalised(part) for part in Path(_below(str(folder), data_dir)).parts]
+        if folder in owners or folder == data_dir or read & set(parts) or not folder.is_relative_to(data_dir):
+            continue
+        top = folder
+        while top.parent not in owners and top.parent != data_dir:
+            top = top.parent
+        if len(owners.get(top.parent, ())) == 1 and top.parent != data_dir:
+            continue  # beside the series of one patient: theirs
+        unread.setdefault(top, []).extend((kind, folder / name) for kind, name in entries)
+    findings = []
+    for top, named in sorted(unread.items()):
+        kinds = Counter(kind for kind, _ in named)
+        what = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
+        example = _below(str(named[0][1]), data_dir)
+        text = f"expected files as the layout {found.layout} has them, found {what} such as {example}, all passed over"
+        findings.append(Finding("D051", printable(top.name), "", str(top), text))
+    if len(findings) <= UNREAD_LIMIT:
+        return findings
+    first = ", ".join(finding.patient_id for finding in findings[:5])
+    text = (
+        f"expected files as the layout {found.layout} has them, found {len(findings)} folders of others ({first}, ...)"
+    )
+    return [Finding("D051", "", "", "", text)]
 
 
 def _below(path: str, data_dir: Path) -> str:

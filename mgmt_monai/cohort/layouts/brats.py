@@ -19,7 +19,7 @@ EXPECTS = (
 
 _MODALITIES = {
     "flair": "FLAIR", "t1": "T1w", "t1ce": "T1wCE", "t2": "T2w",
-    "t2f": "FLAIR", "t1n": "T1w", "t1c": "T1wCE", "t2w": "T2w",
+    "t2f": "FLAIR", "t1n": "T1w", "t1c": "T1wCE", "t1gd": "T1wCE", "t2w": "T2w",
     "seg": "",
 }  # fmt: skip
 
@@ -27,10 +27,9 @@ _MODALITIES = {
 _CASE_2021 = r"BraTS2021_(?P<number>\d+)"
 _CASE_2023 = r"(?P<patient>BraTS-[A-Z]{2,4}-\d+)-(?P<visit>\d+)"
 # The letters' case differs between copies: the same release has -t2w and -t2W.
-_FILES = (
-    re.compile(_CASE_2021 + r"_(?P<said>flair|t1|t1ce|t2|seg)\.nii(\.gz)?", re.IGNORECASE),
-    re.compile(_CASE_2023 + r"-(?P<said>t2f|t1n|t1c|t2w|seg)\.nii(\.gz)?", re.IGNORECASE),
-)
+# Either year's word is read in both spellings: copies are renamed by hand.
+_SAID = r"[-_](?P<said>flair|t1ce|t1gd|t1c|t1n|t1|t2f|t2w|t2|seg)\.nii(\.gz)?"
+_FILES = (re.compile(_CASE_2021 + _SAID, re.IGNORECASE), re.compile(_CASE_2023 + _SAID, re.IGNORECASE))
 _FOLDERS = (re.compile(_CASE_2021, re.IGNORECASE), re.compile(_CASE_2023, re.IGNORECASE))
 
 

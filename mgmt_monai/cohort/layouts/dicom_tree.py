@@ -8,11 +8,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mgmt_monai.cohort.files.elements import begins_with_data_set, is_marked
 from mgmt_monai.cohort.files.headers import is_phase
 from mgmt_monai.cohort.files.person import PERSON_TAGS, people_of
 from mgmt_monai.cohort.files.tags import FileTags, HeaderError, read_tags
+from mgmt_monai.cohort.files.unfetched import unfetched
 from mgmt_monai.cohort.findings import Finding, printable
 from mgmt_monai.cohort.layouts.found import Found, FoundSeries, LeftOut, Tagged
+from mgmt_monai.cohort.layouts.passed_over import TEXT, UNKNOWN, FileCount, is_own, kind_by_name
 from mgmt_monai.cohort.layouts.series_choice import Candidate, choose
 from mgmt_monai.cohort.layouts.tree import walk
 
@@ -22,7 +25,8 @@ EXPECTS = "DICOM files with PatientID, StudyInstanceUID and SeriesInstanceUID, i
 #: So many files without DICOM's mark are looked at before a folder counts as none of DICOM files.
 _LOOKED_AT = 200
 
-_MARK_OFFSET, _MARK = 128, b"DICM"
+_FIRST_BYTES = 132
+_LONGEST_SUFFIX = 5  # "v1.research": what follows is part of the name
 _DICOM_SUFFIXES = frozenset({"", ".dcm", ".ima", ".dicom", ".dic", ".img"})
 _OTHER_NAMES = frozenset({"dicomdir", "license", "readme", "lockfile", "version"})
 _TEXT_SAMPLE_BYTES = 512
@@ -68,16 +72,14 @@ def recognises(data_dir: Path) -> bool:
     for directory, files in walk(Path(data_dir), []):
         for name in files:
             path = directory / name
-            if _is_other_by_name(name):
+            kind = _other_by_name(name)
+            if kind not in ("", UNKNOWN):
                 continue
             looked_at += 1
             if looked_at > _LOOKED_AT:
                 return False
-            try:
-                if _is_marked(path):
-                    return True
-            except OSError:
-                continue
+            if _looks_like_dicom(path) or (not kind and unfetched(path)):
+                return True
     return False
 
 
@@ -99,10 +101,11 @@ def find(data_dir: Path, owner: str = "") -> Found:
     data_dir = Path(data_dir)
     found = Found([], set())
     groups: dict[tuple[str, str, str], _Group] = {}
-    damaged: list[tuple[Path, str]] = []
-    for directory, files in walk(data_dir, found.findings):
+    damaged: list[tuple[str, Path, str]] = []
+    count = found.files = FileCount()
+    for directory, files in walk(data_dir, found.findings, None, count):
         nameless = 0
-        for path, tags in _read(directory, files, damaged):
+        for path, tags in _read(directory, files, damaged, count):
             values = tags.values
             patient_id = owner or printable(str(values.get("PatientID", "")).strip())
             if not patient_id:
@@ -114,6 +117,7 @@ def find(data_dir: Path, owner: str = "") -> Found:
             group = groups.setdefault((patient_id, study, uid), _Group(patient_id, study, uid, {}))
             group.add(path, tags)
         if nameless:
+            count.n_left_out += nameless
             text = f"expected a PatientID in the tags, found none in {nameless} files"
             found.findings.append(Finding("D035", "", "", str(directory), text))
     found.patients = {group.patient_id for group in groups.values()}
@@ -122,6 +126,8 @@ def find(data_dir: Path, owner: str = "") -> Found:
         by_patient.setdefault(groups[key].patient_id, []).append(groups[key])
     for own in by_patient.values():
         _take(own, found)
+    count.n_read = sum(len(series.files or ()) for series in found.series)
+    count.n_left_out += sum(item.n_files for item in found.left_out) + len(damaged)
     found.findings += _tell_damaged(damaged, groups.values(), found.series)
     return found
 
@@ -150,26 +156,42 @@ def _candidate(group: _Group) -> Candidate:
     return Candidate(group.study, group.uid, group.values, group.n_slices, lambda: _dates(group.files[0]))
 
 
-def _read(directory: Path, names: Iterable[str], damaged: list[tuple[Path, str]]) -> Iterator[tuple[Path, FileTags]]:
+def _read(
+    directory: Path, names: Iterable[str], damaged: list[tuple[str, Path, str]], count: FileCount
+) -> Iterator[tuple[Path, FileTags]]:
     for name in names:
-        if _is_other_by_name(name):
-            continue
         path = directory / name
+        kind = _other_by_name(name)
+        if kind == UNKNOWN and _looks_like_dicom(path):
+            kind = ""  # IM0001.MR
+        if kind:
+            if not is_own(name):
+                count.pass_over(kind, path)
+            continue
         try:
             tags = read_tags(path)
             if tags.values.keys() & set(_IDENTITY):
                 yield path, tags
             else:
-                damaged.append((path, f"expected a DICOM file, found a header without {', '.join(_IDENTITY)}"))
+                text = f"expected a DICOM file, found a header without {', '.join(_IDENTITY)}"
+                damaged.append(("D001", path, text))
         except HeaderError as error:
-            if _may_be_dicom(path):
-                damaged.append((path, f"expected a DICOM file, found {error}"))
+            if pointer := unfetched(path):
+                damaged.append(("D049", path, f"expected a DICOM file, found {pointer}"))
+            elif _may_be_dicom(path):
+                damaged.append(("D001", path, f"expected a DICOM file, found {error}"))
+            else:
+                count.pass_over(TEXT, path)
         except OSError as error:
-            damaged.append((path, f"expected a file that can be read, found one that cannot ({error.strerror})"))
+            if pointer := unfetched(path):
+                damaged.append(("D049", path, f"expected a DICOM file, found {pointer}"))
+                continue
+            text = f"expected a file that can be read, found one that cannot ({error.strerror})"
+            damaged.append(("D001", path, text))
 
 
 def _tell_damaged(
-    damaged: Sequence[tuple[Path, str]], groups: Iterable[_Group], series: Sequence[FoundSeries]
+    damaged: Sequence[tuple[str, Path, str]], groups: Iterable[_Group], series: Sequence[FoundSeries]
 ) -> list[Finding]:
     """Findings on damaged files, with the patient and modality where all other files of the folder agree on them."""
     if not damaged:
@@ -183,12 +205,12 @@ def _tell_damaged(
         for name in one.files or ():
             modalities.setdefault((one.directory / name).parent, set()).add(one.modality)
     findings = []
-    for path, text in damaged:
+    for finding_id, path, text in damaged:
         owner, modality = owners.get(path.parent, set()), modalities.get(path.parent, set())
         alone = len(owner) == 1
         findings.append(
             Finding(
-                "D001",
+                finding_id,
                 next(iter(owner)) if alone else "",
                 next(iter(modality)) if alone and len(modality) == 1 else "",
                 str(path),
@@ -202,23 +224,34 @@ def _values(tags: FileTags) -> dict[str, str | int]:
     return {**tags.values, **tags.frames[0]} if tags.frames else dict(tags.values)
 
 
-def _is_other_by_name(name: str) -> bool:
+def _other_by_name(name: str) -> str:
+    """What a file is that is none of DICOM by its name; `UNKNOWN` where its content decides, "" where it may be one."""
     stem, suffix = Path(name.lower()).stem, Path(name.lower()).suffix
     # Identifiers as names end in digits: 1.2.840.113619.2.5 is not a file of kind '5'.
-    return stem in _OTHER_NAMES or not (suffix in _DICOM_SUFFIXES or suffix[1:].isdigit() or len(suffix) > 5)
+    if stem in _OTHER_NAMES:
+        return "DICOMDIR" if stem == "dicomdir" else TEXT
+    kind = kind_by_name(name)
+    if suffix in _DICOM_SUFFIXES or suffix[1:].isdigit() or (kind == UNKNOWN and len(suffix) > _LONGEST_SUFFIX):
+        return ""
+    return kind
 
 
 def _may_be_dicom(path: Path) -> bool:
     """Whether a file that cannot be read as DICOM is one that is damaged, and not one of another kind."""
     try:
-        return path.suffix.lower() in (".dcm", ".ima", ".dicom") or _is_marked(path) or not _is_text(path)
+        return path.suffix.lower() in (".dcm", ".ima", ".dicom") or _looks_like_dicom(path) or not _is_text(path)
     except OSError:
         return True
 
 
-def _is_marked(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(_MARK_OFFSET + len(_MARK))[_MARK_OFFSET:] == _MARK
+def _looks_like_dicom(path: Path) -> bool:
+    """Whether a file has DICOM's mark, or begins as a data set without it; False where it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            first = stream.read(_FIRST_BYTES)
+    except OSError:
+        return False
+    return is_marked(first) or begins_with_data_set(first)
 
 
 def _is_text(path: Path) -> bool:

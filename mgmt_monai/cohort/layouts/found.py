@@ -8,6 +8,7 @@ from pathlib import Path
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.files.person import Person
 from mgmt_monai.cohort.findings import Finding
+from mgmt_monai.cohort.layouts.passed_over import FileCount
 from mgmt_monai.cohort.records import SeriesRecord
 
 HOW_TO_GET_DATA = (
@@ -105,6 +106,7 @@ class Found:
         findings: What is wrong, or was chosen, before any series is read.
         left_out: Series that no model of these four modalities reads.
         people: Who the files say that they are of, where the layout reads them; also of series that are left out.
+        files: Every file accounted for; set by `find_series` where the layout has not.
         layout: The layout's name; set by `find_series`.
         labels_file: The label table the layout comes with, whether it is there or not; set by `find_series`.
     """
@@ -114,5 +116,6 @@ class Found:
     findings: list[Finding] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     people: list[Tagged] = field(default_factory=list)
+    files: FileCount | None = None
     layout: str = ""
     labels_file: Path = Path()

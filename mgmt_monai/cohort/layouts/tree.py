@@ -7,16 +7,21 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from mgmt_monai.cohort.files.unfetched import unfetched
 from mgmt_monai.cohort.findings import Finding
+from mgmt_monai.cohort.layouts.passed_over import FileCount, count_hidden, is_leaving
 
 logger = logging.getLogger(__name__)
 
 
-def walk(root: Path, findings: list[Finding], max_depth: int | None = None) -> Iterator[tuple[Path, list[str]]]:
+def walk(
+    root: Path, findings: list[Finding], max_depth: int | None = None, count: FileCount | None = None
+) -> Iterator[tuple[Path, list[str]]]:
     """Folders and the names of the files in them, each folder once.
 
-    Hidden entries are passed over. A link to a folder is followed unless it leads back to a folder that holds it; a
-    folder that several links lead to comes once, by its own path if that is below ``root``.
+    Hidden entries and what systems leave (`is_leaving`) are passed over. A link to a folder is followed unless it leads
+    back to a folder that holds it; a folder that several links lead to comes once, by its own path if that is below
+    ``root``.
 
     Args:
         root: Where to begin.
@@ -24,6 +29,7 @@ def walk(root: Path, findings: list[Finding], max_depth: int | None = None) -> I
             nowhere and entries that are
             neither file nor folder (D019).
         max_depth: How many levels of folders below ``root`` are entered; None for all.
+        count: Gets the files that are passed over here.
 
     Yields:
         Folder, file names in it, sorted. Names that are not valid text keep their bytes as lone surrogates, as
@@ -40,14 +46,18 @@ def walk(root: Path, findings: list[Finding], max_depth: int | None = None) -> I
                 continue
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(directory) as entries:
-                visible = sorted((entry for entry in entries if entry.name[0] != "."), key=lambda entry: entry.name)
+                named = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
             text = f"expected a folder that can be read, found one that cannot ({error.strerror})"
             findings.append(Finding("D001", "", "", str(directory), text))
             continue
         files: list[str] = []
         below: list[tuple[Path, int]] = []
-        for entry in visible:
+        for entry in named:
+            if entry.name[0] == "." or is_leaving(entry.name):
+                if count is not None:
+                    count_hidden(entry, count)
+                continue
             kind = _kind(entry, directory)
             if kind == "file":
                 files.append(entry.name)
@@ -68,6 +78,8 @@ def _kind(entry: os.DirEntry[str], directory: Path) -> str:
         if entry.is_file():
             return "file"
         if not entry.is_dir():
+            if entry.is_symlink() and unfetched(Path(entry.path)):
+                return "file"  # told where it is read
             return "a link to nowhere" if entry.is_symlink() else "neither of them"
         if not entry.is_symlink():
             return "folder"

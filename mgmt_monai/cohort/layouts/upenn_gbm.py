@@ -11,10 +11,11 @@ from mgmt_monai.cohort.layouts.nifti_names import Scan, any_named, find_named
 NAME = "upenn-gbm"
 EXPECTS = "images_structural/UPENN-GBM-00001_11/UPENN-GBM-00001_11_{T1,T1GD,T2,FLAIR}.nii.gz"
 
-_MODALITIES = {"FLAIR": "FLAIR", "T1": "T1w", "T1GD": "T1wCE", "T2": "T2w"}
+# T1CE and T1C are not the collection's words, but plain in copies that were renamed by hand.
+_MODALITIES = {"FLAIR": "FLAIR", "T1": "T1w", "T1GD": "T1wCE", "T1CE": "T1wCE", "T1C": "T1wCE", "T2": "T2w"}
 # The two digits are the visit: 11 before surgery, 21 a follow-up.
 _CASE = r"(?P<patient>UPENN-GBM-\d+)_(?P<visit>\d\d)"
-_FILE = re.compile(_CASE + r"_(?P<said>FLAIR|T1|T1GD|T2)\.nii(\.gz)?", re.IGNORECASE)
+_FILE = re.compile(_CASE + r"_(?P<said>FLAIR|T1|T1GD|T1CE|T1C|T2)\.nii(\.gz)?", re.IGNORECASE)
 _FOLDER = re.compile(_CASE, re.IGNORECASE)
 _CLINICAL = "UPENN-GBM_clinical_info*.csv"
 

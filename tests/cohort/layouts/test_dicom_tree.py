@@ -1,35 +1,12 @@
 import os
 import random
 
-import numpy as np
 import pydicom
 import pytest
+from pydicom.filewriter import write_file_meta_info
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from mgmt_monai.cohort.layouts import dicom_tree, find_series
-
-PIXELS = np.arange(6, dtype=np.uint16).reshape(2, 3)
-
-
-@pytest.fixture
-def make_series(tmp_path, make_dicom):
-    """Writes the slices of one series: ``make_series("AX T1", "a/1", "a/2", patient="P1", uid="1.2.3", ...)``."""
-
-    def make(text, *names, patient="P1", study="1.1", uid="1.1.1", **attributes):
-        for index, name in enumerate(names):
-            path = tmp_path / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            make_dicom(
-                path,
-                PIXELS,
-                position=(0, 0, index),
-                PatientID=patient,
-                StudyInstanceUID=study,
-                SeriesInstanceUID=uid,
-                SeriesDescription=text,
-                **attributes,
-            )
-
-    return make
 
 
 def _series(found):
@@ -292,3 +269,21 @@ def test_real_fragments_all_accounted_for(shared_data):
     told = [finding.id for finding in found.findings]
     assert told.count("D037") == len(uids) - len(found.series)
     assert set(told) == {"D034", "D037"}  # several examinations, and several series of one day
+
+
+@pytest.mark.parametrize("implicit", [True, False], ids=["implicit", "explicit"])
+@pytest.mark.parametrize("meta", [True, False], ids=["with meta information", "bare"])
+def test_file_without_preamble_is_read_by_content(tmp_path, make_series, implicit, meta):
+    make_series("AX T1", "P1/1", "P1/2", StudyDate="20200202")
+    for name in ("1", "2"):
+        dataset = pydicom.dcmread(tmp_path / "P1" / name)
+        head, syntax = dataset.file_meta, ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+        with (tmp_path / "P1" / f"{name}.MR").open("wb") as stream:
+            if meta:
+                head.TransferSyntaxUID = syntax
+                write_file_meta_info(stream, head)
+            bare = pydicom.Dataset({element.tag: element for element in dataset})
+            pydicom.dcmwrite(stream, bare, implicit_vr=implicit, little_endian=True)
+        (tmp_path / "P1" / name).unlink()
+    assert dicom_tree.recognises(tmp_path)
+    assert _series(dicom_tree.find(tmp_path)) == {("P1", "T1w"): [str(tmp_path / f"P1/{n}.MR") for n in (1, 2)]}

@@ -1,0 +1,33 @@
+"""Files that Git LFS, git-annex or DataLad has not brought: a pointer lies in their place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_LFS = b"version https://git-lfs"
+_ANNEX = "/annex/objects/"
+
+#: The longest pointer: git-annex writes at most 32 KiB, of which the first line is the pointer.
+_POINTER_BYTES = 1 << 15
+_FIRST_BYTES = 512
+
+
+def unfetched(path: Path) -> str:
+    """What would fetch the file, for people; "" where it is no pointer.
+
+    Args:
+        path: A file, or a link that leads nowhere.
+    """
+    try:
+        if path.is_symlink() and not path.exists():
+            target = f"/{path.readlink().as_posix()}"
+            return "a git-annex link without its file: datalad get" if _ANNEX in target else ""
+        if path.stat().st_size > _POINTER_BYTES:
+            return ""
+        with path.open("rb") as stream:
+            first = stream.read(_FIRST_BYTES)
+    except OSError:
+        return ""
+    if first.startswith(_LFS):
+        return "a Git LFS pointer: git lfs pull"
+    return "a git-annex pointer: datalad get" if _ANNEX.encode() in first.split(b"\n")[0] else ""

@@ -1,0 +1,124 @@
+"""Every file of a data directory is read, left out or passed over: nothing is missing from the account."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mgmt_monai.cohort.layouts import find_series
+from mgmt_monai.cohort.layouts.passed_over import files_line, kind_by_name
+
+ODDITIES = {
+    "note.txt": "text files",
+    "README": "text files",
+    "scan.pdf": "documents",
+    "all.zip": "archives",
+    "x.tar.gz": "archives",
+    "P1/seg.nii.gz": "NIfTI files",
+    "P1/view.PNG": "pictures",
+    "P1/weights.xyz": "files of an unknown kind",
+    ".DS_Store": "leavings of a system",
+    "P1/Thumbs.db": "leavings of a system",
+    "P1/@eaDir/IM1@SynoEAStream": "leavings of a system",
+    "#recycle/P9/IM1.dcm": "leavings of a system",
+    "$RECYCLE.BIN/x/IM1.dcm": "leavings of a system",
+    ".Trash-1000/files/IM1.dcm": "leavings of a system",
+    "__MACOSX/P1/._IM1": "leavings of a system",
+    "lost+found/a": "leavings of a system",
+    ".hidden/a/b": "hidden files",
+}
+
+
+def write_oddities(data_dir: Path) -> None:
+    for name in ODDITIES:
+        path = data_dir / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"\x01\x00\xfe" if name.endswith(".xyz") else b"some text\n")
+
+
+def on_disk(data_dir: Path) -> int:
+    return sum(len(files) for _, _, files in os.walk(data_dir))
+
+
+def counts(found, data_dir):
+    told = found.files.to_json(data_dir)
+    assert told["found"] == on_disk(data_dir)
+    return told, {item["kind"]: item["n"] for item in told["passed_over"]}
+
+
+def expected_kinds(**more: int) -> dict[str, int]:
+    kinds = dict(more)
+    for kind in ODDITIES.values():
+        kinds[kind] = kinds.get(kind, 0) + 1
+    return kinds
+
+
+def test_dicom_tree_with_every_oddity(tmp_path, make_series):
+    make_series("AX T1", "P1/1.dcm", "P1/2.MR")
+    make_series("AX DWI", "P1/3.dcm", uid="1.9")
+    write_oddities(tmp_path)
+    (tmp_path / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    found = find_series(tmp_path, "dicom")
+    told, kinds = counts(found, tmp_path)
+    assert (told["read"], told["left_out"]) == (2, 1)
+    assert kinds == expected_kinds(DICOMDIR=1)
+    assert found.patients == {"P1"}
+    assert {finding.id for finding in found.findings} == {"D037"}
+
+
+def test_brats_with_every_oddity(tmp_path):
+    for name in ("flair", "t1", "t1ce", "t2", "seg"):
+        path = tmp_path / f"BraTS2021_00001/BraTS2021_00001_{name}.nii.gz"
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    write_oddities(tmp_path)
+    told, kinds = counts(find_series(tmp_path), tmp_path)
+    assert told["read"] == 4
+    assert kinds["NIfTI files"] == 2
+    assert kinds["leavings of a system"] == 8
+
+
+def test_kaggles_folders_with_every_oddity(tmp_path):
+    for name in ("train/00001/T1w/1.dcm", "train/@eaDir/T1w/1.dcm", "test/00002/T1w/1.dcm", "train/00001/DWI/1.dcm"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(bytes(128) + b"DICM")
+    write_oddities(tmp_path)
+    found = find_series(tmp_path)
+    told, kinds = counts(found, tmp_path)
+    assert found.patients == {"00001"}
+    assert told["read"] == 1
+    assert kinds.get("tables and side-cars", 0) == 0
+    assert files_line(told).startswith(f"{on_disk(tmp_path)} files: 1 read, passed over: ")
+
+
+def test_nifti_patient_in_a_dicom_tree_is_named(tmp_path, make_series):
+    make_series("AX T1", "P1/1.dcm")
+    for name in ("P7/t1.nii.gz", "P7/t2.nii.gz", "P1/seg.nii.gz"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = find_series(tmp_path, "dicom")
+    (told,) = found.findings
+    assert (told.id, told.patient_id, told.path) == ("D051", "P7", "P7")
+    assert "found 2 NIfTI files such as P7/t1.nii.gz" in told.text
+
+
+@pytest.mark.parametrize("said", ["t1c", "t1ce", "T1CE", "t1gd"])
+@pytest.mark.parametrize("case", ["BraTS-GLI-00001-000-", "BraTS2021_00001_"])
+def test_words_of_either_year_are_read_in_both_spellings(tmp_path, case, said):
+    (tmp_path / f"{case}{said}.nii.gz").touch()
+    assert [series.modality for series in find_series(tmp_path).series] == ["T1wCE"]
+
+
+def test_images_of_a_labelled_patient_that_are_not_read(tmp_path, make_series):
+    make_series("AX T1", "P1/1.dcm")
+    (tmp_path / "P2_t1.nii.gz").touch()
+    files = find_series(tmp_path, "dicom").files
+    assert files.of_patient("P2", tmp_path) == "1 of that name passed over, such as P2_t1.nii.gz"
+    assert files.of_patient("P", tmp_path) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("a.NII.GZ", "NIfTI files"), ("a.dcm.gz", "archives"), ("a.MR", "files of an unknown kind")]
+)
+def test_kind_by_the_name(name, kind):
+    assert kind_by_name(name) == kind
