@@ -59,10 +59,10 @@ def command(
         click.echo(f"error: {finding.under(data_dir).line}")
     if len(errors) > shown:
         click.echo(f"... and {len(errors) - shown} more, all in the report")
-    if diagnosis.files is not None:
-        click.echo(files_line(diagnosis.files))
     numbers = {severity: diagnosis.count(severity) for severity in Severity}
     counts = ", ".join(f"{number} {severity}{'' if number == 1 else 's'}" for severity, number in numbers.items())
     click.echo(f"{data_dir}: {counts}" + (f", {len(diagnosis.ignored)} accepted" if diagnosis.ignored else ""))
     click.echo(f"{diagnosis.page_path} and {diagnosis.report_path}")
+    if diagnosis.files is not None:
+        click.echo(files_line(diagnosis.files))
     return 1 if errors else 0

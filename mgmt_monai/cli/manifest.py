@@ -98,7 +98,6 @@ def build(
         plan = Holdout(test_fraction, train_fraction, seed, group_by)
     built = build_manifest(data_dir, sources, plan, workers)
     write_manifest(built.manifest, path)
-    click.echo(built.files)
     for patient_id, reason in built.manifest.excluded.items():
         click.echo(f"excluded: patient {patient_id}: {reason}")
     for line in built.manifest.left_out:
@@ -110,6 +109,7 @@ def build(
         click.echo(f"kept in one split: {finding.line}")
     _echo_splits(built.manifest)
     click.echo(f"{path}: {len(built.manifest.patients)} patients, hash {built.manifest.content_hash[:12]}")
+    click.echo(built.files)
     return 0
 
 

@@ -51,7 +51,7 @@ def test_cohort_without_an_error(doctor, clean, tmp_path):
     assert (code, errors) == (0, [])
     assert told[0].startswith(f"{clean}: 0 errors, ")
     assert told[1] == f"{tmp_path / 'report/report.html'} and {tmp_path / 'report/report.json'}"
-    assert len(told) == 2
+    assert len(told) == 3
     assert sorted(path.name for path in (tmp_path / "report").iterdir()) == ["report.html", "report.json"]
     assert report(tmp_path)["cohort"]["labels"] == {"methylated": 3, "unmethylated": 3, "unlabelled": 0}
 

@@ -278,9 +278,9 @@ def test_truncated_file_refused(make_folder, kept):
 
 def test_other_file_in_the_series_refused(make_folder):
     folder = make_folder(THREE)
-    (folder.directory / "Thumbs.db").write_bytes(b"no image")
+    (folder.directory / "other.dat").write_bytes(b"no image")
     assert (
-        "Thumbs.db: expected a DICOM slice, found not a DICOM file: unreadable file (D001). Replace the file"
+        "other.dat: expected a DICOM slice, found not a DICOM file: unreadable file (D001). Replace the file"
         in error_of(folder)
     )
 
