@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,7 @@ class FileCount:
         }
 
 
-def files_line(files: dict[str, Any]) -> str:
+def files_line(files: Mapping[str, Any]) -> str:
     """The account in one line.
 
     Args:
@@ -177,9 +177,9 @@ def count_files(
             path = directory / name
             files.setdefault(path.parent, set()).add(path.name)
     faults = set(told)
-    for directory, names in walked:
+    for directory, present in walked:
         own = files.get(directory, set())
-        for name in names:
+        for name in present:
             if directory in whole or name in own:
                 count.n_read += 1
             elif directory / name in faults:
