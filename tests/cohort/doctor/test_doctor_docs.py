@@ -31,7 +31,7 @@ def test_no_page_is_left_of_a_kind_that_is_gone():
 
 def test_index_lists_every_kind():
     text = (PAGES / "index.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| \[(D\d{3})\]\(D\d{3}\.md\) \| (.+) \| (\w+) \|$", text, flags=re.MULTILINE)
+    rows = re.findall(r"^- \[(D\d{3})\]\(D\d{3}\.md\): (.+) \((\w+)\)$", text, flags=re.MULTILINE)
     assert rows == [(kind.id, kind.title, str(kind.severity)) for kind in KINDS.values()]
 
 
