@@ -22,7 +22,7 @@ def unfetched(path: Path) -> str:
         if path.is_symlink() and not path.exists():
             target = f"/{path.readlink().as_posix()}"
             return "a git-annex link without its file: datalad get" if _ANNEX in target else ""
-        if path.stat().st_size > _POINTER_BYTES:
+        if not path.is_file() or path.stat().st_size > _POINTER_BYTES:  # opening a pipe would wait for ever
             return ""
         with path.open("rb") as stream:
             first = stream.read(_FIRST_BYTES)

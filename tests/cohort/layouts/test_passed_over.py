@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mgmt_monai.cohort.files.unfetched import unfetched
 from mgmt_monai.cohort.layouts import find_series
 from mgmt_monai.cohort.layouts.passed_over import files_line, kind_by_name
 
@@ -122,3 +123,8 @@ def test_images_of_a_labelled_patient_that_are_not_read(tmp_path, make_series):
 )
 def test_kind_by_the_name(name, kind):
     assert kind_by_name(name) == kind
+
+
+def test_pipe_is_no_pointer_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "Image-1.dcm")
+    assert unfetched(tmp_path / "Image-1.dcm") == ""
