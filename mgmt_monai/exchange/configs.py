@@ -163,7 +163,9 @@ def _started_late(config: dict[str, Any], run: str) -> dict[str, Any]:
     MONAI lets ``scripts`` be found only when it runs: what a config imports before is not there.
     """
     steps = config["initialize"] + config[run]
-    return {key: steps if key == run else value for key, value in config.items() if key != "initialize"}
+    started = {key: steps if key == run else value for key, value in config.items() if key != "initialize"}
+    # MONAI's default id `run` goes the same way: checked, seeded, with its config kept.
+    return started if run == "run" or "run" not in started else {**started, "run": f"%{run}"}
 
 
 def _is_live(value: object) -> bool:
