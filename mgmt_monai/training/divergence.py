@@ -20,7 +20,9 @@ MOST_VALIDATION_LOSS = 100 * GUESS
 stopping sees to that. But a mean logit of 69 on the wrong side is no answer of a network that was fitted."""
 
 
-def check_course(stage: str, epoch: int, training_loss: float | None, validation_loss: float) -> None:
+def check_course(
+    stage: str, epoch: int, training_loss: float | None, validation_loss: float, learns: bool = True
+) -> None:
     """End a training whose losses are those of no network that learns.
 
     Args:
@@ -28,6 +30,8 @@ def check_course(stage: str, epoch: int, training_loss: float | None, validation
         epoch: Of the stage, from 1.
         training_loss: Mean over the epoch's slices; None where it is not measured.
         validation_loss: After the epoch.
+        learns: Not a negative control, which is not expected to learn: blank images leave BatchNorm without variance,
+            so that its loss may be anything finite.
 
     Raises:
         DivergedError: A loss is above its limit, or not finite.
@@ -42,6 +46,7 @@ def check_course(stage: str, epoch: int, training_loss: float | None, validation
         ("training", training_loss, MOST_TRAINING_LOSS),
         ("validation", validation_loss, MOST_VALIDATION_LOSS),
     ):
+        most = most if learns else math.inf
         if loss is not None and not loss < most:
             raise DivergedError(
                 f"stage {stage}, epoch {epoch}: the training diverged: expected a {name} loss below {most:.3g}, found "

@@ -85,7 +85,8 @@ class EpochRecord(_EpochHandler):
             DivergedError: Its losses are those of no network that learns; no checkpoint has this epoch then.
         """
         progress, loss = self.progress, self.validator.state.metrics[WATCHED]
-        check_course(progress.stage, engine.state.epoch, engine.state.metrics.get("train_loss"), loss)
+        learns = progress.run_directory.config.get("control", "none") == "none"
+        check_course(progress.stage, engine.state.epoch, engine.state.metrics.get("train_loss"), loss, learns)
         progress.epochs = engine.state.epoch
         if loss < progress.best_loss:
             progress.best_loss, progress.best_epoch = loss, progress.epochs

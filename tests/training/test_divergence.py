@@ -100,3 +100,9 @@ def test_second_stage_that_diverges_is_one_line_and_exit_code_1(phantom_dir, tmp
     assert last.startswith("Error: ") and "diverged" in last and "fine_tune_learning_rate" in last
     assert "Traceback" not in ended.stderr.split("Error: ")[-1]
     assert json.loads((newest_run(tmp_path / "runs") / "run.json").read_text())["status"] == "diverged"
+
+
+def test_negative_control_may_have_any_finite_loss():
+    check_course("fine_tune", 1, 1060.0, 1e4, learns=False)
+    with pytest.raises(DivergedError):
+        check_course("fine_tune", 1, math.inf, 0.7, learns=False)
