@@ -366,10 +366,22 @@ def unread_images(phantom: PlantedPhantom) -> Iterator[Expected]:
     yield "D051", "more", ""
 
 
+def high_padding(phantom: PlantedPhantom) -> Iterator[Expected]:
+    def change(index: int, dataset: Dataset) -> None:
+        pixels = dataset.pixel_array.copy()
+        pixels[:2] = pixels[-2:] = 32767
+        set_pixels(dataset, pixels)
+        dataset.add_new("PixelPaddingValue", "US", 32767)
+
+    phantom.edit(6, "FLAIR", change)
+    yield "D052", phantom.patients[6], "FLAIR"
+
+
 FAULTS = (
     unreadable, truncated, empty, colour, mixed_sizes, two_series, two_echoes, mixed_orientations, duplicate_position,
     no_position, gap, uneven, oblique, flipped, few, phase, modality_tag, other_sequence, folder_inside, blank,
     constant, clipped, eight_bit, lossy, rescale, undecodable, missing_modality, no_label, no_images, other_patient,
     no_known_series, copied_series, same_images, nearly_same_images, same_study, confounded, identifying,
     swapped_patients, split_person, merged_people, not_fetched, unread_images,
+    high_padding,
 )  # fmt: skip

@@ -291,6 +291,11 @@ KINDS = {
             "The layout does not read these files, so their patient may be missing from the cohort.",
             "Rename or convert the files as the layout has them, or name them in a CSV layout",
         ),
+        Kind(
+            "D052", _N, "unusual background",
+            "It was found, not given; a wrong one would shift the brightness of the whole series.",
+            "Nothing needs to be done unless the picture shows the outside of the head bright",
+        ),
     )
 }  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 
 from mgmt_monai.cohort.examination.signature import make_signature, thumbnail
 from mgmt_monai.cohort.files import geometry
+from mgmt_monai.cohort.files.background import EDGE_SHARE, Background, background_of, edge, nan_outside
 from mgmt_monai.cohort.files.nifti import NiftiHeader, read_nifti
 from mgmt_monai.cohort.files.pixels import ContentError, StoredSlice, content_errors, read_slices
 from mgmt_monai.cohort.files.tags import FileTags
@@ -25,7 +26,7 @@ __all__ = ["ContentError", "SeriesContent", "read_content"]
 #: Percentiles between which intensities are robust against a few hot or dead pixels.
 ROBUST_PERCENTILES = (0.5, 99.5)
 
-#: Background ends at this share of the robust range, above the noise of air. In MR images of heads, tissue lies higher.
+#: Background ends at this share of the robust range, beyond the noise of air. In MR images of heads, tissue is further.
 BACKGROUND_LEVEL = 0.1
 
 #: A slice is blank when a smaller share of its pixels is above the background: one value, or the noise of air with a
@@ -62,17 +63,18 @@ class SeriesContent:
         digests: Twelve hexadecimal digits a slice in the order read (BLAKE2b over size and stored values, whatever
             their encoding and width); `CONSTANT_DIGEST` for a slice of one value; "" where nobody asked for them.
         signature: What nearly identical series are found by; "" where nothing is to be seen, or nobody asked.
-        n_blank: Slices with hardly a pixel above the background: less than `BLANK_FOREGROUND` of them.
+        n_blank: Slices with hardly a pixel beyond the background: less than `BLANK_FOREGROUND` of them.
         n_blank_middle: How many of those lie in the middle 20 %, which the model is shown.
         constant: The whole series has one value.
-        low: Lowest value after rescale.
+        low: Lowest value after rescale; as in what follows, without padding and NaN outside the head.
         high: Highest value after rescale.
         robust_low: `ROBUST_PERCENTILES` of the values after rescale, between which the histogram runs.
         robust_high: The same.
-        clipped: Share of the pixels above the background that sit at the brightest value of the series, 0 to 1.
+        clipped: Share of the pixels beyond the background that sit at the brightest value of the series, 0 to 1.
         histogram: How many values of an even sample lie in each of 32 bins from ``robust_low`` to ``robust_high``.
         montage: Up to five of the middle 20 % of the slices side by side, 96 pixels high, JPEG in base64; as a
             radiologist sees them where the orientation is known, as stored where it is not.
+        background: What was taken for the outside of the head, in words; "" where it is the lowest value: 0, noise.
     """
 
     digests: str
@@ -87,6 +89,7 @@ class SeriesContent:
     clipped: float
     histogram: tuple[int, ...]
     montage: str
+    background: str = ""
 
 
 def read_content(
@@ -163,6 +166,29 @@ def as_seen(values: np.ndarray, orientation: np.ndarray | None) -> np.ndarray:
     return values[:: 1 if columns == down else -1, :: 1 if rows == across else -1]
 
 
+@dataclass(frozen=True)
+class _Picture:
+    """A small picture of a slice, whose outside is made dark when the whole series is known.
+
+    Args:
+        image: ``(rows, columns)`` float32, brightness.
+        outside: How much of each pixel lies outside, 0 to 1; None where nothing does.
+        value: Brightness of the outside here.
+        air: It is what fills the edge, and outside only if it is the background of the whole series; else padding, NaN.
+    """
+
+    image: np.ndarray
+    outside: np.ndarray | None
+    value: float
+    air: bool
+
+    def filled(self, dark: float, background: Background) -> np.ndarray:
+        unmoved = self.air and not (background.tissue_below and self.value == background.value)
+        if self.outside is None or unmoved:
+            return self.image
+        return self.image + self.outside * np.float32(dark - self.value)
+
+
 class _Reading:
     """What has been gathered of the slices so far. Brightness: the rescaled value, mirrored for MONOCHROME1."""
 
@@ -174,52 +200,82 @@ class _Reading:
         self.shown = {round(i) for i in np.linspace(self.middle.start, self.middle.stop - 1, MONTAGE_SLICES)}
         self.digests: list[str] = []
         self.samples: list[np.ndarray] = []
+        self.n_sampled: list[int] = []
+        self.edges: list[np.ndarray] = []
         self.thumbnails: list[np.ndarray] = []
         self.strip: list[np.ndarray] = []
+        self.n_inside: list[int] = []
         self.n_values = 0
+        self.outside = ""
         self.dark, self.bright = math.inf, -math.inf
         self.n_brightest = 0
         self.inverted = False
 
     def add(self, stored: StoredSlice) -> None:
-        values, index = stored.values, len(self.samples)
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            n_bad = values.size - np.count_nonzero(np.isfinite(values))
-            raise ContentError(stored.path, f"{n_bad} values of {values.size} that are NaN or infinite")
+        index, outside = len(self.samples), self._outside(stored)
         self.inverted = self.inverted or stored.inverted
         sign = -1.0 if stored.inverted else 1.0
         slope, intercept = sign * stored.slope, sign * stored.intercept
-        darkest, brightest = (values.min(), values.max()) if slope > 0 else (values.max(), values.min())
-        dark, bright = slope * float(darkest) + intercept, slope * float(brightest) + intercept
-        if max(abs(dark), abs(bright)) > VALUE_LIMIT:
-            raise ContentError(stored.path, f"values from {dark:g} to {bright:g}, expected at most {VALUE_LIMIT:g}")
+
+        def brightness(part: np.ndarray) -> np.ndarray:
+            return (slope * part.astype(np.float64) + intercept).astype(np.float32)
+
+        values = inside = stored.values
+        if outside is not None:
+            values, inside = np.where(outside, values.dtype.type(0), values), values[~outside]
         if self.identity:
-            self.digests.append(digest(values))
+            self.digests.append(digest(values if stored.padding is None else stored.values))
         self.n_values += values.size
-        self.dark = min(self.dark, dark)
-        if bright >= self.bright:
-            count = int(np.count_nonzero(values == brightest))
-            self.n_brightest = count + (self.n_brightest if bright == self.bright else 0)
-            self.bright = bright
-        step = _sample_step(values.shape, self.per_slice)
-        self.samples.append((slope * values.ravel()[::step].astype(np.float64) + intercept).astype(np.float32))
-        seen = as_seen(values, stored.orientation)
+        self.n_inside.append(inside.size)
+        dark = self._ends(stored.path, inside, slope, intercept)
+        step, at_edge = _sample_step(values.shape, self.per_slice), edge(values[None])
+        sample = values.ravel()[::step]
+        self.n_sampled.append(sample.size)
+        if outside is not None:
+            sample, at_edge = sample[~outside.ravel()[::step]], at_edge[~edge(outside[None])]
+        self.samples.append(brightness(sample))
+        self.edges.append(brightness(at_edge[:: max(1, at_edge.size // self.per_slice)]))
+        value, air = intercept, outside is None and _fills(self.edges[-1], self.samples[-1], dark)
+        if air:
+            value = float(np.median(self.edges[-1]))
+            outside = brightness(values) == np.float32(value)
+
+        def picture(of: Callable[[np.ndarray], np.ndarray]) -> _Picture:
+            image = of(values) * np.float32(slope) + np.float32(intercept)
+            return _Picture(image, None if outside is None else of(outside), value, air)
+
         if self.identity and index % self.thumbnail_step == 0:
-            self.thumbnails.append((slope * thumbnail(seen) + intercept).astype(np.float32))
+            self.thumbnails.append(picture(lambda image: thumbnail(as_seen(image, stored.orientation))))
         if index in self.shown:
-            spacing = stored.pixel_spacing_mm
-            if spacing is not None and seen.shape != values.shape:
-                spacing = spacing[::-1]
-            self.strip.append(_shrunk(seen, spacing) * np.float32(slope) + np.float32(intercept))
+            self.strip.append(picture(lambda image: _shrunk(image, stored)))
 
     def result(self) -> SeriesContent:
         sample = np.concatenate(self.samples)
+        if not sample.size or not any(self.n_inside[self.middle]):
+            raise ContentError(self.path, f"nothing but {self.outside} in the middle 20 % of the slices")
         low, high = (float(value) for value in np.percentile(sample, ROBUST_PERCENTILES))
         if high <= low:
             low, high = self.dark, self.bright
-        level = low + BACKGROUND_LEVEL * (high - low)
-        blank = [bool(np.mean(values > level) < BLANK_FOREGROUND) for values in self.samples]
-        n_foreground = self.n_values * np.count_nonzero(sample > level) / sample.size
+        at_edge, lowest = np.concatenate(self.edges), float(np.float32(self.dark))
+        background = background_of(at_edge, sample, lowest)
+        if background.found != "lowest" and not background.tissue_below:
+            low = max(low, background.value)
+
+        def tissue(values: np.ndarray) -> np.ndarray:
+            if not background.tissue_below:
+                return values > low + BACKGROUND_LEVEL * (high - low)
+            reach = max(high - background.value, background.value - low)
+            return np.abs(values - background.value) > BACKGROUND_LEVEL * reach
+
+        blank = [
+            bool(np.count_nonzero(tissue(values)) < BLANK_FOREGROUND * n)
+            for values, n in zip(self.samples, self.n_sampled, strict=True)
+        ]
+        n_foreground = sum(self.n_inside) * np.count_nonzero(tissue(sample)) / sample.size
+
+        def pictures(those: Sequence[_Picture]) -> list[np.ndarray]:
+            return [one.filled(low, background) for one in those]
+
         constant = self.dark == self.bright
         histogram = _histogram(sample, low, high)
         ends, robust = (self.dark, self.bright), (low, high)
@@ -227,7 +283,7 @@ class _Reading:
             ends, robust, histogram = (-self.bright, -self.dark), (-high, -low), histogram[::-1]
         return SeriesContent(
             digests="".join(self.digests),
-            signature="" if constant or not self.identity else make_signature(np.stack(self.thumbnails)),
+            signature="" if constant or not self.identity else make_signature(np.stack(pictures(self.thumbnails))),
             n_blank=int(sum(blank)),
             n_blank_middle=int(sum(blank[self.middle])),
             constant=constant,
@@ -237,8 +293,65 @@ class _Reading:
             robust_high=robust[1],
             clipped=0.0 if constant or not n_foreground else float(min(1.0, self.n_brightest / n_foreground)),
             histogram=histogram,
-            montage=_montage(self.strip, low, high),
+            montage=_montage(pictures(self.strip), low, high),
+            background=self._told(background, at_edge),
         )
+
+    def _outside(self, stored: StoredSlice) -> np.ndarray | None:
+        """Where the slice is padding (unless that is 0, the lowest value: air), or is no number as its edge is."""
+        self.path = stored.path
+        outside, values = stored.padding, stored.values
+        if outside is not None:
+            if (
+                stored.intercept == 0
+                and stored.slope > 0
+                and not (stored.inverted or values[outside].any() or values.min())
+            ):
+                return None
+            self.outside = "padding (PixelPaddingValue)"
+        elif values.dtype.kind == "f" and not (finite := np.isfinite(values)).all():
+            outside = nan_outside(values[None])
+            outside = None if outside is None else outside[0]
+            n_bad = values.size - np.count_nonzero(finite if outside is None else finite | outside)
+            if n_bad:
+                raise ContentError(stored.path, f"{n_bad} values of {values.size} that are NaN or infinite")
+            self.outside = "NaN"
+        return outside
+
+    def _ends(self, path: Path, inside: np.ndarray, slope: float, intercept: float) -> float:
+        """Take note of the lowest and the highest brightness; the lowest of this slice."""
+        if not inside.size:
+            return math.inf
+        darkest, brightest = (inside.min(), inside.max()) if slope > 0 else (inside.max(), inside.min())
+        dark, bright = slope * float(darkest) + intercept, slope * float(brightest) + intercept
+        if max(abs(dark), abs(bright)) > VALUE_LIMIT:
+            raise ContentError(path, f"values from {dark:g} to {bright:g}, expected at most {VALUE_LIMIT:g}")
+        self.dark = min(self.dark, dark)
+        if bright >= self.bright:
+            count = int(np.count_nonzero(inside == brightest))
+            self.n_brightest = count + (self.n_brightest if bright == self.bright else 0)
+            self.bright = bright
+        return dark
+
+    def _told(self, background: Background, at_edge: np.ndarray) -> str:
+        """The background in words, unless it is 0 or noise and the lowest value."""
+        told = [f"{self.outside} in {1 - sum(self.n_inside) / self.n_values:.1%} of the pixels"] if self.outside else []
+        value = 0.0 if background.value == 0 else -background.value if self.inverted else background.value
+        if background.found != "lowest":
+            where = "at the edge of the slices" if background.found == "edge" else "in much of the volume"
+            below = "tissue lies below it too" if background.tissue_below else "what is below it belongs to it"
+            told.append(f"the value {value:g} {where}: {below}")
+        elif value and at_edge.size and np.mean(at_edge == np.float32(background.value)) >= EDGE_SHARE:
+            told.append(f"{value:g}, the lowest value")
+        return " and ".join(told)
+
+
+def _fills(at_edge: np.ndarray, sample: np.ndarray, lowest: float) -> bool:
+    """Whether one value fills the edge of a slice and may have tissue below it: here, or if all is so, in others."""
+    if not at_edge.size:
+        return False
+    value = np.median(at_edge)
+    return bool(np.mean(at_edge == value) >= EDGE_SHARE and (value > np.float32(lowest) or (sample == value).all()))
 
 
 def _sample_step(shape: tuple[int, ...], wanted: int) -> int:
@@ -256,14 +369,17 @@ def _histogram(sample: np.ndarray, low: float, high: float) -> tuple[int, ...]:
     return tuple(int(n) for n in np.bincount(bins, minlength=HISTOGRAM_BINS))
 
 
-def _shrunk(values: np.ndarray, spacing_mm: tuple[float, float] | None) -> np.ndarray:
-    """The slice at the height of the strip, as wide as the pixel spacing has it but at most twice as wide as high."""
+def _shrunk(values: np.ndarray, stored: StoredSlice) -> np.ndarray:
+    """The slice as seen at the height of the strip, as wide as its spacing has it, at most twice as wide as high."""
     from PIL import Image
 
-    between_rows, between_columns = spacing_mm if spacing_mm is not None and min(spacing_mm) > 0 else (1.0, 1.0)
-    ratio = values.shape[1] * between_columns / (values.shape[0] * between_rows)
+    seen, spacing = as_seen(values, stored.orientation), stored.pixel_spacing_mm
+    between_rows, between_columns = spacing if spacing is not None and min(spacing) > 0 else (1.0, 1.0)
+    if seen.shape != values.shape:
+        between_rows, between_columns = between_columns, between_rows
+    ratio = seen.shape[1] * between_columns / (seen.shape[0] * between_rows)
     width = round(MONTAGE_HEIGHT * min(2.0, max(0.25, ratio)))
-    image = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
+    image = Image.fromarray(np.ascontiguousarray(seen, dtype=np.float32))
     return np.asarray(image.resize((width, MONTAGE_HEIGHT), Image.Resampling.BILINEAR))
 
 

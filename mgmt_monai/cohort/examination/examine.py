@@ -234,6 +234,8 @@ class _Examination:
         if content.clipped > CLIPPED_SHARE:
             text = f"found {content.clipped:.1%} of the tissue at the highest value ({content.high:g})"
             self.tell("D022", where, f"expected at most {CLIPPED_SHARE:.0%}, {text}")
+        if content.background:
+            self.tell("D052", where, f"expected 0, the lowest value, outside the head, found {content.background}")
 
     def _keep(self, where: Path, **geometry_and_files: Any) -> None:
         """Make the record, and tell what is odd about how the series lies."""

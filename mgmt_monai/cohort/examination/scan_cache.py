@@ -16,7 +16,7 @@ from mgmt_monai.cohort.layouts.found import FoundSeries
 logger = logging.getLogger(__name__)
 
 #: Part of every key: a change to what is read or found makes older entries unknown.
-VERSION = 3
+VERSION = 4
 
 #: What is not yet on the disk when a scan is killed is read again: at most this long, in seconds.
 _COMMIT_EVERY_S = 1.0

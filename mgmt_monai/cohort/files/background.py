@@ -99,18 +99,21 @@ def edge(volume: np.ndarray) -> np.ndarray:
 
 
 def nan_outside(volume: np.ndarray) -> np.ndarray | None:
-    """Where a volume is not a number, if that is how its outside is written; None where it is not.
+    """Where a volume is not a number because it is outside; None where no voxel is.
+
+    Each slice is judged by itself, so that it is the same in a volume of some of them.
 
     Args:
         volume: (slices, rows, columns), floating point.
 
     Returns:
-        The same shape, bool: at least half of the edge of the slices is True, and at least one voxel is not.
+        The same shape, bool: the NaN of slices at least half of whose edge is NaN.
     """
     if not np.isnan(volume.max(initial=-np.inf)):
         return None
-    missing = np.isnan(volume)
-    return missing if edge(missing).mean() >= EDGE_SHARE and not missing.all() else None
+    outside = np.isnan(volume)
+    outside &= np.array([edge(one[None]).mean() >= EDGE_SHARE for one in outside])[:, None, None]
+    return outside if outside.any() else None
 
 
 def fill_outside(volume: np.ndarray, outside: np.ndarray) -> None:

@@ -13,7 +13,14 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from PIL import Image
 
+from mgmt_monai.cohort.duplicates import find_duplicates
 from mgmt_monai.cohort.examination.content import ContentError, as_seen, digest, read_content
+from mgmt_monai.cohort.examination.examine import examine_series
+from mgmt_monai.cohort.layouts.found import FoundSeries
+from mgmt_monai.cohort.manifest import series_reference
+from mgmt_monai.cohort.records import PatientRecord
+from mgmt_monai.transforms.intensity import ScaleIntensityRobust
+from mgmt_monai.transforms.load import LoadSeries
 
 SIDE = 64
 
@@ -234,6 +241,109 @@ def test_values_that_are_not_finite_are_refused(tmp_path: Path, value: float) ->
     with pytest.raises(ContentError, match=r"1 values of .* NaN or infinite") as caught:
         read_content([tmp_path / "a.nii.gz"], None)
     assert (caught.value.finding, caught.value.path.name) == ("D026", "a.nii.gz")
+
+
+def stripped() -> np.ndarray:
+    """A skull-stripped head: air exactly 0, a tenth of the tissue clipped; of 20 slices one in the middle is blank."""
+    volume = np.where(head(20) > 300, head(20), 0).astype(np.float32)
+    volume = np.minimum(volume, np.quantile(volume[volume > 0], 0.9).astype(np.float32))
+    volume[10] = 0
+    return volume
+
+
+def with_negatives(volume: np.ndarray) -> np.ndarray:
+    volume[5, 3, 4:60:7] = -30
+    return volume
+
+
+def z_scored(volume: np.ndarray) -> np.ndarray:
+    brain = volume != 0
+    volume[brain] = (volume[brain] - volume[brain].mean()) / volume[brain].std()
+    return volume
+
+
+def nan_around(volume: np.ndarray) -> np.ndarray:
+    return np.where(volume == 0, np.float32(np.nan), volume)
+
+
+def z_scored_nan(volume: np.ndarray) -> np.ndarray:
+    outside = volume == 0
+    return np.where(outside, np.float32(np.nan), z_scored(volume))
+
+
+def shifted(volume: np.ndarray) -> np.ndarray:
+    return volume - 1024
+
+
+@pytest.mark.parametrize(
+    ("form", "told"),
+    [
+        (with_negatives, "the value 0 at the edge of the slices: what is below it belongs to it"),
+        (z_scored, "the value 0 at the edge of the slices: tissue lies below it too"),
+        (nan_around, "NaN in {share:.1%} of the pixels"),
+        (z_scored_nan, "NaN in {share:.1%} of the pixels"),
+        (shifted, "-1024, the lowest value"),
+        (32767, "padding (PixelPaddingValue) in {share:.1%} of the pixels"),
+        (-2000, "padding (PixelPaddingValue) in {share:.1%} of the pixels"),
+        (0, ""),
+    ],
+    ids=["negatives", "z-scored", "NaN", "z-scored NaN", "shifted", "padding high", "padding low", "padding 0"],
+)
+def test_same_head_in_another_form_is_the_same_to_doctor_and_training(
+    tmp_path: Path, write: Callable[..., list[Path]], form: Callable | int, told: str
+) -> None:
+    def seen(folder: Path) -> tuple:
+        exam = examine_series(FoundSeries("P", "T1w", folder, None, "its folder"), folder, True)
+        assert exam.record is not None and exam.content is not None, [finding.line for finding in exam.findings]
+        series = series_reference(PatientRecord("P", 0, "test", {"T1w": exam.record}), "T1w", folder)
+        return exam, ScaleIntensityRobust(1, 99)(LoadSeries()(series)).numpy()
+
+    def nifti(name: str, volume: np.ndarray) -> Path:
+        (tmp_path / name).mkdir()
+        # stored (column, row, slice); the affine says: to the left, to the back, upwards
+        nib.save(nib.Nifti1Image(volume.T, np.diag([-1, -1, 1, 1])), tmp_path / name / "a.nii.gz")
+        return tmp_path / name
+
+    volume = stripped()
+    plain, expected = seen(nifti("plain", volume))
+    if isinstance(form, int):
+        signed = np.where(volume == 0, form, volume).astype(np.int16)
+        folder = write(signed.view(np.uint16), PixelRepresentation=1, PixelPaddingValue=form, PixelSpacing=[1, 1])[
+            0
+        ].parent
+    else:
+        folder = nifti("other", form(volume.copy()))
+    other, scaled = seen(folder)
+    assert plain.content.background == ""
+    assert other.content.background == told.format(share=np.mean(volume == 0))
+    ids = [finding.id for finding in other.findings if finding.id != "D018"]
+    assert ids == [finding.id for finding in plain.findings] + ["D052"] * bool(told)
+    assert {"D020", "D022"} <= set(ids)
+    blank = [(content.n_blank, content.n_blank_middle) for content in (plain.content, other.content)]
+    assert blank[0] == blank[1] == (np.sum(~volume.any(axis=(1, 2))), 1)
+    assert other.content.clipped == pytest.approx(plain.content.clipped, rel=0.15)
+    # z-scoring moves the air up to the darkest tissue in the doctor's strip; in training's picture, nothing
+    assert strip(other.content.montage)[strip(plain.content.montage) < 8].mean() < 10
+    np.testing.assert_allclose(scaled, expected, atol=0.01)
+    same = [(name, "T1w", exam.content.digests, exam.content.signature) for name, exam in (("a", plain), ("b", other))]
+    assert len(find_duplicates(same)) == 1
+
+
+def test_background_of_noisy_air_is_not_told(write: Callable[..., list[Path]]) -> None:
+    assert read_content(write(head() + np.uint16(3)), None).background == ""
+
+
+@pytest.mark.parametrize("value", [np.nan, 32767], ids=["NaN", "padding"])
+def test_middle_without_a_value_is_refused(tmp_path: Path, write: Callable[..., list[Path]], value: float) -> None:
+    volume = stripped()
+    volume[8:12] = value
+    if np.isnan(value):
+        files = [tmp_path / "a.nii"]
+        nib.save(nib.Nifti1Image(volume.T, np.diag([-1, -1, 1, 1])), files[0])
+    else:
+        files = write(volume.astype(np.uint16), PixelPaddingValue=32767)
+    with pytest.raises(ContentError, match=r"nothing but .* in the middle 20 % of the slices"):
+        read_content(files, None)
 
 
 def test_range_too_small_for_bins_is_no_trouble(tmp_path: Path) -> None:
