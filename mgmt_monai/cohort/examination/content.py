@@ -202,8 +202,8 @@ class _Reading:
         self.samples: list[np.ndarray] = []
         self.n_sampled: list[int] = []
         self.edges: list[np.ndarray] = []
-        self.thumbnails: list[np.ndarray] = []
-        self.strip: list[np.ndarray] = []
+        self.thumbnails: list[_Picture] = []
+        self.strip: list[_Picture] = []
         self.n_inside: list[int] = []
         self.n_values = 0
         self.outside = ""
