@@ -377,11 +377,16 @@ def high_padding(phantom: PlantedPhantom) -> Iterator[Expected]:
     yield "D052", phantom.patients[6], "FLAIR"
 
 
+def uid_per_slice(phantom: PlantedPhantom) -> Iterator[Expected]:
+    phantom.edit(15, "FLAIR", lambda i, d: setattr(d, "SeriesInstanceUID", generate_uid()))
+    yield "D053", phantom.patients[15], "FLAIR"
+
+
 FAULTS = (
     unreadable, truncated, empty, colour, mixed_sizes, two_series, two_echoes, mixed_orientations, duplicate_position,
     no_position, gap, uneven, oblique, flipped, few, phase, modality_tag, other_sequence, folder_inside, blank,
     constant, clipped, eight_bit, lossy, rescale, undecodable, missing_modality, no_label, no_images, other_patient,
     no_known_series, copied_series, same_images, nearly_same_images, same_study, confounded, identifying,
     swapped_patients, split_person, merged_people, not_fetched, unread_images,
-    high_padding,
+    high_padding, uid_per_slice,
 )  # fmt: skip

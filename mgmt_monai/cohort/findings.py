@@ -296,6 +296,11 @@ KINDS = {
             "It was found, not given; a wrong one would shift the brightness of the whole series.",
             "Nothing needs to be done unless the picture shows the outside of the head bright",
         ),
+        Kind(
+            "D053", _N, "a series UID for each slice",
+            "Slices of one acquisition have different SeriesInstanceUIDs; they are read as one series.",
+            "Nothing needs to be done",
+        ),
     )
 }  # fmt: skip
 

@@ -177,6 +177,12 @@ class _Examination:
         if not headers:
             return
         directory = self.found.directory
+        if self.found.frames is not None:
+            frames = set(self.found.frames)
+            headers = [header for header in headers if header.frame in frames]
+            if not headers:
+                self.tell("D003", paths[0], f"expected {len(frames)} frames of the file, found none of them")
+                return
         headers, n_phase = self._magnitude(headers)
         self._tell_all(header_checks.acquisition_faults(headers, len(paths), directory))
         self.facts = header_checks.facts(headers)

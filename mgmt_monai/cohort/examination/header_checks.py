@@ -13,6 +13,7 @@ from mgmt_monai.cohort.files import geometry
 from mgmt_monai.cohort.files.headers import SliceHeader
 from mgmt_monai.cohort.files.values import finite
 from mgmt_monai.cohort.findings import counted
+from mgmt_monai.cohort.layouts.acquisitions import Slice, acquisitions, is_one, taken
 from mgmt_monai.cohort.layouts.sequence import contradiction
 
 #: Echo times of one echo differ by less than this share; echoes of one series are milliseconds apart.
@@ -43,7 +44,7 @@ Told = tuple[str, Path, str]
 
 
 def acquisition_faults(headers: Sequence[SliceHeader], n_files: int, directory: Path) -> Iterator[Told]:
-    """What shows that these are not the slices of one acquisition: D005 to D007.
+    """What shows that these are not the slices of one acquisition: D005 to D007; D053 where many UIDs are one.
 
     Args:
         headers: Of all slices, at least one, in any order.
@@ -57,12 +58,24 @@ def acquisition_faults(headers: Sequence[SliceHeader], n_files: int, directory: 
     other = next((header for header in headers if header.shape != first.shape), None)
     if other is not None:
         yield "D005", other.path, f"expected {_size(first)} as in {first.path.name}, found {_size(other)}"
-    series = _by_value(headers, "SeriesInstanceUID")
-    if len(series) > 1:
-        other = list(series.values())[1]
-        text = f"expected one SeriesInstanceUID, found {len(series)}: {other.path.name} is of another series"
-        yield "D006", other.path, f"{text} than {first.path.name}"
+    slices = [
+        Slice(h.path, h.frame, h.tags.values, _text(h, "ImagePositionPatient"), taken(h.tags.values)) for h in headers
+    ]
+    series: dict[str, list[Slice]] = {}
+    for one in slices:
+        series.setdefault(str(one.values.get("SeriesInstanceUID", "")), []).append(one)
+    if len(series) > 1 and not is_one(list(series.values())):
+        path = list(series.values())[1][0].path
+        text = f"expected one SeriesInstanceUID, found {len(series)}: {path.name} is of another series"
+        yield "D006", path, f"{text} than {first.path.name}"
         return  # so may its echo time be
+    if len(series) > 1:
+        text = f"expected one SeriesInstanceUID, found {len(series)} of one acquisition, which are read as one series"
+        yield "D053", directory, text
+    parts = acquisitions(slices)
+    if len(parts) > 1 and parts[0].by not in ("EchoTime", "EchoNumbers"):
+        sizes = " and ".join(counted(len(part.slices), "slice") for part in parts[:5])
+        yield "D006", directory, f"expected one acquisition, found {len(parts)} told apart by {parts[0].by}: {sizes}"
     echoes = sorted({_number(header, "EchoTime") for header in headers} - {None}, key=lambda value: value or 0.0)
     if any(a and b and b / a > 1 + ECHO_TOLERANCE for a, b in itertools.pairwise(echoes)):
         times = ", ".join(f"{value:g}" for value in echoes[:5])

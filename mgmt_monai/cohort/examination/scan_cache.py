@@ -8,6 +8,7 @@ import os
 import sqlite3
 import time
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 from mgmt_monai.cohort.examination.exam import SeriesExam
@@ -79,8 +80,12 @@ class ScanCache:
         if self._connection is None:
             return
         body = zlib.compress(exam.to_json().encode(), 1)
+        asked = [found]
+        if exam.record is not None and exam.record.frames is not None:  # a manifest asks by the frames that were read
+            asked.append(replace(found, frames=tuple(sorted(exam.record.frames))))
+        rows = [(key, state, body) for key in {self._key(one, pixels) for one in asked}]
         try:
-            self._connection.execute("replace into exam values (?, ?, ?)", [self._key(found, pixels), state, body])
+            self._connection.executemany("replace into exam values (?, ?, ?)", rows)
             if time.monotonic() - self._committed > _COMMIT_EVERY_S:
                 self._connection.execute("commit")
                 self._connection.execute("begin")
@@ -102,7 +107,8 @@ class ScanCache:
     def _key(self, found: FoundSeries, pixels: bool) -> str:
         directory = os.path.relpath(found.directory, self.data_dir)
         parts = [str(VERSION), str(pixels), found.patient_id, found.modality, found.reason, directory]
-        return hashlib.sha256(os.fsencode("\0".join([*parts, *(found.files or ())]))).hexdigest()
+        parts += [*(found.files or ()), *map(str, found.frames or ())]
+        return hashlib.sha256(os.fsencode("\0".join(parts))).hexdigest()
 
 
 def user_cache(data_dir: Path) -> Path:

@@ -9,6 +9,9 @@ _TABLE = """
 00080008 CS ImageType
 00080016 UI SOPClassUID
 00080018 UI SOPInstanceUID
+00080022 DA AcquisitionDate
+0008002A DT AcquisitionDateTime
+00080032 TM AcquisitionTime
 00080060 CS Modality
 00080070 LO Manufacturer
 00080080 LO InstitutionName
@@ -21,7 +24,9 @@ _TABLE = """
 00081050 PN PerformingPhysicianName
 00081070 PN OperatorsName
 00081090 LO ManufacturerModelName
+00089007 CS FrameType
 00089208 CS ComplexImageComponent
+00089209 CS AcquisitionContrast
 00100010 PN PatientName
 00100020 LO PatientID
 00100030 DA PatientBirthDate
@@ -42,6 +47,7 @@ _TABLE = """
 00180080 DS RepetitionTime
 00180081 DS EchoTime
 00180082 DS InversionTime
+00180086 IS EchoNumbers
 00180087 DS MagneticFieldStrength
 00180088 DS SpacingBetweenSlices
 00181000 LO DeviceSerialNumber
@@ -49,8 +55,15 @@ _TABLE = """
 00181041 DS ContrastBolusVolume
 00181044 DS ContrastBolusTotalDose
 00181314 DS FlipAngle
+00189008 CS EchoPulseSequence
+00189009 CS InversionRecovery
+00189016 CS Spoiling
+00189018 CS EchoPlanarPulseSequence
+00189074 DT FrameAcquisitionDateTime
 00189079 FD InversionTimes
 00189082 FD EffectiveEchoTime
+00189087 FD DiffusionBValue
+00189342 CS ContrastBolusAgentAdministered
 0020000D UI StudyInstanceUID
 0020000E UI SeriesInstanceUID
 00200011 IS SeriesNumber
@@ -58,6 +71,10 @@ _TABLE = """
 00200013 IS InstanceNumber
 00200032 DS ImagePositionPatient
 00200037 DS ImageOrientationPatient
+00200052 UI FrameOfReferenceUID
+00200100 IS TemporalPositionIdentifier
+00209128 UL TemporalPositionIndex
+00209156 US FrameAcquisitionNumber
 00280002 US SamplesPerPixel
 00280004 CS PhotometricInterpretation
 00280008 IS NumberOfFrames
@@ -89,6 +106,9 @@ PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 GROUP_TAGS = (0x52009229, 0x52009230)
 """SharedFunctionalGroupsSequence, PerFrameFunctionalGroupsSequence: each frame's own header (PS3.3 C.7.6.16)."""
 
+AGENT_TAG = 0x00180012
+"""ContrastBolusAgentSequence: the agents by their codes, in enhanced images in place of ContrastBolusAgent."""
+
 UNDEFINED = 0xFFFFFFFF
 """The length of a sequence, or of encapsulated pixels, that runs to its delimiter (PS3.5 section 7.5)."""
 
@@ -113,13 +133,14 @@ def _code(vr: str) -> int:
 
 _SHORT = frozenset(map(_code, _SHORT_VRS.split()))
 _LONG = frozenset(map(_code, _LONG_VRS.split()))
-_SQ, _US, _SS, _EITHER = _code("SQ"), _code("US"), _code("SS"), _code(EITHER)
-_STOP, _ODD = -1, -2
+_SQ, _US, _SS, _FD, _UL, _EITHER = map(_code, ("SQ", "US", "SS", "FD", "UL", EITHER))
+_STOP, _ODD, _ODD_IF_FILLED = -1, -2, -3
 _ITEM, _ITEM_END, _SEQUENCE_END = _swapped(0xFFFEE000), _swapped(0xFFFEE00D), _swapped(0xFFFEE0DD)
 _SYNTAX = _swapped(0x00020010)  # TransferSyntaxUID
 _PLAN: dict[int, tuple[str, int]] = {
     **{_swapped(tag): (keyword, _code(vr)) for keyword, (tag, vr) in WANTED.items()},
     **{_swapped(tag): ("", _STOP) for tag in PIXEL_TAGS},
+    _swapped(AGENT_TAG): ("", _ODD_IF_FILLED),
     **{_swapped(tag): ("", _ODD) for tag in (*GROUP_TAGS, 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD)},
 }
 #: What the first element of a data set can be: a tag up to (0008,0070) with a short value.
@@ -132,6 +153,7 @@ _FIRST_PRIVATE = 0x100 << 16
 _explicit = struct.Struct("<LHH").unpack_from
 _implicit = struct.Struct("<LL").unpack_from
 _long = struct.Struct("<L").unpack_from
+_doubles = struct.Struct("<d").iter_unpack
 
 
 class OddError(Exception):
@@ -285,8 +307,11 @@ class Walk:
                 continue
             keyword, kind = wanted
             if kind < 0:
-                if kind == _ODD:
-                    raise OddError("functional groups, or a delimiter without a sequence")
+                if kind == _ODD_IF_FILLED and not length:
+                    position = end
+                    continue
+                if kind != _STOP:
+                    raise OddError("functional groups, agents by code, or a delimiter without a sequence")
                 self.position = position
                 self.pixel_offset = value
                 self.pixel_bytes = None if length == UNDEFINED else length
@@ -302,6 +327,11 @@ class Walk:
                 if length != 2:
                     raise OddError(f"{keyword} of {length} bytes")
                 values[keyword] = data[value] | data[value + 1] << 8
+            elif kind in (_FD, _UL):
+                if length % 8 or kind == _UL:
+                    raise OddError(f"{keyword} of {length} bytes")
+                if length:
+                    values[keyword] = "\\".join(repr(number) for (number,) in _doubles(data[value:end]))
             else:
                 text = characters[value:end].strip(" \0")
                 if not text:

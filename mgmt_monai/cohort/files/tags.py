@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mgmt_monai.cohort.files import elements
-from mgmt_monai.cohort.files.elements import GROUP_TAGS, PIXEL_TAGS, UNDEFINED, WANTED, OddError
+from mgmt_monai.cohort.files.elements import AGENT_TAG, GROUP_TAGS, PIXEL_TAGS, UNDEFINED, WANTED, OddError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -52,7 +52,14 @@ ENCAPSULATED = frozenset(
 """Transfer syntaxes with compressed pixels behind an explicit, little-endian header: JPEG to HTJ2K, MPEG, RLE."""
 
 FRAME_KEYWORDS = (
+    "FrameType",
     "ComplexImageComponent",
+    "AcquisitionContrast",
+    "FrameAcquisitionDateTime",
+    "FrameAcquisitionNumber",
+    "TemporalPositionIndex",
+    "DiffusionBValue",
+    "InversionRecovery",
     "SliceThickness",
     "RepetitionTime",
     "EchoTime",
@@ -68,6 +75,9 @@ FRAME_KEYWORDS = (
     "RescaleSlope",
 )
 """What a frame of an enhanced image may say for itself in its functional groups."""
+
+#: ContrastBolusUsageSequence of a frame (PS3.3 C.7.6.16.2.12): whether an agent is in the patient there.
+_USAGE_TAG, _ADMINISTERED = 0x00189341, "ContrastBolusAgentAdministered"
 
 _TEXT_VRS = frozenset(
     {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"}
@@ -312,7 +322,7 @@ def _pydicom_tags(data: bytes, size: int) -> FileTags:
 
     tags = [tag for tag, _ in WANTED.values()]
     bare = not elements.is_marked(data) and elements.begins_with_data_set(data)
-    dataset = read_partial(stream, stop_when=at_pixels, specific_tags=[*tags, *GROUP_TAGS], force=bare)
+    dataset = read_partial(stream, stop_when=at_pixels, specific_tags=[*tags, *GROUP_TAGS, AGENT_TAG], force=bare)
     syntax = str(dataset.file_meta.get("TransferSyntaxUID") or "")
     if "TransferSyntaxUID" in dataset.file_meta and not syntax:
         raise HeaderError("an empty TransferSyntaxUID: nothing says how its pixels are encoded")
@@ -323,6 +333,9 @@ def _pydicom_tags(data: bytes, size: int) -> FileTags:
     if pixels is None and end is not None and end != len(data):
         raise HeaderError("a truncated file: its header breaks off (or a length in it is wrong)", "D002")
     values = dict(_wanted(dataset, WANTED, ""))
+    if AGENT_TAG in dataset and dataset[AGENT_TAG].value:
+        names = (str(item.get("CodeMeaning") or item.get("CodeValue") or "agent") for item in dataset[AGENT_TAG].value)
+        values.setdefault("ContrastBolusAgent", elements.unpadded(", ".join(names)[: elements.MAX_TEXT_BYTES]))
     shared, frames = (_groups(dataset, tag, str(values.get("SpecificCharacterSet", ""))) for tag in GROUP_TAGS)
     common = shared[0] if shared else {}
     if not frames:
@@ -348,9 +361,14 @@ def _groups(dataset: Dataset, tag: int, charset: str) -> list[dict[str, str | in
         for element in item:
             # Private groups repeat the names of public ones, with another scanner's idea of them.
             if element.VR == "SQ" and element.value and not element.tag.is_private:
+                if element.tag == _USAGE_TAG:
+                    given = {str(one.get("ContrastBolusAgentAdministered", "")).upper() for one in element.value}
+                    values[_ADMINISTERED] = "YES" if "YES" in given else "NO" if "NO" in given else ""
                 for keyword, value in _wanted(element.value[0], FRAME_KEYWORDS, charset):
                     values.setdefault(keyword, value)
-        found.append(values)
+        if "FrameType" in values:
+            values["ImageType"] = values.pop("FrameType")
+        found.append({keyword: value for keyword, value in values.items() if value != ""})
     return found
 
 

@@ -14,6 +14,7 @@ from mgmt_monai.cohort.files.person import PERSON_TAGS, people_of
 from mgmt_monai.cohort.files.tags import FileTags, HeaderError, read_tags
 from mgmt_monai.cohort.files.unfetched import unfetched
 from mgmt_monai.cohort.findings import Finding, printable
+from mgmt_monai.cohort.layouts.acquisitions import IN_TIME, SHARED, Slice, Values, acquisitions, joined, taken
 from mgmt_monai.cohort.layouts.found import Found, FoundSeries, LeftOut, Tagged
 from mgmt_monai.cohort.layouts.passed_over import TEXT, UNKNOWN, FileCount, is_own, kind_by_name
 from mgmt_monai.cohort.layouts.series_choice import Candidate, choose
@@ -34,13 +35,13 @@ _TEXT_SAMPLE_BYTES = 512
 #: Without any of these a header is what is left of one.
 _IDENTITY = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID")
 
-#: Kept of a series beside its files: what its modality and the choice among several are made by.
+#: Kept of a series beside its files: what its modality, its acquisitions and the choice among several are made by.
 _KEPT = (
-    "SOPClassUID", "Modality", "SamplesPerPixel", "ImageType", "ComplexImageComponent", "BodyPartExamined",
-    "SeriesDescription", "ProtocolName", "SequenceName", "ScanningSequence", "SequenceVariant", "MRAcquisitionType",
-    "EchoTime", "EffectiveEchoTime", "RepetitionTime", "InversionTime", "InversionTimes", "FlipAngle",
-    "ContrastBolusAgent", "ContrastBolusVolume", "ContrastBolusTotalDose",
-    "SeriesNumber", "SliceThickness", "SpacingBetweenSlices", "PixelSpacing",
+    *SHARED, "BodyPartExamined", "SamplesPerPixel", "SeriesNumber", "SpacingBetweenSlices", "StudyInstanceUID",
+    "FrameOfReferenceUID", "ImageOrientationPatient", "EffectiveEchoTime", "InversionTimes", "InversionRecovery",
+    "EchoPulseSequence", "EchoPlanarPulseSequence", "Spoiling", "AcquisitionContrast", "AcquisitionNumber",
+    "FrameAcquisitionNumber", "TemporalPositionIdentifier", "TemporalPositionIndex", "ContrastBolusVolume",
+    "ContrastBolusTotalDose", "ContrastBolusAgentAdministered",
 )  # fmt: skip
 
 
@@ -51,19 +52,41 @@ class _Group:
     patient_id: str
     study: str
     uid: str
-    values: dict[str, str | int]
-    files: list[Path] = field(default_factory=list)
+    slices: list[Slice] = field(default_factory=list)
     people: set[tuple[str, ...]] = field(default_factory=set)
-    n_slices: int = 0
+    kept: dict[tuple[str | int | None, ...], Values] = field(default_factory=dict)
+    by: str = ""
+    of_all: Values = field(default_factory=dict)
 
     def add(self, path: Path, tags: FileTags) -> None:
-        values = _values(tags)
-        # Phase images lie beside the magnitude; the series is what its magnitude images are.
-        if not self.files or (is_phase(self.values) and not is_phase(values)):
-            self.values = {keyword: values[keyword] for keyword in _KEPT if keyword in values}
-        self.files.append(path)
+        values = tags.values
         self.people.add(tuple(str(values.get(tag, "")) for tag in PERSON_TAGS))
-        self.n_slices += max(1, len(tags.frames))
+        for frame, own in enumerate(tags.frames or [{}]):
+            self._add(path, frame if len(tags.frames) > 1 else None, {**values, **own} if own else values)
+
+    def _add(self, path: Path, frame: int | None, values: Values) -> None:
+        # Slices with the same values share them: a cohort has hundreds of thousands.
+        key = tuple(map(values.get, _KEPT))
+        kept = self.kept.get(key)
+        if kept is None:
+            kept = self.kept[key] = {keyword: values[keyword] for keyword in _KEPT if keyword in values}
+        self.slices.append(Slice(path, frame, kept, str(values.get("ImagePositionPatient", "")), taken(values)))
+
+    @property
+    def values(self) -> Values:
+        """Of the first magnitude image: phase images lie beside it, and the series is what it is."""
+        own = next((one.values for one in self.slices if not is_phase(one.values)), self.slices[0].values)
+        return {**own, **self.of_all} if self.of_all else own
+
+    @property
+    def paths(self) -> list[Path]:
+        return list(dict.fromkeys(one.path for one in self.slices))
+
+    @property
+    def frames(self) -> tuple[int, ...] | None:
+        """Those of a multi-frame file that are its own, where others are not."""
+        frames = tuple(one.frame for one in self.slices if one.frame is not None)
+        return frames if self.by and len(self.paths) == 1 and frames else None
 
 
 def recognises(data_dir: Path) -> bool:
@@ -114,7 +137,7 @@ def find(data_dir: Path, owner: str = "") -> Found:
             study = str(values.get("StudyInstanceUID", ""))
             # Without an identifier, what lies together belongs together.
             uid = str(values.get("SeriesInstanceUID", "")) or f"in {directory}"
-            group = groups.setdefault((patient_id, study, uid), _Group(patient_id, study, uid, {}))
+            group = groups.setdefault((patient_id, study, uid), _Group(patient_id, study, uid))
             group.add(path, tags)
         if nameless:
             count.n_left_out += nameless
@@ -125,9 +148,11 @@ def find(data_dir: Path, owner: str = "") -> Found:
     for key in sorted(groups):
         by_patient.setdefault(groups[key].patient_id, []).append(groups[key])
     for own in by_patient.values():
-        _take(own, found)
-    count.n_read = sum(len(series.files or ()) for series in found.series)
-    count.n_left_out += sum(item.n_files for item in found.left_out) + len(damaged)
+        _take(list(_acquired(own)), found)
+    read = {series.directory / name for series in found.series for name in series.files or ()}
+    count.n_read = len(read)
+    # A multi-frame file may be read in part, and left out in part.
+    count.n_left_out += len({path for own in groups.values() for path in own.paths} - read) + len(damaged)
     found.findings += _tell_damaged(damaged, groups.values(), found.series)
     return found
 
@@ -138,22 +163,51 @@ def _take(groups: Sequence[_Group], found: Found) -> None:
     for (group, candidate), (modality, reason) in zip(
         zip(groups, candidates, strict=True), choice.verdicts, strict=True
     ):
-        directory = Path(os.path.commonpath([path.parent for path in group.files]))
+        paths = group.paths
+        directory = Path(os.path.commonpath([path.parent for path in paths]))
         told = [dict(zip(PERSON_TAGS, values, strict=True)) for values in group.people]
         found.people.append(Tagged(group.patient_id, str(directory), people_of(told)))
         if modality:
-            files = tuple(path.relative_to(directory).as_posix() for path in group.files)
-            found.series.append(FoundSeries(group.patient_id, modality, directory, files, reason))
+            files = tuple(path.relative_to(directory).as_posix() for path in paths)
+            found.series.append(FoundSeries(group.patient_id, modality, directory, files, reason, group.frames))
         else:
-            found.left_out.append(LeftOut(group.patient_id, directory, candidate.name, len(group.files), reason))
+            found.left_out.append(LeftOut(group.patient_id, directory, candidate.name, len(paths), reason))
     found.findings += [Finding("D034", groups[0].patient_id, modality, "", text) for modality, text in choice.notes]
     found.findings += [
         Finding("D038", groups[0].patient_id, modality, "", text) for modality, text in choice.contradictions
     ]
 
 
+def _acquired(groups: Sequence[_Group]) -> Iterator[_Group]:
+    """One group an acquisition: slices with a UID each become one series, and mixed ones several."""
+    by_uid = {(group.study, group.uid): group for group in groups}
+    for keys in joined({key: group.slices for key, group in by_uid.items()}):
+        own = [by_uid[key] for key in keys]
+        whole = own[0]
+        for other in own[1:]:
+            whole.slices += other.slices
+            whole.people |= other.people
+        parts = acquisitions(whole.slices)
+        if len(parts) == 1:
+            yield whole
+            continue
+        # What one part shows to be diffusion or dynamic, the others are too.
+        of_all: dict[str, str | int] = {"NumberOfTemporalPositions": sum(part.by in IN_TIME for part in parts)}
+        if any(part.by == "DiffusionBValue" for part in parts):
+            of_all["DiffusionBValue"] = max(str(one.values.get("DiffusionBValue", "")) for one in whole.slices)
+        for number, part in enumerate(parts, 1):
+            by = f"acquisition {number} of {len(parts)} by {part.by}"
+            uid = f"{whole.uid}.{number:04d}"
+            yield _Group(whole.patient_id, whole.study, uid, part.slices, whole.people, by=by, of_all=of_all)
+
+
 def _candidate(group: _Group) -> Candidate:
-    return Candidate(group.study, group.uid, group.values, group.n_slices, lambda: _dates(group.files[0]))
+    date, time = group.slices[0].taken
+
+    def read_dates() -> dict[str, str]:
+        return {**_dates(group.slices[0].path), "AcquisitionDate": date, "AcquisitionTime": time}
+
+    return Candidate(group.study, group.uid, group.values, len(group.slices), read_dates, part=group.by)
 
 
 def _read(
@@ -198,7 +252,7 @@ def _tell_damaged(
         return []
     owners: dict[Path, set[str]] = {}
     for group in groups:
-        for path in group.files:
+        for path in group.paths:
             owners.setdefault(path.parent, set()).add(group.patient_id)
     modalities: dict[Path, set[str]] = {}
     for one in series:
@@ -218,10 +272,6 @@ def _tell_damaged(
             )
         )
     return findings
-
-
-def _values(tags: FileTags) -> dict[str, str | int]:
-    return {**tags.values, **tags.frames[0]} if tags.frames else dict(tags.values)
 
 
 def _other_by_name(name: str) -> str:
@@ -261,10 +311,10 @@ def _is_text(path: Path) -> bool:
 
 
 def _dates(path: Path) -> dict[str, str]:
-    """When a file's study and series were taken; nothing where that cannot be read."""
+    """When a file's study was taken; nothing where that cannot be read."""
     import pydicom
 
-    keywords = ["StudyDate", "StudyTime", "AcquisitionDate", "AcquisitionTime"]
+    keywords = ["StudyDate", "StudyTime"]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -40,6 +40,7 @@ class FoundSeries:
         directory: The folder that holds its files.
         files: Their paths below ``directory``, with ``/``, in no order; None for every visible entry of the folder.
         reason: Why it is taken for this modality, for people: ``folder T1w``, ``file name _t1ce``.
+        frames: Those of its one multi-frame DICOM file that are its own, in no order; None for all.
     """
 
     patient_id: str
@@ -47,6 +48,7 @@ class FoundSeries:
     directory: Path
     files: tuple[str, ...] | None
     reason: str
+    frames: tuple[int, ...] | None = None
 
 
 def series_of_record(record: SeriesRecord, patient_id: str, modality: str, data_dir: Path) -> FoundSeries:
@@ -59,7 +61,8 @@ def series_of_record(record: SeriesRecord, patient_id: str, modality: str, data_
         data_dir: The cohort's folder.
     """
     files = None if record.whole_folder else tuple(sorted(record.files))
-    return FoundSeries(patient_id, modality, data_dir / record.directory, files, record.reason)
+    frames = None if record.frames is None else tuple(sorted(record.frames))
+    return FoundSeries(patient_id, modality, data_dir / record.directory, files, record.reason, frames)
 
 
 @dataclass(frozen=True)

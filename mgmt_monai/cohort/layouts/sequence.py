@@ -60,13 +60,20 @@ _OTHER_WORDS = tuple(
 _OTHER_IMAGE_TYPES = tuple(
     (kind, re.compile(values))
     for kind, values in (
-        ("a localizer", r"LOCALIZER"),
+        ("a localizer", r"LOCALI[SZ]ER|SCOUT"),
         ("diffusion", r"E?ADC.*|TRACEW?|FA|DIFFUSION.*|TENSOR.*|IVIM.*"),
-        ("perfusion", r"PERFUSION.*|ASL|R?CB[VF]|MTT|TTP|RELCB[VF].*"),
+        ("perfusion", r"PERFUSION.*|ASL|R?CB[VF]|MTT|TT[PM]|RELCB[VF].*"),
         ("functional MRI", r"FMRI|BOLD"),
         ("susceptibility-weighted", r"SW_.*|SWI"),
+        ("an angiogram", r"ANGIO.*|TOF|TIME_OF_FLIGHT|FLOW_ENCODED"),
+        ("proton-density-weighted", r"PROTON_DENSITY"),
+        ("STIR or double inversion", r"STIR|DOUBLE_IR"),
         ("a projection", r".*MIP|M.*IP|PROJECTION IMAGE|VOLUME RENDERING|VRT"),
-        ("a calculated image", r"SUBTRACT(ION)?|T[12][ _*]?MAP|T2_STAR MAP|B[01][ _]?MAP|MPG|SPECTROSCOPY"),
+        (
+            "a calculated image",
+            r"SUB|SUBTRACT(ION)?|DIVISION|STD_DEVIATION|METABOLITE_MAP|TEMPERATURE|TAGGING|"
+            r"T[12][ _*]?MAP|T2_STAR MAP|B[01][ _]?MAP|MPG|SPECTROSCOPY",
+        ),
         ("a saved screen", r"SCREEN SAVE|.*REPORT|POSDISP"),
     )
 )
@@ -81,6 +88,15 @@ _T1 = re.compile(rf"(?<!\S)(?:{_T1_NAMES})(?!\S)")
 _T2 = re.compile(r"(?<!\S)t2(?!\S)")
 _FLAIR = re.compile(r"(?<!\S)(?:flair\w*|flr|tirm|dark ?fluid)(?!\S)")
 _GRADIENT = re.compile(r"(?<!\S)(?:gre|ffe|mpgr|medic|fl[23]d)(?!\S)")
+#: What enhanced images say for ScanningSequence and SequenceVariant (PS3.3 C.8.13.4), and for their contrast.
+_ENHANCED_KINDS = (
+    ("EchoPulseSequence", ("SPIN", "BOTH"), "SE"), ("EchoPulseSequence", ("GRADIENT", "BOTH"), "GR"),
+    ("InversionRecovery", ("YES",), "IR"), ("EchoPlanarPulseSequence", ("YES",), "EP"),
+    ("Spoiling", ("RF", "GRADIENT", "RF_AND_GRADIENT"), "SP"),
+)  # fmt: skip
+_WEIGHTINGS = {"T1": "T1w", "T2": "T2w", "FLUID_ATTENUATED": "FLAIR", "T2_STAR": "T2*"}
+#: So many acquisitions in the same places are a dynamic series: the phases of a contrast study are fewer.
+_DYNAMIC = 8
 #: Weightings that fit a modality; makers do not always tell a FLAIR's inversion.
 _FITTING_TIMES = {"FLAIR": ("FLAIR", "T2w"), "T1w": ("T1w",), "T1wCE": ("T1w",), "T2w": ("T2w",)}
 
@@ -168,9 +184,18 @@ def contradiction(values: Values, modality: str) -> str | None:
     if told.modality != modality and (told.certain or not both_t1):
         return f"{told.modality} ({told.reason})"
     times = by_times(values)
-    if times is not None and times[0] not in _FITTING_TIMES[modality]:
-        return f"{times[0]} by {times[1]}"
-    return None
+    return None if times is None or times_fit(values, modality) else f"{times[0]} by {times[1]}"
+
+
+def times_fit(values: Values, modality: str) -> bool:
+    """Whether the times of a sequence are such as a modality has, or say too little.
+
+    Args:
+        values: As for `guess`.
+        modality: One of ``MODALITIES``.
+    """
+    times = by_times(values)
+    return times is None or times[0] in _FITTING_TIMES[modality]
 
 
 def by_times(values: Values) -> tuple[str, str] | None:
@@ -184,9 +209,11 @@ def by_times(values: Values) -> tuple[str, str] | None:
         the tags.
     """
     echo, repetition, inversion = (_number(values, f"{name}Time") for name in ("Echo", "Repetition", "Inversion"))
-    kinds = set(str(values.get("ScanningSequence", "")).upper().split("\\"))
+    kinds = _kinds(values)
+    contrast = str(values.get("AcquisitionContrast", "")).upper()
+    told = (_WEIGHTINGS[contrast], f"AcquisitionContrast {contrast}") if contrast in _WEIGHTINGS else None
     if echo is None or echo <= 0:
-        return None
+        return told
     named = (("EchoTime", echo), ("RepetitionTime", repetition), ("InversionTime", inversion))
     reason = ", ".join(f"{name} {value:g} ms" for name, value in named if value)
     if "GR" in kinds and "SE" not in kinds:
@@ -195,13 +222,24 @@ def by_times(values: Values) -> tuple[str, str] | None:
         weighting = _spin_echo(echo, repetition, inversion, "IR" in kinds)
     else:
         weighting = None
-    return None if weighting is None else (weighting, reason)
+    return told if weighting is None else (weighting, reason)
+
+
+def _kinds(values: Values) -> set[str]:
+    """ScanningSequence and SequenceVariant, or what enhanced images have in their place."""
+    told = {
+        part
+        for keyword in ("ScanningSequence", "SequenceVariant")
+        for part in str(values.get(keyword, "")).upper().split("\\")
+        if part
+    }
+    return told | {kind for keyword, those, kind in _ENHANCED_KINDS if str(values.get(keyword, "")).upper() in those}
 
 
 def _gradient_echo(values: Values, echo: float, inversion: float | None) -> str | None:
     if echo >= _LONG_GRADIENT_ECHO_MS:
         return "T2*"
-    spoiled = {"SP", "MP"} & set(str(values.get("SequenceVariant", "")).upper().split("\\"))
+    spoiled = {"SP", "MP"} & _kinds(values)
     prepared = inversion is not None and _FAT_NULLING_MS <= inversion < FLUID_NULLING_MS
     return "T1w" if echo <= _SHORT_GRADIENT_ECHO_MS and (spoiled or prepared) else None
 
@@ -243,15 +281,23 @@ def _other_kind(values: Values) -> str | None:
     image_type = str(values.get("ImageType", "")).upper()
     if is_phase(values):
         return f"a phase image (ImageType {image_type})"
+    contrast = str(values.get("AcquisitionContrast", "")).upper()
     for kind, pattern in _OTHER_IMAGE_TYPES:
         if any(pattern.fullmatch(value) for value in image_type.split("\\")[2:]):
             return f"{kind} (ImageType {image_type})"
+        if pattern.fullmatch(contrast):
+            return f"{kind} (AcquisitionContrast {contrast})"
+    if finite(str(values.get("DiffusionBValue", "")).split("\\")[0]):
+        return "diffusion (DiffusionBValue)"
+    n_points = finite(str(values.get("NumberOfTemporalPositions", "")))
+    if n_points is not None and n_points >= _DYNAMIC:
+        return f"a dynamic series (each slice {n_points:g} times)"
     keyword, words = _text(values)
     for kind, pattern in _OTHER_WORDS:
         match = pattern.search(words)
         if match:
             return f"{kind} ({match[0]!r} in {keyword} {str(values.get(keyword, '')).strip()!r})"
-    if "EP" in str(values.get("ScanningSequence", "")).upper().split("\\"):
+    if "EP" in _kinds(values):
         return "echo-planar: diffusion, perfusion or functional MRI (ScanningSequence EP)"
     return None
 
@@ -283,6 +329,9 @@ def _by_words(words: str, shown: str, times: tuple[str, str] | None) -> tuple[st
 
 def _agent(values: Values) -> tuple[bool | None, str]:
     """What the tags of the contrast agent say, and by which value."""
+    administered = str(values.get("ContrastBolusAgentAdministered", "")).upper()
+    if administered in ("YES", "NO"):
+        return administered == "YES", f"ContrastBolusAgentAdministered {administered}"
     text = str(values.get("ContrastBolusAgent", "")).strip()
     if text:
         return not says_no_agent(text), f"ContrastBolusAgent {text!r}"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from mgmt_monai.cohort.files.values import day, finite, time_of_day_s
 from mgmt_monai.cohort.layouts.contrast import DENIED, GIVEN, UNSURE
-from mgmt_monai.cohort.layouts.sequence import Guess, Values, guess
+from mgmt_monai.cohort.layouts.sequence import Guess, Values, guess, times_fit
 from mgmt_monai.cohort.series import MODALITIES
 
 
@@ -25,6 +25,7 @@ class Candidate:
         read_dates: Reads StudyDate, StudyTime, AcquisitionDate and AcquisitionTime; called only where the choice needs
             them.
         file_name: Of a series that is one file, which people know by this; "" for others.
+        part: Which acquisition of its series it is, for people; "" for the whole.
     """
 
     study: str
@@ -33,6 +34,7 @@ class Candidate:
     n_slices: int
     read_dates: Callable[[], Mapping[str, str]] = field(default=dict, compare=False)
     file_name: str = ""
+    part: str = ""
 
     @cached_property
     def dates(self) -> Mapping[str, str]:
@@ -54,7 +56,8 @@ class Candidate:
             return self.file_name
         number = "without number" if self.number is None else str(self.number)
         description = str(self.values.get("SeriesDescription") or self.values.get("ProtocolName") or "")
-        return f"series {number} {description!r}" if description else f"series {number}"
+        name = f"series {number} {description!r}" if description else f"series {number}"
+        return f"{name}, {self.part}" if self.part else name
 
 
 class Choice(NamedTuple):
@@ -80,7 +83,8 @@ def choose(candidates: Sequence[Candidate]) -> Choice:
        series of an examination, though a name denies it, is the examination's, and the names decide.
     2. The earliest examination that has a series of a known modality is taken: the one before surgery. Those without a
        StudyDate come last.
-    3. In it, of several series of one modality: one of the study with most modalities, then an original rather than a
+    3. In it, of several series of one modality: one of the study with most modalities, then one whose times fit the
+       modality, then an original rather than a
        derived or reformatted one, then the one with most slices, then a 3D acquisition, then the thinnest slices, then
        the lowest SeriesNumber.
 
@@ -113,7 +117,11 @@ def choose(candidates: Sequence[Candidate]) -> Choice:
         fitting = [i for i in known if guesses[i].modality == modality]
         own = sorted(
             (i for i in fitting if exams[i] == exam),
-            key=lambda i: (-n_modalities[candidates[i].study], *_rank(candidates[i])),
+            key=lambda i: (
+                -n_modalities[candidates[i].study],
+                not times_fit(candidates[i].values, modality),
+                *_rank(candidates[i]),
+            ),
         )
         for i in fitting:
             reason = "of another examination" if exams[i] != exam else f"not chosen among several {modality}"
@@ -122,7 +130,7 @@ def choose(candidates: Sequence[Candidate]) -> Choice:
             verdicts[own[0]] = (modality, guesses[own[0]].reason)
         if len(own) > 1:
             listed = ", ".join(_described(candidates[i]) for i in own)
-            by = _decided_by(candidates[own[0]], candidates[own[1]], n_modalities)
+            by = _decided_by(candidates[own[0]], candidates[own[1]], n_modalities, modality)
             notes.append((modality, f"expected one series, found {len(own)}: {listed}; took the first: {by}"))
     taken = {candidates[i].study for i in of_exam[exam] if verdicts[i][0]}
     if len(taken) > 1:
@@ -240,9 +248,11 @@ def _rank(candidate: Candidate) -> tuple[float | str, ...]:
     return tuple(key(candidate) for _, key in _RULES)
 
 
-def _decided_by(taken: Candidate, next_best: Candidate, n_modalities: Mapping[str, int]) -> str:
+def _decided_by(taken: Candidate, next_best: Candidate, n_modalities: Mapping[str, int], modality: str) -> str:
     if n_modalities[taken.study] != n_modalities[next_best.study]:
         return "its study has most modalities"
+    if times_fit(taken.values, modality) and not times_fit(next_best.values, modality):
+        return f"its times are those of {modality}"
     return next((name for name, key in _RULES if key(taken) != key(next_best)), _RULES[-1][0])
 
 

@@ -1,0 +1,305 @@
+"""Which slices are one acquisition: those that a scanner parts by a UID each, and those that one UID mixes."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mgmt_monai.cohort.files import geometry
+from mgmt_monai.cohort.files.headers import is_phase
+from mgmt_monai.cohort.files.values import day, time_of_day_s
+
+Values = Mapping[str, str | int]
+
+#: What the slices of one acquisition share, beside frame of reference and orientation, where each has a UID of its own.
+SHARED = (
+    "SOPClassUID", "Modality", "ImageType", "ComplexImageComponent", "SeriesDescription", "ProtocolName",
+    "SequenceName", "ScanningSequence", "SequenceVariant", "MRAcquisitionType", "EchoTime", "EchoNumbers",
+    "RepetitionTime", "InversionTime", "FlipAngle", "DiffusionBValue", "ContrastBolusAgent", "SliceThickness", "Rows",
+    "Columns", "PixelSpacing",
+)  # fmt: skip
+
+#: Of `Acquisition.by`: what tells one point in time from another.
+IN_TIME = ("temporal position", "AcquisitionNumber", "AcquisitionTime")
+
+#: Fewer slices than this show no regular stack.
+_FEW = 3
+
+
+class Slice(NamedTuple):
+    """One slice, as far as it tells its acquisition.
+
+    Args:
+        path: Its file.
+        frame: Its frame in a multi-frame file, else None.
+        values: Its tags, shared with slices that have the same.
+        position: ImagePositionPatient as it stands in the header.
+        taken: AcquisitionDate, then AcquisitionTime, as they stand in the header.
+    """
+
+    path: Path
+    frame: int | None
+    values: Values
+    position: str
+    taken: tuple[str, str] = ("", "")
+
+
+class Acquisition(NamedTuple):
+    """A part of a series.
+
+    Args:
+        slices: Its own.
+        by: The tag that tells it from the other parts; "" where it is the whole.
+    """
+
+    slices: list[Slice]
+    by: str = ""
+
+
+def is_one(series: Sequence[Sequence[Slice]]) -> bool:
+    """Whether series of different UIDs are one acquisition, as where a scanner gives each slice a UID of its own.
+
+    All share their frame of reference and the tags of `SHARED`, and are parallel. Series of one place each may lie
+    anywhere, and make an even stack where each has a SeriesNumber of its own. Longer ones have the same SeriesNumber
+    and make one even stack, each slice in another place.
+
+    Args:
+        series: The slices of each UID.
+    """
+    slices = [one for own in series for one in own]
+    if len(series) < 2 or len(_tags(slices)) > 1:
+        return len(series) < 2
+    locations_mm = _locations_mm(slices)
+    if locations_mm is None:
+        return False
+    single = all(_n_places(own) == 1 for own in series)
+    numbers = {str(one.values.get("SeriesNumber", "")) for one in slices}
+    if single and len(numbers) == 1:
+        return _n_places(slices) > 1
+    even = not _n_repeated(slices) and not _is_uneven(slices) and not geometry.gaps(np.sort(locations_mm))
+    return even and len(series) >= _FEW and len(numbers) == (len(series) if single else 1) and "" not in numbers
+
+
+def joined(series: Mapping[Any, Sequence[Slice]]) -> list[list[Any]]:
+    """Which series are one acquisition.
+
+    Args:
+        series: The slices of each UID, by any key.
+
+    Returns:
+        The keys of each acquisition, in their order.
+    """
+    by_tags: dict[Hashable, list[Any]] = {}
+    for key, own in series.items():
+        tags = _tags(own)
+        by_tags.setdefault(next(iter(tags)) if len(tags) == 1 else (key,), []).append(key)
+    groups: list[list[Any]] = []
+    for keys in by_tags.values():
+        for parallel in _parallel(keys, series):
+            if is_one([series[key] for key in parallel]):
+                groups.append(parallel)
+                continue
+            by_number: dict[Hashable, list[Any]] = {}
+            for key in parallel:
+                by_number.setdefault(series[key][0].values.get("SeriesNumber", ""), []).append(key)
+            for own_keys in by_number.values():
+                one = is_one([series[key] for key in own_keys])
+                groups += [own_keys] if one else [[key] for key in own_keys]
+    return groups
+
+
+def acquisitions(slices: Sequence[Slice]) -> list[Acquisition]:
+    """The acquisitions that one series mixes: several slices in one place, or uneven steps, that tags tell apart.
+
+    Slices of one regular stack are one acquisition, whatever their tags. Phase images are no part of it: they are told
+    apart where the magnitude images are of several.
+
+    Args:
+        slices: Of one series.
+
+    Returns:
+        One part for a series of one acquisition, or of slices that nothing tells apart; parts in order of time.
+    """
+    magnitude = [one for one in slices if not is_phase(one.values)]
+    parts = _split(magnitude or list(slices))
+    if len(parts) > 1 and 0 < len(magnitude) < len(slices):
+        parts.append(Acquisition([one for one in slices if is_phase(one.values)], "ComplexImageComponent"))
+    return parts if len(parts) > 1 else [Acquisition(list(slices))]
+
+
+def taken(values: Values) -> tuple[str, str]:
+    """AcquisitionDate and AcquisitionTime of one slice, or what an enhanced image has in their place.
+
+    Args:
+        values: Of the slice.
+    """
+    both = str(values.get("FrameAcquisitionDateTime") or values.get("AcquisitionDateTime", ""))
+    date, time = str(values.get("AcquisitionDate", "")), str(values.get("AcquisitionTime", ""))
+    if "FrameAcquisitionDateTime" in values or not time:
+        date, time = both[:8] or date, re.split("[+-]", both[8:])[0] or time
+    return date, time
+
+
+def contrast_agent(values: Values) -> str:
+    """What the tags of one slice say of contrast agent, as a text that differs where they do.
+
+    Args:
+        values: Of the slice.
+    """
+    administered = str(values.get("ContrastBolusAgentAdministered", "")).upper()
+    return administered or str(values.get("ContrastBolusAgent", "")).strip().casefold()
+
+
+def _split(slices: list[Slice]) -> list[Acquisition]:
+    locations_mm = _locations_mm(slices)
+    if locations_mm is None:
+        return [Acquisition(slices)]
+    n_repeated, uneven = _n_repeated(slices), _is_uneven(slices)
+    for tag, decides_alone, value_of in _TELLING if n_repeated or uneven else _DECIDING:
+        parts = _by_value(slices, value_of)
+        if not 1 < len(parts) < len(slices):
+            continue
+        if n_repeated:
+            better = sum(map(_n_repeated, parts)) < n_repeated
+        else:
+            even = all(len(part) >= _FEW and not _is_uneven(part) for part in parts)
+            better = even and (uneven or decides_alone) and _overlap(parts)
+        if better:
+            return [Acquisition(deeper.slices, tag) for part in parts for deeper in _split(part)]
+    return _in_time(slices, locations_mm) if n_repeated else [Acquisition(slices)]
+
+
+def _overlap(parts: Sequence[Sequence[Slice]]) -> bool:
+    """Whether parts lie among each other, and not one beside the other."""
+    ranges = sorted((mm.min(), mm.max()) for part in parts if (mm := _locations_mm(part)) is not None)
+    return all(below[1] > above[0] for below, above in itertools.pairwise(ranges))
+
+
+def _in_time(slices: list[Slice], locations_mm: np.ndarray) -> list[Acquisition]:
+    """The first, the second, ... image in each place, where their times differ there."""
+    places: list[list[int]] = []
+    for i in map(int, np.argsort(locations_mm, kind="stable")):
+        if not places or abs(locations_mm[places[-1][0]] - locations_mm[i]) >= geometry.POSITION_TOLERANCE_MM:
+            places.append([])
+        places[-1].append(i)
+    parts: list[list[Slice]] = []
+    for place in places:
+        times = [_moment(slices[i]) for i in place]
+        if None in times or len(set(times)) < len(times):
+            return [Acquisition(slices)]
+        for rank, i in enumerate(sorted(place, key=lambda i: _moment(slices[i]) or ("", 0.0))):
+            if rank == len(parts):
+                parts.append([])
+            parts[rank].append(slices[i])
+    return [Acquisition(part, "AcquisitionTime") for part in parts]
+
+
+def _by_value(slices: list[Slice], value_of: Callable[[Values], Hashable]) -> list[list[Slice]]:
+    parts: dict[Hashable, list[Slice]] = {}
+    for one in slices:
+        parts.setdefault(value_of(one.values), []).append(one)
+    return sorted(parts.values(), key=lambda part: min(_moment(one) or ("", 0.0) for one in part))
+
+
+def _moment(one: Slice) -> tuple[str, float] | None:
+    seconds = time_of_day_s(one.taken[1])
+    return None if seconds is None else (day(one.taken[0]), seconds)
+
+
+def _tags(slices: Sequence[Slice]) -> set[Hashable]:
+    """The values that the slices of one acquisition share; SeriesNumber is held apart."""
+    return {
+        (
+            values.get("FrameOfReferenceUID") or values.get("StudyInstanceUID", ""),
+            *(values.get(keyword, "") for keyword in SHARED),
+        )
+        for values in {id(one.values): one.values for one in slices}.values()
+    }
+
+
+def _parallel(keys: Sequence[Any], series: Mapping[Any, Sequence[Slice]]) -> list[list[Any]]:
+    if len(keys) == 1:
+        return [list(keys)]
+    groups: list[tuple[np.ndarray | None, list[Any]]] = []
+    for key in keys:
+        orientation = _numbers([str(series[key][0].values.get("ImageOrientationPatient", ""))], 6)
+        own = None if orientation is None else orientation[0]
+        for other, members in groups:
+            if own is not None and other is not None and _is_parallel(own, other):
+                members.append(key)
+                break
+        else:
+            groups.append((own, [key]))
+    return [members for _, members in groups]
+
+
+def _is_parallel(one: np.ndarray, other: np.ndarray) -> bool:
+    return bool(np.abs(one - other).max() <= geometry.ORIENTATION_TOLERANCE)
+
+
+def _locations_mm(slices: Sequence[Slice]) -> np.ndarray | None:
+    """Places along the normal; None where slices have none, or are not parallel."""
+    told = dict.fromkeys(str(one.values.get("ImageOrientationPatient", "")) for one in slices)
+    orientations = _numbers(list(told), 6)
+    positions = _numbers([one.position for one in slices], 3)
+    if orientations is None or positions is None or not geometry.is_orientation(orientations[0]):
+        return None
+    if not all(_is_parallel(orientations[0], other) for other in orientations[1:]):
+        return None
+    return geometry.slice_locations_mm(positions, orientations[0])
+
+
+def _numbers(texts: Sequence[str], length: int) -> np.ndarray | None:
+    try:
+        numbers = np.array([[float(part) for part in text.split("\\")] for text in texts])
+    except ValueError:
+        return None
+    return numbers if numbers.shape == (len(texts), length) and np.isfinite(numbers).all() else None
+
+
+def _n_places(slices: Sequence[Slice]) -> int:
+    return len(slices) - _n_repeated(slices)
+
+
+def _n_repeated(slices: Sequence[Slice]) -> int:
+    """How many slices lie where another one does."""
+    locations_mm = _locations_mm(slices)
+    if locations_mm is None:
+        return 0
+    return int((np.diff(np.sort(locations_mm)) < geometry.POSITION_TOLERANCE_MM).sum())
+
+
+def _is_uneven(slices: Sequence[Slice]) -> bool:
+    locations_mm = _locations_mm(slices)
+    if locations_mm is None:
+        return False
+    ordered = np.sort(locations_mm)
+    places = ordered[np.diff(ordered, prepend=-np.inf) >= geometry.POSITION_TOLERANCE_MM]
+    return bool(geometry.uneven_steps(places))
+
+
+def _value(*keywords: str) -> Callable[[Values], Hashable]:
+    return lambda values: next((values[keyword] for keyword in keywords if keyword in values), "")
+
+
+#: What tells acquisitions of one series apart, the first that does: its name, whether it does so too where their slices
+#: lie evenly among each other, and its value of a slice.
+_TELLING: tuple[tuple[str, bool, Callable[[Values], Hashable]], ...] = (
+    ("contrast agent", True, contrast_agent),
+    ("EchoNumbers", True, _value("EchoNumbers")),
+    ("EchoTime", False, _value("EffectiveEchoTime", "EchoTime")),
+    ("DiffusionBValue", True, _value("DiffusionBValue")),
+    ("temporal position", True, _value("TemporalPositionIdentifier", "TemporalPositionIndex")),
+    ("AcquisitionNumber", False, _value("AcquisitionNumber", "FrameAcquisitionNumber")),
+    ("ImageType", False, _value("ImageType")),
+    ("InversionTime", False, _value("InversionTime", "InversionTimes")),
+    ("FlipAngle", False, _value("FlipAngle")),
+    ("RepetitionTime", False, _value("RepetitionTime")),
+    ("SeriesNumber", False, _value("SeriesNumber")),
+)
+_DECIDING = tuple(one for one in _TELLING if one[1])
