@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 RESERVED = "predictions.csv"
 """The table of a batch's results, which lies beside the studies' folders."""
 
-#: Findings on what is not read: they quote descriptions, which no result may.
+#: Findings on what is not read: they name folders and files, which no result may.
 _NOT_READ = ("D035", "D037")
 
 #: What a DICOM file's name ends in, where files lie beside the studies' folders.

@@ -172,11 +172,16 @@ def step_faults(headers: Sequence[SliceHeader], locations_mm: np.ndarray, direct
 def facts(headers: Sequence[SliceHeader]) -> dict[str, str]:
     """The value of each tag of `FACTS` that has one, ``varies`` where the slices differ.
 
+    SeriesDescription is free text, in which anything may stand: equal ones have the same six digits.
+
     Args:
         headers: Of all slices.
     """
-    found = {name: _by_value(headers, name) for name in FACTS}
-    return {name: next(iter(values)) if len(values) == 1 else "varies" for name, values in found.items() if values}
+    by_value = {name: _by_value(headers, name) for name in FACTS}
+    found = {name: next(iter(values)) if len(values) == 1 else "varies" for name, values in by_value.items() if values}
+    if found.get("SeriesDescription", "varies") != "varies":
+        found["SeriesDescription"] = f"text {hashed(headers, 'SeriesDescription')[:6]}"
+    return found
 
 
 def hashed(headers: Iterable[SliceHeader], name: str) -> str:

@@ -16,8 +16,8 @@ from mgmt_monai.cohort.layouts.found import FoundSeries
 
 logger = logging.getLogger(__name__)
 
-#: Part of every key: a change to what is read or found makes older entries unknown.
-VERSION = 4
+#: A change to what is read or found makes older entries unknown; they are removed from the file.
+VERSION = 5
 
 #: What is not yet on the disk when a scan is killed is read again: at most this long, in seconds.
 _COMMIT_EVERY_S = 1.0
@@ -143,6 +143,9 @@ def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=1, isolation_level=None)
     try:
         connection.execute("pragma journal_mode = truncate")
+        if connection.execute("pragma user_version").fetchone() != (VERSION,):
+            # What older versions kept may quote descriptions: it shall not stand in the file's free pages either.
+            connection.executescript(f"drop table if exists exam; vacuum; pragma user_version = {VERSION}")
         connection.execute("create table if not exists exam (key text primary key, state text, body blob)")
         connection.execute("begin")
         connection.execute("delete from exam where key = ''")  # tells now whether it can be written

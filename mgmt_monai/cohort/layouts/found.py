@@ -72,9 +72,9 @@ class LeftOut:
     Args:
         patient_id: Whose.
         directory: The folder that holds its files.
-        what: The series, for people: ``series 3 'AX DWI'``.
+        what: The series, for people: ``series 3``.
         n_files: How many files it has.
-        reason: Why it is not read, for people: ``diffusion ('dwi' in SeriesDescription)``.
+        reason: Why it is not read, for people: ``diffusion (by its name)``.
     """
 
     patient_id: str

@@ -162,8 +162,8 @@ def take(patient_id: str, files: Sequence[NiftiFile], found: Found) -> None:
         found: Gets them.
     """
     choice = choose([file.candidate for file in files])
-    for file, (modality, why) in zip(files, choice.verdicts, strict=True):
-        name, reason = printable(file.path.name), why.replace("in SeriesDescription", "in its name")
+    for file, (modality, reason) in zip(files, choice.verdicts, strict=True):
+        name = printable(file.path.name)
         if modality:
             found.series.append(FoundSeries(patient_id, modality, file.path.parent, (file.path.name,), reason))
         else:

@@ -8,8 +8,16 @@ from dataclasses import dataclass
 
 from mgmt_monai.cohort.files.headers import is_phase
 from mgmt_monai.cohort.files.values import finite
-from mgmt_monai.cohort.findings import printable
-from mgmt_monai.cohort.layouts.contrast import DENIED, GIVEN, NOTHING, UNSURE, Said, said_of_contrast, says_no_agent
+from mgmt_monai.cohort.layouts.contrast import (
+    BOTH,
+    DENIED,
+    GIVEN,
+    NOTHING,
+    UNSURE,
+    Said,
+    said_of_contrast,
+    says_no_agent,
+)
 
 Values = Mapping[str, str | int]
 
@@ -107,7 +115,7 @@ class Guess:
 
     Args:
         modality: One of ``MODALITIES``, or None: it is none of these, or nothing says which.
-        reason: By what, for people: ``'t1', 'post' in SeriesDescription 'AX T1 POST'``.
+        reason: By what, for people: ``T1 by its name; contrast agent by its name``. No text of the header stands in it.
         certain: For a modality of None: something says that it is another kind. For T1w and T1wCE: tags or words say
             whether contrast agent was given, and none says the opposite.
         agent: There is contrast agent in the patient: this series says so.
@@ -134,20 +142,17 @@ def guess(values: Values) -> Guess:
     Args:
         values: Keyword -> value as `mgmt_monai.cohort.files.tags.FileTags` gives them, of one slice.
     """
-    values = {keyword: printable(value) if isinstance(value, str) else value for keyword, value in values.items()}
     other = _no_mr(values) or _other_kind(values)
     if other is not None:
         return Guess(None, other, agent=other.startswith("perfusion") and " asl " not in f" {_text(values)[1]} ")
     keyword, words = _text(values)
-    shown = f"in {keyword} {str(values.get(keyword, '')).strip()!r}"
     times = by_times(values)
-    modality, reason = _by_words(words, shown, times)
+    modality, reason = _by_words(words, times)
     if modality is None and reason:
         return Guess(None, reason, certain=False)
     if modality is None:
         if times is None:
-            said = f"SeriesDescription {values.get('SeriesDescription', '')!r}"
-            return Guess(None, f"unknown: neither {said} nor the times of the sequence say which", certain=False)
+            return Guess(None, "unknown: neither its name nor the times of the sequence say which", certain=False)
         modality, reason = times
         if modality not in ("T1w", "T2w", "FLAIR"):
             return Guess(None, f"{modality} by {reason}")
@@ -159,10 +164,23 @@ def guess(values: Values) -> Guess:
     agrees = name.what not in ((DENIED,) if given else (GIVEN,)) and (
         by_tag is not None or name.what in (GIVEN, DENIED)
     )
-    by = agent if by_tag is not None else f"{name.words!r} {shown}" if name.words else "nothing says contrast agent"
+    by = agent if by_tag is not None else said_by_name(name)
     return Guess(
         "T1wCE" if given else "T1w", f"{reason}; {by}", agrees, agent=bool(given), by_tag=by_tag, by_words=name
     )
+
+
+def said_by_name(said: Said) -> str:
+    """What a name says of contrast agent, for people, without its words.
+
+    Args:
+        said: By the name.
+    """
+    told = {
+        GIVEN: "contrast agent", DENIED: "no contrast agent", BOTH: "both with and without contrast agent",
+        UNSURE: "a contrast word beside an unknown one",
+    }  # fmt: skip
+    return f"{told[said.what]} by its name" if said.what in told else "nothing says contrast agent"
 
 
 def contradiction(values: Values, modality: str) -> str | None:
@@ -173,7 +191,7 @@ def contradiction(values: Values, modality: str) -> str | None:
         modality: What the series is taken for, one of ``MODALITIES``.
 
     Returns:
-        For people: ``T2w ('t2' in SeriesDescription 'AX T2')``; None where the tags fit, or say too little.
+        For people: ``T2w (T2 by its name)``; None where the tags fit, or say too little.
     """
     if _no_mr(values) is not None:
         return None  # what is no MR image at all is told by its Modality
@@ -277,53 +295,52 @@ def _no_mr(values: Values) -> str | None:
 def _other_kind(values: Values) -> str | None:
     body = str(values.get("BodyPartExamined", "")).upper()
     if _BODY_PARTS.fullmatch(body):
-        return f"another part of the body (BodyPartExamined {body})"
+        return "another part of the body (BodyPartExamined)"
     image_type = str(values.get("ImageType", "")).upper()
     if is_phase(values):
-        return f"a phase image (ImageType {image_type})"
+        return "a phase image (ImageType)"
     contrast = str(values.get("AcquisitionContrast", "")).upper()
     for kind, pattern in _OTHER_IMAGE_TYPES:
         if any(pattern.fullmatch(value) for value in image_type.split("\\")[2:]):
-            return f"{kind} (ImageType {image_type})"
+            return f"{kind} (ImageType)"
         if pattern.fullmatch(contrast):
-            return f"{kind} (AcquisitionContrast {contrast})"
+            return f"{kind} (AcquisitionContrast)"
     if finite(str(values.get("DiffusionBValue", "")).split("\\")[0]):
         return "diffusion (DiffusionBValue)"
     n_points = finite(str(values.get("NumberOfTemporalPositions", "")))
     if n_points is not None and n_points >= _DYNAMIC:
         return f"a dynamic series (each slice {n_points:g} times)"
-    keyword, words = _text(values)
+    words = _text(values)[1]
     for kind, pattern in _OTHER_WORDS:
-        match = pattern.search(words)
-        if match:
-            return f"{kind} ({match[0]!r} in {keyword} {str(values.get(keyword, '')).strip()!r})"
+        if pattern.search(words):
+            return f"{kind} (by its name)"
     if "EP" in _kinds(values):
         return "echo-planar: diffusion, perfusion or functional MRI (ScanningSequence EP)"
     return None
 
 
-def _by_words(words: str, shown: str, times: tuple[str, str] | None) -> tuple[str | None, str]:
+def _by_words(words: str, times: tuple[str, str] | None) -> tuple[str | None, str]:
     t1, t2, flair = _T1.search(words), _T2.search(words), _FLAIR.search(words)
     weighting = times[0] if times else None
     if flair:
-        said = f"{flair[0]!r} {shown}"
+        said = "FLAIR by its name"
         if t1 and weighting != "FLAIR":
-            return "T1w", f"{t1[0]!r}, {said}"
+            return "T1w", "T1 and FLAIR by its name"
         if weighting == "T1w" and times:
             return "T1w", f"{said}, but {times[1]}"
         return "FLAIR", said
     if t1 and t2:
         if weighting in ("T1w", "T2w") and times:
-            return weighting, f"'t1' and 't2' {shown}, {times[1]}"
-        return None, f"unknown: both 't1' and 't2' {shown}"
+            return weighting, f"both T1 and T2 by its name, {times[1]}"
+        return None, "unknown: both T1 and T2 by its name"
     if t1:
-        return "T1w", f"{t1[0]!r} {shown}"
+        return "T1w", "T1 by its name"
     if t2:
         if weighting == "FLAIR" and times:
-            return "FLAIR", f"'t2' {shown}, {times[1]}"
+            return "FLAIR", f"T2 by its name, {times[1]}"
         if weighting == "T2*" or _GRADIENT.search(words):
-            return None, f"T2*-weighted ('t2' {shown}, a gradient echo)"
-        return "T2w", f"'t2' {shown}"
+            return None, "T2*-weighted (T2 by its name, a gradient echo)"
+        return "T2w", "T2 by its name"
     return None, ""
 
 
@@ -331,14 +348,16 @@ def _agent(values: Values) -> tuple[bool | None, str]:
     """What the tags of the contrast agent say, and by which value."""
     administered = str(values.get("ContrastBolusAgentAdministered", "")).upper()
     if administered in ("YES", "NO"):
-        return administered == "YES", f"ContrastBolusAgentAdministered {administered}"
+        given = administered == "YES"
+        return given, f"{'' if given else 'no '}contrast agent by ContrastBolusAgentAdministered"
     text = str(values.get("ContrastBolusAgent", "")).strip()
     if text:
-        return not says_no_agent(text), f"ContrastBolusAgent {text!r}"
+        given = not says_no_agent(text)
+        return given, f"{'' if given else 'no '}contrast agent by ContrastBolusAgent"
     for keyword, unit in (("ContrastBolusVolume", "ml"), ("ContrastBolusTotalDose", "ml")):
         amount = finite(str(values.get(keyword, "")))
         if amount:
-            return True, f"{keyword} {amount:g} {unit}"
+            return True, f"contrast agent by {keyword} {amount:g} {unit}"
     return None, ""
 
 

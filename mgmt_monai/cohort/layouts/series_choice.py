@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from mgmt_monai.cohort.files.values import day, finite, time_of_day_s
 from mgmt_monai.cohort.layouts.contrast import DENIED, GIVEN, UNSURE
-from mgmt_monai.cohort.layouts.sequence import Guess, Values, guess, times_fit
+from mgmt_monai.cohort.layouts.sequence import Guess, Values, guess, said_by_name, times_fit
 from mgmt_monai.cohort.series import MODALITIES
 
 
@@ -51,13 +51,11 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """The series for people: ``series 5 'AX T1'``."""
+        """The series for people, without any text of its header: ``series 5``."""
         if self.file_name:
             return self.file_name
         number = "without number" if self.number is None else str(self.number)
-        description = str(self.values.get("SeriesDescription") or self.values.get("ProtocolName") or "")
-        name = f"series {number} {description!r}" if description else f"series {number}"
-        return f"{name}, {self.part}" if self.part else name
+        return f"series {number}, {self.part}" if self.part else f"series {number}"
 
 
 class Choice(NamedTuple):
@@ -168,7 +166,7 @@ def _with_contrast(
             elif by_time is not None:
                 given, by = by_time
             elif name is not None:
-                given, by = name, f"{guesses[i].by_words.words!r} in its name"
+                given, by = name, said_by_name(guesses[i].by_words)
             else:
                 after = _taken_after(i, candidates, [j for j in own if guesses[j].agent and j != i])
                 given = after is not None or guesses[i].by_words.what == UNSURE
@@ -178,8 +176,7 @@ def _with_contrast(
             if (by_tag is not None or by_time is not None) and name not in (None, given):
                 doubts[i] = f"{candidates[i].name} is taken as {modality} ({by}), but its name says the opposite"
             elif guesses[i].by_words.what == UNSURE and by_tag is None and by_time is None:
-                words = guesses[i].by_words.words
-                doubts[i] = f"{candidates[i].name} is taken as {modality}, but {words!r} in its name is not understood"
+                doubts[i] = f"{candidates[i].name} is taken as {modality}, by {said_by_name(guesses[i].by_words)}"
     return decided, doubts
 
 

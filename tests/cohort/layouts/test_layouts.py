@@ -124,5 +124,5 @@ def test_series_that_is_not_read_is_told_with_its_reason(tmp_path, make_dicom):
             make_dicom(path, pixels, position=(0, 0, index), SeriesDescription=description, PatientID="P1", **uids)
     (finding,) = [finding for finding in find_series(tmp_path, "dicom").findings if finding.id == "D037"]
     assert (finding.patient_id, finding.path) == ("P1", "series 2")
-    assert "'AX DWI' is diffusion" in finding.text
+    assert "series 2 is diffusion" in finding.text
     assert "(3 files)" in finding.text
