@@ -13,7 +13,14 @@ from typing import Any
 
 from mgmt_monai.atomic import write_text
 from mgmt_monai.cohort.errors import CohortError
-from mgmt_monai.cohort.records import SPLITS, PatientRecord, SeriesRecord, patient_from_json, wrong_series
+from mgmt_monai.cohort.records import (
+    SPLITS,
+    PatientRecord,
+    SeriesRecord,
+    patient_from_json,
+    slice_digests,
+    wrong_series,
+)
 from mgmt_monai.cohort.series import Series
 from mgmt_monai.json_file import JsonFileError, check_json, read_json
 
@@ -80,6 +87,7 @@ def series_reference(patient: PatientRecord, modality: str, data_dir: Path) -> S
         frames=None if record.frames is None else tuple(record.frames),
         slices=range(record.n_slices),
         geometry_fault=_geometry_fault(record),
+        digests=tuple(slice_digests(record.digests)),
     )
 
 

@@ -78,6 +78,7 @@ class Series:
         frames: Multi-frame DICOM: its frames, ordered along the slice normal.
         geometry_fault: Why the slices cannot be placed in the patient by one affine; empty when they can.
         slices: Which slices of the stored series are meant; ``range(n)`` for all of them.
+        digests: Of each slice stored, as the manifest has them, which what is read must have; empty where it has none.
     """
 
     patient_id: str
@@ -86,6 +87,7 @@ class Series:
     slices: range
     frames: tuple[int, ...] | None = None
     geometry_fault: str = ""
+    digests: tuple[str, ...] = ()
 
     @property
     def n_slices(self) -> int:

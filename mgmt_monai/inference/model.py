@@ -87,7 +87,9 @@ class BundleModel:
             ``{"image", "patient_id", "modality"}``. A bundle that runs its own code gets its own kind of reference.
         """
         own = None if self.bundle.is_ours else sys.modules.get(f"{_SCRIPTS}.cohort.series")
-        image = series if own is None else own.Series(**{one.name: getattr(series, one.name) for one in fields(series)})
+        image = series
+        if own is not None:  # an older one may have fewer fields
+            image = own.Series(**{one.name: getattr(series, one.name) for one in fields(own.Series)})
         return {"image": image, "patient_id": series.patient_id, "modality": series.modality}
 
     def slices(self, series: Series) -> Tensor:

@@ -18,7 +18,7 @@ from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, orn
 from mgmt_monai.cohort.files.background import fill_outside, nan_outside
 from mgmt_monai.cohort.files.headers import HeaderError, SliceHeader, read_headers
 from mgmt_monai.cohort.files.nifti import read_nifti, reading_codes
-from mgmt_monai.cohort.files.pixels import ContentError, read_slices
+from mgmt_monai.cohort.files.pixels import ContentError, StoredSlice, digest, read_slices
 from mgmt_monai.cohort.files.values import finite
 from mgmt_monai.cohort.series import Series
 from mgmt_monai.transforms.at_keys import AtKeys
@@ -48,8 +48,8 @@ def load_dicom(series: Series) -> tuple[np.ndarray, np.ndarray]:
 
     Raises:
         SeriesReadError: When a file is missing, is not DICOM, is cut short, cannot be decoded, is a colour or
-            multi-frame image among single slices, differs in size from the others, holds non-finite values, or has
-            fewer frames than the series names.
+            multi-frame image among single slices, differs in size from the others, holds non-finite values, has
+            fewer frames than the series names, or other pixels than the manifest.
     """
     _check_reference(series)
     headers = _headers(series)
@@ -70,6 +70,7 @@ def load_dicom(series: Series) -> tuple[np.ndarray, np.ndarray]:
         try:
             stored = read_slices([header.path for header in headers], frames, [header.tags for header in headers])
             for index, slice_ in enumerate(stored):
+                _check_unchanged(series, series.slices[index], slice_)
                 volume[index] = slice_.shown()
                 outside.append(slice_.padding)
         except ContentError as error:
@@ -98,7 +99,7 @@ def load_nifti(series: Series) -> tuple[np.ndarray, np.ndarray]:
 
     Raises:
         SeriesReadError: When the file is missing, is not NIfTI, is cut short or damaged, is not one 3D grey-scale
-            image, has fewer slices than meant, or holds non-finite values.
+            image, has fewer slices than meant, holds non-finite values, or other voxels than the manifest.
     """
     file = series.files[0]
     start, stop = series.slices.start, series.slices.stop
@@ -115,6 +116,7 @@ def load_nifti(series: Series) -> tuple[np.ndarray, np.ndarray]:
         volume = np.empty((stop - start, header.rows, header.columns), np.float32)
         with np.errstate(over="ignore", invalid="ignore"):
             for index, slice_ in enumerate(islice(read_slices([file], None, header), start, stop)):
+                _check_unchanged(series, start + index, slice_)
                 volume[index] = slice_.shown()
     except (HeaderError, ContentError, OSError) as error:
         raise _explained(series, file, error) from error
@@ -197,6 +199,18 @@ def _check_reference(series: Series) -> None:
             f"slices within the {n_files} {'files' if series.frames is None else 'frames'}",
             f"slices {series.slices.start} to {series.slices.stop - 1}",
             "build the manifest again",
+        )
+
+
+def _check_unchanged(series: Series, index: int, stored: StoredSlice) -> None:
+    """Hold a slice against the manifest: pixels may be other ones although size, identifiers and time are as before."""
+    if series.digests and digest(stored.values) != series.digests[index]:
+        raise _error(
+            series,
+            stored.path,
+            "the pixels of the manifest",
+            f"others in slice {index} of {len(series.digests)}",
+            "restore the file, or build the manifest again",
         )
 
 

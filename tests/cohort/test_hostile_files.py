@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import hostile_readers
+import numpy as np
 import pytest
 from mutated_files import bombs, deep_sequences, dicom_bases, mutated_dicom, mutated_nifti, nifti_bases, written
 
@@ -23,9 +24,13 @@ from mgmt_monai.cohort.examination.scan import scan
 from mgmt_monai.cohort.examination.scan_cache import ScanCache
 from mgmt_monai.cohort.files.headers import HeaderError, read_headers
 from mgmt_monai.cohort.files.nifti import read_nifti
+from mgmt_monai.cohort.files.pixels import digest, read_slices
 from mgmt_monai.cohort.findings import Severity
 from mgmt_monai.cohort.layouts import find_series
 from mgmt_monai.cohort.layouts.found import FoundSeries
+from mgmt_monai.cohort.manifest import series_reference
+from mgmt_monai.cohort.records import PatientRecord, slice_digests
+from mgmt_monai.transforms.load import LoadSeries
 
 N_DICOM, N_NIFTI, SEED = 1600, 480, 20260101
 SERIES_LENGTH = 40
@@ -123,6 +128,28 @@ def test_no_file_ends_a_scan_or_takes_its_memory(mutated_dir):
     assert {"D001", "D002", "D004", "D010", "D021", "D026"} <= {finding.id for e in exams for finding in e.findings}
     assert sum(exam.content is not None for exam in exams) > len(exams) / 10
     assert all(SeriesExam.from_json(exam.to_json()).to_json() == exam.to_json() for exam in exams)
+
+
+@pytest.mark.parametrize("n", [60, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seed", [20261129])
+def test_what_the_doctor_accepts_training_reads_as_the_same_pixels(tmp_path, n, seed):
+    """What has the doctor's digests is, shown, what training gets; padding aside, which is filled there."""
+    for name, content in [*mutated_dicom(3 * n // 4, seed), *mutated_nifti(n // 4, seed)]:
+        (tmp_path / name).write_bytes(content)
+    exams = list(scan([alone(path) for path in sorted(tmp_path.iterdir())], tmp_path, pixels=True, timeout_s=100))
+    assert len(exams) == n
+    assert [line for exam in exams for line in errors(exam) if "reading it" in line] == []
+    accepted = [exam for exam in exams if exam.record is not None]
+    assert n / 10 < len(accepted) < n * 0.9
+    for exam in accepted:
+        patient = PatientRecord(exam.patient_id, 0, "test", {"T1w": exam.record})
+        volume = LoadSeries()(series_reference(patient, "T1w", tmp_path)).numpy()
+        assert volume.shape == (exam.record.n_slices, exam.record.rows, exam.record.columns), exam.patient_id
+        stored = list(read_slices([tmp_path / exam.patient_id], exam.record.frames))
+        assert [digest(one.values) for one in stored] == slice_digests(exam.record.digests), exam.patient_id
+        for pixels, one in zip(volume, stored, strict=True):
+            inside = ... if one.padding is None else ~one.padding
+            np.testing.assert_array_equal(pixels[inside], one.shown()[inside], exam.patient_id)
 
 
 def test_damaged_dicom_raises_header_errors_alone(mutated_dir):

@@ -1,6 +1,8 @@
 """DICOM against pydicom's decoder and modality LUT, and against the headers' own geometry."""
 
+import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import highdicom as hd
@@ -13,8 +15,13 @@ from monai.data import MetaTensor
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import apply_modality_lut, get_decoder
 
+from mgmt_monai.cohort.examination.examine import examine_series
 from mgmt_monai.cohort.files.pixels import read_slices
+from mgmt_monai.cohort.layouts.found import FoundSeries
+from mgmt_monai.cohort.manifest import series_reference
+from mgmt_monai.cohort.records import PatientRecord
 from mgmt_monai.cohort.series import Series
+from mgmt_monai.transforms.crop import CropMiddleSlices
 from mgmt_monai.transforms.errors import SeriesReadError, TransformError
 from mgmt_monai.transforms.load import LoadSeries, LoadSeriesd
 
@@ -503,3 +510,37 @@ def test_padding_below_everything_stays_as_it_is(make_series):
     stored[:, :2] = -2000
     series = make_series(stored, PixelPaddingValue=-2000)
     np.testing.assert_array_equal(LoadSeries()(series).numpy(), pydicom_volume(series.files))
+
+
+@pytest.mark.parametrize("kind", ["dicom", "nifti"])
+def test_pixels_overwritten_since_the_manifest_are_refused(tmp_path, make_dicom, kind):
+    """Size, name, identifiers and times are as before; of the ten slices, the middle two are read."""
+    volume = np.random.default_rng(0).integers(0, 900, (10, 8, 6)).astype(np.uint16)
+    folder = tmp_path / "series"
+    folder.mkdir()
+    if kind == "nifti":
+        nib.save(nib.Nifti1Image(volume.T.astype(np.int16), np.diag([-1, -1, 1, 1])), folder / "a.nii")
+    for z, pixels in enumerate(volume) if kind == "dicom" else ():
+        make_dicom(folder / f"{z}.dcm", pixels, position=(0, 0, z), RescaleSlope=2)
+    record = examine_series(FoundSeries("P", "T1w", folder, None, "its folder"), folder, True).record
+    series = CropMiddleSlices(0.2)(series_reference(PatientRecord("P", 0, "test", {"T1w": record}), "T1w", folder))
+    before = LoadSeries()(series)
+
+    def overwrite(index: int) -> Path:
+        path = series.files[index if kind == "dicom" else 0]
+        times, content = path.stat(), bytearray(path.read_bytes())
+        at = -3 if kind == "dicom" else index * 96 - 960 + 5
+        content[at] ^= 1
+        path.write_bytes(content)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        return path
+
+    overwrite(2)
+    np.testing.assert_array_equal(LoadSeries()(series).numpy(), before.numpy())
+    path = overwrite(5)
+    with pytest.raises(
+        SeriesReadError, match=r"expected the pixels of the manifest, found others in slice 5 of 10"
+    ) as it:
+        LoadSeries()(series)
+    assert str(path) in str(it.value)
+    assert LoadSeries()(replace(series, digests=())).shape == before.shape

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,9 +15,8 @@ from mgmt_monai.cohort.examination.signature import make_signature, thumbnail
 from mgmt_monai.cohort.files import geometry
 from mgmt_monai.cohort.files.background import EDGE_SHARE, Background, background_of, edge, nan_outside
 from mgmt_monai.cohort.files.nifti import NiftiHeader, read_nifti
-from mgmt_monai.cohort.files.pixels import ContentError, StoredSlice, content_errors, read_slices
+from mgmt_monai.cohort.files.pixels import ContentError, StoredSlice, content_errors, digest, read_slices
 from mgmt_monai.cohort.files.tags import FileTags
-from mgmt_monai.cohort.records import CONSTANT_DIGEST
 from mgmt_monai.cohort.series import is_nifti, middle_slices
 
 __all__ = ["ContentError", "SeriesContent", "read_content"]
@@ -122,32 +120,6 @@ def read_content(
     return reading.result()
 
 
-def digest(values: np.ndarray) -> str:
-    """Twelve hexadecimal digits for an image: equal for equal values, however they are stored.
-
-    Args:
-        values: ``(rows, columns)``, integer or finite floating point.
-
-    Example:
-        >>> pixels = np.array([[0, 200], [3, 4]])
-        >>> digest(pixels.astype("u1")) == digest(pixels.astype(">i2")) == digest(pixels.astype("f4"))
-        True
-        >>> digest(np.zeros((2, 2)))
-        '000000000000'
-    """
-    low, high = values.min(), values.max()
-    if low == high:
-        return CONSTANT_DIGEST
-    if values.dtype.kind == "f" and max(-low, high) < 2**31:
-        whole = values.astype(np.int64)
-        values = whole if np.array_equal(whole, values) else values
-    kind = "<f8" if values.dtype.kind == "f" else "<u2" if low >= 0 and high < 2**16 else "<i8"
-    head = f"{values.shape[0]},{values.shape[1]},{kind};".encode()
-    state = hashlib.blake2b(head, digest_size=len(CONSTANT_DIGEST) // 2)
-    state.update(np.ascontiguousarray(values, dtype=kind).data)
-    return state.hexdigest()
-
-
 def as_seen(values: np.ndarray, orientation: np.ndarray | None) -> np.ndarray:
     """The slice turned to the radiological view of its plane: a view of the array, nothing is resampled.
 
@@ -224,7 +196,7 @@ class _Reading:
         if outside is not None:
             values, inside = np.where(outside, values.dtype.type(0), values), values[~outside]
         if self.identity:
-            self.digests.append(digest(values if stored.padding is None else stored.values))
+            self.digests.append(digest(stored.values))
         self.n_values += values.size
         self.n_inside.append(inside.size)
         dark = self._ends(stored.path, inside, slope, intercept)

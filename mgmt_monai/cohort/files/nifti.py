@@ -158,7 +158,8 @@ def read_nifti(path: Path) -> NiftiHeader:
         offset=_offset(raw),
         other_place=_other_place(raw, shape),
     )
-    _check_complete(header)
+    # Where the file does not say where its voxels begin, they must fill it: else nobody knows which bytes are meant.
+    _check_complete(header, SPARE_BYTES if raw["vox_offset"] else 0)
     return header
 
 
@@ -323,16 +324,15 @@ def _scaling(raw: Nifti1PairHeader) -> tuple[float, float]:
 
 def _offset(raw: Nifti1PairHeader) -> int:
     value = float(raw["vox_offset"])
-    size = int(raw["sizeof_hdr"])
-    # nibabel reads a file that says 0 from the end of its header and the four bytes behind it
+    first = int(raw["sizeof_hdr"]) + 4  # nifti1.h: behind the header and the four bytes that say what extends it
     if value == 0:
-        return size + 4
-    if not (math.isfinite(value) and size <= value <= VOLUME_LIMIT_VOXELS):
+        return first
+    if not (math.isfinite(value) and first <= value <= VOLUME_LIMIT_VOXELS):
         raise HeaderError(f"a damaged header: voxels that begin at byte {value:g}", "D001")
     return int(value)
 
 
-def _check_complete(header: NiftiHeader) -> None:
+def _check_complete(header: NiftiHeader, spare_bytes: int) -> None:
     needed = header.offset + header.voxel_bytes
     size = " x ".join(map(str, header.shape))
     if not header.compressed:
@@ -340,7 +340,7 @@ def _check_complete(header: NiftiHeader) -> None:
             raise HeaderError(
                 f"a truncated file: {size} voxels end at byte {needed}, the file at {header.size_bytes}", "D002"
             )
-        if header.size_bytes > needed + SPARE_BYTES:
+        if header.size_bytes > needed + spare_bytes:
             raise HeaderError(f"{_LESS}: {size} {header.dtype} voxels end at {needed}, the file at {header.size_bytes}")
         return
     if needed > header.size_bytes * DEFLATE_RATIO:
@@ -354,10 +354,10 @@ def _check_complete(header: NiftiHeader) -> None:
         return
     # Several gzip members, bytes behind the voxels, or a file cut short: only counting tells.
     with _opened(header.path) as stream:
-        found = _skip(stream, needed + SPARE_BYTES + 1)
+        found = _skip(stream, needed + spare_bytes + 1)
     if found < needed:
         raise HeaderError(f"a truncated file: {size} voxels end at byte {needed}, the data at {found}", "D002")
-    if found > needed + SPARE_BYTES:
+    if found > needed + spare_bytes:
         raise HeaderError(f"{_LESS}: {size} {header.dtype} voxels end at byte {needed}, and more follows")
 
 

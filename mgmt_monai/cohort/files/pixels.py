@@ -7,6 +7,7 @@ time, its pieces joined, and each frame's own rescale is applied here.
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,7 @@ from mgmt_monai.cohort.files.headers import FRAMES_LIMIT, SIDE_LIMIT, image_faul
 from mgmt_monai.cohort.files.nifti import NiftiHeader, read_nifti, stored_slices
 from mgmt_monai.cohort.files.tags import DEFLATED, FileTags, HeaderError, read_inflated, read_tags
 from mgmt_monai.cohort.files.values import finite
+from mgmt_monai.cohort.records import CONSTANT_DIGEST
 from mgmt_monai.cohort.series import is_nifti
 
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
@@ -85,6 +87,35 @@ class StoredSlice:
         if self.slope == 1 and self.intercept == 0:
             return values.astype(np.float32)
         return (values.astype(np.float64) * self.slope + self.intercept).astype(np.float32)
+
+
+def digest(values: np.ndarray) -> str:
+    """Twelve hexadecimal digits for an image: equal for equal values, however they are stored.
+
+    Args:
+        values: ``(rows, columns)``, integer or floating point; NaN counts as 0, as air is written elsewhere.
+
+    Example:
+        >>> pixels = np.array([[0, 200], [3, 4]])
+        >>> digest(pixels.astype("u1")) == digest(pixels.astype(">i2")) == digest(pixels.astype("f4"))
+        True
+        >>> digest(np.zeros((2, 2)))
+        '000000000000'
+    """
+    low, high = values.min(), values.max()
+    if np.isnan(high):
+        values = np.where(np.isnan(values), values.dtype.type(0), values)
+        low, high = values.min(), values.max()
+    if low == high:
+        return CONSTANT_DIGEST
+    if values.dtype.kind == "f" and max(-low, high) < 2**31:
+        whole = values.astype(np.int64)
+        values = whole if np.array_equal(whole, values) else values
+    kind = "<f8" if values.dtype.kind == "f" else "<u2" if low >= 0 and high < 2**16 else "<i8"
+    head = f"{values.shape[0]},{values.shape[1]},{kind};".encode()
+    state = hashlib.blake2b(head, digest_size=len(CONSTANT_DIGEST) // 2)
+    state.update(np.ascontiguousarray(values, dtype=kind).data)
+    return state.hexdigest()
 
 
 class Way(Enum):
@@ -223,7 +254,7 @@ def _dicom_slice(path: Path, tags: FileTags, frame: int | None) -> StoredSlice:
         raise ContentError(path, f"{form.n_frames} frames, expected one of number {index}")
     read = {Way.BYTES: _native, Way.INFLATED: _inflated, Way.DECODED: _decoded}[way(tags)]
     values = read(path, form, tags, index)
-    own = tags.frames[index] if index < len(tags.frames) else tags.values
+    own = {**tags.values, **tags.frames[index]} if index < len(tags.frames) else tags.values
     slope, intercept = _number(own.get("RescaleSlope"), 1.0), _number(own.get("RescaleIntercept"), 0.0)
     spacing = _numbers(own.get("PixelSpacing"), 2)
     cut = _cut(values, form)

@@ -14,8 +14,9 @@ import SimpleITK as sitk  # noqa: N813
 from PIL import Image
 
 from mgmt_monai.cohort.duplicates import find_duplicates
-from mgmt_monai.cohort.examination.content import ContentError, as_seen, digest, read_content
+from mgmt_monai.cohort.examination.content import ContentError, as_seen, read_content
 from mgmt_monai.cohort.examination.examine import examine_series
+from mgmt_monai.cohort.files.pixels import digest
 from mgmt_monai.cohort.layouts.found import FoundSeries
 from mgmt_monai.cohort.manifest import series_reference
 from mgmt_monai.cohort.records import PatientRecord

@@ -8,8 +8,14 @@ import numpy as np
 import pytest
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, ornt_transform
 
+from mgmt_monai.cohort.examination.examine import examine_series
 from mgmt_monai.cohort.files.nifti import read_nifti, stored_slices
+from mgmt_monai.cohort.files.pixels import digest
 from mgmt_monai.cohort.files.tags import HeaderError
+from mgmt_monai.cohort.layouts.found import FoundSeries
+from mgmt_monai.cohort.manifest import series_reference
+from mgmt_monai.cohort.records import PatientRecord
+from mgmt_monai.transforms.load import LoadSeries
 
 ORIENTATIONS = ["RAS", "LPS", "LAS", "PIR", "ASL", "SRP"]
 
@@ -207,12 +213,14 @@ def test_refuses_what_is_no_grey_volume(make_nifti: Callable[..., Path], voxels:
         (70, struct.pack("<h", 77), "D001", "datatype 77"),
         (108, struct.pack("<f", float("nan")), "D001", "begin at byte nan"),
         (108, struct.pack("<f", 10), "D001", "begin at byte 10"),
+        (108, struct.pack("<f", 351), "D001", "begin at byte 351"),
         (112, struct.pack("<ff", 2, float("nan")), "D001", "intercept"),
         (280, struct.pack("<f", float("nan")), "D010", "not finite"),
         (280, struct.pack("<ffff", 0, 0, 0, 0), "D010", "onto a plane"),
     ],
     ids=[
         "size of header", "file pair", "nine axes", "negative", "huge", "data type", "offset nan", "offset in header",
+        "offset in extension",
         "slope", "affine nan", "affine flat",
     ],
 )  # fmt: skip
@@ -224,6 +232,38 @@ def test_refuses_a_damaged_header(
     with pytest.raises(HeaderError, match=text) as caught:
         read_nifti(path)
     assert caught.value.finding == finding
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("claim", [0, 352, 353, 367, 1001])
+def test_doctor_and_training_read_voxels_at_the_byte_they_were_written_to(
+    tmp_path: Path, claim: int, version: int, name: str
+) -> None:
+    """For 0, which nibabel takes literally, the first byte that voxels may have (nifti1.h)."""
+    voxels = np.random.default_rng(5).integers(0, 900, (6, 5, 4)).astype(np.int16)
+    image = (nib.Nifti1Image if version == 1 else nib.Nifti2Image)(voxels, np.diag([-1, -1, 1, 1]))
+    first, place, kind = (352, 108, "<f") if version == 1 else (544, 168, "<q")
+    begins = first + max(0, claim - 352)
+    content = bytearray(image.to_bytes())
+    content[first:first] = bytes(begins - first)
+    struct.pack_into(kind, content, place, begins if claim else 0)
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+
+    exam = examine_series(FoundSeries("P", "T1w", tmp_path, (name,), "named"), tmp_path, True)
+    assert exam.record is not None
+    assert exam.record.digests == "".join(digest(pixels) for pixels in voxels.T)
+    series = series_reference(PatientRecord("P", 0, "test", {"T1w": exam.record}), "T1w", tmp_path)
+    np.testing.assert_array_equal(LoadSeries()(series).numpy(), voxels.T)
+    if claim:
+        np.testing.assert_array_equal(nib.load(tmp_path / name).dataobj, voxels)
+
+
+def test_voxels_of_unknown_beginning_must_fill_the_file(make_nifti: Callable[..., Path]) -> None:
+    path = changed(make_nifti(np.zeros((4, 5, 6), np.int16), name="a.nii"), 108, struct.pack("<f", 0))
+    path.write_bytes(path.read_bytes() + bytes(8))
+    with pytest.raises(HeaderError, match="claims less than there is"):
+        read_nifti(path)
 
 
 def test_handedness_of_zero_is_one(tmp_path: Path) -> None:
