@@ -382,11 +382,16 @@ def uid_per_slice(phantom: PlantedPhantom) -> Iterator[Expected]:
     yield "D053", phantom.patients[15], "FLAIR"
 
 
+def mixed(phantom: PlantedPhantom) -> Iterator[Expected]:
+    for modality in ("FLAIR", "T1w", "T1wCE", "T2w"):  # a phantom's scanners differ
+        yield "D060", "", modality
+
+
 FAULTS = (
     unreadable, truncated, empty, colour, mixed_sizes, two_series, two_echoes, mixed_orientations, duplicate_position,
     no_position, gap, uneven, oblique, flipped, few, phase, modality_tag, other_sequence, folder_inside, blank,
     constant, clipped, eight_bit, lossy, rescale, undecodable, missing_modality, no_label, no_images, other_patient,
     no_known_series, copied_series, same_images, nearly_same_images, same_study, confounded, identifying,
     swapped_patients, split_person, merged_people, not_fetched, unread_images,
-    high_padding, uid_per_slice,
+    high_padding, uid_per_slice, mixed,
 )  # fmt: skip

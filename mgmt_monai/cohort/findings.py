@@ -47,7 +47,7 @@ class Kind:
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 
 #: Every kind by its identifier. D00x-D01x: files and geometry; D02x: pixels; D03x: patients; D04x: the cohort; D05x:
-#: files and geometry again.
+#: files and geometry again; D06x: the cohort again.
 KINDS = {
     kind.id: kind
     for kind in (
@@ -300,6 +300,11 @@ KINDS = {
             "D053", _N, "a series UID for each slice",
             "Slices of one acquisition have different SeriesInstanceUIDs; they are read as one series.",
             "Nothing needs to be done",
+        ),
+        Kind(
+            "D060", _N, "mixed shapes",
+            "Shape and pixel spacing go with the scanner, and so with the hospital: padding and sharpness show them.",
+            "Keep the aspect, compare with the negative control of slice count and spacing, and look for D043",
         ),
     )
 }  # fmt: skip

@@ -69,7 +69,8 @@ def train_config(executed: Mapping[str, Any]) -> dict[str, Any]:
     lacking = set(ours) - set(executed)
     older = lacking or "transfer_views" in executed or executed["cohort"]["_target_"] == _OLD_COHORT
     made = {key: executed[key] for key in ours if key in executed and not isinstance(executed[key], dict | list)}
-    made = {**ours, "weigh": "slice", **made} if older else dict(executed)  # before there was a choice: by slice
+    before = {"weigh": "slice", "aspect": "squash"}  # what every training did before there was a choice
+    made = {**ours, **before, **made} if older else dict(executed)
     for key in PER_RUN & set(ours):
         made[key] = ours[key]
     for key in PATHS - PER_RUN:

@@ -23,6 +23,9 @@ FIGURES = {
 
 INTENDED_USE = "Research only. Not for diagnosis or treatment, and not for any other clinical use."
 
+FIT = {"keep": "padded to a square", "squash": "squashed to a square"}
+"""How a field of view that is not square becomes one, by ``aspect``."""
+
 #: What trained the model is told where it is not known at the export.
 _NOT_SAID = "Not said by whoever exported this bundle."
 _PHANTOM = "A made cohort (mgmt-monai phantom): no images of patients."
@@ -44,7 +47,7 @@ def make_metadata(source: Source, name: str, requirements: Sequence[str], data_s
     Raises:
         ExchangeError: The run's figures lack the exported stage.
     """
-    made = packaged_config("metadata")
+    made, settings = packaged_config("metadata"), inference_config(source.config)
     made |= {
         "name": name,
         "monai_version": _public_version("monai"),
@@ -57,14 +60,14 @@ def make_metadata(source: Source, name: str, requirements: Sequence[str], data_s
         ),
         "data_source": _PHANTOM if source.phantom else data_source or _NOT_SAID,
         "data_type": "DICOM or NIfTI",
-        "image_classes": f"one slice of {source.modality}, scaled to [0, 1]",
+        "image_classes": f"one slice of {source.modality}, scaled to [0, 1], {FIT[settings['aspect']]}",
         "intended_use": INTENDED_USE,
     }
     evaluation = evaluation_of(source)
     made["eval_metrics"] = {
         name: evaluation[name]["value"] for name in FIGURES if evaluation[name]["value"] is not None
     }
-    size = int(inference_config(source.config)["image_size"])
+    size = int(settings["image_size"])
     made["network_data_format"]["inputs"]["image"]["spatial_shape"] = [size, size]
     made["evaluation"] = evaluation
     made["training"] = training_of(source)

@@ -10,6 +10,7 @@ from jinja2 import Environment, StrictUndefined
 
 from mgmt_monai.comparison.report.wording import figure, number
 from mgmt_monai.exchange.known_figures import worth
+from mgmt_monai.exchange.metadata import FIT
 
 _NAMES = {"auc": "AUC", "f1": "F1"}
 _NO_REFERENCE = (
@@ -41,6 +42,7 @@ def model_card(
         modality=settings["modality"],
         backbone=settings["backbone"],
         image_size=settings["image_size"],
+        fit=FIT[settings["aspect"]],
         slice_share=f"{100 * settings['slice_fraction']:g}",
         intended_use=metadata["intended_use"],
         data_source=metadata["data_source"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,8 @@ from torch import Tensor
 
 from mgmt_monai.slices.errors import SlicesError
 from mgmt_monai.slices.reading import read_series
-from mgmt_monai.slices.slice_store import SliceStore, StoredSeries
+from mgmt_monai.slices.slice_store import SliceStore
+from mgmt_monai.slices.stored_series import StoredSeries
 from mgmt_monai.transforms.batch import augmentation_seed
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,8 @@ class SliceDataset(Dataset):
         super().__init__(data, transform)
         first_random = transform.get_index_of_first(lambda t: isinstance(t, Randomizable))
         n_deterministic = len(transform.transforms) if first_random is None else int(first_random)
-        chain = Compose(transform.transforms[:n_deterministic])
+        self._chain = chain = Compose(transform.transforms[:n_deterministic])
+        self._store = store
         self.random_transform = Compose(transform.transforms[n_deterministic:])
         self.seed = int(seed)
         self._volumes: Sequence[Tensor | StoredSeries]
@@ -97,6 +99,25 @@ class SliceDataset(Dataset):
             ``(K, 1, H, W)`` float32.
         """
         return self._volumes[series_index][:].float().unsqueeze(1)
+
+    def features(self, network: str, compute: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
+        """What a frozen network makes of the slices of each series, without augmentation; kept where they are stored.
+
+        Args:
+            network: Tells it from every other, as `SliceStore.features` takes it.
+            compute: From slices ``(K, 1, H, W)`` float32 to features ``(K, D)`` on the CPU.
+
+        Yields:
+            ``(K, D)`` of each series in ``data``.
+
+        Raises:
+            SlicesError: As `SliceStore.features`.
+        """
+        if self._store is None:
+            yield from (compute(self.series_slices(n)) for n in range(len(self.data)))
+        else:
+            stored = self._store.features(self._chain, network, compute)
+            yield from (stored[patient_id][:].squeeze(1) for patient_id in self.patient_ids)
 
     def __len__(self) -> int:
         """How many slices there are."""

@@ -1,102 +1,38 @@
-"""The slice store: the prepared slices of every series of one modality, in one file on the disk.
+"""The slice store: the prepared slices of every series of one modality, in one file on the disk; and their features.
 
 A store is a folder ``<modality>-<key>`` with ``slices.bin``, all slices one after the other, and ``index.json``, which
 says what they are. The key is a digest of the manifest and of everything that the slices depend on, so that a store
-is found again by those who need exactly these slices, and by nobody else.
+is found again by those who need exactly these slices, and by nobody else. What a frozen network makes of them lies
+beside it in the same form, ``features-<modality>-<key>`` with ``features.bin``; the network is part of its key.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import os
-import resource
-import shutil
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from pickle import PicklingError
 from typing import Any
-from uuid import uuid4
-from zlib import crc32
 
 import joblib
-import numpy as np
-import torch
-from filelock import FileLock, Timeout
 from monai.transforms import Compose
 from torch import Tensor
+from tqdm import tqdm
 
-from mgmt_monai.atomic import write_text
 from mgmt_monai.cohort.series import Series
 from mgmt_monai.slices.errors import SlicesError
 from mgmt_monai.slices.reading import read_series
-
-logger = logging.getLogger(__name__)
-
-SCHEMA = 1
-"""Of ``index.json`` and ``slices.bin``."""
+from mgmt_monai.slices.stored_series import SCHEMA, StoredFolder, StoredSeries
 
 PACKAGES = ("monai", "nibabel", "numpy", "scipy", "SimpleITK", "torch")
 """Whose versions are part of the key: another version may read or resample differently."""
 
 CODE = ("transforms/*.py", "cohort/series.py", "cohort/files/*.py")
 """Whose text is part of the key too, below this package: what a slice looks like is decided there."""
-
-
-@dataclass(frozen=True)
-class StoredSeries:
-    """The slices of one series in a store; each read goes to the file, so that no process holds on to them.
-
-    Args:
-        path: Of ``slices.bin``.
-        first: Of its slices, counted over the whole file.
-        n_slices: How many it has.
-        height: Rows of a slice.
-        width: Columns of a slice.
-        dtype: Of a voxel, numpy's name.
-    """
-
-    path: Path
-    first: int
-    n_slices: int
-    height: int
-    width: int
-    dtype: str
-
-    def __len__(self) -> int:
-        """How many slices it has."""
-        return self.n_slices
-
-    def __getitem__(self, places: slice) -> Tensor:
-        """A copy of the slices at these places of the series, ``(k, H, W)``, as stored.
-
-        Args:
-            places: One after the other.
-
-        Raises:
-            SlicesError: The store is not there any more, or not whole.
-        """
-        start, stop, step = places.indices(self.n_slices)
-        if step != 1:
-            raise SlicesError(f"slices of a store are read one after the other, found a step of {step}.")
-        dtype, size = np.dtype(self.dtype), self.height * self.width
-        n_voxels = max(0, stop - start) * size
-        try:
-            offset = (self.first + start) * size * dtype.itemsize
-            voxels = np.fromfile(self.path, dtype, count=n_voxels, offset=offset)
-            whole = len(voxels) == n_voxels
-        except OSError:
-            whole = False
-        if not whole:
-            raise SlicesError(
-                f"{self.path}: expected the slices that it held when this training began, found it gone or shorter. "
-                "Start again: it is then built again."
-            )
-        return torch.from_numpy(voxels.reshape(-1, self.height, self.width))
 
 
 class SliceStore:
@@ -131,24 +67,63 @@ class SliceStore:
             SlicesError: Series that cannot be read, slices of unlike sizes, a chain that no digest can be made of, or
                 a folder that cannot take them.
         """
-        key = self._key(chain)
+        return self._slices(chain)
+
+    def features(self, chain: Compose, network: str, compute: Callable[[Tensor], Tensor]) -> dict[str, StoredSeries]:
+        """What a frozen network makes of every slice, by patient; computed where nobody has done so before.
+
+        Args:
+            chain: Of the slices, as `series` takes it.
+            network: Tells the network from every other: its architecture, weights and code.
+            compute: From slices ``(K, 1, H, W)`` float32 to features ``(K, D)`` on the CPU.
+
+        Returns:
+            Their features, ``(K, 1, D)``.
+
+        Raises:
+            SlicesError: As `series`.
+        """
+        slices = self._slices(chain)
+        key = hashlib.sha256(f"{self._key(chain)} {network}".encode()).hexdigest()
+
+        def computed() -> Iterator[tuple[str, Tensor]]:
+            for patient_id, stored in tqdm(slices.items(), desc=f"Computing {self.modality} features", unit="series"):
+                yield patient_id, compute(stored[:].float().unsqueeze(1)).unsqueeze(1)
+
+        return self._stored("features", key, chain, computed)
+
+    def _slices(self, chain: Compose) -> dict[str, StoredSeries]:
+        def read() -> Iterator[tuple[str, Tensor]]:
+            for item, volume in read_series(self.data, chain, f"Preparing {self.modality} slices"):
+                yield item["patient_id"], volume
+
+        return self._stored("slices", self._key(chain), chain, read)
+
+    def _stored(
+        self, what: str, key: str, chain: Compose, produce: Callable[[], Iterator[tuple[str, Tensor]]]
+    ) -> dict[str, StoredSeries]:
         if key not in self._open:
-            path = self.folder / f"{self.modality}-{key[:16]}"
+            name = self.modality if what == "slices" else f"{what}-{self.modality}"
+            path = self.folder / f"{name}-{key[:16]}"
+            about = {
+                "manifest_hash": self.manifest_hash,
+                "modality": self.modality,
+                "transforms": [type(step).__name__ for step in chain.transforms],
+            }
             try:
-                index = _read_index(path, key) or self._built(path, key, chain)
+                self._open[key] = StoredFolder(path, what, key, about, produce).series()
             except (OSError, NotImplementedError) as error:  # the second: a file system without locks
                 reason = getattr(error, "strerror", None) or error
                 raise SlicesError(
-                    f"{path}: cannot keep the slices there ({reason}). Name a folder with room for them, "
+                    f"{path}: cannot keep the {what} there ({reason}). Name a folder with room for them, "
                     "--slice_store DIR, or keep them in memory with --slice_store ''."
                 ) from error
-            self._open[key] = _series(path, index)
-            n_slices = sum(map(len, self._open[key].values()))
-            logger.info(
-                f"slice store {path}: {len(self._open[key])} series, {n_slices} slices, "
-                f"{(path / 'slices.bin').stat().st_size / 2**20:.0f} MiB"
-            )
         return self._open[key]
+
+    @cached_property
+    def _files(self) -> str:
+        """As they were when they were first asked for: a training goes on with the slices that it began with."""
+        return _files_digest(self.data)
 
     def _key(self, chain: Compose) -> str:
         try:
@@ -161,116 +136,13 @@ class SliceStore:
         parts = {
             "schema": SCHEMA,
             "manifest": self.manifest_hash,
-            "files": _files_digest(self.data),
+            "files": self._files,
             "modality": self.modality,
             "settings": settings,
             "code": _code_digest(chain),
             "software": {package: version(package) for package in PACKAGES},
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-    def _built(self, path: Path, key: str, chain: Compose) -> dict[str, Any]:
-        """The store's index, once this process or another has built it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / f".{path.name}.lock")
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            logger.info(f"slice store {path}: another process is building it; waiting for that")
-            lock.acquire()
-        try:
-            return _read_index(path, key) or self._build(path, key, chain)
-        finally:
-            lock.release()
-
-    def _build(self, path: Path, key: str, chain: Compose) -> dict[str, Any]:
-        """Write a store, whole or not at all; the caller holds its lock."""
-        if (path / "index.json").exists():
-            logger.warning(f"{path}: not a whole slice store; it is built again")
-        for leftover in self.folder.glob(f".{path.name}.*.building"):
-            shutil.rmtree(leftover)
-        building = self.folder / f".{path.name}.{uuid4().hex}.building"
-        building.mkdir()
-        try:
-            index = self._write(building, key, chain)
-            shutil.rmtree(path, ignore_errors=True)  # a damaged one
-            building.rename(path)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        logger.info(f"slice store built; this process took {peak / 2**20:.0f} MiB of memory at most")
-        return index
-
-    def _write(self, folder: Path, key: str, chain: Compose) -> dict[str, Any]:
-        counts: list[int] = []
-        shape: tuple[int, ...] | None = None
-        dtype, checksum = "", 0
-        with (folder / "slices.bin").open("wb") as stream:
-            for item, volume in read_series(self.data, chain, f"Preparing {self.modality} slices"):
-                array = volume.numpy()
-                shape, dtype = shape or array.shape[1:], dtype or array.dtype.name
-                if array.shape[1:] != shape or array.dtype.name != dtype:
-                    raise SlicesError(
-                        f"patient {item['patient_id']}, {self.modality}: expected slices of "
-                        f"{shape} and {dtype} as before, found {array.shape[1:]} and {array.dtype.name}. Resize "
-                        "them in the deterministic transforms."
-                    )
-                voxels = array.data.cast("B")
-                checksum = crc32(voxels, checksum)
-                stream.write(voxels)  # a full disk has a name here, unlike in ndarray.tofile
-                counts.append(len(array))
-            stream.flush()
-            os.fsync(stream.fileno())
-        index = {
-            "schema": SCHEMA,
-            "key": key,
-            "manifest_hash": self.manifest_hash,
-            "modality": self.modality,
-            "transforms": [type(step).__name__ for step in chain.transforms],
-            "shape": list(shape or (0, 0)),
-            "dtype": dtype or "float32",
-            "crc32": checksum,
-            "series": [
-                {"patient_id": item["patient_id"], "n_slices": n} for item, n in zip(self.data, counts, strict=True)
-            ],
-        }
-        write_text(folder / "index.json", json.dumps(index, indent=1))
-        return index
-
-
-def _read_index(path: Path, key: str) -> dict[str, Any] | None:
-    """What the store holds; None where there is none, or not the whole of it."""
-    try:
-        index: dict[str, Any] = json.loads((path / "index.json").read_text(encoding="utf-8"))
-        n_slices = sum(int(series["n_slices"]) for series in index["series"])
-        n_bytes = n_slices * int(np.prod(index["shape"])) * np.dtype(index["dtype"]).itemsize
-        data = path / "slices.bin"
-        whole = index["key"] == key and data.stat().st_size == n_bytes and _checksum(data) == index["crc32"]
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError):
-        whole = False
-    return index if whole else None
-
-
-def _checksum(path: Path) -> int:
-    """CRC-32 of a file."""
-    found = 0
-    with path.open("rb") as stream:
-        while block := stream.read(2**24):
-            found = crc32(block, found)
-    return found
-
-
-def _series(path: Path, index: dict[str, Any]) -> dict[str, StoredSeries]:
-    found, first = {}, 0
-    height, width = index["shape"]
-    for series in index["series"]:
-        found[series["patient_id"]] = StoredSeries(
-            path / "slices.bin", first, series["n_slices"], height, width, index["dtype"]
-        )
-        first += series["n_slices"]
-    return found
 
 
 def _files_digest(data: Sequence[dict[str, Any]]) -> str:

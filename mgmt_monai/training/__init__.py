@@ -5,6 +5,7 @@ from mgmt_monai.training.experiment import Experiment
 from mgmt_monai.training.handlers import EarlyStopping, EpochRecord, Publish, ResumePoint, SeedEpoch
 from mgmt_monai.training.machine import PrecisionInferer, check_device, default_device, loader_workers, training_dtype
 from mgmt_monai.training.metrics import EpochFigure
+from mgmt_monai.training.plain_model import PlainModel
 from mgmt_monai.training.prepare_batch import PrepareBatch
 from mgmt_monai.training.ranks import is_main_rank
 from mgmt_monai.training.reference import Reference
@@ -17,6 +18,7 @@ __all__ = [
     "EpochFigure",
     "EpochRecord",
     "Experiment",
+    "PlainModel",
     "PrecisionInferer",
     "PrepareBatch",
     "Publish",

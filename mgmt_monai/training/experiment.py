@@ -23,6 +23,7 @@ from mgmt_monai.training.config import settings_of, without_paths
 from mgmt_monai.training.errors import DivergedError
 from mgmt_monai.training.heavy_patients import heavy_patients
 from mgmt_monai.training.learnt import Learning, prevalence_loss
+from mgmt_monai.training.plain_model import PlainModel
 from mgmt_monai.training.pseudonyms import pseudonym
 from mgmt_monai.training.ranks import is_main_rank, lost_ranks_told, n_ranks, share_state
 from mgmt_monai.training.reference import Reference
@@ -46,6 +47,7 @@ class Experiment:
         calibration_images: Loader of training slices.
         stages: In order.
         scoring: Of the best checkpoints.
+        plain: The logistic regression beside it.
         reference: Of the last stage's best checkpoint: how far a series lies from the training data.
         model_settings: What builds the network again: ``network``, ``hidden_units``, ``image_size``.
         control: Which negative control this training is, or ``none``. A control's network is not offered as a model.
@@ -61,6 +63,7 @@ class Experiment:
     calibration_images: DataLoader
     stages: Sequence[Stage]
     scoring: Scoring
+    plain: PlainModel
     reference: Reference
     model_settings: dict[str, Any]
     control: str
@@ -204,7 +207,8 @@ class Experiment:
     def _finish(self, slices: pd.DataFrame) -> str:
         stages = [stage.progress for stage in self.stages]
         learning = {stage.progress.stage: self._learning(stage) for stage in self.stages}
-        scores = self.scoring.record(slices, stages, self.cohort, self.run_directory, learning)
+        plain = self.plain.run(stages[0], self.cohort)
+        scores = self.scoring.record(slices, stages, self.cohort, self.run_directory, learning, plain)
         self.run_directory.update(learning={stage: of.as_json() for stage, of in learning.items()})
         self.tracking.set_tags({"learnt": learning[stages[-1].stage].sentence or "yes"})
         for path in scores.public:

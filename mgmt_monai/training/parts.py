@@ -39,7 +39,7 @@ def open_cohort(dataset_dir: str | Path, config: str | Path = "t1w", **settings:
 
 
 def slice_transforms(config: str | Path = "t1w", **settings: Any) -> Compose:
-    """From a cohort's item to its slices, as a training reads them: the middle slices, scaled, resized.
+    """From a cohort's item to its slices, as a training reads them: the middle slices, scaled, padded, resized.
 
     Args:
         config: A packaged config, or the path of one.
@@ -55,7 +55,7 @@ def slice_transforms(config: str | Path = "t1w", **settings: Any) -> Compose:
     Example:
         >>> import mgmt_monai as mgmt
         >>> [type(step).__name__ for step in mgmt.slice_transforms(image_size=128).transforms]
-        ['CropMiddleSlicesd', 'LoadSeriesd', 'ScaleIntensityRobustd', 'Resized', 'CastToTyped']
+        ['CropMiddleSlicesd', 'LoadSeriesd', 'ScaleIntensityRobustd', 'PadToSquared', 'Resized', 'CastToTyped']
     """
     return Compose(_part("train::deterministic_transforms", config, settings))
 

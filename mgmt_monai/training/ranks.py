@@ -27,7 +27,8 @@ from torch import distributed, nn
 from mgmt_monai.cohort.modality import ModalityCohort
 from mgmt_monai.cohort.open_cohort import open_cohort
 from mgmt_monai.own_process import is_own_process
-from mgmt_monai.slices.slice_store import SliceStore, StoredSeries
+from mgmt_monai.slices.slice_store import SliceStore
+from mgmt_monai.slices.stored_series import StoredSeries
 from mgmt_monai.training.errors import TrainingError
 
 T = TypeVar("T")

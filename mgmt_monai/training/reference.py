@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from mgmt_monai.networks import MGMTClassifier
 from mgmt_monai.networks.errors import NetworkError
 from mgmt_monai.networks.feature_distance import FeatureDistance
+from mgmt_monai.networks.frozen_features import features_of
 from mgmt_monai.slices import SliceDataset
 from mgmt_monai.training.stage import StageProgress, load_network
 
@@ -28,7 +28,6 @@ class Reference:
         network: Takes the best checkpoint.
         training: The training slices; they are read without augmentation.
         validation: The validation slices.
-        device: Where the network is.
         batch_size: Slices at a time.
         reference_slices: How many training slices are used at most, taken evenly over the series.
         quantile: Share of series like those of the validation that should lie within the threshold.
@@ -37,7 +36,6 @@ class Reference:
     network: MGMTClassifier
     training: SliceDataset
     validation: SliceDataset
-    device: torch.device | str
     batch_size: int
     reference_slices: int
     quantile: float
@@ -83,9 +81,7 @@ class Reference:
 
     def _features(self, images: Tensor) -> np.ndarray:
         """``(K, n_features)`` float64 of slices ``(K, 1, H, W)``."""
-        with torch.no_grad():
-            parts = [self.network.features(part.to(self.device)).cpu() for part in images.split(self.batch_size)]
-        return torch.cat(parts).double().numpy()
+        return features_of(self.network, images, self.batch_size).double().numpy()
 
 
 def slices_over_series(counts: Sequence[int], n_slices: int) -> list[np.ndarray]:

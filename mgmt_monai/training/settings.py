@@ -69,6 +69,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "augment_on": ("device", "loader"),
     "precision": PRECISIONS,
     "plane": ("native", *PLANES),
+    "aspect": ("keep", "squash"),
     "control": ("none", "background", "blank", "permuted_labels"),
     "modality": MODALITIES,
     "stage": ("transfer", "fine_tune"),

@@ -12,6 +12,7 @@ from mgmt_monai.transforms.crop import CropMiddleSlices, CropMiddleSlicesd
 from mgmt_monai.transforms.intensity import ScaleIntensityRobust, ScaleIntensityRobustd
 from mgmt_monai.transforms.load import LoadSeries, LoadSeriesd
 from mgmt_monai.transforms.reformat import PLANES, ReformatPlane, ReformatPlaned
+from mgmt_monai.transforms.square import PadToSquare, PadToSquared
 
 __all__ = [
     "PLANES",
@@ -23,6 +24,8 @@ __all__ = [
     "HideHeadd",
     "LoadSeries",
     "LoadSeriesd",
+    "PadToSquare",
+    "PadToSquared",
     "RandBrightness",
     "RandBrightnessd",
     "RandSliceAffine",

@@ -75,7 +75,7 @@ def test_path_where_the_template_has_nothing_is_refused(executed):
 
 
 def test_changed_transform_is_the_bundles_too(executed):
-    executed["train"]["deterministic_transforms"][6]["mode"] = "nearest"
+    executed["train"]["deterministic_transforms"][7]["mode"] = "nearest"
 
     transforms = inference_config(executed)["preprocessing"]["transforms"]
 
@@ -84,7 +84,7 @@ def test_changed_transform_is_the_bundles_too(executed):
 
 
 def test_setting_that_a_changed_component_refers_to_goes_along(executed):
-    executed["train"]["deterministic_transforms"][6]["mode"] = "@interpolation"
+    executed["train"]["deterministic_transforms"][7]["mode"] = "@interpolation"
     executed["interpolation"] = "nearest"
 
     assert inference_config(executed)["interpolation"] == "nearest"
@@ -112,6 +112,13 @@ def test_cohort_opened_by_its_class_before_is_opened_by_the_function(executed):
     made = train_config(executed)
     assert made["cohort"] == TEMPLATE["cohort"]
     assert made["image_size"] == 64
+
+
+def test_run_from_before_there_was_a_choice_squashed_its_images(executed):
+    del executed["aspect"]
+    del executed["train"]["deterministic_transforms"][6]
+    assert [made(executed)["aspect"] for made in (train_config, inference_config)] == ["squash", "squash"]
+    assert train_config(executed)["train"] == TEMPLATE["train"]
 
 
 def test_what_is_initialised_runs_first_because_scripts_is_found_no_sooner(executed):

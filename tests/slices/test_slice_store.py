@@ -2,6 +2,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -145,7 +146,7 @@ def test_unequal_slices_behind_an_unreadable_series_name_their_own_patient(tmp_p
 
 def test_whole_store_is_used_where_nothing_can_be_written(tmp_path, monkeypatch):
     store(tmp_path).series(chain())
-    monkeypatch.setattr("mgmt_monai.slices.slice_store.FileLock", lambda path: pytest.fail("it was locked"))
+    monkeypatch.setattr("mgmt_monai.slices.stored_series.FileLock", lambda path: pytest.fail("it was locked"))
     assert torch.equal(store(tmp_path).series(chain())["p1"][:], read(1).half())
 
 
@@ -237,3 +238,75 @@ def test_folder_that_takes_no_store_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SlicesError, match=r"file.*--slice_store DIR"):
         store(tmp_path / "file").series(chain())
+
+
+def moments(images: torch.Tensor) -> torch.Tensor:
+    """Three features of a slice."""
+    return torch.stack([images.mean(dim=(1, 2, 3)), images.amax(dim=(1, 2, 3)), images[:, 0, 0, 0] ** 2], dim=1)
+
+
+def never(images: torch.Tensor) -> torch.Tensor:
+    pytest.fail("it was computed again")
+
+
+def killed_at_the_second(images: torch.Tensor) -> torch.Tensor:
+    if float(images[0, 0, 0, 0]) == 20:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return moments(images)
+
+
+def compute(folder: Path) -> None:
+    store(folder).features(chain(), "a", killed_at_the_second)
+
+
+@pytest.mark.parametrize("kept", ["stored", "in memory"])
+def test_features_of_a_data_set_are_those_of_its_slices(kept, tmp_path):
+    own = ITEMS[1:]
+    dataset = SliceDataset(own, chain(), store=store(tmp_path) if kept == "stored" else None)
+    found = list(dataset.features("a", moments))
+    assert [len(each) for each in found] == [1, 2]
+    for item, each in zip(own, found, strict=True):
+        for features, pixels in zip(each, VOLUMES[item["image"]], strict=True):
+            assert features.tolist() == [pixels.mean(), pixels.max(), pixels[0, 0] ** 2]
+
+
+def test_next_one_finds_them_and_another_network_does_not(tmp_path):
+    store(tmp_path).features(chain(), "a", moments)
+    again = store(tmp_path).features(chain(), "a", never)
+    assert again["p1"][:].tolist() == [[[20, 20, 400]]]
+    other = store(tmp_path).features(chain(), "other weights", lambda images: moments(images) + 1)
+    assert other["p1"][:].tolist() == [[[21, 21, 401]]]
+    store(tmp_path).features(chain(dtype=torch.float32), "a", moments)  # other slices
+    assert len([name for name in stores(tmp_path) if "features" in name]) == 3
+
+
+def test_process_killed_half_way_leaves_nothing_that_is_taken_for_them(tmp_path):
+    process = multiprocessing.get_context("spawn").Process(target=compute, args=(tmp_path,))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert not list(tmp_path.glob("features-T1w-*")) and list(tmp_path.glob(".features-T1w-*.building"))
+    found = store(tmp_path).features(chain(), "a", moments)
+    assert torch.equal(found["p2"][:].squeeze(1), moments(read(2).float().unsqueeze(1)))
+    assert not list(tmp_path.glob(".*.building"))
+
+
+def test_damaged_features_are_computed_again(tmp_path, caplog):
+    store(tmp_path).features(chain(), "a", moments)
+    (folder,) = tmp_path.glob("features-T1w-*")
+    data = bytearray((folder / "features.bin").read_bytes())
+    data[3] ^= 1
+    (folder / "features.bin").write_bytes(data)
+    found = store(tmp_path).features(chain(), "a", moments)
+    assert found["p0"][:1].tolist() == [[[10, 10, 100]]]
+    assert "not a whole feature store" in caplog.text
+    assert json.loads((folder / "index.json").read_text())["shape"] == [1, 3]
+
+
+def test_failed_computation_leaves_nothing(tmp_path):
+    def broken(images: torch.Tensor) -> torch.Tensor:
+        raise SlicesError("broken")
+
+    with pytest.raises(SlicesError, match="broken"):
+        store(tmp_path).features(chain(), "a", broken)
+    assert not [name for name in stores(tmp_path) if "features" in name]

@@ -26,8 +26,8 @@ def test_training_on_a_fold_tests_its_patients_and_no_others(phantom_dir, tmp_pa
     fold = {patient["patient_id"]: patient["folds"][1] for patient in patients}
     predictions = pd.read_csv(run / "predictions.csv", dtype={"patient_id": str})
     assert set(predictions["fold"]) == {5}  # the second of the second repeat's four
-    for stage in ("transfer", "fine_tune"):
+    for stage in ("transfer", "fine_tune", "plain"):
         for split, number in (("test", 1), ("validation", 2)):
             chosen = predictions[(predictions["stage"] == stage) & (predictions["split"] == split)]
             assert sorted(chosen["patient_id"]) == sorted(p for p, of in fold.items() if of == number)
-    assert len(predictions) == 2 * (4 + 4)
+    assert len(predictions) == 3 * (4 + 4)

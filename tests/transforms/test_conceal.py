@@ -219,5 +219,6 @@ def test_configs_conceal_before_they_scale(config, control, expected):
     ):
         names = [type(step).__name__ for step in chain]
         assert names == [
-            "CropMiddleSlicesd", "LoadSeriesd", *expected, "ScaleIntensityRobustd", "Resized", "CastToTyped",
+            "CropMiddleSlicesd", "LoadSeriesd", *expected, "ScaleIntensityRobustd", "PadToSquared", "Resized",
+            "CastToTyped",
         ]  # fmt: skip

@@ -369,7 +369,7 @@ def steps(chain) -> list[str]:
 
 @pytest.mark.parametrize("config", ["t1w.json", "t1wce.json", "t2w.json", "flair.json"])
 def test_bundle_reads_slices_as_acquired_by_default(config, bundle_chain):
-    expected = ["CropMiddleSlicesd", "LoadSeriesd", "ScaleIntensityRobustd", "Resized", "CastToTyped"]
+    expected = ["CropMiddleSlicesd", "LoadSeriesd", "ScaleIntensityRobustd", "PadToSquared", "Resized", "CastToTyped"]
     assert steps(bundle_chain(config)) == expected
 
 
@@ -385,7 +385,14 @@ def test_bundle_reformats_the_whole_volume_before_it_keeps_the_middle(plane, bun
     # Axial slices 2 mm apart, rows 0.5 mm, columns 0.75 mm.
     series = make_series(np.random.default_rng(0).integers(0, 999, (10, 40, 30)).astype(np.uint16))
     chain = bundle_chain(plane=plane, image_size=32, slice_fraction=0.2)
-    assert steps(chain) == ["LoadSeriesd", "ReformatPlaned", "ScaleIntensityRobustd", "Resized", "CastToTyped"]
+    assert steps(chain) == [
+        "LoadSeriesd",
+        "ReformatPlaned",
+        "ScaleIntensityRobustd",
+        "PadToSquared",
+        "Resized",
+        "CastToTyped",
+    ]
     middle = {"axial": 2, "coronal": 8, "sagittal": 6}[plane]
     volume = chain({"image": series})["image"]
     assert volume.shape == (middle, 32, 32) and volume.dtype == torch.float16

@@ -1,15 +1,23 @@
-"""What is only seen across the series of a patient, or against the label table; `relations` compares patients."""
+"""What is only seen across series, or against the label table; `relations` compares patients."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from mgmt_monai.cohort.findings import Finding
+from mgmt_monai.cohort.records import SeriesRecord
 from mgmt_monai.cohort.tables.table import names
 
 #: More labels without images are told in one finding: the table is of a larger cohort.
 ABSENT_LIMIT = 20
+
+#: Shapes and pixel spacings that differ by less than this share count as one: 3 pixels of 300.
+SHAPE_TOLERANCE = 0.01
+
+#: Image sizes told, the most frequent.
+SHOWN_SIZES = 3
 
 
 def missing_modalities(series: Mapping[str, Mapping[str, object]]) -> list[Finding]:
@@ -95,6 +103,48 @@ def identifying_tags(keywords: Mapping[str, Mapping[str, Sequence[str]]]) -> lis
             text = f"expected no identifying tags in {len(by_modality)} series, found {names}"
             findings.append(Finding("D044", patient_id, "", "", text))
     return findings
+
+
+def mixed_shapes(series: Mapping[str, Mapping[str, SeriesRecord | None]]) -> list[Finding]:
+    """D060: modalities whose series differ in height by width, in mm where it is known, or in pixel spacing.
+
+    Args:
+        series: Records by patient and modality; None for an unusable one.
+    """
+    by_modality: dict[str, list[SeriesRecord]] = {}
+    for found in series.values():
+        for modality, record in found.items():
+            if record is not None:
+                by_modality.setdefault(modality, []).append(record)
+    findings = []
+    for modality, records in sorted(by_modality.items()):
+        parts = []
+        if _differ([height_by_width(record) for record in records]):
+            sizes = Counter(f"{record.rows} x {record.columns}" for record in records).most_common()
+            shown = ", ".join(f"{size} in {n}" for size, n in sizes[:SHOWN_SIZES])
+            parts.append(f"{shown}{' and others' if len(sizes) > SHOWN_SIZES else ''} of {len(records)} series")
+        pairs = [record.pixel_spacing_mm for record in records if record.pixel_spacing_mm]
+        if any(_differ(list(side)) for side in zip(*pairs, strict=True)):
+            every = [mm for pair in pairs for mm in pair]
+            parts.append(f"pixels of {min(every):.3g} to {max(every):.3g} mm")
+        if parts:
+            text = f"expected one shape and pixel spacing in all series, found {'; '.join(parts)}"
+            findings.append(Finding("D060", "", modality, "", text))
+    return findings
+
+
+def height_by_width(record: SeriesRecord) -> float:
+    """Of a slice, in mm; in pixels where their sides are not known.
+
+    Args:
+        record: Of the series.
+    """
+    row_mm, column_mm = record.pixel_spacing_mm or (1.0, 1.0)
+    return record.rows * row_mm / (record.columns * column_mm)
+
+
+def _differ(values: Sequence[float]) -> bool:
+    return max(values) > min(values) * (1 + SHAPE_TOLERANCE)
 
 
 def _without_zeros(patient_id: str) -> str:

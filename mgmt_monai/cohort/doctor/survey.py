@@ -7,7 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mgmt_monai.cohort.doctor.checks import differing_patient_tags, identifying_tags, missing_modalities
+from mgmt_monai.cohort.doctor.checks import (
+    differing_patient_tags,
+    height_by_width,
+    identifying_tags,
+    missing_modalities,
+    mixed_shapes,
+)
 from mgmt_monai.cohort.doctor.confounders import Fact
 from mgmt_monai.cohort.examination.exam import SeriesExam
 from mgmt_monai.cohort.examination.header_checks import NUMERIC_TAGS
@@ -22,6 +28,7 @@ from mgmt_monai.cohort.relations import copied_series, related_patients
 UNUSABLE = "unusable"
 
 _ORIENTATION = "orientation"
+_IMAGE_SIZE, _PROPORTION = ("image size", False), ("height by width", True)
 _FIELD_STRENGTH = "MagneticFieldStrength"
 _GAUSS_PER_TESLA = 10_000
 _STRONGEST_TESLA = 30  # no magnet for people is stronger; larger values are in gauss
@@ -89,7 +96,7 @@ class Survey:
         )
 
     def cohort_findings(self) -> list[Finding]:
-        """What is seen across series and patients: D030, D033, D036, D040 to D042, D044, D045, D047 and D048."""
+        """What is seen across series and patients: D030, D033, D036, D040 to D042, D044, D045, D047, D048, D060."""
         people = People(self._tagged, self._aliases)
         records = [
             PatientRecord(
@@ -108,6 +115,7 @@ class Survey:
             *related_patients(records),
             *people.findings(),
             *identifying_tags(self._identifying),
+            *mixed_shapes(self._records),
         ]
 
     def facts(self, columns: Mapping[str, Mapping[str, str]] | None = None) -> list[Fact]:
@@ -129,6 +137,10 @@ class Survey:
             pairs = {(r.plane, r.orientation) for found in self._records.values() if (r := found.get(modality))}
             if len(pairs) == len({plane for plane, _ in pairs}):
                 by_name.get((_ORIENTATION, False), {}).pop(modality, None)
+            # Sizes that hardly two patients share are no category: their proportion is tested, else the sizes alone.
+            sizes = by_name.get(_IMAGE_SIZE, {}).get(modality, {})
+            rare = len(set(sizes.values())) > len(sizes) / 2
+            by_name.get(_IMAGE_SIZE if rare else _PROPORTION, {}).pop(modality, None)
         facts = [
             fact
             for (name, numeric), by_modality in by_name.items()
@@ -164,7 +176,8 @@ def _facts_of(record: SeriesRecord, tags: Mapping[str, str]) -> dict[tuple[str, 
     facts: dict[tuple[str, bool], Any] = {
         ("plane", False): record.plane,
         (_ORIENTATION, False): record.orientation,
-        ("image size", False): f"{record.rows} x {record.columns}",
+        _IMAGE_SIZE: f"{record.rows} x {record.columns}",
+        _PROPORTION: f"{height_by_width(record):.3f}",
         ("number of slices", True): record.n_slices,
         ("missing slices", True): sum(count for _, count in record.gaps),
         ("pixel spacing (mm)", True): f"{spacing[0]:.3f}" if spacing else "",

@@ -83,10 +83,10 @@ def read_ignores(path: Path) -> IgnoreList:
                 f"{path}: expected the identifier of a finding ({min(KINDS)} to {max(KINDS)}), found "
                 f"{names([repr(decision.finding)])}. The documentation lists them all."
             )
-        if decision.finding == "D043":
+        if decision.finding in ("D043", "D060"):
             raise CohortError(
-                f"{path}: expected findings of patients, found D043, which is of the whole cohort. Remove the row: it "
-                "cannot be accepted for one."
+                f"{path}: expected findings of patients, found {decision.finding}, which is of the whole cohort. "
+                "Remove the row: it cannot be accepted for one."
             )
         if not decision.patient_id or not decision.reason:
             raise CohortError(

@@ -26,7 +26,7 @@ class SeenSeries:
 
     Args:
         images: What the network gets, ``(K, 1, H, W)`` float32 in [0, 1].
-        anatomy: The same slices before they were resized, ``(K, R, C)`` float32 in [0, 1].
+        anatomy: The same slices, padded, before they were resized, ``(K, R, C)`` float32 in [0, 1].
         displayed: The grid of ``anatomy``.
         from_displayed: ``(3, 4)``, (row, column, slice, 1) of ``displayed`` to (row, column, slice) of ``images``.
         stored: The series' own grid: all its slices as they are read.

@@ -1,5 +1,7 @@
 """What is seen across series and against the label table; the expected findings are written by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from mgmt_monai.cohort.doctor.checks import (
@@ -8,6 +10,7 @@ from mgmt_monai.cohort.doctor.checks import (
     label_findings,
     missing_modalities,
 )
+from mgmt_monai.cohort.doctor.confounders import confounder_findings, find_confounders
 from mgmt_monai.cohort.doctor.survey import Survey
 
 
@@ -70,6 +73,53 @@ def test_survey_finds_one_person_under_two_names(make_exam):
     for patient_id in "abc":
         survey.add(make_exam(patient_id))
     assert {(f.id, f.patient_id, f.others) for f in survey.cohort_findings()} == {("D045", "a", ("b",))}
+
+
+def shaped(make_exam, *shapes):
+    """A survey of patients whose series have these rows, columns and sides of a pixel in mm."""
+    survey = Survey()
+    for number, (rows, columns, spacing) in enumerate(shapes):
+        exam = make_exam(f"p{number}")
+        record = replace(exam.record, rows=rows, columns=columns, pixel_spacing_mm=spacing)
+        survey.add(replace(exam, record=record))
+    return survey
+
+
+@pytest.mark.parametrize(
+    ("shapes", "found"),
+    [
+        pytest.param([(256, 256, [0.9, 0.9]), (256, 256, [0.9, 0.9])], None, id="one shape"),
+        pytest.param([(256, 256, [0.9, 0.9]), (256, 256, [0.905, 0.9])], None, id="within the tolerance"),
+        pytest.param([(256, 192, None), (256, 192, None)], None, id="spacing unknown"),
+        pytest.param([(256, 256, [0.9, 0.9])], None, id="a single series"),
+        pytest.param(
+            [(256, 256, [0.9, 0.9]), (256, 192, [0.9, 0.9]), (256, 192, [0.9, 0.9])],
+            "256 x 192 in 2, 256 x 256 in 1 of 3 series",
+            id="another aspect",
+        ),
+        pytest.param([(256, 256, [0.9, 0.9]), (512, 512, [0.45, 0.45])], "pixels of 0.45 to 0.9 mm", id="finer pixels"),
+        pytest.param(
+            [(256, 256, [0.9, 0.9]), (256, 192, [0.9, 1.2])], "pixels of 0.9 to 1.2 mm", id="the same field of view"
+        ),
+        pytest.param(
+            [(n, 256, [0.9, 0.9]) for n in (256, 192, 200, 224)],
+            "256 x 256 in 1, 192 x 256 in 1, 200 x 256 in 1 and others of 4 series",
+            id="many",
+        ),
+    ],
+)
+def test_mixed_shapes_of_a_modality_are_told(shapes, found, make_exam):
+    told = [finding for finding in shaped(make_exam, *shapes).cohort_findings() if finding.id == "D060"]
+    expected = [] if found is None else [f"expected one shape and pixel spacing in all series, found {found}"]
+    assert [finding.text for finding in told] == expected
+    assert all((finding.patient_id, finding.modality) == ("", "T1w") for finding in told)
+
+
+def test_shape_that_goes_with_the_label_is_a_warning_though_every_size_is_another(make_exam):
+    survey = shaped(make_exam, *[(256 - n if n % 2 else 190 - n, 256, [0.9, 0.9]) for n in range(30)])
+    labels = {f"p{number}": number % 2 for number in range(30)}
+    (finding,) = confounder_findings(find_confounders(survey.facts(), labels))
+    assert finding.kind.severity == "warning" and "expected height by width alike in both labels" in finding.text
 
 
 def test_survey_counts_series_planes_and_complete_patients(make_exam):

@@ -35,9 +35,10 @@ def test_faults_are_of_more_than_twenty_kinds(diagnosed):
     assert len(kinds) >= 20
 
 
-def test_clean_phantom_has_no_finding(phantom_dir: Path, tmp_path: Path):
+def test_clean_phantom_has_no_finding_but_that_scanners_differ(phantom_dir: Path, tmp_path: Path):
     data_dir = tmp_path / "clean"
     shutil.copytree(phantom_dir, data_dir)
     diagnosis = visit(data_dir, tmp_path / "report", Visit())
-    assert [finding.line for finding in diagnosis.findings] == []
+    found = [(finding.id, finding.modality) for finding in diagnosis.findings]
+    assert found == [("D060", modality) for modality in ("FLAIR", "T1w", "T1wCE", "T2w")]
     assert diagnosis.page_path.is_file()

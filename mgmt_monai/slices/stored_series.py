@@ -1,0 +1,216 @@
+"""What is stored of every series of one modality, in one file on the disk that appears whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import resource
+import shutil
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+from zlib import crc32
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from mgmt_monai.atomic import write_text
+from mgmt_monai.slices.errors import SlicesError
+
+logger = logging.getLogger(__name__)
+
+SCHEMA = 1
+"""Of ``index.json`` and the file beside it."""
+
+
+@dataclass(frozen=True)
+class StoredSeries:
+    """The slices of one series in a store; each read goes to the file, so that no process holds on to them.
+
+    Args:
+        path: Of the file.
+        first: Of its slices, counted over the whole file.
+        n_slices: How many it has.
+        height: Rows of a slice.
+        width: Columns of a slice.
+        dtype: Of a voxel, numpy's name.
+    """
+
+    path: Path
+    first: int
+    n_slices: int
+    height: int
+    width: int
+    dtype: str
+
+    def __len__(self) -> int:
+        """How many slices it has."""
+        return self.n_slices
+
+    def __getitem__(self, places: slice) -> Tensor:
+        """A copy of the slices at these places of the series, ``(k, H, W)``, as stored.
+
+        Args:
+            places: One after the other.
+
+        Raises:
+            SlicesError: The store is not there any more, or not whole.
+        """
+        start, stop, step = places.indices(self.n_slices)
+        if step != 1:
+            raise SlicesError(f"slices of a store are read one after the other, found a step of {step}.")
+        dtype, size = np.dtype(self.dtype), self.height * self.width
+        n_voxels = max(0, stop - start) * size
+        try:
+            offset = (self.first + start) * size * dtype.itemsize
+            voxels = np.fromfile(self.path, dtype, count=n_voxels, offset=offset)
+            whole = len(voxels) == n_voxels
+        except OSError:
+            whole = False
+        if not whole:
+            raise SlicesError(
+                f"{self.path}: expected the slices that it held when this training began, found it gone or shorter. "
+                "Start again: it is then built again."
+            )
+        return torch.from_numpy(voxels.reshape(-1, self.height, self.width))
+
+
+@dataclass(frozen=True)
+class StoredFolder:
+    """A folder with ``<what>.bin``, what is stored of all series one after the other, and ``index.json``.
+
+    Args:
+        path: Of the folder.
+        what: ``slices``, or ``features`` of them.
+        key: Tells it from every other.
+        about: What else the index says.
+        produce: Yields each patient with what is stored of the series, ``(K, H, W)``, H and W the same for all.
+    """
+
+    path: Path
+    what: str
+    key: str
+    about: dict[str, Any]
+    produce: Callable[[], Iterable[tuple[str, Tensor]]]
+
+    @property
+    def data(self) -> Path:
+        """The file beside the index."""
+        return self.path / f"{self.what}.bin"
+
+    def series(self) -> dict[str, StoredSeries]:
+        """Every series by patient; written where they are not there yet, by this process or by another.
+
+        Raises:
+            SlicesError: Arrays of unlike sizes; or as ``produce``.
+            OSError: The folder cannot take them.
+            NotImplementedError: Its file system has no locks.
+        """
+        index = self._read() or self._built()
+        found, first = {}, 0
+        height, width = index["shape"]
+        for series in index["series"]:
+            n_slices = series["n_slices"]
+            found[series["patient_id"]] = StoredSeries(self.data, first, n_slices, height, width, index["dtype"])
+            first += n_slices
+        logger.info(
+            f"{self.what.removesuffix('s')} store {self.path}: {len(found)} series, {first} slices, "
+            f"{self.data.stat().st_size / 2**20:.0f} MiB"
+        )
+        return found
+
+    def _read(self) -> dict[str, Any] | None:
+        """What the index says; None where there is none, or not the whole of what it tells of."""
+        try:
+            index: dict[str, Any] = json.loads((self.path / "index.json").read_text(encoding="utf-8"))
+            n_slices = sum(int(series["n_slices"]) for series in index["series"])
+            n_bytes = n_slices * int(np.prod(index["shape"])) * np.dtype(index["dtype"]).itemsize
+            whole = index["key"] == self.key and self.data.stat().st_size == n_bytes
+            whole = whole and _checksum(self.data) == index["crc32"]
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError):
+            whole = False
+        return index if whole else None
+
+    def _built(self) -> dict[str, Any]:
+        """The index, once this process or another has built it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path.parent / f".{self.path.name}.lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            logger.info(f"{self.path}: another process is building it; waiting for that")
+            lock.acquire()
+        try:
+            return self._read() or self._build()
+        finally:
+            lock.release()
+
+    def _build(self) -> dict[str, Any]:
+        """Write the folder, whole or not at all; the caller holds its lock."""
+        path = self.path
+        if (path / "index.json").exists():
+            logger.warning(f"{path}: not a whole {self.what.removesuffix('s')} store; it is built again")
+        for leftover in path.parent.glob(f".{path.name}.*.building"):
+            shutil.rmtree(leftover)
+        building = path.parent / f".{path.name}.{uuid4().hex}.building"
+        building.mkdir()
+        try:
+            index = self._write(building)
+            shutil.rmtree(path, ignore_errors=True)  # a damaged one
+            building.rename(path)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        logger.info(
+            f"{self.what.removesuffix('s')} store built; this process took {peak / 2**20:.0f} MiB of memory at most"
+        )
+        return index
+
+    def _write(self, folder: Path) -> dict[str, Any]:
+        series: list[dict[str, Any]] = []
+        shape: tuple[int, ...] | None = None
+        dtype, checksum = "", 0
+        with (folder / self.data.name).open("wb") as stream:
+            for patient_id, stack in self.produce():
+                array = stack.numpy()
+                shape, dtype = shape or array.shape[1:], dtype or array.dtype.name
+                if array.shape[1:] != shape or array.dtype.name != dtype:
+                    raise SlicesError(
+                        f"patient {patient_id}, {self.about['modality']}: expected {self.what} of "
+                        f"{shape} and {dtype} as before, found {array.shape[1:]} and {array.dtype.name}. Resize "
+                        "them in the deterministic transforms."
+                    )
+                voxels = array.data.cast("B")
+                checksum = crc32(voxels, checksum)
+                stream.write(voxels)  # a full disk has a name here, unlike in ndarray.tofile
+                series.append({"patient_id": patient_id, "n_slices": len(array)})
+            stream.flush()
+            os.fsync(stream.fileno())
+        index = {
+            "schema": SCHEMA,
+            "key": self.key,
+            **self.about,
+            "shape": list(shape or (0, 0)),
+            "dtype": dtype or "float32",
+            "crc32": checksum,
+            "series": series,
+        }
+        write_text(folder / "index.json", json.dumps(index, indent=1))
+        return index
+
+
+def _checksum(path: Path) -> int:
+    """CRC-32 of a file."""
+    found = 0
+    with path.open("rb") as stream:
+        while block := stream.read(2**24):
+            found = crc32(block, found)
+    return found
