@@ -31,19 +31,22 @@ class Choice:
     n_compared: int
 
 
-def validation_figures(predictions: Mapping[str, pd.DataFrame], candidate: Candidate) -> tuple[float, float]:
+def validation_figures(
+    predictions: Mapping[str, pd.DataFrame], candidate: Candidate, stage: str = LAST_STAGE
+) -> tuple[float, float]:
     """AUC and log-loss of a candidate on validation patients, each the mean over its models (folds, seeds).
 
     Args:
         predictions: Patient table by network.
         candidate: Network and modality.
+        stage: Which of its models.
 
     Returns:
-        AUC (``nan`` where no model has both classes) and log-loss, of the last stage.
+        AUC (``nan`` where no model has both classes) and log-loss.
     """
     table = predictions[candidate.network]
     chosen = table[
-        (table["modality"] == candidate.modality) & (table["stage"] == LAST_STAGE) & (table["split"] == "validation")
+        (table["modality"] == candidate.modality) & (table["stage"] == stage) & (table["split"] == "validation")
     ]
     models = [model for _, model in chosen.groupby(["fold", "seed"])]
     aucs = pd.Series([auc(model["label"], model["probability"]) for model in models], dtype=float)

@@ -7,9 +7,11 @@ import signal
 from importlib import resources
 
 import jsonschema
+import pandas as pd
 import pytest
 from filelock import FileLock
 from mlflow.tracking import MlflowClient
+from sklearn.metrics import roc_auc_score
 from small_comparison import comparison_words, kill_when, start_comparison, tables
 
 from mgmt_monai.cli.main import main
@@ -52,6 +54,15 @@ def test_report_keeps_its_schema_and_counts_what_was_done(finished_comparison):
     ]  # fmt: skip
     assert report["cohort"]["n_patients"] == 15
     assert report["figures"]["n"] == 4
+    plain = [row for row in report["candidates"] if row["stage"] == "plain"]
+    networks = {"efficientnet-b0", report["chosen"]["network"]}
+    assert [row["network"] for row in plain] == [n for n in ("efficientnet-b0", "resnet-10") if n in networks]
+    assert not any(row["chosen"] for row in plain) and report["noise"]["n_candidates"] == 2
+    for row in plain:
+        table = pd.read_csv(folder(finished_comparison) / "record" / "predictions" / f"{row['network']}.csv")
+        for split, found in (("test", row["auc"]["value"]), ("validation", row["validation_auc"])):
+            of = table[(table["stage"] == "plain") & (table["split"] == split)]
+            assert found == pytest.approx(roc_auc_score(of["label"], of["probability"]))
 
 
 def test_no_patient_and_no_path_is_in_what_is_shared(finished_comparison, comparison_data):

@@ -37,6 +37,21 @@ def test_auc_equals_the_share_of_pairs_won_with_ties_half(seed):
     assert auc(label, probability) == pytest.approx(sum(pairs) / len(pairs), abs=1e-12)
 
 
+@pytest.mark.parametrize(("n_false", "n_missed"), [(0, 0), (1, 0), (1, 2), (2, 2), (3, 1), (4, 4)])
+def test_label_noise_moves_the_auc_towards_a_half_as_the_formula_says(n_false, n_missed):
+    """With a share a of the called methylated that are not and b of the others that are: 1/2 + (AUC - 1/2)(1 - a - b).
+
+    Every score is there four times; of them so many stand under the wrong label, whatever the score is.
+    """
+    random = np.random.default_rng(n_false + 5 * n_missed)
+    methylated, others = random.normal(1, 1, 15), random.normal(0, 1, 15)
+    true = auc(np.repeat([1, 0], 15), np.concatenate([methylated, others]))
+    called_1 = [*np.repeat(methylated, 4 - n_false), *np.repeat(others, n_false)]
+    called_0 = [*np.repeat(others, 4 - n_missed), *np.repeat(methylated, n_missed)]
+    found = auc(np.repeat([1, 0], [len(called_1), len(called_0)]), np.array(called_1 + called_0))
+    assert found == pytest.approx(0.5 + (true - 0.5) * (1 - n_false / 4 - n_missed / 4), abs=1e-12)
+
+
 def test_auc_of_one_class_is_nan():
     assert math.isnan(auc([1, 1], [0.2, 0.9]))
     assert math.isnan(auc([0], [0.2]))

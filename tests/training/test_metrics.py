@@ -46,6 +46,18 @@ def test_loss_by_patient_is_the_mean_of_the_patients_own():
     assert figure("accuracy", "patient") == figure("accuracy")
 
 
+@pytest.mark.parametrize("label", [0, 1])
+def test_where_a_class_is_missing_the_loss_stands_and_an_auc_is_undefined(label):
+    logits, patients = torch.tensor([-2.0, 0.5, 3.0]), torch.tensor([0, 0, 1])
+    sign = 1 if label else -1
+    losses = np.log1p(np.exp(-sign * logits.double().numpy()))  # of the one class: ln(1 + exp(-+ logit))
+    expected = {("loss", "slice"): losses.mean(), ("loss", "patient"): (losses[:2].mean() + losses[2]) / 2}
+    for (name, weigh), value in {**expected, ("auc", "slice"): np.nan, ("patient_auc", "slice"): np.nan}.items():
+        metric = EpochFigure(name, weigh)
+        metric.update((logits.reshape(-1, 1), torch.full((3, 1), float(label)), patients))
+        assert metric.compute() == pytest.approx(value, rel=1e-6, nan_ok=True)
+
+
 def test_reset_forgets_the_last_epoch():
     metric = EpochFigure("accuracy")
     metric.update((torch.tensor([[1.0]]), torch.tensor([[0.0]]), torch.tensor([0])))

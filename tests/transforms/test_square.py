@@ -114,3 +114,25 @@ def test_affine_finds_a_point_after_the_chain(aspect, make_series):
     place = image.affine.numpy() @ [*centre, 0, 1]
     # Row 22.5 of 0.5 mm and column 10.5 of 0.75 mm from the origin of LPS, in RAS.
     np.testing.assert_allclose(place[:2], [-10.5 * 0.75, -22.5 * 0.5], atol=0.15)
+
+
+@pytest.mark.parametrize("row", [6, 30, 52])
+@pytest.mark.parametrize("n_slices", [10, 23])
+def test_tumour_off_the_centre_is_seen_where_its_slice_is_kept_and_lies_where_it_was(row, n_slices, make_series):
+    pixels = np.full((n_slices, 60, 40), 100, np.uint16)
+    pixels[:, 0] = 0  # air
+    places = [5, 20, 34]  # column of the tumour, from slice to slice
+    for index in range(n_slices):
+        column = places[index % 3]
+        pixels[index, row - 2 : row + 3, column - 2 : column + 3] = 1000
+    image = (
+        bundle_chain(image_size=120)({"image": make_series(pixels, PixelSpacing=[1, 1])})["image"].as_tensor().float()
+    )
+    n_kept = max(1, int(0.2 * n_slices + 0.5))
+    first = (n_slices - n_kept) // 2
+    assert len(image) == n_kept
+    for number, picture in enumerate(image.numpy()):
+        column = places[(first + number) % 3]
+        centre = np.argwhere(picture > 0.5).mean(axis=0)
+        # 40 columns are padded by 10 on both sides to 60; then each pixel becomes two.
+        np.testing.assert_allclose(centre, [2 * row + 0.5, 2 * (column + 10) + 0.5], atol=0.6)

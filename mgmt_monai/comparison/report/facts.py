@@ -24,6 +24,7 @@ from mgmt_monai.evaluation.pooling import pool
 from mgmt_monai.evaluation.subgroups import Subgroup, subgroups
 from mgmt_monai.evaluation.summary import patient_figures
 from mgmt_monai.evaluation.verdict import Verdict, judge
+from mgmt_monai.training.plain_model import PLAIN
 
 SCHEMA = "mgmt-monai/comparison-report/1"
 """Name and version of a report; `mgmt_monai/comparison/report/data/report.schema.json` says what is in it."""
@@ -136,7 +137,12 @@ def findings(record: ComparisonRecord) -> Findings:
             }
             for modality in plan["modalities"]
         ],
-        "candidates": _compared(record, candidates, chosen, last, level),
+        "candidates": _compared(
+            record,
+            {**{(each, LAST_STAGE): table for each, table in last.items()}, **_plain(record, chosen)},
+            chosen,
+            level,
+        ),
         "noise": _noise(labels, common),
         "controls": [
             {
@@ -260,47 +266,52 @@ def _slice_figures(slices: pd.DataFrame, level: float, n_resamples: int) -> dict
     }
 
 
+def _plain(record: ComparisonRecord, chosen: Candidate) -> dict[tuple[Candidate, str], pd.DataFrame]:
+    """The plain models on the features of the reference network and of the one chosen, where trainings have them."""
+    plan = record.about["plan"]
+    return {
+        (each, PLAIN): _pooled(record, each, PLAIN, None)
+        for each in ComparisonPlan(**plan).candidates
+        if each.network in (plan["reference_network"], chosen.network)
+        and (candidate_table(record, each)["stage"] == PLAIN).any()
+    }
+
+
 def _pretrained(about: Mapping[str, Any], network: str) -> bool:
     return all(row["pretrained"] for row in about["trainings"] if row["network"] == network)
 
 
 def _compared(
-    record: ComparisonRecord,
-    candidates: Sequence[Candidate],
-    chosen: Candidate,
-    last: Mapping[Candidate, pd.DataFrame],
-    level: float,
+    record: ComparisonRecord, models: Mapping[tuple[Candidate, str], pd.DataFrame], chosen: Candidate, level: float
 ) -> list[dict[str, Any]]:
-    best = last[chosen].set_index("patient_id")
-    differences: dict[Candidate, PairedComparison] = {}
-    for candidate in candidates:
-        if candidate != chosen:
-            both = best.join(last[candidate].set_index("patient_id"), how="inner", rsuffix="_other")
+    """A row for each candidate and stage; those of the stage `PLAIN` are compared too, but none of them is chosen."""
+    best = models[chosen, LAST_STAGE].set_index("patient_id")
+    differences: dict[tuple[Candidate, str], PairedComparison] = {}
+    for model, table in models.items():
+        if model != (chosen, LAST_STAGE):
+            both = best.join(table.set_index("patient_id"), how="inner", rsuffix="_other")
             if not len(both):
                 continue
-            differences[candidate] = compare_paired(
-                both["label"], both["probability_other"], both["probability"], level
-            )
+            differences[model] = compare_paired(both["label"], both["probability_other"], both["probability"], level)
     adjusted = dict(
         zip(differences, holm([found.p_value for found in differences.values()]) if differences else [], strict=True)
     )
     rows = []
-    for candidate in candidates:
-        margin = last[candidate]["probability"] - last[candidate]["threshold"]
-        figures = patient_figures(last[candidate]["label"], margin, level, 0.0)
-        difference = differences.get(candidate)
+    for (candidate, stage), table in models.items():
+        figures = patient_figures(table["label"], table["probability"] - table["threshold"], level, 0.0)
+        difference = differences.get((candidate, stage))
         rows.append(
             {
                 "network": candidate.network,
                 "modality": candidate.modality,
-                "stage": LAST_STAGE,
-                "validation_auc": number_or_none(validation_figures(record.predictions, candidate)[0]),
-                "auc": patient_figures(last[candidate]["label"], last[candidate]["probability"], level)["auc"],
+                "stage": stage,
+                "validation_auc": number_or_none(validation_figures(record.predictions, candidate, stage)[0]),
+                "auc": patient_figures(table["label"], table["probability"], level)["auc"],
                 "accuracy": figures["accuracy"],
                 "auc_difference": None
                 if difference is None
-                else {**_difference(difference), "p_holm": number_or_none(adjusted[candidate])},
-                "chosen": candidate == chosen,
+                else {**_difference(difference), "p_holm": number_or_none(adjusted[candidate, stage])},
+                "chosen": (candidate, stage) == (chosen, LAST_STAGE),
             }
         )
     return rows

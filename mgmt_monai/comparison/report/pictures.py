@@ -21,6 +21,7 @@ from mgmt_monai.evaluation.plots.candidates import candidates_figure
 from mgmt_monai.evaluation.plots.controls import ControlRow, controls_figure
 from mgmt_monai.evaluation.plots.distributions import distributions_figure
 from mgmt_monai.evaluation.plots.spread import spread_figure
+from mgmt_monai.training.plain_model import PLAIN
 
 
 def pictures(record: ComparisonRecord, found: Findings) -> Iterator[tuple[str, Figure]]:
@@ -37,7 +38,7 @@ def pictures(record: ComparisonRecord, found: Findings) -> Iterator[tuple[str, F
     level, n_resamples = interval_settings(record)
     yield from model_pictures(pooled, found.groups, level, n_resamples)
     yield "controls", controls_figure(_control_rows(found), level)
-    labels, rows = found.common_labels, report["candidates"]
+    labels, rows = found.common_labels, _trained(report)
     if 0 < labels.sum() < len(labels):
         null = best_of(labels, found.common, "auc", n_permutations=N_PERMUTATIONS)
         yield (
@@ -58,10 +59,15 @@ def pictures(record: ComparisonRecord, found: Findings) -> Iterator[tuple[str, F
     for stage in ("transfer", LAST_STAGE):
         yield f"accuracy_{stage}", accuracy_curves_figure(by_modality, stage)
     tables = {name: candidate_table(record, Candidate(plan["reference_network"], name)) for name in plan["modalities"]}
-    of_test = {name: table[table["split"] == "test"] for name, table in tables.items()}
+    of_test = {name: table[(table["split"] == "test") & (table["stage"] != PLAIN)] for name, table in tables.items()}
     yield "distributions", distributions_figure(of_test)
     if any(row["n_models"] > 1 for row in report["spread"]):
         yield "spread", spread_figure(_spread_frame(record, found))
+
+
+def _trained(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The candidates but the plain models, which are in the table alone."""
+    return [row for row in report["candidates"] if row["stage"] != PLAIN]
 
 
 def _control_rows(found: Findings) -> list[ControlRow]:
@@ -73,7 +79,7 @@ def _control_rows(found: Findings) -> list[ControlRow]:
 def _spread_frame(record: ComparisonRecord, found: Findings) -> pd.DataFrame:
     folds = record.about["plan"]["folds"] or 1
     parts = []
-    for row in found.report["candidates"]:
+    for row in _trained(found.report):
         aucs = model_aucs(record, Candidate(row["network"], row["modality"]))
         parts.append(
             aucs.assign(

@@ -62,7 +62,7 @@ SECTIONS = {
 }
 """The sections of the report that the checklists point to: id, and what the checklists call it."""
 
-_STAGES = {"transfer": "transfer", "fine_tune": "fine-tuned"}
+_STAGES = {"transfer": "transfer", "fine_tune": "fine-tuned", "plain": "plain model"}
 _VERDICTS = {"supported": "Supported", "not_supported": "Not supported", "contaminated": "Contaminated"}
 _PLANES = ("axial", "coronal", "sagittal", "oblique", "unknown")
 _PIXELS = {"": 1.0, "px": 1.0, "pt": 4 / 3, "in": 96.0, "mm": 96 / 25.4, "cm": 96 / 2.54}
@@ -224,7 +224,7 @@ def _alt(name: str, report: Mapping[str, Any]) -> str:
     figures, chosen = report["figures"], report["chosen"]
     model = f"{chosen['network']} on {chosen['modality']}"
     return {
-        "candidates": f"Test AUC of each of {len(report['candidates'])} candidates with its interval; one is chosen.",
+        "candidates": f"Test AUC of each of {report['noise']['n_candidates']} candidates with its interval, one chosen",
         "accuracy_transfer": "Training and validation accuracy of each modality over the epochs before fine-tuning.",
         "accuracy_fine_tune": "Training and validation accuracy of each modality over the epochs of fine-tuning.",
         "distributions": "Distribution of the predicted probability by label, before and after fine-tuning.",
