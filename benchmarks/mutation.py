@@ -192,7 +192,9 @@ def run_tests(tree: Path, module: str, timeout_s: float, writes_bytecode: bool =
         os.environ["PYTHONDONTWRITEBYTECODE"] = "" if writes_bytecode else "1"
         import pytest
 
-        words = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "--rootdir", str(tree)]
+        # Its faulthandler would wait for ever for a watching thread of the parent's, which a fork has not.
+        words = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:faulthandler"]
+        words += ["-o", "faulthandler_timeout=0", "--rootdir", str(tree)]
         os._exit(int(pytest.main([*words, *tests_of(tree, module)])))
     deadline = time.monotonic() + timeout_s
     status = None

@@ -60,6 +60,10 @@ def interruptible() -> Iterator[None]:
             signal.signal(number, stop)
     try:
         yield
+    except Exception as error:
+        if asked:  # what it interrupted made an error of its own of it, as torch.save does: of a disk that is full
+            raise asked[-1] from error
+        raise
     finally:
         if is_repeated:
             signal.setitimer(signal.ITIMER_REAL, 0)

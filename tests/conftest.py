@@ -23,6 +23,7 @@ SHARED_DATA = Path(__file__).parents[1] / "../shared/data"
 SLOW_LIMIT_S = 7200
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Slow tests get longer than ``timeout`` of setup.cfg; a file's tests stay together, so that they set up once."""
     for item in items:

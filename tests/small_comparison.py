@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from mlflow.tracking import MlflowClient
 from phantom_runs import BUNDLES, SMALL
 
 NETWORKS = ("efficientnet-b0", "resnet-10")
@@ -54,3 +55,10 @@ def tables(report: Path) -> dict[str, object]:
     """What a comparison found, without what tells one run of it from another."""
     found = json.loads(report.read_text())
     return {key: value for key, value in found.items() if key != "comparison"}
+
+
+def unfinished(runs: Path) -> dict[str, str]:
+    """The states of the comparison's own run and of its trainings, by control, that MLflow has not as finished."""
+    client = MlflowClient(f"sqlite:///{runs / 'mlruns.db'}")
+    found = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    return {run.data.params.get("control", "parent"): run.info.status for run in found if run.info.status != "FINISHED"}

@@ -50,6 +50,19 @@ def test_block_ends_as_a_shell_counts_it() -> None:
     assert end.value.code == 143
 
 
+def test_request_that_became_another_error_is_no_fault() -> None:
+    with pytest.raises(SystemExit) as end, interruptible():
+        try:
+            ask_to_end()
+            time.sleep(60)
+        except BaseException:  # as torch.save does, between two writes of its own
+            raise RuntimeError("unexpected pos 64 vs 0") from None
+    assert end.value.code == 143
+    assert isinstance(end.value.__cause__, RuntimeError)
+    with pytest.raises(RuntimeError, match="a fault of its own"), interruptible():
+        raise RuntimeError("a fault of its own")
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(("number", "end"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)])
 def test_request_that_a_finalizer_swallowed_is_repeated(

@@ -12,7 +12,7 @@ import pytest
 from filelock import FileLock
 from mlflow.tracking import MlflowClient
 from sklearn.metrics import roc_auc_score
-from small_comparison import comparison_words, kill_when, start_comparison, tables
+from small_comparison import comparison_words, start_comparison, tables, unfinished
 
 from mgmt_monai.cli.main import main
 from mgmt_monai.comparison.record import ComparisonRecord, read_record
@@ -98,35 +98,27 @@ def test_the_same_command_does_nothing_again(finished_comparison, comparison_dat
     assert tables(folder(finished_comparison) / "report" / "report.json") == found
 
 
-def test_a_comparison_killed_twice_and_started_again_gives_the_same_tables(
-    finished_comparison, comparison_data, tmp_path
-):
-    runs = tmp_path / "runs"
-    words, log = comparison_words(comparison_data, runs, "small"), tmp_path / "log.txt"
+def test_a_comparison_that_was_killed_says_so_and_is_gone_on_with(ended_comparison, finished_comparison):
+    runs, code, said, states = ended_comparison
 
-    kill_when(start_comparison(words, log), lambda: list(runs.rglob("last.pt")))  # in the middle of the first training
-    among_controls = start_comparison(words, log)
-    code = kill_when(among_controls, lambda: list(runs.rglob("*-blank-*/transfer/best.pt")), by=signal.SIGTERM)
-    assert code == 128 + signal.SIGTERM, log.read_text()
-    assert "interrupted; go on with the same command" in log.read_text()
-    assert statuses_of_runs(runs) == {"parent": "KILLED", "blank": "KILLED"}
+    assert code == 128 + signal.SIGTERM, said
+    assert "interrupted; go on with the same command" in said
+    assert states == {"parent": "KILLED", "blank": "KILLED"}
     with FileLock(folder(runs) / ".lock").acquire(blocking=False):
         pass  # nobody holds it
-    assert start_comparison(words, log).wait(300) == 0, log.read_text()
+    assert unfinished(finished_comparison) == {}
 
-    assert statuses_of_runs(runs) == {}
-    assert tables(folder(runs) / "report" / "report.json") == tables(
+
+@pytest.mark.slow
+def test_a_comparison_killed_twice_gives_the_tables_of_one_that_was_not(finished_comparison, comparison_data, tmp_path):
+    assert main(comparison_words(comparison_data, tmp_path / "runs", "small")) == 0
+
+    assert tables(folder(tmp_path / "runs") / "report" / "report.json") == tables(
         folder(finished_comparison) / "report" / "report.json"
     )
 
 
-def statuses_of_runs(runs):
-    """Of the comparison's own run and of its trainings, by control, as MLflow has them, where they are not finished."""
-    client = MlflowClient(f"sqlite:///{runs / 'mlruns.db'}")
-    found = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
-    return {run.data.params.get("control", "parent"): run.info.status for run in found if run.info.status != "FINISHED"}
-
-
+@pytest.mark.slow
 def test_a_ray_cluster_gives_the_same_tables(finished_comparison, comparison_data, tmp_path):
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'mgmt_monai[ray]'")
     runs = tmp_path / "runs"
@@ -216,6 +208,7 @@ def test_a_comparison_that_cannot_be_run_is_refused_in_one_line(
     assert told in complaint[0]
 
 
+@pytest.mark.slow
 def test_with_folds_every_patient_is_tested_and_the_choice_is_paid_for(comparison_data, tmp_path):
     words = ["--networks", "resnet-10", "--modalities", "T1w,FLAIR", "--folds", "3", "--workers", "2"]
 

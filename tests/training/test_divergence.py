@@ -75,7 +75,7 @@ def test_untrained_heads_and_their_first_steps_are_far_from_the_limit():
 
 
 @pytest.mark.xdist_group("training")
-@pytest.mark.parametrize("rate", [1e15, 1e3])
+@pytest.mark.parametrize("rate", [1e15, pytest.param(1e3, marks=pytest.mark.slow)])
 def test_training_with_huge_steps_ends_as_diverged(rate, phantom_dir, tmp_path, caplog):
     with pytest.raises(RuntimeError) as error:
         train(phantom_dir, tmp_path / "runs", image_size=32, transfer_learning_rate=rate)

@@ -213,7 +213,15 @@ def test_another_seed_gives_other_figures(finished, phantom_dir, tmp_path):
     assert (other / "epochs.csv").read_text() != (finished / "epochs.csv").read_text()
 
 
-@pytest.mark.parametrize("n_writes", [1, 2, 5, 7], ids=["transfer", "transfer best", "between stages", "fine_tune"])
+@pytest.mark.parametrize(
+    "n_writes",
+    [
+        pytest.param(1, id="transfer", marks=pytest.mark.slow),
+        pytest.param(2, id="transfer best"),
+        pytest.param(5, id="between stages", marks=pytest.mark.slow),
+        pytest.param(7, id="fine_tune"),
+    ],
+)
 def test_killed_run_resumes_to_the_same_result(n_writes, finished, phantom_dir, tmp_path):
     """Killed without notice right after the n-th checkpoint was written, then resumed."""
     runs = tmp_path / "runs"
@@ -254,7 +262,13 @@ def test_stage_stopped_early_is_not_trained_on_when_it_is_resumed(phantom_dir, t
     assert (resumed / "epochs.csv").read_text() == (whole / "epochs.csv").read_text()
 
 
-@pytest.mark.parametrize("settings", [{}, {"num_workers": 2, "augment_on": "loader"}], ids=["alone", "workers"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param({}, id="alone", marks=pytest.mark.slow),
+        pytest.param({"num_workers": 2, "augment_on": "loader"}, id="workers"),
+    ],
+)
 def test_terminated_run_is_marked_killed(settings, phantom_dir, tmp_path):
     runs = tmp_path / "runs"
     process = start(command(phantom_dir, runs, **settings), tmp_path, own_group=True)
