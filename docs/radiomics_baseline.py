@@ -42,7 +42,7 @@ def main(table: Path, out: Path, patient_column: str, seed: int) -> None:
         parts.append(
             pd.DataFrame(
                 {
-                    "patient_id": rows[patient_column].iloc[unseen],
+                    "patient_id": rows[patient_column].iloc[unseen].str.zfill(5),  # BraTS has five digits
                     "modality": "radiomics",
                     "stage": "random_forest",
                     "split": "test",

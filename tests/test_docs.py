@@ -147,6 +147,7 @@ def test_evaluation_page_prints_what_its_commands_print(shared_data: Path, tmp_p
     made = subprocess.run([sys.executable, str(script), str(table), "radiomics.csv"], check=True, capture_output=True)
     assert f"{re.search(r'([0-9]+) features with', page)[1]} features" in made.stdout.decode()
 
-    assert main(["evaluate", "radiomics.csv"]) == 0
-
+    mapping = shared_data.resolve() / "tables" / "BraTS21-17_Mapping.csv"
+    column = "Site No (represents the originating institution)"
+    assert main(["evaluate", "radiomics.csv", "--columns", str(mapping), "--site", column]) == 0
     assert capsys.readouterr().out == printed

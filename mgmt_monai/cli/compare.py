@@ -19,6 +19,8 @@ from mgmt_monai.comparison.paper import MODALITIES, MODALITY, NETWORK, NETWORKS
 @click.option("--repeats", type=click.IntRange(min=1), default=1, show_default=True, help="Of the folds.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Trainings of each.")
 @click.option("--weights", multiple=True, metavar="NETWORK=FILE", help="Weights of a network; may be repeated.")
+@click.option("--bound", type=click.FloatRange(0.5, 1, True, True), default=0.6, show_default=True,
+              help="The smallest AUC that would matter, set beforehand.")  # fmt: skip
 @click.option("--name", default="", help="Of the comparison  [made from all that it is about]")
 @click.option(
     "--bundles", type=click.Path(path_type=Path), help="Folder of the modalities' configs  [those of the package]"
@@ -36,6 +38,7 @@ def command(
     repeats: int,
     seeds: int,
     weights: tuple[str, ...],
+    bound: float,
     name: str,
     bundles: Path | None,
     workers: int | None,
@@ -72,6 +75,7 @@ def command(
         seeds=seeds,
         weights=files,
         settings=settings,
+        bound=bound,
     )
     if ray_address:
         check_reachable(ray_address)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,8 +25,15 @@ SHOWN_PAIRS = 10
     type=click.FloatRange(0, 1),
     help="Called methylated from this probability on  [Youden's on the validation patients; 0.5 without any]",
 )
-@click.option("--columns", type=FILE, help="CSV patient_id,...: subgroups by each column, such as the site.")
-@click.option("--manifest", type=FILE, help="Manifest: subgroups by its columns and by the plane of the modality.")
+@click.option("--columns", type=FILE, help="CSV patient_id,...: sites, and subgroups by each column.")
+@click.option(
+    "--site", default="", metavar="COLUMN", help="That tells the site  [one called site, centre, hospital...]"
+)
+@click.option("--manifest", type=FILE, help="Manifest: labels, split and completeness are held against it.")
+@click.option("--labels", type=FILE, help="Label table, for the table of 'predict --batch'.")
+@click.option("--control", "controls", multiple=True, metavar="MODEL", help="A model made without the tumour.")
+@click.option("--bound", type=click.FloatRange(0.5, 1, True, True), default=0.6, show_default=True,
+              help="The smallest AUC that would matter, set beforehand.")  # fmt: skip
 @click.option("--level", type=click.FloatRange(0.5, 0.999), default=0.95, show_default=True, help="Of every interval.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the resampling.")
 def command(
@@ -34,7 +41,11 @@ def command(
     out: Path,
     threshold: float | None,
     columns: Path | None,
+    site: str,
     manifest: Path | None,
+    labels: Path | None,
+    controls: tuple[str, ...],
+    bound: float,
     level: float,
     seed: int,
 ) -> None:
@@ -45,22 +56,18 @@ def command(
     """
     from mgmt_monai.evaluation.assessment import estimate_text
     from mgmt_monai.evaluation.evaluation_folder import write_evaluation
-    from mgmt_monai.evaluation.models import read_models
+    from mgmt_monai.evaluation.models import pool_models, read_rows
 
-    models = read_models(predictions, threshold)
+    rows, left_out = read_rows(predictions, None if labels is None else _labels(predictions, labels))
+    for what, n in left_out.items():
+        click.echo(f"{n} prediction{'s' * (n != 1)} {what}: not judged")
+    models = pool_models(rows, threshold)
     patients = dict.fromkeys(patient for pooled in models.values() for patient in pooled["patient_id"])
-    evaluated = write_evaluation(models, out, _columns(patients, columns, manifest), level, seed)
+    known = _columns(patients, columns, manifest)
+    evaluated = write_evaluation(rows, models, out, known, site, controls, bound, level, seed)
+    _tell_best(evaluated["best_of"])
     for name, figures in evaluated["models"].items():
-        click.echo(f"{name}: {figures['n']} test patients, {figures['n_methylated']} methylated")
-        click.echo(f"  AUC {estimate_text(figures['auc'])}, permutation p {_number(figures['permutation_p'], 4)}")
-        click.echo(
-            f"  at {figures['threshold']:.2f}: accuracy {estimate_text(figures['accuracy'])}, sensitivity "
-            f"{estimate_text(figures['sensitivity'])}, specificity {estimate_text(figures['specificity'])}"
-        )
-        click.echo(
-            f"  calibration slope {estimate_text(figures['calibration_slope'])}, Brier {_number(figures['brier'], 3)} "
-            f"(the prevalence alone: {_number(figures['brier_of_prevalence'], 3)})"
-        )
+        _tell_model(name, figures, many=len(models) > 1, named=bool(site))
     for row in evaluated["comparisons"][:SHOWN_PAIRS]:
         difference = {"value": row["difference"], "low": row["low"], "high": row["high"]}
         click.echo(
@@ -70,6 +77,67 @@ def command(
     if len(evaluated["comparisons"]) > SHOWN_PAIRS:
         click.echo(f"... and {len(evaluated['comparisons']) - SHOWN_PAIRS} pairs more, all in comparisons.csv")
     click.echo(f"{out}: tables and pictures")
+
+
+def _tell_best(found: dict[str, Any] | None) -> None:
+    if found is not None:
+        click.echo(
+            f"{found['n_models']} models: the best has AUC {found['auc']:.2f} ({found['best']}); if none knew anything "
+            f"it would have {found['expected']:.2f} on average, above {found['percentile_95']:.2f} in 5 of 100 cases"
+        )
+
+
+def _tell_model(name: str, figures: dict[str, Any], many: bool, named: bool) -> None:
+    """The verdict first, then what it leaves open, then the figures."""
+    from mgmt_monai.evaluation.assessment import estimate_text
+    from mgmt_monai.evaluation.verdict import REASONS
+
+    verdict, within, seeds = figures["verdict"], figures["within_site"], figures["seeds"]
+    said = "a control" if verdict is None else verdict["sentence"]
+    click.echo(f"{name}: {said}" if many or verdict is None else said)
+    for reason in [] if verdict is None else verdict["reasons"]:
+        click.echo(f"  {REASONS[reason]}")
+    click.echo(f"{name}: {figures['n']} test patients, {figures['n_methylated']} methylated")
+    pooled = f"AUC {estimate_text(figures['auc'])}, permutation p {_number(figures['permutation_p'], 4)}"
+    if within is None:
+        click.echo(f"  {pooled}")
+    else:
+        low, high = within["interval"] or (None, None)
+        auc = estimate_text({"value": within["auc"], "low": low, "high": high})
+        taken = "" if named else f" (the column '{within['column']}' is taken as the site)"
+        click.echo(f"  within sites: AUC {auc}, permutation p {_number(within['p'], 4)}{taken}")
+        click.echo(f"  the site alone reaches {_number(within['site_alone'], 2)} here, out of fold")
+        share = (
+            "" if within["share"] is None else f"; {100 * within['share']:.0f} % of what lies above 0.5 is the sites'"
+        )
+        click.echo(f"  pairs of all sites: {pooled}{share}")
+    if seeds is not None:
+        click.echo(
+            f"  {seeds['n']} seeds: mean AUC {seeds['mean']:.2f} (sd {seeds['sd']:.2f}, {seeds['low']:.2f} to "
+            f"{seeds['high']:.2f}); the AUC above is that of their average, an ensemble"
+        )
+    click.echo(
+        f"  at {figures['threshold']:.2f}: accuracy {estimate_text(figures['accuracy'])}, sensitivity "
+        f"{estimate_text(figures['sensitivity'])}, specificity {estimate_text(figures['specificity'])}"
+    )
+    click.echo(
+        f"  calibration slope {estimate_text(figures['calibration_slope'])}, Brier {_number(figures['brier'], 3)} "
+        f"(the prevalence alone: {_number(figures['brier_of_prevalence'], 3)})"
+    )
+
+
+def _labels(predictions: Iterable[Path], labels: Path) -> dict[str, int]:
+    """The label of each patient that the tables name, however the label table writes the name."""
+    import pandas as pd
+
+    from mgmt_monai.cohort.tables.aliases import normalised
+    from mgmt_monai.cohort.tables.labels import read_labels
+
+    known = {normalised(patient): label for patient, label in read_labels(labels).labels.items()}
+    patients: set[str] = set()
+    for path in predictions:
+        patients |= set(pd.read_csv(path, dtype=str, usecols=["patient_id"], keep_default_na=False)["patient_id"])
+    return {patient: known[normalised(patient)] for patient in patients if normalised(patient) in known}
 
 
 def _number(value: float | None, digits: int) -> str:

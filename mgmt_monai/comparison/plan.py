@@ -13,6 +13,7 @@ from typing import Any
 
 from mgmt_monai.cohort.series import MODALITIES
 from mgmt_monai.comparison.errors import ComparisonError
+from mgmt_monai.evaluation.verdict import BOUND
 from mgmt_monai.training.config import FREE_ON_RESUME
 
 TRAINED_CONTROLS = ("permuted_labels", "blank", "background")
@@ -84,6 +85,7 @@ class ComparisonPlan:
         seeds: Trainings of each candidate on each fold.
         weights: File of weights by network; the others start as the config's ``weights`` says.
         settings: Of the config, by key, that every training gets.
+        bound: The smallest AUC that would matter, above 0.5 and below 1.
 
     Raises:
         ComparisonError: A list is empty or names one twice, a reference is not in its list, a modality is unknown, a
@@ -99,6 +101,7 @@ class ComparisonPlan:
     seeds: int = 1
     weights: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    bound: float = BOUND
 
     def __post_init__(self) -> None:
         _check_names("networks", self.networks, self.reference_network)
@@ -167,6 +170,7 @@ class ComparisonPlan:
             "reference-modality": self.reference_modality,
             **({} if self.folds is None else {"folds": self.folds, "repeats": self.repeats}),
             "seeds": self.seeds,
+            **({} if self.bound == BOUND else {"bound": self.bound}),
         }
         words = ["mgmt-monai", "compare", *chain.from_iterable((f"--{k}", str(v)) for k, v in options.items())]
         for network, path in self.weights.items():
@@ -178,7 +182,10 @@ class ComparisonPlan:
     def identity(self) -> dict[str, Any]:
         """What makes the comparison this one: the plan without settings that do not change its results."""
         settings = {key: value for key, value in self.settings.items() if key not in FREE_ON_RESUME}
-        return {**self.as_json(), "settings": json.loads(json.dumps(settings))}
+        plan = {**self.as_json(), "settings": json.loads(json.dumps(settings))}
+        if self.bound == BOUND:  # as in comparisons begun before it was a setting
+            del plan["bound"]
+        return plan
 
     def digest(self, *beside: str) -> str:
         """Eight hexadecimal digits that tell this plan from another.

@@ -15,6 +15,7 @@ from monai.bundle import ConfigParser
 from tqdm import tqdm
 
 from mgmt_monai.cohort.manifest import Manifest
+from mgmt_monai.cohort.records import PatientRecord
 from mgmt_monai.cohort.splits.plans import KFold
 from mgmt_monai.comparison.candidate_choice import Choice, choose
 from mgmt_monai.comparison.collect import (
@@ -31,6 +32,7 @@ from mgmt_monai.comparison.folder import ComparisonFolder
 from mgmt_monai.comparison.plan import ComparisonPlan, Training
 from mgmt_monai.comparison.process import Job
 from mgmt_monai.comparison.record import RECORD, ComparisonRecord, write_record
+from mgmt_monai.evaluation.verdict import power_text, study_power
 from mgmt_monai.interruption import interruptible
 from mgmt_monai.packaged_configs import config_path
 from mgmt_monai.tracking import TrackedRun
@@ -122,6 +124,7 @@ class Comparison:
                 folder.update(mlflow_run_id=tracking.run_id)
                 tracking.set_tags({COMPARISON_TAG: folder.name, **environment})
                 logger.info(f"comparison {folder.name} in {folder.path}")
+                logger.info(planned_power(manifest, self.plan))
                 self._train(self.plan.trainings(), "Trainings")
                 choice = choose(predictions_by("network", folder, self.plan.trainings()), self.plan)
                 chosen = choice.candidate
@@ -278,6 +281,29 @@ class Comparison:
         parser = ConfigParser()
         parser.read_config(for_monai({**self._settings, **overrides}))
         return parser.get_parsed_content(key)
+
+
+def planned_power(manifest: Manifest, plan: ComparisonPlan) -> str:
+    """What a comparison can show, said before anything is trained.
+
+    Args:
+        manifest: Of the comparison.
+        plan: Its folds, reference modality and bound.
+
+    Returns:
+        A line with the power of the test patients, and of all patients where they are more.
+    """
+    of_modality = [patient for patient in manifest.patients if plan.reference_modality in patient.series]
+    tested = [patient for patient in of_modality if plan.folds or patient.split == "test"]
+
+    def line(patients: Sequence[PatientRecord]) -> str:
+        methylated = sum(patient.label for patient in patients)
+        return power_text(study_power(methylated, len(patients) - methylated, plan.bound))
+
+    said = f"{len(tested)} test patients: {line(tested)}"
+    if plan.folds is None and len(of_modality) > len(tested):
+        said += f" With folds ({len(of_modality)} patients): {line(of_modality)}"
+    return said
 
 
 def _check_keys(settings: Mapping[str, Any]) -> None:

@@ -20,7 +20,6 @@ from mgmt_monai.evaluation.intervals import (
     with_interval,
 )
 from mgmt_monai.evaluation.permutation import permutation_test
-from mgmt_monai.evaluation.sample_size import patients_needed
 from mgmt_monai.evaluation.summary import patient_figures, report
 
 
@@ -46,7 +45,7 @@ def assess(
         ``auc_bootstrap``, ``accuracy``, ``sensitivity``, ``specificity``, ``precision``, ``recall``, ``f1``,
         ``balanced_accuracy``, ``calibration_slope``, ``calibration_intercept``, ``calibration_in_the_large``; as
         numbers: ``threshold`` (the mean over the patients), ``brier``, ``brier_of_prevalence``, ``log_loss``,
-        ``ece``, ``permutation_p``, ``patients_needed``; ``classification_report``, text. Undefined: ``None``.
+        ``ece``, ``permutation_p``; ``classification_report``, text. Undefined: ``None``.
 
     Raises:
         EvaluationError: A label is not 0 or 1, a probability is not finite, or ``level`` is not between 0 and 1.
@@ -63,9 +62,6 @@ def assess(
     whole = auc_estimate(label, probability, level)
     bootstrap = patient_auc_interval(label, probability, level, n_resamples, seed)
     found = calibrate(label, probability, level)
-    needed = (
-        math.nan if math.isnan(whole.value) else patients_needed(whole.value, methylated_share=methylated / whole.n)
-    )
     return {
         "n": whole.n,
         "n_methylated": methylated,
@@ -88,7 +84,6 @@ def assess(
         "calibration_intercept": as_json(found.intercept),
         "calibration_in_the_large": as_json(found.in_the_large),
         "permutation_p": number_or_none(permutation_test(label, probability, n_permutations, seed).p_value),
-        "patients_needed": None if math.isnan(needed) else int(needed),
         "classification_report": report(label, margin, 0.0),
     }
 

@@ -12,12 +12,13 @@ from typing import Any
 import pandas as pd
 
 from mgmt_monai.atomic import write_text
-from mgmt_monai.evaluation.assessment import as_json, assess
+from mgmt_monai.evaluation.assessment import as_json
 from mgmt_monai.evaluation.model_pictures import model_pictures
-from mgmt_monai.evaluation.models import comparisons
+from mgmt_monai.evaluation.models import best_of_models, comparisons, judged
 from mgmt_monai.evaluation.plots.picture_files import save_figure
 from mgmt_monai.evaluation.predictions import EvaluationError
 from mgmt_monai.evaluation.subgroups import subgroups
+from mgmt_monai.evaluation.verdict import BOUND
 
 SCHEMA = "mgmt-monai/evaluation/1"
 
@@ -65,30 +66,45 @@ def nested_csv(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def write_evaluation(
-    models: Mapping[str, pd.DataFrame], folder: Path, columns: pd.DataFrame, level: float = 0.95, seed: int = 0
+    rows: Mapping[str, pd.DataFrame],
+    models: Mapping[str, pd.DataFrame],
+    folder: Path,
+    columns: pd.DataFrame,
+    site: str = "",
+    controls: Sequence[str] = (),
+    bound: float = BOUND,
+    level: float = 0.95,
+    seed: int = 0,
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Judge models and write what is found.
 
     Args:
-        models: One row a test patient each, by name, as :func:`mgmt_monai.evaluation.models.read_models` returns them.
+        rows: By name, as :func:`mgmt_monai.evaluation.models.read_rows` returns them.
+        models: One row a test patient each, by name, as :func:`mgmt_monai.evaluation.models.pool_models` returns them.
         folder: Made if absent; files of an earlier evaluation in it are replaced.
-        columns: Text by patient (the index) and column, for subgroups; without a column: no subgroups.
+        columns: Text by patient (the index) and column, for sites and subgroups; without a column: none.
+        site: As :func:`mgmt_monai.evaluation.models.judged` takes it.
+        controls: As :func:`mgmt_monai.evaluation.models.judged` takes it.
+        bound: As :func:`mgmt_monai.evaluation.models.judged` takes it.
         level: Of every interval.
         seed: Of resampling and permutation.
+        notes: As :func:`mgmt_monai.evaluation.models.judged` takes it.
 
     Returns:
-        What ``evaluation.json`` has: ``models`` (by name, as
-        :func:`mgmt_monai.evaluation.assessment.assess`), ``comparisons``, ``subgroups``.
+        What ``evaluation.json`` has: ``models`` (by name, as :func:`mgmt_monai.evaluation.models.judged`),
+        ``best_of`` (as :func:`mgmt_monai.evaluation.models.best_of_models`), ``comparisons``, ``subgroups``.
 
     Raises:
-        EvaluationError: Two models disagree on a label, or the folder cannot be written to.
+        EvaluationError: As :func:`mgmt_monai.evaluation.models.judged`, or the folder cannot be written to.
     """
     folders = picture_folders(list(models))
     compared = comparisons(models, level)
     groups = {name: subgroups(pooled, columns, level) for name, pooled in models.items()}
     found: dict[str, Any] = {
         "schema": SCHEMA,
-        "models": {name: assess(pooled, level, seed=seed) for name, pooled in models.items()},
+        "models": judged(rows, models, columns, site, controls, bound, level, seed, notes),
+        "best_of": best_of_models({name: models[name] for name in models if name not in controls}, seed),
         "comparisons": compared,
         "subgroups": [
             {**group_row, "model": name}
@@ -96,7 +112,10 @@ def write_evaluation(
             for group_row in ({**vars(group), "auc": as_json(group.auc)} for group in of_model)
         ],
     }
-    figures = [{"model": name, **of_model} for name, of_model in found["models"].items()]
+    figures = [
+        {"model": name, **of_model, "verdict": (of_model["verdict"] or {}).get("state", "control")}
+        for name, of_model in found["models"].items()
+    ]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "evaluation.json", json.dumps(found, indent=2, allow_nan=False) + "\n")

@@ -2,69 +2,146 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mgmt_monai.evaluation.assessment import assess, number_or_none
 from mgmt_monai.evaluation.comparison import compare_paired, holm
-from mgmt_monai.evaluation.pooling import pool
-from mgmt_monai.evaluation.predictions import EvaluationError, read_patients
+from mgmt_monai.evaluation.discrimination import auc
+from mgmt_monai.evaluation.permutation import best_of, best_of_p_value, permutation_test
+from mgmt_monai.evaluation.pooling import folds_of_test, pool
+from mgmt_monai.evaluation.predictions import EvaluationError, is_batch, read_batch, read_patients
+from mgmt_monai.evaluation.verdict import BOUND, judge
+from mgmt_monai.evaluation.within_site import site_codes, site_column
 
 DEFAULT_THRESHOLD = 0.5
 """Where a table has no validation patients to choose one on."""
 
 
-def read_models(paths: Sequence[Path], threshold: float | None = None) -> dict[str, pd.DataFrame]:
-    """The models of predictions tables, each as one row a test patient.
+def read_rows(
+    paths: Sequence[Path], labels: Mapping[str, int] | None = None
+) -> tuple[dict[str, pd.DataFrame], dict[str, int]]:
+    """The rows of each model in predictions tables.
 
     Args:
-        paths: Patient tables.
-        threshold: Called methylated from this probability on. None: for each model Youden's on its validation
-            patients, or `DEFAULT_THRESHOLD` where the table has none.
+        paths: Patient tables, or tables of ``predict --batch``.
+        labels: By patient, for the latter.
 
     Returns:
-        As :func:`mgmt_monai.evaluation.pooling.pool` returns them, by name: modality and stage, behind the file's name
-        where there are several files.
+        The columns of a predictions table (and ``threshold``, of ``predict --batch``), by name: modality and stage,
+        behind the file's name where there are several files. How many predictions were left out, by reason.
 
     Raises:
-        EvaluationError: A table cannot be read or breaks the schema, has no test patients, or two files have one name.
+        EvaluationError: A table cannot be read or breaks the schema, a model has no test patients, or two files have
+            one name.
     """
     models: dict[str, pd.DataFrame] = {}
+    left_out: Counter[str] = Counter()
     for path in paths:
-        table = read_patients(path)
+        if labels is not None and is_batch(path):
+            table, without = read_batch(path, labels)
+            left_out.update(without)
+        else:
+            table = read_patients(path)
         for (modality, stage), rows in table.groupby(["modality", "stage"], sort=False):
             name = " ".join([*([path.stem] if len(paths) > 1 else []), str(modality), str(stage)])
             if name in models:
                 raise EvaluationError(f"{path}: expected different file names, found {path.stem!r} twice; rename one")
-            chosen = DEFAULT_THRESHOLD if threshold is None and not (rows["split"] == "validation").any() else threshold
-            try:
-                models[name] = pool(rows, chosen)
-            except EvaluationError as error:
-                raise EvaluationError(f"{path}, {modality} {stage}: {error}") from error
+            if not (rows["split"] == "test").any():
+                raise EvaluationError(
+                    f"{path}, {name}: expected rows of split test to judge, found {', '.join(rows['split'].unique())}; "
+                    "add the predictions for the test patients"
+                )
+            models[name] = rows.reset_index(drop=True)
+    return models, {what: n for what, n in left_out.items() if n}
+
+
+def pool_models(rows: Mapping[str, pd.DataFrame], threshold: float | None = None) -> dict[str, pd.DataFrame]:
+    """Models as one row a test patient.
+
+    Args:
+        rows: Of each model, as `read_rows` returns them.
+        threshold: Called methylated from this probability on. None: for each model its own column's; else Youden's on
+            its validation patients, or `DEFAULT_THRESHOLD` where the table has none.
+
+    Returns:
+        As :func:`mgmt_monai.evaluation.pooling.pool` returns them, by name.
+
+    Raises:
+        EvaluationError: A model's threshold cannot be chosen.
+    """
+    models = {}
+    for name, of_model in rows.items():
+        chosen = threshold
+        if threshold is None and "threshold" in of_model and of_model["threshold"].notna().all():
+            chosen = float(of_model["threshold"].iloc[0])
+        elif threshold is None and not (of_model["split"] == "validation").any():
+            chosen = DEFAULT_THRESHOLD
+        try:
+            models[name] = pool(of_model, chosen)
+        except EvaluationError as error:
+            raise EvaluationError(f"{name}: {error}") from error
     return models
 
 
+def seed_spread(rows: pd.DataFrame) -> dict[str, float | int] | None:
+    """The AUCs of a model's seeds, each apart, beside which the AUC of their average is another, an ensemble's.
+
+    Args:
+        rows: Of one model, as `read_rows` returns them.
+
+    Returns:
+        ``n`` seeds with a defined AUC, their ``mean``, ``sd``, ``low`` and ``high``; None with one seed.
+    """
+    test = rows[rows["split"] == "test"]
+    each = [test[test["seed"] == seed] for seed in sorted(test["seed"].unique())]
+    # The mean over the folds of a seed: models of different folds have levels of their own.
+    aucs = [
+        np.nanmean([auc(fold["label"], fold["probability"]) for _, fold in of_seed.groupby("fold")])
+        for of_seed in each
+        if any(fold["label"].nunique() == 2 for _, fold in of_seed.groupby("fold"))
+    ]
+    if len(each) < 2 or not aucs:
+        return None
+    spread = {"mean": np.mean(aucs), "low": min(aucs), "high": max(aucs)}
+    sd = float(np.std(aucs, ddof=1)) if len(aucs) > 1 else 0.0
+    return {"n": len(aucs), **{name: float(value) for name, value in spread.items()}, "sd": sd}
+
+
 def evaluate(
-    *predictions: str | Path, threshold: float | None = None, level: float = 0.95, seed: int = 0
+    *predictions: str | Path,
+    threshold: float | None = None,
+    level: float = 0.95,
+    seed: int = 0,
+    columns: pd.DataFrame | None = None,
+    site: str = "",
+    controls: Sequence[str] = (),
+    bound: float = BOUND,
 ) -> dict[str, dict[str, Any]]:
     """Judge predictions tables, whoever made them; nothing is written.
 
     Args:
         predictions: Patient tables (docs/reference/predictions.md).
-        threshold: As `read_models` takes it.
+        threshold: As `pool_models` takes it.
         level: Of every interval.
         seed: Of resampling and permutation.
+        columns: As `judged` takes it.
+        site: As `judged` takes it.
+        controls: As `judged` takes it.
+        bound: As `judged` takes it.
 
     Returns:
-        For each model, by modality and stage, what :func:`mgmt_monai.evaluation.assessment.assess` returns, ``auc``,
-        ``accuracy``, ``calibration_slope``, ``permutation_p``, ...
+        For each model, by modality and stage, what `judged` returns, ``verdict``, ``auc``, ``accuracy``,
+        ``permutation_p``, ...
 
     Raises:
-        EvaluationError: As `read_models`.
+        EvaluationError: As `read_rows`, `pool_models` and `judged`.
 
     Example:
         >>> import mgmt_monai as mgmt
@@ -72,15 +149,104 @@ def evaluate(
         >>> figures["T1w fine_tune"]["auc"]  # doctest: +SKIP
         {'value': 0.93, 'low': 0.74, 'high': 0.98, 'n': 24}
     """
-    models = read_models([Path(path) for path in predictions], threshold)
-    return {name: assess(pooled, level, seed=seed) for name, pooled in models.items()}
+    rows, _ = read_rows([Path(path) for path in predictions])
+    return judged(rows, pool_models(rows, threshold), columns, site, controls, bound, level, seed)
+
+
+def judged(
+    rows: Mapping[str, pd.DataFrame],
+    models: Mapping[str, pd.DataFrame],
+    columns: pd.DataFrame | None = None,
+    site: str = "",
+    controls: Sequence[str] = (),
+    bound: float = BOUND,
+    level: float = 0.95,
+    seed: int = 0,
+    notes: Sequence[str] = (),
+) -> dict[str, dict[str, Any]]:
+    """Every figure of each model, and its verdict.
+
+    Of several models that are no controls, each gets the p-value of the best of all: whichever of them is shown was
+    perhaps chosen by these figures.
+
+    Args:
+        rows: By name, as `read_rows` returns them.
+        models: The same, as `pool_models` returns them.
+        columns: Text by patient (the index) and column.
+        site: Which column tells the site; "" for one that is called so.
+        controls: Names of models that were made without the tumour.
+        bound: The smallest AUC that would matter.
+        level: Of every interval.
+        seed: Of resampling and permutation.
+        notes: Reasons that stand beside each verdict's own.
+
+    Returns:
+        By name: what :func:`mgmt_monai.evaluation.assessment.assess` returns, with ``verdict`` and ``within_site``
+        (None without a site, and of controls), and ``seeds`` (as `seed_spread`).
+
+    Raises:
+        EvaluationError: A control or the site's column is not there, a control has not tested a model's patients, or
+            a patient has another label in another model.
+    """
+    for name in controls:
+        if name not in models:
+            raise EvaluationError(f"control {name!r}: expected one of the models {', '.join(models)}; name one")
+    column = "" if columns is None else site_column(columns, site)
+    if site and not column:
+        raise EvaluationError(f"site: expected the column {site!r}, found no table of columns; give one")
+    candidates = [name for name in models if name not in controls]
+    found: dict[str, dict[str, Any]] = {}
+    for name, pooled in models.items():
+        figures = {**assess(pooled, level, seed=seed), "seeds": seed_spread(rows[name])}
+        if name in controls:
+            found[name] = {**figures, "verdict": None, "within_site": None}
+            continue
+        sites = None if not column or columns is None else columns[column].reindex(pooled["patient_id"]).fillna("")
+        verdict = judge(
+            pooled["label"],
+            pooled["probability"],
+            {control: _of_patients(models[control], control, pooled) for control in controls},
+            level,
+            seed=seed,
+            p_value=_best_p(models, candidates, name, sites, seed),
+            site=None if sites is None else sites.to_numpy(),
+            fold=folds_of_test(rows[name], pooled["patient_id"]),
+            bound=bound,
+            notes=[*notes, *(["best_of_several"] if len(candidates) > 1 else [])],
+        )
+        within = None if verdict.site is None else verdict.site.as_json(column)
+        found[name] = {**figures, "verdict": verdict.as_json(), "within_site": within}
+    return found
+
+
+def best_of_models(models: Mapping[str, pd.DataFrame], seed: int = 0) -> dict[str, Any] | None:
+    """What the best of several models reaches if none of them knows anything, beside what the best of these reaches.
+
+    Args:
+        models: By name, as `pool_models` returns them.
+        seed: Of the permutations.
+
+    Returns:
+        ``n_models``, ``expected`` and ``percentile_95`` of the best AUC under permuted labels, ``best`` (the name) and
+        ``auc`` (its own); None of one model, of models that tested different patients, and of one class.
+    """
+    tables = list(models.values())
+    label = tables[0]["label"]
+    if len(models) < 2 or label.nunique() < 2 or not all(_same_patients(tables[0], table) for table in tables):
+        return None
+    probabilities = np.stack([table["probability"].to_numpy() for table in tables])
+    null = best_of(label, probabilities, seed=seed)
+    own = {name: auc(table["label"], table["probability"]) for name, table in models.items()}
+    best = max(own, key=lambda name: own[name])
+    chance = {"expected": null.expected, "percentile_95": null.percentile_95}
+    return {"n_models": len(models), **chance, "best": best, "auc": own[best]}
 
 
 def comparisons(models: Mapping[str, pd.DataFrame], level: float = 0.95) -> list[dict[str, Any]]:
     """Every two models that tested the same patients, compared on these: paired DeLong test, Holm's correction.
 
     Args:
-        models: By name, as `read_models` returns them.
+        models: By name, as `pool_models` returns them.
         level: Of the intervals.
 
     Returns:
@@ -119,3 +285,35 @@ def comparisons(models: Mapping[str, pd.DataFrame], level: float = 0.95) -> list
         )
     adjusted = holm(p_values).tolist() if rows else []
     return [{**row, "p_holm": number_or_none(p)} for row, p in zip(rows, adjusted, strict=True)]
+
+
+def _best_p(
+    models: Mapping[str, pd.DataFrame], candidates: Sequence[str], name: str, sites: pd.Series | None, seed: int
+) -> float | None:
+    """A model's p-value as the best of all candidates; None of a single one."""
+    if len(candidates) < 2:
+        return None
+    pooled = models[name]
+    stratum = None if sites is None else site_codes(sites.to_numpy(), len(pooled))
+    if all(_same_patients(pooled, models[other]) for other in candidates):
+        stack = np.stack([models[other]["probability"].to_numpy() for other in candidates])
+        return best_of_p_value(pooled["label"], stack, candidates.index(name), seed=seed, stratum=stratum)
+    alone = permutation_test(pooled["label"], pooled["probability"], seed=seed, stratum=stratum).p_value
+    return min(1.0, len(candidates) * alone)
+
+
+def _same_patients(first: pd.DataFrame, second: pd.DataFrame) -> bool:
+    return first["patient_id"].tolist() == second["patient_id"].tolist() and bool(
+        (first["label"].to_numpy() == second["label"].to_numpy()).all()
+    )
+
+
+def _of_patients(control: pd.DataFrame, name: str, pooled: pd.DataFrame) -> np.ndarray:
+    found = control.set_index("patient_id")["probability"].reindex(pooled["patient_id"])
+    if found.isna().any():
+        missing = found.index[found.isna()]
+        raise EvaluationError(
+            f"control {name!r}: expected a prediction for every patient of the models, found none for "
+            f"{len(missing)}, the first {missing[0]}; add them"
+        )
+    return found.to_numpy()

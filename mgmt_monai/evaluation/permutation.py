@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
-from mgmt_monai.evaluation.discrimination import auc, checked_arrays
+from mgmt_monai.evaluation.discrimination import checked_arrays
 from mgmt_monai.evaluation.predictions import EvaluationError
 
 _CHUNK = 4_000_000
@@ -28,11 +28,13 @@ class LabelPermutation:
         observed: The AUC found.
         null: The AUCs under permuted labels, shape ``(n_permutations,)``.
         p_value: One-sided, in (0, 1].
+        p_low: Of the other side: how often permuted labels give an AUC as low.
     """
 
     observed: float
     null: np.ndarray
     p_value: float
+    p_low: float = math.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +55,11 @@ class BestOf:
 
 
 def permutation_test(
-    label: ArrayLike, probability: ArrayLike, n_permutations: int = 10_000, seed: int = 0
+    label: ArrayLike,
+    probability: ArrayLike,
+    n_permutations: int = 10_000,
+    seed: int = 0,
+    stratum: np.ndarray | None = None,
 ) -> LabelPermutation:
     """Whether the AUC is higher than labels dealt at random would give.
 
@@ -65,9 +71,11 @@ def permutation_test(
         probability: Shape ``(n,)``, any real score, larger for methylated; ties count half.
         n_permutations: How many, at least 1.
         seed: Of the permutations; the same seed gives the same figures.
+        stratum: Shape ``(n,)``, whole numbers from 0: labels are dealt within each, and the AUC is that of the pairs
+            of one stratum. None: all patients are one.
 
     Returns:
-        The test; all figures ``nan`` when a class is absent.
+        The test; all figures ``nan`` when no stratum has both classes.
 
     Raises:
         EvaluationError: Shapes differ, a label is not 0 or 1, a probability is not finite, or ``n_permutations`` is
@@ -77,18 +85,19 @@ def permutation_test(
         Phipson B, Smyth GK. Permutation p-values should never be zero. Stat Appl Genet Mol Biol 2010;9:39.
     """
     label_, probability_ = checked_arrays(label, probability)
-    dealt = _dealt(label_, n_permutations, seed)
-    ranks = _double_ranks(probability_[None, :])
+    dealt = _dealt(label_, n_permutations, seed, stratum)
+    ranks = _double_ranks(probability_[None, :], stratum)
     sums = np.concatenate([part @ ranks.T for part in dealt])[:, 0]
     observed = ranks[0] @ label_
-    if label_.min() == label_.max():
-        return LabelPermutation(math.nan, _auc(sums, label_), math.nan)
+    null = _auc(sums, label_, stratum)
+    if np.isnan(null).all():
+        return LabelPermutation(math.nan, null, math.nan)
     # Rank sums are whole numbers, so that ties with the observed one are exact.
-    as_good = int((sums >= observed).sum())
     return LabelPermutation(
-        observed=float(_auc(observed, label_)),
-        null=_auc(sums, label_),
-        p_value=(1 + as_good) / (1 + n_permutations),
+        observed=float(_auc(observed, label_, stratum)),
+        null=null,
+        p_value=(1 + int((sums >= observed).sum())) / (1 + n_permutations),
+        p_low=(1 + int((sums <= observed).sum())) / (1 + n_permutations),
     )
 
 
@@ -99,6 +108,7 @@ def best_of(
     thresholds: ArrayLike = 0.5,
     n_permutations: int = 10_000,
     seed: int = 0,
+    stratum: np.ndarray | None = None,
 ) -> BestOf:
     """The best candidate's figure if no candidate knew anything of the labels.
 
@@ -112,6 +122,7 @@ def best_of(
             ``(k, n)``, or anything that NumPy broadcasts to it.
         n_permutations: How many, at least 1.
         seed: Of the permutations; the same seed gives the same figures.
+        stratum: As `permutation_test` takes it; for the AUC its pairs alone count.
 
     Returns:
         The distribution of the best figure; the AUC's is ``nan`` when a class is absent.
@@ -126,11 +137,11 @@ def best_of(
             f"evaluation: expected probabilities of shape (candidates, patients), found shape {candidates.shape}"
         )
     label_ = np.array([checked_arrays(label, candidate)[0] for candidate in candidates])[0]
-    dealt = _dealt(label_, n_permutations, seed)
+    dealt = _dealt(label_, n_permutations, seed, stratum)
     if figure == "auc":
-        ranks = _double_ranks(candidates)
+        ranks = _double_ranks(candidates, stratum)
         best = np.concatenate([(part @ ranks.T).max(axis=1) for part in dealt])
-        null = _auc(best, label_)
+        null = _auc(best, label_, stratum)
     elif figure == "accuracy":
         called = _called(candidates, thresholds)
         # Right are the methylated called so, and the unmethylated not called: n - called - methylated + both.
@@ -147,7 +158,12 @@ def best_of(
 
 
 def best_of_p_value(
-    label: ArrayLike, probabilities: ArrayLike, chosen: int, n_permutations: int = 10_000, seed: int = 0
+    label: ArrayLike,
+    probabilities: ArrayLike,
+    chosen: int,
+    n_permutations: int = 10_000,
+    seed: int = 0,
+    stratum: np.ndarray | None = None,
 ) -> float:
     """How often the best of the candidates would reach the chosen one's AUC if none of them knew anything.
 
@@ -160,42 +176,57 @@ def best_of_p_value(
         chosen: Which candidate, from 0.
         n_permutations: How many, at least 1.
         seed: Of the permutations.
+        stratum: As `permutation_test` takes it.
 
     Returns:
-        One-sided, in (0, 1]; ``nan`` when a class is absent.
+        One-sided, in (0, 1]; ``nan`` when no stratum has both classes.
 
     Raises:
         EvaluationError: As `best_of`.
     """
-    null = best_of(label, probabilities, "auc", n_permutations=n_permutations, seed=seed).null
-    observed = auc(label, np.asarray(probabilities)[chosen])
-    if math.isnan(observed):
+    null = best_of(label, probabilities, "auc", n_permutations=n_permutations, seed=seed, stratum=stratum).null
+    label_, scores = checked_arrays(label, np.asarray(probabilities)[chosen])
+    observed = _auc(_double_ranks(scores[None, :], stratum)[0] @ label_, label_, stratum)
+    if np.isnan(observed):
         return math.nan
     return float((1 + (null >= observed - _ROUNDING).sum()) / (1 + n_permutations))
 
 
-def _dealt(label: np.ndarray, n_permutations: int, seed: int) -> Iterator[np.ndarray]:
+def _dealt(label: np.ndarray, n_permutations: int, seed: int, stratum: np.ndarray | None) -> Iterator[np.ndarray]:
     """Permuted labels in parts of shape ``(m, n)``; float64, for which matrix products are fast, and exact here."""
     if n_permutations < 1:
         raise EvaluationError(f"evaluation: expected at least 1 permutation, found {n_permutations}")
     random = np.random.default_rng(seed)
     chunk = max(1, _CHUNK // len(label))
-    sizes = [min(chunk, n_permutations - start) for start in range(0, n_permutations, chunk)]
-    return (random.permuted(np.tile(label.astype(np.float64), (size, 1)), axis=1) for size in sizes)
+    members = _members(len(label), stratum)
+    for start in range(0, n_permutations, chunk):
+        part = np.tile(label.astype(np.float64), (min(chunk, n_permutations - start), 1))
+        for of in members:
+            part[:, of] = random.permuted(part[:, of], axis=1)
+        yield part
 
 
-def _double_ranks(scores: np.ndarray) -> np.ndarray:
-    """Twice the midranks within each row of ``(k, n)``: whole numbers, ties too."""
-    return 2 * rankdata(scores, axis=1)
+def _double_ranks(scores: np.ndarray, stratum: np.ndarray | None) -> np.ndarray:
+    """Twice the midranks within each row of ``(k, n)``, and within strata: whole numbers, ties too."""
+    ranks = np.empty(scores.shape)
+    for of in _members(scores.shape[1], stratum):
+        ranks[:, of] = 2 * rankdata(scores[:, of], axis=1)
+    return ranks
 
 
-def _auc(double_rank_sum: np.ndarray, label: np.ndarray) -> np.ndarray:
+def _auc(double_rank_sum: np.ndarray, label: np.ndarray, stratum: np.ndarray | None) -> np.ndarray:
     """The AUC of twice the rank sum of the methylated (Mann and Whitney's U over the number of pairs)."""
-    methylated = int(label.sum())
-    pairs = methylated * (len(label) - methylated)
+    sizes = [(int(label[of].sum()), len(label[of])) for of in _members(len(label), stratum)]
+    pairs = sum(m * (n - m) for m, n in sizes)
     if not pairs:
         return np.full(np.shape(double_rank_sum), math.nan)
-    return (double_rank_sum - methylated * (methylated + 1)) / (2 * pairs)
+    return (double_rank_sum - sum(m * (m + 1) for m, _ in sizes)) / (2 * pairs)
+
+
+def _members(n: int, stratum: np.ndarray | None) -> list[np.ndarray] | list[slice]:
+    if stratum is None:
+        return [slice(None)]
+    return [np.flatnonzero(stratum == each) for each in range(int(stratum.max()) + 1)]
 
 
 def _called(candidates: np.ndarray, thresholds: ArrayLike) -> np.ndarray:

@@ -70,6 +70,20 @@ def pool(table: pd.DataFrame, threshold: float | None = None) -> pd.DataFrame:
     return pooled.reset_index()[list(POOLED_COLUMNS)].astype({"label": "int64", "n_models": "int64"})
 
 
+def folds_of_test(table: pd.DataFrame, patients: pd.Series) -> pd.Series:
+    """The fold whose models tested each patient: of repeated folds that of the first repeat.
+
+    Args:
+        table: As `pool` takes it.
+        patients: Their identifiers, such as `pool` returns them.
+
+    Returns:
+        Whole numbers in the patients' order.
+    """
+    test = table[table["split"] == "test"]
+    return test.groupby("patient_id")["fold"].min().loc[patients.to_numpy()].reset_index(drop=True)
+
+
 def _thresholds(validation: pd.DataFrame, test: pd.DataFrame) -> dict[tuple[int, int], float]:
     """Each testing model's threshold, by fold and seed."""
     of_model = dict(list(validation.groupby(["fold", "seed"])))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -34,6 +34,9 @@ SLICE_COLUMNS = (*PATIENT_COLUMNS[:-1], "slice_index")
 MODEL_COLUMNS = ("modality", "stage", "fold", "seed")
 """The columns that name the trained model which made a prediction."""
 
+BATCH_COLUMNS = ("patient_id", "modality", "stage", "probability", "n_slices", "threshold", "bundle")
+"""Of the table of ``predict --batch``, those that are read."""
+
 SPLITS = ("train", "validation", "test")
 
 
@@ -56,6 +59,54 @@ def read_patients(path: Path) -> pd.DataFrame:
         EvaluationError: The file can't be read or breaks the schema: the first fault, by line and column.
     """
     return _read(path, PATIENT_COLUMNS)
+
+
+def is_batch(path: Path) -> bool:
+    """Whether a table is what ``predict --batch`` writes: predictions without labels.
+
+    Args:
+        path: A CSV file.
+
+    Raises:
+        EvaluationError: It cannot be read.
+    """
+    header = set(_text_table(path).columns)
+    return "label" not in header and set(BATCH_COLUMNS) <= header
+
+
+def read_batch(path: Path, labels: Mapping[str, int]) -> tuple[pd.DataFrame, dict[str, int]]:
+    """The table of ``predict --batch`` with labels from elsewhere, as test patients.
+
+    Args:
+        path: A table with the columns :data:`BATCH_COLUMNS` (docs/reference/prediction.md).
+        labels: By patient.
+
+    Returns:
+        The columns :data:`PATIENT_COLUMNS` and ``threshold`` (``nan`` where the bundle has none), and how many
+        predictions are left out: ``without a probability`` (the model abstained or failed), ``without a label``. Of
+        several bundles of one modality and stage the stage carries the bundle's name.
+
+    Raises:
+        EvaluationError: The file cannot be read, breaks the schema, or nothing is left.
+    """
+    table = _text_table(path)
+    without = {"without a probability": int((table["probability"] == "").sum())}
+    table = table[table["probability"] != ""]
+    known = table["patient_id"].isin(list(labels))
+    without["without a label"] = int((~known).sum())
+    table = table[known].reset_index(drop=True)
+    if not len(table):
+        raise EvaluationError(
+            f"{path}: expected predictions of patients with a label, found none: "
+            + ", ".join(f"{n} {what}" for what, n in without.items())
+            + "; give the labels of these patients"
+        )
+    stage = table["stage"].replace("", "unknown")
+    bundles = table.groupby(["modality", stage])["bundle"].transform("nunique")
+    table["stage"] = stage.where(bundles == 1, stage + " " + table["bundle"])
+    rows = table.assign(split="test", fold=0, seed=0, label=table["patient_id"].map(labels))
+    threshold = pd.to_numeric(rows["threshold"], errors="coerce")
+    return checked_table(rows, PATIENT_COLUMNS, str(path)).assign(threshold=threshold), without
 
 
 def read_slices(path: Path) -> pd.DataFrame:
@@ -122,12 +173,13 @@ def patients_from_slices(slice_table: pd.DataFrame) -> pd.DataFrame:
     return table[list(PATIENT_COLUMNS)]
 
 
-def checked_table(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+def checked_table(table: pd.DataFrame, columns: Sequence[str], where: str = "predictions") -> pd.DataFrame:
     """The table with the schema's types and column order.
 
     Args:
         table: One row a patient or slice.
         columns: :data:`PATIENT_COLUMNS` or :data:`SLICE_COLUMNS`.
+        where: What errors name.
 
     Returns:
         A new table with a fresh index; other columns are left out.
@@ -139,11 +191,11 @@ def checked_table(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     missing = [column for column in columns if column not in table.columns]
     if missing:
         raise EvaluationError(
-            f"predictions: expected the columns {', '.join(columns)}, "
+            f"{where}: expected the columns {', '.join(columns)}, "
             f"found none named {', '.join(missing)}; add what is missing"
         )
     rows = zip(*(table[column].tolist() for column in columns), strict=True)
-    return _parsed(rows, columns, lambda position: f"predictions, row {position}")
+    return _parsed(rows, columns, lambda position: f"{where}, row {position}")
 
 
 def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -178,6 +230,14 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     if not rows:
         raise EvaluationError(f"{path}: expected at least one prediction, found none below the header")
     return _parsed(rows, columns, lambda position: f"{path}, line {lines[position]}")
+
+
+def _text_table(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        reason = getattr(error, "strerror", "") or " ".join(str(error).split())
+        raise EvaluationError(f"{path}: expected a readable predictions table, found: {reason}; check it") from error
 
 
 def _write(table: pd.DataFrame, path: Path, columns: Sequence[str]) -> None:

@@ -60,6 +60,43 @@ def patients_needed(auc: float, power: float = 0.8, alpha: float = 0.05, methyla
     return math.ceil(methylated) + math.ceil(ratio * methylated)
 
 
+def power(auc: float, n_methylated: int, n_unmethylated: int, alpha: float = 0.025) -> float:
+    """The share of studies of this size whose rank test shows a true AUC to be above 0.5.
+
+    Args:
+        auc: The true AUC, in [0, 1].
+        n_methylated: At least 1.
+        n_unmethylated: At least 1.
+        alpha: The one-sided level of the test, between 0 and 1.
+
+    Returns:
+        In [0, 1]; the normal approximation with the variance of normal scores, as `patients_needed`; 0 where even
+        perfect separation has a larger p-value.
+
+    Raises:
+        EvaluationError: An argument is outside its range.
+
+    Source:
+        As `patients_needed`. Within 2 points of simulated studies with 10 patients a class and more
+        (``tests/evaluation/test_sample_size.py``).
+
+    Example:
+        >>> round(power(0.6, 30, 29), 2)
+        0.25
+    """
+    if not 0 <= auc <= 1 or not 0 < alpha < 1 or min(n_methylated, n_unmethylated) < 1:
+        raise EvaluationError(
+            f"power: expected an AUC from 0 to 1, a level between 0 and 1 and both classes, found {auc}, {alpha}, "
+            f"{n_methylated} and {n_unmethylated} patients"
+        )
+    if not _can_reach(n_methylated, n_unmethylated, 2 * alpha):
+        return 0.0
+    chance = math.sqrt((n_methylated + n_unmethylated + 1) / (12 * n_methylated * n_unmethylated))
+    spread = math.sqrt(_variance(auc, n_unmethylated / n_methylated) / n_methylated)
+    reach = auc - 0.5 - norm.isf(alpha) * chance
+    return float(norm.cdf(reach / spread)) if spread else float(reach > 0)
+
+
 def _variance(auc: float, ratio: float) -> float:
     """The variance of the AUC times the number of methylated, ``ratio`` unmethylated to each of them."""
     squared = 2 * float(norm.ppf(auc)) ** 2

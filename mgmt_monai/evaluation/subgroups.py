@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from mgmt_monai.evaluation.delong import auc_estimate
 from mgmt_monai.evaluation.discrimination import checked_arrays
 from mgmt_monai.evaluation.intervals import UNDEFINED, Estimate, normal_quantile
 from mgmt_monai.evaluation.predictions import EvaluationError
+from mgmt_monai.evaluation.within_site import SITE_NAMES
 
 ABSENT = "(absent)"
 """Stands for patients without a value."""
@@ -80,7 +82,7 @@ def subgroups(pooled: pd.DataFrame, columns: pd.DataFrame, level: float = 0.95) 
     label, probability = checked_arrays(pooled["label"], pooled["probability"])
     found = []
     for column in columns.columns:
-        texts = pd.Series([_text(value) for value in columns[column].reindex(patients)], dtype=object)
+        texts = pd.Series([_text(value) for value in columns[column].reindex(patients)], dtype=object, name=column)
         values = quarters(texts.where(texts != ABSENT, "")).replace("", ABSENT).to_numpy(dtype=object)
         found += [
             _subgroup(str(column), name, label[members], probability[members], level)
@@ -90,19 +92,27 @@ def subgroups(pooled: pd.DataFrame, columns: pd.DataFrame, level: float = 0.95) 
 
 
 def quarters(values: pd.Series) -> pd.Series:
-    """A column of many numbers, such as the age, in four parts with as many patients each; any other as it is.
+    """A column of measured numbers, such as the age, in four parts with as many patients each; any other as it is.
+
+    Numbers that are codes, such as a hospital's, are categories: those with leading zeros, and those of which a few
+    are so frequent that no four parts of about equal size can be made.
 
     Args:
-        values: Text, "" where there is none.
+        values: Text, "" where there is none. A column of a name in
+            :data:`~mgmt_monai.evaluation.within_site.SITE_NAMES` (as a word of it) is never cut.
 
     Returns:
         Text: the range of the part, such as ``52 to 61``; the values themselves where one is no number or they are no
         more than :data:`MOST_VALUES` different ones.
     """
+    if set(re.split(r"[^a-z]+", str(values.name).casefold())) & set(SITE_NAMES):
+        return values
     numbers = pd.to_numeric(values.where(values != ""), errors="coerce")
     if numbers.notna().sum() != (values != "").sum() or numbers.nunique() <= MOST_VALUES or np.isinf(numbers).any():
         return values
     part = pd.qcut(numbers, QUARTERS, labels=False, duplicates="drop")
+    if part.nunique() < QUARTERS or values.str.fullmatch("0[0-9]+").any():
+        return values
     ranges = numbers.groupby(part).agg(["min", "max"])
     names = {number: f"{row['min']:g} to {row['max']:g}" for number, row in ranges.iterrows()}
     return part.map(names).fillna("").astype(object)

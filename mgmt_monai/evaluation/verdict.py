@@ -1,43 +1,73 @@
-"""Whether the predictions support a signal, by a written rule: ``docs/explanation/verdict.md``.
+"""What predictions are worth, by a written rule: ``docs/explanation/verdict.md``.
 
-A model is held against chance and against its negative controls: predictions for the same patients made without the
-tumour (from header tags, from the geometry, from the background, from blank images, from permuted training labels).
+A model is held against chance, within hospitals where these are known, and against its negative controls: predictions
+for the same patients made without the tumour (from header tags, from the geometry, from the background).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
+from scipy.stats import norm, rankdata
 
+from mgmt_monai.evaluation.added_value import added_value, association
 from mgmt_monai.evaluation.comparison import PairedComparison, compare_paired, holm
 from mgmt_monai.evaluation.delong import auc_estimate
 from mgmt_monai.evaluation.discrimination import checked_arrays
-from mgmt_monai.evaluation.intervals import Estimate, with_interval
+from mgmt_monai.evaluation.intervals import Estimate, as_json, normal_quantile, with_interval
 from mgmt_monai.evaluation.permutation import permutation_test
+from mgmt_monai.evaluation.predictions import EvaluationError
+from mgmt_monai.evaluation.sample_size import power
+from mgmt_monai.evaluation.within_site import WithinSite, equal_classes, site_codes, within_site
 
 ALPHA_MODEL = 0.025
-"""One-sided level at which the model is above chance: that of the lower end of a 95 % interval."""
+"""One-sided level at which the model is above chance, and adds to a control: that of the lower end of a 95 % interval.
+"""
 
-ALPHA_CONTROLS = 0.01
-"""Family-wise level (Holm) at which a control beside a model at chance shows contamination. It is strict, because it
-adds to `ALPHA_MODEL`: of twenty studies without an effect, nineteen shall end with 'not supported'."""
+ALPHA_BELOW = 0.01
+"""One-sided level at which it is below chance. It is strict, for it says that somebody made a mistake."""
 
-ALPHA_BESIDE_SIGNAL = 0.05
-"""Level, for each control alone, at which it counts beside a model that is above chance. It is lax, because a claim
-stands to be lost, not one to be made."""
+ALPHA_CONTROLS = 0.05
+"""Family-wise level (Holm) at which a control is above chance, and one-sided level at which it goes with the model."""
 
-SUPPORTED, NOT_SUPPORTED, CONTAMINATED = "supported", "not_supported", "contaminated"
+FOLDS_WIDEN = 1.3
+"""By how much the standard error of a cross-validated AUC is larger than that of as many independent patients: a fold's
+test patients trained the other folds' models. By simulation, ``python benchmarks/verdicts.py``; no unbiased estimate of
+it exists (Bengio Y, Grandvalet Y. J Mach Learn Res 2004;5:1089-1105)."""
 
-SENTENCES = {
-    SUPPORTED: "Signal supported: the model tells the classes apart on patients it has not seen, and no control "
-    "without the tumour does as well.",
-    NOT_SUPPORTED: "Signal not supported: on patients it has not seen the model cannot be told from chance.",
-    CONTAMINATED: "Contaminated: a control without the tumour does as well, so the figures say nothing of the tumour.",
+BOUND = 0.6
+"""The smallest AUC that would matter, unless another is set before the study."""
+
+POWER_AUCS = (0.6, 0.65, 0.7)
+"""For which a study's power is told."""
+
+NO_SHORTCUT_CONTROLS = ("blank", "permuted_labels")
+"""Controls that find mistakes of procedure and see no shortcut: they alone do not make a signal believable."""
+
+SUPPORTED, TOO_SMALL, CANNOT_TELL = "supported", "too_small_to_matter", "cannot_tell"
+BELOW_CHANCE, CONTAMINATED = "below_chance", "contaminated"
+
+REASONS = {
+    "not_above_chance": "The AUC is not shown to be above 0.5.",
+    "one_class": "The patients are all of one label.",
+    "no_pairs_within_site": "No site has patients of both labels, so that label and site cannot be told apart.",
+    "no_informative_control": "No control could have seen a shortcut: none was given, or all are constant here.",
+    "not_beyond_control": "The model is not shown to tell more than a control without the tumour.",
+    "control_above_chance": "A control without the tumour is above chance: the labels can be told without the tumour.",
+    "explained_by_control": "A control without the tumour explains the model's predictions.",
+    "upper_end_below_bound": "The upper end of the interval lies below the smallest AUC that would matter.",
+    "labels_reversed": "The AUC is below 0.5 by more than chance: labels or probabilities are probably reversed.",
+    "no_site_column": "No site is known: a hospital that shows inside the head cannot be seen by any control.",
+    "best_of_several": "One of several models: its p-value is that of the best of all.",
+    "folds": "Folds are not independent: the standard error is taken 1.3 times as large.",
+    "test_patients_missing": "Test patients of the manifest are missing from the table.",
 }
-"""The report's three verdicts."""
+"""What each reason of a verdict means."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +77,12 @@ class Control:
     Args:
         name: Such as ``header_tags``.
         auc: Its AUC over the same patients.
-        p_value: One-sided, of its AUC against chance.
-        p_holm: The same, corrected for the number of controls.
+        p_value: One-sided, of its AUC against chance, within sites where these are known.
+        p_holm: The same, corrected for the number of controls that vary.
         difference: The model minus the control, paired.
-        does_as_well: It is above chance, and the model is not shown to be better.
+        informative: It varies on these patients.
+        p_added: One-sided, of what the model tells beyond it.
+        explains: It is above chance, goes with the model among patients of one label, and leaves the model nothing.
     """
 
     name: str
@@ -58,7 +90,9 @@ class Control:
     p_value: float
     p_holm: float
     difference: PairedComparison
-    does_as_well: bool
+    informative: bool
+    p_added: float
+    explains: bool
 
 
 @dataclass(frozen=True)
@@ -81,23 +115,99 @@ class Verdict:
     """What the predictions are worth.
 
     Args:
-        code: ``supported``, ``not_supported`` or ``contaminated``.
-        auc: The model's.
-        p_value: One-sided, of the model's AUC against chance.
+        state: ``supported``, ``too_small_to_matter``, ``cannot_tell``, ``below_chance`` or ``contaminated``.
+        reasons: Keys of `REASONS`: what led there, and what stays open.
+        auc: That counts: within sites where these are known.
+        p_value: One-sided, of it against chance.
         controls: In the order given.
         checks: The steps that led there.
+        site: The figures within sites, where these are known.
+        power: Of a study of this size, by true AUC: the share of such studies that reach a p-value of `ALPHA_MODEL`.
+        bound: The smallest AUC that would matter.
     """
 
-    code: str
+    state: str
+    reasons: tuple[str, ...]
     auc: Estimate
     p_value: float
     controls: tuple[Control, ...]
     checks: tuple[Check, ...]
+    site: WithinSite | None
+    power: Mapping[float, float]
+    bound: float
 
     @property
     def sentence(self) -> str:
         """The verdict in one sentence."""
-        return SENTENCES[self.code]
+        figure = ("AUC " if self.site is None else "within sites the AUC is ") + with_interval(*self.auc[:3])
+        if self.state == SUPPORTED:
+            return f"Signal supported: {figure}, and the model tells more than any control without the tumour."
+        if self.state == CONTAMINATED:
+            names = ", ".join(control.name for control in self.controls if control.explains)
+            return f"Contaminated: {names}, made without the tumour, explains the predictions; {figure}."
+        if self.state == TOO_SMALL:
+            return (
+                f"Too small to matter: {figure}, which ends below {self.bound:g}, the smallest AUC that would matter."
+            )
+        if self.state == BELOW_CHANCE:
+            return f"Below chance: check the labels; {figure}."
+        return f"Cannot tell: {self._why()}; {figure}. {power_text(self.power)}"
+
+    def _why(self) -> str:
+        if "one_class" in self.reasons:
+            return "all patients have one label"
+        if "no_pairs_within_site" in self.reasons:
+            return "no site has patients of both labels"
+        if "not_above_chance" in self.reasons:
+            return "the model is not shown to be above chance"
+        if "not_beyond_control" in self.reasons:
+            return "the model is not shown to tell more than a control without the tumour"
+        return "no control could have seen a shortcut, so that a signal is not told from one"
+
+    def as_json(self) -> dict[str, Any]:
+        """As ``verdict`` in ``evaluation.json`` and ``report.json``."""
+        return {
+            "state": self.state,
+            "sentence": self.sentence,
+            "reasons": list(self.reasons),
+            "auc": as_json(self.auc),
+            "checks": [asdict(check) for check in self.checks],
+        }
+
+
+def power_text(found: Mapping[float, float]) -> str:
+    """The power of a study in words.
+
+    Args:
+        found: Share of studies by true AUC.
+
+    Example:
+        >>> power_text({0.6: 0.254, 0.65: 0.5})
+        'Of 100 studies of this size at most 25 would show an AUC of 0.60, 50 one of 0.65.'
+        >>> power_text({})
+        'A study of this size can show nothing.'
+    """
+    if not found:
+        return "A study of this size can show nothing."
+    parts = [f"{100 * share:.0f} {'one' if n else 'would show an AUC'} of {auc:.2f}"
+             for n, (auc, share) in enumerate(found.items())]  # fmt: skip
+    return f"Of 100 studies of this size at most {', '.join(parts)}."
+
+
+def study_power(n_methylated: int, n_unmethylated: int, bound: float = BOUND) -> dict[float, float]:
+    """The power of a study by true AUC: for the smallest that would matter and for `POWER_AUCS`.
+
+    Args:
+        n_methylated: Test patients.
+        n_unmethylated: Test patients.
+        bound: The smallest AUC that would matter.
+
+    Returns:
+        Empty with a class absent.
+    """
+    if not n_methylated or not n_unmethylated:
+        return {}
+    return {auc: power(auc, n_methylated, n_unmethylated, ALPHA_MODEL) for auc in sorted({bound, *POWER_AUCS})}
 
 
 def judge(
@@ -108,86 +218,185 @@ def judge(
     n_permutations: int = 10_000,
     seed: int = 0,
     p_value: float | None = None,
+    site: ArrayLike | None = None,
+    fold: ArrayLike | None = None,
+    bound: float = BOUND,
+    notes: Sequence[str] = (),
 ) -> Verdict:
-    """Hold a model's predictions against chance and against its negative controls.
+    """Hold a model's predictions against chance, within sites, and against its negative controls.
 
-    1. The model is *above chance* when the permutation p-value of its AUC is at most `ALPHA_MODEL` and the lower end
-       of the AUC's interval lies above 0.5.
-    2. A control is above chance beside a model that is when its own p-value is at most `ALPHA_BESIDE_SIGNAL`; beside
-       a model that is not, when it is at most `ALPHA_CONTROLS` after Holm's correction.
-    3. Such a control *does as well* unless the interval of the paired difference model - control lies above 0.
-    4. A control that does as well: contaminated. Else a model above chance: supported. Else: not supported.
+    1. The AUC that *counts* is that of the pairs of one site where sites are known, else of all pairs. With several
+       folds the ranks within a fold take the place of the probabilities, and every standard error of the model is
+       `FOLDS_WIDEN` times as large.
+    2. *Below chance*: its p-value from below is at most `ALPHA_BELOW`, and its interval lies below 0.5.
+    3. It is *above chance* when its p-value is at most `ALPHA_MODEL` and its interval lies above 0.5.
+    4. A control *explains* a model above chance when it is above chance itself (`ALPHA_CONTROLS`, Holm), goes with the
+       model among patients of one label, and the model adds nothing to it (`added_value` above `ALPHA_MODEL`):
+       *contaminated*.
+    5. The interval ends below ``bound``: *too small to matter*.
+    6. *Supported*: above chance, adding to every control that varies, and at least one control could have seen a
+       shortcut (two sites with patients of both labels are such a control). Else: *cannot tell*.
 
     Args:
         label: Shape ``(n,)``, 0 or 1, of patients that neither the model nor a control has seen.
         probability: Shape ``(n,)``, the model's.
         controls: By name, each of shape ``(n,)``, for the same patients in the same order.
-        level: Of the intervals.
+        level: Of the intervals that are shown.
         n_permutations: Of the labels, for each p-value.
         seed: Of the permutations.
         p_value: Of the model, where it was chosen with some regard to these patients: that of
             :func:`mgmt_monai.evaluation.permutation.best_of_p_value`. None: it was not, and its own is worked out.
+        site: Shape ``(n,)``, the hospital or any other group that may be seen in a picture.
+        fold: Shape ``(n,)``, of a cross-validation.
+        bound: The smallest AUC that would matter, set before the study.
+        notes: Keys of `REASONS` that stand beside the verdict's own.
 
     Returns:
         The verdict with the figures it rests on.
 
     Raises:
-        EvaluationError: Shapes differ, a label is not 0 or 1, or a probability is not finite.
+        EvaluationError: Shapes differ, a label is not 0 or 1, a probability is not finite, or ``bound`` is not above
+            0.5 and below 1.
 
     Example:
-        >>> label = [0, 1] * 20
-        >>> judge(label, [0.2, 0.8] * 20, {"header_tags": [0.3, 0.7] * 20}).code
+        >>> label, model = [0, 1] * 20, [0.2, 0.8] * 20
+        >>> judge(label, model, {"header_tags": [0.1, 0.2, 0.2, 0.1] * 10}).state
+        'supported'
+        >>> judge(label, model, {"header_tags": [0.3, 0.7] * 20}).state
         'contaminated'
-        >>> judge(label, [0.4, 0.4, 0.6, 0.6] * 10, {}).code
-        'not_supported'
+        >>> judge(label, model, {}).reasons
+        ('no_informative_control', 'no_site_column')
     """
-    checked, _ = checked_arrays(label, probability)
-    model = auc_estimate(checked, probability, level)
-    p_model = permutation_test(checked, probability, n_permutations, seed).p_value if p_value is None else p_value
+    if not 0.5 < bound < 1:
+        raise EvaluationError(f"bound: expected the smallest AUC that would matter, above 0.5, below 1, found {bound}")
+    checked, scores = checked_arrays(label, probability)
+    m, k = int(checked.sum()), int(len(checked) - checked.sum())
+    widen = 1.0
+    if fold is not None and len(set(np.asarray(fold).tolist())) > 1:
+        widen, scores = FOLDS_WIDEN, _ranks_within(scores, site_codes(fold, len(checked)))
+    wide = float(2 * norm.cdf(widen * normal_quantile(level)) - 1)
+    code = None if site is None else site_codes(site, len(checked))
+    found_site = None if code is None else within_site(checked, scores, code, wide, n_permutations, seed)
+    tested = permutation_test(checked, scores, n_permutations, seed) if found_site is None else found_site
+    model = auc_estimate(checked, scores, wide) if found_site is None else found_site.auc
+    p_model = _widened(tested.p_value if p_value is None else p_value, widen)
     above = bool(p_model <= ALPHA_MODEL and model.low > 0.5)
+    below = bool(_widened(tested.p_low, widen) <= ALPHA_BELOW and model.high < 0.5)
+    found = _controls(checked, probability, scores, controls, level, n_permutations, seed, code, widen, above)
+    seen = any(c.informative and c.name not in NO_SHORTCUT_CONTROLS for c in found)
+    seen = seen or (found_site is not None and found_site.n_mixed > 1)
+    beyond = all(control.p_added <= ALPHA_MODEL for control in found if control.informative)
+
+    reasons = []
+    if not m or not k:
+        state, reasons = CANNOT_TELL, ["one_class"]
+    elif math.isnan(model.value):
+        state, reasons = CANNOT_TELL, ["no_pairs_within_site"]
+    elif below:
+        state, reasons = BELOW_CHANCE, ["labels_reversed"]
+    elif any(control.explains for control in found):
+        state, reasons = CONTAMINATED, ["explained_by_control"]
+    elif model.high < bound:
+        state, reasons = TOO_SMALL, ["upper_end_below_bound"]
+    elif above and beyond and seen:
+        state = SUPPORTED
+    else:
+        state = CANNOT_TELL
+        reasons += ["not_above_chance"] if not above else []
+        reasons += ["not_beyond_control"] if above and not beyond else []
+        reasons += ["no_informative_control"] if not seen else []
+    if not above and any(c.informative and c.p_holm <= ALPHA_CONTROLS for c in found):
+        reasons.append("control_above_chance")
+    reasons += ["folds"] if widen > 1 else []
+    reasons += ["no_site_column"] if site is None else []
+    each = (m, k) if code is None else (equal_classes(checked, code),) * 2
+    return Verdict(
+        state=state,
+        reasons=(*reasons, *notes),
+        auc=model,
+        p_value=p_model,
+        controls=tuple(found),
+        checks=tuple(_checks(model, p_model, above, found, found_site)),
+        site=found_site,
+        power=study_power(math.ceil(each[0] / widen**2), math.ceil(each[1] / widen**2), bound),
+        bound=bound,
+    )
+
+
+def _controls(
+    label: np.ndarray,
+    probability: ArrayLike,
+    scores: np.ndarray,
+    controls: Mapping[str, ArrayLike],
+    level: float,
+    n_permutations: int,
+    seed: int,
+    code: np.ndarray | None,
+    widen: float,
+    above: bool,
+) -> list[Control]:
+    given = {name: checked_arrays(label, values)[1] for name, values in controls.items()}
+    varies = {name: bool(np.ptp(values) > 0) for name, values in given.items()}
     p_values = {
-        name: permutation_test(checked, scores, n_permutations, seed + 1 + number).p_value
-        for number, (name, scores) in enumerate(controls.items())
+        name: permutation_test(label, values, n_permutations, seed + 1 + number, code).p_value
+        for number, (name, values) in enumerate(given.items())
     }
-    corrected = dict(zip(p_values, holm(list(p_values.values())).tolist() if p_values else [], strict=True))
+    of_varying = [name for name in given if varies[name]]
+    corrected = dict(zip(of_varying, holm([p_values[name] for name in of_varying]), strict=True))
     found = []
-    for name, scores in controls.items():
-        difference = compare_paired(checked, probability, scores, level)
-        beside = p_values[name] <= ALPHA_BESIDE_SIGNAL if above else corrected[name] <= ALPHA_CONTROLS
-        estimate = auc_estimate(checked, scores, level)
-        as_well = bool(beside and not difference.low > 0)
-        found.append(Control(name, estimate, p_values[name], corrected[name], difference, as_well))
-    contaminating = [control for control in found if control.does_as_well]
-    code = CONTAMINATED if contaminating else SUPPORTED if above else NOT_SUPPORTED
-    return Verdict(code, model, p_model, tuple(found), tuple(_checks(model, p_model, above, found)))
-
-
-def _checks(model: Estimate, p_model: float, above: bool, controls: list[Control]) -> list[Check]:
-    checks = [
-        Check(
-            "The model is above chance",
-            above,
-            f"AUC {with_interval(*model[:3])}, {_p(p_model)} of permuted labels (at most {ALPHA_MODEL}, one-sided, and "
-            "an interval above 0.5 are asked for)",
-        )
-    ]
-    for control in controls:
-        checks.append(
-            Check(
-                f"The control '{control.name}' does not do as well",
-                not control.does_as_well,
-                f"AUC {with_interval(*control.auc[:3])}, {_p(control.p_value)}, {_p(control.p_holm)} after Holm; "
-                f"model minus control {_difference(control.difference)}",
+    for name, values in given.items():
+        p_holm = float(corrected.get(name, 1.0))
+        p_added = _widened(added_value(label, scores, values, code), widen) if varies[name] else math.nan
+        explains = above and p_holm <= ALPHA_CONTROLS and p_added > ALPHA_MODEL
+        found.append(
+            Control(
+                name=name,
+                auc=auc_estimate(label, values, level),
+                p_value=p_values[name],
+                p_holm=p_holm,
+                difference=compare_paired(label, probability, values, level),
+                informative=varies[name],
+                p_added=p_added,
+                explains=bool(explains and association(label, scores, values, code) <= ALPHA_CONTROLS),
             )
         )
+    return found
+
+
+def _ranks_within(scores: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """Each score's rank in its fold, between 0 and 1: folds' models have levels of their own."""
+    ranks = np.empty(len(scores))
+    for each in range(int(fold.max()) + 1):
+        of = fold == each
+        ranks[of] = (rankdata(scores[of]) - 0.5) / of.sum()
+    return ranks
+
+
+def _widened(p: float, widen: float) -> float:
+    """The p-value of a normal statistic whose standard error is so many times as large."""
+    return float(norm.sf(norm.isf(p) / widen)) if p < 0.5 else p
+
+
+def _checks(
+    model: Estimate, p_model: float, above: bool, controls: Sequence[Control], site: WithinSite | None
+) -> list[Check]:
+    where = "" if site is None else " within sites"
+    asked = f"(at most {ALPHA_MODEL}, one-sided, and an interval above 0.5 are asked for)"
+    text = f"AUC {with_interval(*model[:3])}, {_p(p_model)} of permuted labels {asked}"
+    checks = [Check(f"The model is above chance{where}", above, text)]
+    for control in controls:
+        figures = f"AUC {with_interval(*control.auc[:3])}, {_p(control.p_value)}, {_p(control.p_holm)} after Holm"
+        if not control.informative:
+            text = f"{figures}: constant on these patients, so that it says nothing"
+            checks.append(Check(f"The control '{control.name}' is informative", False, text))
+            continue
+        text = f"{figures}; {_p(control.p_added)} of what the model adds to it (at most {ALPHA_MODEL} is asked for)"
+        passed = control.p_added <= ALPHA_MODEL
+        checks.append(Check(f"The model tells more than the control '{control.name}'", passed, text))
     return checks
 
 
-def _difference(found: PairedComparison) -> str:
-    if math.isnan(found.low):
-        return f"{found.difference:+.2f} (no interval)"
-    return f"{found.difference:+.2f} ({found.low:+.2f} to {found.high:+.2f})"
-
-
 def _p(value: float) -> str:
+    if math.isnan(value):
+        return "p undefined"
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"

@@ -61,6 +61,50 @@ def test_evaluate_parts_the_patients_by_a_column(predictions, tmp_path):
     assert (tmp_path / "out" / "T1w-fine_tune" / "forest.png").is_file()
 
 
+def test_evaluate_tells_the_verdict_first_and_writes_it(predictions, tmp_path, capsys):
+    assert main(["evaluate", str(predictions), "--out", str(tmp_path / "out")]) == 0
+
+    found = json.loads((tmp_path / "out" / "evaluation.json").read_text())["models"]["T1w fine_tune"]
+    assert capsys.readouterr().out.startswith(found["verdict"]["sentence"] + "\n")
+    assert (found["verdict"]["state"], found["within_site"]) == ("cannot_tell", None)
+    assert found["verdict"]["reasons"] == ["no_informative_control", "no_site_column"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "told"),
+    [("centre", [], "(the column 'centre' is taken as the site)"), ("scanner", ["--site", "scanner"], "")],
+)
+def test_evaluate_takes_a_site_column_and_says_so(predictions, tmp_path, capsys, name, words, told):
+    sites = tmp_path / "sites.csv"
+    sites.write_text(f"patient_id,{name}\n" + "".join(f"{n:05},{n // 2 % 12}\n" for n in range(40)))
+
+    assert main(["evaluate", str(predictions), "--columns", str(sites), *words, "--out", str(tmp_path / "out")]) == 0
+
+    printed = capsys.readouterr().out
+    within = json.loads((tmp_path / "out" / "evaluation.json").read_text())["models"]["T1w fine_tune"]["within_site"]
+    assert (within["column"], within["n_sites"]) == (name, 12)
+    assert f"within sites: AUC {within['auc']:.2f}" in printed
+    assert printed.index("within sites: AUC") < printed.index("pairs of all sites: AUC")
+    assert told in printed
+
+
+def test_evaluate_refuses_a_site_column_that_is_not_there(predictions, tmp_path, capsys):
+    sites = tmp_path / "sites.csv"
+    sites.write_text("patient_id,age\n00000,50\n")
+
+    assert main(["evaluate", str(predictions), "--columns", str(sites), "--site", "hospital"]) == 1
+    assert "site: expected the column 'hospital' in the tables of columns, found age" in capsys.readouterr().err
+
+
+def test_evaluate_tells_the_best_of_many_first(predictions, tmp_path, capsys):
+    lines = predictions.read_text().splitlines()
+    more = [line.replace(",T1w,", f",m{number},") for number in range(3) for line in lines[1:]]
+    predictions.write_text("\n".join([*lines, *more]) + "\n")
+
+    assert main(["evaluate", str(predictions), "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.startswith("4 models: the best has AUC 0.")
+
+
 def test_evaluate_twice_writes_the_same_bytes(predictions, tmp_path):
     for name in ("first", "second"):
         assert main(["evaluate", str(predictions), "--out", str(tmp_path / name)]) == 0

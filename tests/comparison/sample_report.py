@@ -104,14 +104,17 @@ _REPORT: dict[str, Any] = {
         },
     },
     "verdict": {
-        "code": "supported",
-        "sentence": "Signal supported: the model tells the classes apart on patients it has not seen, and no control "
-        "without the tumour does as well.",
+        "state": "supported",
+        "sentence": "Signal supported: AUC 0.60 (0.56-0.64), and the model tells more than any control without the "
+        "tumour.",
+        "reasons": ["folds", "no_site_column"],
+        "auc": estimate(0.6),
         "checks": [
             {"name": "The model is above chance", "passed": True, "text": "AUC 0.60 (0.56-0.64), p < 0.001"},
-            {"name": "The control 'blank' does not do as well", "passed": True, "text": "AUC 0.50 (0.46-0.54)"},
+            {"name": "The model tells more than the control 'blank'", "passed": True, "text": "AUC 0.50 (0.46-0.54)"},
         ],
     },
+    "within_site": None,
     "chosen": {
         "network": "efficientnet-b0",
         "modality": "T1w",
@@ -140,7 +143,6 @@ _REPORT: dict[str, Any] = {
         "calibration_intercept": estimate(-0.02, 0.17),
         "calibration_in_the_large": estimate(-0.04, 0.16),
         "ece": 0.0412,
-        "patients_needed": 262,
         "permutation_p": 0.0002,
         "slice_auc": estimate(0.58, 0.04, 11240),
         "slice_accuracy": estimate(0.55, 0.03, 11240),
@@ -194,6 +196,8 @@ _REPORT: dict[str, Any] = {
             "auc": estimate(auc),
             "p": 0.4,
             "p_holm": 1.0,
+            "p_added": 0.001,
+            "informative": name != "blank",
             "difference": {"value": 0.6 - auc, "low": 0.6 - auc - 0.05, "high": 0.6 - auc + 0.05, "p": 0.001},
         }
         for name, title, what, auc in (
@@ -258,12 +262,18 @@ def smallest_report() -> dict[str, Any]:
     for name, value in report["figures"].items():
         if isinstance(value, dict):
             report["figures"][name] = nothing
-        elif (isinstance(value, float) and name != "level") or name == "patients_needed":
+        elif isinstance(value, float) and name != "level":
             report["figures"][name] = None
     report["figures"] |= {"n": 2, "n_methylated": 1, "classification_report": ""}
     floor = {"expected": None, "percentile_95": None, "best": None}
     report["noise"] = {"n_candidates": 1, "auc": floor, "accuracy": floor}
-    report["verdict"] |= {"code": "not_supported", "sentence": "Signal not supported.", "checks": []}
+    report["verdict"] |= {
+        "state": "cannot_tell",
+        "sentence": "Cannot tell.",
+        "reasons": [],
+        "checks": [],
+        "auc": nothing,
+    }
     for name in ("table_1", "table_2", "candidates", "controls", "spread", "subgroups"):
         report[name] = []
     return report

@@ -25,13 +25,23 @@ def comparison(data_dir: Path, out: Path, *words: str) -> dict:
     return json.loads((out / "comparisons" / "planted" / "report" / "report.json").read_text())
 
 
+def names_a_control(report: dict) -> bool:
+    """Contaminated where the model has learnt it; else told beside a model that is at chance."""
+    verdict = report["verdict"]
+    if verdict["state"] == "contaminated":
+        return verdict["reasons"][0] == "explained_by_control"
+    return verdict["state"] != "supported" and bool(
+        {"control_above_chance", "not_beyond_control"} & {*verdict["reasons"]}
+    )
+
+
 @pytest.mark.slow
 def test_a_planted_effect_is_supported_and_every_modalitys_interval_holds_the_known_auc(tmp_path):
     data = write_phantom(tmp_path / "phantom", n_patients=120, effect=2.0, seed=0)
 
     report = comparison(data, tmp_path / "runs")
 
-    assert report["verdict"]["code"] == "supported"
+    assert report["verdict"]["state"] == "supported"
     for row in report["table_2"]:
         auc = row["fine_tune"]["auc"]
         assert auc["low"] <= reachable_auc(2.0) <= auc["high"], row["modality"]
@@ -42,27 +52,29 @@ def test_a_planted_effect_is_supported_and_every_modalitys_interval_holds_the_kn
 def test_where_nothing_is_planted_nothing_is_claimed(seed, tmp_path):
     data = write_phantom(tmp_path / "phantom", n_patients=80, effect=0.0, seed=seed)
 
-    assert comparison(data, tmp_path / "runs", "--modalities", "T1w")["verdict"]["code"] == "not_supported"
+    assert comparison(data, tmp_path / "runs", "--modalities", "T1w")["verdict"]["state"] in (
+        "cannot_tell",
+        "too_small_to_matter",
+        "below_chance",
+    )
 
 
 @pytest.mark.slow
-def test_a_header_tag_that_goes_with_the_label_is_contamination(tmp_path):
+def test_a_header_tag_that_goes_with_the_label_is_told(tmp_path):
     data = write_phantom(tmp_path / "phantom", n_patients=80, effect=0.0, seed=0)
     plant_shortcut(data, "T1w")
 
     report = comparison(data, tmp_path / "runs", "--modalities", "T1w")
 
-    assert report["verdict"]["code"] == "contaminated"
+    assert names_a_control(report)
     assert next(row for row in report["controls"] if row["name"] == "header_tags")["auc"]["value"] == 1
 
 
 @pytest.mark.slow
-def test_patients_copied_across_the_splits_are_contamination(tmp_path):
+def test_patients_copied_across_the_splits_are_told(tmp_path):
     data = write_phantom(tmp_path / "phantom", n_patients=60, effect=0.0, seed=0)
     plant_leakage(data, "T1w", share=1.0)
 
     report = comparison(data, tmp_path / "runs", "--modalities", "T1w")
 
-    assert report["verdict"]["code"] == "contaminated"
-    failed = [check["name"] for check in report["verdict"]["checks"] if not check["passed"]]
-    assert any("header_tags" in name or "geometry" in name for name in failed)
+    assert names_a_control(report)

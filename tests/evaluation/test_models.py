@@ -3,9 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from mgmt_monai.evaluation.comparison import compare_paired
-from mgmt_monai.evaluation.models import comparisons, read_models
+from mgmt_monai.evaluation.models import comparisons, evaluate, judged, pool_models, read_rows, seed_spread
+from mgmt_monai.evaluation.permutation import best_of_p_value
 from mgmt_monai.evaluation.predictions import PATIENT_COLUMNS, EvaluationError, write_patients
 
 LABELS = [0, 0, 0, 1, 1, 1]
@@ -28,6 +30,10 @@ def table(probability, modality="T1w", stage="fine_tune", split="test", labels=L
     return rows[list(PATIENT_COLUMNS)]
 
 
+def models_of(paths, threshold=None):
+    return pool_models(read_rows(paths)[0], threshold)
+
+
 @pytest.fixture
 def written(tmp_path):
     def write(name: str, *tables: pd.DataFrame):
@@ -41,22 +47,22 @@ def test_each_modality_and_stage_is_a_model(written):
     rising = np.linspace(0.1, 0.9, 6)
     path = written("a.csv", table(rising), table(rising, stage="transfer"), table(rising, modality="FLAIR"))
 
-    assert list(read_models([path])) == ["T1w fine_tune", "T1w transfer", "FLAIR fine_tune"]
+    assert list(read_rows([path])[0]) == ["T1w fine_tune", "T1w transfer", "FLAIR fine_tune"]
 
 
 def test_models_of_several_files_carry_the_files_names(written):
     paths = [written("a.csv", table([0.5] * 6)), written("b.csv", table([0.5] * 6))]
 
-    assert list(read_models(paths)) == ["a T1w fine_tune", "b T1w fine_tune"]
+    assert list(read_rows(paths)[0]) == ["a T1w fine_tune", "b T1w fine_tune"]
 
 
 def test_threshold_is_chosen_on_validation_patients_else_a_half(written):
     test = table(np.linspace(0.1, 0.9, 6))
     validation = table([0.1, 0.2, 0.3, 0.5, 0.6, 0.7], split="validation")
 
-    alone = read_models([written("a.csv", test)])["T1w fine_tune"]
-    chosen = read_models([written("b.csv", test, validation)])["T1w fine_tune"]
-    given = read_models([written("c.csv", test, validation)], threshold=0.25)["T1w fine_tune"]
+    alone = models_of([written("a.csv", test)])["T1w fine_tune"]
+    chosen = models_of([written("b.csv", test, validation)])["T1w fine_tune"]
+    given = models_of([written("c.csv", test, validation)], threshold=0.25)["T1w fine_tune"]
 
     assert set(alone["threshold"]) == {0.5}
     assert set(chosen["threshold"]) == {0.4}  # midway between 0.3 and 0.5, which part the classes
@@ -69,7 +75,7 @@ def test_every_pair_is_compared_on_the_shared_patients_with_holms_correction(wri
     probabilities = {name: random.uniform(size=20) for name in ("a", "b", "c")}
     paths = [written(f"{name}.csv", table(p, labels=labels)) for name, p in probabilities.items()]
 
-    rows = comparisons(read_models(paths))
+    rows = comparisons(models_of(paths))
 
     assert [(row["first"][0], row["second"][0]) for row in rows] == [("a", "b"), ("a", "c"), ("b", "c")]
     for row in rows:
@@ -90,11 +96,112 @@ def test_every_pair_is_compared_on_the_shared_patients_with_holms_correction(wri
 )
 def test_tables_that_cannot_be_judged_are_named(written, given, told):
     with pytest.raises(EvaluationError, match=rf"a\.csv.*{told}"):
-        read_models([written("a.csv", table([0.5] * 6, **changes)) for changes in given])
+        models_of([written("a.csv", table([0.5] * 6, **changes)) for changes in given])
 
 
 def test_models_that_disagree_on_a_label_are_not_compared(written):
     paths = [written("a.csv", table([0.5] * 6)), written("b.csv", table([0.5] * 6, labels=LABELS[::-1]))]
 
     with pytest.raises(EvaluationError, match="patient test-0: expected one label, found 0 in 'a T1w"):
-        comparisons(read_models(paths))
+        comparisons(models_of(paths))
+
+
+def guesses(number: int, n: int = 40) -> pd.DataFrame:
+    return table(np.random.default_rng(number).uniform(size=n), modality=f"m{number}", labels=[0, 1] * (n // 2))
+
+
+def test_seeds_are_told_apart_from_their_average():
+    random = np.random.default_rng(0)
+    labels = np.arange(100) % 2
+    rows = pd.concat(
+        [table(np.clip(0.5 + 0.06 * labels + 0.2 * random.standard_normal(100), 0, 1), labels=labels).assign(seed=seed)
+         for seed in range(6)]
+    )  # fmt: skip
+    each = [roc_auc_score(of["label"], of["probability"]) for _, of in rows.groupby("seed")]
+
+    found = seed_spread(rows)
+
+    assert found == pytest.approx(
+        {"n": 6, "mean": np.mean(each), "low": min(each), "high": max(each), "sd": np.std(each, ddof=1)}
+    )
+    assert seed_spread(rows[rows["seed"] == 0]) is None
+
+
+def test_each_of_several_models_gets_the_p_value_of_the_best(written):
+    path = written("a.csv", *(guesses(number) for number in range(5)))
+    models = models_of([path])
+    stack = np.stack([each["probability"] for each in models.values()])
+
+    found = evaluate(path)
+
+    for number, (name, pooled) in enumerate(models.items()):
+        asked = f"p = {best_of_p_value(pooled['label'], stack, number):.3f}"
+        assert asked in found[name]["verdict"]["checks"][0]["text"]
+        assert found[name]["verdict"]["reasons"][-1] == "best_of_several"
+
+
+def test_several_models_of_other_patients_pay_for_their_number(written):
+    second = guesses(1).assign(patient_id=[f"other-{number}" for number in range(40)])
+    found = evaluate(written("a.csv", guesses(0), second))
+
+    for each in found.values():
+        p = float(each["verdict"]["checks"][0]["text"].split("p = ")[1].split(" ")[0])
+        assert p == pytest.approx(min(1, 2 * each["permutation_p"]), abs=0.001)
+
+
+def test_a_control_is_another_model_of_the_tables(written):
+    signal = table(np.tile([0.2, 0.8], 20), labels=[0, 1] * 20)
+    path = written("a.csv", signal, guesses(3))
+
+    found = evaluate(path, controls=["m3 fine_tune"])
+
+    assert found["T1w fine_tune"]["verdict"]["state"] == "supported"
+    assert found["m3 fine_tune"]["verdict"] is None
+    with pytest.raises(EvaluationError, match="control 'm4': expected one of the models T1w fine_tune, m3 fine_tune"):
+        evaluate(path, controls=["m4"])
+    with pytest.raises(EvaluationError, match="none for 2, the first test-38"):
+        evaluate(written("b.csv", signal, guesses(3, 38)), controls=["m3 fine_tune"])
+
+
+def test_a_site_is_taken_from_the_columns(written):
+    rows, _ = read_rows([written("a.csv", guesses(0))])
+    columns = pd.DataFrame({"Hospital": [*"AB"] * 20}, index=rows["m0 fine_tune"]["patient_id"])
+
+    found = judged(rows, pool_models(rows), columns)["m0 fine_tune"]
+
+    assert found["within_site"]["column"] == "Hospital"
+    assert found["within_site"]["auc"] is None  # A is unmethylated, B methylated
+    assert found["verdict"]["reasons"][0] == "no_pairs_within_site"
+    with pytest.raises(EvaluationError, match="found no table of columns"):
+        judged(rows, pool_models(rows), site="Hospital")
+
+
+def batch(*rows: str):
+    head = "patient_id,modality,stage,probability,n_slices,threshold,distance,abstained,error,bundle"
+    return "\n".join([head, *rows]) + "\n"
+
+
+def test_the_table_of_a_batch_takes_its_labels_from_elsewhere_and_its_threshold_from_the_bundle(tmp_path):
+    lines = [f"P{number},T1w,fine_tune,{0.1 * number + 0.1:.1f},5,0.35,,,,mine" for number in range(6)]
+    (tmp_path / "a.csv").write_text(
+        batch(*lines, "P6,T1w,fine_tune,,,0.35,,too far,,mine", "P7,T1w,fine_tune,0.5,5,0.35,,,,mine")
+    )
+    labels = {f"P{number}": int(number > 2) for number in range(7)}
+
+    rows, left_out = read_rows([tmp_path / "a.csv"], labels)
+
+    assert left_out == {"without a probability": 1, "without a label": 1}
+    pooled = pool_models(rows)["T1w fine_tune"]
+    assert pooled["label"].tolist() == [0, 0, 0, 1, 1, 1]
+    assert set(pooled["threshold"]) == {0.35}
+    with pytest.raises(EvaluationError, match=r"a\.csv: expected predictions of patients with a label, found none: 1"):
+        read_rows([tmp_path / "a.csv"], {"other": 1})
+
+
+def test_two_bundles_of_one_modality_are_two_models(tmp_path):
+    lines = [f"P{number},T1w,,0.{number + 1},5,,,,,{name}" for name in ("a", "b") for number in range(4)]
+    (tmp_path / "a.csv").write_text(batch(*lines))
+
+    assert list(read_rows([tmp_path / "a.csv"], dict.fromkeys(("P0", "P1", "P2", "P3"), 1))[0]) == [
+        "T1w unknown a", "T1w unknown b",
+    ]  # fmt: skip

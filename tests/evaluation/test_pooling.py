@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_curve
 
-from mgmt_monai.evaluation.pooling import pool
+from mgmt_monai.evaluation.pooling import folds_of_test, pool
 from mgmt_monai.evaluation.predictions import PATIENT_COLUMNS, EvaluationError
 
 
@@ -154,3 +154,10 @@ def test_patients_of_equal_slices_are_tied_whatever_their_number(hold_out):
 
     assert set(pooled["n_models"]) == {1, 3}
     assert pooled["probability"].nunique() == 1
+
+
+def test_fold_of_a_patient_is_the_first_that_tested_it():
+    rows = [("a", "test", 1), ("a", "test", 4), ("b", "train", 0), ("b", "test", 2)]
+    table = pd.DataFrame(rows, columns=["patient_id", "split", "fold"])
+
+    assert folds_of_test(table, pd.Series(["b", "a"])).tolist() == [2, 1]

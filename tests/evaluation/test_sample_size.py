@@ -1,7 +1,5 @@
 """Patients needed, against published numbers, the exact rank test and simulated studies."""
 
-import contextlib
-import io
 import math
 import re
 from pathlib import Path
@@ -12,7 +10,7 @@ from scipy.stats import mannwhitneyu, rankdata
 from simulations import binormal
 
 from mgmt_monai.evaluation.predictions import EvaluationError
-from mgmt_monai.evaluation.sample_size import patients_needed
+from mgmt_monai.evaluation.sample_size import patients_needed, power
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "intervals.md"
 
@@ -99,10 +97,29 @@ def test_arguments_outside_their_range_are_refused(change, found):
         patients_needed(**({"auc": 0.7} | change))
 
 
-def test_documented_numbers_are_what_the_documented_code_prints():
-    code, text = re.search(
-        r"```python\n(.+?)```\n\n```text\n(.+?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL
-    ).groups()
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        exec(code, {})
-    assert printed.getvalue() == text
+def test_documented_numbers_are_those_of_the_function():
+    section = re.search(r"## How many patients\n(.+?)\n##", PAGE.read_text(encoding="utf-8"), re.DOTALL)[1]
+    pairs = re.findall(r"(\d+)(?: patients)? for (?:an AUC of )?(0\.\d\d)", " ".join(section.split()))
+
+    assert len(pairs) == 5
+    assert [(patients_needed(float(auc)), auc) for _, auc in pairs] == [(int(n), auc) for n, auc in pairs]
+
+
+@pytest.mark.parametrize(("n", "auc"), [(20, 0.8), (59, 0.65), (200, 0.6)])
+def test_power_is_that_of_simulated_rank_tests(n, auc):
+    random = np.random.default_rng(0)
+    found = [mannwhitneyu(score[label == 1], score[label == 0], alternative="greater").pvalue <= 0.025
+             for label, score in (binormal(n, auc, random) for _ in range(1000))]  # fmt: skip
+
+    assert power(auc, n - n // 2, n // 2) == pytest.approx(np.mean(found), abs=0.045)  # three standard errors
+
+
+def test_power_of_too_few_to_ever_show_anything_is_none():
+    assert power(1.0, 3, 3) == 0  # 1 of 20 orders
+    assert power(1.0, 4, 4) == 1  # 1 of 70
+
+
+@pytest.mark.parametrize("change", [{"auc": 1.1}, {"n_methylated": 0}, {"alpha": 0}])
+def test_power_of_nonsense_is_refused(change):
+    with pytest.raises(EvaluationError, match="power: expected an AUC"):
+        power(**({"auc": 0.7, "n_methylated": 5, "n_unmethylated": 5} | change))

@@ -131,6 +131,21 @@ def test_numbers_of_few_values_and_text_stay_as_they_are(pooled):
     assert [each.value for each in found] == ["0", "1", "2", "site 0", "site 1", "site 2"]
 
 
+@pytest.mark.parametrize(
+    ("name", "codes"),
+    [
+        ("Site No (represents the originating institution)", range(30)),
+        ("batch", [18] * 14 + [1] * 7 + list(range(20, 29))),
+        ("scanner", [f"{number:02}" for number in range(1, 31)]),
+    ],
+    ids=["by its name", "by its frequent values", "by its zeros"],
+)
+def test_numbers_that_are_codes_stay_categories(pooled, name, codes):
+    found = subgroups(pooled, _columns(pooled, **{name: [str(code) for code in codes]}))
+
+    assert not [each.value for each in found if " to " in each.value]
+
+
 @pytest.mark.parametrize(("n_rare", "expected"), [(1, "other (1 value)"), (2, "other (2 values)")])
 def test_values_that_are_joined_are_counted(n_rare, expected):
     values = [name for name in "abcdefgh" for _ in range(3)] + list("yz")[:n_rare]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -20,10 +20,11 @@ from mgmt_monai.evaluation.comparison import PairedComparison, compare_paired, h
 from mgmt_monai.evaluation.discrimination import accuracy, auc, counts
 from mgmt_monai.evaluation.intervals import Estimate
 from mgmt_monai.evaluation.permutation import best_of, best_of_p_value
-from mgmt_monai.evaluation.pooling import pool
+from mgmt_monai.evaluation.pooling import folds_of_test, pool
 from mgmt_monai.evaluation.subgroups import Subgroup, subgroups
 from mgmt_monai.evaluation.summary import patient_figures
-from mgmt_monai.evaluation.verdict import Verdict, judge
+from mgmt_monai.evaluation.verdict import BOUND, Verdict, judge
+from mgmt_monai.evaluation.within_site import site_column
 from mgmt_monai.training.plain_model import PLAIN
 
 SCHEMA = "mgmt-monai/comparison-report/1"
@@ -98,17 +99,26 @@ def findings(record: ComparisonRecord) -> Findings:
     if plan["folds"] is not None and len(candidates) > 1 and len(labels):
         # Validation patients of one fold are test patients of another: the choice has seen them.
         p_value = best_of_p_value(labels, common, candidates.index(chosen), N_PERMUTATIONS)
-    verdict = judge(pooled["label"], pooled["probability"], controls, level, N_PERMUTATIONS, p_value=p_value)
+    site = site_column(record.columns)
+    verdict = judge(
+        pooled["label"],
+        pooled["probability"],
+        controls,
+        level,
+        N_PERMUTATIONS,
+        p_value=p_value,
+        site=record.columns[site].reindex(pooled["patient_id"]).to_numpy() if site else None,
+        fold=folds_of_test(_of_stage(record, chosen, LAST_STAGE), pooled["patient_id"]),
+        bound=plan.get("bound", BOUND),
+        notes=[] if p_value is None else ["best_of_several"],
+    )
     groups = subgroups(pooled, record.columns, level)
     report = {
         "schema": SCHEMA,
         "comparison": _comparison(about),
         "cohort": about["cohort"],
-        "verdict": {
-            "code": verdict.code,
-            "sentence": verdict.sentence,
-            "checks": [asdict(check) for check in verdict.checks],
-        },
+        "verdict": verdict.as_json(),
+        "within_site": None if verdict.site is None else verdict.site.as_json(site),
         "chosen": {**about["chosen"], "stage": LAST_STAGE},
         "figures": {
             **assess(pooled, level, n_resamples, N_PERMUTATIONS),
@@ -152,6 +162,8 @@ def findings(record: ComparisonRecord) -> Findings:
                 "auc": as_json(control.auc),
                 "p": number_or_none(control.p_value),
                 "p_holm": number_or_none(control.p_holm),
+                "p_added": number_or_none(control.p_added),
+                "informative": control.informative,
                 "difference": _difference(control.difference),
             }
             for control in verdict.controls
@@ -222,9 +234,13 @@ def _comparison(about: Mapping[str, Any]) -> dict[str, Any]:
 
 def _pooled(record: ComparisonRecord, candidate: Candidate, stage: str, threshold: float | None) -> pd.DataFrame:
     """One row a test patient, in an order without pseudonyms: what is resampled does not depend on them."""
-    table = candidate_table(record, candidate)
-    pooled = pool(table[table["stage"] == stage], threshold)
+    pooled = pool(_of_stage(record, candidate, stage), threshold)
     return pooled.sort_values(["probability", "threshold", "label"], ignore_index=True)
+
+
+def _of_stage(record: ComparisonRecord, candidate: Candidate, stage: str) -> pd.DataFrame:
+    table = candidate_table(record, candidate)
+    return table[table["stage"] == stage]
 
 
 def _control(record: ComparisonRecord, name: str, pooled: pd.DataFrame) -> np.ndarray:

@@ -72,7 +72,9 @@ def _trained(report: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _control_rows(found: Findings) -> list[ControlRow]:
     chosen = found.report["chosen"]
-    model = ControlRow(f"The model: {chosen['network']}, {chosen['modality']}", found.verdict.auc, True)
+    model = ControlRow(
+        f"The model: {chosen['network']}, {chosen['modality']}", _estimate(found.report["figures"]["auc"]), True
+    )
     return [model, *(ControlRow(row["title"], _estimate(row["auc"]), False) for row in found.report["controls"])]
 
 

@@ -26,6 +26,7 @@ from mgmt_monai.comparison.report.published import (
     read_published,
     spelling,
 )
+from mgmt_monai.evaluation.verdict import REASONS
 from mgmt_monai.html_page import data_uri, page_pieces
 from mgmt_monai.training.learnt import NOT_LEARNT
 
@@ -63,7 +64,13 @@ SECTIONS = {
 """The sections of the report that the checklists point to: id, and what the checklists call it."""
 
 _STAGES = {"transfer": "transfer", "fine_tune": "fine-tuned", "plain": "plain model"}
-_VERDICTS = {"supported": "Supported", "not_supported": "Not supported", "contaminated": "Contaminated"}
+_VERDICTS = {
+    "supported": "Supported",
+    "too_small_to_matter": "Too small to matter",
+    "cannot_tell": "Cannot tell",
+    "below_chance": "Below chance",
+    "contaminated": "Contaminated",
+}
 _PLANES = ("axial", "coronal", "sagittal", "oblique", "unknown")
 _PIXELS = {"": 1.0, "px": 1.0, "pt": 4 / 3, "in": 96.0, "mm": 96 / 25.4, "cm": 96 / 2.54}
 
@@ -88,13 +95,15 @@ def report_page(report: Mapping[str, Any], pictures: Mapping[str, str]) -> Itera
     published = read_published(report["figures"]["level"])
     accuracies = published.accuracies()
     modalities = {row.modality: row for row in published.table_2}
+    state = report["verdict"]["state"]
     return _pieces(
         "report.html.j2",
         "comparison report",
         report,
         {
             **report,
-            "verdict_word": _VERDICTS[report["verdict"]["code"]],
+            "verdict_word": _VERDICTS.get(state, state),
+            "reasons": [REASONS.get(reason, reason) for reason in report["verdict"]["reasons"]],
             "level": f"{100 * report['figures']['level']:g} %",
             "pictures": {name: _picture(name, pictures.get(name), report) for name in PICTURES},
             "published": published,

@@ -82,7 +82,7 @@ def test_sample_fits_the_packaged_schema(report):
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        (("verdict", "code"), "maybe"),
+        (("verdict", "state"), "maybe"),
         (("figures", "auc"), 0.6),
         (("figures", "auc", "n"), None),
         (("figures", "permutation_p"), 1.2),
@@ -117,20 +117,40 @@ def test_picture_of_an_unknown_name_is_refused():
 
 def test_verdict_stands_first_in_words_with_the_figure_and_its_interval(pictures):
     text = as_text(written(report_page, sample_report(), pictures))
-    start = text.index("Supported Signal supported: the model tells the classes apart")
-    assert start < text.index("AUC 0.60 (0.56-0.64)") < text.index("The checks behind the verdict")
+    start = text.index("Supported Signal supported: AUC 0.60 (0.56-0.64), and the model tells more")
+    caveat = text.index("a hospital that shows inside the head cannot be seen")
+    assert start < caveat < text.index("The checks behind the verdict")
     assert "95 % interval; 582 test patients, 306 methylated" in text
 
 
 @pytest.mark.parametrize(
-    ("code", "word"),
-    [("supported", "Supported"), ("not_supported", "Not supported"), ("contaminated", "Contaminated")],
+    ("state", "word"),
+    [
+        ("supported", "Supported"),
+        ("too_small_to_matter", "Too small to matter"),
+        ("cannot_tell", "Cannot tell"),
+        ("below_chance", "Below chance"),
+        ("contaminated", "Contaminated"),
+    ],
 )
-def test_each_verdict_has_its_class_and_its_word(code, word):
+def test_each_verdict_has_its_class_and_its_word(state, word):
     report = sample_report()
-    report["verdict"]["code"] = code
+    report["verdict"]["state"] = state
     page = written(report_page, report, {})
-    assert f'<p class="verdict {code}"><span class="state">{word}</span>' in page
+    assert f'<p class="verdict {state}"><span class="state">{word}</span>' in page
+
+
+def test_within_sites_is_the_headline_where_sites_are_known(pictures):
+    report = sample_report()
+    report["verdict"]["auc"] = {"value": 0.51, "low": 0.46, "high": 0.56, "n": 582}
+    report["within_site"] = {
+        "column": "centre", "auc": 0.51, "interval": [0.46, 0.56], "p": 0.4, "between": 0.56, "share": 0.6,
+        "site_alone": 0.58, "n_sites": 8, "n_mixed": 7,
+    }  # fmt: skip
+    jsonschema.validate(report, SCHEMA)
+    text = as_text(written(report_page, report, pictures))
+    assert text.index("AUC within sites 0.51 (0.46-0.56)") < text.index("over pairs of all sites 0.60 (0.56-0.64)")
+    assert "the site alone reaches 0.58 out of fold" in text
 
 
 def test_sections_come_in_order(pictures):
@@ -420,7 +440,7 @@ def contrast(fore, back):
 
 def hostile_report():
     """Every text of the report that is not the schema's own word, replaced."""
-    kept = {"schema", "code", "stage", "status", "created"}
+    kept = {"schema", "state", "reasons", "stage", "status", "created"}
 
     def replaced(value, key=""):
         if isinstance(value, dict):

@@ -1,0 +1,303 @@
+"""What is left of an AUC among patients of one hospital, and what the hospital alone would reach.
+
+Patients of two hospitals differ in scanner, protocol and case mix, so a model that only knows the hospital has an AUC
+above 0.5 where hospitals differ in prevalence. Pairs of patients of *one* hospital cannot be told apart that way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy.stats import rankdata
+
+from mgmt_monai.evaluation.delong import auc_and_variance
+from mgmt_monai.evaluation.discrimination import auc, checked_arrays
+from mgmt_monai.evaluation.intervals import (
+    UNDEFINED,
+    Estimate,
+    as_json,
+    logit_interval,
+    newcombe_interval,
+    normal_quantile,
+    number_or_none,
+)
+from mgmt_monai.evaluation.permutation import permutation_test
+from mgmt_monai.evaluation.predictions import EvaluationError
+
+SITE_NAMES = ("site", "centre", "center", "hospital", "institution")
+"""A column of such a name tells the hospital, unless another is named."""
+
+N_FOLDS, N_REPEATS = 5, 20
+"""How often the hospital alone is scored out of fold."""
+
+SHRINKAGE = 2
+"""Patients of the overall prevalence that are added to each site: one patient does not make a site's prevalence 0 or 1.
+"""
+
+
+@dataclass(frozen=True)
+class WithinSite:
+    """An AUC over the pairs of patients of one site.
+
+    Args:
+        auc: Pair-weighted mean of the sites' AUCs; ``nan`` where no site has both classes.
+        p_value: One-sided, of labels permuted within each site.
+        p_low: The same of the other side: how often such labels give an AUC as low.
+        n_sites: How many sites there are; a patient without one counts as one.
+        n_mixed: How many of them have both classes.
+        pooled: The AUC over all pairs.
+        between: What labels permuted within each site give on average over all pairs: all that the sites explain.
+        share: ``(between - 0.5) / (pooled - 0.5)``, at most 1 and at least 0; ``nan`` where the pooled AUC is not
+            above 0.5.
+        site_alone: AUC of the prevalence at the patient's site among other patients, mean over `N_REPEATS` times
+            `N_FOLDS` folds.
+    """
+
+    auc: Estimate
+    p_value: float
+    p_low: float
+    n_sites: int
+    n_mixed: int
+    pooled: float
+    between: float
+    share: float
+    site_alone: float
+
+    def as_json(self, column: str) -> dict[str, Any]:
+        """As ``within_site`` in ``evaluation.json``.
+
+        Args:
+            column: That names the site.
+        """
+        value = as_json(self.auc)
+        interval = None if value["low"] is None else [value["low"], value["high"]]
+        figures = {"p": self.p_value, "between": self.between, "share": self.share, "site_alone": self.site_alone}
+        counts = {"n_sites": self.n_sites, "n_mixed": self.n_mixed}
+        named = {name: number_or_none(figure) for name, figure in figures.items()}
+        return {"column": column, "auc": value["value"], "interval": interval, **named, **counts}
+
+
+def within_site(
+    label: ArrayLike,
+    probability: ArrayLike,
+    site: ArrayLike,
+    level: float = 0.95,
+    n_permutations: int = 10_000,
+    seed: int = 0,
+) -> WithinSite:
+    """The AUC within sites, beside what the sites alone explain.
+
+    ``auc = sum(m_s k_s auc_s) / sum(m_s k_s)``, with ``m_s`` methylated and ``k_s`` unmethylated patients at site s:
+    the covariate-adjusted AUC for a categorical covariate, each pair of one site counted once. Sites are independent,
+    so its variance is the sum of DeLong's variances with the squared weights; at a site with one patient in a class,
+    where there is none, it is that of a rank sum under chance. The interval is symmetric on the logit scale; it is
+    Newcombe's, for as many patients as have this variance under chance, where the variance is 0.
+
+    Args:
+        label: Shape ``(n,)``, 0 or 1, of independent patients.
+        probability: Shape ``(n,)``, any real score.
+        site: Shape ``(n,)``, of any type that can be compared; equal values are one site, numbers too.
+        level: Of the interval, between 0 and 1.
+        n_permutations: Of the labels within each site.
+        seed: Of the permutations and of the folds.
+
+    Returns:
+        The figures; ``nan`` where undefined.
+
+    Raises:
+        EvaluationError: Shapes differ, a label is not 0 or 1, a probability is not finite, or ``level`` is not
+            between 0 and 1.
+
+    Source:
+        Janes H, Pepe MS. Adjusting for covariates in studies of diagnostic, screening, or prognostic markers. Am J
+        Epidemiol 2008;168:89-97; Biometrika 2009;96:371-382 (covariate-adjusted ROC). Zou KH, Carlsson MO, Yu CR.
+        Biom J 2012;54:249-263 (weights of strata). van Oirbeek R, Lesaffre E. Stat Med 2010;29:3160-3171 (within and
+        between clusters). Debray TPA et al. TRIPOD-Cluster. BMJ 2023;380:e071018.
+
+    Example:
+        >>> found = within_site([0, 0, 1, 1, 1, 0], [0.1, 0.2, 0.3, 0.8, 0.9, 0.7], [*"AAABBB"])
+        >>> found.auc.value, found.n_mixed
+        (1.0, 2)
+    """
+    label_, probability_ = checked_arrays(label, probability)
+    code = site_codes(site, len(label_))
+    normal_quantile(level)
+    n_sites = int(code.max()) + 1
+    tested = permutation_test(label_, probability_, n_permutations, seed, code)
+    pooled = auc(label_, probability_)
+    between = expected_auc(label_, probability_, code)
+    share = (between - 0.5) / (pooled - 0.5) if pooled > 0.5 else math.nan
+    n_mixed = sum(1 for _ in _mixed(label_, code))
+    return WithinSite(
+        auc=stratified_auc(label_, probability_, code, level),
+        p_value=tested.p_value,
+        p_low=tested.p_low,
+        n_sites=n_sites,
+        n_mixed=n_mixed,
+        pooled=pooled,
+        between=between,
+        share=min(1.0, max(0.0, share)) if not math.isnan(share) else share,
+        site_alone=site_alone(label_, code, seed=seed),
+    )
+
+
+def stratified_auc(label: np.ndarray, probability: np.ndarray, code: np.ndarray, level: float = 0.95) -> Estimate:
+    """The pair-weighted mean of the AUCs within strata with its interval, as :func:`within_site` says.
+
+    Args:
+        label: Shape ``(n,)``, 0 or 1.
+        probability: Shape ``(n,)``.
+        code: Shape ``(n,)``, the stratum, from 0.
+        level: Of the interval.
+
+    Returns:
+        The estimate; ``nan`` where no stratum has both classes.
+    """
+    total, pairs, spread = 0.0, 0.0, 0.0
+    for of, m, k in _mixed(label, code):
+        value, variance = auc_and_variance(label[of], probability[of])
+        total, pairs = total + m * k * value, pairs + m * k
+        spread += (m * k) ** 2 * ((m + k + 1) / (12 * m * k) if math.isnan(variance) else variance)
+    if not pairs:
+        return Estimate(math.nan, *UNDEFINED, len(label))
+    value, variance = total / pairs, spread / pairs**2
+    if 0 < value < 1 and variance > 0:
+        return Estimate(value, *logit_interval(value, math.sqrt(variance), level), len(label))
+    each = equal_classes(label, code)
+    return Estimate(value, *newcombe_interval(value, each, each, level), len(label))
+
+
+def equal_classes(label: np.ndarray, code: np.ndarray) -> int:
+    """As many patients a class as one site would need for the variance that the AUC within sites has under chance.
+
+    Args:
+        label: Shape ``(n,)``, 0 or 1.
+        code: Shape ``(n,)``, the stratum, from 0.
+
+    Returns:
+        From 1 on; 0 where no stratum has both classes.
+
+    Example:
+        >>> equal_classes(np.array([0, 1] * 20), np.zeros(40, dtype=int))
+        20
+    """
+    sizes = [(m, k) for _, m, k in _mixed(label, code)]
+    if not sizes:
+        return 0
+    # Of a rank sum under chance: (m + k + 1) / (12 m k), and for c a class (2 c + 1) / (12 c^2).
+    variance = sum(m * k * (m + k + 1) / 12 for m, k in sizes) / sum(m * k for m, k in sizes) ** 2
+    return max(1, round((1 + math.sqrt(1 + 12 * variance)) / (12 * variance)))
+
+
+def expected_auc(label: np.ndarray, probability: np.ndarray, code: np.ndarray) -> float:
+    """The pooled AUC that labels permuted within strata give on average: exact, for rank sums are linear in the labels.
+
+    Args:
+        label: Shape ``(n,)``, 0 or 1.
+        probability: Shape ``(n,)``.
+        code: Shape ``(n,)``, the stratum, from 0.
+
+    Returns:
+        In [0, 1]; ``nan`` when a class is absent.
+    """
+    m = int(label.sum())
+    k = len(label) - m
+    if not m or not k:
+        return math.nan
+    prevalence = np.bincount(code, label) / np.bincount(code)
+    return float((rankdata(probability) @ prevalence[code] - m * (m + 1) / 2) / (m * k))
+
+
+def site_alone(
+    label: np.ndarray, code: np.ndarray, n_folds: int = N_FOLDS, n_repeats: int = N_REPEATS, seed: int = 0
+) -> float:
+    """What the site alone reaches on patients it was not learnt from: the prevalence at the site as the prediction.
+
+    The mean of the folds' AUCs, not the AUC of all folds together: a fold with more methylated patients leaves fewer of
+    them to learn from, so that predictions of different folds are ordered against the labels.
+
+    Args:
+        label: Shape ``(n,)``, 0 or 1.
+        code: Shape ``(n,)``, the site, from 0. `SHRINKAGE` patients are added to each.
+        n_folds: Stratified by label.
+        n_repeats: Of the folds.
+        seed: Of the folds.
+
+    Returns:
+        In [0, 1]; ``nan`` with fewer than ``n_folds`` patients in a class.
+    """
+    if min(label.sum(), len(label) - label.sum()) < n_folds:
+        return math.nan
+    random = np.random.default_rng(seed)
+    found = []
+    for _ in range(n_repeats):
+        fold = np.empty(len(label), dtype=int)
+        for each in (0, 1):
+            of = np.flatnonzero(label == each)
+            fold[of] = random.permutation(np.arange(len(of)) % n_folds)
+        for number in range(n_folds):
+            test, train = fold == number, fold != number
+            patients = np.bincount(code[train], minlength=code.max() + 1)
+            methylated = np.bincount(code[train], label[train], minlength=code.max() + 1)
+            overall = label[train].mean()
+            known = (methylated + SHRINKAGE * overall) / (patients + SHRINKAGE)
+            found.append(auc(label[test], known[code[test]]))
+    return float(np.mean(found))
+
+
+def site_codes(site: ArrayLike, n: int) -> np.ndarray:
+    """Sites as whole numbers from 0, in the order of their first patient.
+
+    Args:
+        site: Shape ``(n,)``; a patient without one (missing or blank) is a site alone, and so in no pair.
+        n: How many patients there are.
+
+    Raises:
+        EvaluationError: Another number of them, or no patient.
+    """
+    values = pd.Series(np.asarray(site, dtype=object))
+    if len(values) != n or not n:
+        raise EvaluationError(f"site: expected one value a patient, found {len(values)} for {n} patients")
+    unknown = (values.isna() | (values.astype(str).str.strip() == "")).to_numpy()
+    code = np.full(n, -1)
+    code[~unknown] = pd.factorize(values[~unknown])[0]
+    code[unknown] = code.max() + 1 + np.arange(unknown.sum())
+    return code
+
+
+def site_column(columns: pd.DataFrame, named: str = "") -> str:
+    """The column that tells the site.
+
+    Args:
+        columns: What is known of the patients.
+        named: The one that was asked for; "" for the first of `SITE_NAMES`, in upper or lower case.
+
+    Returns:
+        Its name; "" where none is.
+
+    Raises:
+        EvaluationError: The one named is not there.
+    """
+    if named:
+        if named not in columns.columns:
+            there = ", ".join(map(str, columns.columns)) or "none"
+            raise EvaluationError(f"site: expected the column {named!r} in the tables of columns, found {there}")
+        return named
+    by_name: Mapping[str, str] = {str(name).strip().casefold(): str(name) for name in reversed(columns.columns)}
+    return next((by_name[name] for name in SITE_NAMES if name in by_name), "")
+
+
+def _mixed(label: np.ndarray, code: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
+    """Who is in it, how many methylated and how many not: of each stratum with both."""
+    for stratum in range(int(code.max()) + 1):
+        of = code == stratum
+        m = int(label[of].sum())
+        k = int(of.sum()) - m
+        if m and k:
+            yield of, m, k
