@@ -30,6 +30,7 @@ SHOWN_PAIRS = 10
     "--site", default="", metavar="COLUMN", help="That tells the site  [one called site, centre, hospital...]"
 )
 @click.option("--manifest", type=FILE, help="Manifest: labels, split and completeness are held against it.")
+@click.option("--allow-missing", is_flag=True, help="Judge though test patients of the manifest are missing.")
 @click.option("--labels", type=FILE, help="Label table, for the table of 'predict --batch'.")
 @click.option("--control", "controls", multiple=True, metavar="MODEL", help="A model made without the tumour.")
 @click.option("--bound", type=click.FloatRange(0.5, 1, True, True), default=0.6, show_default=True,
@@ -43,6 +44,7 @@ def command(
     columns: Path | None,
     site: str,
     manifest: Path | None,
+    allow_missing: bool,
     labels: Path | None,
     controls: tuple[str, ...],
     bound: float,
@@ -57,14 +59,25 @@ def command(
     from mgmt_monai.evaluation.assessment import estimate_text
     from mgmt_monai.evaluation.evaluation_folder import write_evaluation
     from mgmt_monai.evaluation.models import pool_models, read_rows
+    from mgmt_monai.evaluation.referee import clones
 
     rows, left_out = read_rows(predictions, None if labels is None else _labels(predictions, labels))
     for what, n in left_out.items():
         click.echo(f"{n} prediction{'s' * (n != 1)} {what}: not judged")
+    incomplete = manifest is not None and _held(rows, manifest, allow_missing)
+    same = clones(rows.values())
+    if same:
+        pairs = [f"{other} = {first}" for other, first in list(same.items())[:SHOWN_PAIRS]]
+        more = f" and {len(same) - SHOWN_PAIRS} more" if len(same) > SHOWN_PAIRS else ""
+        click.echo(
+            f"{len(same)} patients have the very predictions of another and are not judged: {', '.join(pairs)}{more}"
+        )
+        rows = {name: of[~of["patient_id"].isin(list(same))].reset_index(drop=True) for name, of in rows.items()}
     models = pool_models(rows, threshold)
     patients = dict.fromkeys(patient for pooled in models.values() for patient in pooled["patient_id"])
     known = _columns(patients, columns, manifest)
-    evaluated = write_evaluation(rows, models, out, known, site, controls, bound, level, seed)
+    notes = [*(["test_patients_missing"] if incomplete else []), *(["clones"] if same else [])]
+    evaluated = write_evaluation(rows, models, out, known, site, controls, bound, level, seed, notes)
     _tell_best(evaluated["best_of"])
     for name, figures in evaluated["models"].items():
         _tell_model(name, figures, many=len(models) > 1, named=bool(site))
@@ -124,6 +137,36 @@ def _tell_model(name: str, figures: dict[str, Any], many: bool, named: bool) -> 
         f"  calibration slope {estimate_text(figures['calibration_slope'])}, Brier {_number(figures['brier'], 3)} "
         f"(the prevalence alone: {_number(figures['brier_of_prevalence'], 3)})"
     )
+
+
+def _held(rows: dict[str, pd.DataFrame], manifest: Path, allow_missing: bool) -> bool:
+    """Hold each model's rows against the manifest; whether test patients are missing, which is said."""
+    from mgmt_monai.cohort.manifest import read_manifest
+    from mgmt_monai.evaluation.referee import fold_splits, hold, missing
+
+    known = read_manifest(manifest)
+    labels = {patient.patient_id: patient.label for patient in known.patients}
+    n_folds = known.folds.get("n_folds", 0)
+    faults = []
+    for name, of in rows.items():
+        tested = of[of["split"] == "test"]
+        own = [p for p in known.patients if of["modality"].iloc[0] in p.series] or known.patients
+        if n_folds and tested["fold"].nunique() > 1:
+            folds = {patient.patient_id: list(patient.folds) for patient in known.patients}
+            for fold, of_fold in tested.groupby("fold"):
+                hold(of_fold, f"{name}, fold {fold}", labels, fold_splits(folds, int(fold), n_folds))
+            expected = {patient.patient_id for patient in own}
+        else:
+            hold(of, name, labels, {patient.patient_id: patient.split for patient in known.patients})
+            expected = {patient.patient_id for patient in own if patient.split == "test"}
+        if absent := missing(of, expected):
+            faults.append(f"{name}: {len(absent)} of {len(expected)} test patients are missing ({', '.join(absent[:3])}"
+                          f"{', ...' if len(absent) > 3 else ''})")  # fmt: skip
+    if faults and not allow_missing:
+        raise click.ClickException(f"{faults[0]}. Add them, or judge the others with --allow-missing.")
+    for fault in faults:
+        click.echo(fault)
+    return bool(faults)
 
 
 def _labels(predictions: Iterable[Path], labels: Path) -> dict[str, int]:

@@ -65,6 +65,7 @@ REASONS = {
     "no_site_column": "No site is known: a hospital that shows inside the head cannot be seen by any control.",
     "best_of_several": "One of several models: its p-value is that of the best of all.",
     "folds": "Folds are not independent: the standard error is taken 1.3 times as large.",
+    "clones": "Patients with the very predictions of another were left out.",
     "test_patients_missing": "Test patients of the manifest are missing from the table.",
 }
 """What each reason of a verdict means."""
@@ -139,7 +140,9 @@ class Verdict:
     @property
     def sentence(self) -> str:
         """The verdict in one sentence."""
-        figure = ("AUC " if self.site is None else "within sites the AUC is ") + with_interval(*self.auc[:3])
+        figure = ("AUC " if self.site is None else "within sites the AUC is ") + with_interval(
+            *self.auc[:3], "undefined"
+        )
         if self.state == SUPPORTED:
             return f"Signal supported: {figure}, and the model tells more than any control without the tumour."
         if self.state == CONTAMINATED:

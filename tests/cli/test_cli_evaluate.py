@@ -155,4 +155,65 @@ def test_evaluate_refuses_a_manifest_of_other_patients(predictions, tmp_path, ca
 
     assert main(["evaluate", str(predictions), "--manifest", str(tmp_path / "manifest.json")]) == 1
 
-    assert "expected the patients of the predictions, found none of them" in capsys.readouterr().err
+    assert "found 40 (00000, 00001, 00002, ...) of 40 that are not in it" in capsys.readouterr().err
+
+
+EVIDENCE = pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ("flip_labels", "expected the manifest's labels, found another for 32 (90000, 90001, 90002, ...) of 32"),
+        ("train_as_test", "found 40 (90003, 90004, 90006, ...) called test that are train in the manifest"),
+        ("only_right_ones", "24 of 32 test patients are missing"),
+    ],
+)
+
+
+@EVIDENCE
+def test_evaluate_holds_a_table_against_its_manifest(shared_data, tmp_path, capsys, table, told):
+    evidence = shared_data / "evidence" / "tables"
+    words = [str(evidence / f"{table}.csv"), "--manifest", str(evidence / "site_manifest.json")]
+
+    assert main(["evaluate", *words, "--out", str(tmp_path / "out")]) == 1
+
+    complaint = capsys.readouterr().err
+    assert complaint.count("\n") == 1
+    assert told in complaint
+    assert not (tmp_path / "out").exists()
+
+
+def test_evaluate_judges_an_incomplete_table_where_it_is_allowed_and_says_so_first(shared_data, tmp_path, capsys):
+    evidence = shared_data / "evidence" / "tables"
+    words = [str(evidence / "only_right_ones.csv"), "--manifest", str(evidence / "site_manifest.json")]
+
+    assert main(["evaluate", *words, "--allow-missing", "--out", str(tmp_path / "out")]) == 0
+
+    assert "24 of 32 test patients are missing" in capsys.readouterr().out.splitlines()[0]
+    found = json.loads((tmp_path / "out" / "evaluation.json").read_text())["models"]["T1w fine_tune"]
+    assert "test_patients_missing" in found["verdict"]["reasons"]
+
+
+def test_evaluate_names_clones_and_judges_each_once(shared_data, tmp_path, capsys):
+    table = shared_data / "evidence" / "tables" / "clones.csv"
+
+    assert main(["evaluate", str(table), "--out", str(tmp_path / "out")]) == 0
+
+    assert capsys.readouterr().out.startswith(
+        "40 patients have the very predictions of another and are not judged: qp000"
+    )
+    found = json.loads((tmp_path / "out" / "evaluation.json").read_text())["models"]["T1w fine_tune"]
+    assert found["n"] == 40
+
+
+def test_evaluate_takes_the_labels_of_a_batch_from_a_table(tmp_path, capsys):
+    rows = [f"P{number},T1w,fine_tune,{0.01 * number + 0.2:.2f},5,0.3,,,mine" for number in range(30)]
+    (tmp_path / "predictions.csv").write_text(
+        "\n".join(["patient_id,modality,stage,probability,n_slices,threshold,abstained,error,bundle", *rows]) + "\n"
+    )
+    (tmp_path / "labels.csv").write_text("patient_id,label\n" + "".join(f"P{n},{n % 2}\n" for n in range(29)))
+    words = [str(tmp_path / "predictions.csv"), "--labels", str(tmp_path / "labels.csv")]
+
+    assert main(["evaluate", *words, "--out", str(tmp_path / "out")]) == 0
+
+    assert capsys.readouterr().out.startswith("1 prediction without a label: not judged\n")
+    found = json.loads((tmp_path / "out" / "evaluation.json").read_text())["models"]["T1w fine_tune"]
+    assert (found["n"], found["threshold"]) == (29, pytest.approx(0.3))

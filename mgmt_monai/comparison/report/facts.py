@@ -24,7 +24,7 @@ from mgmt_monai.evaluation.pooling import folds_of_test, pool
 from mgmt_monai.evaluation.subgroups import Subgroup, subgroups
 from mgmt_monai.evaluation.summary import patient_figures
 from mgmt_monai.evaluation.verdict import BOUND, Verdict, judge
-from mgmt_monai.evaluation.within_site import site_column
+from mgmt_monai.evaluation.within_site import site_codes, site_column
 from mgmt_monai.training.plain_model import PLAIN
 
 SCHEMA = "mgmt-monai/comparison-report/1"
@@ -94,12 +94,14 @@ def findings(record: ComparisonRecord) -> Findings:
     last = {each: _pooled(record, each, LAST_STAGE, None) for each in candidates}
     pooled = last[chosen]
     controls = {name: _control(record, name, pooled) for name in CONTROLS if name in record.controls}
-    labels, common = _common(last, candidates)
+    patients, labels, common = _common(last, candidates)
+    site = site_column(record.columns)
+    sites = record.columns[site] if site else None
     p_value = None
     if plan["folds"] is not None and len(candidates) > 1 and len(labels):
         # Validation patients of one fold are test patients of another: the choice has seen them.
-        p_value = best_of_p_value(labels, common, candidates.index(chosen), N_PERMUTATIONS)
-    site = site_column(record.columns)
+        stratum = None if sites is None else site_codes(sites.reindex(patients), len(patients))
+        p_value = best_of_p_value(labels, common, candidates.index(chosen), N_PERMUTATIONS, stratum=stratum)
     verdict = judge(
         pooled["label"],
         pooled["probability"],
@@ -107,7 +109,7 @@ def findings(record: ComparisonRecord) -> Findings:
         level,
         N_PERMUTATIONS,
         p_value=p_value,
-        site=record.columns[site].reindex(pooled["patient_id"]).to_numpy() if site else None,
+        site=None if sites is None else sites.reindex(pooled["patient_id"]),
         fold=folds_of_test(_of_stage(record, chosen, LAST_STAGE), pooled["patient_id"]),
         bound=plan.get("bound", BOUND),
         notes=[] if p_value is None else ["best_of_several"],
@@ -247,12 +249,15 @@ def _control(record: ComparisonRecord, name: str, pooled: pd.DataFrame) -> np.nd
     """A control's probabilities, of the model's patients in their order.
 
     Rounded: of blank images every slice gets the same probability but for the last digits, which depend on how many
-    slices are averaged, and would then be told apart by the number of slices.
+    slices are averaged, and would then be told apart by the number of slices. One that is constant in each model is
+    constant: folds' models differ by the labels that they were trained on, which is no news of a patient.
     """
     table = record.controls[name]
-    found = pool(table[table["stage"].isin((LAST_STAGE, FOREST_STAGE))], PAPER_THRESHOLD).set_index("patient_id")[
-        "probability"
-    ]
+    table = table[table["stage"].isin((LAST_STAGE, FOREST_STAGE))]
+    test = table[table["split"] == "test"].assign(probability=lambda rows: rows["probability"].round(CONTROL_DIGITS))
+    if (test.groupby(["fold", "seed"])["probability"].nunique() == 1).all():
+        return np.full(len(pooled), test["probability"].iloc[0])
+    found = pool(table, PAPER_THRESHOLD).set_index("patient_id")["probability"]
     return np.round(found.loc[pooled["patient_id"]].to_numpy(), CONTROL_DIGITS)
 
 
@@ -333,13 +338,15 @@ def _compared(
     return rows
 
 
-def _common(last: Mapping[Candidate, pd.DataFrame], candidates: Sequence[Candidate]) -> tuple[np.ndarray, np.ndarray]:
-    """Labels, and probabilities by candidate, of the patients that every candidate tested."""
+def _common(
+    last: Mapping[Candidate, pd.DataFrame], candidates: Sequence[Candidate]
+) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """The patients that every candidate tested, their labels, and their probabilities by candidate."""
     indexed = [last[candidate].set_index("patient_id") for candidate in candidates]
     shared = set.intersection(*(set(table.index) for table in indexed))
     patients = [patient for patient in indexed[0].index if patient in shared]
     labels = indexed[0].loc[patients, "label"].to_numpy()
-    return labels, np.stack([table.loc[patients, "probability"].to_numpy() for table in indexed])
+    return patients, labels, np.stack([table.loc[patients, "probability"].to_numpy() for table in indexed])
 
 
 def _noise(labels: np.ndarray, common: np.ndarray) -> dict[str, Any]:

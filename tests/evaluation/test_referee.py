@@ -1,0 +1,80 @@
+"""A table held against what is known, and patients who are there twice."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mgmt_monai.evaluation.predictions import EvaluationError
+from mgmt_monai.evaluation.referee import clones, fold_splits, hold, missing
+
+
+def rows(probability, split="test", fold=0, modality="T1w", first=0) -> pd.DataFrame:
+    n = len(probability)
+    model = {"modality": modality, "stage": "s", "split": split, "fold": fold, "seed": 0}
+    patients = {"patient_id": [f"p{first + number}" for number in range(n)], "label": np.arange(n) % 2}
+    return pd.DataFrame({**patients, **model, "probability": probability})
+
+
+def test_what_agrees_passes_and_what_is_missing_is_named():
+    table = rows(np.linspace(0, 1, 4))
+
+    hold(
+        table,
+        "m",
+        {f"p{number}": number % 2 for number in range(9)},
+        dict.fromkeys(map("p{}".format, range(9)), "test"),
+    )
+
+    assert missing(table, {"p1", "p9", "p8"}) == ["p8", "p9"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "splits", "told"),
+    [
+        ({"p0": 0}, {}, r"found 3 \(p1, p2, p3\) of 4 that are not in it"),
+        ({"p0": 0, "p1": 1, "p2": 1, "p3": 1}, {}, r"found another for 1 \(p2\) of 4"),
+        ({"p0": 0, "p1": 1, "p2": 0, "p3": 1}, {"p0": "test", "p1": "train", "p2": "train", "p3": "test"},
+         r"found 2 \(p1, p2\) called test that are train"),
+    ],
+    ids=["unknown", "label", "split"],
+)  # fmt: skip
+def test_what_differs_is_counted(labels, splits, told):
+    with pytest.raises(EvaluationError, match=told):
+        hold(rows(np.linspace(0, 1, 4)), "m", labels, splits)
+
+
+def test_folds_are_numbered_over_repeats():
+    folds = {"a": [0, 2], "b": [1, 0], "c": [2, 1]}
+
+    assert [patient for patient, split in fold_splits(folds, 5, 3).items() if split == "test"] == ["a"]
+    assert [patient for patient, split in fold_splits(folds, 1, 3).items() if split == "test"] == ["b"]
+
+
+def test_a_patient_under_two_names_is_found_and_two_that_meet_by_chance_are_not():
+    random = np.random.default_rng(0)
+    continuous = random.beta(2, 2, 60)
+    twice = continuous.copy()
+    twice[[7, 30]] = twice[[3, 4]]
+
+    assert clones([rows(continuous)]) == {}
+    assert clones([rows(twice)]) == {"p7": "p3", "p30": "p4"}
+    for digits in (2, 3):
+        assert clones([rows(continuous.round(digits))]) == {}
+    assert clones([rows(random.integers(100, 400, 200) / 500)]) == {}  # a forest's
+    assert clones([rows(np.full(30, 0.4))]) == {}
+    assert clones([rows(np.r_[np.ones(20), continuous])]) == {}  # saturated
+
+
+def test_clones_agree_in_every_model_that_tested_them():
+    random = np.random.default_rng(1)
+    first, second = random.beta(2, 2, (2, 60))
+    first[7], first[9], second[9] = first[3], first[5], second[5]
+
+    assert clones([rows(first), rows(second, modality="FLAIR")]) == {"p9": "p5"}
+
+
+def test_clones_are_found_in_different_folds_of_rounded_predictions():
+    random = np.random.default_rng(2)
+    tables = [rows(random.integers(100, 400, 100) / 500, fold=fold, first=100 * fold) for fold in range(5)]
+
+    assert clones(tables) == {}
