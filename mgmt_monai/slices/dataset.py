@@ -104,7 +104,7 @@ class SliceDataset(Dataset):
         """What a frozen network makes of the slices of each series, without augmentation; kept where they are stored.
 
         Args:
-            network: Tells it from every other, as `SliceStore.features` takes it.
+            network: Tells it from every other, as `SliceStore.features` takes it; "" where they are not to be kept.
             compute: From slices ``(K, 1, H, W)`` float32 to features ``(K, D)`` on the CPU.
 
         Yields:
@@ -113,7 +113,7 @@ class SliceDataset(Dataset):
         Raises:
             SlicesError: As `SliceStore.features`.
         """
-        if self._store is None:
+        if self._store is None or not network:
             yield from (compute(self.series_slices(n)) for n in range(len(self.data)))
         else:
             stored = self._store.features(self._chain, network, compute)

@@ -16,7 +16,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from mgmt_monai.cohort.modality import ModalityCohort
 from mgmt_monai.evaluation.predictions import PATIENT_COLUMNS
-from mgmt_monai.networks import MGMTClassifier
+from mgmt_monai.networks import MGMTClassifier, WeightsReport
 from mgmt_monai.networks.frozen_features import features_of, network_key
 from mgmt_monai.slices import SliceDataset
 from mgmt_monai.slices.errors import SlicesError
@@ -46,6 +46,7 @@ class PlainModel:
 
     Args:
         network: Takes the first stage's best checkpoint, whose backbone is as it was loaded.
+        weights: What was loaded into it. Features of random weights, which no other training has, are not stored.
         datasets: Slices of ``train``, ``validation`` and ``test``; they are read without augmentation.
         batch_size: Slices at a time.
         image_size: Height and width of a slice.
@@ -53,6 +54,7 @@ class PlainModel:
     """
 
     network: MGMTClassifier
+    weights: WeightsReport
     datasets: Mapping[str, SliceDataset]
     batch_size: int
     image_size: int
@@ -105,7 +107,8 @@ class PlainModel:
     def _means(self, slices: SliceDataset) -> np.ndarray:
         """Mean features of each series, ``(series, D)`` float64."""
         compute = partial(features_of, self.network, batch_size=self.batch_size)
-        each = slices.features(network_key(self.network, self.image_size), compute)
+        key = network_key(self.network, self.image_size) if self.weights.pretrained else ""
+        each = slices.features(key, compute)
         return np.stack([features.double().mean(dim=0).numpy() for features in each])
 
 

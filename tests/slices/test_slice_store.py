@@ -259,11 +259,12 @@ def compute(folder: Path) -> None:
     store(folder).features(chain(), "a", killed_at_the_second)
 
 
-@pytest.mark.parametrize("kept", ["stored", "in memory"])
+@pytest.mark.parametrize("kept", ["stored", "in memory", "not to be kept"])
 def test_features_of_a_data_set_are_those_of_its_slices(kept, tmp_path):
     own = ITEMS[1:]
-    dataset = SliceDataset(own, chain(), store=store(tmp_path) if kept == "stored" else None)
-    found = list(dataset.features("a", moments))
+    dataset = SliceDataset(own, chain(), store=None if kept == "in memory" else store(tmp_path))
+    found = list(dataset.features("" if kept == "not to be kept" else "a", moments))
+    assert len(list(tmp_path.glob("features-*"))) == (kept == "stored")
     assert [len(each) for each in found] == [1, 2]
     for item, each in zip(own, found, strict=True):
         for features, pixels in zip(each, VOLUMES[item["image"]], strict=True):
