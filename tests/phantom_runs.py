@@ -20,6 +20,7 @@ SMALL: dict[str, Any] = {
     "transfer_epochs": 2,
     "fine_tune_epochs": 2,
     "transfer_batch_size": 16,
+    "transfer_least_steps": 0,
     "fine_tune_batch_size": 16,
     "transfer_learning_rate": 0.001,
     "bootstrap_resamples": 50,

@@ -116,6 +116,11 @@ class MGMTClassifier(nn.Module):
             pooled = self.backbone(self._normalised(images))
         return pooled
 
+    def begin_at_zero(self) -> None:
+        """Set the head's last layer to zero: every slice's logit is 0 until it is trained."""
+        for parameter in self.head.dense2.parameters():
+            nn.init.zeros_(parameter)
+
     def set_stage(self, stage: str) -> None:
         """Go to a training stage: set what takes gradients, and which layers stay in eval mode.
 

@@ -2,7 +2,7 @@
 
 from mgmt_monai.training.config import check_config, executed_config
 from mgmt_monai.training.experiment import Experiment
-from mgmt_monai.training.handlers import EarlyStopping, EpochRecord, Publish, ResumePoint, SeedEpoch
+from mgmt_monai.training.handlers import EarlyStopping, EpochRecord, Plateau, Publish, ResumePoint, SeedEpoch
 from mgmt_monai.training.machine import PrecisionInferer, check_device, default_device, loader_workers, training_dtype
 from mgmt_monai.training.metrics import EpochFigure
 from mgmt_monai.training.plain_model import PlainModel
@@ -19,6 +19,7 @@ __all__ = [
     "EpochRecord",
     "Experiment",
     "PlainModel",
+    "Plateau",
     "PrecisionInferer",
     "PrepareBatch",
     "Publish",

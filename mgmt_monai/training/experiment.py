@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from mgmt_monai.interruption import interruptible
 from mgmt_monai.networks import MGMTClassifier, WeightsReport, calibrate_batchnorm
 from mgmt_monai.networks.efficientnet import PADDINGS
 from mgmt_monai.own_process import is_own_process
+from mgmt_monai.slices import EpochBatches
 from mgmt_monai.tracking import TrackedRun
 from mgmt_monai.tracking.environment import environment_tags
 from mgmt_monai.training.config import settings_of, without_paths
@@ -45,6 +47,7 @@ class Experiment:
         network: With its weights loaded.
         weights: What was loaded; where nothing was, BatchNorm is calibrated on ``calibration_images`` first.
         calibration_images: Loader of training slices.
+        batches: Of the first stage. Where they were made smaller, the head begins at zero.
         stages: In order.
         scoring: Of the best checkpoints.
         plain: The logistic regression beside it.
@@ -61,6 +64,7 @@ class Experiment:
     network: MGMTClassifier
     weights: WeightsReport
     calibration_images: DataLoader
+    batches: EpochBatches
     stages: Sequence[Stage]
     scoring: Scoring
     plain: PlainModel
@@ -102,6 +106,7 @@ class Experiment:
                 )
                 if not self.stages[0].progress.last_checkpoint.is_file():  # later, a checkpoint takes their place
                     directory.update(weights=self.weights.source)
+                    self._begin_first_stage()
                 self._note_precision()
                 self._name_heavy_patients()
                 if not directory.state["described"]:
@@ -127,6 +132,19 @@ class Experiment:
                 tracking.finish(mlflow_status)
                 directory.close()
         logger.info(headline)
+
+    def _begin_first_stage(self) -> None:
+        """Few slices: an untrained head's own answers would outweigh what so few steps teach it. It begins without."""
+        batches, progress = self.batches, self.stages[0].progress
+        noted = {"batch_size": batches.batch_size, "steps": len(batches), "counted_from": progress.counted_from}
+        if batches.is_smaller:
+            self.network.begin_at_zero()
+            logger.info(
+                f"few training slices ({batches.n_slices}): the first stage has {len(batches)} batches of "
+                f"{batches.batch_size} an epoch, the head's last layer begins at zero, and validation losses count "
+                f"from epoch {progress.counted_from} on (transfer_least_steps; 0: as the paper)"
+            )
+        self.run_directory.update(first_stage={**noted, "head_begins_at_zero": batches.is_smaller})
 
     def _note_precision(self) -> None:
         """``precision`` may be auto: what that came to is noted, and told where a resumed training has it otherwise."""
@@ -166,6 +184,7 @@ class Experiment:
                 "control": self.control,
                 "precision": self.precision,
                 "paddings": PADDINGS,
+                "first_stage": json.dumps(self.run_directory.state.get("first_stage")),
             }
         )
         counts = {split: {"unmethylated": n[0], "methylated": n[1]} for split, n in manifest.counts().items()}

@@ -12,7 +12,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines import Evaluator
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from mgmt_monai.atomic import atomic_file, write_text
 from mgmt_monai.networks import MGMTClassifier
@@ -88,10 +88,10 @@ class EpochRecord(_EpochHandler):
         learns = progress.run_directory.config.get("control", "none") == "none"
         check_course(progress.stage, engine.state.epoch, engine.state.metrics.get("train_loss"), loss, learns)
         progress.epochs = engine.state.epoch
-        if loss < progress.best_loss:
+        if progress.counts and loss < progress.best_loss:
             progress.best_loss, progress.best_epoch = loss, progress.epochs
             progress.epochs_without_improvement = 0
-        else:
+        elif progress.counts:
             progress.epochs_without_improvement += 1
         figures = {**engine.state.metrics, **self.validator.state.metrics}
         figures["train_learning_rate"] = self.optimizer.param_groups[0]["lr"]
@@ -106,6 +106,26 @@ class EpochRecord(_EpochHandler):
                     "value": float(value),
                 }
             )
+
+
+@dataclass(eq=False)
+class Plateau(_EpochHandler):
+    """After `EpochRecord`: lowers the learning rate on a plateau of the validation loss, of the epochs that count.
+
+    Args:
+        progress: Of the stage.
+        validator: The evaluator.
+        lr_scheduler: Of the stage's optimizer.
+    """
+
+    progress: StageProgress
+    validator: Evaluator
+    lr_scheduler: ReduceLROnPlateau
+
+    def __call__(self, engine: Engine) -> None:
+        """Tell the scheduler this epoch's loss."""
+        if self.progress.counts:
+            self.lr_scheduler.step(self.validator.state.metrics[WATCHED])
 
 
 class ResumePoint:

@@ -26,6 +26,7 @@ WHOLE: dict[str, tuple[float, float]] = {
     "hidden_units": (1, math.inf),
     "transfer_epochs": (1, math.inf),
     "transfer_batch_size": (2, math.inf),
+    "transfer_least_steps": (0, math.inf),
     "fine_tune_epochs": (1, math.inf),
     "fine_tune_batch_size": (2, math.inf),
     "early_stopping_patience": (1, math.inf),

@@ -30,11 +30,13 @@ class StageProgress:
         stage: ``transfer`` or ``fine_tune``.
         run_directory: Of the training.
         after: The stage before, whose epochs come first on the common axis.
+        counted_from: The first epoch whose validation loss counts: for the best checkpoint, plateau and early stopping.
     """
 
     stage: str
     run_directory: RunDirectory
     after: StageProgress | None = None
+    counted_from: int = 1
     epochs: int = 0
     best_loss: float = math.inf
     best_epoch: int = 0
@@ -61,6 +63,11 @@ class StageProgress:
     def first_epoch(self) -> int:
         """How many epochs lie before this stage's first on the common axis of both stages."""
         return 0 if self.after is None else self.after.first_epoch + self.after.epochs
+
+    @property
+    def counts(self) -> bool:
+        """Whether the last finished epoch's validation loss counts."""
+        return self.epochs >= self.counted_from
 
     def all_rows(self) -> list[dict[str, Any]]:
         """The figures of every finished epoch, of the stages before too: stage, epoch, split, metric, value."""
