@@ -170,3 +170,12 @@ def test_torchscript_gives_the_same_logits_with_every_backbone(
         scripted = torch.jit.script(calibrated) if how == "script" else torch.jit.trace(calibrated, made_slices[:2])
         # Another number and size of slices than traced with
         assert_near(scripted(made_slices[:3, :, :, 8:]), calibrated(made_slices[:3, :, :, 8:]))
+
+
+def test_classifier_that_begins_at_zero_answers_zero_and_can_be_trained(made_slices: Tensor) -> None:
+    classifier = MGMTClassifier().eval()
+    classifier.begin_at_zero()
+    logits = classifier(made_slices)
+    assert torch.equal(logits, torch.zeros(len(made_slices), 1))
+    logits.sum().backward()
+    assert classifier.head.dense2.bias.grad.item() == len(made_slices)

@@ -129,7 +129,8 @@ def test_both_stages_are_those_of_a_plain_loop(weigh, least_steps, phantom_dir, 
         **{f"{stage}_epochs": n for stage, n in EPOCHS.items()},
         **{f"{stage}_batch_size": n for stage, n in BATCH.items()},
         **{f"{stage}_learning_rate": rate for stage, rate in RATE.items()},
-        transfer_least_steps=least_steps, early_stopping_patience=PATIENCE, plateau_patience=PLATEAU, plateau_factor=FACTOR,
+        early_stopping_patience=PATIENCE, plateau_patience=PLATEAU, plateau_factor=FACTOR,
+        transfer_least_steps=least_steps,
     )  # fmt: skip
     ours.parser.get_parsed_content("loaded_weights")
     theirs = Network().to(memory_format=torch.channels_last)
