@@ -18,7 +18,7 @@ PAPER = {"transfer_batch_size": 128, "transfer_learning_rate": 1e-4, "transfer_l
 
 
 def check_stages(run, told: str, epochs: int) -> dict:
-    """Few slices: enough steps an epoch, the first half of the epochs never the best, and a word where nothing is learnt."""
+    """Few slices: enough steps, the first half of the epochs never the best, and a word where nothing is learnt."""
     state = json.loads((run / "run.json").read_text())
     stage = state["first_stage"]
     assert stage["head_begins_at_zero"] and stage["counted_from"] == epochs // 2
@@ -26,7 +26,8 @@ def check_stages(run, told: str, epochs: int) -> dict:
     assert f"{stage['steps']} batches of {stage['batch_size']} an epoch" in told
     progress = torch.load(run / "transfer/last.pt", weights_only=True)["progress"]
     assert progress["best_epoch"] >= epochs // 2
-    losses = pd.read_csv(run / "epochs.csv").query("stage == 'transfer' and split == 'validation' and metric == 'loss'")
+    rows = pd.read_csv(run / "epochs.csv").query("stage == 'transfer' and metric == 'loss'")
+    losses = rows[rows["split"] == "validation"]
     counted = losses[losses["epoch"] >= epochs // 2].set_index("epoch")["value"]
     assert progress["best_epoch"] == counted.idxmin() and progress["best_loss"] == pytest.approx(counted.min())
     assert state["learning"]["transfer"]["steps"] == progress["best_epoch"] * stage["steps"]
