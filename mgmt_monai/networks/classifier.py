@@ -118,7 +118,7 @@ class MGMTClassifier(nn.Module):
 
     def begin_at_zero(self) -> None:
         """Set the head's last layer to zero: every slice's logit is 0 until it is trained."""
-        for parameter in self.head.dense2.parameters():
+        for parameter in self.head.get_submodule("dense2").parameters():
             nn.init.zeros_(parameter)
 
     def set_stage(self, stage: str) -> None:
