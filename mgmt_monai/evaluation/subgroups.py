@@ -21,6 +21,9 @@ ABSENT = "(absent)"
 MOST_VALUES = 8
 """Of a column, each shown apart; rarer ones are joined, for many small groups hide what matters and invite chance."""
 
+LEAST_IN_CLASS = 10
+"""Patients of each label that a subgroup's AUC needs; of a smaller one the counts alone are shown."""
+
 QUARTERS = 4
 """Parts of a column of many numbers, with as many patients each."""
 
@@ -36,7 +39,7 @@ class Subgroup:
         value: Such as ``SIEMENS``.
         n: How many patients.
         n_methylated: How many of them are methylated.
-        auc: ``nan`` with fewer than two patients in a class.
+        auc: ``nan`` with fewer than `LEAST_IN_CLASS` patients in a class.
     """
 
     column: str
@@ -134,7 +137,7 @@ def _members(values: np.ndarray) -> list[tuple[str, np.ndarray]]:
 
 def _subgroup(column: str, value: str, label: np.ndarray, probability: np.ndarray, level: float) -> Subgroup:
     n, n_methylated = len(label), int(label.sum())
-    too_few = min(n_methylated, n - n_methylated) < 2
+    too_few = min(n_methylated, n - n_methylated) < LEAST_IN_CLASS
     estimate = Estimate(math.nan, *UNDEFINED, n) if too_few else auc_estimate(label, probability, level)
     return Subgroup(column, value, n, n_methylated, estimate)
 

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 from simulations import delong_interval
 
 from mgmt_monai.evaluation.delong import auc_and_variance, auc_interval
@@ -86,3 +87,15 @@ def test_one_in_a_class_has_an_auc_and_no_variance():
     assert value == 0.5
     assert math.isnan(variance)
     assert all(math.isnan(end) for end in delong_interval([1, 0, 0], [0.5, 0.2, 0.7]))
+
+
+@pytest.mark.parametrize("true_auc", [0.5, 0.9])
+@pytest.mark.parametrize(("methylated", "unmethylated"), [(2, 18), (5, 48), (20, 180)])
+def test_intervals_of_a_small_class_hold_the_truth(methylated, unmethylated, true_auc):
+    """Of 200 studies; 0.95 less three standard errors is 0.904."""
+    random = np.random.default_rng(9)
+    label = np.repeat([1, 0], [methylated, unmethylated])
+    shift = label * np.sqrt(2) * norm.ppf(true_auc)
+    found = [auc_interval(label, random.standard_normal(len(label)) + shift) for _ in range(200)]
+
+    assert np.mean([low <= true_auc <= high for low, high in found]) > 0.904

@@ -27,12 +27,14 @@ def _columns(pooled, **values):
     return pd.DataFrame(values, index=pooled["patient_id"])
 
 
-def test_auc_of_each_value_equals_scikit_learn(pooled):
-    vendor = np.array(["GE"] * 12 + ["Siemens"] * 18)
+def test_auc_of_each_value_equals_scikit_learn():
+    random = np.random.default_rng(1)
+    pooled = _pooled(np.tile([0, 1], 30), np.round(random.random(60), 2))
+    vendor = np.array(["GE"] * 24 + ["Siemens"] * 36)
     found = subgroups(pooled, _columns(pooled, manufacturer=vendor), level=0.9)
     assert [(each.column, each.value, each.n, each.n_methylated) for each in found] == [
-        ("manufacturer", "Siemens", 18, 9),
-        ("manufacturer", "GE", 12, 6),
+        ("manufacturer", "Siemens", 36, 18),
+        ("manufacturer", "GE", 24, 12),
     ]
     for each in found:
         label, probability = (pooled.loc[vendor == each.value, name] for name in ("label", "probability"))
@@ -51,13 +53,13 @@ def test_patients_are_matched_by_id_and_others_ignored(pooled):
 
 @pytest.mark.parametrize(
     ("label", "defined"),
-    [([0, 0, 1, 1], True), ([0, 0, 0, 1], False), ([1, 1, 1, 0], False), ([1, 1, 1, 1], False)],
-    ids=["two each", "one methylated", "one unmethylated", "one class"],
+    [([0] * 10 + [1] * 10, True), ([0] * 11 + [1] * 9, False), ([0] * 9 + [1] * 11, False), ([1] * 20, False)],
+    ids=["ten each", "nine methylated", "nine unmethylated", "one class"],
 )
-def test_fewer_than_two_in_a_class_have_no_auc_but_a_number(label, defined):
-    pooled = _pooled(label, [0.2, 0.8, 0.3, 0.6])
-    (found,) = subgroups(pooled, _columns(pooled, site=["a"] * 4))
-    assert (found.n, found.n_methylated, found.auc.n) == (4, sum(label), 4)
+def test_fewer_than_ten_in_a_class_have_no_auc_but_a_number(label, defined):
+    pooled = _pooled(label, np.tile([0.2, 0.8, 0.3, 0.6], 5))
+    (found,) = subgroups(pooled, _columns(pooled, site=["a"] * 20))
+    assert (found.n, found.n_methylated, found.auc.n) == (20, sum(label), 20)
     assert [math.isnan(part) for part in found.auc[:3]] == [not defined] * 3
 
 
@@ -76,9 +78,7 @@ def test_beyond_the_eight_most_frequent_values_are_joined():
     assert [each.value for each in found] == [*"ghijk", *"bcd", "other (3 values)", "(absent)"]
     assert [each.n for each in found] == [3] * 5 + [2] * 3 + [2 + 2 + 1, 1]
     rare = np.isin(values, ["e", "f", "z"])
-    label, probability = pooled.loc[rare, "label"], pooled.loc[rare, "probability"]
-    assert found[8].n_methylated == label.sum() == 3
-    assert found[8].auc.value == pytest.approx(roc_auc_score(label, probability))
+    assert found[8].n_methylated == pooled.loc[rare, "label"].sum() == 3
 
 
 def test_columns_keep_their_order(pooled):
