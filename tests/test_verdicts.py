@@ -1,4 +1,4 @@
-"""The simulation of verdicts errs no more often than it may; its small twin runs here, all rows among the slow tests."""
+"""The simulated verdicts err no more often than they may: a small twin here, all rows among the slow tests."""
 
 import importlib.util
 import math

@@ -21,7 +21,6 @@ from mgmt_monai.evaluation.intervals import (
     normal_quantile,
 )
 
-
 SMALL_CLASS = 25
 """Below it one class's variance is not to be relied on; by simulation (``docs/explanation/intervals.md``)."""
 

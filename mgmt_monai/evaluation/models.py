@@ -17,7 +17,7 @@ from mgmt_monai.evaluation.discrimination import auc
 from mgmt_monai.evaluation.permutation import best_of, best_of_p_value, permutation_test
 from mgmt_monai.evaluation.pooling import folds_of_test, pool
 from mgmt_monai.evaluation.predictions import EvaluationError, is_batch, read_batch, read_patients
-from mgmt_monai.evaluation.verdict import BOUND, judge
+from mgmt_monai.evaluation.verdict import BOUND, FOLDS_WIDEN, fold_ranks, judge
 from mgmt_monai.evaluation.within_site import site_codes, site_column
 
 DEFAULT_THRESHOLD = 0.5
@@ -208,7 +208,7 @@ def judged(
             {control: _of_patients(models[control], control, pooled) for control in controls},
             level,
             seed=seed,
-            p_value=_best_p(models, candidates, name, sites, seed),
+            p_value=_best_p(models, rows, candidates, name, sites, seed),
             site=None if sites is None else sites.to_numpy(),
             fold=folds_of_test(rows[name], pooled["patient_id"]),
             bound=bound,
@@ -288,7 +288,12 @@ def comparisons(models: Mapping[str, pd.DataFrame], level: float = 0.95) -> list
 
 
 def _best_p(
-    models: Mapping[str, pd.DataFrame], candidates: Sequence[str], name: str, sites: pd.Series | None, seed: int
+    models: Mapping[str, pd.DataFrame],
+    rows: Mapping[str, pd.DataFrame],
+    candidates: Sequence[str],
+    name: str,
+    sites: pd.Series | None,
+    seed: int,
 ) -> float | None:
     """A model's p-value as the best of all candidates; None of a single one."""
     if len(candidates) < 2:
@@ -296,8 +301,12 @@ def _best_p(
     pooled = models[name]
     stratum = None if sites is None else site_codes(sites.to_numpy(), len(pooled))
     if all(_same_patients(pooled, models[other]) for other in candidates):
-        stack = np.stack([models[other]["probability"].to_numpy() for other in candidates])
-        return best_of_p_value(pooled["label"], stack, candidates.index(name), seed=seed, stratum=stratum)
+        folds = [folds_of_test(rows[other], pooled["patient_id"]) for other in candidates]
+        widen = FOLDS_WIDEN if max(fold.nunique() for fold in folds) > 1 else 1.0
+        stack = np.stack(
+            [fold_ranks(models[other]["probability"], fold) for other, fold in zip(candidates, folds, strict=True)]
+        )
+        return best_of_p_value(pooled["label"], stack, candidates.index(name), 10_000, seed, stratum, widen)
     alone = permutation_test(pooled["label"], pooled["probability"], seed=seed, stratum=stratum).p_value
     return min(1.0, len(candidates) * alone)
 

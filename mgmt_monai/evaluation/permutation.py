@@ -164,6 +164,7 @@ def best_of_p_value(
     n_permutations: int = 10_000,
     seed: int = 0,
     stratum: np.ndarray | None = None,
+    widen: float = 1.0,
 ) -> float:
     """How often the best of the candidates would reach the chosen one's AUC if none of them knew anything.
 
@@ -177,6 +178,8 @@ def best_of_p_value(
         n_permutations: How many, at least 1.
         seed: Of the permutations.
         stratum: As `permutation_test` takes it.
+        widen: How many times as far from 0.5 as under permuted labels the AUCs of such models lie by chance, such as
+            :data:`mgmt_monai.evaluation.verdict.FOLDS_WIDEN`.
 
     Returns:
         One-sided, in (0, 1]; ``nan`` when no stratum has both classes.
@@ -189,7 +192,7 @@ def best_of_p_value(
     observed = _auc(_double_ranks(scores[None, :], stratum)[0] @ label_, label_, stratum)
     if np.isnan(observed):
         return math.nan
-    return float((1 + (null >= observed - _ROUNDING).sum()) / (1 + n_permutations))
+    return float((1 + (0.5 + widen * (null - 0.5) >= observed - _ROUNDING).sum()) / (1 + n_permutations))
 
 
 def _dealt(label: np.ndarray, n_permutations: int, seed: int, stratum: np.ndarray | None) -> Iterator[np.ndarray]:

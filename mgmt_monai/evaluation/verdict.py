@@ -248,7 +248,8 @@ def judge(
         n_permutations: Of the labels, for each p-value.
         seed: Of the permutations.
         p_value: Of the model, where it was chosen with some regard to these patients: that of
-            :func:`mgmt_monai.evaluation.permutation.best_of_p_value`. None: it was not, and its own is worked out.
+            :func:`mgmt_monai.evaluation.permutation.best_of_p_value`, of `fold_ranks` and widened where there are
+            folds. None: it was not, and its own is worked out.
         site: Shape ``(n,)``, the hospital or any other group that may be seen in a picture.
         fold: Shape ``(n,)``, of a cross-validation.
         bound: The smallest AUC that would matter, set before the study.
@@ -276,13 +277,13 @@ def judge(
     m, k = int(checked.sum()), int(len(checked) - checked.sum())
     widen = 1.0
     if fold is not None and len(set(np.asarray(fold).tolist())) > 1:
-        widen, scores = FOLDS_WIDEN, _ranks_within(scores, site_codes(fold, len(checked)))
+        widen, scores = FOLDS_WIDEN, fold_ranks(scores, fold)
     wide = float(2 * norm.cdf(widen * normal_quantile(level)) - 1)
     code = None if site is None else site_codes(site, len(checked))
     found_site = None if code is None else within_site(checked, scores, code, wide, n_permutations, seed)
     tested = permutation_test(checked, scores, n_permutations, seed) if found_site is None else found_site
     model = auc_estimate(checked, scores, wide) if found_site is None else found_site.auc
-    p_model = _widened(tested.p_value if p_value is None else p_value, widen)
+    p_model = _widened(tested.p_value, widen) if p_value is None else p_value
     above = bool(p_model <= ALPHA_MODEL and model.low > 0.5)
     below = bool(_widened(tested.p_low, widen) <= ALPHA_BELOW and model.high < 0.5)
     found = _controls(checked, probability, scores, controls, level, n_permutations, seed, code, widen, above)
@@ -326,6 +327,25 @@ def judge(
     )
 
 
+def fold_ranks(scores: ArrayLike, fold: ArrayLike) -> np.ndarray:
+    """Each score's rank in its fold, between 0 and 1: folds' models have levels of their own.
+
+    Args:
+        scores: Shape ``(n,)``.
+        fold: Shape ``(n,)``.
+
+    Example:
+        >>> fold_ranks([0.1, 0.2, 0.9, 0.8], [0, 0, 1, 1]).tolist()
+        [0.25, 0.75, 0.75, 0.25]
+    """
+    values, code = np.asarray(scores, dtype=float), site_codes(fold, np.size(scores))
+    ranks = np.empty(len(values))
+    for each in range(int(code.max()) + 1):
+        of = code == each
+        ranks[of] = (rankdata(values[of]) - 0.5) / of.sum()
+    return ranks
+
+
 def _controls(
     label: np.ndarray,
     probability: ArrayLike,
@@ -364,15 +384,6 @@ def _controls(
             )
         )
     return found
-
-
-def _ranks_within(scores: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    """Each score's rank in its fold, between 0 and 1: folds' models have levels of their own."""
-    ranks = np.empty(len(scores))
-    for each in range(int(fold.max()) + 1):
-        of = fold == each
-        ranks[of] = (rankdata(scores[of]) - 0.5) / of.sum()
-    return ranks
 
 
 def _widened(p: float, widen: float) -> float:

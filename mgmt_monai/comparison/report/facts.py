@@ -23,7 +23,7 @@ from mgmt_monai.evaluation.permutation import best_of, best_of_p_value
 from mgmt_monai.evaluation.pooling import folds_of_test, pool
 from mgmt_monai.evaluation.subgroups import Subgroup, subgroups
 from mgmt_monai.evaluation.summary import patient_figures
-from mgmt_monai.evaluation.verdict import BOUND, Verdict, judge
+from mgmt_monai.evaluation.verdict import BOUND, FOLDS_WIDEN, Verdict, fold_ranks, judge
 from mgmt_monai.evaluation.within_site import site_codes, site_column
 from mgmt_monai.training.plain_model import PLAIN
 
@@ -101,7 +101,9 @@ def findings(record: ComparisonRecord) -> Findings:
     if plan["folds"] is not None and len(candidates) > 1 and len(labels):
         # Validation patients of one fold are test patients of another: the choice has seen them.
         stratum = None if sites is None else site_codes(sites.reindex(patients), len(patients))
-        p_value = best_of_p_value(labels, common, candidates.index(chosen), N_PERMUTATIONS, stratum=stratum)
+        fold = folds_of_test(_of_stage(record, chosen, LAST_STAGE), pd.Series(patients))
+        ranks = np.stack([fold_ranks(scores, fold) for scores in common])
+        p_value = best_of_p_value(labels, ranks, candidates.index(chosen), N_PERMUTATIONS, 0, stratum, FOLDS_WIDEN)
     verdict = judge(
         pooled["label"],
         pooled["probability"],
