@@ -16,6 +16,7 @@ FILE = click.Path(path_type=Path)
     "--exclude", default="none", show_default=True, help="CSV patient_id,reason, or 'default': not looked at."
 )
 @click.option("--ignore", type=FILE, help="CSV finding,patient_id,reason: findings that you accept.")
+@click.option("--series", type=FILE, help="series.csv with your decisions [OUT's, else DATA_DIR's, where it is there].")
 @click.option(
     "--columns", type=FILE, help="CSV with more about each patient, such as the site: tested against the label."
 )
@@ -29,6 +30,7 @@ def command(
     layout: str | None,
     exclude: str,
     ignore: Path | None,
+    series: Path | None,
     columns: Path | None,
     mapping: tuple[Path, ...],
     headers_only: bool,
@@ -47,6 +49,7 @@ def command(
         layout=layout,
         exclusions=exclude,
         ignore_csv=ignore,
+        series_csv=series,
         columns_csv=columns,
         mappings=mapping,
         pixels=not headers_only,

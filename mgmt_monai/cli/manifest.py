@@ -40,6 +40,7 @@ def command() -> None:
     help="CSV patient_id,reason; 'default' leaves out the three patients RSNA-MICCAI's hosts name; 'none'.",
 )
 @click.option("--ignore", type=FILE, help="CSV finding,patient_id,reason: findings that you accept.")
+@click.option("--series", type=FILE, help="series.csv with your decisions [DATA_DIR/series.csv, where it is there].")
 @click.option("--mapping", type=FILE, multiple=True, help="Table of aliases, such as BraTS21-17_Mapping.csv.")
 @click.option("--external", is_flag=True, help="Every patient is for the test: the cohort is only scored.")
 @click.option("--against", type=FILE, help="Manifest of the training data: leave out who is in it, under any name.")
@@ -57,6 +58,7 @@ def build(
     group_by: str,
     exclude: str,
     ignore: Path | None,
+    series: Path | None,
     mapping: tuple[Path, ...],
     external: bool,
     against: Path | None,
@@ -87,6 +89,7 @@ def build(
         ignores=read_ignores(ignore) if ignore else IgnoreList(),
         aliases=read_aliases(*mapping) if mapping else None,
         columns_csv=columns,
+        series_csv=series,
         against=read_manifest(against) if against else None,
     )
     plan: Holdout | Listed | External
@@ -102,6 +105,8 @@ def build(
         click.echo(f"excluded: patient {patient_id}: {reason}")
     for line in built.manifest.left_out:
         click.echo(f"left out: {line}")
+    for entry in built.manifest.chosen:
+        click.echo(f"decided: patient {entry['patient_id']}: {entry['file']}: {entry['decision']}")
     for finding in built.findings:
         accepted = " (accepted)" if finding.kind.severity is Severity.ERROR else ""
         click.echo(f"{finding.kind.severity}{accepted}: {finding.under(data_dir).line}")

@@ -51,6 +51,7 @@ class Sources:
         ignores: Findings that are accepted: their series is left out, or their warning not told.
         aliases: Names of the same person; None without a table.
         columns_csv: What is known of each patient, such as the site; None without a table.
+        series_csv: Which series are read, as the user decided; None for the data directory's own, where there is one.
         against: Patients who must not be in this cohort, whatever their name: of a training data's manifest.
     """
 
@@ -60,6 +61,7 @@ class Sources:
     ignores: IgnoreList = IgnoreList()  # noqa: RUF009 (it does not change)
     aliases: Aliases | None = None
     columns_csv: Path | None = None
+    series_csv: Path | None = None
     against: Manifest | None = None
 
 
@@ -99,7 +101,7 @@ def build_manifest(data_dir: Path, sources: Sources, plan: SplitPlan, workers: i
             in BraTS 2021 without the manifest of the training data.
     """
     data_dir = Path(data_dir)
-    found = find_series(data_dir, sources.layout)
+    found = find_series(data_dir, sources.layout, sources.series_csv)
     labels_csv = sources.labels_csv or found.labels_file
     labels = read_labels(labels_csv)
     sources = replace(sources, aliases=with_own_table(sources.aliases, labels_csv))
@@ -139,6 +141,10 @@ def build_manifest(data_dir: Path, sources: Sources, plan: SplitPlan, workers: i
             excluded=excluded,
             left_out=[*_left_out(found, labels, sources, data_dir), *known],
             ignored=[vars(decision).copy() for decision in sources.ignores.decisions],
+            chosen=[
+                {"patient_id": row.patient_id, "file": row.file, "frame": row.frame, "decision": row.decision}
+                for row in sorted(found.decisions, key=lambda row: row.key)
+            ],
             passed_over={kind: n for kind, (n, _) in sorted(found.files.kinds.items())} if found.files else {},
         ),
         related,

@@ -42,6 +42,9 @@ def describe(manifest: Manifest) -> Iterator[str]:
     for patient_id, reason in manifest.excluded.items():
         yield f"excluded: patient {patient_id}: {reason}"
     yield from (f"left out: {line}" for line in manifest.left_out)
+    for entry in manifest.chosen:
+        frame = f" from frame {entry['frame']}" if entry["frame"] else ""
+        yield f"decided: patient {entry['patient_id']}: {entry['file']}{frame}: {entry['decision']}"
     for entry in manifest.ignored:
         yield f"accepted: {entry['finding']} of patient {entry['patient_id']}: {entry['reason']}"
 

@@ -205,7 +205,7 @@ KINDS = {
         Kind(
             "D034", _N, "several series of one modality",
             "One was chosen; another choice may give another result.",
-            "Look at the choice, or name the series in a CSV layout",
+            "Look at the choice, and take another one in series.csv",
         ),
         Kind(
             "D035", _W, "no series of a known modality",
@@ -229,7 +229,7 @@ KINDS = {
         Kind(
             "D038", _W, "contrast agent in doubt",
             "A series before contrast agent may be read as one after it, or the other way round.",
-            "Look at the series that are named, and name the right ones in a CSV layout",
+            "Look at the pictures of the series, and name the right ones in series.csv",
         ),
         Kind(
             "D040", _E, "identical images under two patients",

@@ -41,6 +41,7 @@ class Manifest:
         excluded: ``{patient_id: reason}`` of those left out on purpose.
         left_out: Patients without images, label or place in this cohort, one line each.
         ignored: Findings that somebody decided to accept: ``{"finding", "patient_id", "reason"}`` each.
+        chosen: Series that the user decided on in ``series.csv``: ``{"patient_id", "file", "frame", "decision"}`` each.
         passed_over: How many files of the data directory were not read, by kind; not part of the hash.
     """
 
@@ -52,17 +53,19 @@ class Manifest:
     excluded: dict[str, str] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
     ignored: list[dict[str, str]] = field(default_factory=list)
+    chosen: list[dict[str, str]] = field(default_factory=list)
     passed_over: dict[str, int] = field(default_factory=dict)
 
     @property
     def content_hash(self) -> str:
         """SHA-256 of the content; another order of keys or another layout of the file does not change it.
 
-        Hashed is the document without ``content_hash`` and ``passed_over`` as JSON with sorted keys, no spaces and only
-        ASCII characters.
+        Hashed is the document without ``content_hash``, ``passed_over`` and ``chosen`` as JSON with sorted keys, no
+        spaces and only ASCII characters.
         """
         document = {"schema": SCHEMA, **asdict(self)}
-        document.pop("passed_over", None)  # a note beside the data makes no other cohort
+        for note in ("passed_over", "chosen"):  # notes beside the data make no other cohort
+            document.pop(note, None)
         content = json.dumps(document, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(content.encode("ascii")).hexdigest()
 
@@ -110,8 +113,9 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
     """
     path = Path(path)
     document = {"schema": SCHEMA, "content_hash": manifest.content_hash, **asdict(manifest)}
-    if not manifest.passed_over:
-        del document["passed_over"]
+    for key in ("chosen", "passed_over"):
+        if not document[key]:
+            del document[key]
     try:
         check_writable(path)
         write_text(path, json.dumps(document, indent=1))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mgmt_monai.cohort.findings import Finding, printable
 from mgmt_monai.cohort.layouts import Found, FoundSeries, dicom_tree, find_series, recognise, recognised
+from mgmt_monai.cohort.layouts.decided import decisions_of
 from mgmt_monai.cohort.series import MODALITIES
 from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.inference.study import FoundStudy
@@ -80,7 +81,8 @@ def studies_in(root: Path, out_dir: Path, layout: str | None = None) -> list[Ask
         raise InferenceError(f"{root}: no such folder of studies. Name the folder that holds one folder a study.")
     own = [path for path in _folders(root) if path.resolve() != out_dir.resolve()]
     name = layout or (recognise(root) if recognised(root) else None)
-    if name is None or (name == dicom_tree.NAME and layout is None and _is_one_each(root, own)):
+    by_folder = layout is None and decisions_of(root) is None  # decisions are on a cohort's patients
+    if name is None or (name == dicom_tree.NAME and by_folder and _is_one_each(root, own)):
         studies = [AskedStudy(printable(path.name), path) for path in own]
     else:
         found = find_series(root, name)

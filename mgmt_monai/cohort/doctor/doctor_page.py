@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections import Counter
@@ -13,6 +14,7 @@ from markupsafe import Markup
 from mgmt_monai.cohort.doctor.confounders import p_text
 from mgmt_monai.cohort.findings import KINDS, Severity
 from mgmt_monai.cohort.layouts.passed_over import files_line
+from mgmt_monai.cohort.tables.series_table import SeriesRow
 from mgmt_monai.html_page import page_pieces
 
 #: Facts shown at once besides those that go with the label; the others are folded away.
@@ -24,7 +26,12 @@ SHOWN_VALUES = 5
 _HEADINGS = {Severity.ERROR: "Errors", Severity.WARNING: "Warnings", Severity.NOTE: "Notes"}
 
 
-def doctor_page(head: Mapping[str, Any], series: Iterable[str], montages: Iterable[str]) -> Iterator[str]:
+def doctor_page(
+    head: Mapping[str, Any],
+    series: Iterable[str],
+    montages: Iterable[str],
+    choice: Iterable[tuple[SeriesRow, str]] = (),
+) -> Iterator[str]:
     """The page, piece by piece.
 
     Everything that comes from the cohort (patients' names, paths, tags) is text to this page, never markup: the
@@ -35,6 +42,7 @@ def doctor_page(head: Mapping[str, Any], series: Iterable[str], montages: Iterab
         head: The report without its series, as `report.json` has it.
         series: One line of JSON a series, as `report.json` has them.
         montages: For each series, in the same order, a JPEG in base64, or "".
+        choice: Series in dispute with a picture each, as `write_report` takes them.
 
     Returns:
         For `write_page`.
@@ -53,6 +61,10 @@ def doctor_page(head: Mapping[str, Any], series: Iterable[str], montages: Iterab
         "groups": _groups(findings),
         "ignored": [finding for finding in head["findings"] if finding["ignored"] is not None],
         "planes": _planes(cohort["planes"]),
+        "choice": [
+            (patient_id, [(row, _base64(picture)) for row, picture in own])
+            for patient_id, own in itertools.groupby(choice, key=lambda item: item[0].patient_id)
+        ],
         "tests": [_test(row) for row in tests[:n_first]],
         "more_tests": [_test(row) for row in tests[n_first:]],
         "n_suspicious": n_suspicious,

@@ -21,6 +21,7 @@ from mgmt_monai.cohort.examination.exam import SeriesExam
 from mgmt_monai.cohort.findings import Finding, Severity
 from mgmt_monai.cohort.layouts.found import Tagged
 from mgmt_monai.cohort.tables.ignores import Ignored, IgnoreList
+from mgmt_monai.cohort.tables.series_table import SeriesRow
 from mgmt_monai.html_page import write_page
 
 SCHEMA = "mgmt-monai/doctor/1"
@@ -89,7 +90,13 @@ class Diagnosis:
         return sum(finding.kind.severity == severity for finding in self.findings)
 
 
-def write_report(out_dir: Path, exams: Iterable[SeriesExam], cohort: Cohort, seed: int = 0) -> Diagnosis:
+def write_report(
+    out_dir: Path,
+    exams: Iterable[SeriesExam],
+    cohort: Cohort,
+    seed: int = 0,
+    choice: Iterable[tuple[SeriesRow, str]] = (),
+) -> Diagnosis:
     """Check the cohort and write ``report.json`` and ``report.html``, each whole or not at all.
 
     The exams are taken one by one and their pictures are not kept, so that memory stays flat.
@@ -99,6 +106,7 @@ def write_report(out_dir: Path, exams: Iterable[SeriesExam], cohort: Cohort, see
         exams: Each series once; paths relative to the data directory.
         cohort: What is known beside the series.
         seed: Of the permutation tests.
+        choice: Series in dispute, those of a patient one after the other, each with a picture, JPEG in base64, or "".
 
     Raises:
         OSError: The folder cannot be made or written.
@@ -127,7 +135,7 @@ def write_report(out_dir: Path, exams: Iterable[SeriesExam], cohort: Cohort, see
         with atomic_file(report_path) as report:
             with report.open("w", encoding="utf-8") as stream:
                 _write_json(stream, head, _lines(rows))
-            write_page(page_path, doctor_page(head, _lines(rows), _lines(montages)))
+            write_page(page_path, doctor_page(head, _lines(rows), _lines(montages), choice))
     return Diagnosis(findings, ignored, confounders, report_path, page_path, cohort.files)
 
 

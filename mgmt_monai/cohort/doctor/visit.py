@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -13,11 +14,17 @@ from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.examination.scan import scan
 from mgmt_monai.cohort.examination.scan_cache import ScanCache
 from mgmt_monai.cohort.layouts import find_series
+from mgmt_monai.cohort.layouts.decided import decisions_of, row_of, rows_of
+from mgmt_monai.cohort.layouts.found import Contender
 from mgmt_monai.cohort.tables.aliases import read_aliases, with_own_table
 from mgmt_monai.cohort.tables.columns import read_columns
 from mgmt_monai.cohort.tables.exclusions import read_exclusions
 from mgmt_monai.cohort.tables.ignores import IgnoreList, read_ignores
 from mgmt_monai.cohort.tables.labels import Labels, read_labels
+from mgmt_monai.cohort.tables.series_table import FILE, SeriesRow, write_series
+
+#: Series in dispute of which the page shows a picture; a page with more is opened by no browser in a moment.
+PICTURES = 600
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,8 @@ class Visit:
         layout: A name of `mgmt_monai.cohort.layouts`; None to find it.
         exclusions: ``"default"``, ``"none"`` or a CSV ``patient_id,reason``: not looked at.
         ignore_csv: Findings that are accepted, ``finding,patient_id,reason``.
+        series_csv: Which series are read, as the user decided; None for the table in the report's folder, else the data
+            directory's own, where there is one.
         columns_csv: What is known of each patient, such as the site.
         mappings: Tables of aliases.
         pixels: Whether pixels are looked at.
@@ -39,6 +48,7 @@ class Visit:
     layout: str | None = None
     exclusions: str = "none"
     ignore_csv: Path | None = None
+    series_csv: Path | None = None
     columns_csv: Path | None = None
     mappings: tuple[Path, ...] = ()
     pixels: bool = True
@@ -46,7 +56,7 @@ class Visit:
 
 
 def visit(data_dir: Path, out_dir: Path, plan: Visit) -> Diagnosis:
-    """Examine a cohort and write ``report.json`` and ``report.html``.
+    """Examine a cohort and write ``report.json`` and ``report.html``, and ``series.csv`` where series are in doubt.
 
     What was read is kept beside the data, so that a visit that was stopped goes on and a second one is quick.
 
@@ -66,7 +76,7 @@ def visit(data_dir: Path, out_dir: Path, plan: Visit) -> Diagnosis:
     ignores = read_ignores(plan.ignore_csv) if plan.ignore_csv else IgnoreList()
     aliases = read_aliases(*plan.mappings) if plan.mappings else None
     excluded = set(read_exclusions(plan.exclusions))
-    found = find_series(data_dir, plan.layout)
+    found = find_series(data_dir, plan.layout, plan.series_csv or decisions_of(out_dir))
     ignores.warn_of_strangers(found.patients)
     labels = _labels(plan.labels_csv, found.labels_file)
     aliases = with_own_table(aliases, plan.labels_csv or found.labels_file)
@@ -88,13 +98,28 @@ def visit(data_dir: Path, out_dir: Path, plan: Visit) -> Diagnosis:
         columns=read_columns(plan.columns_csv, sorted(patients)) if plan.columns_csv else {},
         ignores=ignores,
     )
+    contenders = [one for one in found.contenders if one.series.patient_id not in excluded]
     try:
         with closing(ScanCache(data_dir)) as cache:
             exams = scan(series, data_dir, pixels=plan.pixels, cache=cache, workers=plan.workers)
-            return write_report(out_dir, exams, cohort)
+            diagnosis = write_report(out_dir, exams, cohort, choice=_pictures(contenders, data_dir, plan))
+        if contenders:
+            write_series(out_dir / FILE, rows_of(contenders, data_dir))
+        elif decisions_of(out_dir):  # of a visit before
+            (out_dir / FILE).unlink()
+        return diagnosis
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise CohortError(f"{out_dir}: cannot write the report ({reason}). Name another folder with --out.") from error
+
+
+def _pictures(contenders: Sequence[Contender], data_dir: Path, plan: Visit) -> Iterator[tuple[SeriesRow, str]]:
+    """Each series in dispute with its picture, those of a patient side by side."""
+    disputed = sorted((one for one in contenders if one.disputed), key=lambda one: row_of(one, data_dir).key)
+    shown = [one.shown for one in disputed[:PICTURES]]
+    exams = scan(shown, data_dir, pixels=plan.pixels, identity=False, workers=plan.workers, description="Pictures")
+    for one, exam in zip(disputed, exams, strict=False):
+        yield row_of(one, data_dir), exam.content.montage if exam.content else ""
 
 
 def _labels(named: Path | None, usual: Path) -> Labels | None:

@@ -10,6 +10,7 @@ from typing import Protocol
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.findings import Finding, printable
 from mgmt_monai.cohort.layouts import bids, brats, dicom_tree, folders, listed, rsna_miccai, ucsf_pdgm, upenn_gbm
+from mgmt_monai.cohort.layouts.decided import apply_decisions, decisions_of
 from mgmt_monai.cohort.layouts.found import HOW_TO_GET_DATA, Found, FoundSeries, LeftOut, check_data_dir
 from mgmt_monai.cohort.layouts.passed_over import FileCount, count_files
 from mgmt_monai.cohort.layouts.tree import walk
@@ -55,18 +56,20 @@ _MODULES: tuple[Layout, ...] = (rsna_miccai, brats, upenn_gbm, ucsf_pdgm, bids, 
 LAYOUTS: dict[str, Layout] = {module.NAME: module for module in _MODULES}
 
 
-def find_series(data_dir: Path, layout: str | None = None) -> Found:
+def find_series(data_dir: Path, layout: str | None = None, decisions: Path | None = None) -> Found:
     """The series of a data directory.
 
     Args:
         data_dir: The cohort's folder.
         layout: A key of `LAYOUTS`; None to recognise it.
+        decisions: The user's ``series.csv``; None for the data directory's own, where there is one.
 
     Returns:
         Series, patients and findings, with the layout's name. Every patient without a series has a finding (D035).
 
     Raises:
-        CohortError: No such folder, no such layout, none or several recognised, or no series.
+        CohortError: No such folder, no such layout, none or several recognised, no series, or a ``series.csv`` that
+            does not fit.
     """
     data_dir = Path(data_dir)
     check_data_dir(data_dir)
@@ -76,6 +79,8 @@ def find_series(data_dir: Path, layout: str | None = None) -> Found:
     module = LAYOUTS[name]
     found = module.find(data_dir)
     found.layout, found.labels_file = name, module.labels_file(data_dir)
+    if source := decisions_of(data_dir, decisions):
+        apply_decisions(found, source, data_dir)
     found.series.sort(key=lambda series: (series.patient_id, series.modality))
     if found.files is None:
         found.files = FileCount()

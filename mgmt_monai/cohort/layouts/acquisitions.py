@@ -132,6 +132,16 @@ def acquisitions(slices: Sequence[Slice]) -> list[Acquisition]:
     return parts if len(parts) > 1 else [Acquisition(list(slices))]
 
 
+def in_place(slices: Sequence[Slice]) -> list[Slice]:
+    """Slices along their normal; as they are where they have no order.
+
+    Args:
+        slices: Of one series.
+    """
+    locations_mm = _locations_mm(slices)
+    return list(slices) if locations_mm is None else [slices[int(i)] for i in np.argsort(locations_mm, kind="stable")]
+
+
 def taken(values: Values) -> tuple[str, str]:
     """AcquisitionDate and AcquisitionTime of one slice, or what an enhanced image has in their place.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mgmt_monai.cohort.files.elements import begins_with_data_set, is_marked
@@ -14,8 +14,8 @@ from mgmt_monai.cohort.files.person import PERSON_TAGS, people_of
 from mgmt_monai.cohort.files.tags import FileTags, HeaderError, read_tags
 from mgmt_monai.cohort.files.unfetched import unfetched
 from mgmt_monai.cohort.findings import Finding, printable
-from mgmt_monai.cohort.layouts.acquisitions import IN_TIME, SHARED, Slice, Values, acquisitions, joined, taken
-from mgmt_monai.cohort.layouts.found import Found, FoundSeries, LeftOut, Tagged
+from mgmt_monai.cohort.layouts.acquisitions import IN_TIME, SHARED, Slice, Values, acquisitions, in_place, joined, taken
+from mgmt_monai.cohort.layouts.found import Contender, Found, FoundSeries, LeftOut, Tagged
 from mgmt_monai.cohort.layouts.passed_over import TEXT, UNKNOWN, FileCount, is_own, kind_by_name
 from mgmt_monai.cohort.layouts.series_choice import Candidate, choose
 from mgmt_monai.cohort.layouts.tree import walk
@@ -160,22 +160,45 @@ def find(data_dir: Path, owner: str = "") -> Found:
 def _take(groups: Sequence[_Group], found: Found) -> None:
     candidates = [_candidate(group) for group in groups]
     choice = choose(candidates)
-    for (group, candidate), (modality, reason) in zip(
-        zip(groups, candidates, strict=True), choice.verdicts, strict=True
+    for group, candidate, (modality, reason), open_to, disputed in zip(
+        groups, candidates, choice.verdicts, choice.open_to, choice.disputed, strict=True
     ):
         paths = group.paths
         directory = Path(os.path.commonpath([path.parent for path in paths]))
         told = [dict(zip(PERSON_TAGS, values, strict=True)) for values in group.people]
         found.people.append(Tagged(group.patient_id, str(directory), people_of(told)))
-        if modality:
-            files = tuple(path.relative_to(directory).as_posix() for path in paths)
-            found.series.append(FoundSeries(group.patient_id, modality, directory, files, reason, group.frames))
+        files = tuple(path.relative_to(directory).as_posix() for path in paths)
+        series = FoundSeries(group.patient_id, modality or open_to or "", directory, files, reason, group.frames)
+        left_out = None if modality else LeftOut(series.patient_id, directory, candidate.name, len(paths), reason)
+        if left_out is None:
+            found.series.append(series)
         else:
-            found.left_out.append(LeftOut(group.patient_id, directory, candidate.name, len(paths), reason))
+            found.left_out.append(left_out)
+        if open_to is not None:
+            found.contenders.append(
+                Contender(
+                    series,
+                    candidate.name,
+                    len(group.slices),
+                    modality,
+                    reason,
+                    disputed,
+                    _shown(series, group),
+                    left_out,
+                )
+            )
     found.findings += [Finding("D034", groups[0].patient_id, modality, "", text) for modality, text in choice.notes]
     found.findings += [
         Finding("D038", groups[0].patient_id, modality, "", text) for modality, text in choice.contradictions
     ]
+
+
+def _shown(series: FoundSeries, group: _Group) -> FoundSeries:
+    """The middle slice of a series."""
+    ordered = in_place(group.slices)
+    middle = ordered[len(ordered) // 2]
+    files = (middle.path.relative_to(series.directory).as_posix(),)
+    return replace(series, files=files, frames=None if middle.frame is None else (middle.frame,))
 
 
 def _acquired(groups: Sequence[_Group]) -> Iterator[_Group]:

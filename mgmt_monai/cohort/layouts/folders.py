@@ -72,6 +72,7 @@ def find_patient(patient: Path, found: Found) -> None:
         found.findings += of_tags.findings
         found.left_out += of_tags.left_out
         found.people += of_tags.people
+        found.contenders += of_tags.contenders
         # DICOM says more of itself than a name: a NIfTI beside it is most likely its copy.
         have = {series.modality for series in of_tags.series}
         own = Found([], set())
@@ -83,6 +84,7 @@ def find_patient(patient: Path, found: Found) -> None:
                 found.left_out.append(LeftOut(name, path, printable(path.name), 1, reason))
             else:
                 found.series.append(series)
+        found.contenders += [one for one in own.contenders if one.read_as not in have]
         found.findings += own.findings
         found.left_out += own.left_out
     elif files:

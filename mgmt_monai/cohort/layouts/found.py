@@ -10,6 +10,7 @@ from mgmt_monai.cohort.files.person import Person
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.layouts.passed_over import FileCount
 from mgmt_monai.cohort.records import SeriesRecord
+from mgmt_monai.cohort.tables.series_table import SeriesRow
 
 HOW_TO_GET_DATA = (
     "Make the phantom with 'mgmt-monai phantom data/phantom', or name your own data with MGMT_DATA_DIR or "
@@ -84,6 +85,33 @@ class LeftOut:
     reason: str
 
 
+@dataclass
+class Contender:
+    """One of several series among which one was chosen, or one that nothing speaks for.
+
+    Args:
+        series: Where it is, with the modality that it may be ("" for none).
+        name: For people.
+        n_slices: How many slices it has.
+        read_as: Its modality; "" where it is not read.
+        reason: Why.
+        disputed: Several may be this modality, or tags and names disagree: pictures of all of them are shown.
+        shown: Its middle slice, or its volume: what its picture is made of.
+        left_out: It, where it is not read.
+        decision: The user's, as `mgmt_monai.cohort.tables.series_table.SeriesRow` has it.
+    """
+
+    series: FoundSeries
+    name: str
+    n_slices: int
+    read_as: str
+    reason: str
+    disputed: bool
+    shown: FoundSeries
+    left_out: LeftOut | None = None
+    decision: str = ""
+
+
 @dataclass(frozen=True)
 class Tagged:
     """Who the files of one series say that they are of.
@@ -109,6 +137,8 @@ class Found:
         findings: What is wrong, or was chosen, before any series is read.
         left_out: Series that no model of these four modalities reads.
         people: Who the files say that they are of, where the layout reads them; also of series that are left out.
+        contenders: The series that a user may decide on.
+        decisions: What the user has decided; set by `find_series`.
         files: Every file accounted for; set by `find_series` where the layout has not.
         layout: The layout's name; set by `find_series`.
         labels_file: The label table the layout comes with, whether it is there or not; set by `find_series`.
@@ -119,6 +149,8 @@ class Found:
     findings: list[Finding] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     people: list[Tagged] = field(default_factory=list)
+    contenders: list[Contender] = field(default_factory=list)
+    decisions: list[SeriesRow] = field(default_factory=list)
     files: FileCount | None = None
     layout: str = ""
     labels_file: Path = Path()

@@ -13,7 +13,7 @@ from mgmt_monai.cohort.files.nifti import read_nifti
 from mgmt_monai.cohort.files.tags import HeaderError
 from mgmt_monai.cohort.files.values import finite
 from mgmt_monai.cohort.findings import Finding, printable
-from mgmt_monai.cohort.layouts.found import Found, FoundSeries, LeftOut
+from mgmt_monai.cohort.layouts.found import Contender, Found, FoundSeries, LeftOut
 from mgmt_monai.cohort.layouts.series_choice import Candidate, choose
 from mgmt_monai.cohort.series import is_nifti
 
@@ -161,13 +161,21 @@ def take(patient_id: str, files: Sequence[NiftiFile], found: Found) -> None:
         files: All that may be one of the four modalities.
         found: Gets them.
     """
-    choice = choose([file.candidate for file in files])
-    for file, (modality, reason) in zip(files, choice.verdicts, strict=True):
+    candidates = [file.candidate for file in files]
+    choice = choose(candidates)
+    for file, candidate, (modality, reason), open_to, disputed in zip(
+        files, candidates, choice.verdicts, choice.open_to, choice.disputed, strict=True
+    ):
         name = printable(file.path.name)
-        if modality:
-            found.series.append(FoundSeries(patient_id, modality, file.path.parent, (file.path.name,), reason))
+        series = FoundSeries(patient_id, modality or open_to or "", file.path.parent, (file.path.name,), reason)
+        left_out = None if modality else LeftOut(patient_id, file.path, name, 1, reason)
+        if left_out is None:
+            found.series.append(series)
         else:
-            found.left_out.append(LeftOut(patient_id, file.path, name, 1, reason))
+            found.left_out.append(left_out)
+        if open_to is not None:
+            contender = Contender(series, name, candidate.n_slices, modality, reason, disputed, series, left_out)
+            found.contenders.append(contender)
     found.findings += [Finding("D034", patient_id, modality, "", text) for modality, text in choice.notes]
     found.findings += [Finding("D038", patient_id, modality, "", text) for modality, text in choice.contradictions]
 

@@ -26,7 +26,7 @@ _LEAVINGS = frozenset(
         ".spotlight-v100", ".fseventsd", ".temporaryitems", ".documentrevisions-v100", ".directory",
     }
 )  # fmt: skip
-_OWN = (".mgmt-monai-scan.sqlite", "manifest.json")
+_OWN = (".mgmt-monai-scan.sqlite", "manifest.json", "series.csv")
 _SUFFIXES = {
     suffix: kind
     for kind, suffixes in {

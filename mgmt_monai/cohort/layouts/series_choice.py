@@ -65,11 +65,16 @@ class Choice(NamedTuple):
         verdicts: For each candidate its modality and why, or "" and why it is left out.
         notes: Modality ("" for the patient) and text of what was chosen among several.
         contradictions: Modality and text where tags, times and names disagree on contrast agent.
+        open_to: For each candidate the modality that it may be, where a user may decide on it; None where nobody needs
+            to.
+        disputed: For each candidate whether several may be its modality, or a contradiction is about it.
     """
 
     verdicts: list[tuple[str, str]]
     notes: list[tuple[str, str]]
     contradictions: list[tuple[str, str]]
+    open_to: list[str | None]
+    disputed: list[bool]
 
 
 def choose(candidates: Sequence[Candidate]) -> Choice:
@@ -95,7 +100,8 @@ def choose(candidates: Sequence[Candidate]) -> Choice:
     known = [i for i, own in enumerate(guesses) if own.modality]
     verdicts = [("", own.reason) for own in guesses]
     if not known:
-        return Choice(verdicts, [], [])
+        open_to = [None if own.certain else "" for own in guesses]
+        return Choice(verdicts, [], [], open_to, [False] * len(guesses))
     notes = []
     of_exam = {exam: [i for i in known if exams[i] == exam] for exam in sorted({exams[i] for i in known})}
     ranked = sorted(
@@ -136,7 +142,14 @@ def choose(candidates: Sequence[Candidate]) -> Choice:
             ("", f"expected one study, found {len(taken)} StudyInstanceUIDs on one day; read as one examination")
         )
     contradictions = [(guesses[i].modality or "", doubts[i]) for i in known if i in doubts and exams[i] == exam]
-    return Choice(verdicts, notes, contradictions)
+    several = {modality for modality, _ in notes}
+    if contradictions:
+        several |= {"T1w", "T1wCE"}
+    disputed = [exams[i] == exam and own.modality in several for i, own in enumerate(guesses)]
+    # With one series in doubt, all others that are one of the four, or may be, are the user's choice too.
+    doubtful = bool(several) or any(own.modality is None and not own.certain for own in guesses)
+    open_to = [own.modality or (None if own.certain else "") if doubtful else None for own in guesses]
+    return Choice(verdicts, notes, contradictions, open_to, disputed)
 
 
 def _exams(candidates: Sequence[Candidate], guesses: Sequence[Guess]) -> list[str]:

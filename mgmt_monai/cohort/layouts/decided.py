@@ -1,0 +1,123 @@
+"""The series that a user's ``series.csv`` takes in place of those that the rules chose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mgmt_monai.cohort.errors import CohortError
+from mgmt_monai.cohort.findings import printable
+from mgmt_monai.cohort.layouts.found import Contender, Found, LeftOut
+from mgmt_monai.cohort.tables.series_table import FILE, NOT_READ, SeriesRow, is_series_table, read_decisions
+
+
+def decisions_of(data_dir: Path, named: Path | None = None) -> Path | None:
+    """The table that counts for a data directory: the one that is named, else its own; None without one.
+
+    Args:
+        data_dir: The cohort's folder.
+        named: By the user.
+    """
+    own = Path(data_dir) / FILE
+    return named or (own if own.is_file() and is_series_table(own) else None)
+
+
+def apply_decisions(found: Found, source: Path, data_dir: Path) -> None:
+    """Take what the table says, and leave out what it replaces.
+
+    Args:
+        found: What the rules chose; it is changed.
+        source: The table.
+        data_dir: The cohort's folder.
+
+    Raises:
+        CohortError: The table cannot be read, or names a series that is not there.
+    """
+    rows = read_decisions(source)
+    by_key = {row_of(one, data_dir).key: one for one in found.contenders}
+    for row in rows:
+        if row.key not in by_key:
+            raise CohortError(
+                f"{source}: patient {row.patient_id}: expected a series among which one is chosen, found none that "
+                f"begins with {row.file}. Let 'mgmt-monai doctor' write the table again, or remove the row."
+            )
+    replaced = {(row.patient_id, row.decision) for row in rows if row.decision != NOT_READ}
+    touched = {(row.patient_id, by_key[row.key].series.modality) for row in rows} | replaced
+    for row in rows:
+        one = by_key[row.key]
+        one.decision = row.decision
+        (_leave_out if row.decision == NOT_READ else _read)(one, row.decision, found)
+    for one in found.contenders:
+        if not one.decision and (one.series.patient_id, one.read_as) in replaced:
+            _leave_out(one, NOT_READ, found)
+    named = [one.series for one in found.contenders if one.decision]
+    for series in list(found.series):  # of files that were no choice to the rules
+        if (series.patient_id, series.modality) in replaced and not any(series is one for one in named):
+            found.series.remove(series)
+            reason = f"not chosen in {FILE} ({series.reason})"
+            item = LeftOut(series.patient_id, series.directory, series.directory.name, len(series.files or ()), reason)
+            found.left_out.append(item)
+    found.findings = [
+        finding
+        for finding in found.findings
+        if finding.id not in ("D034", "D038") or (finding.patient_id, finding.modality) not in touched
+    ]
+    found.decisions = rows
+
+
+def row_of(one: Contender, data_dir: Path) -> SeriesRow:
+    """A series as ``series.csv`` has it.
+
+    Args:
+        one: The series.
+        data_dir: The cohort's folder.
+    """
+    series = one.series
+    first = series.directory / min(series.files or ("",))
+    below = first.relative_to(data_dir) if first.is_relative_to(data_dir) else first
+    frame = "" if series.frames is None else str(min(series.frames))
+    read_as, reason = one.read_as, one.reason
+    return SeriesRow(
+        series.patient_id, printable(below.as_posix()), frame, str(one.n_slices), read_as, reason, one.decision
+    )
+
+
+def rows_of(contenders: Iterable[Contender], data_dir: Path) -> Sequence[SeriesRow]:
+    """The rows of ``series.csv``, sorted by patient and file.
+
+    Args:
+        contenders: All series that may be decided on.
+        data_dir: The cohort's folder.
+    """
+    return sorted((row_of(one, data_dir) for one in contenders), key=lambda row: row.key)
+
+
+def _read(one: Contender, modality: str, found: Found) -> None:
+    if not one.read_as:
+        _count(one, found, 1)
+    found.left_out = [item for item in found.left_out if item is not one.left_out]
+    found.series = [item for item in found.series if item is not one.series]
+    reason = f"named in {FILE} ({one.series.reason})"
+    one.series = replace(one.series, modality=modality, reason=reason)
+    one.read_as, one.reason, one.left_out = modality, reason, None
+    found.series.append(one.series)
+
+
+def _leave_out(one: Contender, decision: str, found: Found) -> None:
+    one.reason = f"not chosen in {FILE} ({one.series.reason})"
+    if not one.read_as:
+        return
+    _count(one, found, -1)
+    series = one.series
+    found.series = [item for item in found.series if item is not series]
+    one.read_as = ""
+    one.left_out = LeftOut(series.patient_id, series.directory, one.name, len(series.files or ()), one.reason)
+    found.left_out.append(one.left_out)
+
+
+def _count(one: Contender, found: Found, sign: int) -> None:
+    if found.files is not None:
+        n_files = sign * len(one.series.files or ())
+        found.files.n_read += n_files
+        found.files.n_left_out -= n_files
