@@ -169,3 +169,22 @@ def test_violations_of_one_import(tmp_path: Path, module: str, source: str, expe
     path.write_text(source)
     (tmp_path / "mgmt_monai/errors.py").touch()
     assert violations(tmp_path / "mgmt_monai") == [f"{module} imports {name}" for name in expected]
+
+
+@pytest.mark.parametrize(
+    ("call", "where"),
+    [
+        ("ImageFileReader(", ["cohort/files/pixels.py"]),
+        ("ImageSeriesReader", []),
+        ("sitk.ReadImage", []),
+        (".pixel_array", []),
+        (".dataobj", []),
+        ("get_fdata", []),
+        ("np.memmap(", ["cohort/files/nifti.py"]),
+        ("gzip.open(", ["cohort/files/nifti.py"]),
+        ("zlib.decompressobj(", ["cohort/files/tags.py"]),
+    ],
+)
+def test_pixels_are_decoded_in_one_place(call: str, where: list[str]) -> None:
+    lines = [(path, line) for path in sorted(PACKAGE.rglob("*.py")) for line in path.read_text().splitlines()]
+    assert [path.relative_to(PACKAGE).as_posix() for path, line in lines if call in line] == where

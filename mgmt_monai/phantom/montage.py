@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from pydicom import dcmread
 
+from mgmt_monai.cohort.files.pixels import read_slices
 from mgmt_monai.phantom.appearance import MODALITIES
 
 
@@ -28,7 +28,9 @@ def middle_slice(phantom_dir: Path, patient: dict[str, Any]) -> list[NDArray[np.
     for modality in MODALITIES:
         numbers = patient["series"][modality]["numbers"]
         name = f"Image-{numbers[len(numbers) // 2]}.dcm"
-        images.append(dcmread(phantom_dir / "train" / patient["patient_id"] / modality / name).pixel_array)
+        images += [
+            one.values for one in read_slices([phantom_dir / "train" / patient["patient_id"] / modality / name], None)
+        ]
     return images
 
 

@@ -17,7 +17,7 @@ from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, orn
 
 from mgmt_monai.cohort.files.background import fill_outside, nan_outside
 from mgmt_monai.cohort.files.headers import HeaderError, SliceHeader, read_headers
-from mgmt_monai.cohort.files.nifti import read_nifti, reading_codes
+from mgmt_monai.cohort.files.nifti import read_nifti
 from mgmt_monai.cohort.files.pixels import ContentError, StoredSlice, digest, read_slices
 from mgmt_monai.cohort.files.values import finite
 from mgmt_monai.cohort.series import Series
@@ -124,7 +124,7 @@ def load_nifti(series: Series) -> tuple[np.ndarray, np.ndarray]:
     if missing is not None:
         fill_outside(volume, missing)
     _check_finite(series, volume, [file] * len(volume))
-    to_reading = ornt_transform(io_orientation(header.affine), axcodes2ornt(reading_codes(header.affine)))
+    to_reading = ornt_transform(io_orientation(header.affine), axcodes2ornt(header.reading))
     # Affine of (column, row, slice) indices; then slice 0 is the first one meant.
     turned = header.affine @ inv_ornt_aff(to_reading, header.shape)
     turned[:3, 3] += start * turned[:3, 2]

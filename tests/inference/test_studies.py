@@ -15,6 +15,7 @@ from mgmt_monai.inference.model import BundleModel
 from mgmt_monai.inference.studies import studies_in
 from mgmt_monai.inference.study import find_study
 from mgmt_monai.inference.study_batch import predict_batch
+from mgmt_monai.phantom import write_phantom
 
 LABELS = {"90000": 1, "90003": 0}
 
@@ -33,13 +34,22 @@ def write(tmp_path: Path):
     return make
 
 
-@pytest.mark.parametrize("layout", ["csv", "bids with sessions", "dicom"])
+@pytest.mark.parametrize(
+    ("layout", "n"),
+    [
+        *((layout, 2) for layout in ("csv", "bids with sessions", "dicom")),
+        *(pytest.param(layout, 40, marks=pytest.mark.slow) for layout in LAYOUTS[1:]),
+    ],
+)
 def test_cohort_is_predicted_as_kaggles_layout_of_the_same_heads(
-    layout: str, phantom_dir: Path, t1w_model: BundleModel, tmp_path: Path
+    layout: str, n: int, phantom_dir: Path, t1w_model: BundleModel, tmp_path: Path
 ) -> None:
-    tables = []
+    tables, heads, labels = [], phantom_dir, LABELS
+    if n == 40:
+        heads = write_phantom(tmp_path / "phantom", n_patients=n, effect=3.0, seed=1)
+        labels = {path.name: number % 2 for number, path in enumerate(sorted((heads / "train").iterdir()))}
     for name in ("rsna-miccai-2021", layout):
-        patients = write_layout(name, phantom_dir, LABELS, tmp_path / name)
+        patients = write_layout(name, heads, labels, tmp_path / name)
         outcome = predict_batch(tmp_path / name, [t1w_model], tmp_path / "out" / name)
         assert outcome.faults == {}
         assert list(outcome.predictions) == list(patients.values())

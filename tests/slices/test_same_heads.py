@@ -11,10 +11,12 @@ from written_layouts import LAYOUTS, MODALITIES, write_layout
 from mgmt_monai.cohort.build import Sources, build_manifest
 from mgmt_monai.cohort.modality import ModalityCohort
 from mgmt_monai.cohort.splits.plans import External
+from mgmt_monai.phantom import write_phantom
 from mgmt_monai.slices.dataset import SliceDataset
 from mgmt_monai.transforms.load import LoadSeriesd
 
 LABELS = {"90000": 1, "90003": 0}
+FORTY = {str(90000 + number): number % 2 for number in range(40)}
 
 
 def slices_of(data_dir: Path) -> tuple[list[str], dict[str, list[int]], dict[str, list[torch.Tensor]]]:
@@ -29,22 +31,26 @@ def slices_of(data_dir: Path) -> tuple[list[str], dict[str, list[int]], dict[str
     return [patient.patient_id for patient in manifest.patients], labels, slices
 
 
-@pytest.fixture(scope="module")
-def expected(phantom_dir, tmp_path_factory):
-    data_dir = tmp_path_factory.mktemp("heads") / "rsna"
-    write_layout("rsna-miccai-2021", phantom_dir, LABELS, data_dir)
-    return slices_of(data_dir)
+@pytest.fixture(scope="module", params=[LABELS, pytest.param(FORTY, marks=pytest.mark.slow)], ids=["two", "forty"])
+def heads(request, phantom_dir, tmp_path_factory):
+    """The phantom, which patients of it, and what is read of them in Kaggle's layout."""
+    source, root = phantom_dir, tmp_path_factory.mktemp("heads")
+    if request.param is FORTY:
+        source = write_phantom(root / "phantom", n_patients=40, effect=3.0, seed=1)
+    write_layout("rsna-miccai-2021", source, request.param, root / "rsna")
+    return source, request.param, slices_of(root / "rsna")
 
 
 @pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "rsna-miccai-2021"])
-def test_same_slices_and_labels_as_in_kaggles_layout(layout, expected, phantom_dir, tmp_path):
-    names = write_layout(layout, phantom_dir, LABELS, tmp_path / "data")
+def test_same_slices_and_labels_as_in_kaggles_layout(layout, heads, tmp_path):
+    source, given, (_, expected_labels, expected) = heads
+    names = write_layout(layout, source, given, tmp_path / "data")
     patients, labels, slices = slices_of(tmp_path / "data")
     assert patients == list(names.values())
-    assert labels == expected[1] == {modality: [1, 0] for modality in MODALITIES}
+    assert labels == expected_labels == {modality: list(given.values()) for modality in MODALITIES}
     for modality in MODALITIES:
-        assert len(slices[modality]) == len(expected[2][modality])
-        for ours, wanted in zip(slices[modality], expected[2][modality], strict=True):
+        assert len(slices[modality]) == len(expected[modality])
+        for ours, wanted in zip(slices[modality], expected[modality], strict=True):
             assert torch.equal(ours, wanted), modality
 
 

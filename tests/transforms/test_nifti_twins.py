@@ -36,7 +36,10 @@ def twins(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Path]:
     pixels = np.random.default_rng(7).integers(0, 4000, (plan.n_slices, plan.rows, plan.columns)).astype(np.uint16)
     (tmp_path / "dicom").mkdir()
     (tmp_path / "nifti").mkdir()
-    write_series(tmp_path / "dicom", series_headers(plan, "P", ("Siemens", "Skyra", 3.0), seed=1), pixels)
+    headers = series_headers(plan, "P", ("Siemens", "Skyra", 3.0), seed=1)
+    for header in headers:
+        header.InPlanePhaseEncodingDirection = "COL"  # as every scanner says; dcm2niix then names the slices' axis
+    write_series(tmp_path / "dicom", headers, pixels)
     command = ["dcm2niix", "-z", "y", "-f", "twin", "-o", str(tmp_path / "nifti"), str(tmp_path / "dicom")]
     subprocess.run(command, check=True, capture_output=True)
     return tmp_path / "dicom", tmp_path / "nifti" / "twin.nii.gz"
@@ -58,6 +61,8 @@ def examined(path: Path) -> SeriesRecord:
         (("sagittal", 0.9766, 1.0, (0, 0, 0)), "sagittal"),
         (("coronal", 1.04, 0.6, (0, 0, 0)), "coronal"),
         (("axial", 1.0, 1.0, (0, 0, 0)), "axial"),
+        (("coronal", 1.0, 1.0, (0, 0, 0)), "coronal"),
+        (("sagittal", 1.0, 1.0, (0, 5, 0)), "sagittal"),
         (("axial", 0.5, 4.0, (-20, 0, 5)), "axial"),
         (("coronal", 0.9, 5.0, (25, 8, 0)), "coronal"),
         (("axial", 0.9, 5.0, (40, 0, 0)), "oblique"),
@@ -65,8 +70,9 @@ def examined(path: Path) -> SeriesRecord:
     ],
     indirect=["twins"],
     ids=[
-        "axial", "coronal", "sagittal", "sagittal 3D", "thin coronal", "isotropic axial", "tilted axial",
-        "tilted coronal", "oblique axial", "oblique sagittal",
+        "axial", "coronal", "sagittal", "sagittal 3D", "thin coronal", "isotropic axial",
+        "isotropic coronal", "isotropic sagittal", "tilted axial", "tilted coronal", "oblique axial",
+        "oblique sagittal",
     ],
 )  # fmt: skip
 def test_dicom_and_what_dcm2niix_makes_of_it_are_the_same_slices(twins: tuple[Path, Path], plane: str) -> None:

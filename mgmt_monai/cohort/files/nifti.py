@@ -66,7 +66,8 @@ class NiftiHeader:
         stored_codes: Where the stored axes point, such as ``LAS``.
         plane: ``axial``, ``coronal`` or ``sagittal``; ``oblique`` where the slices are further from it than a stack
             is tilted; ``unknown`` where it is not placed.
-        orientation: `reading_codes`: where rows, columns and slices run, as read here; "" where it is not placed.
+        reading: `reading_codes`: where rows, columns and slices run, as read here.
+        orientation: The same; "" where it is not placed.
         n_slices: Along the axis from slice to slice.
         rows: Of a slice.
         columns: Of a slice.
@@ -87,6 +88,7 @@ class NiftiHeader:
     placed: bool
     stored_codes: str
     plane: str
+    reading: str
     orientation: str
     n_slices: int
     rows: int
@@ -131,7 +133,7 @@ def read_nifti(path: Path) -> NiftiHeader:
         raw = _parsed(stream)
     shape = _shape(raw)
     affine, placed = _affine(raw)
-    codes = reading_codes(affine)
+    codes = reading_codes(affine, raw.get_dim_info()[2])
     to_reading = ornt_transform(io_orientation(affine), axcodes2ornt(codes))
     columns, rows, n_slices = (int(np.flatnonzero(to_reading[:, 0] == axis)[0]) for axis in range(3))
     steps = np.linalg.norm(affine[:3, :3], axis=0)
@@ -146,6 +148,7 @@ def read_nifti(path: Path) -> NiftiHeader:
         placed=placed,
         stored_codes="".join(str(code) for code in aff2axcodes(affine)),
         plane=_plane(affine[:3, n_slices] / steps[n_slices], directions) if placed else "unknown",
+        reading=codes,
         orientation=codes if placed else "",
         n_slices=shape[n_slices],
         rows=shape[rows],
@@ -163,14 +166,16 @@ def read_nifti(path: Path) -> NiftiHeader:
     return header
 
 
-def reading_codes(affine: np.ndarray) -> str:
+def reading_codes(affine: np.ndarray, slice_dim: int | None = None) -> str:
     """Where rows, columns and slices of a NIfTI volume run when it is read as it was acquired.
 
     Slices lie across the axis whose spacing stands out (`geometry.slice_axis`), as the slices of the DICOM series that
-    it was converted from; a volume of equal spacing, which does not show how it was acquired, is read as axial.
+    it was converted from. In a volume of equal spacing it is the axis that the file's ``dim_info`` names, as dcm2niix
+    writes it; where that is empty, the volume does not show how it was acquired, and is read as axial.
 
     Args:
         affine: ``(4, 4)``, stored (i, j, k, 1) to RAS in mm.
+        slice_dim: The stored axis, 0 to 2, that ``dim_info`` says runs from slice to slice, or None.
 
     Returns:
         ``LPS`` (axial), ``LIP`` (coronal) or ``PIR`` (sagittal), by the body's axis nearest to the slices' own: in the
@@ -181,6 +186,7 @@ def reading_codes(affine: np.ndarray) -> str:
         'LIP'
     """
     axis = geometry.slice_axis(np.linalg.norm(affine[:3, :3], axis=0))
+    axis = slice_dim if axis is None else axis
     name = "axial" if axis is None else geometry.PLANE_OF_AXIS[int(io_orientation(affine)[axis, 0])]
     return geometry.direction_codes(geometry.cosines(geometry.RADIOLOGICAL[name]))
 
@@ -199,7 +205,7 @@ def stored_slices(header: NiftiHeader) -> Iterator[np.ndarray]:
             `COMPRESSED_LIMIT_BYTES` of compressed voxels.
         OSError: The file cannot be opened.
     """
-    to_reading = ornt_transform(io_orientation(header.affine), axcodes2ornt(reading_codes(header.affine)))
+    to_reading = ornt_transform(io_orientation(header.affine), axcodes2ornt(header.reading))
     if header.compressed:
         if header.voxel_bytes > COMPRESSED_LIMIT_BYTES:
             raise HeaderError(f"{header.voxel_bytes} bytes of compressed voxels: {_LIMITS}", "D001")

@@ -45,7 +45,9 @@ def _like_dicom(volume: np.ndarray, grid: Grid) -> nib.Nifti1Image:
 def _like_nifti(volume: np.ndarray, path: Path) -> nib.Nifti1Image:
     """By the axes of the file, with its affines as they are."""
     source = nib.load(path)
-    to_stored = ornt_transform(axcodes2ornt(reading_codes(source.affine)), io_orientation(source.affine))
+    to_stored = ornt_transform(
+        axcodes2ornt(reading_codes(source.affine, source.header.get_dim_info()[2])), io_orientation(source.affine)
+    )
     stored = apply_orientation(volume.transpose(2, 1, 0), to_stored)
     image = nib.Nifti1Image(np.ascontiguousarray(stored, dtype=np.float32), source.affine)
     for name in ("pixdim", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y",

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 
+from mgmt_monai.cohort.files.nifti import read_nifti
+from mgmt_monai.cohort.files.tags import HeaderError
+from mgmt_monai.cohort.series import Series
 from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.inference.explain.grids import Grid, nearest_labels
 from mgmt_monai.transforms.conceal import head_mask
+from mgmt_monai.transforms.errors import SeriesReadError
+from mgmt_monai.transforms.load import load_nifti
 
 
 @dataclass(frozen=True)
@@ -78,15 +82,13 @@ def read_region(path: Path, grid: Grid) -> np.ndarray:
         InferenceError: No such file, no 3D NIfTI, or nothing of it lies in the grid.
     """
     try:
-        image = nib.load(path)
-        labels = np.asarray(image.dataobj)
+        labels, affine = load_nifti(Series("", "segmentation", (path,), range(read_nifti(path).n_slices)))
     except FileNotFoundError as error:
         raise InferenceError(f"{path}: no such segmentation. Name a NIfTI file.") from error
-    except Exception as error:  # nibabel, gzip and zlib raise a dozen unrelated types on damaged files
-        raise InferenceError(f"{path}: expected a NIfTI segmentation, found one that cannot be read.") from error
-    if labels.ndim != 3:
-        raise InferenceError(f"{path}: expected a 3D segmentation, found {labels.ndim} dimensions. Export one volume.")
-    region = nearest_labels((labels > 0).astype(np.uint8), np.asarray(image.affine, dtype=np.float64), grid) > 0
+    except (OSError, HeaderError, SeriesReadError) as error:
+        found = "one that cannot be read" if isinstance(error, SeriesReadError) else error
+        raise InferenceError(f"{path}: expected a 3D NIfTI segmentation, found {found}. Export one volume.") from error
+    region = nearest_labels((labels > 0).transpose(1, 2, 0).astype(np.uint8), affine, grid) > 0
     if not region.any():
         raise InferenceError(
             f"{path}: nothing annotated in it lies within the series. Name the segmentation of this study."
