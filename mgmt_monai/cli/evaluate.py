@@ -58,7 +58,7 @@ def command(
     """
     from mgmt_monai.evaluation.assessment import estimate_text
     from mgmt_monai.evaluation.evaluation_folder import write_evaluation
-    from mgmt_monai.evaluation.models import pool_models, read_rows
+    from mgmt_monai.evaluation.models import not_learnt, pool_models, read_rows
     from mgmt_monai.evaluation.referee import clones
 
     rows, left_out = read_rows(predictions, None if labels is None else _labels(predictions, labels))
@@ -77,7 +77,10 @@ def command(
     patients = dict.fromkeys(patient for pooled in models.values() for patient in pooled["patient_id"])
     known = _columns(patients, columns, manifest)
     notes = [*(["test_patients_missing"] if incomplete else []), *(["clones"] if same else [])]
-    evaluated = write_evaluation(rows, models, out, known, site, controls, bound, level, seed, notes)
+    unlearnt = not_learnt(predictions, rows)
+    evaluated = write_evaluation(rows, models, out, known, site, controls, bound, level, seed, notes, unlearnt)
+    for name, sentence in unlearnt.items():
+        click.echo(f"{name}: {sentence}")
     _tell_best(evaluated["best_of"])
     for name, figures in evaluated["models"].items():
         _tell_model(name, figures, many=len(models) > 1, named=bool(site))

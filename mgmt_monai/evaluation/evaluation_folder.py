@@ -76,6 +76,7 @@ def write_evaluation(
     level: float = 0.95,
     seed: int = 0,
     notes: Sequence[str] = (),
+    not_learnt: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Judge models and write what is found.
 
@@ -90,10 +91,12 @@ def write_evaluation(
         level: Of every interval.
         seed: Of resampling and permutation.
         notes: As :func:`mgmt_monai.evaluation.models.judged` takes it.
+        not_learnt: As :func:`mgmt_monai.evaluation.models.not_learnt` returns it.
 
     Returns:
         What ``evaluation.json`` has: ``models`` (by name, as :func:`mgmt_monai.evaluation.models.judged`),
-        ``best_of`` (as :func:`mgmt_monai.evaluation.models.best_of_models`), ``comparisons``, ``subgroups``.
+        ``best_of`` (as :func:`mgmt_monai.evaluation.models.best_of_models`), ``not_learnt``,
+        ``comparisons``, ``subgroups``.
 
     Raises:
         EvaluationError: As :func:`mgmt_monai.evaluation.models.judged`, or the folder cannot be written to.
@@ -105,6 +108,7 @@ def write_evaluation(
         "schema": SCHEMA,
         "models": judged(rows, models, columns, site, controls, bound, level, seed, notes),
         "best_of": best_of_models({name: models[name] for name in models if name not in controls}, seed),
+        "not_learnt": dict(not_learnt or {}),
         "comparisons": compared,
         "subgroups": [
             {**group_row, "model": name}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,30 @@ def read_rows(
                 )
             models[name] = rows.reset_index(drop=True)
     return models, {what: n for what, n in left_out.items() if n}
+
+
+def not_learnt(paths: Sequence[Path], names: Collection[str]) -> dict[str, str]:
+    """What trainings say of their stages that have not learnt, where their ``metrics.json`` lies beside the table.
+
+    Args:
+        paths: Of the tables.
+        names: Of the models in them, as `read_rows` makes them.
+
+    Returns:
+        The sentence by model; another program's file of that name says nothing.
+    """
+    found = {}
+    for path in paths:
+        try:
+            stages = json.loads((path.parent / "metrics.json").read_text(encoding="utf-8"))
+            told = {stage: of["learning"]["sentence"] for stage, of in stages.items() if "learning" in of}
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            continue
+        for name in names:
+            sentence = told.get(name.split()[-1])
+            if sentence and (len(paths) == 1 or name.startswith(f"{path.stem} ")):
+                found[name] = str(sentence)
+    return found
 
 
 def pool_models(rows: Mapping[str, pd.DataFrame], threshold: float | None = None) -> dict[str, pd.DataFrame]:

@@ -50,6 +50,17 @@ def test_evaluate_prints_and_writes_every_figure(predictions, tmp_path, capsys):
     }
 
 
+def test_evaluate_says_what_the_training_beside_says_it_has_not_learnt(predictions, tmp_path, capsys):
+    metrics = {"fine_tune": {"learning": {"sentence": "this training has not learnt"}}, "plain": {"test": {}}}
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+
+    assert main(["evaluate", str(predictions), "--out", str(tmp_path / "out")]) == 0
+
+    found = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert found["not_learnt"] == {"T1w fine_tune": "this training has not learnt"}
+    assert "T1w fine_tune: this training has not learnt" in capsys.readouterr().out
+
+
 def test_evaluate_parts_the_patients_by_a_column(predictions, tmp_path):
     sites = tmp_path / "sites.csv"
     sites.write_text("patient_id,site\n" + "".join(f"{n:05},{'AB'[n // 2 % 2]}\n" for n in range(40)))
