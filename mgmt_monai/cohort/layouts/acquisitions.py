@@ -169,8 +169,11 @@ def _split(slices: list[Slice]) -> list[Acquisition]:
     locations_mm = _locations_mm(slices)
     if locations_mm is None:
         return [Acquisition(slices)]
-    n_repeated, uneven = _n_repeated(slices), _is_uneven(slices)
-    for tag, decides_alone, value_of in _TELLING if n_repeated or uneven else _DECIDING:
+    n_repeated, uneven = _repeated(locations_mm), _uneven(locations_mm)
+    telling = _TELLING if n_repeated or uneven else _DECIDING
+    if len({id(one.values) for one in slices}) == 1:  # as in nearly every series: no tag tells its slices apart
+        telling = ()
+    for tag, decides_alone, value_of in telling:
         parts = _by_value(slices, value_of)
         if not 1 < len(parts) < len(slices):
             continue
@@ -279,15 +282,19 @@ def _n_places(slices: Sequence[Slice]) -> int:
 def _n_repeated(slices: Sequence[Slice]) -> int:
     """How many slices lie where another one does."""
     locations_mm = _locations_mm(slices)
-    if locations_mm is None:
-        return 0
+    return 0 if locations_mm is None else _repeated(locations_mm)
+
+
+def _repeated(locations_mm: np.ndarray) -> int:
     return int((np.diff(np.sort(locations_mm)) < geometry.POSITION_TOLERANCE_MM).sum())
 
 
 def _is_uneven(slices: Sequence[Slice]) -> bool:
     locations_mm = _locations_mm(slices)
-    if locations_mm is None:
-        return False
+    return locations_mm is not None and _uneven(locations_mm)
+
+
+def _uneven(locations_mm: np.ndarray) -> bool:
     ordered = np.sort(locations_mm)
     places = ordered[np.diff(ordered, prepend=-np.inf) >= geometry.POSITION_TOLERANCE_MM]
     return bool(geometry.uneven_steps(places))

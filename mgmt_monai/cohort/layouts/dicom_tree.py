@@ -126,6 +126,7 @@ def find(data_dir: Path, owner: str = "") -> Found:
     groups: dict[tuple[str, str, str], _Group] = {}
     damaged: list[tuple[str, Path, str]] = []
     count = found.files = FileCount()
+    n_files = 0
     for directory, files in walk(data_dir, found.findings, None, count):
         nameless = 0
         for path, tags in _read(directory, files, damaged, count):
@@ -139,6 +140,7 @@ def find(data_dir: Path, owner: str = "") -> Found:
             uid = str(values.get("SeriesInstanceUID", "")) or f"in {directory}"
             group = groups.setdefault((patient_id, study, uid), _Group(patient_id, study, uid))
             group.add(path, tags)
+            n_files += 1
         if nameless:
             count.n_left_out += nameless
             text = f"expected a PatientID in the tags, found none in {nameless} files"
@@ -149,10 +151,10 @@ def find(data_dir: Path, owner: str = "") -> Found:
         by_patient.setdefault(groups[key].patient_id, []).append(groups[key])
     for own in by_patient.values():
         _take(list(_acquired(own)), found)
-    read = {series.directory / name for series in found.series for name in series.files or ()}
-    count.n_read = len(read)
-    # A multi-frame file may be read in part, and left out in part.
-    count.n_left_out += len({path for own in groups.values() for path in own.paths} - read) + len(damaged)
+    count.n_read = sum(len(series.files or ()) for series in found.series if series.frames is None)
+    # A multi-frame file may be several series, and left out in part.
+    count.n_read += len({(one.directory, one.files) for one in found.series if one.frames is not None})
+    count.n_left_out += n_files - count.n_read + len(damaged)
     found.findings += _tell_damaged(damaged, groups.values(), found.series)
     return found
 
