@@ -17,14 +17,14 @@ jsonschema = pytest.importorskip("jsonschema")
 FOLDS, PATIENTS = 3, [f"a{number:02}" for number in range(60)]
 
 
-def table(seed: int, gap: float = 0.0, constant: bool = False) -> pd.DataFrame:
-    """Both stages of three folds: methylated patients lie higher by ``gap``, or each fold has one value."""
+def table(seed: int, gap: float = 0.0, constant: bool = False, plain: bool = False) -> pd.DataFrame:
+    """Every stage of three folds: methylated patients lie higher by ``gap``, or each fold has one value."""
     random, number = np.random.default_rng(seed), np.arange(60)
     parts = []
     for fold in range(FOLDS):
         shift = (number - fold) % FOLDS
         noise = np.full(60, 0.4 + 0.01 * fold) if constant else 0.5 + 0.15 * random.standard_normal(60)
-        for stage in ("transfer", "fine_tune"):
+        for stage in ("transfer", "fine_tune", *["plain"] * plain):
             parts.append(
                 pd.DataFrame(
                     {"patient_id": PATIENTS, "modality": "T1w", "stage": stage, "fold": fold, "seed": 0,
@@ -46,7 +46,7 @@ def made():
         **{"plan": plan.as_json(), "cohort": sample["cohort"]},
         "chosen": {"network": "resnet-10", "modality": "T1w", "validation_auc": 0.7, "n_compared": 2},
     }
-    predictions = {"efficientnet-b0": table(0), "resnet-10": table(1, gap=0.3)}
+    predictions = {"efficientnet-b0": table(0), "resnet-10": table(1, gap=0.3, plain=True)}
     controls = {"header_tags": table(2), "blank": table(3, constant=True)}
     chosen = predictions["resnet-10"]
     slices = chosen[(chosen["split"] == "test") & (chosen["stage"] == "fine_tune")].assign(slice_index=0)
@@ -83,3 +83,16 @@ def test_without_a_site_that_stays_open(made):
 
     assert report["within_site"] is None
     assert "no_site_column" in report["verdict"]["reasons"]
+
+
+def test_plain_model_is_compared_and_not_chosen(made):
+    report = made(site=[""] * 60)
+
+    trained, plain = (
+        [row for row in report["candidates"] if (row["stage"] == "plain") == is_plain] for is_plain in (False, True)
+    )
+    assert [row["network"] for row in trained] == ["efficientnet-b0", "resnet-10"]
+    assert [(row["network"], row["chosen"]) for row in plain] == [("resnet-10", False)]
+    assert plain[0]["auc"] == trained[1]["auc"]  # the table has the same probabilities
+    assert plain[0]["auc_difference"]["value"] == 0
+    assert report["noise"]["n_candidates"] == 2
