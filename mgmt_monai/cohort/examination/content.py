@@ -209,7 +209,7 @@ class _Reading:
         self.edges.append(brightness(at_edge[:: max(1, at_edge.size // self.per_slice)]))
         value, air = intercept, outside is None and _fills(self.edges[-1], self.samples[-1], dark)
         if air:
-            value = float(np.median(self.edges[-1]))
+            value = float(np.sort(self.edges[-1])[self.edges[-1].size // 2])
             outside = brightness(values) == np.float32(value)
 
         def picture(of: Callable[[np.ndarray], np.ndarray]) -> _Picture:
@@ -277,7 +277,7 @@ class _Reading:
             if (
                 stored.intercept == 0
                 and stored.slope > 0
-                and not (stored.inverted or values[outside].any() or values.min())
+                and not (stored.inverted or values.min() or (outside & (values != 0)).any())
             ):
                 return None
             self.outside = "padding (PixelPaddingValue)"
@@ -322,7 +322,7 @@ def _fills(at_edge: np.ndarray, sample: np.ndarray, lowest: float) -> bool:
     """Whether one value fills the edge of a slice and may have tissue below it: here, or if all is so, in others."""
     if not at_edge.size:
         return False
-    value = np.median(at_edge)
+    value = np.partition(at_edge, at_edge.size // 2)[at_edge.size // 2]  # a third of the time of np.median
     return bool(np.mean(at_edge == value) >= EDGE_SHARE and (value > np.float32(lowest) or (sample == value).all()))
 
 

@@ -203,10 +203,9 @@ def identifying(headers: Sequence[SliceHeader], patient_id: str) -> tuple[str, .
         patient_id: The patient's name in this cohort. De-identified sets repeat it, or the PatientID, as the name:
             that names nobody.
     """
+    told = {tuple(str(header.tags.values.get(name, "")) for name in (*IDENTIFYING, "PatientID")) for header in headers}
     found = [
-        name
-        for name in IDENTIFYING
-        if any(_text(h, name) not in ("", patient_id, _text(h, "PatientID")) for h in headers)
+        name for at, name in enumerate(IDENTIFYING) if any(row[at] not in ("", patient_id, row[-1]) for row in told)
     ]
     return (*found, *(["private tags"] if any(header.tags.private for header in headers) else []))
 
@@ -229,9 +228,9 @@ def _by_value(headers: Iterable[SliceHeader], name: str) -> dict[str, SliceHeade
     """The first slice with each value of a tag that is not empty."""
     values: dict[str, SliceHeader] = {}
     for header in headers:
-        value = _text(header, name)
-        if value:
-            values.setdefault(value, header)
+        value = header.tags.values.get(name, "")
+        if value != "" and value not in values:
+            values.setdefault(str(value), header)
     return values
 
 
