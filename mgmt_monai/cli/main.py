@@ -89,7 +89,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         interrupted = True  # told below: first, what holds a progress bar is let go of, and ends its line
     except BrokenPipeError:
         _silence_stdout()

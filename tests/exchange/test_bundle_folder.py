@@ -75,7 +75,7 @@ def test_templates_words_are_each_held_to_a_list_or_are_paths_that_are_not_read(
         if isinstance(value, str) and not value.startswith("$")
     }
 
-    assert words - set(PATH_SETTINGS) == {"modality", "plane", "backbone"}
+    assert words - set(PATH_SETTINGS) == {"modality", "plane", "backbone", "aspect"}
 
 
 CODE = "__import__('pathlib').Path({canary!r}).touch()"
