@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -71,6 +72,27 @@ def interruptible() -> Iterator[None]:
             # A program of ours that was asked to end is ending: the last of its loaders' workers may die after this.
             if number != signal.SIGCHLD or not is_own_process():
                 signal.signal(number, handler)
+
+
+@contextmanager
+def closing() -> Iterator[None]:
+    """A SIGTERM that comes while the block closes what is open waits for its end; outside the main thread it does not.
+
+    Whoever lost another process closes by itself, and ``torchrun`` asks it to end just then: a run that was cut there
+    would count as running for ever. Where an error is on its way, it ends the process already, and says why.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread() or before is None:
+        yield
+        return
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        if asked and sys.exc_info()[1] is None:
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from mgmt_monai import interruption
-from mgmt_monai.interruption import interruptible
+from mgmt_monai.interruption import closing, interruptible
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +61,21 @@ def test_request_that_became_another_error_is_no_fault() -> None:
     assert isinstance(end.value.__cause__, RuntimeError)
     with pytest.raises(RuntimeError, match="a fault of its own"), interruptible():
         raise RuntimeError("a fault of its own")
+
+
+@pytest.mark.parametrize(("fault", "end"), [(None, SystemExit), (RuntimeError("a process was lost"), RuntimeError)])
+def test_request_while_a_run_is_closed_waits_for_that(fault: Exception | None, end: type[BaseException]) -> None:
+    closed = False
+    with pytest.raises(end), interruptible():
+        try:
+            if fault is not None:
+                raise fault
+        finally:
+            with closing():
+                ask_to_end()
+                time.sleep(0.1)
+                closed = True
+    assert closed
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from mgmt_monai.cohort.modality import ModalityCohort
-from mgmt_monai.interruption import interruptible
+from mgmt_monai.interruption import closing, interruptible
 from mgmt_monai.networks import MGMTClassifier, WeightsReport, calibrate_batchnorm
 from mgmt_monai.networks.efficientnet import PADDINGS
 from mgmt_monai.own_process import is_own_process
@@ -97,40 +97,42 @@ class Experiment:
         directory.open(self.cohort.manifest_hash)
         logger.info(f"run {directory.name} in {directory.path}" + (f", {n_ranks()} processes" if n_ranks() > 1 else ""))
         status, mlflow_status = "failed", "FAILED"
-        try:
-            with interruptible(), lost_ranks_told():
-                tracking.start(directory.mlflow_run_id)
-                directory.update(
-                    status="running",
-                    mlflow_run_id=tracking.run_id or directory.mlflow_run_id,
-                )
-                if not self.stages[0].progress.last_checkpoint.is_file():  # later, a checkpoint takes their place
-                    directory.update(weights=self.weights.source)
-                    self._begin_first_stage()
-                self._note_precision()
-                self._name_heavy_patients()
-                if not directory.state["described"]:
-                    self._describe(directory.config)
-                if not self.weights.pretrained and not self.stages[0].progress.last_checkpoint.is_file():
-                    self._calibrate()
-                headline = self._finish(self._train())
-            status, mlflow_status = "finished", "FINISHED"
-        except BaseException as error:
-            if is_own_process():
-                _end_progress_bars()
-            if isinstance(error, DivergedError):
-                status = "diverged"  # MLflow has no such status: it is a tag there
-                tracking.set_tags({"diverged": str(error)})
-            if isinstance(error, KeyboardInterrupt | SystemExit):
-                status, mlflow_status = "killed", "KILLED"
-                logger.warning(f"interrupted; go on with the same command and --resume true ({directory.path})")
-            raise
-        finally:
+        with interruptible():
             try:
-                directory.update(status=status)
-            finally:  # a full disk here must not leave the run open on a server
-                tracking.finish(mlflow_status)
-                directory.close()
+                with lost_ranks_told():
+                    tracking.start(directory.mlflow_run_id)
+                    directory.update(
+                        status="running",
+                        mlflow_run_id=tracking.run_id or directory.mlflow_run_id,
+                    )
+                    if not self.stages[0].progress.last_checkpoint.is_file():  # later, a checkpoint takes their place
+                        directory.update(weights=self.weights.source)
+                        self._begin_first_stage()
+                    self._note_precision()
+                    self._name_heavy_patients()
+                    if not directory.state["described"]:
+                        self._describe(directory.config)
+                    if not self.weights.pretrained and not self.stages[0].progress.last_checkpoint.is_file():
+                        self._calibrate()
+                    headline = self._finish(self._train())
+                status, mlflow_status = "finished", "FINISHED"
+            except BaseException as error:
+                if is_own_process():
+                    _end_progress_bars()
+                if isinstance(error, DivergedError):
+                    status = "diverged"  # MLflow has no such status: it is a tag there
+                    tracking.set_tags({"diverged": str(error)})
+                if isinstance(error, KeyboardInterrupt | SystemExit):
+                    status, mlflow_status = "killed", "KILLED"
+                    logger.warning(f"interrupted; go on with the same command and --resume true ({directory.path})")
+                raise
+            finally:
+                with closing():
+                    try:
+                        directory.update(status=status)
+                    finally:  # a full disk here must not leave the run open on a server
+                        tracking.finish(mlflow_status)
+                        directory.close()
         logger.info(headline)
 
     def _begin_first_stage(self) -> None:
