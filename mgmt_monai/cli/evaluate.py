@@ -62,14 +62,14 @@ def command(
     from mgmt_monai.evaluation.referee import clones
 
     rows, left_out = read_rows(predictions, None if labels is None else _labels(predictions, labels))
-    for what, n in left_out.items():
-        click.echo(f"{n} prediction{'s' * (n != 1)} {what}: not judged")
-    incomplete = manifest is not None and _held(rows, manifest, allow_missing)
+    told = [f"{n} prediction{'s' * (n != 1)} {what}: not judged" for what, n in left_out.items()]
+    incomplete = [] if manifest is None else _held(rows, manifest, allow_missing)
+    told += incomplete
     same = clones(rows.values())
     if same:
         pairs = [f"{other} = {first}" for other, first in list(same.items())[:SHOWN_PAIRS]]
         more = f" and {len(same) - SHOWN_PAIRS} more" if len(same) > SHOWN_PAIRS else ""
-        click.echo(
+        told.append(
             f"{len(same)} patients have the very predictions of another and are not judged: {', '.join(pairs)}{more}"
         )
         rows = {name: of[~of["patient_id"].isin(list(same))].reset_index(drop=True) for name, of in rows.items()}
@@ -79,11 +79,15 @@ def command(
     notes = [*(["test_patients_missing"] if incomplete else []), *(["clones"] if same else [])]
     unlearnt = not_learnt(predictions, rows)
     evaluated = write_evaluation(rows, models, out, known, site, controls, bound, level, seed, notes, unlearnt)
-    for name, sentence in unlearnt.items():
-        click.echo(f"{name}: {sentence}")
+    for name, figures in evaluated["models"].items():
+        verdict = figures["verdict"]
+        said = "a control" if verdict is None else verdict["sentence"]
+        click.echo(f"{name}: {said}" if len(models) > 1 or verdict is None else said)
+    for line in [*told, *(f"{name}: {sentence}" for name, sentence in unlearnt.items())]:
+        click.echo(line)
     _tell_best(evaluated["best_of"])
     for name, figures in evaluated["models"].items():
-        _tell_model(name, figures, many=len(models) > 1, named=bool(site))
+        _tell_model(name, figures, named=bool(site))
     for row in evaluated["comparisons"][:SHOWN_PAIRS]:
         difference = {"value": row["difference"], "low": row["low"], "high": row["high"]}
         click.echo(
@@ -103,17 +107,15 @@ def _tell_best(found: dict[str, Any] | None) -> None:
         )
 
 
-def _tell_model(name: str, figures: dict[str, Any], many: bool, named: bool) -> None:
-    """The verdict first, then what it leaves open, then the figures."""
+def _tell_model(name: str, figures: dict[str, Any], named: bool) -> None:
+    """The figures, and what the verdict leaves open."""
     from mgmt_monai.evaluation.assessment import estimate_text
     from mgmt_monai.evaluation.verdict import REASONS
 
     verdict, within, seeds = figures["verdict"], figures["within_site"], figures["seeds"]
-    said = "a control" if verdict is None else verdict["sentence"]
-    click.echo(f"{name}: {said}" if many or verdict is None else said)
+    click.echo(f"{name}: {figures['n']} test patients, {figures['n_methylated']} methylated")
     for reason in [] if verdict is None else verdict["reasons"]:
         click.echo(f"  {REASONS[reason]}")
-    click.echo(f"{name}: {figures['n']} test patients, {figures['n_methylated']} methylated")
     pooled = f"AUC {estimate_text(figures['auc'])}, permutation p {_number(figures['permutation_p'], 4)}"
     if within is None:
         click.echo(f"  {pooled}")
@@ -142,8 +144,8 @@ def _tell_model(name: str, figures: dict[str, Any], many: bool, named: bool) -> 
     )
 
 
-def _held(rows: dict[str, pd.DataFrame], manifest: Path, allow_missing: bool) -> bool:
-    """Hold each model's rows against the manifest; whether test patients are missing, which is said."""
+def _held(rows: dict[str, pd.DataFrame], manifest: Path, allow_missing: bool) -> list[str]:
+    """Hold each model's rows against the manifest; a line for each model whose test patients are not all there."""
     from mgmt_monai.cohort.manifest import read_manifest
     from mgmt_monai.evaluation.referee import fold_splits, hold, missing
 
@@ -167,9 +169,7 @@ def _held(rows: dict[str, pd.DataFrame], manifest: Path, allow_missing: bool) ->
                           f"{', ...' if len(absent) > 3 else ''})")  # fmt: skip
     if faults and not allow_missing:
         raise click.ClickException(f"{faults[0]}. Add them, or judge the others with --allow-missing.")
-    for fault in faults:
-        click.echo(fault)
-    return bool(faults)
+    return faults
 
 
 def _labels(predictions: Iterable[Path], labels: Path) -> dict[str, int]:

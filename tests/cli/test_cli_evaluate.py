@@ -107,13 +107,18 @@ def test_evaluate_refuses_a_site_column_that_is_not_there(predictions, tmp_path,
     assert "site: expected the column 'hospital' in the tables of columns, found age" in capsys.readouterr().err
 
 
-def test_evaluate_tells_the_best_of_many_first(predictions, tmp_path, capsys):
+def test_evaluate_tells_the_best_of_many_after_their_verdicts(predictions, tmp_path, capsys):
     lines = predictions.read_text().splitlines()
     more = [line.replace(",T1w,", f",m{number},") for number in range(3) for line in lines[1:]]
     predictions.write_text("\n".join([*lines, *more]) + "\n")
 
     assert main(["evaluate", str(predictions), "--out", str(tmp_path / "out")]) == 0
-    assert capsys.readouterr().out.startswith("4 models: the best has AUC 0.")
+    said = capsys.readouterr().out.splitlines()
+    verdicts = [
+        line["verdict"] for line in json.loads((tmp_path / "out" / "evaluation.json").read_text())["models"].values()
+    ]
+    assert [line.partition(": ")[2] for line in said[:4]] == [verdict["sentence"] for verdict in verdicts]
+    assert said[4].startswith("4 models: the best has AUC 0.")
 
 
 def test_evaluate_twice_writes_the_same_bytes(predictions, tmp_path):
@@ -192,13 +197,13 @@ def test_evaluate_holds_a_table_against_its_manifest(shared_data, tmp_path, caps
     assert not (tmp_path / "out").exists()
 
 
-def test_evaluate_judges_an_incomplete_table_where_it_is_allowed_and_says_so_first(shared_data, tmp_path, capsys):
+def test_evaluate_judges_an_incomplete_table_where_it_is_allowed_and_says_so(shared_data, tmp_path, capsys):
     evidence = shared_data / "evidence" / "tables"
     words = [str(evidence / "only_right_ones.csv"), "--manifest", str(evidence / "site_manifest.json")]
 
     assert main(["evaluate", *words, "--allow-missing", "--out", str(tmp_path / "out")]) == 0
 
-    assert "24 of 32 test patients are missing" in capsys.readouterr().out.splitlines()[0]
+    assert "24 of 32 test patients are missing" in capsys.readouterr().out.splitlines()[1]
     found = json.loads((tmp_path / "out" / "evaluation.json").read_text())["models"]["T1w fine_tune"]
     assert "test_patients_missing" in found["verdict"]["reasons"]
 
@@ -208,9 +213,8 @@ def test_evaluate_names_clones_and_judges_each_once(shared_data, tmp_path, capsy
 
     assert main(["evaluate", str(table), "--out", str(tmp_path / "out")]) == 0
 
-    assert capsys.readouterr().out.startswith(
-        "40 patients have the very predictions of another and are not judged: qp000"
-    )
+    said = capsys.readouterr().out.splitlines()[1]
+    assert said.startswith("40 patients have the very predictions of another and are not judged: qp000")
     found = json.loads((tmp_path / "out" / "evaluation.json").read_text())["models"]["T1w fine_tune"]
     assert found["n"] == 40
 
@@ -225,6 +229,6 @@ def test_evaluate_takes_the_labels_of_a_batch_from_a_table(tmp_path, capsys):
 
     assert main(["evaluate", *words, "--out", str(tmp_path / "out")]) == 0
 
-    assert capsys.readouterr().out.startswith("1 prediction without a label: not judged\n")
+    assert capsys.readouterr().out.splitlines()[1] == "1 prediction without a label: not judged"
     found = json.loads((tmp_path / "out" / "evaluation.json").read_text())["models"]["T1w fine_tune"]
     assert (found["n"], found["threshold"]) == (29, pytest.approx(0.3))
