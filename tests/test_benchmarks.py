@@ -260,6 +260,7 @@ def test_page_shows_the_table_of_the_committed_figures(module) -> None:
     assert (ROOT / "docs" / re.search(r"\((images/\S+)\)", page)[1]).is_file()
 
 
+@pytest.mark.slow
 def test_ways_of_augmentation_are_measured(module, tmp_path) -> None:
     size = module("measurement").Size.of("quick", tmp_path)
 

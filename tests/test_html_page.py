@@ -18,7 +18,8 @@ BASE = ("default-src 'none'", "img-src data:", "base-uri 'none'", "form-action '
 @pytest.fixture
 def room(tmp_path, monkeypatch):
     """A package with a page of its own."""
-    data = tmp_path / "room_of_pages" / "data"
+    name = f"room_of_{tmp_path.name}"  # of this test alone: Python keeps where it found a package
+    data = tmp_path / name / "data"
     data.mkdir(parents=True)
     (data.parent / "__init__.py").touch()
     (data / "own.css").write_bytes(b"b { color: red; }\r\n")
@@ -28,7 +29,7 @@ def room(tmp_path, monkeypatch):
         '{% block main %}<b>{{ word }}</b> {{ plural(n, "slice") }} {{ n | twice }}{% endblock %}'
     )
     monkeypatch.syspath_prepend(tmp_path)
-    return "room_of_pages"
+    return name
 
 
 def made(room: str, word: str = "word", **assets: str) -> str:

@@ -78,11 +78,11 @@ def test_request_while_a_run_is_closed_waits_for_that(fault: Exception | None, e
     assert closed
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(("number", "end"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)])
 def test_request_that_a_finalizer_swallowed_is_repeated(
-    number: int, end: type[BaseException], ctrl_c_is_heard: None
+    number: int, end: type[BaseException], ctrl_c_is_heard: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: None)  # pytest's own takes longer than until the next
     swallowed = False
     with pytest.raises(end), interruptible():
         AskedWhileFinalized(number)

@@ -89,7 +89,8 @@ def association(
         stratum: Shape ``(n,)``, whole numbers from 0.
 
     Returns:
-        In [0, 1], of the correlation of normal scores that are centred in each group; 1 where one does not vary.
+        In [0, 1], of the correlation of normal scores that are centred in each group; 1 where one does not vary in
+        any, 0 where neither does: both part the labels, and so are one ranking.
 
     Raises:
         EvaluationError: As :func:`added_value`.
@@ -102,6 +103,8 @@ def association(
         scores - (np.bincount(code, scores) / size)[code]
         for scores in (_normal_scores(np.asarray(given, dtype=float)) for given in (probability, control))
     )
+    if first @ first < _NOTHING_LEFT and second @ second < _NOTHING_LEFT and len(size) > 1:
+        return 0.0
     spread = math.sqrt(float(first @ first) * float(second @ second))
     free = len(code) - len(size) - 1
     if spread < _NOTHING_LEFT or free < 1:

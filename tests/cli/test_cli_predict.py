@@ -18,7 +18,6 @@ from made_bundles import EVALUATION, template_text, write_bundle
 from page_commands import commands_of
 
 from mgmt_monai.cli.main import main
-from mgmt_monai.evaluation.predictions import read_patients
 from mgmt_monai.inference.model import open_models
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -76,10 +75,11 @@ def test_every_command_of_the_page_runs(here: Path) -> None:
     engines = [json.loads((here / path).read_text())["software"]["engine"] for path in results if "faster" in path]
     assert engines == ["onnxruntime"] * 3
 
-    for code in re.findall(r"```python\n(.*?)```", (DOCS / "reference" / "prediction.md").read_text(), re.DOTALL):
-        exec(code, {})
+    labels = here / "data" / "phantom" / "train_labels.csv"
+    assert main(["evaluate", "many/predictions.csv", "--labels", str(labels)]) == 0
     table = pd.read_csv(here / "many" / "predictions.csv", dtype={"patient_id": str})
-    assert len(read_patients(here / "external.csv")) == table["probability"].notna().sum() > 0
+    judged = json.loads((here / "evaluation" / "evaluation.json").read_text())["models"]
+    assert sum(model["n"] for model in judged.values()) == table["probability"].notna().sum() > 0
 
 
 def test_reference_page_has_every_key_of_the_schema() -> None:

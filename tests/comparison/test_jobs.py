@@ -118,6 +118,7 @@ def test_a_job_that_is_killed_tells_so_and_one_that_is_no_longer_wanted_is_not_s
     assert not (tmp_path / "logs" / "late.log").exists()
 
 
+@pytest.mark.slow
 def test_ray_jobs_run_in_a_cluster_and_tell_their_exit_codes(make_job, tmp_path):
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'mgmt_monai[ray]'")
     jobs = [make_job("first"), make_job("second", fails=True)]

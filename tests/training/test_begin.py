@@ -26,7 +26,9 @@ monai.bundle.run(run_id="training", config_file={config!r}, logging_file=False, 
 """
 
 
-@pytest.mark.parametrize("resume", [False, True], ids=["again", "resumed"])
+@pytest.mark.parametrize(
+    "resume", [pytest.param(False, id="again", marks=pytest.mark.slow), pytest.param(True, id="resumed")]
+)
 def test_training_killed_before_it_has_a_state_is_started_by_the_same_command(
     resume: bool, phantom_dir: Path, tmp_path: Path
 ) -> None:

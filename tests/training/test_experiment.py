@@ -1,5 +1,6 @@
 """Whole trainings, for real: what they leave behind, what they cost nothing to repeat, how they end."""
 
+import dataclasses
 import getpass
 import json
 import os
@@ -217,9 +218,9 @@ def test_another_seed_gives_other_figures(finished, phantom_dir, tmp_path):
     "n_writes",
     [
         pytest.param(1, id="transfer", marks=pytest.mark.slow),
-        pytest.param(2, id="transfer best"),
-        pytest.param(5, id="between stages", marks=pytest.mark.slow),
-        pytest.param(7, id="fine_tune"),
+        pytest.param(3, id="transfer best"),
+        pytest.param(4, id="between stages", marks=pytest.mark.slow),
+        pytest.param(5, id="fine_tune"),
     ],
 )
 def test_killed_run_resumes_to_the_same_result(n_writes, finished, phantom_dir, tmp_path):
@@ -344,7 +345,8 @@ def test_precision_is_noted_and_told_where_it_differs_on_resuming(tmp_path, capl
     run_directory.open("hash")
 
     def noted(dtype: torch.dtype) -> str:
-        Experiment(run_directory, *[None] * 10, control="none", dtype=dtype, weigh="slice")._note_precision()
+        unused = dict.fromkeys(field.name for field in dataclasses.fields(Experiment))
+        Experiment(**{**unused, "run_directory": run_directory, "dtype": dtype})._note_precision()
         return run_directory.state["precision"]
 
     assert noted(torch.bfloat16) == "bfloat16" and noted(torch.bfloat16) == "bfloat16" and not caplog.records
