@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -123,7 +124,7 @@ def mixed_shapes(series: Mapping[str, Mapping[str, SeriesRecord | None]]) -> lis
             sizes = Counter(f"{record.rows} x {record.columns}" for record in records).most_common()
             shown = ", ".join(f"{size} in {n}" for size, n in sizes[:SHOWN_SIZES])
             parts.append(f"{shown}{' and others' if len(sizes) > SHOWN_SIZES else ''} of {len(records)} series")
-        pairs = [record.pixel_spacing_mm for record in records if record.pixel_spacing_mm]
+        pairs = [pair for record in records if (pair := known_pixel_spacing_mm(record))]
         if any(_differ(list(side)) for side in zip(*pairs, strict=True)):
             every = [mm for pair in pairs for mm in pair]
             parts.append(f"pixels of {min(every):.3g} to {max(every):.3g} mm")
@@ -133,13 +134,23 @@ def mixed_shapes(series: Mapping[str, Mapping[str, SeriesRecord | None]]) -> lis
     return findings
 
 
+def known_pixel_spacing_mm(record: SeriesRecord) -> Sequence[float] | None:
+    """Between rows, between columns; None where it is not known, or not above 0.
+
+    Args:
+        record: Of the series.
+    """
+    pair = record.pixel_spacing_mm
+    return pair if pair and all(mm > 0 and math.isfinite(mm) for mm in pair) else None
+
+
 def height_by_width(record: SeriesRecord) -> float:
     """Of a slice, in mm; in pixels where their sides are not known.
 
     Args:
         record: Of the series.
     """
-    row_mm, column_mm = record.pixel_spacing_mm or (1.0, 1.0)
+    row_mm, column_mm = known_pixel_spacing_mm(record) or (1.0, 1.0)
     return record.rows * row_mm / (record.columns * column_mm)
 
 

@@ -11,6 +11,7 @@ from mgmt_monai.cohort.doctor.checks import (
     differing_patient_tags,
     height_by_width,
     identifying_tags,
+    known_pixel_spacing_mm,
     missing_modalities,
     mixed_shapes,
 )
@@ -172,7 +173,7 @@ def _one_fact(name: str, numeric: bool, by_modality: Mapping[str, Mapping[str, s
 
 def _facts_of(record: SeriesRecord, tags: Mapping[str, str]) -> dict[tuple[str, bool], str]:
     """The facts of one usable series: text by (name, whether it is a number); "" for a tag it does not have."""
-    spacing, thickness = record.pixel_spacing_mm, record.slice_spacing_mm
+    spacing, thickness = known_pixel_spacing_mm(record), record.slice_spacing_mm
     facts: dict[tuple[str, bool], Any] = {
         ("plane", False): record.plane,
         (_ORIENTATION, False): record.orientation,

@@ -21,7 +21,8 @@ from mgmt_monai.cohort.tables.columns import read_columns
 from mgmt_monai.cohort.tables.exclusions import read_exclusions
 from mgmt_monai.cohort.tables.ignores import IgnoreList, read_ignores
 from mgmt_monai.cohort.tables.labels import Labels, read_labels
-from mgmt_monai.cohort.tables.series_table import FILE, SeriesRow, write_series
+from mgmt_monai.cohort.tables.series_table import FILE, SeriesRow, is_series_table, read_decisions, write_series
+from mgmt_monai.cohort.tables.table import names
 
 #: Series in dispute of which the page shows a picture; a page with more is opened by no browser in a moment.
 PICTURES = 600
@@ -69,14 +70,16 @@ def visit(data_dir: Path, out_dir: Path, plan: Visit) -> Diagnosis:
         What was found, and where it is written.
 
     Raises:
-        CohortError: No data, a table that cannot be read, or a folder that cannot be written.
+        CohortError: No data, a table that cannot be read, decisions that would be lost, or a folder that cannot be
+            written.
     """
     data_dir = Path(data_dir)
     _check_writable(out_dir)
     ignores = read_ignores(plan.ignore_csv) if plan.ignore_csv else IgnoreList()
     aliases = read_aliases(*plan.mappings) if plan.mappings else None
     excluded = set(read_exclusions(plan.exclusions))
-    found = find_series(data_dir, plan.layout, plan.series_csv or decisions_of(out_dir))
+    _check_kept(out_dir / FILE, plan.series_csv)
+    found = find_series(data_dir, plan.layout, plan.series_csv or decisions_of(out_dir), drop_stale=True)
     ignores.warn_of_strangers(found.patients)
     labels = _labels(plan.labels_csv, found.labels_file)
     aliases = with_own_table(aliases, plan.labels_csv or found.labels_file)
@@ -98,13 +101,13 @@ def visit(data_dir: Path, out_dir: Path, plan: Visit) -> Diagnosis:
         columns=read_columns(plan.columns_csv, sorted(patients)) if plan.columns_csv else {},
         ignores=ignores,
     )
-    contenders = [one for one in found.contenders if one.series.patient_id not in excluded]
+    shown = [one for one in found.contenders if one.series.patient_id not in excluded]
     try:
         with closing(ScanCache(data_dir)) as cache:
             exams = scan(series, data_dir, pixels=plan.pixels, cache=cache, workers=plan.workers)
-            diagnosis = write_report(out_dir, exams, cohort, choice=_pictures(contenders, data_dir, plan))
-        if contenders:
-            write_series(out_dir / FILE, rows_of(contenders, data_dir))
+            diagnosis = write_report(out_dir, exams, cohort, choice=_pictures(shown, data_dir, plan))
+        if found.contenders:  # also of patients that are excluded this time: their decisions are kept
+            write_series(out_dir / FILE, rows_of(found.contenders, data_dir))
         elif decisions_of(out_dir):  # of a visit before
             (out_dir / FILE).unlink()
         return diagnosis
@@ -126,6 +129,27 @@ def _labels(named: Path | None, usual: Path) -> Labels | None:
     if named is not None:
         return read_labels(named)
     return read_labels(usual) if usual.is_file() else None
+
+
+def _check_kept(own: Path, named: Path | None) -> None:
+    """Refuse to write over a table that is none of ours, or decisions that the named one does not hold."""
+    if not own.is_file():
+        return
+    if not is_series_table(own):
+        raise CohortError(
+            f"{own}: expected the table of a visit before, found another, which would be lost. Move it away, or name "
+            "another folder with --out."
+        )
+    if named is None:
+        return
+    kept = {(row.key, row.decision) for row in read_decisions(named)}
+    lost = [row for row in read_decisions(own) if (row.key, row.decision) not in kept]
+    if lost:
+        told = names([f"{row.file} {row.decision}" for row in lost], shown=3)
+        raise CohortError(
+            f"{own}: expected the decisions of {named}, found others, which would be lost: {told}. Move this table "
+            "away, copy its decisions into the other, or name another folder with --out."
+        )
 
 
 def _check_writable(out_dir: Path) -> None:

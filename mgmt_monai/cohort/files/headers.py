@@ -193,6 +193,8 @@ def _slice_header(path: Path, tags: FileTags, frame: int | None) -> SliceHeader:
     position = _numbers(values, "ImagePositionPatient", 3)
     orientation = _numbers(values, "ImageOrientationPatient", 6)
     spacing = _numbers(values, "PixelSpacing", 2)
+    if spacing is not None and min(spacing) <= 0:
+        raise HeaderError("PixelSpacing that is not 2 numbers above 0")
     return SliceHeader(
         path=path,
         frame=frame,

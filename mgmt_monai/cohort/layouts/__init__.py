@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Protocol
 
 from mgmt_monai.cohort.errors import CohortError
-from mgmt_monai.cohort.findings import Finding, printable
+from mgmt_monai.cohort.findings import Finding, counted, printable
 from mgmt_monai.cohort.layouts import bids, brats, dicom_tree, folders, listed, rsna_miccai, ucsf_pdgm, upenn_gbm
 from mgmt_monai.cohort.layouts.decided import apply_decisions, decisions_of
 from mgmt_monai.cohort.layouts.found import HOW_TO_GET_DATA, Found, FoundSeries, LeftOut, check_data_dir
-from mgmt_monai.cohort.layouts.passed_over import FileCount, count_files
+from mgmt_monai.cohort.layouts.passed_over import FileCount, amount, count_files
 from mgmt_monai.cohort.layouts.tree import walk
 from mgmt_monai.cohort.series import MODALITIES
 from mgmt_monai.cohort.tables.aliases import normalised
@@ -56,13 +56,16 @@ _MODULES: tuple[Layout, ...] = (rsna_miccai, brats, upenn_gbm, ucsf_pdgm, bids, 
 LAYOUTS: dict[str, Layout] = {module.NAME: module for module in _MODULES}
 
 
-def find_series(data_dir: Path, layout: str | None = None, decisions: Path | None = None) -> Found:
+def find_series(
+    data_dir: Path, layout: str | None = None, decisions: Path | None = None, drop_stale: bool = False
+) -> Found:
     """The series of a data directory.
 
     Args:
         data_dir: The cohort's folder.
         layout: A key of `LAYOUTS`; None to recognise it.
         decisions: The user's ``series.csv``; None for the data directory's own, where there is one.
+        drop_stale: Decisions on series that are not there are dropped with a warning; else they are refused.
 
     Returns:
         Series, patients and findings, with the layout's name. Every patient without a series has a finding (D035).
@@ -80,7 +83,7 @@ def find_series(data_dir: Path, layout: str | None = None, decisions: Path | Non
     found = module.find(data_dir)
     found.layout, found.labels_file = name, module.labels_file(data_dir)
     if source := decisions_of(data_dir, decisions):
-        apply_decisions(found, source, data_dir)
+        apply_decisions(found, source, data_dir, drop_stale)
     found.series.sort(key=lambda series: (series.patient_id, series.modality))
     if found.files is None:
         found.files = FileCount()
@@ -143,7 +146,9 @@ def _tell_what_is_not_read(found: Found, data_dir: Path) -> None:
         if item.patient_id in with_series:
             path = _below(str(item.directory), data_dir)
             text = f"expected one of {', '.join(MODALITIES)}, found {item.what} is {item.reason}"
-            found.findings.append(Finding("D037", item.patient_id, "", path, f"{text} ({item.n_files} files)"))
+            found.findings.append(
+                Finding("D037", item.patient_id, "", path, f"{text} ({counted(item.n_files, 'file')})")
+            )
     told = {finding.patient_id for finding in found.findings if finding.id == "D035"}
     for patient_id in sorted(found.patients - with_series - told):
         reasons = [f"{item.what} is {item.reason}" for item in found.left_out if item.patient_id == patient_id]
@@ -176,7 +181,7 @@ def _tell_unread_images(found: Found, files: FileCount, data_dir: Path) -> list[
     findings = []
     for top, named in sorted(unread.items()):
         kinds = Counter(kind for kind, _ in named)
-        what = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
+        what = ", ".join(amount(n, kind) for kind, n in kinds.most_common())
         example = _below(str(named[0][1]), data_dir)
         text = f"expected files as the layout {found.layout} has them, found {what} such as {example}, all passed over"
         findings.append(Finding("D051", printable(top.name), "", str(top), text))

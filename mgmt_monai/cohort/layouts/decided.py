@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.findings import printable
-from mgmt_monai.cohort.layouts.found import Contender, Found, LeftOut
+from mgmt_monai.cohort.layouts.found import Contender, Found, LeftOut, n_files_of
 from mgmt_monai.cohort.tables.series_table import FILE, NOT_READ, SeriesRow, is_series_table, read_decisions
+from mgmt_monai.cohort.tables.table import names
+
+logger = logging.getLogger(__name__)
 
 
 def decisions_of(data_dir: Path, named: Path | None = None) -> Path | None:
@@ -23,34 +27,45 @@ def decisions_of(data_dir: Path, named: Path | None = None) -> Path | None:
     return named or (own if own.is_file() and is_series_table(own) else None)
 
 
-def apply_decisions(found: Found, source: Path, data_dir: Path) -> None:
+def apply_decisions(found: Found, source: Path, data_dir: Path, drop: bool = False) -> None:
     """Take what the table says, and leave out what it replaces.
 
     Args:
         found: What the rules chose; it is changed.
         source: The table.
         data_dir: The cohort's folder.
+        drop: Rows of series that are not there are dropped with a warning; else they are refused.
 
     Raises:
         CohortError: The table cannot be read, or names a series that is not there.
     """
-    rows = read_decisions(source)
     by_key = {row_of(one, data_dir).key: one for one in found.contenders}
-    for row in rows:
-        if row.key not in by_key:
-            raise CohortError(
-                f"{source}: patient {row.patient_id}: expected a series among which one is chosen, found none that "
-                f"begins with {row.file}. Let 'mgmt-monai doctor' write the table again, or remove the row."
-            )
+    rows = []
+    for row in read_decisions(source):
+        if row.key in by_key:
+            rows.append(row)
+            continue
+        frame = f", frame {names([row.frame])}" if row.frame else ""
+        text = (
+            f"{source}: patient {names([row.patient_id])}: expected a series among which one is chosen, found none "
+            f"that begins with {names([row.file])}{frame}"
+        )
+        if not drop:
+            raise CohortError(f"{text}. Remove the row, or run the doctor again and take its {FILE}.")
+        logger.warning(f"{text}. The decision {row.decision} is dropped: decide again if the series has moved.")
+    n_before = n_files_of(found.series)
     replaced = {(row.patient_id, row.decision) for row in rows if row.decision != NOT_READ}
     touched = {(row.patient_id, by_key[row.key].series.modality) for row in rows} | replaced
     for row in rows:
         one = by_key[row.key]
         one.decision = row.decision
-        (_leave_out if row.decision == NOT_READ else _read)(one, row.decision, found)
+        if row.decision == NOT_READ:
+            _leave_out(one, found)
+        else:
+            _read(one, row.decision, found)
     for one in found.contenders:
         if not one.decision and (one.series.patient_id, one.read_as) in replaced:
-            _leave_out(one, NOT_READ, found)
+            _leave_out(one, found)
     named = [one.series for one in found.contenders if one.decision]
     for series in list(found.series):  # of files that were no choice to the rules
         if (series.patient_id, series.modality) in replaced and not any(series is one for one in named):
@@ -58,6 +73,10 @@ def apply_decisions(found: Found, source: Path, data_dir: Path) -> None:
             reason = f"not chosen in {FILE} ({series.reason})"
             item = LeftOut(series.patient_id, series.directory, series.directory.name, len(series.files or ()), reason)
             found.left_out.append(item)
+    if found.files is not None:
+        fewer = n_before - n_files_of(found.series)
+        found.files.n_read -= fewer
+        found.files.n_left_out += fewer
     found.findings = [
         finding
         for finding in found.findings
@@ -94,8 +113,6 @@ def rows_of(contenders: Iterable[Contender], data_dir: Path) -> Sequence[SeriesR
 
 
 def _read(one: Contender, modality: str, found: Found) -> None:
-    if not one.read_as:
-        _count(one, found, 1)
     found.left_out = [item for item in found.left_out if item is not one.left_out]
     found.series = [item for item in found.series if item is not one.series]
     reason = f"named in {FILE} ({one.series.reason})"
@@ -104,20 +121,12 @@ def _read(one: Contender, modality: str, found: Found) -> None:
     found.series.append(one.series)
 
 
-def _leave_out(one: Contender, decision: str, found: Found) -> None:
+def _leave_out(one: Contender, found: Found) -> None:
     one.reason = f"not chosen in {FILE} ({one.series.reason})"
     if not one.read_as:
         return
-    _count(one, found, -1)
     series = one.series
     found.series = [item for item in found.series if item is not series]
     one.read_as = ""
     one.left_out = LeftOut(series.patient_id, series.directory, one.name, len(series.files or ()), one.reason)
     found.left_out.append(one.left_out)
-
-
-def _count(one: Contender, found: Found, sign: int) -> None:
-    if found.files is not None:
-        n_files = sign * len(one.series.files or ())
-        found.files.n_read += n_files
-        found.files.n_left_out -= n_files

@@ -13,9 +13,9 @@ from mgmt_monai.cohort.files.headers import is_phase
 from mgmt_monai.cohort.files.person import PERSON_TAGS, people_of
 from mgmt_monai.cohort.files.tags import FileTags, HeaderError, read_tags
 from mgmt_monai.cohort.files.unfetched import unfetched
-from mgmt_monai.cohort.findings import Finding, printable
+from mgmt_monai.cohort.findings import Finding, counted, printable
 from mgmt_monai.cohort.layouts.acquisitions import IN_TIME, SHARED, Slice, Values, acquisitions, in_place, joined, taken
-from mgmt_monai.cohort.layouts.found import Contender, Found, FoundSeries, LeftOut, Tagged
+from mgmt_monai.cohort.layouts.found import Contender, Found, FoundSeries, LeftOut, Tagged, n_files_of
 from mgmt_monai.cohort.layouts.passed_over import TEXT, UNKNOWN, FileCount, is_own, kind_by_name
 from mgmt_monai.cohort.layouts.series_choice import Candidate, choose
 from mgmt_monai.cohort.layouts.tree import walk
@@ -143,7 +143,7 @@ def find(data_dir: Path, owner: str = "") -> Found:
             n_files += 1
         if nameless:
             count.n_left_out += nameless
-            text = f"expected a PatientID in the tags, found none in {nameless} files"
+            text = f"expected a PatientID in the tags, found none in {counted(nameless, 'file')}"
             found.findings.append(Finding("D035", "", "", str(directory), text))
     found.patients = {group.patient_id for group in groups.values()}
     by_patient: dict[str, list[_Group]] = {}
@@ -151,9 +151,7 @@ def find(data_dir: Path, owner: str = "") -> Found:
         by_patient.setdefault(groups[key].patient_id, []).append(groups[key])
     for own in by_patient.values():
         _take(list(_acquired(own)), found)
-    count.n_read = sum(len(series.files or ()) for series in found.series if series.frames is None)
-    # A multi-frame file may be several series, and left out in part.
-    count.n_read += len({(one.directory, one.files) for one in found.series if one.frames is not None})
+    count.n_read = n_files_of(found.series)
     count.n_left_out += n_files - count.n_read + len(damaged)
     found.findings += _tell_damaged(damaged, groups.values(), found.series)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,6 +65,21 @@ def series_of_record(record: SeriesRecord, patient_id: str, modality: str, data_
     files = None if record.whole_folder else tuple(sorted(record.files))
     frames = None if record.frames is None else tuple(sorted(record.frames))
     return FoundSeries(patient_id, modality, data_dir / record.directory, files, record.reason, frames)
+
+
+def n_files_of(series: Iterable[FoundSeries]) -> int:
+    """How many files series have that name their files; a multi-frame file of several counts once.
+
+    Args:
+        series: Of one cohort.
+    """
+    whole, parts = 0, set()
+    for one in series:
+        if one.frames is None:
+            whole += len(one.files or ())
+        else:
+            parts.add((one.directory, one.files))
+    return whole + len(parts)
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mgmt_monai.cohort.findings import counted
 from mgmt_monai.cohort.tables.aliases import normalised
 
 NIFTI, OTHER_IMAGE, DICOM, ARCHIVE = "NIfTI files", "images of another format", "DICOM files", "archives"
@@ -112,16 +114,33 @@ class FileCount:
         }
 
 
+def amount(n: int, kind: str) -> str:
+    """How many files of a kind, in words.
+
+    Args:
+        n: Their number.
+        kind: As `FileCount.kinds` has it, in the plural.
+
+    Example:
+        >>> amount(2, "archives"), amount(1, "archives"), amount(1, "leavings of a system")
+        ('2 archives', '1 archive', '1 leaving of a system')
+    """
+    if n == 1:
+        head, of, rest = kind.replace(" and ", " or ").partition(" of ")
+        kind = re.sub(r"s\b", "", head) + of + rest
+    return f"{n} {kind}"
+
+
 def files_line(files: Mapping[str, Any]) -> str:
     """The account in one line.
 
     Args:
         files: As `FileCount.to_json` has it.
     """
-    kinds = ", ".join(f"{item['n']} {item['kind']} (such as {item['example']})" for item in files["passed_over"])
+    kinds = ", ".join(f"{amount(item['n'], item['kind'])} (such as {item['example']})" for item in files["passed_over"])
     left_out = f", {files['left_out']} left out" if files["left_out"] else ""
     passed = f", passed over: {kinds}" if kinds else ", none passed over"
-    return f"{files['found']} files: {files['read']} read{left_out}{passed}"
+    return f"{counted(files['found'], 'file')}: {files['read']} read{left_out}{passed}"
 
 
 def is_leaving(name: str) -> bool:

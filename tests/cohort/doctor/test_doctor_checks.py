@@ -1,5 +1,6 @@
 """What is seen across series and against the label table; the expected findings are written by hand."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -113,6 +114,14 @@ def test_mixed_shapes_of_a_modality_are_told(shapes, found, make_exam):
     expected = [] if found is None else [f"expected one shape and pixel spacing in all series, found {found}"]
     assert [finding.text for finding in told] == expected
     assert all((finding.patient_id, finding.modality) == ("", "T1w") for finding in told)
+
+
+@pytest.mark.parametrize("wrong", [0.0, -0.9, math.nan, math.inf])
+def test_pixel_spacing_that_cannot_be_counts_as_unknown(wrong, make_exam):
+    survey = shaped(make_exam, (256, 192, [wrong, wrong]), (256, 192, [0.9, wrong]), (256, 192, [0.9, 0.9]))
+    assert [finding.id for finding in survey.cohort_findings()] == []
+    (fact,) = [fact for fact in survey.facts() if fact.name == "pixel spacing (mm)"]
+    assert list(fact.values.values()) == ["", "", "0.900"]
 
 
 def test_shape_that_goes_with_the_label_is_a_warning_though_every_size_is_another(make_exam):

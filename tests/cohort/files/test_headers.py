@@ -194,6 +194,8 @@ def test_dicom_without_an_image_refused(tmp_path):
         pytest.param({"ImagePositionPatient": [1, 2]}, "ImagePositionPatient that is not 3 numbers", id="short"),
         pytest.param({"ImagePositionPatient": 5}, "ImagePositionPatient that is not 3 numbers", id="one value"),
         pytest.param({"PixelSpacing": [1, 1, 1]}, "PixelSpacing that is not 2 numbers", id="long"),
+        pytest.param({"PixelSpacing": [0, 1]}, "PixelSpacing that is not 2 numbers above 0", id="spacing of 0"),
+        pytest.param({"PixelSpacing": [1, -0.5]}, "PixelSpacing that is not 2 numbers above 0", id="negative spacing"),
     ],
 )
 def test_impossible_value_refused(make_dicom, tmp_path, attributes, expected):

@@ -234,6 +234,14 @@ def test_refuses_a_damaged_header(
     assert caught.value.finding == finding
 
 
+@pytest.mark.parametrize("spacing_mm", [0, -1, float("nan"), float("inf")])
+def test_refuses_a_spacing_that_cannot_be(make_nifti: Callable[..., Path], spacing_mm: float) -> None:
+    path = changed(make_nifti(np.zeros((4, 5, 6), np.int16)), 252, struct.pack("<hh", 1, 0))  # the qform counts
+    with pytest.raises(HeaderError, match="affine") as caught:
+        read_nifti(changed(path, 80, struct.pack("<f", spacing_mm)))
+    assert caught.value.finding == "D010"
+
+
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("claim", [0, 352, 353, 367, 1001])

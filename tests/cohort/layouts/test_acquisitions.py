@@ -10,6 +10,7 @@ from mgmt_monai.cohort.doctor.visit import Visit, visit
 from mgmt_monai.cohort.examination.examine import examine_series
 from mgmt_monai.cohort.layouts import dicom_tree, find_series
 from mgmt_monai.cohort.layouts.acquisitions import Slice, acquisitions, is_one, joined
+from mgmt_monai.cohort.layouts.decided import apply_decisions
 from mgmt_monai.cohort.layouts.found import FoundSeries
 from mgmt_monai.inference.study import find_study
 
@@ -332,6 +333,23 @@ def test_frames_before_and_after_contrast_are_two_series(tmp_path, make_mixed):
     make_mixed("a/1.dcm", tell, SeriesDescription="AX T1")
     told = {one.modality: sorted(one.frames) for one in find_series(tmp_path, "dicom").series}
     assert told == {"T1w": list(range(5)), "T1wCE": list(range(5, 10))}
+
+
+def test_multi_frame_file_of_two_decisions_counts_once(tmp_path, make_mixed):
+    make_mixed("a/1.dcm", _time, SeriesDescription="AX T2")
+    n_files = {}
+    for told in (("", ""), ("", "T1w"), ("none", "none"), ("none", "T2w")):
+        table = [f"P1,a/1.dcm,{frame},{decision}" for frame, decision in zip((0, 5), told, strict=True)]
+        (tmp_path / "series.csv").write_text("\n".join(["patient_id,file,frame,decision", *table]))
+        found = dicom_tree.find(tmp_path)
+        apply_decisions(found, tmp_path / "series.csv", tmp_path)
+        n_files[told] = (len(found.series), found.files.n_read, found.files.n_left_out)
+    assert n_files == {
+        ("", ""): (1, 1, 0),
+        ("", "T1w"): (2, 1, 0),
+        ("none", "none"): (0, 0, 1),
+        ("none", "T2w"): (1, 1, 0),
+    }
 
 
 def test_agent_by_code_counts_as_contrast(tmp_path, make_series, make_enhanced):

@@ -165,3 +165,55 @@ def test_nifti_files_are_decided_on_by_their_names(tmp_path, make_nifti):
     (tmp_path / "series.csv").write_text("patient_id,file,frame,decision\nP1,P1/b_t1.nii.gz,,T1wCE\n")
     files = {one.modality: one.files for one in find_series(tmp_path, "folders").series}
     assert files == {"T1w": ("a_t1.nii.gz",), "T1wCE": ("b_t1.nii.gz",), "T2w": ("c_t2.nii.gz",)}
+
+
+def test_decision_on_a_series_that_is_gone_is_dropped_by_the_doctor_alone(data_dir, tmp_path, caplog):
+    report = tmp_path / "report"
+    visit(data_dir, report, Visit(workers=1, pixels=False))
+    decide(report / "series.csv", report / "series.csv", t2_b="T2w", t1="T1w")
+    (data_dir / "P1/t2 b").rename(data_dir / "P1/moved")
+    with pytest.raises(
+        CohortError, match=r"t2 b/0.dcm. Remove the row, or run the doctor again and take its series.csv.$"
+    ):
+        find_series(data_dir, decisions=report / "series.csv")
+    visit(data_dir, report, Visit(workers=1, pixels=False))
+    (told,) = [record.getMessage() for record in caplog.records if record.name.endswith(".decided")]
+    assert "P1/t2 b/0.dcm. The decision T2w is dropped" in told
+    kept = {name: row["decision"] for name, row in rows(report / "series.csv").items()}
+    assert kept == {"P1/odd/0.dcm": "", "P1/t1/0.dcm": "T1w", "P1/t2 a/0.dcm": "", "P1/moved/0.dcm": ""}
+    assert find_series(data_dir, decisions=report / "series.csv").decisions
+
+
+def test_decisions_on_patients_that_are_excluded_are_kept(data_dir, tmp_path, make_dicom):
+    pixels = np.arange(9, dtype=np.uint16).reshape(3, 3)
+    make_dicom(data_dir / "1.dcm", pixels, PatientID="P2", SeriesDescription="AX T2", SeriesInstanceUID="1.9")
+    report = tmp_path / "report"
+    visit(data_dir, report, Visit(workers=1, pixels=False))
+    decide(report / "series.csv", report / "series.csv", t2_b="T2w")
+    (tmp_path / "without.csv").write_text("patient_id,reason\nP1,tested\n")
+    before = rows(report / "series.csv")
+    diagnosis = visit(data_dir, report, Visit(workers=1, pixels=False, exclusions=str(tmp_path / "without.csv")))
+    after = rows(report / "series.csv")
+    assert {name: row["decision"] for name, row in after.items()} == {
+        name: row["decision"] for name, row in before.items()
+    }
+    assert after["P1/t2 b/0.dcm"]["decision"] == "T2w"
+    assert "t2 b" not in diagnosis.page_path.read_text()
+
+
+def test_decisions_of_another_table_do_not_replace_those_of_the_reports_folder(data_dir, tmp_path):
+    report = tmp_path / "report"
+    visit(data_dir, report, Visit(workers=1, pixels=False))
+    other = decide(report / "series.csv", tmp_path / "other.csv", t2_a="T2w")
+    decide(report / "series.csv", report / "series.csv", t1="T1w")
+    kept = (report / "series.csv").read_bytes()
+    with pytest.raises(CohortError, match=r"found others, which would be lost: P1/t1/0.dcm T1w. Move"):
+        visit(data_dir, report, Visit(workers=1, pixels=False, series_csv=other))
+    assert (report / "series.csv").read_bytes() == kept
+    both = decide(other, tmp_path / "both.csv", t1="T1w")
+    visit(data_dir, report, Visit(workers=1, pixels=False, series_csv=both))
+    decided = {name: row["decision"] for name, row in rows(report / "series.csv").items() if row["decision"]}
+    assert decided == {"P1/t1/0.dcm": "T1w", "P1/t2 a/0.dcm": "T2w"}
+    (tmp_path / "report/series.csv").write_text("patient_id;file;decision\n")
+    with pytest.raises(CohortError, match="found another, which would be lost"):
+        visit(data_dir, report, Visit(workers=1, pixels=False))

@@ -1,10 +1,12 @@
 """Every file of a data directory is read, left out or passed over: nothing is missing from the account."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
+from mgmt_monai.cohort.doctor.visit import Visit, visit
 from mgmt_monai.cohort.files.unfetched import unfetched
 from mgmt_monai.cohort.layouts import find_series
 from mgmt_monai.cohort.layouts.passed_over import files_line, kind_by_name
@@ -65,6 +67,26 @@ def test_dicom_tree_with_every_oddity(tmp_path, make_series):
     assert kinds == expected_kinds(DICOMDIR=1)
     assert found.patients == {"P1"}
     assert {finding.id for finding in found.findings} == {"D037"}
+
+
+def test_doctors_page_accounts_for_a_folder_with_every_oddity_at_once(tmp_path, make_series, make_nifti):
+    make_series("AX T1", "data/P1/1.dcm", "data/P1/2.MR")
+    make_series("AX T2", "data/P1/3.dcm", uid="1.8")
+    make_series("AX DWI", "data/P1/4.dcm", uid="1.9")
+    make_nifti("data/P7/t1.nii.gz", "data/P7/t2.nii.gz")
+    write_oddities(tmp_path / "data")
+    for name in ("P1/._1.dcm", "P7/._t1.nii.gz"):
+        (tmp_path / "data" / name).write_bytes(b"\0\5\x16\7")
+    diagnosis = visit(tmp_path / "data", tmp_path / "report", Visit(pixels=False, workers=1))
+    assert diagnosis.files["found"] == 4 + 2 + len(ODDITIES) + 2
+    page = " ".join(re.sub(r"<.*?>", " ", diagnosis.page_path.read_text().split("<nav")[0].split("<body")[1]).split())
+    assert "2 series, 3 slices, layout dicom" in page
+    told = page.split("layout dicom")[1].split(" Not ready")[0].split(" Usable")[0]
+    assert re.sub(r" \(such as .*?\)", "", told).strip() == (
+        "25 files: 3 read, 1 left out, passed over: 10 leavings of a system, 3 NIfTI files, 2 archives, 2 text files, "
+        "1 document, 1 file of an unknown kind, 1 hidden file, 1 picture"
+    )
+    assert {(finding.id, finding.patient_id) for finding in diagnosis.findings} >= {("D037", "P1"), ("D051", "P7")}
 
 
 def test_brats_with_every_oddity(tmp_path):
