@@ -19,7 +19,7 @@ import numpy as np
 from scipy.stats import norm
 
 from mgmt_monai.evaluation.discrimination import auc
-from mgmt_monai.evaluation.permutation import best_of_p_value
+from mgmt_monai.evaluation.permutation import best_of_p_values
 from mgmt_monai.evaluation.verdict import FOLDS_WIDEN, fold_ranks, judge
 
 FIRST_SEED = 1000
@@ -86,7 +86,7 @@ def cross_validated(
     others: dict[str, Any] = {"fold": fold}
     if n_candidates > 1:
         ranks = np.stack([fold_ranks(scores, fold) for scores in found])
-        others["p_value"] = best_of_p_value(label, ranks, chosen, N_PERMUTATIONS, widen=FOLDS_WIDEN)
+        others["p_value"] = float(best_of_p_values(label, ranks, N_PERMUTATIONS, widen=FOLDS_WIDEN)[chosen])
     return Study(label, found[chosen], {"header_tags": random.standard_normal(n)}, others)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +31,16 @@ SHOWN_PAIRS = 10
 )
 @click.option("--manifest", type=FILE, help="Manifest: labels, split and completeness are held against it.")
 @click.option("--allow-missing", is_flag=True, help="Judge though test patients of the manifest are missing.")
-@click.option("--labels", type=FILE, help="Label table, for the table of 'predict --batch'.")
-@click.option("--control", "controls", multiple=True, metavar="MODEL", help="A model made without the tumour.")
+@click.option(
+    "--labels", type=FILE, help="Label table, for the table of 'predict --batch'; others are held against it."
+)
+@click.option(
+    "--control",
+    "controls",
+    multiple=True,
+    metavar="MODEL",
+    help="A model made without the tumour; its file carries the control's name (blank.csv).",
+)
 @click.option("--bound", type=click.FloatRange(0.5, 1, True, True), default=0.6, show_default=True,
               help="The smallest AUC that would matter, set beforehand.")  # fmt: skip
 @click.option("--level", type=click.FloatRange(0.5, 0.999), default=0.95, show_default=True, help="Of every interval.")
@@ -147,42 +155,64 @@ def _tell_model(name: str, figures: dict[str, Any], named: bool) -> None:
 def _held(rows: dict[str, pd.DataFrame], manifest: Path, allow_missing: bool) -> list[str]:
     """Hold each model's rows against the manifest; a line for each model whose test patients are not all there."""
     from mgmt_monai.cohort.manifest import read_manifest
+    from mgmt_monai.evaluation.predictions import EvaluationError
     from mgmt_monai.evaluation.referee import fold_splits, hold, missing
 
     known = read_manifest(manifest)
     labels = {patient.patient_id: patient.label for patient in known.patients}
+    held_out = {patient.patient_id: patient.split for patient in known.patients}
+    folds = {patient.patient_id: list(patient.folds) for patient in known.patients}
     n_folds = known.folds.get("n_folds", 0)
-    faults = []
+    faults, partial = [], []
     for name, of in rows.items():
         tested = of[of["split"] == "test"]
-        own = [p for p in known.patients if of["modality"].iloc[0] in p.series] or known.patients
-        if n_folds and tested["fold"].nunique() > 1:
-            folds = {patient.patient_id: list(patient.folds) for patient in known.patients}
+        own = {p.patient_id for p in known.patients if of["modality"].iloc[0] in p.series} or set(labels)
+        expected = {patient for patient in own if held_out[patient] == "test"}
+        in_folds = bool(n_folds) and tested["fold"].max() > 0
+        try:
+            if not in_folds:
+                hold(of, name, labels, held_out)
+        except EvaluationError:
+            # Fold 0 alone has the hold-out's number; who fits neither is told of the hold-out.
+            in_folds = bool(n_folds) and _fits(tested, labels, fold_splits(folds, 0, n_folds))
+            if not in_folds:
+                raise
+        if in_folds:
+            expected = set()
             for fold, of_fold in tested.groupby("fold"):
-                hold(of_fold, f"{name}, fold {fold}", labels, fold_splits(folds, int(fold), n_folds))
-            expected = {patient.patient_id for patient in own}
-        else:
-            hold(of, name, labels, {patient.patient_id: patient.split for patient in known.patients})
-            expected = {patient.patient_id for patient in own if patient.split == "test"}
+                splits = fold_splits(folds, int(fold), n_folds)
+                hold(of_fold, f"{name}, fold {fold}", labels, splits)
+                expected |= {patient for patient in own if splits[patient] == "test"}
+            if expected != own:
+                out = f"{len(own - expected)} of {len(own)} patients"
+                partial.append(f"{name}: the table lacks the folds that test {out}: these are not judged")
         if absent := missing(of, expected):
             faults.append(f"{name}: {len(absent)} of {len(expected)} test patients are missing ({', '.join(absent[:3])}"
                           f"{', ...' if len(absent) > 3 else ''})")  # fmt: skip
     if faults and not allow_missing:
         raise click.ClickException(f"{faults[0]}. Add them, or judge the others with --allow-missing.")
-    return faults
+    return [*faults, *partial]
+
+
+def _fits(tested: pd.DataFrame, labels: Mapping[str, int], splits: Mapping[str, str]) -> bool:
+    from mgmt_monai.evaluation.predictions import EvaluationError
+    from mgmt_monai.evaluation.referee import hold
+
+    try:
+        hold(tested, "", labels, splits)
+    except EvaluationError:
+        return False
+    return True
 
 
 def _labels(predictions: Iterable[Path], labels: Path) -> dict[str, int]:
     """The label of each patient that the tables name, however the label table writes the name."""
-    import pandas as pd
-
     from mgmt_monai.cohort.tables.aliases import normalised
     from mgmt_monai.cohort.tables.labels import read_labels
+    from mgmt_monai.evaluation.predictions import named_patients
 
     known = {normalised(patient): label for patient, label in read_labels(labels).labels.items()}
-    patients: set[str] = set()
-    for path in predictions:
-        patients |= set(pd.read_csv(path, dtype=str, usecols=["patient_id"], keep_default_na=False)["patient_id"])
+    patients = {patient for path in predictions for patient in named_patients(path)}
     return {patient: known[normalised(patient)] for patient in patients if normalised(patient) in known}
 
 

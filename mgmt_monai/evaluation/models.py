@@ -15,10 +15,11 @@ import pandas as pd
 from mgmt_monai.evaluation.assessment import assess, number_or_none
 from mgmt_monai.evaluation.comparison import compare_paired, holm
 from mgmt_monai.evaluation.discrimination import auc
-from mgmt_monai.evaluation.permutation import best_of, best_of_p_value, permutation_test
-from mgmt_monai.evaluation.pooling import folds_of_test, pool
+from mgmt_monai.evaluation.permutation import best_of, best_of_p_values, permutation_test
+from mgmt_monai.evaluation.pooling import control_scores, folds_of_test, pool
 from mgmt_monai.evaluation.predictions import EvaluationError, is_batch, read_batch, read_patients
-from mgmt_monai.evaluation.verdict import BOUND, FOLDS_WIDEN, fold_ranks, judge
+from mgmt_monai.evaluation.referee import hold
+from mgmt_monai.evaluation.verdict import BOUND, across_folds, judge, widened
 from mgmt_monai.evaluation.within_site import site_codes, site_column
 
 DEFAULT_THRESHOLD = 0.5
@@ -32,7 +33,7 @@ def read_rows(
 
     Args:
         paths: Patient tables, or tables of ``predict --batch``.
-        labels: By patient, for the latter.
+        labels: By patient, for the latter; the former's own are held against them.
 
     Returns:
         The columns of a predictions table (and ``threshold``, of ``predict --batch``), by name: modality and stage,
@@ -40,7 +41,7 @@ def read_rows(
 
     Raises:
         EvaluationError: A table cannot be read or breaks the schema, a model has no test patients, or two files have
-            one name.
+            one name, or labels are not those given.
     """
     models: dict[str, pd.DataFrame] = {}
     left_out: Counter[str] = Counter()
@@ -50,6 +51,8 @@ def read_rows(
             left_out.update(without)
         else:
             table = read_patients(path)
+            if labels is not None:
+                hold(table, str(path), labels, {}, "label table")
         for (modality, stage), rows in table.groupby(["modality", "stage"], sort=False):
             name = " ".join([*([path.stem] if len(paths) > 1 else []), str(modality), str(stage)])
             if name in models:
@@ -220,21 +223,27 @@ def judged(
     if site and not column:
         raise EvaluationError(f"site: expected the column {site!r}, found no table of columns; give one")
     candidates = [name for name in models if name not in controls]
+    sites = (
+        {}
+        if not column or columns is None
+        else {name: columns[column].reindex(models[name]["patient_id"]).fillna("").to_numpy() for name in candidates}
+    )
+    of_control = {control: control_scores(rows[control]) for control in controls}
+    best = _best_p(models, rows, candidates, sites, seed)
     found: dict[str, dict[str, Any]] = {}
     for name, pooled in models.items():
         figures = {**assess(pooled, level, seed=seed), "seeds": seed_spread(rows[name])}
         if name in controls:
             found[name] = {**figures, "verdict": None, "within_site": None}
             continue
-        sites = None if not column or columns is None else columns[column].reindex(pooled["patient_id"]).fillna("")
         verdict = judge(
             pooled["label"],
             pooled["probability"],
-            {control: _of_patients(models[control], control, pooled) for control in controls},
+            {control: _of_patients(of, control, pooled) for control, of in of_control.items()},
             level,
             seed=seed,
-            p_value=_best_p(models, rows, candidates, name, sites, seed),
-            site=None if sites is None else sites.to_numpy(),
+            p_value=best.get(name),
+            site=sites.get(name),
             fold=folds_of_test(rows[name], pooled["patient_id"]),
             bound=bound,
             notes=[*notes, *(["best_of_several"] if len(candidates) > 1 else [])],
@@ -253,11 +262,13 @@ def best_of_models(models: Mapping[str, pd.DataFrame], seed: int = 0) -> dict[st
 
     Returns:
         ``n_models``, ``expected`` and ``percentile_95`` of the best AUC under permuted labels, ``best`` (the name) and
-        ``auc`` (its own); None of one model, of models that tested different patients, and of one class.
+        ``auc`` (its own); None of fewer than two models, of models that tested different patients, and of one class.
     """
+    if len(models) < 2:
+        return None
     tables = list(models.values())
     label = tables[0]["label"]
-    if len(models) < 2 or label.nunique() < 2 or not all(_same_patients(tables[0], table) for table in tables):
+    if label.nunique() < 2 or not all(_same_patients(tables[0], table) for table in tables):
         return None
     probabilities = np.stack([table["probability"].to_numpy() for table in tables])
     null = best_of(label, probabilities, seed=seed)
@@ -316,24 +327,27 @@ def _best_p(
     models: Mapping[str, pd.DataFrame],
     rows: Mapping[str, pd.DataFrame],
     candidates: Sequence[str],
-    name: str,
-    sites: pd.Series | None,
+    sites: Mapping[str, np.ndarray],
     seed: int,
-) -> float | None:
-    """A model's p-value as the best of all candidates; None of a single one."""
+) -> dict[str, float]:
+    """Each candidate's p-value as the best of all; none of a single one."""
     if len(candidates) < 2:
-        return None
-    pooled = models[name]
-    stratum = None if sites is None else site_codes(sites.to_numpy(), len(pooled))
-    if all(_same_patients(pooled, models[other]) for other in candidates):
-        folds = [folds_of_test(rows[other], pooled["patient_id"]) for other in candidates]
-        widen = FOLDS_WIDEN if max(fold.nunique() for fold in folds) > 1 else 1.0
-        stack = np.stack(
-            [fold_ranks(models[other]["probability"], fold) for other, fold in zip(candidates, folds, strict=True)]
-        )
-        return best_of_p_value(pooled["label"], stack, candidates.index(name), 10_000, seed, stratum, widen)
-    alone = permutation_test(pooled["label"], pooled["probability"], seed=seed, stratum=stratum).p_value
-    return min(1.0, len(candidates) * alone)
+        return {}
+    strata = {name: site_codes(site, len(site)) for name, site in sites.items()}
+    scores, widen = {}, {}
+    for name in candidates:
+        fold = folds_of_test(rows[name], models[name]["patient_id"])
+        scores[name], widen[name] = across_folds(models[name]["probability"], fold)
+    first = candidates[0]
+    if all(_same_patients(models[first], models[other]) for other in candidates):
+        stack, widest = np.stack(list(scores.values())), max(widen.values())
+        found = best_of_p_values(models[first]["label"], stack, 10_000, seed, strata.get(first), widest)
+        return dict(zip(candidates, found.tolist(), strict=True))
+    alone = {
+        name: permutation_test(models[name]["label"], scores[name], seed=seed, stratum=strata.get(name)).p_value
+        for name in candidates
+    }
+    return {name: min(1.0, len(candidates) * widened(p, widen[name])) for name, p in alone.items()}
 
 
 def _same_patients(first: pd.DataFrame, second: pd.DataFrame) -> bool:
@@ -342,8 +356,8 @@ def _same_patients(first: pd.DataFrame, second: pd.DataFrame) -> bool:
     )
 
 
-def _of_patients(control: pd.DataFrame, name: str, pooled: pd.DataFrame) -> np.ndarray:
-    found = control.set_index("patient_id")["probability"].reindex(pooled["patient_id"])
+def _of_patients(control: pd.Series, name: str, pooled: pd.DataFrame) -> np.ndarray:
+    found = control.reindex(pooled["patient_id"])
     if found.isna().any():
         missing = found.index[found.isna()]
         raise EvaluationError(

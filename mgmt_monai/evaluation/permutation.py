@@ -157,24 +157,22 @@ def best_of(
     )
 
 
-def best_of_p_value(
+def best_of_p_values(
     label: ArrayLike,
     probabilities: ArrayLike,
-    chosen: int,
     n_permutations: int = 10_000,
     seed: int = 0,
     stratum: np.ndarray | None = None,
     widen: float = 1.0,
-) -> float:
-    """How often the best of the candidates would reach the chosen one's AUC if none of them knew anything.
+) -> np.ndarray:
+    """How often the best of the candidates would reach each one's AUC if none of them knew anything.
 
-    It holds whatever the candidate was chosen by, these patients' labels included (the max-statistic, Westfall and
-    Young, Resampling-Based Multiple Testing, 1993).
+    A p-value holds whatever its candidate was chosen by, these patients' labels included (the max-statistic, Westfall
+    and Young, Resampling-Based Multiple Testing, 1993).
 
     Args:
         label: Shape ``(n,)``, 0 or 1, of independent patients.
         probabilities: Shape ``(k, n)``, each candidate's for these patients.
-        chosen: Which candidate, from 0.
         n_permutations: How many, at least 1.
         seed: Of the permutations.
         stratum: As `permutation_test` takes it.
@@ -182,17 +180,16 @@ def best_of_p_value(
             :data:`mgmt_monai.evaluation.verdict.FOLDS_WIDEN`.
 
     Returns:
-        One-sided, in (0, 1]; ``nan`` when no stratum has both classes.
+        Shape ``(k,)``, one-sided, in (0, 1]; ``nan`` when no stratum has both classes.
 
     Raises:
         EvaluationError: As `best_of`.
     """
     null = best_of(label, probabilities, "auc", n_permutations=n_permutations, seed=seed, stratum=stratum).null
-    label_, scores = checked_arrays(label, np.asarray(probabilities)[chosen])
-    observed = _auc(_double_ranks(scores[None, :], stratum)[0] @ label_, label_, stratum)
-    if np.isnan(observed):
-        return math.nan
-    return float((1 + (0.5 + widen * (null - 0.5) >= observed - _ROUNDING).sum()) / (1 + n_permutations))
+    label_ = checked_arrays(label, np.asarray(probabilities)[0])[0]
+    observed = _auc(_double_ranks(np.asarray(probabilities, dtype=float), stratum) @ label_, label_, stratum)
+    reached = [(0.5 + widen * (null - 0.5) >= each - _ROUNDING).sum() for each in observed]
+    return np.where(np.isnan(observed), math.nan, np.add(reached, 1) / (1 + n_permutations))
 
 
 def _dealt(label: np.ndarray, n_permutations: int, seed: int, stratum: np.ndarray | None) -> Iterator[np.ndarray]:

@@ -14,6 +14,9 @@ DIGITS = 12
 """Decimal places of a pooled probability: the last digits of a mean depend on how many numbers went into it, and would
 tell apart patients of equal probability. A network's own float32 has seven."""
 
+CONTROL_DIGITS = 5
+"""Decimal places of a control's probabilities: far coarser than rounding errors, far finer than any finding."""
+
 POOLED_COLUMNS = ("patient_id", "label", "probability", "threshold", "n_models")
 
 
@@ -68,6 +71,30 @@ def pool(table: pd.DataFrame, threshold: float | None = None) -> pd.DataFrame:
     )
     pooled["probability"] = pooled["probability"].round(DIGITS)
     return pooled.reset_index()[list(POOLED_COLUMNS)].astype({"label": "int64", "n_models": "int64"})
+
+
+def control_scores(table: pd.DataFrame) -> pd.Series:
+    """A control's probability by test patient.
+
+    Rounded: of blank images every slice gets the same probability but for the last digits, which depend on how many
+    slices are averaged, and would then be told apart by the number of slices. One that is constant in each model is
+    constant: folds' models differ by the labels that they were trained on, which is no news of a patient.
+
+    Args:
+        table: As `pool` takes it.
+
+    Returns:
+        By ``patient_id``.
+
+    Raises:
+        EvaluationError: As `pool`.
+    """
+    found = pool(table, 0.0).set_index("patient_id")["probability"].round(CONTROL_DIGITS)
+    test = table[table["split"] == "test"].assign(probability=lambda rows: rows["probability"].round(CONTROL_DIGITS))
+    of_model = test.groupby(["fold", "seed"])["probability"].agg(["size", "nunique"])
+    several = of_model[of_model["size"] > 1]  # of one patient nobody knows
+    constant = len(several) > 0 and bool((several["nunique"] == 1).all())
+    return pd.Series(float(found.iloc[0]), index=found.index) if constant else found
 
 
 def folds_of_test(table: pd.DataFrame, patients: pd.Series) -> pd.Series:

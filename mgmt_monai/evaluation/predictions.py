@@ -74,6 +74,22 @@ def is_batch(path: Path) -> bool:
     return "label" not in header and set(BATCH_COLUMNS) <= header
 
 
+def named_patients(path: Path) -> set[str]:
+    """The patients of a predictions table, with labels or without.
+
+    Args:
+        path: A CSV file.
+
+    Raises:
+        EvaluationError: It cannot be read, or has no column ``patient_id``.
+    """
+    table = _text_table(path)
+    if "patient_id" not in table:
+        header = _short(", ".join(map(str, table.columns)))
+        raise EvaluationError(f"{path}, line 1: expected the column patient_id, found {header}; mend the header")
+    return set(table["patient_id"])
+
+
 def read_batch(path: Path, labels: Mapping[str, int]) -> tuple[pd.DataFrame, dict[str, int]]:
     """The table of ``predict --batch`` with labels from elsewhere, as test patients.
 
@@ -235,7 +251,9 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 def _text_table(path: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+    except UnicodeDecodeError as error:
+        raise EvaluationError(f"{path}: expected UTF-8 text, found other bytes; save it as UTF-8") from error
+    except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         reason = getattr(error, "strerror", "") or " ".join(str(error).split())
         raise EvaluationError(f"{path}: expected a readable predictions table, found: {reason}; check it") from error
 

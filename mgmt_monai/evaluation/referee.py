@@ -20,7 +20,9 @@ _NEAR = 10
 _SHOWN = 3
 
 
-def hold(rows: pd.DataFrame, name: str, labels: Mapping[str, int], splits: Mapping[str, str]) -> None:
+def hold(
+    rows: pd.DataFrame, name: str, labels: Mapping[str, int], splits: Mapping[str, str], source: str = "manifest"
+) -> None:
     """Refuse a model's rows whose labels or splits are not those that are known.
 
     Args:
@@ -28,6 +30,7 @@ def hold(rows: pd.DataFrame, name: str, labels: Mapping[str, int], splits: Mappi
         name: Of the model.
         labels: By patient, of all that are known.
         splits: By patient: ``train``, ``validation`` or ``test``; of folds, see `fold_splits`. Empty: not looked at.
+        source: What errors call that which knows.
 
     Raises:
         EvaluationError: Patients are unknown, have another label, or sit in another split: the first fault, with how
@@ -37,13 +40,13 @@ def hold(rows: pd.DataFrame, name: str, labels: Mapping[str, int], splits: Mappi
     unknown = [patient for patient in patients["patient_id"] if patient not in labels]
     if unknown:
         raise EvaluationError(
-            f"{name}: expected patients of the manifest, found {_some(unknown)} of {len(patients)} that are not in it; "
-            "give the manifest of these predictions"
+            f"{name}: expected patients of the {source}, found {_some(unknown)} of {len(patients)} that are not in it; "
+            f"give the {source} of these predictions"
         )
     wrong = patients[patients["label"] != patients["patient_id"].map(labels)]
     if len(wrong):
         raise EvaluationError(
-            f"{name}: expected the manifest's labels, found another for {_some(wrong['patient_id'])} of "
+            f"{name}: expected the {source}'s labels, found another for {_some(wrong['patient_id'])} of "
             f"{len(patients)}; mend the labels"
         )
     if splits:

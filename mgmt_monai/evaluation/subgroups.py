@@ -117,7 +117,7 @@ def quarters(values: pd.Series) -> pd.Series:
     if part.nunique() < QUARTERS or values.str.fullmatch("0[0-9]+").any():
         return values
     ranges = numbers.groupby(part).agg(["min", "max"])
-    names = {number: f"{row['min']:g} to {row['max']:g}" for number, row in ranges.iterrows()}
+    names = {number: f"{row['min']:.12g} to {row['max']:.12g}" for number, row in ranges.iterrows()}
     return part.map(names).fillna("").astype(object)
 
 

@@ -7,6 +7,7 @@ for the same patients made without the tumour (from header tags, from the geomet
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -46,8 +47,13 @@ BOUND = 0.6
 POWER_AUCS = (0.6, 0.65, 0.7)
 """For which a study's power is told."""
 
-NO_SHORTCUT_CONTROLS = ("blank", "permuted_labels")
-"""Controls that find mistakes of procedure and see no shortcut: they alone do not make a signal believable."""
+NO_SHORTCUT_CONTROLS = re.compile(r"(?<![a-z])(blank|permuted[ _-]labels)(?![a-z])", re.IGNORECASE)
+"""In the names of controls that find mistakes of procedure and see no shortcut: they alone do not make a signal
+believable."""
+
+LEAST_IN_FOLD = 10
+"""Test patients of the smallest fold from which on ranks within folds are compared: of fewer too little is left of what
+a model tells, of one nothing."""
 
 SUPPORTED, TOO_SMALL, CANNOT_TELL = "supported", "too_small_to_matter", "cannot_tell"
 BELOW_CHANCE, CONTAMINATED = "below_chance", "contaminated"
@@ -65,6 +71,7 @@ REASONS = {
     "no_site_column": "No site is known: a hospital that shows inside the head cannot be seen by any control.",
     "best_of_several": "One of several models: its p-value is that of the best of all.",
     "folds": "Folds are not independent: the standard error is taken 1.3 times as large.",
+    "small_folds": "A fold has fewer than 10 test patients: probabilities of different folds' models are compared.",
     "clones": "Patients with the very predictions of another were left out.",
     "test_patients_missing": "Test patients of the manifest are missing from the table.",
 }
@@ -229,8 +236,8 @@ def judge(
     """Hold a model's predictions against chance, within sites, and against its negative controls.
 
     1. The AUC that *counts* is that of the pairs of one site where sites are known, else of all pairs. With several
-       folds the ranks within a fold take the place of the probabilities, and every standard error of the model is
-       `FOLDS_WIDEN` times as large.
+       folds the ranks within a fold take the place of the probabilities (see `across_folds`), and every standard error
+       of the model is `FOLDS_WIDEN` times as large.
     2. *Below chance*: its p-value from below is at most `ALPHA_BELOW`, and its interval lies below 0.5.
     3. It is *above chance* when its p-value is at most `ALPHA_MODEL` and its interval lies above 0.5.
     4. A control *explains* a model above chance when it is above chance itself (`ALPHA_CONTROLS`, Holm), goes with the
@@ -248,7 +255,7 @@ def judge(
         n_permutations: Of the labels, for each p-value.
         seed: Of the permutations.
         p_value: Of the model, where it was chosen with some regard to these patients: that of
-            :func:`mgmt_monai.evaluation.permutation.best_of_p_value`, of `fold_ranks` and widened where there are
+            :func:`mgmt_monai.evaluation.permutation.best_of_p_values`, of `across_folds` and widened where there are
             folds. None: it was not, and its own is worked out.
         site: Shape ``(n,)``, the hospital or any other group that may be seen in a picture.
         fold: Shape ``(n,)``, of a cross-validation.
@@ -275,19 +282,18 @@ def judge(
         raise EvaluationError(f"bound: expected the smallest AUC that would matter, above 0.5, below 1, found {bound}")
     checked, scores = checked_arrays(label, probability)
     m, k = int(checked.sum()), int(len(checked) - checked.sum())
-    widen = 1.0
-    if fold is not None and len(set(np.asarray(fold).tolist())) > 1:
-        widen, scores = FOLDS_WIDEN, fold_ranks(scores, fold)
+    own = scores
+    scores, widen = (own, 1.0) if fold is None else across_folds(own, fold)
     wide = float(2 * norm.cdf(widen * normal_quantile(level)) - 1)
     code = None if site is None else site_codes(site, len(checked))
     found_site = None if code is None else within_site(checked, scores, code, wide, n_permutations, seed)
     tested = permutation_test(checked, scores, n_permutations, seed) if found_site is None else found_site
     model = auc_estimate(checked, scores, wide) if found_site is None else found_site.auc
-    p_model = _widened(tested.p_value, widen) if p_value is None else p_value
+    p_model = widened(tested.p_value, widen) if p_value is None else p_value
     above = bool(p_model <= ALPHA_MODEL and model.low > 0.5)
-    below = bool(_widened(tested.p_low, widen) <= ALPHA_BELOW and model.high < 0.5)
+    below = bool(widened(tested.p_low, widen) <= ALPHA_BELOW and model.high < 0.5)
     found = _controls(checked, probability, scores, controls, level, n_permutations, seed, code, widen, above)
-    seen = any(c.informative and c.name not in NO_SHORTCUT_CONTROLS for c in found)
+    seen = any(c.informative and not NO_SHORTCUT_CONTROLS.search(c.name) for c in found)
     seen = seen or (found_site is not None and found_site.n_mixed > 1)
     beyond = all(control.p_added <= ALPHA_MODEL for control in found if control.informative)
 
@@ -312,6 +318,7 @@ def judge(
     if not above and any(c.informative and c.p_holm <= ALPHA_CONTROLS for c in found):
         reasons.append("control_above_chance")
     reasons += ["folds"] if widen > 1 else []
+    reasons += ["small_folds"] if widen > 1 and scores is own else []
     reasons += ["no_site_column"] if site is None else []
     each = (m, k) if code is None else (equal_classes(checked, code),) * 2
     return Verdict(
@@ -325,6 +332,27 @@ def judge(
         power=study_power(math.ceil(each[0] / widen**2), math.ceil(each[1] / widen**2), bound),
         bound=bound,
     )
+
+
+def across_folds(scores: ArrayLike, fold: ArrayLike) -> tuple[np.ndarray, float]:
+    """Scores that can be compared though models of several folds gave them.
+
+    Args:
+        scores: Shape ``(n,)``.
+        fold: Shape ``(n,)``.
+
+    Returns:
+        Shape ``(n,)``, their `fold_ranks`; the scores themselves of one fold, and where one has fewer than
+        `LEAST_IN_FOLD` patients. How many times as large the standard error is: `FOLDS_WIDEN`, or 1 of one fold.
+
+    Example:
+        >>> across_folds([0.1, 0.2, 0.9], [0, 1, 2])
+        (array([0.1, 0.2, 0.9]), 1.3)
+    """
+    values, sizes = np.asarray(scores, dtype=float), np.unique(np.asarray(fold), return_counts=True)[1]
+    if len(sizes) < 2:
+        return values, 1.0
+    return values if min(sizes) < LEAST_IN_FOLD else fold_ranks(values, fold), FOLDS_WIDEN
 
 
 def fold_ranks(scores: ArrayLike, fold: ArrayLike) -> np.ndarray:
@@ -369,7 +397,7 @@ def _controls(
     found = []
     for name, values in given.items():
         p_holm = float(corrected.get(name, 1.0))
-        p_added = _widened(added_value(label, scores, values, code), widen) if varies[name] else math.nan
+        p_added = widened(added_value(label, scores, values, code), widen) if varies[name] else math.nan
         explains = above and p_holm <= ALPHA_CONTROLS and p_added > ALPHA_MODEL
         found.append(
             Control(
@@ -386,8 +414,13 @@ def _controls(
     return found
 
 
-def _widened(p: float, widen: float) -> float:
-    """The p-value of a normal statistic whose standard error is so many times as large."""
+def widened(p: float, widen: float) -> float:
+    """The p-value of a normal statistic whose standard error is so many times as large.
+
+    Args:
+        p: One-sided; from 0.5 on it stays.
+        widen: How many times.
+    """
     return float(norm.sf(norm.isf(p) / widen)) if p < 0.5 else p
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
-from mgmt_monai.evaluation.delong import auc_and_variance
+from mgmt_monai.evaluation.delong import SMALL_CLASS, auc_and_variance
 from mgmt_monai.evaluation.discrimination import auc, checked_arrays
 from mgmt_monai.evaluation.intervals import (
     UNDEFINED,
@@ -32,6 +32,9 @@ from mgmt_monai.evaluation.predictions import EvaluationError
 
 SITE_NAMES = ("site", "centre", "center", "hospital", "institution")
 """A column of such a name tells the hospital, unless another is named."""
+
+NO_SITE = frozenset({"", "-", "?", "n/a", "na", "nan", "none", "not available", "null", "unknown"})
+"""How tables say in lower case that they do not know it: :data:`mgmt_monai.cohort.tables.table.NO_VALUE`."""
 
 N_FOLDS, N_REPEATS = 5, 20
 """How often the hospital alone is scored out of fold."""
@@ -96,8 +99,9 @@ def within_site(
     ``auc = sum(m_s k_s auc_s) / sum(m_s k_s)``, with ``m_s`` methylated and ``k_s`` unmethylated patients at site s:
     the covariate-adjusted AUC for a categorical covariate, each pair of one site counted once. Sites are independent,
     so its variance is the sum of DeLong's variances with the squared weights; at a site with one patient in a class,
-    where there is none, it is that of a rank sum under chance. The interval is symmetric on the logit scale; it is
-    Newcombe's, for as many patients as have this variance under chance, where the variance is 0.
+    where there is none, it is that of a rank sum under chance. The interval is symmetric on the logit scale; with few
+    patients its ends are the outer ones of this and of Newcombe's for `equal_classes`, which alone is taken where the
+    variance is 0 (as :func:`~mgmt_monai.evaluation.delong.auc_interval`).
 
     Args:
         label: Shape ``(n,)``, 0 or 1, of independent patients.
@@ -160,17 +164,23 @@ def stratified_auc(label: np.ndarray, probability: np.ndarray, code: np.ndarray,
         The estimate; ``nan`` where no stratum has both classes.
     """
     total, pairs, spread = 0.0, 0.0, 0.0
+    classes = np.zeros(2, dtype=int)
     for of, m, k in _mixed(label, code):
         value, variance = auc_and_variance(label[of], probability[of])
+        classes += (m, k)
         total, pairs = total + m * k * value, pairs + m * k
         spread += (m * k) ** 2 * ((m + k + 1) / (12 * m * k) if math.isnan(variance) else variance)
     if not pairs:
         return Estimate(math.nan, *UNDEFINED, len(label))
     value, variance = total / pairs, spread / pairs**2
-    if 0 < value < 1 and variance > 0:
-        return Estimate(value, *logit_interval(value, math.sqrt(variance), level), len(label))
     each = equal_classes(label, code)
-    return Estimate(value, *newcombe_interval(value, each, each, level), len(label))
+    other = newcombe_interval(value, each, each, level)
+    if not (0 < value < 1 and variance > 0):
+        return Estimate(value, *other, len(label))
+    low, high = logit_interval(value, math.sqrt(variance), level)
+    if min(each, *classes) < SMALL_CLASS:
+        low, high = min(low, other.low), max(high, other.high)
+    return Estimate(value, low, high, len(label))
 
 
 def equal_classes(label: np.ndarray, code: np.ndarray) -> int:
@@ -255,7 +265,7 @@ def site_codes(site: ArrayLike, n: int) -> np.ndarray:
     """Sites as whole numbers from 0, in the order of their first patient.
 
     Args:
-        site: Shape ``(n,)``; a patient without one (missing or blank) is a site alone, and so in no pair.
+        site: Shape ``(n,)``; a patient without one (missing, or one of `NO_SITE`) is a site alone, and so in no pair.
         n: How many patients there are.
 
     Raises:
@@ -264,7 +274,7 @@ def site_codes(site: ArrayLike, n: int) -> np.ndarray:
     values = pd.Series(np.asarray(site, dtype=object))
     if len(values) != n or not n:
         raise EvaluationError(f"site: expected one value a patient, found {len(values)} for {n} patients")
-    unknown = (values.isna() | (values.astype(str).str.strip() == "")).to_numpy()
+    unknown = (values.isna() | values.astype(str).str.strip().str.lower().isin(NO_SITE)).to_numpy()
     code = np.full(n, -1)
     code[~unknown] = pd.factorize(values[~unknown])[0]
     code[unknown] = code.max() + 1 + np.arange(unknown.sum())

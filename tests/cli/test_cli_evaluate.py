@@ -232,3 +232,91 @@ def test_evaluate_takes_the_labels_of_a_batch_from_a_table(tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[1] == "1 prediction without a label: not judged"
     found = json.loads((tmp_path / "out" / "evaluation.json").read_text())["models"]["T1w fine_tune"]
     assert (found["n"], found["threshold"]) == (29, pytest.approx(0.3))
+
+
+FOLD_0, FOLD_3 = [0, 1, 2, 3, 20, 21, 22, 23], [12, 13, 14, 15, 32, 33, 34, 35]
+TAKEN = "control 'nobody': expected"  # the next fault
+
+
+@pytest.fixture
+def words_of_folds(predictions, tmp_path):
+    """The words for some patients' predictions of one fold, beside a manifest with 5 folds and 8 patients held out."""
+    patients = [
+        made_patient(f"{n:05}", "test" if n < 8 else "train", n % 2, folds=[n // 4 % 5], T1w=made_series())
+        for n in range(40)
+    ]
+    folds = {"method": "kfold", "n_folds": 5, "n_repeats": 1, "n_inner_folds": 0, "seed": 0}
+    write_manifest(made_manifest(*patients, folds=folds), tmp_path / "manifest.json")
+    table = pd.read_csv(predictions, dtype={"patient_id": str})
+
+    def write(fold, tested):
+        write_patients(table.iloc[list(tested)].assign(fold=fold), predictions)
+        return [
+            "evaluate",
+            str(predictions),
+            "--manifest",
+            str(tmp_path / "manifest.json"),
+            "--out",
+            str(tmp_path / "o"),
+        ]
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("fold", "tested", "told"),
+    [
+        pytest.param(0, FOLD_0, TAKEN, id="fold 0 alone"),
+        pytest.param(0, range(8), TAKEN, id="held out"),
+        pytest.param(3, [*FOLD_3, 4], "fold 3: expected the manifest's split, found 1 (00004)", id="others"),
+        pytest.param(0, [*FOLD_0, 8], "T1w fine_tune: expected the manifest's split, found 5 (", id="neither"),
+        pytest.param(0, range(7), "1 of 8 test patients are missing (00007)", id="one held out is missing"),
+        pytest.param(3, FOLD_3[1:], "1 of 8 test patients are missing (00012)", id="one of fold 3 is missing"),
+    ],
+)
+def test_one_fold_and_the_held_out_are_held_against_a_manifest_with_folds(words_of_folds, capsys, fold, tested, told):
+    assert main([*words_of_folds(fold, tested), "--control", "nobody"]) == 1
+
+    complaint = capsys.readouterr().err
+    assert told in complaint
+    assert complaint.count("\n") == 1
+
+
+def test_one_fold_alone_is_judged_and_the_patients_of_the_others_are_counted(words_of_folds, tmp_path, capsys):
+    assert main(words_of_folds(3, FOLD_3)) == 0
+
+    assert "lacks the folds that test 32 of 40 patients" in capsys.readouterr().out
+    found = json.loads((tmp_path / "o" / "evaluation.json").read_text())["models"]["T1w fine_tune"]
+    assert (found["n"], "test_patients_missing" in found["verdict"]["reasons"]) == (8, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("predictions.csv", None, "No such file"),
+        ("predictions.csv", b"", "No columns to parse"),
+        (
+            "predictions.csv",
+            b"patient,probability\n1,0.5\n",
+            "line 1: expected the column patient_id, found patient, pr",
+        ),
+        ("predictions.csv", "patient_id,probability\n1,0.5\n".encode("utf-16"), "expected UTF-8 text"),
+        ("labels.csv", None, "no label file"),
+        ("labels.csv", b"", "expected"),
+        ("labels.csv", "patient_id,label\n1,1\n".encode("utf-16"), "UTF-8"),
+    ],
+)
+def test_tables_beside_labels_that_cannot_be_read_are_one_line(predictions, tmp_path, capsys, name, content, told):
+    labels = tmp_path / "labels.csv"
+    labels.write_text("patient_id,label\n00000,0\n")
+    path = tmp_path / name
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+
+    assert main(["evaluate", str(predictions), "--labels", str(labels), "--out", str(tmp_path / "out")]) == 1
+
+    complaint = capsys.readouterr().err
+    assert complaint.count("\n") == 1
+    assert str(path) in complaint
+    assert told in complaint

@@ -3,12 +3,22 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from mgmt_monai.evaluation.comparison import compare_paired
-from mgmt_monai.evaluation.models import comparisons, evaluate, judged, pool_models, read_rows, seed_spread
-from mgmt_monai.evaluation.permutation import best_of_p_value
+from mgmt_monai.evaluation.models import (
+    best_of_models,
+    comparisons,
+    evaluate,
+    judged,
+    pool_models,
+    read_rows,
+    seed_spread,
+)
+from mgmt_monai.evaluation.permutation import best_of_p_values, permutation_test
 from mgmt_monai.evaluation.predictions import PATIENT_COLUMNS, EvaluationError, write_patients
+from mgmt_monai.evaluation.verdict import fold_ranks
 
 LABELS = [0, 0, 0, 1, 1, 1]
 
@@ -135,7 +145,7 @@ def test_each_of_several_models_gets_the_p_value_of_the_best(written):
     found = evaluate(path)
 
     for number, (name, pooled) in enumerate(models.items()):
-        asked = f"p = {best_of_p_value(pooled['label'], stack, number):.3f}"
+        asked = f"p = {best_of_p_values(pooled['label'], stack)[number]:.3f}"
         assert asked in found[name]["verdict"]["checks"][0]["text"]
         assert found[name]["verdict"]["reasons"][-1] == "best_of_several"
 
@@ -205,3 +215,37 @@ def test_two_bundles_of_one_modality_are_two_models(tmp_path):
     assert list(read_rows([tmp_path / "a.csv"], dict.fromkeys(("P0", "P1", "P2", "P3"), 1))[0]) == [
         "T1w unknown a", "T1w unknown b",
     ]  # fmt: skip
+
+
+def test_a_blank_control_in_folds_says_nothing(written):
+    fold = np.repeat([0, 1], 20)
+    signal = table(np.tile([0.2, 0.8], 20), labels=[0, 1] * 20).assign(fold=fold)
+    level = table(np.where(fold, 0.52, 0.47), modality="zeros", labels=[0, 1] * 20).assign(fold=fold)
+
+    found = evaluate(written("a.csv", signal, level), controls=["zeros fine_tune"])
+
+    assert "no_informative_control" in found["T1w fine_tune"]["verdict"]["reasons"]
+
+
+def test_models_of_other_patients_in_folds_are_ranked_and_widened(written):
+    fold = np.arange(40) // 20
+    shifted = guesses(0).assign(fold=fold, probability=lambda rows: rows["probability"] / 2 + 0.5 * fold)
+    other = guesses(1).assign(patient_id=[f"other-{number}" for number in range(40)])
+    found = evaluate(written("a.csv", shifted, other))["m0 fine_tune"]["verdict"]
+    alone = permutation_test(shifted["label"], fold_ranks(shifted["probability"], fold)).p_value
+
+    wide = norm.sf(norm.isf(alone) / 1.3) if alone < 0.5 else alone
+    assert f"p = {min(1, 2 * wide):.3f} " in found["checks"][0]["text"]
+
+
+def test_the_best_of_no_model_is_none():
+    assert best_of_models({}) is None
+
+
+def test_labels_beside_a_table_that_has_its_own_are_held_against_them(written):
+    path = written("a.csv", table([0.5] * 6))
+    labels = {f"test-{number}": label for number, label in enumerate(LABELS)}
+
+    assert read_rows([path], labels)[1] == {}
+    with pytest.raises(EvaluationError, match=r"expected the label table.s labels, found another for 1 .test-2. of 6"):
+        read_rows([path], {**labels, "test-2": 1})

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from mgmt_monai.evaluation.delong import auc_interval
 from mgmt_monai.evaluation.predictions import EvaluationError
-from mgmt_monai.evaluation.subgroups import subgroups
+from mgmt_monai.evaluation.subgroups import quarters, subgroups
 
 
 def _pooled(label, probability):
@@ -151,3 +151,11 @@ def test_values_that_are_joined_are_counted(n_rare, expected):
     values = [name for name in "abcdefgh" for _ in range(3)] + list("yz")[:n_rare]
     pooled = _pooled([0, 1] * 12 + [1] * n_rare, np.linspace(0, 1, len(values)))
     assert subgroups(pooled, _columns(pooled, site=values))[-1].value == expected
+
+
+def test_quarters_of_long_numbers_keep_their_names_apart():
+    numbers = pd.Series([str(123456700 + number) for number in range(20)], name="acquired")
+
+    assert quarters(numbers).unique().tolist() == [
+        f"{123456700 + first} to {123456704 + first}" for first in (0, 5, 10, 15)
+    ]

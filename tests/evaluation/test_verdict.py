@@ -219,3 +219,22 @@ def test_the_object_is_that_of_the_files():
 def test_a_bound_that_is_none_is_refused(bound):
     with pytest.raises(EvaluationError, match=r"above 0\.5, below 1, found"):
         judge([0, 1], [0.1, 0.9], {}, bound=bound)
+
+
+@pytest.mark.parametrize("name", ["blank T1w fine_tune", "t1w_Blank T1w fine_tune", "permuted-labels T1w plain"])
+def test_a_control_that_sees_no_shortcut_is_known_by_a_word_of_its_name(name):
+    label, model, controls = study(3, model=0.95)
+
+    assert judge(label, model, {name: controls["geometry"]}, n_permutations=500).state == CANNOT_TELL
+    assert judge(label, model, {"blanket T1w": controls["geometry"]}, n_permutations=500).state == SUPPORTED
+
+
+@pytest.mark.parametrize("n_folds", [40, 8])
+def test_small_folds_do_not_erase_a_model_and_are_told(n_folds):
+    label = np.arange(40) % 2
+
+    found = judge(label, 0.2 + 0.6 * label, {}, n_permutations=500, fold=np.arange(40) // 2 % n_folds)
+
+    assert (found.auc.value, found.state) == (1.0, CANNOT_TELL)
+    assert found.reasons[-3:] == ("folds", "small_folds", "no_site_column")
+    assert "small_folds" not in judge(label, 0.2 + 0.6 * label, {}, fold=np.arange(40) // 10).reasons

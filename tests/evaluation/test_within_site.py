@@ -7,10 +7,13 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from mgmt_monai.evaluation.delong import auc_interval
+from mgmt_monai.cohort.tables.table import NO_VALUE
+from mgmt_monai.evaluation.delong import auc_and_variance, auc_interval
+from mgmt_monai.evaluation.intervals import logit_interval, newcombe_interval
 from mgmt_monai.evaluation.permutation import permutation_test
 from mgmt_monai.evaluation.predictions import EvaluationError
 from mgmt_monai.evaluation.within_site import (
+    NO_SITE,
     equal_classes,
     expected_auc,
     site_alone,
@@ -174,3 +177,23 @@ def test_site_column_that_is_not_there_is_named():
 def test_another_number_of_sites_than_patients_is_refused():
     with pytest.raises(EvaluationError, match="one value a patient, found 3 for 2"):
         within_site([0, 1], [0.1, 0.2], [*"ABC"])
+
+
+def test_words_for_an_unknown_site_are_those_of_the_tables_and_no_site():
+    assert NO_SITE == NO_VALUE
+    assert site_codes(["unknown", "N/A", "None", "?", " NaN ", "A", "unknown", "A"], 8).tolist() == [
+        1, 2, 3, 4, 5, 0, 6, 0,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("n", [[8, 8], [20, 70]])
+def test_one_small_site_has_an_interval_no_narrower_than_both_methods(n):
+    label = np.repeat([1, 0], n)
+    score = np.linspace(0, 1, sum(n)) + 0.3 * label + 0.5 * (np.arange(sum(n)) % 3)
+    value, variance = auc_and_variance(label, score)
+    each = equal_classes(label, np.zeros(sum(n), dtype=int))
+    two = [logit_interval(value, math.sqrt(variance)), newcombe_interval(value, each, each)]
+
+    found = stratified_auc(label, score, np.zeros(sum(n), dtype=int))
+
+    assert (found.low, found.high) == (min(i.low for i in two), max(i.high for i in two))

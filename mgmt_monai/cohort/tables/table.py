@@ -12,7 +12,7 @@ from pathlib import Path
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.findings import printable
 
-NO_VALUE = frozenset({"", "n/a", "na", "nan", "none", "not available", "unknown"})
+NO_VALUE = frozenset({"", "-", "?", "n/a", "na", "nan", "none", "not available", "null", "unknown"})
 """How tables say that they do not know, in lower case: two unknown sites are not one site."""
 
 

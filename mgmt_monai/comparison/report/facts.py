@@ -19,11 +19,11 @@ from mgmt_monai.evaluation.bootstrap import slice_intervals
 from mgmt_monai.evaluation.comparison import PairedComparison, compare_paired, holm
 from mgmt_monai.evaluation.discrimination import accuracy, auc, counts
 from mgmt_monai.evaluation.intervals import Estimate
-from mgmt_monai.evaluation.permutation import best_of, best_of_p_value
-from mgmt_monai.evaluation.pooling import folds_of_test, pool
+from mgmt_monai.evaluation.permutation import best_of, best_of_p_values
+from mgmt_monai.evaluation.pooling import control_scores, folds_of_test, pool
 from mgmt_monai.evaluation.subgroups import Subgroup, subgroups
 from mgmt_monai.evaluation.summary import patient_figures
-from mgmt_monai.evaluation.verdict import BOUND, FOLDS_WIDEN, Verdict, fold_ranks, judge
+from mgmt_monai.evaluation.verdict import BOUND, FOLDS_WIDEN, Verdict, across_folds, judge
 from mgmt_monai.evaluation.within_site import site_codes, site_column
 from mgmt_monai.training.plain_model import PLAIN
 
@@ -44,9 +44,6 @@ CONTROLS: dict[str, tuple[str, str]] = {
     "permuted_labels": ("Permuted training labels", "the same network and training on labels dealt out at random"),
 }
 """Title and making of each negative control, in the order of the report."""
-
-CONTROL_DIGITS = 5
-"""Decimal places of a control's probabilities: far coarser than rounding errors, far finer than any finding."""
 
 SHOWN_FIGURES = ("accuracy", "precision", "recall", "f1", "auc")
 """Of the paper's Table I, and the AUC."""
@@ -102,8 +99,9 @@ def findings(record: ComparisonRecord) -> Findings:
         # Validation patients of one fold are test patients of another: the choice has seen them.
         stratum = None if sites is None else site_codes(sites.reindex(patients), len(patients))
         fold = folds_of_test(_of_stage(record, chosen, LAST_STAGE), pd.Series(patients))
-        ranks = np.stack([fold_ranks(scores, fold) for scores in common])
-        p_value = best_of_p_value(labels, ranks, candidates.index(chosen), N_PERMUTATIONS, 0, stratum, FOLDS_WIDEN)
+        ranks = np.stack([across_folds(scores, fold)[0] for scores in common])
+        p_values = best_of_p_values(labels, ranks, N_PERMUTATIONS, 0, stratum, FOLDS_WIDEN)
+        p_value = float(p_values[candidates.index(chosen)])
     verdict = judge(
         pooled["label"],
         pooled["probability"],
@@ -248,19 +246,10 @@ def _of_stage(record: ComparisonRecord, candidate: Candidate, stage: str) -> pd.
 
 
 def _control(record: ComparisonRecord, name: str, pooled: pd.DataFrame) -> np.ndarray:
-    """A control's probabilities, of the model's patients in their order.
-
-    Rounded: of blank images every slice gets the same probability but for the last digits, which depend on how many
-    slices are averaged, and would then be told apart by the number of slices. One that is constant in each model is
-    constant: folds' models differ by the labels that they were trained on, which is no news of a patient.
-    """
+    """A control's probabilities, of the model's patients in their order."""
     table = record.controls[name]
-    table = table[table["stage"].isin((LAST_STAGE, FOREST_STAGE))]
-    test = table[table["split"] == "test"].assign(probability=lambda rows: rows["probability"].round(CONTROL_DIGITS))
-    if (test.groupby(["fold", "seed"])["probability"].nunique() == 1).all():
-        return np.full(len(pooled), test["probability"].iloc[0])
-    found = pool(table, PAPER_THRESHOLD).set_index("patient_id")["probability"]
-    return np.round(found.loc[pooled["patient_id"]].to_numpy(), CONTROL_DIGITS)
+    found = control_scores(table[table["stage"].isin((LAST_STAGE, FOREST_STAGE))])
+    return found.loc[pooled["patient_id"]].to_numpy()
 
 
 def _at_papers_threshold(

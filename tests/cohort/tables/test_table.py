@@ -82,7 +82,7 @@ def test_check_patients(text, expected):
         table.check_patients("id", [patient for patient, _ in table.rows(columns)], columns)
 
 
-@pytest.mark.parametrize("text", ["", " ", "N/A", "na", "NaN", "None", "Not Available", " UNKNOWN"])
+@pytest.mark.parametrize("text", ["", " ", "N/A", "na", "NaN", "None", "Not Available", " UNKNOWN", "?", "-", "NULL"])
 def test_words_for_no_value(text):
     assert is_unknown(text)
 
