@@ -74,6 +74,18 @@ def interruptible() -> Iterator[None]:
                 signal.signal(number, handler)
 
 
+def is_interruption(error: BaseException) -> bool:
+    """Whether an error is a request to end, or what the interrupted code made of one.
+
+    Args:
+        error: As it was caught. ``torch.save``, for example, raises an error of a full disk while a SystemExit ends it.
+    """
+    current: BaseException | None = error
+    while current is not None and not isinstance(current, KeyboardInterrupt | SystemExit):
+        current = current.__context__
+    return current is not None
+
+
 @contextmanager
 def closing() -> Iterator[None]:
     """A SIGTERM that comes while the block closes what is open waits for its end; outside the main thread it does not.

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from mgmt_monai import interruption
-from mgmt_monai.interruption import closing, interruptible
+from mgmt_monai.interruption import closing, interruptible, is_interruption
 
 
 @pytest.fixture(autouse=True)
@@ -51,12 +51,19 @@ def test_block_ends_as_a_shell_counts_it() -> None:
 
 
 def test_request_that_became_another_error_is_no_fault() -> None:
+    told = []
     with pytest.raises(SystemExit) as end, interruptible():
         try:
-            ask_to_end()
-            time.sleep(60)
-        except BaseException:  # as torch.save does, between two writes of its own
-            raise RuntimeError("unexpected pos 64 vs 0") from None
+            try:
+                ask_to_end()
+                time.sleep(60)
+            except BaseException:  # as torch.save does, between two writes of its own
+                raise RuntimeError("unexpected pos 64 vs 0") from None
+        except RuntimeError as error:
+            told.append(is_interruption(error))
+            raise
+    assert told == [True]
+    assert not is_interruption(RuntimeError("a fault of its own"))
     assert end.value.code == 143
     assert isinstance(end.value.__cause__, RuntimeError)
     with pytest.raises(RuntimeError, match="a fault of its own"), interruptible():

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from mgmt_monai.cohort.modality import ModalityCohort
-from mgmt_monai.interruption import closing, interruptible
+from mgmt_monai.interruption import closing, interruptible, is_interruption
 from mgmt_monai.networks import MGMTClassifier, WeightsReport, calibrate_batchnorm
 from mgmt_monai.networks.efficientnet import PADDINGS
 from mgmt_monai.own_process import is_own_process
@@ -122,7 +122,7 @@ class Experiment:
                 if isinstance(error, DivergedError):
                     status = "diverged"  # MLflow has no such status: it is a tag there
                     tracking.set_tags({"diverged": str(error)})
-                if isinstance(error, KeyboardInterrupt | SystemExit):
+                if is_interruption(error):
                     status, mlflow_status = "killed", "KILLED"
                     logger.warning(f"interrupted; go on with the same command and --resume true ({directory.path})")
                 raise
