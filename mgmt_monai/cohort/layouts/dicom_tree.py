@@ -187,10 +187,7 @@ def _take(groups: Sequence[_Group], found: Found) -> None:
                     left_out,
                 )
             )
-    found.findings += [Finding("D034", groups[0].patient_id, modality, "", text) for modality, text in choice.notes]
-    found.findings += [
-        Finding("D038", groups[0].patient_id, modality, "", text) for modality, text in choice.contradictions
-    ]
+    found.findings += choice.findings(groups[0].patient_id)
 
 
 def _shown(series: FoundSeries, group: _Group) -> FoundSeries:

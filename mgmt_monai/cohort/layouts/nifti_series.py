@@ -176,8 +176,7 @@ def take(patient_id: str, files: Sequence[NiftiFile], found: Found) -> None:
         if open_to is not None:
             contender = Contender(series, name, candidate.n_slices, modality, reason, disputed, series, left_out)
             found.contenders.append(contender)
-    found.findings += [Finding("D034", patient_id, modality, "", text) for modality, text in choice.notes]
-    found.findings += [Finding("D038", patient_id, modality, "", text) for modality, text in choice.contradictions]
+    found.findings += choice.findings(patient_id)
 
 
 def _said_when(name: str) -> int:

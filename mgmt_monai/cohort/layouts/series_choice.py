@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from mgmt_monai.cohort.files.values import day, finite, time_of_day_s
+from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.layouts.contrast import DENIED, GIVEN, UNSURE
 from mgmt_monai.cohort.layouts.sequence import Guess, Values, guess, said_by_name, times_fit
 from mgmt_monai.cohort.series import MODALITIES
@@ -76,6 +77,15 @@ class Choice(NamedTuple):
     open_to: list[str | None]
     disputed: list[bool]
 
+    def findings(self, patient_id: str) -> list[Finding]:
+        """D034 and D038: what was chosen among several, and what contradicts.
+
+        Args:
+            patient_id: Whose series they are.
+        """
+        told = [("D034", *note) for note in self.notes] + [("D038", *other) for other in self.contradictions]
+        return [Finding(kind, patient_id, modality, "", text) for kind, modality, text in told]
+
 
 def choose(candidates: Sequence[Candidate]) -> Choice:
     """At most one series a modality, all of one examination: a patient's series of one day, or of one study.
@@ -87,9 +97,8 @@ def choose(candidates: Sequence[Candidate]) -> Choice:
     2. The earliest examination that has a series of a known modality is taken: the one before surgery. Those without a
        StudyDate come last.
     3. In it, of several series of one modality: one of the study with most modalities, then one whose times fit the
-       modality, then an original rather than a
-       derived or reformatted one, then the one with most slices, then a 3D acquisition, then the thinnest slices, then
-       the lowest SeriesNumber.
+       modality, then an original rather than a derived or reformatted one, then the one with most slices, then a 3D
+       acquisition, then the thinnest slices, then the lowest SeriesNumber.
 
     Args:
         candidates: All series of one patient.
