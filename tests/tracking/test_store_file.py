@@ -1,6 +1,5 @@
 """Real SQLite stores of MLflow: made by several processes, killed half way, of an older MLflow, damaged."""
 
-import os
 import shutil
 import signal
 import sqlite3
@@ -19,8 +18,10 @@ from mgmt_monai.tracking.errors import TrackingError
 from mgmt_monai.tracking.mlflow_store import open_store, tracking_uri
 from mgmt_monai.tracking.store_file import file_of, make_store, store_uri
 
-NAMES = ["two words", "study#2", "dose 50%20x", "what?", "site@b", "R&D", "a,b", "x+y", "[new]", "Mu\u0308ller",
-         "日本", "two\nlines", "$HOME", "~tilde", "%percent", "a:b;c", "100%25", "a'b\"c", "back\\slash", "?a=b&c=d"]  # fmt: skip
+NAMES = [
+    *("two words", "study#2", "dose 50%20x", "what?", "site@b", "R&D", "a,b", "x+y", "[new]", "Mu\u0308ller", "日本"),
+    *("two\nlines", "$HOME", "~tilde", "%percent", "a:b;c", "100%25", "a'b\"c", "back\\slash", "?a=b&c=d"),
+]
 
 #: Makes the store and records a run in it.
 RECORD = """
@@ -43,15 +44,9 @@ def recorded(folder: Path) -> list[str]:
         return sorted(name for (name,) in store.execute("SELECT name FROM runs WHERE status = 'FINISHED'"))
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("dose 50%20x, what?") / "runs" / "mlruns.db"
-    before = os.umask(0o002)
-    try:
-        make_store(path)
-    finally:
-        os.umask(before)
-    return path
+@pytest.fixture
+def whole(made_store: Path) -> Path:
+    return made_store
 
 
 def copied(whole: Path, folder: Path, *statements: str) -> Path:
