@@ -6,10 +6,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from sqlite3 import Connection
 from typing import Any
 
 import numpy as np
 import pytest
+import sqlalchemy
 import torch
 from phantom_runs import train
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -22,6 +24,13 @@ from mgmt_monai.tracking.store_file import make_store
 
 SHARED_DATA = Path(__file__).parents[1] / "../shared/data"
 SLOW_LIMIT_S = 7200
+
+
+@sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
+def do_not_wait_for_the_disk(connection: Any, _: object) -> None:
+    """No test loses the power; on a slow disk MLflow would wait for seconds in each training."""
+    if isinstance(connection, Connection):
+        connection.execute("PRAGMA synchronous=OFF")
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
