@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ from mgmt_monai.errors import full_disk
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """A temporary file beside ``path`` that takes its place when the block ends without an error.
+
+    Who may read it is what the user's umask says, whichever library writes it.
 
     Args:
         path: The file to write; an older one stays until the new one is complete.
@@ -31,6 +34,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
+        if not temporary.stat().st_mode & 0o077:  # as libraries leave it that make their own temporary files
+            temporary.chmod(0o666 & ~umask())
         temporary.replace(path)
     except Exception as error:
         full = full_disk(error)
@@ -61,3 +66,36 @@ def write_text(path: Path, text: str) -> None:
     """Write ``text`` to ``path``, whole or not at all."""
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def secret(path: Path) -> str:
+    """32 hexadecimal digits that nobody else may read; made where there is no such file.
+
+    Args:
+        path: Of the file; its folder is there.
+
+    Raises:
+        OSError: It can be neither read nor made.
+    """
+    try:
+        return path.read_text(encoding="ascii")
+    except FileNotFoundError:
+        pass
+    made = secrets.token_hex(16)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+            stream.write(made)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path.read_text(encoding="ascii")
+
+
+def umask() -> int:
+    """What the user takes from the permissions of new files."""
+    mask = os.umask(0o077)  # it can only be asked for by setting it
+    os.umask(mask)
+    return mask

@@ -17,10 +17,13 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from mgmt_monai.atomic import is_temporary, remove_leftovers, write_text
+from mgmt_monai.atomic import is_temporary, remove_leftovers, secret, write_text
 from mgmt_monai.errors import MgmtMonaiError
 
 _LOCK, _OWNER = ".lock", ".owner"
+
+KEY = "pseudonyms.key"
+"""The file of `LockedFolder.pseudonym_key`."""
 
 
 class LockedFolder:
@@ -76,6 +79,14 @@ class LockedFolder:
         if not isinstance(state, dict) or not state:
             raise self._error(f"{path}: expected the state of a {self._what}, found {state!r}.")
         return state
+
+    @property
+    def pseudonym_key(self) -> str:
+        """The folder's secret: without it nobody can tell which patient a pseudonym stands for.
+
+        It is in a file of its own that only the user may read, made when it is first asked for.
+        """
+        return str(self.state.get("pseudonym_key") or secret(self.path / KEY))  # the first: of earlier versions
 
     def take(self, option: str = "--output_dir") -> None:
         """Make the folder where it is absent, and hold it for this process until `close`.

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from mgmt_monai.atomic import atomic_file, write_text
+from mgmt_monai.atomic import atomic_file, secret, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -59,3 +59,25 @@ def test_block_that_writes_nothing_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError), atomic_file(tmp_path / "a.txt"):
         pass
     assert names(tmp_path) == []
+
+
+@pytest.fixture(params=[0o022, 0o002, 0o077], ids=oct)
+def mask(request):
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def test_file_of_a_library_that_makes_private_ones_is_as_the_umask_says(tmp_path, mask):
+    with atomic_file(tmp_path / "a.txt") as temporary:
+        os.close(os.open(temporary, os.O_CREAT, 0o600))
+    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o666 & ~mask
+    assert os.umask(mask) == mask  # it is as it was
+
+
+def test_secret_is_made_once_and_for_nobody_else(tmp_path, mask):
+    made = secret(tmp_path / "key")
+    assert secret(tmp_path / "key") == made != secret(tmp_path / "other")
+    assert len(bytes.fromhex(made)) == 16
+    assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
+    assert names(tmp_path) == ["key", "other"]

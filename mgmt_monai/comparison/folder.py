@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,7 +47,6 @@ class ComparisonFolder(LockedFolder):
                     "data": data,
                     "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
                     "mlflow_run_id": None,
-                    "pseudonym_key": secrets.token_hex(16),
                     "environment": dict(environment),
                     "commits": [],
                 }

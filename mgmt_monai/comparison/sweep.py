@@ -207,7 +207,7 @@ class Comparison:
     def _record(self, manifest: Manifest, choice: Choice) -> ComparisonRecord:
         folder, plan, chosen = self.folder, self.plan, choice.candidate
         state = folder.state
-        key = state["pseudonym_key"]
+        key = self.folder.pseudonym_key
         trainings = (*plan.trainings(), *plan.controls(chosen))
         reference = next(t for t in plan.trainings() if t.modality == plan.reference_modality)
         config = read_config(folder.run_folder(reference) / "shared" / "config.json")

@@ -14,6 +14,7 @@ from typing import Any
 
 from mgmt_monai.exchange.configs import in_package_names
 from mgmt_monai.exchange.errors import ExchangeError
+from mgmt_monai.locked_folder import KEY
 from mgmt_monai.networks.efficientnet import PADDINGS, has_odd_map
 from mgmt_monai.tracking.runs import StoredRun, fetch_run
 from mgmt_monai.training.config import PATHS, without_views
@@ -126,7 +127,7 @@ def _of_folder(folder: Path, stage: str) -> Source:
         software=state.get("software") or {},
         phantom=state.get("phantom"),
         run_id=state.get("mlflow_run_id"),
-        secrets=(str(folder.resolve()), str(state.get("pseudonym_key", "")), *_paths(config)),
+        secrets=(str(folder.resolve()), _pseudonym_key(folder, state), *_paths(config)),
     )
 
 
@@ -216,6 +217,14 @@ def _paths(config: Mapping[str, Any]) -> list[str]:
     """The user's own paths among the settings: absolute ones tell of the machine."""
     values = [str(config.get(key, "")) for key in sorted(PATHS)]
     return [value for value in values if Path(value).is_absolute() and len(Path(value).parts) > 1]
+
+
+def _pseudonym_key(folder: Path, state: Mapping[str, Any]) -> str:
+    """Also of a run of an earlier version; "" for who may not read it, and so cannot give it away."""
+    try:
+        return str(state.get("pseudonym_key") or (folder / KEY).read_text(encoding="ascii"))
+    except OSError:
+        return ""
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
 import tempfile
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -17,6 +16,7 @@ import numpy as np
 from joblib import cpu_count
 from tqdm import tqdm
 
+from mgmt_monai.atomic import umask
 from mgmt_monai.errors import MgmtMonaiError
 from mgmt_monai.phantom.acquisition import SeriesPlan, draw_plan, measure
 from mgmt_monai.phantom.anatomy import Head, build_tissue, draw_head
@@ -164,7 +164,7 @@ def write_phantom(out_dir: str | Path, n_patients: int, effect: float, seed: int
             "patients": patients,
         }
         (partial / "truth.json").write_text(json.dumps(truth, indent=2) + "\n", encoding="utf-8")
-        partial.chmod(0o777 & ~_umask())  # mkdtemp makes private folders
+        partial.chmod(0o777 & ~umask())  # mkdtemp makes private folders
         partial.replace(out_dir)
     except OSError as error:
         raise PhantomError(_unwritable(out_dir, error)) from error
@@ -230,9 +230,3 @@ def _write_labels(path: Path, patients: list[dict[str, Any]]) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["BraTS21ID", "MGMT_value"])
         writer.writerows([patient["patient_id"], patient["label"]] for patient in patients)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -25,7 +25,7 @@ from mgmt_monai.slices.errors import SlicesError
 
 logger = logging.getLogger(__name__)
 
-SCHEMA = 1
+SCHEMA = 2
 """Of ``index.json`` and the file beside it."""
 
 
@@ -132,6 +132,7 @@ class StoredFolder:
             n_slices = sum(int(series["n_slices"]) for series in index["series"])
             n_bytes = n_slices * int(np.prod(index["shape"])) * np.dtype(index["dtype"]).itemsize
             whole = index["key"] == self.key and self.data.stat().st_size == n_bytes
+            whole = whole and index["index_crc32"] == _index_checksum(index)  # so that no two patients are swapped
             whole = whole and _checksum(self.data) == index["crc32"]
         except FileNotFoundError:
             return None
@@ -203,8 +204,15 @@ class StoredFolder:
             "crc32": checksum,
             "series": series,
         }
+        index["index_crc32"] = _index_checksum(index)
         write_text(folder / "index.json", json.dumps(index, indent=1))
         return index
+
+
+def _index_checksum(index: dict[str, Any]) -> int:
+    """CRC-32 of what an index says, but for this number itself."""
+    content = {key: value for key, value in index.items() if key != "index_crc32"}
+    return crc32(json.dumps(content, sort_keys=True).encode())
 
 
 def _checksum(path: Path) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -88,17 +87,11 @@ class RunDirectory(LockedFolder):
                 "mlflow_run_id": None,
                 "manifest_hash": manifest_hash,
                 "described": False,
-                "pseudonym_key": secrets.token_hex(16),
             }
             self.begin(state, config=self.config)
         elif self.state["manifest_hash"] != manifest_hash:
             self.close()
             raise TrainingError(f"{self.path}: started with another cohort or split. Start a new run without --resume.")
-
-    @property
-    def pseudonym_key(self) -> str:
-        """The run's secret: without this file nobody can tell which patient a pseudonym in MLflow stands for."""
-        return str(self.state["pseudonym_key"])
 
 
 _KIND = ("training", "run.json", TrainingError, ("config.json",))

@@ -28,14 +28,14 @@ def folder(tmp_path):
 
 
 def test_state_is_kept_over_a_second_start(folder):
-    key = folder.state["pseudonym_key"]
+    key = folder.pseudonym_key
     folder.update(mlflow_run_id="abc")
     folder.close()
 
     again = ComparisonFolder(folder.path)
     again.open(PLAN, "/data", {"mlflow.source.git.commit": "def"})
 
-    assert again.state["pseudonym_key"] == key
+    assert again.pseudonym_key == key
     assert again.state["mlflow_run_id"] == "abc"
     assert again.state["commits"] == ["abc", "def"]  # the report names both
     assert again.state["environment"] == ENVIRONMENT

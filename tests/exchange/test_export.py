@@ -157,11 +157,11 @@ def test_key_of_the_run_in_a_setting_is_refused(source, tmp_path):
 
 
 def test_bundle_holds_no_patient_no_path_and_no_key(exported_bundle, page_exports, finished_run, phantom_dir):
-    state = json.loads((finished_run / "run.json").read_text())
     patients = set(pd.read_csv(finished_run / "predictions.csv", dtype=str)["patient_id"])
     assert len(patients) == 8
     words = [
-        state["pseudonym_key"], str(phantom_dir), str(finished_run), finished_run.name, str(finished_run.parents[2]),
+        (finished_run / "pseudonyms.key").read_text(), str(phantom_dir), str(finished_run), finished_run.name,
+        str(finished_run.parents[2]),
         str(exported_bundle.parent), str(page_exports), str(Path(__file__).parents[2]), str(Path.home()) + "/",
     ]  # fmt: skip
     # an identifier of digits by itself, not among the digits of some figure

@@ -178,7 +178,7 @@ def test_nothing_planted_comes_into_the_bundle_of_a_run(run_of_a_bundle, planted
     assert str(planted_cohort) in (run_of_a_bundle / "config.json").read_text()
     with open_source(run_of_a_bundle, "", tmp_path) as source:
         bundle = export_bundle(source, tmp_path / "out", torchscript=True)
-    key = json.loads((run_of_a_bundle / "run.json").read_text())["pseudonym_key"]
+    key = (run_of_a_bundle / "pseudonyms.key").read_text()
     places = [str(place) for place in (planted_cohort, run_of_a_bundle, tmp_path, run_of_a_bundle.parents[2])]
     planted = ["PLANTED", "ZZYZX", *(value for value in HEADERS.values() if value.isdigit()), key, *places]
 

@@ -24,7 +24,6 @@ pytestmark = [
 ]
 
 
-@pytest.mark.slow
 def test_commands_of_the_page_run(
     orthanc: Orthanc,
     certificate: Path,

@@ -178,7 +178,7 @@ def test_failed_build_leaves_nothing(tmp_path, function, words):
     assert stores(tmp_path) == []
 
 
-@pytest.mark.parametrize("damage", ["shortened", "overwritten", "no index", "torn index", "another's index"])
+@pytest.mark.parametrize("damage", ["shortened", "overwritten", "no index", "torn index", "another's index", "swapped"])
 def test_damaged_store_is_built_again(tmp_path, damage, caplog):
     store(tmp_path).series(chain())
     (folder,) = tmp_path.glob("T1w-*")
@@ -193,6 +193,9 @@ def test_damaged_store_is_built_again(tmp_path, damage, caplog):
         index.unlink()
     elif damage == "torn index":
         index.write_text(index.read_text()[:50])
+    elif damage == "swapped":  # two patients, whose slices then are each other's
+        told = index.read_text()
+        index.write_text(told.replace('"p0"', '"p?"').replace('"p2"', '"p0"').replace('"p?"', '"p2"'))
     else:
         index.write_text(index.read_text().replace('"key": "', '"key": "0'))
     series = store(tmp_path).series(chain())

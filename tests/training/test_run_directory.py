@@ -1,5 +1,6 @@
 import json
 import re
+import stat
 
 import pytest
 
@@ -108,7 +109,22 @@ def test_resume_that_is_neither_true_nor_false_is_refused(tmp_path):
 def test_state_is_json(tmp_path):
     directory = begun(tmp_path, "a")
     state = json.loads((directory.path / "run.json").read_text())
-    assert state["status"] == "running" and len(state["pseudonym_key"]) == 32
+    assert state["status"] == "running"
+
+
+def test_key_of_the_pseudonyms_is_for_nobody_else(tmp_path):
+    directory = begun(tmp_path, "a")
+    key = directory.pseudonym_key
+    assert re.fullmatch("[0-9a-f]{32}", key)
+    assert directory.pseudonym_key == key
+    holding = [path for path in directory.path.iterdir() if key in path.read_text()]
+    assert [(path.name, stat.S_IMODE(path.stat().st_mode)) for path in holding] == [("pseudonyms.key", 0o600)]
+
+
+def test_key_of_a_run_of_an_earlier_version_is_still_its_key(tmp_path):
+    directory = begun(tmp_path, "a")
+    directory.update(pseudonym_key="0" * 32)
+    assert directory.pseudonym_key == "0" * 32
 
 
 @pytest.mark.parametrize("left", [(), (".lock",), (".lock", ".owner", "config.json")], ids=len)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import logging
 import os
 import sqlite3
@@ -11,22 +12,30 @@ import zlib
 from dataclasses import replace
 from pathlib import Path
 
+from mgmt_monai.atomic import secret
 from mgmt_monai.cohort.examination.exam import SeriesExam
 from mgmt_monai.cohort.layouts.found import FoundSeries
 
 logger = logging.getLogger(__name__)
 
 #: A change to what is read or found makes older entries unknown; they are removed from the file.
-VERSION = 6
+VERSION = 7
 
 #: What is not yet on the disk when a scan is killed is read again: at most this long, in seconds.
 _COMMIT_EVERY_S = 1.0
+
+#: Of an exam, in bytes as JSON and compressed: thousands of slices stay far below it. Larger ones are not kept.
+LIMIT = 1 << 24
+
+KEY = "scan.key"
+"""In the user's cache: what was not written with it is not believed."""
 
 
 class ScanCache:
     """The exams of a data directory in an SQLite file: in it, or in the user's cache where it cannot be written.
 
-    An entry is valid while the names, sizes and modification times of the series' files are the same. A file that
+    An entry is valid while the names, sizes and modification times of the series' files are the same, and if this user
+    wrote it: it is signed with a key of the user's, since a cohort from elsewhere may bring such a file. A file that
     cannot be used, whatever the reason, is told once and gone on without: the cache saves time, it decides nothing.
 
     Args:
@@ -37,8 +46,12 @@ class ScanCache:
         self.data_dir = Path(data_dir)
         self._connection: sqlite3.Connection | None = None
         self._committed = time.monotonic()
+        self._secret = b""
         for place in (_beside, user_cache):
             try:
+                key = user_cache(self.data_dir).with_name(KEY)
+                key.parent.mkdir(parents=True, exist_ok=True)
+                self._secret = secret(key).encode()
                 path = place(self.data_dir)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._connection = _open(path)
@@ -59,10 +72,11 @@ class ScanCache:
             return None
         try:
             for depth in (True,) if pixels else (False, True):
+                key = self._key(found, depth)
                 row = self._connection.execute(
-                    "select state, body from exam where key = ?", [self._key(found, depth)]
+                    "select state, body from exam where key = ? and length(body) <= ?", [key, LIMIT]
                 ).fetchone()
-                if row is not None and row[0] == state:
+                if row is not None and hmac.compare_digest(row[0], self._signed(key, state, row[1])):
                     return SeriesExam.from_json(zlib.decompress(row[1]).decode())
         except (sqlite3.Error, zlib.error, ValueError, TypeError, KeyError):
             return None  # a damaged entry is read again
@@ -79,11 +93,14 @@ class ScanCache:
         """
         if self._connection is None:
             return
-        body = zlib.compress(exam.to_json().encode(), 1)
+        told = exam.to_json().encode()
+        body = zlib.compress(told, 1)
+        if max(len(told), len(body)) > LIMIT:
+            return
         asked = [found]
         if exam.record is not None and exam.record.frames is not None:  # a manifest asks by the frames that were read
             asked.append(replace(found, frames=tuple(sorted(exam.record.frames))))
-        rows = [(key, state, body) for key in {self._key(one, pixels) for one in asked}]
+        rows = [(key, self._signed(key, state, body), body) for key in {self._key(one, pixels) for one in asked}]
         try:
             self._connection.executemany("replace into exam values (?, ?, ?)", rows)
             if time.monotonic() - self._committed > _COMMIT_EVERY_S:
@@ -108,7 +125,10 @@ class ScanCache:
         directory = os.path.relpath(found.directory, self.data_dir)
         parts = [str(VERSION), str(pixels), found.patient_id, found.modality, found.reason, directory]
         parts += [*(found.files or ()), *map(str, found.frames or ())]
-        return hashlib.sha256(os.fsencode("\0".join(parts))).hexdigest()
+        return hmac.new(self._secret, os.fsencode("\0".join(parts)), "sha256").hexdigest()
+
+    def _signed(self, key: str, state: str, body: bytes) -> str:
+        return hmac.new(self._secret, f"{key} {state} ".encode() + body, "sha256").hexdigest()
 
 
 def user_cache(data_dir: Path) -> Path:
@@ -143,6 +163,11 @@ def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=1, isolation_level=None)
     try:
         connection.execute("pragma journal_mode = truncate")
+        strange = connection.execute(
+            "select count(*) from sqlite_master where tbl_name != 'exam' or type in ('view', 'trigger')"
+        )
+        if strange.fetchone() != (0,):
+            raise sqlite3.DatabaseError("it holds more than a scan")
         if connection.execute("pragma user_version").fetchone() != (VERSION,):
             # What older versions kept may quote descriptions: it shall not stand in the file's free pages either.
             connection.executescript(f"drop table if exists exam; vacuum; pragma user_version = {VERSION}")

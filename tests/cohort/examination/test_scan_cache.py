@@ -169,6 +169,61 @@ def test_damaged_entry_is_read_again(data_dir, body):
     assert kept(data_dir, series(data_dir), pixels=True) is None
 
 
+def test_entry_of_another_user_is_read_again(data_dir, tmp_path, monkeypatch):
+    """A cohort from elsewhere brings the file along; here it has what this user's own would have, but for the key."""
+    exam = keep(data_dir, series(data_dir), pixels=True)
+    assert kept(data_dir, series(data_dir), pixels=True) == exam
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another user's"))
+    assert kept(data_dir, series(data_dir), pixels=True) is None
+
+
+@pytest.mark.parametrize("column", ["key", "state", "body"])
+def test_entry_put_in_the_place_of_another_is_read_again(data_dir, column):
+    first, second = series(data_dir, 1), series(data_dir, 2)
+    exam = keep(data_dir, first, pixels=True)
+    keep(data_dir, second, pixels=True)
+    with sqlite3.connect(data_dir / ".mgmt-monai-scan.sqlite") as connection:
+        rows = {tuple(row) for row in connection.execute("select key, state, body from exam")}
+        assert len(rows) == 2
+        (one, other), place = rows, ("key", "state", "body").index(column)
+        connection.execute("delete from exam")
+        mixed = (*one[:place], other[place], *one[place + 1 :])
+        connection.execute("insert into exam values (?, ?, ?)", mixed)
+    connection.close()
+    assert [kept(data_dir, found, pixels=True) for found in (first, second)] == [None, None]
+    assert exam.record is not None
+
+
+def test_exam_larger_than_any_is_not_kept(data_dir, monkeypatch):
+    monkeypatch.setattr(scan_cache_module, "LIMIT", 100)
+    keep(data_dir, series(data_dir), pixels=True)
+    monkeypatch.undo()
+    assert kept(data_dir, series(data_dir), pixels=True) is None
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "create view exam as select 1",
+        "create table exam (key, state, body); create trigger t before delete on exam begin select 1; end",
+    ],
+    ids=["view", "trigger"],
+)
+def test_database_that_does_something_is_gone_on_without(data_dir, made):
+    with sqlite3.connect(data_dir / ".mgmt-monai-scan.sqlite") as connection:
+        connection.executescript(made)
+    connection.close()
+    exam = keep(data_dir, series(data_dir), pixels=True)
+    assert kept(data_dir, series(data_dir), pixels=True) == exam
+    assert user_cache(data_dir).is_file()
+
+
+def test_key_of_the_cache_is_for_nobody_else(data_dir, tmp_path):
+    keep(data_dir, series(data_dir), pixels=True)
+    key = tmp_path / "cache/mgmt-monai/scan.key"
+    assert (key.stat().st_mode & 0o777, len(key.read_text())) == (0o600, 32)
+
+
 def test_file_that_is_no_database_is_gone_on_without(data_dir, caplog):
     path = data_dir / ".mgmt-monai-scan.sqlite"
     path.write_bytes(b"no database " * 1000)
