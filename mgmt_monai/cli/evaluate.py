@@ -41,6 +41,8 @@ SHOWN_PAIRS = 10
     metavar="MODEL",
     help="A model made without the tumour; its file carries the control's name (blank.csv).",
 )
+@click.option("--primary", multiple=True, metavar="MODEL",
+              help="Named beforehand: judged alone, others as the best of all  [stage fine_tune].")  # fmt: skip
 @click.option("--bound", type=click.FloatRange(0.5, 1, True, True), default=0.6, show_default=True,
               help="The smallest AUC that would matter, set beforehand.")  # fmt: skip
 @click.option("--level", type=click.FloatRange(0.5, 0.999), default=0.95, show_default=True, help="Of every interval.")
@@ -55,6 +57,7 @@ def command(
     allow_missing: bool,
     labels: Path | None,
     controls: tuple[str, ...],
+    primary: tuple[str, ...],
     bound: float,
     level: float,
     seed: int,
@@ -86,7 +89,7 @@ def command(
     known = _columns(patients, columns, manifest)
     notes = [*(["test_patients_missing"] if incomplete else []), *(["clones"] if same else [])]
     unlearnt = not_learnt(predictions, rows)
-    evaluated = write_evaluation(rows, models, out, known, site, controls, bound, level, seed, notes, unlearnt)
+    evaluated = write_evaluation(rows, models, out, known, site, controls, bound, level, seed, notes, unlearnt, primary)
     for name, figures in evaluated["models"].items():
         verdict = figures["verdict"]
         said = "a control" if verdict is None else verdict["sentence"]

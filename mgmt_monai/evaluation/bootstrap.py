@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from mgmt_monai.evaluation.discrimination import checked_arrays
 from mgmt_monai.evaluation.intervals import (
+    LEAST_IN_CLASS,
     UNDEFINED,
     Interval,
     f1_interval,
@@ -36,8 +37,7 @@ def patient_auc_interval(
 ) -> Interval:
     """The interval of the AUC of independent patients from the stratified bootstrap.
 
-    As :func:`slice_intervals` with one slice a patient. Newcombe's with fewer than two patients in a class, because
-    a resample of one patient is that patient.
+    As :func:`slice_intervals` with one slice a patient.
 
     Args:
         label: Shape ``(n,)``, 0 or 1, one a patient.
@@ -47,7 +47,8 @@ def patient_auc_interval(
         seed: Of the resampling.
 
     Returns:
-        The interval within [0, 1]; undefined when a class is absent.
+        The interval within [0, 1]; undefined with fewer than
+        :data:`~mgmt_monai.evaluation.intervals.LEAST_IN_CLASS` patients in a class.
 
     Raises:
         EvaluationError: Shapes differ, a label is not 0 or 1, a probability is not finite, ``n_resamples`` is below
@@ -58,7 +59,8 @@ def patient_auc_interval(
     """
     normal_quantile(level)
     sample = _sample(label, probability, np.arange(np.size(label)), 0.5)
-    return _interval("auc", _resampled(sample, n_resamples, seed)["auc"], sample, level)
+    found = _interval("auc", _resampled(sample, n_resamples, seed)["auc"], sample, level)
+    return UNDEFINED if sample.smaller < LEAST_IN_CLASS else found
 
 
 def slice_intervals(

@@ -14,6 +14,8 @@ from scipy.stats import rankdata
 
 from mgmt_monai.evaluation.discrimination import auc, checked_arrays
 from mgmt_monai.evaluation.intervals import (
+    LEAST_IN_CLASS,
+    UNDEFINED,
     Estimate,
     Interval,
     logit_interval,
@@ -43,8 +45,7 @@ def auc_interval(label: ArrayLike, probability: ArrayLike, level: float = 0.95) 
     patients often vary too little, and DeLong's then holds the truth in as few as 78 of 100 studies, Newcombe's where
     the classes have unequal spreads in 87.
 
-    Where DeLong's variance says nothing it is Newcombe's: at an AUC of 0 or 1 and with a constant probability the
-    variance is 0, and with one patient in a class there is none.
+    Where DeLong's variance is 0, at an AUC of 0 or 1 and with a constant probability, it is Newcombe's.
 
     Args:
         label: Shape ``(n,)``, 0 or 1, one a patient.
@@ -52,7 +53,7 @@ def auc_interval(label: ArrayLike, probability: ArrayLike, level: float = 0.95) 
         level: The share of repeated studies whose interval should hold the true AUC, between 0 and 1.
 
     Returns:
-        The interval within [0, 1]; undefined when a class is absent.
+        The interval within [0, 1]; undefined with fewer than `LEAST_IN_CLASS` patients in a class.
 
     Raises:
         EvaluationError: As :func:`auc_and_variance`, or ``level`` is not between 0 and 1.
@@ -63,12 +64,13 @@ def auc_interval(label: ArrayLike, probability: ArrayLike, level: float = 0.95) 
     """
     normal_quantile(level)
     value, variance = auc_and_variance(label, probability)
-    if math.isnan(variance) or variance == 0:
-        methylated = int(np.sum(label))
-        return newcombe_interval(value, methylated, np.size(label) - methylated, level)
-    interval = logit_interval(value, math.sqrt(variance), level)
     methylated = int(np.sum(label))
     unmethylated = np.size(label) - methylated
+    if min(methylated, unmethylated) < LEAST_IN_CLASS:
+        return UNDEFINED
+    if variance == 0:
+        return newcombe_interval(value, methylated, unmethylated, level)
+    interval = logit_interval(value, math.sqrt(variance), level)
     if min(methylated, unmethylated) >= SMALL_CLASS:
         return interval
     other = newcombe_interval(value, methylated, unmethylated, level)

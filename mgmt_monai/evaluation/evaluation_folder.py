@@ -14,7 +14,7 @@ import pandas as pd
 from mgmt_monai.atomic import write_text
 from mgmt_monai.evaluation.assessment import as_json
 from mgmt_monai.evaluation.model_pictures import model_pictures
-from mgmt_monai.evaluation.models import best_of_models, comparisons, judged
+from mgmt_monai.evaluation.models import best_of_models, comparisons, judged, primary_models
 from mgmt_monai.evaluation.plots.picture_files import save_figure
 from mgmt_monai.evaluation.predictions import EvaluationError
 from mgmt_monai.evaluation.subgroups import subgroups
@@ -77,6 +77,7 @@ def write_evaluation(
     seed: int = 0,
     notes: Sequence[str] = (),
     not_learnt: Mapping[str, str] | None = None,
+    primary: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Judge models and write what is found.
 
@@ -92,6 +93,7 @@ def write_evaluation(
         seed: Of resampling and permutation.
         notes: As :func:`mgmt_monai.evaluation.models.judged` takes it.
         not_learnt: As :func:`mgmt_monai.evaluation.models.not_learnt` returns it.
+        primary: As :func:`mgmt_monai.evaluation.models.judged` takes it.
 
     Returns:
         What ``evaluation.json`` has: ``models`` (by name, as :func:`mgmt_monai.evaluation.models.judged`),
@@ -103,11 +105,13 @@ def write_evaluation(
     """
     folders = picture_folders(list(models))
     compared = comparisons(models, level)
+    candidates = [name for name in models if name not in controls]
+    compete = primary_models(rows, candidates, primary) or candidates
     groups = {name: subgroups(pooled, columns, level) for name, pooled in models.items()}
     found: dict[str, Any] = {
         "schema": SCHEMA,
-        "models": judged(rows, models, columns, site, controls, bound, level, seed, notes),
-        "best_of": best_of_models({name: models[name] for name in models if name not in controls}, seed),
+        "models": judged(rows, models, columns, site, controls, bound, level, seed, notes, primary),
+        "best_of": best_of_models({name: models[name] for name in compete}, rows, seed),
         "not_learnt": dict(not_learnt or {}),
         "comparisons": compared,
         "subgroups": [

@@ -22,6 +22,9 @@ from mgmt_monai.evaluation.referee import hold
 from mgmt_monai.evaluation.verdict import BOUND, across_folds, judge, widened
 from mgmt_monai.evaluation.within_site import site_codes, site_column
 
+PRIMARY_STAGE = "fine_tune"
+"""What a training's config names as its result before anything is trained: judged alone, its other stages beside it."""
+
 DEFAULT_THRESHOLD = 0.5
 """Where a table has no validation patients to choose one on."""
 
@@ -151,6 +154,7 @@ def evaluate(
     site: str = "",
     controls: Sequence[str] = (),
     bound: float = BOUND,
+    primary: Sequence[str] = (),
 ) -> dict[str, dict[str, Any]]:
     """Judge predictions tables, whoever made them; nothing is written.
 
@@ -163,6 +167,7 @@ def evaluate(
         site: As `judged` takes it.
         controls: As `judged` takes it.
         bound: As `judged` takes it.
+        primary: As `judged` takes it.
 
     Returns:
         For each model, by modality and stage, what `judged` returns, ``verdict``, ``auc``, ``accuracy``,
@@ -178,7 +183,7 @@ def evaluate(
         {'value': 0.93, 'low': 0.74, 'high': 0.98, 'n': 24}
     """
     rows, _ = read_rows([Path(path) for path in predictions])
-    return judged(rows, pool_models(rows, threshold), columns, site, controls, bound, level, seed)
+    return judged(rows, pool_models(rows, threshold), columns, site, controls, bound, level, seed, (), primary)
 
 
 def judged(
@@ -191,11 +196,12 @@ def judged(
     level: float = 0.95,
     seed: int = 0,
     notes: Sequence[str] = (),
+    primary: Sequence[str] = (),
 ) -> dict[str, dict[str, Any]]:
     """Every figure of each model, and its verdict.
 
     Of several models that are no controls, each gets the p-value of the best of all: whichever of them is shown was
-    perhaps chosen by these figures.
+    perhaps chosen by these figures. Those that were named beforehand are the best of their own number only.
 
     Args:
         rows: By name, as `read_rows` returns them.
@@ -207,18 +213,22 @@ def judged(
         level: Of every interval.
         seed: Of resampling and permutation.
         notes: Reasons that stand beside each verdict's own.
+        primary: Names of the models that were meant before these patients were looked at; empty for those of the stage
+            `PRIMARY_STAGE`.
 
     Returns:
         By name: what :func:`mgmt_monai.evaluation.assessment.assess` returns, with ``verdict`` and ``within_site``
         (None without a site, and of controls), and ``seeds`` (as `seed_spread`).
 
     Raises:
-        EvaluationError: A control or the site's column is not there, a control has not tested a model's patients, or
-            a patient has another label in another model.
+        EvaluationError: A control, a primary model or the site's column is not there, a control has not tested a
+            model's patients, or a patient has another label in another model.
     """
-    for name in controls:
-        if name not in models:
-            raise EvaluationError(f"control {name!r}: expected one of the models {', '.join(models)}; name one")
+    for what, names in (("control", controls), ("primary model", primary)):
+        for name in names:
+            if name not in models or (what != "control" and name in controls):
+                known = ", ".join(model for model in models if what == "control" or model not in controls)
+                raise EvaluationError(f"{what} {name!r}: expected one of the models {known or 'none'}; name one")
     column = "" if columns is None else site_column(columns, site)
     if site and not column:
         raise EvaluationError(f"site: expected the column {site!r}, found no table of columns; give one")
@@ -229,7 +239,8 @@ def judged(
         else {name: columns[column].reindex(models[name]["patient_id"]).fillna("").to_numpy() for name in candidates}
     )
     of_control = {control: control_scores(rows[control]) for control in controls}
-    best = _best_p(models, rows, candidates, sites, seed)
+    meant = primary_models(rows, candidates, primary)
+    best = _best_p(models, rows, candidates, sites, seed) | _best_p(models, rows, meant, sites, seed)
     found: dict[str, dict[str, Any]] = {}
     for name, pooled in models.items():
         figures = {**assess(pooled, level, seed=seed), "seeds": seed_spread(rows[name])}
@@ -242,22 +253,39 @@ def judged(
             {control: _of_patients(of, control, pooled) for control, of in of_control.items()},
             level,
             seed=seed,
-            p_value=best.get(name),
+            p_value=None if meant == [name] else best.get(name),
             site=sites.get(name),
             fold=folds_of_test(rows[name], pooled["patient_id"]),
             bound=bound,
-            notes=[*notes, *(["best_of_several"] if len(candidates) > 1 else [])],
+            notes=[*notes, *(["best_of_several"] if len(candidates) > 1 and meant != [name] else [])],
         )
         within = None if verdict.site is None else verdict.site.as_json(column)
         found[name] = {**figures, "verdict": verdict.as_json(), "within_site": within}
     return found
 
 
-def best_of_models(models: Mapping[str, pd.DataFrame], seed: int = 0) -> dict[str, Any] | None:
+def primary_models(rows: Mapping[str, pd.DataFrame], candidates: Sequence[str], named: Sequence[str] = ()) -> list[str]:
+    """The models that were meant before the patients were looked at.
+
+    Args:
+        rows: By name, as `read_rows` returns them.
+        candidates: The models that are no controls.
+        named: As `judged` takes ``primary``.
+
+    Returns:
+        Those named; else those of the stage `PRIMARY_STAGE`; else none.
+    """
+    return list(named) or [name for name in candidates if rows[name]["stage"].iloc[0] == PRIMARY_STAGE]
+
+
+def best_of_models(
+    models: Mapping[str, pd.DataFrame], rows: Mapping[str, pd.DataFrame], seed: int = 0
+) -> dict[str, Any] | None:
     """What the best of several models reaches if none of them knows anything, beside what the best of these reaches.
 
     Args:
         models: By name, as `pool_models` returns them.
+        rows: The same, as `read_rows` returns them: of folds, ranks within each are compared.
         seed: Of the permutations.
 
     Returns:
@@ -270,11 +298,11 @@ def best_of_models(models: Mapping[str, pd.DataFrame], seed: int = 0) -> dict[st
     label = tables[0]["label"]
     if label.nunique() < 2 or not all(_same_patients(tables[0], table) for table in tables):
         return None
-    probabilities = np.stack([table["probability"].to_numpy() for table in tables])
-    null = best_of(label, probabilities, seed=seed)
-    own = {name: auc(table["label"], table["probability"]) for name, table in models.items()}
+    scores, widen = _across_folds(models, rows)
+    null = best_of(label, np.stack(list(scores.values())), seed=seed)
+    own = {name: auc(label, values) for name, values in scores.items()}
     best = max(own, key=lambda name: own[name])
-    chance = {"expected": null.expected, "percentile_95": null.percentile_95}
+    chance = {name: 0.5 + widen * (getattr(null, name) - 0.5) for name in ("expected", "percentile_95")}
     return {"n_models": len(models), **chance, "best": best, "auc": own[best]}
 
 
@@ -334,20 +362,28 @@ def _best_p(
     if len(candidates) < 2:
         return {}
     strata = {name: site_codes(site, len(site)) for name, site in sites.items()}
-    scores, widen = {}, {}
-    for name in candidates:
-        fold = folds_of_test(rows[name], models[name]["patient_id"])
-        scores[name], widen[name] = across_folds(models[name]["probability"], fold)
     first = candidates[0]
+    scores, widen = _across_folds({name: models[name] for name in candidates}, rows)
     if all(_same_patients(models[first], models[other]) for other in candidates):
-        stack, widest = np.stack(list(scores.values())), max(widen.values())
-        found = best_of_p_values(models[first]["label"], stack, 10_000, seed, strata.get(first), widest)
+        stack = np.stack(list(scores.values()))
+        found = best_of_p_values(models[first]["label"], stack, 10_000, seed, strata.get(first), widen)
         return dict(zip(candidates, found.tolist(), strict=True))
     alone = {
         name: permutation_test(models[name]["label"], scores[name], seed=seed, stratum=strata.get(name)).p_value
         for name in candidates
     }
-    return {name: min(1.0, len(candidates) * widened(p, widen[name])) for name, p in alone.items()}
+    return {name: min(1.0, len(candidates) * widened(p, widen)) for name, p in alone.items()}
+
+
+def _across_folds(
+    models: Mapping[str, pd.DataFrame], rows: Mapping[str, pd.DataFrame]
+) -> tuple[dict[str, np.ndarray], float]:
+    """Each model's scores, comparable over its folds, and the largest of their wideners."""
+    found = {
+        name: across_folds(of["probability"], folds_of_test(rows[name], of["patient_id"]), of["label"])
+        for name, of in models.items()
+    }
+    return {name: scores for name, (scores, _) in found.items()}, max(widen for _, widen in found.values())
 
 
 def _same_patients(first: pd.DataFrame, second: pd.DataFrame) -> bool:

@@ -53,7 +53,7 @@ believable."""
 
 LEAST_IN_FOLD = 10
 """Test patients of the smallest fold from which on ranks within folds are compared: of fewer too little is left of what
-a model tells, of one nothing."""
+a model tells; of one patient, or of patients of one label, nothing."""
 
 SUPPORTED, TOO_SMALL, CANNOT_TELL = "supported", "too_small_to_matter", "cannot_tell"
 BELOW_CHANCE, CONTAMINATED = "below_chance", "contaminated"
@@ -71,7 +71,8 @@ REASONS = {
     "no_site_column": "No site is known: a hospital that shows inside the head cannot be seen by any control.",
     "best_of_several": "One of several models: its p-value is that of the best of all.",
     "folds": "Folds are not independent: the standard error is taken 1.3 times as large.",
-    "small_folds": "A fold has fewer than 10 test patients: probabilities of different folds' models are compared.",
+    "small_folds": "A fold has under 10 test patients or one label: probabilities of different models are compared.",
+    "too_few_for_an_interval": "Fewer than 5 patients have one of the labels: no interval would keep its word.",
     "clones": "Patients with the very predictions of another were left out.",
     "test_patients_missing": "Test patients of the manifest are missing from the table.",
 }
@@ -283,7 +284,7 @@ def judge(
     checked, scores = checked_arrays(label, probability)
     m, k = int(checked.sum()), int(len(checked) - checked.sum())
     own = scores
-    scores, widen = (own, 1.0) if fold is None else across_folds(own, fold)
+    scores, widen = (own, 1.0) if fold is None else across_folds(own, fold, checked)
     wide = float(2 * norm.cdf(widen * normal_quantile(level)) - 1)
     code = None if site is None else site_codes(site, len(checked))
     found_site = None if code is None else within_site(checked, scores, code, wide, n_permutations, seed)
@@ -317,6 +318,7 @@ def judge(
         reasons += ["no_informative_control"] if not seen else []
     if not above and any(c.informative and c.p_holm <= ALPHA_CONTROLS for c in found):
         reasons.append("control_above_chance")
+    reasons += ["too_few_for_an_interval"] if math.isnan(model.low) and not math.isnan(model.value) else []
     reasons += ["folds"] if widen > 1 else []
     reasons += ["small_folds"] if widen > 1 and scores is own else []
     reasons += ["no_site_column"] if site is None else []
@@ -334,25 +336,29 @@ def judge(
     )
 
 
-def across_folds(scores: ArrayLike, fold: ArrayLike) -> tuple[np.ndarray, float]:
+def across_folds(scores: ArrayLike, fold: ArrayLike, label: ArrayLike) -> tuple[np.ndarray, float]:
     """Scores that can be compared though models of several folds gave them.
 
     Args:
         scores: Shape ``(n,)``.
         fold: Shape ``(n,)``.
+        label: Shape ``(n,)``, 0 or 1.
 
     Returns:
         Shape ``(n,)``, their `fold_ranks`; the scores themselves of one fold, and where one has fewer than
-        `LEAST_IN_FOLD` patients. How many times as large the standard error is: `FOLDS_WIDEN`, or 1 of one fold.
+        `LEAST_IN_FOLD` patients or one label. How many times as large the standard error is: `FOLDS_WIDEN`, or 1 of
+        one fold.
 
     Example:
-        >>> across_folds([0.1, 0.2, 0.9], [0, 1, 2])
+        >>> across_folds([0.1, 0.2, 0.9], [0, 1, 2], [0, 1, 1])
         (array([0.1, 0.2, 0.9]), 1.3)
     """
-    values, sizes = np.asarray(scores, dtype=float), np.unique(np.asarray(fold), return_counts=True)[1]
+    values, code = np.asarray(scores, dtype=float), np.unique(np.asarray(fold), return_inverse=True)[1]
+    sizes, methylated = np.bincount(code), np.bincount(code, np.asarray(label))
     if len(sizes) < 2:
         return values, 1.0
-    return values if min(sizes) < LEAST_IN_FOLD else fold_ranks(values, fold), FOLDS_WIDEN
+    comparable = min(sizes) >= LEAST_IN_FOLD and bool(((methylated > 0) & (methylated < sizes)).all())
+    return fold_ranks(values, fold) if comparable else values, FOLDS_WIDEN
 
 
 def fold_ranks(scores: ArrayLike, fold: ArrayLike) -> np.ndarray:

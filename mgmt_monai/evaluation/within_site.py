@@ -19,6 +19,7 @@ from scipy.stats import rankdata
 from mgmt_monai.evaluation.delong import SMALL_CLASS, auc_and_variance
 from mgmt_monai.evaluation.discrimination import auc, checked_arrays
 from mgmt_monai.evaluation.intervals import (
+    LEAST_IN_CLASS,
     UNDEFINED,
     Estimate,
     as_json,
@@ -161,7 +162,8 @@ def stratified_auc(label: np.ndarray, probability: np.ndarray, code: np.ndarray,
         level: Of the interval.
 
     Returns:
-        The estimate; ``nan`` where no stratum has both classes.
+        The estimate; ``nan`` where no stratum has both classes, and no interval where these have fewer than
+        `LEAST_IN_CLASS` patients of a label.
     """
     total, pairs, spread = 0.0, 0.0, 0.0
     classes = np.zeros(2, dtype=int)
@@ -173,6 +175,8 @@ def stratified_auc(label: np.ndarray, probability: np.ndarray, code: np.ndarray,
     if not pairs:
         return Estimate(math.nan, *UNDEFINED, len(label))
     value, variance = total / pairs, spread / pairs**2
+    if min(classes) < LEAST_IN_CLASS:
+        return Estimate(value, *UNDEFINED, len(label))
     each = equal_classes(label, code)
     other = newcombe_interval(value, each, each, level)
     if not (0 < value < 1 and variance > 0):

@@ -238,8 +238,37 @@ def test_models_of_other_patients_in_folds_are_ranked_and_widened(written):
     assert f"p = {min(1, 2 * wide):.3f} " in found["checks"][0]["text"]
 
 
+def test_a_trainings_result_is_judged_alone_and_its_other_stages_as_the_best_of_all(written):
+    stages = [guesses(n).assign(modality="T1w", stage=stage) for n, stage in enumerate(("transfer", "fine_tune", "x"))]
+    path = written("a.csv", *stages)
+    models = models_of([path])
+    stack = np.stack([each["probability"] for each in models.values()])
+
+    found = evaluate(path)
+
+    result, other = (found[f"T1w {stage}"]["verdict"] for stage in ("fine_tune", "x"))
+    assert f"p = {found['T1w fine_tune']['permutation_p']:.3f}" in result["checks"][0]["text"]
+    assert "best_of_several" not in result["reasons"]
+    assert f"p = {best_of_p_values(models['T1w x']['label'], stack)[2]:.3f}" in other["checks"][0]["text"]
+    named = evaluate(path, primary=["T1w x"])
+    assert ["best_of_several" in each["verdict"]["reasons"] for each in named.values()] == [True, True, False]
+    with pytest.raises(EvaluationError, match="primary model 'y': expected one of the models T1w transfer, T1w fine_"):
+        evaluate(path, primary=["y"])
+
+
 def test_the_best_of_no_model_is_none():
-    assert best_of_models({}) is None
+    assert best_of_models({}, {}) is None
+
+
+def test_the_best_of_models_in_folds_is_that_of_ranks_within_them(written):
+    fold = np.arange(40) // 20
+    shifted = [guesses(n).assign(fold=fold, probability=lambda of: of["probability"] / 2 + fold / 2) for n in (0, 1)]
+    path = written("a.csv", *shifted)
+
+    found = best_of_models(models_of([path]), read_rows([path])[0])
+
+    best = max(roc_auc_score(of["label"], fold_ranks(of["probability"], fold)) for of in shifted)
+    assert found["auc"] == pytest.approx(best)
 
 
 def test_labels_beside_a_table_that_has_its_own_are_held_against_them(written):

@@ -238,3 +238,21 @@ def test_small_folds_do_not_erase_a_model_and_are_told(n_folds):
     assert (found.auc.value, found.state) == (1.0, CANNOT_TELL)
     assert found.reasons[-3:] == ("folds", "small_folds", "no_site_column")
     assert "small_folds" not in judge(label, 0.2 + 0.6 * label, {}, fold=np.arange(40) // 10).reasons
+
+
+def test_a_fold_of_one_label_does_not_erase_a_model_and_is_told():
+    label = np.repeat([0, 1, 0], [15, 15, 10])
+
+    found = judge(label, 0.2 + 0.6 * label, {}, n_permutations=500, fold=np.repeat([0, 1], [30, 10]))
+
+    assert found.auc.value == 1.0
+    assert "small_folds" in found.reasons
+
+
+def test_four_of_a_label_have_no_interval_and_no_claim():
+    label = np.repeat([0, 1], [40, 4])
+
+    found = judge(label, 0.2 + 0.6 * label, {}, n_permutations=5000)
+
+    assert (found.state, math.isnan(found.auc.low)) == (CANNOT_TELL, True)
+    assert "too_few_for_an_interval" in found.reasons

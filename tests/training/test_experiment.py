@@ -82,7 +82,8 @@ def test_reported_auc_is_scikit_learns_of_the_table(finished):
         chosen = patients[(patients["stage"] == stage) & (patients["split"] == "test")]
         figure = metrics[stage]["test"]["patient"]["auc"]
         assert figure["value"] == pytest.approx(roc_auc_score(chosen["label"], chosen["probability"]))
-        assert figure["low"] <= figure["value"] <= figure["high"]
+        few = chosen["label"].value_counts().min() < 5
+        assert figure["low"] is None if few else figure["low"] <= figure["value"] <= figure["high"]
 
 
 def test_every_figure_of_both_units_has_an_interval(finished):

@@ -99,7 +99,7 @@ def findings(record: ComparisonRecord) -> Findings:
         # Validation patients of one fold are test patients of another: the choice has seen them.
         stratum = None if sites is None else site_codes(sites.reindex(patients), len(patients))
         fold = folds_of_test(_of_stage(record, chosen, LAST_STAGE), pd.Series(patients))
-        ranks = np.stack([across_folds(scores, fold)[0] for scores in common])
+        ranks = np.stack([across_folds(scores, fold, labels)[0] for scores in common])
         p_values = best_of_p_values(labels, ranks, N_PERMUTATIONS, 0, stratum, FOLDS_WIDEN)
         p_value = float(p_values[candidates.index(chosen)])
     verdict = judge(
