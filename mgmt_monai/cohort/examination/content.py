@@ -6,6 +6,7 @@ import base64
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 
@@ -127,15 +128,25 @@ def as_seen(values: np.ndarray, orientation: np.ndarray | None) -> np.ndarray:
         values: ``(rows, columns)`` as stored.
         orientation: ``(6,)`` direction cosines of a row and of a column, LPS; None leaves the slice as it is.
     """
-    if orientation is None or not geometry.is_orientation(orientation):
+    if orientation is None:
         return values
-    codes = geometry.direction_codes(orientation)
+    is_turned, down, across = _turn(tuple(orientation.tolist()))
+    return (values.T if is_turned else values)[::down, ::across]
+
+
+@lru_cache(maxsize=64)  # the slices of a series have the same
+def _turn(orientation: tuple[float, ...]) -> tuple[bool, int, int]:
+    """Whether rows and columns change places, then the steps along the rows' and the columns' axis."""
+    if not geometry.is_orientation(np.array(orientation)):
+        return False, 1, 1
+    codes = geometry.direction_codes(np.array(orientation))
     plane = {"S": "axial", "I": "axial", "A": "coronal", "P": "coronal"}.get(codes[2], "sagittal")
     across, down = geometry.RADIOLOGICAL[plane][0], geometry.RADIOLOGICAL[plane][1]
     rows, columns = codes[0], codes[1]
-    if rows not in (across, _OPPOSITE[across]):
-        values, rows, columns = values.T, columns, rows
-    return values[:: 1 if columns == down else -1, :: 1 if rows == across else -1]
+    is_turned = rows not in (across, _OPPOSITE[across])
+    if is_turned:
+        rows, columns = columns, rows
+    return is_turned, 1 if columns == down else -1, 1 if rows == across else -1
 
 
 @dataclass(frozen=True)
@@ -239,11 +250,9 @@ class _Reading:
             reach = max(high - background.value, background.value - low)
             return np.abs(values - background.value) > BACKGROUND_LEVEL * reach
 
-        blank = [
-            bool(np.count_nonzero(tissue(values)) < BLANK_FOREGROUND * n)
-            for values, n in zip(self.samples, self.n_sampled, strict=True)
-        ]
-        n_foreground = sum(self.n_inside) * np.count_nonzero(tissue(sample)) / sample.size
+        n_tissue = [int(np.count_nonzero(tissue(values))) for values in self.samples]
+        blank = [n < BLANK_FOREGROUND * n_all for n, n_all in zip(n_tissue, self.n_sampled, strict=True)]
+        n_foreground = sum(self.n_inside) * sum(n_tissue) / sample.size
 
         def pictures(those: Sequence[_Picture]) -> list[np.ndarray]:
             return [one.filled(low, background) for one in those]
@@ -337,8 +346,10 @@ def _sample_step(shape: tuple[int, ...], wanted: int) -> int:
 def _histogram(sample: np.ndarray, low: float, high: float) -> tuple[int, ...]:
     """How many values lie in each bin from low to high, both included; all in the first where these are equal."""
     inside = sample[(sample >= np.float32(low)) & (sample <= np.float32(high))].astype(np.float64)
-    bins = np.clip((inside - low) / ((high - low) or 1.0) * HISTOGRAM_BINS, 0, HISTOGRAM_BINS - 1).astype(np.intp)
-    return tuple(int(n) for n in np.bincount(bins, minlength=HISTOGRAM_BINS))
+    inside -= low
+    inside *= HISTOGRAM_BINS / ((high - low) or 1.0)
+    bins = np.minimum(inside.astype(np.intp), HISTOGRAM_BINS - 1)
+    return tuple(np.bincount(bins, minlength=HISTOGRAM_BINS).tolist())
 
 
 def _shrunk(values: np.ndarray, stored: StoredSlice) -> np.ndarray:

@@ -214,7 +214,7 @@ class _Examination:
             plane=plane,
             orientation=codes,
             pixel_spacing_mm=None if first.pixel_spacing_mm is None else list(first.pixel_spacing_mm),
-            slice_spacing_mm=float(np.median(np.diff(locations_mm))) if len(locations_mm) > 1 else None,
+            slice_spacing_mm=geometry.median(np.diff(locations_mm)) if len(locations_mm) > 1 else None,
             gaps=[list(gap) for gap in geometry.gaps(locations_mm)],
             phase_images=n_phase,
             study=self.study,

@@ -154,7 +154,7 @@ def step_faults(headers: Sequence[SliceHeader], locations_mm: np.ndarray, direct
         directory: The series' folder.
     """
     steps = np.diff(locations_mm)
-    spacing = float(np.median(steps)) if len(steps) else 0.0
+    spacing = geometry.median(steps) if len(steps) else 0.0
     gaps = geometry.gaps(locations_mm)
     if gaps:
         missing = sum(count for _, count in gaps)
@@ -203,9 +203,12 @@ def identifying(headers: Sequence[SliceHeader], patient_id: str) -> tuple[str, .
         patient_id: The patient's name in this cohort. De-identified sets repeat it, or the PatientID, as the name:
             that names nobody.
     """
-    told = {tuple(str(header.tags.values.get(name, "")) for name in (*IDENTIFYING, "PatientID")) for header in headers}
+    names = (*IDENTIFYING, "PatientID")
+    told = {tuple(map(header.tags.values.get, names)) for header in headers}
     found = [
-        name for at, name in enumerate(IDENTIFYING) if any(row[at] not in ("", patient_id, row[-1]) for row in told)
+        name
+        for at, name in enumerate(IDENTIFYING)
+        if any(row[at] not in (None, "", patient_id, row[-1]) for row in told)
     ]
     return (*found, *(["private tags"] if any(header.tags.private for header in headers) else []))
 
@@ -227,10 +230,12 @@ def _misplaced(header: SliceHeader) -> str | None:
 def _by_value(headers: Iterable[SliceHeader], name: str) -> dict[str, SliceHeader]:
     """The first slice with each value of a tag that is not empty."""
     values: dict[str, SliceHeader] = {}
+    last = None
     for header in headers:
-        value = header.tags.values.get(name, "")
-        if value != "" and value not in values:
+        value = header.tags.values.get(name)
+        if value not in (None, "", last):
             values.setdefault(str(value), header)
+            last = value
     return values
 
 

@@ -9,8 +9,10 @@ _TABLE = """
 00080008 CS ImageType
 00080016 UI SOPClassUID
 00080018 UI SOPInstanceUID
+00080020 DA StudyDate
 00080022 DA AcquisitionDate
 0008002A DT AcquisitionDateTime
+00080030 TM StudyTime
 00080032 TM AcquisitionTime
 00080060 CS Modality
 00080070 LO Manufacturer

@@ -50,10 +50,9 @@ def is_orientation(orientation: np.ndarray) -> bool:
         >>> is_orientation(np.array([0, 0, 0, 0, 0, 0]))
         False
     """
-    row, column = np.reshape(orientation, (2, 3))
-    with np.errstate(over="ignore", invalid="ignore"):  # a damaged value may be enormous
-        off = (row @ row - 1, column @ column - 1, row @ column)
-    return all(abs(float(value)) <= 2 * DIRECTION_TOLERANCE for value in off)
+    a, b, c, d, e, f = map(float, orientation)  # in plain numbers: arrays of three take ten times as long
+    off = (a * a + b * b + c * c - 1, d * d + e * e + f * f - 1, a * d + b * e + c * f)
+    return all(abs(value) <= 2 * DIRECTION_TOLERANCE for value in off)
 
 
 def slice_normal(orientation: np.ndarray) -> np.ndarray:
@@ -65,7 +64,8 @@ def slice_normal(orientation: np.ndarray) -> np.ndarray:
     Source:
         DICOM PS3.3 C.7.6.2.1.1, image position and image orientation.
     """
-    normal = np.cross(orientation[:3], orientation[3:])
+    a, b, c, d, e, f = map(float, orientation)
+    normal = np.array([b * f - c * e, c * d - a * f, a * e - b * d])
     return normal / np.linalg.norm(normal)
 
 
@@ -163,6 +163,16 @@ def slice_axis(spacing_mm: np.ndarray) -> int | None:
     return int(odd[0] if len(odd) == 1 else np.argmax(spacing_mm))
 
 
+def median(values: np.ndarray) -> float:
+    """The median, as `numpy.median` has it, in a tenth of its time where there are few values.
+
+    Args:
+        values: ``(n,)``, at least one.
+    """
+    middle, ordered = len(values) // 2, np.sort(values)
+    return float(ordered[middle] if len(values) % 2 else (ordered[middle - 1] + ordered[middle]) / 2)
+
+
 def uneven_steps(locations_mm: np.ndarray) -> list[int]:
     """Indices of the slices before a step that is neither the median one nor a gap.
 
@@ -176,7 +186,7 @@ def uneven_steps(locations_mm: np.ndarray) -> list[int]:
     steps = np.diff(locations_mm)
     if len(steps) < 2:
         return []
-    ratio = steps / np.median(steps)
+    ratio = steps / median(steps)
     return [int(i) for i in np.flatnonzero((np.abs(ratio - 1) > UNEVEN_TOLERANCE) & (ratio <= GAP_FACTOR))]
 
 
@@ -193,5 +203,5 @@ def gaps(locations_mm: np.ndarray) -> list[tuple[int, int]]:
     steps = np.diff(locations_mm)
     if len(steps) < 2:
         return []
-    spacing = float(np.median(steps))
+    spacing = median(steps)
     return [(int(i), round(float(steps[i]) / spacing) - 1) for i in np.flatnonzero(steps > GAP_FACTOR * spacing)]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from mgmt_monai.cohort.files.encapsulated import items
 from mgmt_monai.cohort.files.tags import DEFLATED, FileTags, HeaderError, read_tags
+from mgmt_monai.cohort.files.values import finite_numbers
 
 __all__ = ["HeaderError", "SliceHeader", "image_fault", "is_phase", "number_of_frames", "read_headers"]
 
@@ -89,10 +90,14 @@ def is_phase(values: _Values) -> bool:
     Args:
         values: Keyword -> value as `mgmt_monai.cohort.files.tags.FileTags` gives them, of one slice.
     """
-    component = str(values.get("ComplexImageComponent", "MIXED")).upper()
-    if component != "MIXED":
-        return component in ("PHASE", "REAL", "IMAGINARY")
-    kinds = str(values.get("ImageType", "")).upper().split("\\")[2:]
+    return _is_phase(str(values.get("ComplexImageComponent", "MIXED")), str(values.get("ImageType", "")))
+
+
+@lru_cache(maxsize=256)  # the slices of a series repeat them
+def _is_phase(component: str, image_type: str) -> bool:
+    if component.upper() != "MIXED":
+        return component.upper() in ("PHASE", "REAL", "IMAGINARY")
+    kinds = image_type.upper().split("\\")[2:]
     return any(kind in _PHASE_TYPES or kind.startswith(("P_", "R_", "I_")) or kind.endswith("_P") for kind in kinds)
 
 
@@ -209,13 +214,10 @@ def _slice_header(path: Path, tags: FileTags, frame: int | None) -> SliceHeader:
     )
 
 
-def _numbers(values: _Values, keyword: str, length: int) -> list[float] | None:
+def _numbers(values: _Values, keyword: str, length: int) -> tuple[float, ...] | None:
     if keyword not in values:
         return None
-    try:
-        numbers = [float(text) for text in str(values[keyword]).split("\\")]
-    except ValueError as error:
-        raise HeaderError(f"{keyword} that is not {length} numbers") from error
-    if len(numbers) != length or not all(map(math.isfinite, numbers)):
+    numbers = finite_numbers(str(values[keyword]), length)
+    if numbers is None:
         raise HeaderError(f"{keyword} that is not {length} numbers")
     return numbers

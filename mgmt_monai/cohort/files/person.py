@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 
 from mgmt_monai.cohort.tables.aliases import normalised
 
@@ -56,7 +57,12 @@ def person_of(values: Mapping[str, str | int]) -> Person:
     Args:
         values: Keyword -> value, as `mgmt_monai.cohort.files.tags.FileTags` gives them.
     """
-    number, name, born, sex = (str(values.get(tag, "")).strip() for tag in PERSON_TAGS)
+    return _person(tuple(str(values.get(tag, "")) for tag in PERSON_TAGS))
+
+
+@lru_cache(maxsize=256)  # the series of a patient say the same
+def _person(told: tuple[str, ...]) -> Person:
+    number, name, born, sex = (text.strip() for text in told)
     repeats = name and normalised(name) == normalised(number)
     return Person(
         patient_id="" if _is_nobody(number) else id_hash(number),
@@ -73,8 +79,8 @@ def people_of(headers: Iterable[Mapping[str, str | int]]) -> tuple[Person, ...]:
     Args:
         headers: Of its slices, keyword -> value.
     """
-    raw = {tuple(values.get(tag, "") for tag in PERSON_TAGS) for values in headers}
-    return tuple(sorted({person_of(dict(zip(PERSON_TAGS, told, strict=True))) for told in raw}))
+    raw = {tuple([str(values.get(tag, "")) for tag in PERSON_TAGS]) for values in headers}
+    return tuple(sorted(set(map(_person, raw))))
 
 
 def id_hash(text: str) -> str:

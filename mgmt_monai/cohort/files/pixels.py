@@ -26,7 +26,7 @@ from mgmt_monai.cohort.files.elements import UNDEFINED
 from mgmt_monai.cohort.files.headers import FRAMES_LIMIT, SIDE_LIMIT, image_fault, number_of_frames
 from mgmt_monai.cohort.files.nifti import NiftiHeader, read_nifti, stored_slices
 from mgmt_monai.cohort.files.tags import DEFLATED, FileTags, HeaderError, read_inflated, read_tags
-from mgmt_monai.cohort.files.values import finite
+from mgmt_monai.cohort.files.values import finite, finite_numbers
 from mgmt_monai.cohort.records import CONSTANT_DIGEST
 from mgmt_monai.cohort.series import is_nifti
 
@@ -256,7 +256,8 @@ def _dicom_slice(path: Path, tags: FileTags, frame: int | None) -> StoredSlice:
     values = read(path, form, tags, index)
     own = {**tags.values, **tags.frames[index]} if index < len(tags.frames) else tags.values
     slope, intercept = _number(own.get("RescaleSlope"), 1.0), _number(own.get("RescaleIntercept"), 0.0)
-    spacing = _numbers(own.get("PixelSpacing"), 2)
+    spacing = finite_numbers(str(own.get("PixelSpacing", "")), 2)
+    orientation = finite_numbers(str(own.get("ImageOrientationPatient", "")), 6)
     cut = _cut(values, form)
     mirror = -1 if form.signed else 2**form.bits_stored - 1
     return StoredSlice(
@@ -265,8 +266,8 @@ def _dicom_slice(path: Path, tags: FileTags, frame: int | None) -> StoredSlice:
         slope=slope or 1.0,
         intercept=intercept,
         mirror=mirror if tags.values.get("PhotometricInterpretation") == "MONOCHROME1" else None,
-        orientation=_numbers(own.get("ImageOrientationPatient"), 6),
-        pixel_spacing_mm=None if spacing is None else (float(spacing[0]), float(spacing[1])),
+        orientation=None if orientation is None else np.array(orientation),
+        pixel_spacing_mm=None if spacing is None else (spacing[0], spacing[1]),
         padding=_padding(values, cut, form, tags),
     )
 
@@ -275,14 +276,6 @@ def _number(text: str | int | None, default: float) -> float:
     """A rescale value; the default where it is missing or none, as readers have it (the header's check tells it)."""
     value = finite("" if text is None else text)
     return default if value is None else value
-
-
-def _numbers(text: str | int | None, count: int) -> np.ndarray | None:
-    try:
-        values = np.array([float(part) for part in str(text or "").split("\\")])
-    except ValueError:
-        return None
-    return values if len(values) == count and np.isfinite(values).all() else None
 
 
 def _cut(values: np.ndarray, form: _Format) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import lru_cache
 
 
 def finite(text: str | int) -> float | None:
@@ -21,6 +22,25 @@ def finite(text: str | int) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) else None
+
+
+@lru_cache(maxsize=1024)
+def finite_numbers(text: str, count: int) -> tuple[float, ...] | None:
+    r"""As many finite numbers as a text with ``\`` between them says; None where it says others, or not as many.
+
+    Args:
+        text: A value of a tag. The slices of a series repeat most of them: what was read is kept.
+        count: How many are expected.
+
+    Example:
+        >>> finite_numbers("1\\0.5", 2), finite_numbers("1\\nan", 2), finite_numbers("", 1)
+        ((1.0, 0.5), None, None)
+    """
+    try:
+        numbers = tuple(map(float, text.split("\\")))
+    except ValueError:
+        return None
+    return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else None
 
 
 def day(text: str) -> str:

@@ -12,6 +12,7 @@ from mgmt_monai.cohort.findings import Finding, counted, printable
 from mgmt_monai.cohort.layouts import bids, brats, dicom_tree, folders, listed, rsna_miccai, ucsf_pdgm, upenn_gbm
 from mgmt_monai.cohort.layouts.decided import apply_decisions, decisions_of
 from mgmt_monai.cohort.layouts.found import HOW_TO_GET_DATA, Found, FoundSeries, LeftOut, check_data_dir
+from mgmt_monai.cohort.layouts.nifti_names import named_as
 from mgmt_monai.cohort.layouts.passed_over import FileCount, amount, count_files
 from mgmt_monai.cohort.layouts.tree import walk
 from mgmt_monai.cohort.series import MODALITIES
@@ -54,6 +55,9 @@ _MODULES: tuple[Layout, ...] = (rsna_miccai, brats, upenn_gbm, ucsf_pdgm, bids, 
 
 #: Every layout by its name.
 LAYOUTS: dict[str, Layout] = {module.NAME: module for module in _MODULES}
+
+#: Those that are known by their files' names alone, which are looked at once for all.
+_NAMED = {module.NAME: module.parse for module in (brats, upenn_gbm, ucsf_pdgm)}
 
 
 def find_series(
@@ -136,7 +140,12 @@ def recognised(data_dir: Path) -> list[str]:
     """
     # Others hold DICOM files or folders too, so these two are what is left when no other fits.
     last = (dicom_tree.NAME, folders.NAME)
-    names = [name for name, module in LAYOUTS.items() if name not in last and module.recognises(data_dir)]
+    named = named_as(data_dir, _NAMED)
+    names = [
+        name
+        for name, module in LAYOUTS.items()
+        if name not in last and (name in named if name in _NAMED else module.recognises(data_dir))
+    ]
     return names or [name for name in last if LAYOUTS[name].recognises(data_dir)][:1]
 
 
@@ -158,6 +167,8 @@ def _tell_what_is_not_read(found: Found, data_dir: Path) -> None:
 
 def _tell_unread_images(found: Found, files: FileCount, data_dir: Path) -> list[Finding]:
     """D051 for folders with images of which no series of a patient is read."""
+    if not files.images:
+        return []
     owners: dict[Path, set[str]] = {}  # of each folder with series below it: whose they are, two of them at most
     for series in found.series:
         for folder in (series.directory, *series.directory.parents):

@@ -12,7 +12,7 @@ import numpy as np
 
 from mgmt_monai.cohort.files import geometry
 from mgmt_monai.cohort.files.headers import is_phase
-from mgmt_monai.cohort.files.values import day, time_of_day_s
+from mgmt_monai.cohort.files.values import day, finite_numbers, time_of_day_s
 
 Values = Mapping[str, str | int]
 
@@ -169,10 +169,12 @@ def _split(slices: list[Slice]) -> list[Acquisition]:
     locations_mm = _locations_mm(slices)
     if locations_mm is None:
         return [Acquisition(slices)]
-    n_repeated, uneven = _repeated(locations_mm), _uneven(locations_mm)
+    n_repeated = _repeated(locations_mm)
+    distinct = {id(one.values): one.values for one in slices}.values()
+    if len({tuple(map(values.get, _TELLING_TAGS)) for values in distinct}) == 1:  # as in nearly every series
+        return _in_time(slices, locations_mm) if n_repeated else [Acquisition(slices)]
+    uneven = _uneven(locations_mm)
     telling = _TELLING if n_repeated or uneven else _DECIDING
-    if len({id(one.values) for one in slices}) == 1:  # as in nearly every series: no tag tells its slices apart
-        telling = ()
     for tag, decides_alone, value_of in telling:
         parts = _by_value(slices, value_of)
         if not 1 < len(parts) < len(slices):
@@ -268,11 +270,8 @@ def _locations_mm(slices: Sequence[Slice]) -> np.ndarray | None:
 
 
 def _numbers(texts: Sequence[str], length: int) -> np.ndarray | None:
-    try:
-        numbers = np.array([[float(part) for part in text.split("\\")] for text in texts])
-    except ValueError:
-        return None
-    return numbers if numbers.shape == (len(texts), length) and np.isfinite(numbers).all() else None
+    numbers = [finite_numbers(text, length) for text in texts]
+    return None if None in numbers else np.array(numbers)
 
 
 def _n_places(slices: Sequence[Slice]) -> int:
@@ -320,3 +319,9 @@ _TELLING: tuple[tuple[str, bool, Callable[[Values], Hashable]], ...] = (
     ("SeriesNumber", False, _value("SeriesNumber")),
 )
 _DECIDING = tuple(one for one in _TELLING if one[1])
+_TELLING_TAGS = (
+    "ContrastBolusAgentAdministered", "ContrastBolusAgent", "EchoNumbers", "EffectiveEchoTime", "EchoTime",
+    "DiffusionBValue", "TemporalPositionIdentifier", "TemporalPositionIndex", "AcquisitionNumber",
+    "FrameAcquisitionNumber", "ImageType", "InversionTime", "InversionTimes", "FlipAngle", "RepetitionTime",
+    "SeriesNumber",
+)  # fmt: skip

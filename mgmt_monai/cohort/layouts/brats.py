@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from mgmt_monai.cohort.layouts.found import Found
-from mgmt_monai.cohort.layouts.nifti_names import Scan, any_named, find_named
+from mgmt_monai.cohort.layouts.nifti_names import Scan, find_named, named_as
 
 NAME = "brats-nifti"
 EXPECTS = (
@@ -35,7 +35,7 @@ _FOLDERS = (re.compile(_CASE_2021, re.IGNORECASE), re.compile(_CASE_2023, re.IGN
 
 def recognises(data_dir: Path) -> bool:
     """Whether a file has such a name."""
-    return any_named(data_dir, _parse)
+    return bool(named_as(data_dir, {NAME: parse}))
 
 
 def labels_file(data_dir: Path) -> Path:
@@ -49,10 +49,15 @@ def find(data_dir: Path) -> Found:
     Args:
         data_dir: The cohort's folder, files in it or in folders, one a patient.
     """
-    return find_named(Path(data_dir), _parse, _parse_folder)
+    return find_named(Path(data_dir), parse, _parse_folder)
 
 
-def _parse(name: str) -> Scan | None:
+def parse(name: str) -> Scan | None:
+    """What a file's name says; None for a name of another kind.
+
+    Args:
+        name: Of the file.
+    """
     match = _match(_FILES, name)
     if match is None:
         return None

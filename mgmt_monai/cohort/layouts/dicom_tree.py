@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,7 +27,7 @@ _LOOKED_AT = 200
 
 _FIRST_BYTES = 132
 _LONGEST_SUFFIX = 5  # "v1.research": what follows is part of the name
-_DICOM_SUFFIXES = frozenset({"", ".dcm", ".ima", ".dicom", ".dic", ".img"})
+_DICOM_SUFFIXES = frozenset({"", ".", ".dcm", ".ima", ".dicom", ".dic", ".img"})
 _OTHER_NAMES = frozenset({"dicomdir", "license", "readme", "lockfile", "version"})
 _TEXT_SAMPLE_BYTES = 512
 
@@ -38,10 +37,10 @@ _IDENTITY = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID"
 #: Kept of a series beside its files: what its modality, its acquisitions and the choice among several are made by.
 _KEPT = (
     *SHARED, "BodyPartExamined", "SamplesPerPixel", "SeriesNumber", "SpacingBetweenSlices", "StudyInstanceUID",
-    "FrameOfReferenceUID", "ImageOrientationPatient", "EffectiveEchoTime", "InversionTimes", "InversionRecovery",
-    "EchoPulseSequence", "EchoPlanarPulseSequence", "Spoiling", "AcquisitionContrast", "AcquisitionNumber",
-    "FrameAcquisitionNumber", "TemporalPositionIdentifier", "TemporalPositionIndex", "ContrastBolusVolume",
-    "ContrastBolusTotalDose", "ContrastBolusAgentAdministered",
+    "StudyDate", "StudyTime", "FrameOfReferenceUID", "ImageOrientationPatient", "EffectiveEchoTime", "InversionTimes",
+    "InversionRecovery", "EchoPulseSequence", "EchoPlanarPulseSequence", "Spoiling", "AcquisitionContrast",
+    "AcquisitionNumber", "FrameAcquisitionNumber", "TemporalPositionIdentifier", "TemporalPositionIndex",
+    "ContrastBolusVolume", "ContrastBolusTotalDose", "ContrastBolusAgentAdministered",
 )  # fmt: skip
 
 
@@ -222,12 +221,7 @@ def _acquired(groups: Sequence[_Group]) -> Iterator[_Group]:
 
 
 def _candidate(group: _Group) -> Candidate:
-    date, time = group.slices[0].taken
-
-    def read_dates() -> dict[str, str]:
-        return {**_dates(group.slices[0].path), "AcquisitionDate": date, "AcquisitionTime": time}
-
-    return Candidate(group.study, group.uid, group.values, len(group.slices), read_dates, part=group.by)
+    return Candidate(group.study, group.uid, group.values, len(group.slices), group.slices[0].taken, part=group.by)
 
 
 def _read(
@@ -296,14 +290,15 @@ def _tell_damaged(
 
 def _other_by_name(name: str) -> str:
     """What a file is that is none of DICOM by its name; `UNKNOWN` where its content decides, "" where it may be one."""
-    stem, suffix = Path(name.lower()).stem, Path(name.lower()).suffix
-    # Identifiers as names end in digits: 1.2.840.113619.2.5 is not a file of kind '5'.
+    stem, dot, suffix = name.lower().rpartition(".")  # as text: a path for each file would take a tenth of the search
+    stem, suffix = (stem, dot + suffix) if dot else (suffix, "")
     if stem in _OTHER_NAMES:
         return "DICOMDIR" if stem == "dicomdir" else TEXT
-    kind = kind_by_name(name)
-    if suffix in _DICOM_SUFFIXES or suffix[1:].isdigit() or (kind == UNKNOWN and len(suffix) > _LONGEST_SUFFIX):
+    # Identifiers as names end in digits: 1.2.840.113619.2.5 is not a file of kind '5'.
+    if suffix in _DICOM_SUFFIXES or suffix[1:].isdigit():
         return ""
-    return kind
+    kind = kind_by_name(name)
+    return "" if kind == UNKNOWN and len(suffix) > _LONGEST_SUFFIX else kind
 
 
 def _may_be_dicom(path: Path) -> bool:
@@ -328,17 +323,3 @@ def _is_text(path: Path) -> bool:
     with path.open("rb") as stream:
         sample = stream.read(_TEXT_SAMPLE_BYTES)
     return bool(sample) and all(byte >= 0x20 or byte in b"\t\r\n\f" for byte in sample)
-
-
-def _dates(path: Path) -> dict[str, str]:
-    """When a file's study was taken; nothing where that cannot be read."""
-    import pydicom
-
-    keywords = ["StudyDate", "StudyTime"]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=keywords)
-            return {keyword: str(dataset.get(keyword) or "").strip() for keyword in keywords}
-    except Exception:  # a damaged file may fail anywhere in pydicom; its date is a hint, not a need
-        return {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,17 +32,33 @@ class Scan(NamedTuple):
     copy: int = 0
 
 
-def any_named(data_dir: Path, parse: Callable[[str], Scan | None]) -> bool:
-    """Whether a file of the first three levels has such a name."""
-    return any(parse(name) for _, files in walk(data_dir, [], MAX_DEPTH) for name in files)
+Parse = Callable[[str], Scan | None]
+"""What a file's name says; None for a name of another kind."""
 
 
-def find_named(data_dir: Path, parse: Callable[[str], Scan | None], parse_folder: Callable[[str], str | None]) -> Found:
+def named_as(data_dir: Path, parsers: Mapping[str, Parse]) -> set[str]:
+    """By which of several conventions files of the first three levels are named, in one walk.
+
+    Args:
+        data_dir: The cohort's folder.
+        parsers: By the convention's name.
+    """
+    left = dict(parsers)
+    for _, files in walk(data_dir, [], MAX_DEPTH):
+        for name in files:
+            if name[-3:].lower() in ("nii", ".gz"):
+                left = {convention: parse for convention, parse in left.items() if not parse(name)}
+        if not left:
+            break
+    return set(parsers) - set(left)
+
+
+def find_named(data_dir: Path, parse: Parse, parse_folder: Callable[[str], str | None]) -> Found:
     """The series of each patient's first visit.
 
     Args:
         data_dir: The cohort's folder; the files lie in it or up to three folders deep.
-        parse: What a file's name says; None for a name of another kind.
+        parse: What a file's name says.
         parse_folder: The patient a folder's name speaks of, so that one without files is not overlooked.
     """
     found = Found([], set())

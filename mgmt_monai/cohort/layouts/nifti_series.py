@@ -78,8 +78,8 @@ class NiftiFile:
         uid = "\0".join(
             f"{int(part):012d}" if part.isdecimal() else part for part in re.split(r"(\d+)", str(self.path))
         )
-        dates = {"AcquisitionTime": _text(self.sidecar.get("AcquisitionTime"))}
-        return Candidate("", uid, self.values, n_slices, lambda: dates, printable(self.path.name))
+        taken = ("", _text(self.sidecar.get("AcquisitionTime")))
+        return Candidate("", uid, self.values, n_slices, taken, printable(self.path.name))
 
 
 def read_sidecar(path: Path, patient_id: str, found: Found) -> dict[str, Any]:

@@ -169,7 +169,7 @@ def kind_by_name(name: str) -> str:
         name: Of the file.
     """
     lower = name.lower()
-    suffix = ".nii.gz" if lower.endswith(".nii.gz") else Path(lower).suffix
+    suffix = ".nii.gz" if lower.endswith(".nii.gz") else lower[lower.rfind(".") :]
     return _SUFFIXES.get(suffix, UNKNOWN)
 
 
@@ -197,9 +197,12 @@ def count_files(
             files.setdefault(path.parent, set()).add(path.name)
     faults = set(told)
     for directory, present in walked:
+        if directory in whole:
+            count.n_read += len(present)
+            continue
         own = files.get(directory, set())
         for name in present:
-            if directory in whole or name in own:
+            if name in own:
                 count.n_read += 1
             elif directory / name in faults:
                 count.n_left_out += 1

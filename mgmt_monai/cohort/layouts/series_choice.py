@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from mgmt_monai.cohort.files.values import day, finite, time_of_day_s
@@ -23,8 +22,7 @@ class Candidate:
         uid: SeriesInstanceUID.
         values: Its tags, of one slice.
         n_slices: How many slices it has.
-        read_dates: Reads StudyDate, StudyTime, AcquisitionDate and AcquisitionTime; called only where the choice needs
-            them.
+        taken: AcquisitionDate and AcquisitionTime of its first slice.
         file_name: Of a series that is one file, which people know by this; "" for others.
         part: Which acquisition of its series it is, for people; "" for the whole.
     """
@@ -33,14 +31,9 @@ class Candidate:
     uid: str
     values: Values
     n_slices: int
-    read_dates: Callable[[], Mapping[str, str]] = field(default=dict, compare=False)
+    taken: tuple[str, str] = ("", "")
     file_name: str = ""
     part: str = ""
-
-    @cached_property
-    def dates(self) -> Mapping[str, str]:
-        """What `read_dates` says."""
-        return self.read_dates()
 
     @property
     def number(self) -> int | None:
@@ -165,7 +158,7 @@ def _exams(candidates: Sequence[Candidate], guesses: Sequence[Guess]) -> list[st
     """The examination of each series: its day where several studies have one, else its study."""
     if len({one.study for one, own in zip(candidates, guesses, strict=True) if own.modality}) < 2:
         return [one.study for one in candidates]
-    day_of = {one.study: day(one.dates.get("StudyDate", "")) for one in candidates}
+    day_of = {one.study: day(str(one.values.get("StudyDate", ""))) for one in candidates}
     return [day_of[one.study] or one.study for one in candidates]
 
 
@@ -230,21 +223,21 @@ def _taken_after(at: int, candidates: Sequence[Candidate], others: Sequence[int]
 
 def _is_later(candidate: Candidate, other: Candidate) -> bool | None:
     """By AcquisitionTime; None where one of the two has none that can be read."""
-    days = [day(one.dates.get("AcquisitionDate", "")) for one in (candidate, other)]
-    times = [time_of_day_s(one.dates.get("AcquisitionTime", "")) for one in (candidate, other)]
+    days = [day(one.taken[0]) for one in (candidate, other)]
+    times = [time_of_day_s(one.taken[1]) for one in (candidate, other)]
     if times[0] is None or times[1] is None:
         return None
     return (days[0], times[0]) > (days[1], times[1]) if all(days) else times[0] > times[1]
 
 
 def _exam_rank(candidates: Sequence[Candidate], guesses: Sequence[Guess]) -> tuple[str, int, float, str]:
-    times = [time_of_day_s(one.dates.get("StudyTime", "")) for one in candidates]
+    times = [time_of_day_s(str(one.values.get("StudyTime", ""))) for one in candidates]
     time = min((one for one in times if one is not None), default=float("inf"))
     return _exam_day(candidates), -len({own.modality for own in guesses}), time, candidates[0].study
 
 
 def _exam_day(candidates: Sequence[Candidate]) -> str:
-    days = [day(one.dates.get("StudyDate", "")) for one in candidates]
+    days = [day(str(one.values.get("StudyDate", ""))) for one in candidates]
     return min((one for one in days if one), default="without date")  # sorts behind every date
 
 

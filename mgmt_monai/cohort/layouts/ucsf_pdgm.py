@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from mgmt_monai.cohort.layouts.found import Found
-from mgmt_monai.cohort.layouts.nifti_names import Scan, any_named, find_named
+from mgmt_monai.cohort.layouts.nifti_names import Scan, find_named, named_as
 
 NAME = "ucsf-pdgm"
 EXPECTS = "UCSF-PDGM-0004_nifti/UCSF-PDGM-0004_{T1,T1c,T2,FLAIR}[_bias].nii.gz"
@@ -21,7 +21,7 @@ _METADATA = "UCSF-PDGM-metadata*.csv"
 
 def recognises(data_dir: Path) -> bool:
     """Whether a file has such a name."""
-    return any_named(data_dir, _parse)
+    return bool(named_as(data_dir, {NAME: parse}))
 
 
 def labels_file(data_dir: Path) -> Path:
@@ -35,10 +35,15 @@ def find(data_dir: Path) -> Found:
     Args:
         data_dir: The collection's folder, or one of patients.
     """
-    return find_named(Path(data_dir), _parse, _parse_folder)
+    return find_named(Path(data_dir), parse, _parse_folder)
 
 
-def _parse(name: str) -> Scan | None:
+def parse(name: str) -> Scan | None:
+    """What a file's name says; None for a name of another kind.
+
+    Args:
+        name: Of the file.
+    """
     match = _FILE.fullmatch(name)
     if match is None:
         return None

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from mgmt_monai.cohort.layouts.found import Found
-from mgmt_monai.cohort.layouts.nifti_names import Scan, any_named, find_named
+from mgmt_monai.cohort.layouts.nifti_names import Scan, find_named, named_as
 
 NAME = "upenn-gbm"
 EXPECTS = "images_structural/UPENN-GBM-00001_11/UPENN-GBM-00001_11_{T1,T1GD,T2,FLAIR}.nii.gz"
@@ -22,7 +22,7 @@ _CLINICAL = "UPENN-GBM_clinical_info*.csv"
 
 def recognises(data_dir: Path) -> bool:
     """Whether a file has such a name."""
-    return any_named(data_dir, _parse)
+    return bool(named_as(data_dir, {NAME: parse}))
 
 
 def labels_file(data_dir: Path) -> Path:
@@ -36,10 +36,15 @@ def find(data_dir: Path) -> Found:
     Args:
         data_dir: The collection's folder, or ``images_structural``, or a folder of visits.
     """
-    return find_named(Path(data_dir), _parse, _parse_folder)
+    return find_named(Path(data_dir), parse, _parse_folder)
 
 
-def _parse(name: str) -> Scan | None:
+def parse(name: str) -> Scan | None:
+    """What a file's name says; None for a name of another kind.
+
+    Args:
+        name: Of the file.
+    """
     match = _FILE.fullmatch(name)
     if match is None:
         return None

@@ -127,7 +127,7 @@ def test_random_names_change_no_choice_where_tags_suffice(seed):
             f"1.{n}",
             {"Modality": "MR", "SeriesDescription": name, **{k: str(v) for k, v in tags.items()}},
             20,
-            lambda time=time: {"AcquisitionDate": "20200101", "AcquisitionTime": time},
+            ("20200101", time),
         )
         for n, (name, (_, tags, time)) in enumerate(zip(names, EXAMINATION, strict=True))
     ]
