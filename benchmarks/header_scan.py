@@ -6,13 +6,16 @@ Makes a cohort the size of RSNA-MICCAI 2021 in a temporary folder (585 patients 
 pixels, each with the elements of a Kaggle header; about 1.7 GB of disk) and reads it, in turns and each in a process of
 its own: (a) one process that calls ``pydicom.dcmread(path, stop_before_pixels=True)`` on the files of some patients and
 takes a dozen attributes of each, (b) our scan of all, (c) our scan once more, nothing having changed. Then our scan of
-a tenth of the patients, to see whether memory grows with their number. Files are in the page cache: the disk is not
-measured. Memory is the sum over all processes of a run of what each has to itself (PSS), sampled; processor time is
-theirs together, and says what the rates do not on a machine that has other work, too. Linux only.
+a tenth of the patients, to see whether memory grows with their number. With ``--against CHECKOUT`` (a worktree of
+another commit) it reads by the commands that users run instead, each at a first and a second visit, side by side with
+that commit's. Files are in the page cache: the disk is not measured. Memory is the sum over all processes of a run of
+what each has to itself (PSS), sampled; processor time is theirs together, and says what the rates do not on a machine
+that has other work, too. Linux only.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -67,7 +70,14 @@ KAGGLE = {
 PER_SLICE = {0x00080018: "UI", 0x00200013: "IS", 0x00200032: "DS", 0x00201041: "DS"}
 """SOPInstanceUID, InstanceNumber, ImagePositionPatient, SliceLocation: all else is encoded once a series."""
 
+COMMANDS = {
+    "headers": ["doctor", "--headers-only", "--out", "doctor"],
+    "pixels": ["manifest", "build", "--external", "--out", "m.json"],
+}
+"""What users run, behind ``mgmt-monai``; the folder follows."""
+
 SPACING_MM = 1.0
+_PIXEL_BYTES = 512
 SAMPLE_S = 0.5
 
 
@@ -86,15 +96,16 @@ def write_series(folder: Path, n_slices: int) -> None:
     row, column = np.reshape(np.array(KAGGLE["ImageOrientationPatient"], dtype=float), (2, 3))
     normal = np.cross(row, column)
     pixels = Dataset()
-    pixels.add_new("PixelData", "OW", np.arange(256, dtype="<u2").tobytes())
-    end = _encoded(pixels)
+    pixels.add_new("PixelData", "OW", bytes(_PIXEL_BYTES))
+    end = _encoded(pixels)[:-_PIXEL_BYTES]
     folder.mkdir(parents=True)
     for index in range(n_slices):
         uid = generate_uid(entropy_srcs=[patient_id, modality, str(index)])
         position = "\\".join(f"{value:.6f}" for value in normal * index * SPACING_MM)
         values = (uid, str(index + 1), position, f"{index * SPACING_MM:.4f}")
         own = [_text(tag, vr, value) for (tag, vr), value in zip(PER_SLICE.items(), values, strict=True)]
-        body = b"".join(piece for pair in zip(runs, [*own, end], strict=True) for piece in pair)
+        noise = hashlib.shake_128(uid.encode()).digest(_PIXEL_BYTES)  # no two slices alike: the doctor would tell
+        body = b"".join(piece for pair in zip(runs, [*own, end + noise], strict=True) for piece in pair)
         (folder / f"Image-{index + 1}.dcm").write_bytes(_meta(uid) + body)
 
 
@@ -153,6 +164,46 @@ def ours(data_dir: Path, n_patients: int, workers: int) -> int:
     return n_files
 
 
+def side_by_side(data_dir: Path, checkouts: list[Path], rounds: int, workers: int) -> dict[str, list[dict[str, float]]]:
+    """Seconds, seconds of processor and peak memory of each of `COMMANDS`, by visit and checkout, in turns.
+
+    Args:
+        data_dir: The made cohort.
+        checkouts: Folders with the package.
+        rounds: How often.
+        workers: Processes of each command.
+    """
+    runs: dict[str, list[dict[str, float]]] = {}
+    work = data_dir.with_name(data_dir.name + "-work")
+    for _ in range(rounds):
+        for what, command in COMMANDS.items():
+            for checkout in checkouts:
+                (data_dir / ".mgmt-monai-scan.sqlite").unlink(missing_ok=True)
+                for visit in ("first", "second"):
+                    work.mkdir()
+                    line = [sys.executable, "-m", "mgmt_monai.cli.main", *command, "--workers", str(workers), data_dir]
+                    start = time.perf_counter()
+                    process = subprocess.Popen(
+                        line,
+                        cwd=work,
+                        env={**os.environ, "PYTHONPATH": str(checkout)},
+                        stdout=subprocess.DEVNULL,
+                        stderr=subprocess.PIPE,
+                        text=True,
+                    )
+                    watch = _Watch(process)
+                    watch.start()
+                    error = process.communicate()[1]
+                    watch.join()
+                    seconds = time.perf_counter() - start
+                    shutil.rmtree(work)
+                    if process.returncode:
+                        raise click.ClickException(f"{checkout}: {command[0]} failed: {error[-500:]}")
+                    told = {"seconds": seconds, "cpu_s": watch.cpu_s, "peak_mb": watch.peak_bytes / 1e6}
+                    runs.setdefault(f"{what}, {visit} visit, {checkout}", []).append(told)
+    return runs
+
+
 def measured(what: str, data_dir: Path, n_patients: int, workers: int) -> dict[str, float]:
     """Files a second and peak memory in MB of one way, run in a process of its own."""
     command = [sys.executable, str(Path(__file__).resolve()), "--measure", what, "--data", str(data_dir)]
@@ -181,6 +232,11 @@ def measured(what: str, data_dir: Path, n_patients: int, workers: int) -> dict[s
 @click.option("--loop-patients", default=12, show_default=True, help="Patients that the plain loop reads.")
 @click.option("--workers", default=os.cpu_count(), help="Processes of ours; the plain loop is one.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures here, as JSON.")
+@click.option(
+    "--against",
+    type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
+    help="A checkout of another commit: both are measured by the users' commands, and nothing else.",
+)
 @click.option("--data", type=click.Path(path_type=Path), hidden=True)
 @click.option("--measure", type=click.Choice(["loop", "first", "second"]), hidden=True)
 def main(
@@ -191,6 +247,7 @@ def main(
     loop_patients: int,
     workers: int,
     out: Path | None,
+    against: Path | None,
     data: Path | None,
     measure: str | None,
 ) -> None:
@@ -204,6 +261,15 @@ def main(
         make_cohort(root, patients, series, slices, workers)
         n_files = patients * series * slices
         click.echo(f"{n_files} files made in {time.perf_counter() - start:.0f} s")
+        if against is not None:
+            checkouts = [Path(__file__).resolve().parents[1], against]
+            compared = side_by_side(root, checkouts, rounds, workers)
+            for name, told in compared.items():
+                middle = {key: statistics.median(one[key] for one in told) for key in told[0]}
+                click.echo(f"{name}: {middle['cpu_s']:.1f} s of processor, {middle['peak_mb']:.0f} MB")
+            if out is not None:
+                out.write_text(json.dumps(compared, indent=4) + "\n", encoding="utf-8")
+            return
         runs: dict[str, list[dict[str, float]]] = {"loop": [], "first": [], "second": []}
         for _ in range(rounds):
             runs["loop"].append(measured("loop", root, min(loop_patients, patients), workers))
@@ -221,8 +287,6 @@ def main(
 def _run_once(measure: str, data_dir: Path, n_patients: int, workers: int) -> None:
     if measure == "first":
         (data_dir / ".mgmt-monai-scan.sqlite").unlink(missing_ok=True)
-    if measure != "loop":
-        pass
     start = time.perf_counter()
     n_files = plain_loop(data_dir, n_patients) if measure == "loop" else ours(data_dir, n_patients, workers)
     click.echo(json.dumps({"files": n_files, "seconds": time.perf_counter() - start}))
