@@ -67,8 +67,8 @@ def command(
     Each modality and stage in each file is a model; its test patients are judged, folds and seeds together. OUT gets
     evaluation.json, figures.csv, comparisons.csv, subgroups.csv and a folder of pictures for each model.
     """
-    from mgmt_monai.evaluation.assessment import estimate_text
     from mgmt_monai.evaluation.evaluation_folder import write_evaluation
+    from mgmt_monai.evaluation.intervals import estimate_text
     from mgmt_monai.evaluation.models import not_learnt, pool_models, read_rows
     from mgmt_monai.evaluation.referee import clones
 
@@ -120,7 +120,7 @@ def _tell_best(found: dict[str, Any] | None) -> None:
 
 def _tell_model(name: str, figures: dict[str, Any], named: bool) -> None:
     """The figures, and what the verdict leaves open."""
-    from mgmt_monai.evaluation.assessment import estimate_text
+    from mgmt_monai.evaluation.intervals import estimate_text
     from mgmt_monai.evaluation.verdict import REASONS
 
     verdict, within, seeds = figures["verdict"], figures["within_site"], figures["seeds"]

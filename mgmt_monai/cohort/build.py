@@ -18,7 +18,7 @@ from mgmt_monai.cohort.findings import Finding, Severity
 from mgmt_monai.cohort.layouts import Found, find_series
 from mgmt_monai.cohort.layouts.found import FoundSeries, Tagged
 from mgmt_monai.cohort.layouts.passed_over import files_line
-from mgmt_monai.cohort.manifest import Manifest
+from mgmt_monai.cohort.manifest import Manifest, phantom_truth
 from mgmt_monai.cohort.people import People
 from mgmt_monai.cohort.records import PatientRecord
 from mgmt_monai.cohort.relations import contradictions, copied_series, crossing, related_patients
@@ -146,6 +146,7 @@ def build_manifest(data_dir: Path, sources: Sources, plan: SplitPlan, workers: i
                 for row in sorted(found.decisions, key=lambda row: row.key)
             ],
             passed_over={kind: n for kind, (n, _) in sorted(found.files.kinds.items())} if found.files else {},
+            made=phantom_truth(data_dir),
         ),
         related,
     )

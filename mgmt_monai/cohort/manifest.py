@@ -27,6 +27,9 @@ from mgmt_monai.json_file import JsonFileError, check_json, read_json
 #: Written into every manifest; a reader refuses another.
 SCHEMA = "mgmt-monai/manifest/2"
 
+#: Beside the data: they make no other cohort, and are not there where they are empty.
+_NOTES = ("chosen", "passed_over", "made")
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -43,6 +46,7 @@ class Manifest:
         ignored: Findings that somebody decided to accept: ``{"finding", "patient_id", "reason"}`` each.
         chosen: Series that the user decided on in ``series.csv``: ``{"patient_id", "file", "frame", "decision"}`` each.
         passed_over: How many files of the data directory were not read, by kind; not part of the hash.
+        made: Of a phantom, the ``reachable_auc`` of its ``truth.json``; empty for patients; not part of the hash.
     """
 
     layout: str
@@ -55,17 +59,16 @@ class Manifest:
     ignored: list[dict[str, str]] = field(default_factory=list)
     chosen: list[dict[str, str]] = field(default_factory=list)
     passed_over: dict[str, int] = field(default_factory=dict)
+    made: dict[str, float] = field(default_factory=dict)
 
     @property
     def content_hash(self) -> str:
         """SHA-256 of the content; another order of keys or another layout of the file does not change it.
 
-        Hashed is the document without ``content_hash``, ``passed_over`` and ``chosen`` as JSON with sorted keys, no
-        spaces and only ASCII characters.
+        Hashed is the document without ``content_hash`` and the notes (``passed_over``, ``chosen``, ``made``) as JSON
+        with sorted keys, no spaces and only ASCII characters.
         """
-        document = {"schema": SCHEMA, **asdict(self)}
-        for note in ("passed_over", "chosen"):  # notes beside the data make no other cohort
-            document.pop(note, None)
+        document = {key: value for key, value in asdict(self).items() if key not in _NOTES} | {"schema": SCHEMA}
         content = json.dumps(document, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(content.encode("ascii")).hexdigest()
 
@@ -94,6 +97,30 @@ def series_reference(patient: PatientRecord, modality: str, data_dir: Path) -> S
     )
 
 
+def phantom_truth(data_dir: Path) -> dict[str, float]:
+    """What makes a cohort known as a phantom.
+
+    Args:
+        data_dir: The cohort's folder.
+
+    Returns:
+        ``reachable_auc``, the best that anyone can reach; empty where there is no ``truth.json``.
+
+    Raises:
+        CohortError: The file is there, but does not tell it.
+    """
+    truth = data_dir / "truth.json"
+    if not truth.is_file():
+        return {}
+    try:
+        return {"reachable_auc": float(json.loads(truth.read_text(encoding="utf-8"))["reachable_auc"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise CohortError(
+            f"{truth}: expected a phantom's truth with 'reachable_auc', found none. Make the phantom again, or "
+            "remove this file."
+        ) from error
+
+
 def _geometry_fault(record: SeriesRecord) -> str:
     if record.plane == "unknown":
         return "its files do not say where the slices lie"
@@ -113,7 +140,7 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
     """
     path = Path(path)
     document = {"schema": SCHEMA, "content_hash": manifest.content_hash, **asdict(manifest)}
-    for key in ("chosen", "passed_over"):
+    for key in _NOTES:
         if not document[key]:
             del document[key]
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ import numpy as np
 from mgmt_monai.cohort.check import ignore_list
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.findings import Finding
-from mgmt_monai.cohort.manifest import Manifest, series_reference
+from mgmt_monai.cohort.manifest import Manifest, phantom_truth, series_reference
 from mgmt_monai.cohort.records import SPLITS
 from mgmt_monai.cohort.splits.holdout import check_both_classes
 from mgmt_monai.cohort.splits.plans import of_fold
@@ -65,6 +64,7 @@ class ModalityCohort:
         self.dataset_dir = dataset_dir
         self.permutation_seed = permutation_seed
         self.scored_only = scored_only
+        self.fold = fold
         self.manifest = manifest if fold is None else of_fold(manifest, *fold)
         #: Of the manifest's file, whatever fold is trained on.
         self.manifest_hash = manifest.content_hash
@@ -99,21 +99,12 @@ class ModalityCohort:
         ]
 
     def reachable_auc(self) -> float | None:
-        """The best AUC anyone can reach on a phantom, from its ``truth.json``; None on real data.
+        """The best AUC anyone can reach on a phantom, as manifest or ``truth.json`` tells; None on real data.
 
         Raises:
             CohortError: The file is there, but does not tell it.
         """
-        truth = self.dataset_dir / "truth.json"
-        if not truth.is_file():
-            return None
-        try:
-            return float(json.loads(truth.read_text(encoding="utf-8"))["reachable_auc"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise CohortError(
-                f"{truth}: expected a phantom's truth with 'reachable_auc', found none. Make the phantom again, or "
-                "remove this file."
-            ) from error
+        return (self.manifest.made or phantom_truth(self.dataset_dir)).get("reachable_auc")
 
     def _check_modality(self) -> None:
         ignores = ignore_list(self.manifest)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -17,7 +15,6 @@ from mgmt_monai.evaluation.intervals import (
     as_json,
     balanced_accuracy_interval,
     number_or_none,
-    with_interval,
 )
 from mgmt_monai.evaluation.permutation import permutation_test
 from mgmt_monai.evaluation.summary import patient_figures, report
@@ -86,17 +83,3 @@ def assess(
         "permutation_p": number_or_none(permutation_test(label, probability, n_permutations, seed).p_value),
         "classification_report": report(label, margin, 0.0),
     }
-
-
-def estimate_text(estimate: Mapping[str, float | int | None]) -> str:
-    """An estimate as a line of text has it.
-
-    Args:
-        estimate: As `as_json` returns it.
-
-    Example:
-        >>> estimate_text({"value": 0.62, "low": 0.48, "high": 0.743, "n": 58})
-        '0.62 (0.48-0.74)'
-    """
-    value, low, high = (math.nan if (found := estimate[name]) is None else found for name in ("value", "low", "high"))
-    return with_interval(value, low, high, undefined="undefined")

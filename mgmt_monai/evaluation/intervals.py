@@ -8,6 +8,7 @@ The AUC's own is in :mod:`mgmt_monai.evaluation.delong`; for slices, which are n
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from scipy.optimize import brentq
@@ -75,6 +76,20 @@ def with_interval(value: float, low: float, high: float, undefined: str = "undef
         return undefined
     ends = "no interval" if math.isnan(low) or math.isnan(high) else f"{low:.2f}-{high:.2f}"
     return f"{value:.2f} ({ends})"
+
+
+def estimate_text(estimate: Mapping[str, float | int | None]) -> str:
+    """An estimate as a line of text has it.
+
+    Args:
+        estimate: As `as_json` returns it.
+
+    Example:
+        >>> estimate_text({"value": 0.62, "low": 0.48, "high": 0.743, "n": 58})
+        '0.62 (0.48-0.74)'
+    """
+    value, low, high = (math.nan if (found := estimate[name]) is None else found for name in ("value", "low", "high"))
+    return with_interval(value, low, high, undefined="undefined")
 
 
 def newcombe_interval(auc: float, n_positive: int, n_negative: int, level: float = 0.95) -> Interval:

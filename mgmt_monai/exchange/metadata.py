@@ -10,6 +10,7 @@ from mgmt_monai.exchange.configs import inference_config
 from mgmt_monai.exchange.errors import ExchangeError
 from mgmt_monai.exchange.run_source import Source
 from mgmt_monai.packaged_configs import packaged_config
+from mgmt_monai.training.origin import MADE
 
 FIGURES = {
     "auc": "auc",
@@ -28,7 +29,6 @@ FIT = {"keep": "padded to a square", "squash": "squashed to a square"}
 
 #: What trained the model is told where it is not known at the export.
 _NOT_SAID = "Not said by whoever exported this bundle."
-_PHANTOM = "A made cohort (mgmt-monai phantom): no images of patients."
 
 
 def make_metadata(source: Source, name: str, requirements: Sequence[str], data_source: str = "") -> dict[str, Any]:
@@ -58,7 +58,7 @@ def make_metadata(source: Source, name: str, requirements: Sequence[str], data_s
             f"Classifies MGMT promoter methylation of glioblastoma from the middle slices of one {source.modality} "
             "series of brain MRI."
         ),
-        "data_source": _PHANTOM if source.phantom else data_source or _NOT_SAID,
+        "data_source": " ".join(part for part in (source.origin, data_source) if part) or _NOT_SAID,
         "data_type": "DICOM or NIfTI",
         "image_classes": f"one slice of {source.modality}, scaled to [0, 1], {FIT[settings['aspect']]}",
         "intended_use": INTENDED_USE,
@@ -115,6 +115,7 @@ def training_of(source: Source) -> dict[str, Any]:
     """
     config: Mapping[str, Any] = source.config
     made: dict[str, Any] = {
+        "made_cohort": source.origin.startswith(MADE),
         "patients": source.counts,
         "manifest_hash": source.manifest_hash,
         "seed": config["seed"],

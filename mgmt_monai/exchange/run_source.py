@@ -18,6 +18,7 @@ from mgmt_monai.locked_folder import KEY
 from mgmt_monai.networks.efficientnet import PADDINGS, has_odd_map
 from mgmt_monai.tracking.runs import StoredRun, fetch_run
 from mgmt_monai.training.config import PATHS, without_views
+from mgmt_monai.training.origin import MADE, origin_text
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class Source:
         weights: What the backbone started from: a file's name, or ``none``.
         counts: Patients by split and label; what is not known is not in it.
         software: Versions by package, as it was trained; empty where that is not known.
-        phantom: Whether the cohort was a made one; None where that is not known.
+        origin: Where its patients come from, in a sentence; empty where that is not known.
         run_id: In MLflow; None without one.
         secrets: What must not be in a bundle: the run's paths, and the key of its pseudonyms.
     """
@@ -56,7 +57,7 @@ class Source:
     weights: str
     counts: dict[str, dict[str, int]]
     software: dict[str, str]
-    phantom: bool | None
+    origin: str
     run_id: str | None
     secrets: tuple[str, ...]
 
@@ -125,7 +126,7 @@ def _of_folder(folder: Path, stage: str) -> Source:
         weights=str(state.get("weights", "none")),
         counts=state.get("counts") or _counted(folder / "predictions.csv"),
         software=state.get("software") or {},
-        phantom=state.get("phantom"),
+        origin=_origin(state),
         run_id=state.get("mlflow_run_id"),
         secrets=(str(folder.resolve()), _pseudonym_key(folder, state), *_paths(config)),
     )
@@ -146,10 +147,17 @@ def _of_artifacts(run: StoredRun) -> Source:
         weights=run.tags.get("weights", "none"),
         counts=run.counts,
         software=versions,
-        phantom=None,
+        origin=run.tags.get("cohort", ""),
         run_id=run.run_id,
         secrets=tuple(_paths(config)),
     )
+
+
+def _origin(state: Mapping[str, Any]) -> str:
+    """An earlier version noted of a phantom that it was one, and nothing else."""
+    if state.get("origin"):
+        return origin_text(state["origin"])
+    return f"{MADE}: no images of patients." if state.get("phantom") else ""
 
 
 def _folder_of(run_id: str, output_dir: Path) -> Path | None:

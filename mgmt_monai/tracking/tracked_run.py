@@ -112,6 +112,20 @@ class TrackedRun:
 
         self._record("the tags", record)
 
+    def describe(self, markdown: str) -> None:
+        """Record what stands at the top of the run's page.
+
+        Args:
+            markdown: The description.
+        """
+
+        def record(client: MlflowClient) -> None:
+            from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
+
+            client.set_tag(self.run_id, MLFLOW_RUN_NOTE, markdown)
+
+        self._record("the description", record)
+
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Record metrics at a step, unless that step was recorded before.
 

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from mgmt_monai.cohort.modality import ModalityCohort
+from mgmt_monai.html_page import write_page
 from mgmt_monai.interruption import closing, interruptible, is_interruption
 from mgmt_monai.networks import MGMTClassifier, WeightsReport, calibrate_batchnorm
 from mgmt_monai.networks.efficientnet import PADDINGS
@@ -25,13 +26,17 @@ from mgmt_monai.training.config import settings_of, without_paths
 from mgmt_monai.training.errors import DivergedError
 from mgmt_monai.training.heavy_patients import heavy_patients
 from mgmt_monai.training.learnt import Learning, prevalence_loss
+from mgmt_monai.training.origin import origin_of, origin_text
+from mgmt_monai.training.outcome import PAGE_NAME, Outcome, outcome_of, small_test
 from mgmt_monai.training.plain_model import PlainModel
 from mgmt_monai.training.pseudonyms import pseudonym
 from mgmt_monai.training.ranks import is_main_rank, lost_ranks_told, n_ranks, share_state
 from mgmt_monai.training.reference import Reference
 from mgmt_monai.training.run_directory import RunDirectory
+from mgmt_monai.training.run_log import run_log
 from mgmt_monai.training.scoring import Scoring
 from mgmt_monai.training.stage import Stage
+from mgmt_monai.training.training_page import training_page
 
 logger = logging.getLogger(__name__)
 
@@ -93,8 +98,13 @@ class Experiment:
                 self._train()
 
     def _lead(self) -> None:
-        directory, tracking = self.run_directory, self.tracking
+        directory = self.run_directory
         directory.open(self.cohort.manifest_hash)
+        with run_log(directory.path):
+            self._lead_on()
+
+    def _lead_on(self) -> None:
+        directory, tracking = self.run_directory, self.tracking
         logger.info(f"run {directory.name} in {directory.path}" + (f", {n_ranks()} processes" if n_ranks() > 1 else ""))
         status, mlflow_status = "failed", "FAILED"
         with interruptible():
@@ -110,11 +120,14 @@ class Experiment:
                         self._begin_first_stage()
                     self._note_precision()
                     self._name_heavy_patients()
+                    logger.info(origin_text(origin_of(self.cohort)))
+                    if told := small_test(self.cohort):
+                        logger.warning(told)
                     if not directory.state["described"]:
                         self._describe(directory.config)
                     if not self.weights.pretrained and not self.stages[0].progress.last_checkpoint.is_file():
                         self._calibrate()
-                    headline = self._finish(self._train())
+                    outcome = self._finish(self._train())
                 status, mlflow_status = "finished", "FINISHED"
             except BaseException as error:
                 if is_own_process():
@@ -133,7 +146,7 @@ class Experiment:
                     finally:  # a full disk here must not leave the run open on a server
                         tracking.finish(mlflow_status)
                         directory.close()
-        logger.info(headline)
+        logger.info(outcome.block(directory.path))
 
     def _begin_first_stage(self) -> None:
         """Few slices: an untrained head's own answers would outweigh what so few steps teach it. It begins without."""
@@ -187,6 +200,7 @@ class Experiment:
                 "precision": self.precision,
                 "paddings": PADDINGS,
                 "first_stage": json.dumps(self.run_directory.state.get("first_stage")),
+                "cohort": origin_text(origin_of(self.cohort)),
             }
         )
         counts = {split: {"unmethylated": n[0], "methylated": n[1]} for split, n in manifest.counts().items()}
@@ -194,7 +208,7 @@ class Experiment:
         self.run_directory.update(
             described=self.tracking.run_id is not None,
             counts=counts,
-            phantom=self.cohort.reachable_auc() is not None,
+            origin=origin_of(self.cohort),
             paddings=PADDINGS,
             software={
                 tag.removeprefix("version."): text for tag, text in environment.items() if tag.startswith("version.")
@@ -210,6 +224,7 @@ class Experiment:
     def _train(self) -> pd.DataFrame:
         share_state(self.network)
         for stage in self.stages:
+            stage.progress.n_validation = len(self.reference.validation.patient_ids)
             stage.run()
             if is_main_rank() and (sentence := self._learning(stage).sentence):
                 logger.warning(f"stage {stage.progress.stage}: {sentence}")
@@ -225,7 +240,7 @@ class Experiment:
             steps=sum(each.progress.best_epoch * len(each.trainer.data_loader) for each in until),
         )
 
-    def _finish(self, slices: pd.DataFrame) -> str:
+    def _finish(self, slices: pd.DataFrame) -> Outcome:
         stages = [stage.progress for stage in self.stages]
         learning = {stage.progress.stage: self._learning(stage) for stage in self.stages}
         plain = self.plain.run(stages[0], self.cohort)
@@ -235,14 +250,19 @@ class Experiment:
         for path in scores.public:
             self.tracking.log_file(path, folder="figures" if path.suffix == ".png" else None)
         last = stages[-1]
-        self.tracking.log_metrics(scores.metrics, step=last.first_epoch + last.epochs + 1)
+        outcome = outcome_of(scores.metrics, scores.patients, last.stage, self.cohort, self.control)
+        page = training_page(outcome, self.run_directory)
+        write_page(self.run_directory.path / PAGE_NAME, page)
+        self.tracking.log_file(self.run_directory.path / PAGE_NAME)
+        self.tracking.describe(outcome.markdown())
+        self.tracking.log_metrics(outcome.headline_metrics(), step=last.first_epoch + last.epochs + 1)
         if self.control == "none":
             name = f"mgmt-{self.cohort.modality.lower()}"
             reference = self.reference.run(last)
             if reference is not None:
                 self.tracking.log_file(reference)
             self.tracking.log_classifier(last.best_checkpoint, self.model_settings, name, reference)
-        return scores.headline
+        return outcome
 
 
 def _end_progress_bars() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,7 +22,10 @@ from mgmt_monai.slices import EpochBatches
 from mgmt_monai.tracking import TrackedRun
 from mgmt_monai.training.divergence import check_course
 from mgmt_monai.training.ranks import is_main_rank
+from mgmt_monai.training.run_log import duration, epoch_line
 from mgmt_monai.training.stage import ROW_COLUMNS, StageProgress
+
+logger = logging.getLogger(__name__)
 
 #: The validation figure that early stopping, plateau and checkpoint watch.
 WATCHED = "val_loss"
@@ -214,7 +219,7 @@ class EarlyStopping(_EpochHandler):
 
 @dataclass(eq=False)
 class Publish(_EpochHandler):
-    """After `ResumePoint`, so that only what is saved is told: the epochs' figures into ``epochs.csv`` and MLflow.
+    """After `ResumePoint`, so that only what is saved is told: a line an epoch, and all into ``epochs.csv`` and MLflow.
 
     Args:
         progress: Of the stage.
@@ -225,6 +230,7 @@ class Publish(_EpochHandler):
 
     progress: StageProgress
     tracking: TrackedRun
+    _began: tuple[float, int] = field(default=(0.0, 0), init=False)  # when, and after how many epochs
 
     def __call__(self, engine: Engine) -> None:
         """Tell of every epoch that is finished and was not told of."""
@@ -238,6 +244,14 @@ class Publish(_EpochHandler):
             figures.setdefault(row["epoch"], {})[f"{row['split']}/{row['metric']}"] = row["value"]
         for epoch, of_epoch in figures.items():
             self.tracking.log_metrics(of_epoch, step=epoch)
+        progress, last = self.progress, engine.state.max_epochs or 0
+        if engine.last_event_name != Events.EPOCH_COMPLETED:
+            self._began = time.monotonic(), progress.epochs
+            return
+        line = epoch_line(figures[max(figures)], progress.stage, progress.epochs, last, progress.n_validation)
+        each = (time.monotonic() - self._began[0]) / max(1, progress.epochs - self._began[1])
+        left = duration(each * (last - progress.epochs))
+        logger.info(f"{line}{f', at most {left} left' if progress.epochs < last else ''}")
 
 
 _SPLITS = {"train": "train", "val": "validation"}

@@ -39,14 +39,14 @@ class Scores:
     """What scoring leaves behind.
 
     Args:
-        metrics: Test figures by name, for MLflow.
+        metrics: What ``metrics.json`` has.
+        patients: The patient-level predictions table, of the plain model too.
         public: Files without patient identifiers.
-        headline: The result in one line.
     """
 
-    metrics: dict[str, float]
+    metrics: dict[str, dict[str, Any]]
+    patients: pd.DataFrame
     public: list[Path]
-    headline: str
 
 
 @dataclass(eq=False)
@@ -93,7 +93,7 @@ class Scoring:
         learning: Mapping[str, Learning],
         plain: pd.DataFrame,
     ) -> Scores:
-        """Write predictions, figures and pictures into the run's folder, and say the result.
+        """Write predictions, figures and pictures into the run's folder.
 
         Args:
             slices: As `predict` returns it.
@@ -104,7 +104,7 @@ class Scoring:
             plain: Patient table of the plain model; empty where there is none.
 
         Returns:
-            What MLflow is to be told.
+            What the training is told by.
         """
         folder = run_directory.path
         summaries = self.write(slices, [stage.stage for stage in stages], cohort, folder, learning, plain)
@@ -119,13 +119,7 @@ class Scoring:
         write_patients(under_pseudonyms(patients, run_directory.pseudonym_key), shared[0])
         write_slices(under_pseudonyms(slices, run_directory.pseudonym_key), shared[1])
         public += shared
-        last = stages[-1].stage
-        sentence = learning[last].sentence
-        return Scores(
-            metrics={**_flat(summaries), **{f"learnt/{stage}": float(of.has_learnt) for stage, of in learning.items()}},
-            public=public,
-            headline=_headline(summaries, last, cohort) + (f"; {sentence}" if sentence else ""),
-        )
+        return Scores(summaries, patients, public)
 
     def write(
         self,
@@ -247,14 +241,6 @@ def _save(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
     return [folder / name for name in figures]
 
 
-def _headline(summaries: Mapping[str, Mapping[str, Any]], stage: str, cohort: ModalityCohort) -> str:
-    reachable = cohort.reachable_auc()
-    beside = "" if reachable is None else f"; reachable AUC of this phantom: {reachable:.3f}"
-    return (
-        f"{cohort.modality}, test patients, after {stage}: {figure_line(summaries[stage]['test'], 'patient')}{beside}"
-    )
-
-
 def _select(table: pd.DataFrame, stage: str, split: str) -> pd.DataFrame:
     return table[(table["stage"] == stage) & (table["split"] == split)]
 
@@ -269,14 +255,3 @@ def _reports(summaries: Mapping[str, Mapping[str, Any]]) -> str:
         for unit, text in of_stage["test"]["classification_report"].items():
             parts.append(f"{stage}, test, by {unit}\n{text.rstrip()}\n")
     return "\n".join(parts)
-
-
-def _flat(summaries: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    metrics: dict[str, float] = {}
-    for stage, of_stage in summaries.items():
-        for unit in ("patient", "slice"):
-            for name, figure in of_stage["test"].get(unit, {}).items():  # the plain model has no slices
-                for part, suffix in (("value", ""), ("low", "_low"), ("high", "_high")):
-                    if figure[part] is not None:
-                        metrics[f"test/{stage}/{unit}/{name}{suffix}"] = float(figure[part])
-    return metrics

@@ -31,12 +31,14 @@ class StageProgress:
         run_directory: Of the training.
         after: The stage before, whose epochs come first on the common axis.
         counted_from: The first epoch whose validation loss counts: for the best checkpoint, plateau and early stopping.
+        n_validation: Validation patients, whom the epochs' figures are of.
     """
 
     stage: str
     run_directory: RunDirectory
     after: StageProgress | None = None
     counted_from: int = 1
+    n_validation: int = 0
     epochs: int = 0
     best_loss: float = math.inf
     best_epoch: int = 0

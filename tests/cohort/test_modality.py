@@ -1,4 +1,5 @@
 import logging
+import math
 import os
 import shutil
 from dataclasses import replace
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_cohorts import write_cohort
+from scipy.stats import norm
 from textures import texture
 
 from mgmt_monai.cohort import build as build_module
@@ -479,11 +481,21 @@ def test_reachable_auc_of_a_phantom_and_of_real_data(make_cohort, cohort_of):
     assert cohort.reachable_auc() == 0.983
 
 
+def test_phantom_is_known_from_its_manifest_where_its_truth_is_gone(phantom_dir, tmp_path):
+    copy = shutil.copytree(phantom_dir, tmp_path / "copy")
+    (copy / "manifest.json").unlink(missing_ok=True)
+    manifest = build_manifest(copy, Sources(), Holdout(0.25, 0.67, 0)).manifest
+    (copy / "truth.json").unlink()
+    cohort = ModalityCohort(manifest, "T1w", copy)
+    assert cohort.reachable_auc() == pytest.approx(norm.cdf(3 / math.sqrt(2)))
+    assert cohort.manifest.content_hash == replace(manifest, made={}).content_hash
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"reachable_auc": "high"}'])
 def test_broken_truth_refused(make_cohort, cohort_of, text):
     data_dir = make_cohort()
     (data_dir / "truth.json").write_text(text)
-    assert "expected a phantom's truth with 'reachable_auc'" in refused(cohort_of(data_dir).reachable_auc)
+    assert "expected a phantom's truth with 'reachable_auc'" in refused(lambda: cohort_of(data_dir))
 
 
 def labels_of(cohort: ModalityCohort, split: str) -> list[int]:

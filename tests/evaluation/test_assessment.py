@@ -8,7 +8,8 @@ import pytest
 from sklearn import metrics
 from statsmodels.stats.proportion import proportion_confint
 
-from mgmt_monai.evaluation.assessment import assess, estimate_text
+from mgmt_monai.evaluation.assessment import assess
+from mgmt_monai.evaluation.intervals import estimate_text
 
 
 @pytest.fixture(scope="module")

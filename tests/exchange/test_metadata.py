@@ -78,7 +78,7 @@ def test_what_it_was_trained_on_is_numbers(metadata, finished_run):
     assert training["manifest_hash"] == json.loads((finished_run / "run.json").read_text())["manifest_hash"]
     assert training["seed"] == 3
     assert training["software"]["monai"] == version("monai")
-    assert "made cohort" in metadata["data_source"]
+    assert "made cohort" in metadata["data_source"] and training["made_cohort"] is True
     assert "fold" not in training
 
 
@@ -93,10 +93,11 @@ def test_use_is_research_only(metadata):
 
 
 def test_data_is_what_the_user_says_and_else_not_said(source):
-    real = dataclasses.replace(source, phantom=None)
+    real = dataclasses.replace(source, origin="")
 
     assert make_metadata(real, "x", [], "our hospital's")["data_source"] == "our hospital's"
     assert make_metadata(real, "x", [])["data_source"].startswith("Not said")
+    assert make_metadata(source, "x", [], "ours")["data_source"] == f"{source.origin} ours"
 
 
 def test_fold_is_told(source):

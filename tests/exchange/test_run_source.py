@@ -59,7 +59,7 @@ def test_folder_of_a_run_is_its_last_stage(finished_run):
         "validation": {"unmethylated": 2, "methylated": 2},
         "test": {"unmethylated": 2, "methylated": 2},
     }
-    assert source.phantom is True
+    assert source.origin.startswith("A made cohort (mgmt-monai phantom), 16 patients, manifest ")
     assert source.software["torch"]
 
 
@@ -103,7 +103,7 @@ def test_run_without_its_folder_is_taken_from_mlflow(finished_run, run_id, store
         assert source.reference.read_bytes() == of_folder.reference.read_bytes()
         assert source.metrics == of_folder.metrics
         assert source.counts == of_folder.counts
-        assert source.software == of_folder.software
+        assert (source.software, source.origin) == (of_folder.software, of_folder.origin)
         assert (source.manifest_hash, source.weights) == (of_folder.manifest_hash, of_folder.weights)
         assert {key for key in of_folder.config if source.config[key] != of_folder.config[key]} == {
             "dataset_dir", "output_dir",
@@ -111,13 +111,14 @@ def test_run_without_its_folder_is_taken_from_mlflow(finished_run, run_id, store
 
 
 def test_older_run_tells_of_the_splits_that_were_scored(copied_run):
-    folder = copied_run("run.json", counts=None, software=None, phantom=None)
+    folder = copied_run("run.json", counts=None, software=None, origin=None, phantom=True)
     (folder / "reference.safetensors").unlink()
 
     source = opened(folder)
 
     assert source.counts == {key: {"unmethylated": 2, "methylated": 2} for key in ("validation", "test")}
-    assert (source.software, source.phantom, source.reference) == ({}, None, None)
+    assert (source.software, source.reference) == ({}, None)
+    assert source.origin == "A made cohort (mgmt-monai phantom): no images of patients."
 
 
 @pytest.mark.parametrize("status", ["running", "failed", "killed"])

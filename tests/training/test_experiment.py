@@ -164,7 +164,14 @@ def test_pictures_tables_and_config_are_in_mlflow(record, client):
             yield from files(entry.path) if entry.is_dir else [entry.path]
 
     expected = {f"figures/{name}.png" for name in ("roc", "learning_curves", "prediction_distribution")}
-    expected |= {"config.json", "metrics.json", "predictions.csv", "slice_predictions.csv", "classification_report.txt"}
+    expected |= {
+        "config.json",
+        "metrics.json",
+        "training.html",
+        "predictions.csv",
+        "slice_predictions.csv",
+        "classification_report.txt",
+    }
     assert expected <= set(files())
 
 

@@ -113,7 +113,7 @@ class TestOfATraining:
         )
         client = MlflowClient(f"sqlite:///{finished_run.parents[1] / 'mlruns.db'}")
         run = client.get_run(json.loads((finished_run / "run.json").read_text())["mlflow_run_id"])
-        assert run.data.metrics["test/plain/patient/auc"] == pytest.approx(auc)
+        assert run.data.metrics["test_AUC_plain"] == pytest.approx(auc)
 
     def test_frozen_features_are_stored_beside_the_slices_once(self, finished_run):
         (folder,) = (finished_run.parents[1] / "slices").glob("features-T1w-*")
