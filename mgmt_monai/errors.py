@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import errno
+import logging
 import re
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
+from typing import Any, TextIO
 
 from mgmt_monai.own_process import is_own_process
 
@@ -17,6 +20,10 @@ FULL_DISK = {errno.ENOSPC, errno.EDQUOT}
 
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 """A path that may not be read or written: by its permissions, or because its disk is read-only."""
+
+#: Characters that end a line, steer a terminal, turn the direction of writing, or are no text at all.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_LAYOUT = "\n\r\t"
 
 
 class MgmtMonaiError(ValueError):
@@ -36,19 +43,83 @@ def one_line(error: BaseException) -> str | None:
         error: What was raised, outermost; MONAI wraps what a component raises in a ``RuntimeError``.
 
     Returns:
-        One line without a leading ``Error:``, or None for an error that nobody foresaw: it keeps its traceback.
+        One `printable` line without a leading ``Error:``, or None for an error that nobody foresaw: it keeps its
+        traceback.
     """
     causes = list(_causes(error))
     for describe in (_own, _system, _config):
         for cause in causes:
             message = describe(cause)
             if message is not None:
-                return " ".join(message.split())
+                return printable(" ".join(message.split()))
     return None
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""Text for messages and tables, a line each: control characters, and bytes that are no text, as their number.
+
+    Args:
+        text: From a header, or a file name as `os.fsdecode` gives it.
+        keep: Control characters that stay.
+
+    Example:
+        >>> printable("P\n1 \udcff 影像")
+        'P<0a>1 <dcff> 影像'
+    """
+    return _UNPRINTABLE.sub(lambda found: found[0] if found[0] in keep else f"<{ord(found[0]):02x}>", text)
+
+
+class PrintableStream:
+    """A terminal or file on which control characters come out as their number, but for those of lines and bars.
+
+    Args:
+        stream: Where it goes on to; what it has besides, this has too.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write text; its length."""
+        self._stream.write(printable(text, keep=_LAYOUT))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write texts, one after the other."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        """As of the other stream; bytes would go past this one."""
+        if name == "buffer":
+            raise AttributeError(name)
+        return getattr(self._stream, name)
+
+
+class PrintableRecord(logging.LogRecord):
+    """A line of the log, wherever it is written to."""
+
+    def getMessage(self) -> str:  # noqa: N802 (the base class' own manner)
+        """The message, its control characters as their number."""
+        return printable(super().getMessage(), keep=_LAYOUT)
+
+
+@contextmanager
+def printable_console() -> Iterator[None]:
+    """While the block runs, no control character of this process reaches the terminal or a log."""
+    before = sys.stdout, sys.stderr, logging.getLogRecordFactory()
+    _make_console_printable()
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before[:2]
+        logging.setLogRecordFactory(before[2])
 
 
 def one_line_errors() -> None:
     """From now on, end this process on an error the user can mend with one line; others keep their traceback.
+
+    Nor does anything reach its terminal or log from now on but what is `printable`.
 
     In a process that is not ours (`is_own_process`) nothing changes: how its errors are shown is its own matter. A
     bundle's ``initialize`` calls it first, for ``python -m monai.bundle run`` knows nothing of `MgmtMonaiError`:
@@ -58,6 +129,13 @@ def one_line_errors() -> None:
     """
     if is_own_process():
         sys.excepthook = _excepthook
+        _make_console_printable()
+
+
+def _make_console_printable() -> None:
+    streams = (one if isinstance(one, PrintableStream) else PrintableStream(one) for one in (sys.stdout, sys.stderr))
+    sys.stdout, sys.stderr = streams
+    logging.setLogRecordFactory(PrintableRecord)
 
 
 def full_disk(error: BaseException) -> OSError | None:

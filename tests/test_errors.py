@@ -58,6 +58,15 @@ class OneFault(Dataset):
             raise RuntimeError("applying transform X") from error
 
 
+def test_no_control_character_of_a_bundle_run_reaches_the_terminal(tmp_path):
+    say = "$__import__('logging').getLogger('a').warning(chr(27) + '[2J'), print(chr(7) + 'b')"
+    done = bundle_run(tmp_path, say)
+    assert done.returncode == 0, done.stderr
+    told = done.stdout + done.stderr
+    assert "<1b>[2J" in told and "<07>b" in told
+    assert not {"\x1b", "\x07"} & set(told)
+
+
 def test_one_line_own_error_below_monais_wrapper() -> None:
     error = raised(lambda: raise_from(RuntimeError("Failed to evaluate"), MgmtMonaiError("patient 00009:\n no T1w")))
     assert one_line(error) == "patient 00009: no T1w"

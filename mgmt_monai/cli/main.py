@@ -10,7 +10,7 @@ from importlib import import_module
 import click
 
 from mgmt_monai import __version__
-from mgmt_monai.errors import one_line
+from mgmt_monai.errors import one_line, printable, printable_console
 from mgmt_monai.interruption import interruptible
 
 COMMANDS = {
@@ -68,6 +68,7 @@ def cli() -> None:
     """MGMT promoter methylation of glioblastoma from brain MRI, as a MONAI bundle."""
 
 
+@printable_console()
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and tell what a user can mend in one line.
 
@@ -99,7 +100,7 @@ def main(args: Sequence[str] | None = None) -> int:
         if message is None:
             raise
         for line in getattr(error, "faults", (message,)):  # a command's user sees every fault of a cohort
-            click.echo(f"Error: {line}", err=True)
+            click.echo(f"Error: {printable(line)}", err=True)
         return 1
     if interrupted:
         click.echo("Interrupted.", err=True)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
+from mgmt_monai.errors import printable
+
 #: The longest text of a finding. A damaged header's value may fill 16 KiB; what comes after this tells nobody more.
 TEXT_LIMIT = 1000
-
-#: Characters that end a line, steer a terminal, turn the direction of writing, or are no text at all.
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class Severity(StrEnum):
@@ -374,16 +372,3 @@ def counted(number: int, noun: str) -> str:
         ('1 slice', '2 slices')
     """
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def printable(text: str) -> str:
-    r"""Text for messages and tables, a line each: control characters, and bytes that are no text, as their number.
-
-    Args:
-        text: From a header, or a file name as `os.fsdecode` gives it.
-
-    Example:
-        >>> printable("P\n1 \udcff 影像")
-        'P<0a>1 <dcff> 影像'
-    """
-    return _UNPRINTABLE.sub(lambda found: f"<{ord(found[0]):02x}>", text)

@@ -7,8 +7,8 @@ import zlib
 from pathlib import Path, PureWindowsPath
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
-from mgmt_monai.cohort.findings import printable
 from mgmt_monai.cohort.series import is_inside
+from mgmt_monai.errors import printable
 from mgmt_monai.exchange.errors import ExchangeError
 
 SIZE_LIMIT = 4 * 2**30

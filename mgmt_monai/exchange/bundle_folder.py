@@ -13,9 +13,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from mgmt_monai.carried_code import SCRIPTS, renamed
-from mgmt_monai.cohort.findings import printable
 from mgmt_monai.cohort.series import MODALITIES
-from mgmt_monai.errors import MgmtMonaiError
+from mgmt_monai.errors import MgmtMonaiError, printable
 from mgmt_monai.exchange.bundle_archive import unpack
 from mgmt_monai.exchange.errors import ExchangeError
 from mgmt_monai.exchange.known_figures import known_figures

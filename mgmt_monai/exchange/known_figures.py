@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from mgmt_monai.cohort.findings import printable
+from mgmt_monai.errors import printable
 from mgmt_monai.exchange.errors import ExchangeError
 
 FIGURES = ("auc", "accuracy", "sensitivity", "specificity")

@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from mgmt_monai.cohort.findings import printable
+from mgmt_monai.errors import printable
 from mgmt_monai.exchange.bundle_folder import BundleFolder
 from mgmt_monai.exchange.errors import ExchangeError
 from mgmt_monai.exchange.trust import CACHE, foreign_code

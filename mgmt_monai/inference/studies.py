@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mgmt_monai.cohort.findings import Finding, printable
+from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.layouts import Found, FoundSeries, dicom_tree, find_series, recognise, recognised
 from mgmt_monai.cohort.layouts.decided import decisions_of
 from mgmt_monai.cohort.series import MODALITIES
+from mgmt_monai.errors import printable
 from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.inference.study import FoundStudy
 

@@ -10,12 +10,13 @@ from typing import Any
 
 from mgmt_monai.cohort.examination.exam import SeriesExam
 from mgmt_monai.cohort.examination.scan import scan
-from mgmt_monai.cohort.findings import Finding, Severity, printable
+from mgmt_monai.cohort.findings import Finding, Severity
 from mgmt_monai.cohort.layouts import bids, brats, dicom_tree, folders, ucsf_pdgm, upenn_gbm
 from mgmt_monai.cohort.layouts.found import Found, FoundSeries
 from mgmt_monai.cohort.manifest import series_reference
 from mgmt_monai.cohort.records import PatientRecord
 from mgmt_monai.cohort.series import MODALITIES, Series, is_nifti
+from mgmt_monai.errors import printable
 from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.inference.identity import Redaction
 

@@ -13,8 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from mgmt_monai.atomic import atomic_file
-from mgmt_monai.cohort.findings import printable
-from mgmt_monai.errors import one_line
+from mgmt_monai.errors import one_line, printable
 from mgmt_monai.inference.engines.engine import PyTorchEngine
 from mgmt_monai.inference.engines.engine_choice import AUTO, ENGINES, for_studies
 from mgmt_monai.inference.errors import InferenceError

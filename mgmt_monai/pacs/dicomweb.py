@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
+from threading import Thread
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import requests
 from dicomweb_client import DICOMwebClient
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from requests.adapters import HTTPAdapter
 from tqdm import tqdm
+from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
 from mgmt_monai.atomic import atomic_file, remove_leftovers
@@ -26,6 +29,15 @@ from mgmt_monai.pacs.study_source import is_uid, quietly
 
 TIMEOUT_S = (10.0, 120.0)
 """To connect, and between two packets: archives take images from tape or another site before they answer."""
+
+ANSWER_S = 600.0
+"""For a whole answer, retries and all: who sends a byte a minute would otherwise keep us for ever."""
+
+JSON_BYTES, IMAGE_BYTES = 1 << 24, 1 << 28
+"""Of an answer to a search (some ten thousand images; parsed, it takes twenty times the memory) and of one image."""
+
+MOST_SERIES, MOST_IMAGES, MOST_PAGES = 1000, 100_000, 1000
+"""Of a study, and of a search that is answered in parts."""
 
 RETRIES = 3
 """Of a request that a busy archive turned away."""
@@ -43,7 +55,15 @@ DIGEST_DIGITS = 12
 
 _SERIES, _INSTANCE, _MODALITY = "0020000E", "00080018", "00080060"
 _FAILED, _REASON = "FailedSOPSequence", "FailureReason"
+_CODE = re.compile("[A-Z]{2,4}")
+_PART_BYTES, _SHOWN_CHARACTERS = 1 << 16, 200
+#: Deflated explicit VR (PS3.5 A.5), which MR images are not stored in: a small file may become any size.
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
 _ASK_FOR_WHO = f"Set {USER} and {PASSWORD}, or {TOKEN}, or write the host into your netrc."
+
+
+class _TooMuchError(Exception):
+    """An answer beyond the limits: what was found, in words."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +97,12 @@ def open_archive(url: str) -> Archive:
     session.max_redirects = 0
     session.headers["Accept"] = "application/dicom+json"
     # 0: who does not answer at all would not do so a second later; the command may simply be run again.
-    busy = Retry(RETRIES, connect=0, read=0, other=0, status_forcelist=BUSY, backoff_factor=0.5, raise_on_status=False)
-    session.mount("https://", HTTPAdapter(max_retries=busy))
+    busy = Retry(
+        RETRIES, connect=0, read=0, other=0, status_forcelist=BUSY, backoff_factor=0.5, raise_on_status=False,
+        respect_retry_after_header=False,
+    )  # fmt: skip
+    session.headers["Accept-Encoding"] = "identity"  # a few bytes could otherwise become any number
+    session.mount("https://", _BoundedAdapter(max_retries=busy))
     session.mount("http://", _DirectAdapter(max_retries=busy))
     client = DICOMwebClient(checked, session=session, chunk_size=WHOLE_BYTES, timeout=TIMEOUT_S)
     client.set_http_retry_params(retry=False)  # its own would repeat everything, also what a certificate forbids
@@ -118,7 +142,7 @@ def fetch_study(archive: Archive, study_uid: str, folder: Path, modalities: Sequ
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             dataset = _fetched(archive, study_uid, series, instance)
-            with atomic_file(path) as temporary, quietly():
+            with _told(archive, "keeping an image"), atomic_file(path) as temporary, quietly():
                 dataset.save_as(temporary, enforce_file_format=True)
     return study_dir
 
@@ -136,15 +160,60 @@ def store(archive: Archive, objects: Sequence[Dataset]) -> None:
     for number, one in enumerate(objects, start=1):
         with _told(archive, f"storing object {number} of {len(objects)}"), quietly():
             answer = archive.client.store_instances([one], study_instance_uid=str(one.StudyInstanceUID))
-        if failed := answer.get(_FAILED):
-            reason = failed[0].get(_REASON)
-            raise PacsError(
-                f"{archive.url}: expected object {number} of {len(objects)} to be stored, found it refused (failure "
-                f"reason {'unknown' if reason is None else f'{reason:04X}'}). Ask the archive's administrator."
-            )
+            if failed := answer.get(_FAILED):
+                reason = failed[0].get(_REASON)
+                raise PacsError(
+                    f"{archive.url}: expected object {number} of {len(objects)} to be stored, found it refused "
+                    f"(failure reason {'unknown' if reason is None else f'{reason:04X}'}). Ask the archive's "
+                    "administrator."
+                )
 
 
-class _DirectAdapter(HTTPAdapter):
+class _BoundedAdapter(HTTPAdapter):
+    """Reads each answer whole, within limits of size and time; one that is larger or slower is none."""
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        done: list[requests.Response | BaseException] = []
+
+        def answer() -> None:
+            try:
+                done.append(self._whole(request, *args, **options))
+            except BaseException as error:
+                done.append(error)
+
+        # In a thread, since a server may keep us at any step: of the connection, of the headers, of the body.
+        thread = Thread(target=answer, daemon=True)
+        thread.start()
+        thread.join(ANSWER_S)
+        if not done:
+            raise requests.ReadTimeout(f"no whole answer within {ANSWER_S:g} s")
+        if isinstance(done[0], BaseException):
+            raise done[0]
+        return done[0]
+
+    def _whole(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        response = super().send(request, *args, **{**options, "stream": True})
+        limit = JSON_BYTES if "json" in str(request.headers.get("Accept")) else IMAGE_BYTES
+        body = BytesIO()
+        try:
+            if response.headers.get("Content-Encoding", "identity") != "identity":
+                raise _TooMuchError("a compressed one, which nobody asked for")
+            while part := response.raw.read(_PART_BYTES, decode_content=False):
+                body.write(part)
+                if body.tell() > limit:
+                    raise _TooMuchError(f"one of more than {limit >> 20} MiB")
+        except HTTPError as error:
+            raise requests.ConnectionError(error) from error
+        finally:
+            response.close()
+        if _DEFLATED in body.getvalue():
+            raise _TooMuchError("a deflated image")
+        body.seek(0)
+        response.raw = body
+        return response
+
+
+class _DirectAdapter(_BoundedAdapter):
     """Speaks to this machine itself: a proxy that the environment names would get everything in the clear."""
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
@@ -170,7 +239,7 @@ def _checked_url(url: str) -> str:
             f"--dicomweb: expected https, found http to {host}: patients' images would go over the network in the "
             "clear. Use https; http is for this machine alone (localhost)."
         )
-    return url.rstrip("/")
+    return urlunsplit(parts).rstrip("/")  # HTTPS is https
 
 
 def _is_this_machine(host: str) -> bool:
@@ -184,7 +253,9 @@ def _instances(archive: Archive, study_uid: str, modalities: Sequence[str]) -> l
     """Series and instance UID of each wanted image."""
     series = {}
     with _told(archive, "looking for the study"), quietly():
-        for found in _pages(lambda offset: archive.client.search_for_series(study_uid, offset=offset), _SERIES):
+        for found in _pages(
+            lambda offset: archive.client.search_for_series(study_uid, offset=offset), _SERIES, MOST_SERIES
+        ):
             series[_uid(archive, found, _SERIES)] = _text(found, _MODALITY)
     if not series:
         raise PacsError(f"{archive.url}: expected study {study_uid}, found no series of it. Check the UID.")
@@ -192,27 +263,33 @@ def _instances(archive: Archive, study_uid: str, modalities: Sequence[str]) -> l
     if not wanted:
         raise PacsError(
             f"{archive.url}: expected a series of modality {' or '.join(modalities)} in study {study_uid}, found "
-            f"{', '.join(sorted(set(series.values())))}. Name a study of head MRI."
+            f"{', '.join(sorted({m if _CODE.fullmatch(m) else 'another' for m in series.values()}))}. Name a study of "
+            "head MRI."
         )
-    images = []
+    images: list[tuple[str, str]] = []
     with _told(archive, "looking for the study's images"), quietly():
         for uid in wanted:
             pages = _pages(
-                lambda offset, uid=uid: archive.client.search_for_instances(study_uid, uid, offset=offset), _INSTANCE
+                lambda offset, uid=uid: archive.client.search_for_instances(study_uid, uid, offset=offset),
+                _INSTANCE,
+                MOST_IMAGES - len(images),
             )
             images += sorted((uid, _uid(archive, found, _INSTANCE)) for found in pages)
     return images
 
 
-def _pages(search: Any, key: str) -> Iterator[Mapping[str, Any]]:
+def _pages(search: Any, key: str, most: int) -> Iterator[Mapping[str, Any]]:
     """All that a search finds, however many an archive tells at once; one that ignores offsets is asked twice."""
     seen: set[str] = set()
-    while True:
+    for _ in range(MOST_PAGES):
         page = [found for found in search(len(seen)) if _text(found, key) not in seen]
         if not page:
             return
         seen |= {_text(found, key) for found in page}
+        if len(seen) > most:
+            break
         yield from page
+    raise _TooMuchError("more series or images than a study has")
 
 
 def _text(found: Mapping[str, Any], key: str) -> str:
@@ -232,8 +309,8 @@ def _uid(archive: Archive, found: Mapping[str, Any], key: str) -> str:
 def _fetched(archive: Archive, study_uid: str, series_uid: str, instance_uid: str) -> Dataset:
     with _told(archive, "fetching an image"), quietly():
         dataset = archive.client.retrieve_instance(study_uid, series_uid, instance_uid)
-        answered = (str(dataset.get("StudyInstanceUID")), str(dataset.get("SOPInstanceUID")))
-    if answered != (study_uid, instance_uid):
+        answered = [str(dataset.get(f"{level}InstanceUID")) for level in ("Study", "Series", "SOP")]
+    if answered != [study_uid, series_uid, instance_uid]:
         raise PacsError(f"{archive.url}: expected image {instance_uid}, found another one. Ask its administrator.")
     return dataset
 
@@ -245,6 +322,8 @@ def _told(archive: Archive, doing: str) -> Iterator[None]:
         yield
     except PacsError:
         raise
+    except _TooMuchError as error:
+        raise _problem(archive, doing, str(error), "Do not use it, or ask its administrator.") from error
     except requests.TooManyRedirects as error:
         raise _problem(archive, doing, "a redirection", "Name the URL of the DICOMweb service itself.") from error
     except requests.HTTPError as error:
@@ -269,14 +348,14 @@ def _told(archive: Archive, doing: str) -> Iterator[None]:
             raise
         # requests has no better error for this
         raise PacsError("REQUESTS_CA_BUNDLE: expected a file of certificates, found none. Correct its path.") from error
-    except (InvalidDicomError, ValueError, KeyError, AttributeError, TypeError, EOFError) as error:
+    except Exception as error:  # whatever an answer does to those who parse it
         raise _problem(
             archive, doing, f"one that is not DICOMweb ({type(error).__name__})", "Name the URL of the service itself."
         ) from error
 
 
 def _problem(archive: Archive, doing: str, found: str, advice: str) -> PacsError:
-    return PacsError(f"{archive.url}, {doing}: expected an answer, found {found}. {advice}")
+    return PacsError(f"{archive.url}, {doing}: expected an answer, found {found[:_SHOWN_CHARACTERS]}. {advice}")
 
 
 def _refused(archive: Archive, doing: str, error: requests.HTTPError) -> PacsError:

@@ -1,4 +1,6 @@
 import errno
+import logging
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -6,6 +8,7 @@ from types import ModuleType
 
 import click
 import pytest
+from tqdm import tqdm
 
 from mgmt_monai import __version__
 from mgmt_monai.cli.main import COMMANDS, main
@@ -42,6 +45,36 @@ def imported_by(*args: str) -> set[str]:
     )
     done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=True)
     return set(done.stdout.splitlines()[-1].split()[1:])
+
+
+STEERING = "a\x1b]2;b\x07\x9b\u202ec\x00"
+SHOWN = "a<1b>]2;b<07><9b><202e>c<00>"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(lambda: click.echo(STEERING), id="line"),
+        pytest.param(lambda: click.echo(STEERING, err=True), id="line on stderr"),
+        pytest.param(lambda: sys.stdout.writelines([STEERING]), id="stream"),
+        pytest.param(lambda: logging.getLogger("a").warning("%s", STEERING), id="log"),
+        pytest.param(lambda: list(tqdm([1], desc=STEERING)), id="bar"),
+        pytest.param(raising(MgmtMonaiError(STEERING)), id="error"),
+        pytest.param(raising(click.ClickException(STEERING)), id="click's error"),
+        pytest.param(raising(click.UsageError(STEERING)), id="wrong usage"),
+    ],
+)
+def test_no_control_character_reaches_the_terminal(
+    command: Callable[[Callable[[], object]], None], capfd: pytest.CaptureFixture[str], body: Callable[[], object]
+) -> None:
+    command(body)
+    before = sys.stdout, sys.stderr, logging.getLogRecordFactory()
+    logging.basicConfig(level="INFO", force=True)
+    main(["fake"])
+    told = "".join(capfd.readouterr())
+    assert SHOWN in told
+    assert not re.search("[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\u202e]", told)
+    assert before == (sys.stdout, sys.stderr, logging.getLogRecordFactory())
 
 
 def test_main_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:

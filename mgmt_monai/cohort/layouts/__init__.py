@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mgmt_monai.cohort.errors import CohortError
-from mgmt_monai.cohort.findings import Finding, counted, printable
+from mgmt_monai.cohort.findings import Finding, counted
 from mgmt_monai.cohort.layouts import bids, brats, dicom_tree, folders, listed, rsna_miccai, ucsf_pdgm, upenn_gbm
 from mgmt_monai.cohort.layouts.decided import apply_decisions, decisions_of
 from mgmt_monai.cohort.layouts.found import HOW_TO_GET_DATA, Found, FoundSeries, LeftOut, check_data_dir
@@ -17,6 +17,7 @@ from mgmt_monai.cohort.layouts.passed_over import FileCount, amount, count_files
 from mgmt_monai.cohort.layouts.tree import walk
 from mgmt_monai.cohort.series import MODALITIES
 from mgmt_monai.cohort.tables.aliases import normalised
+from mgmt_monai.errors import printable
 
 __all__ = [
     "LAYOUTS",

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from mgmt_monai.cohort.errors import CohortError
-from mgmt_monai.cohort.findings import printable
 from mgmt_monai.cohort.layouts.found import Contender, Found, LeftOut, n_files_of
 from mgmt_monai.cohort.tables.series_table import FILE, NOT_READ, SeriesRow, is_series_table, read_decisions
 from mgmt_monai.cohort.tables.table import names
+from mgmt_monai.errors import printable
 
 logger = logging.getLogger(__name__)
 

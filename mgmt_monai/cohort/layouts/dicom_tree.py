@@ -12,12 +12,13 @@ from mgmt_monai.cohort.files.headers import is_phase
 from mgmt_monai.cohort.files.person import PERSON_TAGS, people_of
 from mgmt_monai.cohort.files.tags import FileTags, HeaderError, read_tags
 from mgmt_monai.cohort.files.unfetched import unfetched
-from mgmt_monai.cohort.findings import Finding, counted, printable
+from mgmt_monai.cohort.findings import Finding, counted
 from mgmt_monai.cohort.layouts.acquisitions import IN_TIME, SHARED, Slice, Values, acquisitions, in_place, joined, taken
 from mgmt_monai.cohort.layouts.found import Contender, Found, FoundSeries, LeftOut, Tagged, n_files_of
 from mgmt_monai.cohort.layouts.passed_over import TEXT, UNKNOWN, FileCount, is_own, kind_by_name
 from mgmt_monai.cohort.layouts.series_choice import Candidate, choose
 from mgmt_monai.cohort.layouts.tree import walk
+from mgmt_monai.errors import printable
 
 NAME = "dicom"
 EXPECTS = "DICOM files with PatientID, StudyInstanceUID and SeriesInstanceUID, in folders of any kind"

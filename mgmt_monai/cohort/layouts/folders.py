@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from mgmt_monai.cohort.findings import Finding, printable
+from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.layouts import dicom_tree
 from mgmt_monai.cohort.layouts.found import Found, LeftOut
 from mgmt_monai.cohort.layouts.nifti_series import (
@@ -19,6 +19,7 @@ from mgmt_monai.cohort.layouts.nifti_series import (
 from mgmt_monai.cohort.layouts.sequence import guess
 from mgmt_monai.cohort.layouts.tree import walk
 from mgmt_monai.cohort.series import MODALITIES, is_nifti
+from mgmt_monai.errors import printable
 
 NAME = "folders"
 EXPECTS = "one folder a patient with NIfTI or DICOM files whose names, side-cars or tags say t1, t2, flair, contrast"

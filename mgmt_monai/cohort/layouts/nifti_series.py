@@ -12,10 +12,11 @@ from typing import Any
 from mgmt_monai.cohort.files.nifti import read_nifti
 from mgmt_monai.cohort.files.tags import HeaderError
 from mgmt_monai.cohort.files.values import finite
-from mgmt_monai.cohort.findings import Finding, printable
+from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.layouts.found import Contender, Found, FoundSeries, LeftOut
 from mgmt_monai.cohort.layouts.series_choice import Candidate, choose
 from mgmt_monai.cohort.series import is_nifti
+from mgmt_monai.errors import printable
 
 #: Of a side-car, under DICOM's keywords; times are in seconds there.
 _TAKEN = (

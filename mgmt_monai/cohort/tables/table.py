@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mgmt_monai.cohort.errors import CohortError
-from mgmt_monai.cohort.findings import printable
+from mgmt_monai.errors import printable
 
 NO_VALUE = frozenset({"", "-", "?", "n/a", "na", "nan", "none", "not available", "null", "unknown"})
 """How tables say that they do not know, in lower case: two unknown sites are not one site."""
