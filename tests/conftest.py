@@ -6,10 +6,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from sqlite3 import Connection
 from typing import Any
 
 import numpy as np
 import pytest
+import sqlalchemy
 import torch
 from phantom_runs import train
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -18,9 +20,17 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, RLELossless, gen
 from mgmt_monai.exchange.export import export_bundle
 from mgmt_monai.exchange.run_source import open_source
 from mgmt_monai.phantom import write_phantom
+from mgmt_monai.tracking.store_file import make_store
 
 SHARED_DATA = Path(__file__).parents[1] / "../shared/data"
 SLOW_LIMIT_S = 7200
+
+
+@sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
+def do_not_wait_for_the_disk(connection: Any, _: object) -> None:
+    """No test loses the power; on a slow disk MLflow would wait for seconds in each training."""
+    if isinstance(connection, Connection):
+        connection.execute("PRAGMA synchronous=OFF")
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
@@ -48,6 +58,18 @@ def own_process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     sys.excepthook, logging.root.handlers[:] = hook, handlers
     logging.root.setLevel(level)
+
+
+@pytest.fixture(scope="session")
+def made_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow store with nothing in it, to be copied: MLflow takes seconds to make one. Umask 002."""
+    path = tmp_path_factory.mktemp("dose 50%20x, what?") / "runs" / "mlruns.db"
+    before = os.umask(0o002)
+    try:
+        make_store(path)
+    finally:
+        os.umask(before)
+    return path
 
 
 @pytest.fixture

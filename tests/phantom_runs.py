@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from mlflow.tracking import MlflowClient
 from monai.bundle import ConfigWorkflow
 
 BUNDLES = Path(__file__).parents[1] / "bundles"
@@ -29,9 +33,26 @@ SMALL: dict[str, Any] = {
 }
 
 
+@cache
+def _empty_store() -> tuple[TemporaryDirectory[str], Path]:
+    """An MLflow store without a run; the folder goes when this process ends."""
+    folder = TemporaryDirectory()
+    path = Path(folder.name) / "mlruns.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return folder, path
+
+
+def with_store(output_dir: Path) -> Path:
+    """The folder with a store that was made before: MLflow makes one in dozens of steps, each written to the disk."""
+    output_dir.mkdir(parents=True, exist_ok=True)
+    if not (output_dir / "mlruns.db").exists():
+        shutil.copyfile(_empty_store()[1], output_dir / "mlruns.db")
+    return output_dir
+
+
 def workflow(dataset_dir: Path, output_dir: Path, config: str = "t1w.json", **overrides: Any) -> ConfigWorkflow:
     """The bundle's workflow, initialised, in this process."""
-    settings = {**SMALL, "dataset_dir": str(dataset_dir), "output_dir": str(output_dir), **overrides}
+    settings = {**SMALL, "dataset_dir": str(dataset_dir), "output_dir": str(with_store(output_dir)), **overrides}
     made = ConfigWorkflow(
         str(BUNDLES / config), logging_file=False, run_id="training", workflow_type="train", **settings
     )
@@ -47,7 +68,7 @@ def train(dataset_dir: Path, output_dir: Path, config: str = "t1w.json", **overr
 
 def command(dataset_dir: Path, output_dir: Path, *words: str, **overrides: Any) -> list[str]:
     """The main command's words, for a process of its own."""
-    settings = {**SMALL, "dataset_dir": dataset_dir, "output_dir": output_dir, **overrides}
+    settings = {**SMALL, "dataset_dir": dataset_dir, "output_dir": with_store(output_dir), **overrides}
     options = [word for key, value in settings.items() for word in (f"--{key}", str(value))]
     return [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", str(BUNDLES / "t1w.json"),
             *options, *words]  # fmt: skip

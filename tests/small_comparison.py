@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mlflow.tracking import MlflowClient
-from phantom_runs import BUNDLES, SMALL
+from phantom_runs import BUNDLES, SMALL, with_store
 
 NETWORKS = ("efficientnet-b0", "resnet-10")
 SETTINGS = {**SMALL, "image_size": 32, "transfer_epochs": 1, "fine_tune_epochs": 1}
@@ -20,7 +20,7 @@ SETTINGS = {**SMALL, "image_size": 32, "transfer_epochs": 1, "fine_tune_epochs":
 
 def comparison_words(data_dir: Path, output_dir: Path, name: str, *words: str) -> list[str]:
     """The words behind ``mgmt-monai``: two networks on T1w, five trainings with the controls of one."""
-    settings = {**SETTINGS, "dataset_dir": data_dir, "output_dir": output_dir}
+    settings = {**SETTINGS, "dataset_dir": data_dir, "output_dir": with_store(output_dir)}
     settings["exclusions"] = data_dir.parent / "excluded.csv"
     options = [word for key, value in settings.items() for word in (f"--{key}", str(value))]
     return ["compare", "--networks", ",".join(NETWORKS), "--modalities", "T1w", "--bundles", str(BUNDLES),

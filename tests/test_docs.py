@@ -138,6 +138,7 @@ def test_readme_links_lead_somewhere() -> None:
     assert [target for target in targets if not (ROOT / target).exists()] == []
 
 
+@pytest.mark.slow
 def test_evaluation_page_prints_what_its_commands_print(shared_data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     page = (ROOT / "docs" / "how-to" / "evaluate.md").read_text()
     printed = re.search(r"```text\n(.*?)```", page, re.DOTALL)[1]

@@ -89,7 +89,9 @@ def told_by(code: str, cwd: Path) -> str:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-@pytest.mark.parametrize("code", [TRAIN, TRAIN_BADLY], ids=["to its end", "that fails"])
+@pytest.mark.parametrize(
+    "code", [pytest.param(TRAIN, id="to its end", marks=pytest.mark.slow), pytest.param(TRAIN_BADLY, id="that fails")]
+)
 def test_host_is_as_before_after_a_training(code: str, phantom_dir: Path, tmp_path: Path) -> None:
     settings = {**SMALL, "dataset_dir": str(phantom_dir), "output_dir": str(tmp_path / "runs")}
     settings |= {"transfer_epochs": 1, "fine_tune_epochs": 1, "weights": "none", "backbone": "resnet-10"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -11,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from mgmt_monai.own_process import is_own_process
 from mgmt_monai.tracking.errors import TrackingError
+from mgmt_monai.tracking.store_file import file_of, make_store, store_uri
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -26,6 +29,9 @@ _DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
 }
 
+#: Loggers under MLflow that tell of every step, or of an error that is told here in one line.
+_TALKATIVE = ("alembic", "mlflow.store", "mlflow.tracking", "mlflow.models", "urllib3")
+
 
 def tracking_uri(output_dir: str | Path) -> str:
     """The MLflow store: the server of ``MLFLOW_TRACKING_URI`` if that is set, else SQLite in ``output_dir``.
@@ -36,13 +42,34 @@ def tracking_uri(output_dir: str | Path) -> str:
     Returns:
         Its address, as MLflow takes it.
     """
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(output_dir).resolve() / 'mlruns.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or store_uri(Path(output_dir).resolve() / "mlruns.db")
 
 
 def quiet_mlflow() -> None:
     """Set what MLflow does unless the user told it something else; to be called before MLflow is imported."""
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
+    if is_own_process():
+        for name in _TALKATIVE:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def open_store(uri: str) -> MlflowClient:
+    """A client of a store, which is made or mended first where it is a SQLite file.
+
+    Args:
+        uri: The store.
+
+    Raises:
+        TrackingError: Its file is none of the installed MLflow's, and cannot be mended.
+        Exception: Whatever MLflow raises.
+    """
+    quiet_mlflow()
+    if (path := file_of(uri)) is not None:
+        make_store(path)
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(uri)
 
 
 def shown(uri: str) -> str:
@@ -62,7 +89,9 @@ def shown(uri: str) -> str:
 
 
 def reason(error: Exception) -> str:
-    """What a store raised, short enough for a line, without a password."""
+    """What a store raised, short enough for a line, without a password; our own words whole."""
+    if isinstance(error, TrackingError):
+        return str(error)
     return f"{type(error).__name__}: {shown((str(error).splitlines() or [''])[0][:200])}"
 
 
@@ -78,13 +107,11 @@ def reading(uri: str, what: str, without: str) -> Iterator[MlflowClient]:
     Raises:
         TrackingError: There is no store, or something in the block failed.
     """
-    quiet_mlflow()
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
-        raise TrackingError(f"{uri}: no recorded runs there. {without}")
-    from mlflow.tracking import MlflowClient
-
+    path = file_of(uri)
+    if path is not None and not path.is_file():
+        raise TrackingError(f"{path}: no recorded runs there. {without}")
     try:
-        yield MlflowClient(uri)
+        yield open_store(uri)
     except TrackingError:
         raise
     except Exception as error:  # whatever the store raises

@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mgmt_monai.own_process import is_own_process
-from mgmt_monai.tracking.mlflow_store import quiet_mlflow, reason, shown
+from mgmt_monai.tracking.mlflow_store import open_store, reason, shown
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -19,9 +18,6 @@ logger = logging.getLogger(__name__)
 
 #: Longer values are cut: older servers refuse them.
 _LONGEST_VALUE = 500
-
-#: Loggers under MLflow that tell of every step, or of an error that is told here in one line.
-_TALKATIVE = ("alembic", "mlflow.store", "mlflow.tracking", "mlflow.models", "urllib3")
 
 #: Lets MLflow's pages open on the runs, not on the traces of language models.
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
@@ -62,15 +58,10 @@ class TrackedRun:
             run_id: The run to go on with.
             metric: The metric whose last step tells how far that run was recorded.
         """
-        quiet_mlflow()
         try:
-            from mlflow.tracking import MlflowClient
+            client = open_store(self.uri)
             from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-            if is_own_process():
-                for name in _TALKATIVE:
-                    logging.getLogger(name).setLevel(logging.CRITICAL)
-            client = MlflowClient(self.uri)
             parent = {MLFLOW_PARENT_RUN_ID: self.parent_run_id} if self.parent_run_id else {}
             if run_id is None:
                 run = client.create_run(self._experiment_id(client), run_name=self.run_name, tags=parent)
@@ -211,9 +202,13 @@ class TrackedRun:
         found = client.get_experiment_by_name(self.experiment)
         if found is not None:
             return str(found.experiment_id)
-        return str(
-            client.create_experiment(self.experiment, artifact_location=self._artifact_location, tags=_EXPERIMENT_TAGS)
-        )
+        try:
+            return client.create_experiment(self.experiment, self._artifact_location, _EXPERIMENT_TAGS)
+        except Exception:  # another training made it meanwhile, or it cannot be made
+            found = client.get_experiment_by_name(self.experiment)
+            if found is None:
+                raise
+            return str(found.experiment_id)
 
     def _record(self, what: str, action: Callable[[MlflowClient], object]) -> bool:
         """Whether it could be done."""

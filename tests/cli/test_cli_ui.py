@@ -84,3 +84,15 @@ def test_server_named_in_the_environment_is_pointed_at(tmp_path, capsys, monkeyp
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5555")
     assert main(["ui", "--output-dir", str(tmp_path)]) == 0
     assert "http://127.0.0.1:5555" in capsys.readouterr().out
+
+
+def test_port_that_is_taken_is_told_in_one_line(tmp_path, capsys):
+    (tmp_path / "mlruns.db").touch()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main(["ui", "--output-dir", str(tmp_path), "--port", str(port)]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == "" and printed.err.count("\n") == 1
+    assert f"port {port} cannot be had (Address already in use)" in printed.err

@@ -276,7 +276,7 @@ def interrupted(process: subprocess.Popen) -> str:
 
 
 def test_interrupted_doctor_goes_on_where_it_was(make_cohort, tmp_path):
-    n_patients, n_before = 300, 30
+    n_patients, n_before = 120, 20
     data_dir = make_cohort(n_patients)
     first, second = tmp_path / "read-first.txt", tmp_path / "read-second.txt"
     doctor = start_doctor(data_dir, tmp_path / "report", first)

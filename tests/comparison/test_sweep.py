@@ -222,6 +222,7 @@ def test_with_folds_every_patient_is_tested_and_the_choice_is_paid_for(compariso
     assert asked >= round(report["figures"]["permutation_p"], 3)  # the best of two, not of one
 
 
+@pytest.mark.slow
 def test_a_failed_training_is_named_with_its_reason_and_the_others_run(comparison_data, tmp_path, capsys):
     words = comparison_words(
         comparison_data, tmp_path / "runs", "failing", "--weights", f"resnet-10={tmp_path / 'none.pt'}"

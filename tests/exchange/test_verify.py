@@ -23,6 +23,7 @@ def copied(exported_bundle: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(exported_bundle, tmp_path / "copied"))
 
 
+@pytest.mark.slow
 def test_verify_passes_an_export_from_another_folder(
     exported_bundle: Path, phantom_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:

@@ -24,6 +24,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.slow
 def test_commands_of_the_page_run(
     orthanc: Orthanc,
     certificate: Path,

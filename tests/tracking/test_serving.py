@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 import pytest
@@ -107,6 +108,13 @@ def ask(address: str, images: Any) -> np.ndarray:
         return np.array(json.load(answer)["predictions"])
 
 
+def test_registered_model_gives_the_numbers_of_the_training(model_dir, test_slices, expected):
+    answered = mlflow.pyfunc.load_model(str(model_dir)).predict(np.concatenate(test_slices))
+
+    np.testing.assert_allclose(answered.ravel(), expected["probability"], atol=1e-6, rtol=0)
+
+
+@pytest.mark.slow
 def test_server_of_the_page_answers_with_the_numbers_of_the_training(
     finished_run, phantom_dir, test_slices, expected, tmp_path
 ):

@@ -1,6 +1,7 @@
 """A real SQLite store, a store that is not there, and one that goes away."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from mgmt_monai.tracking.environment import environment_tags, git_commit
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch) -> TrackedRun:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+def run(tmp_path, made_store) -> TrackedRun:
+    shutil.copy(made_store, tmp_path / "mlruns.db")
     made = TrackedRun(tracking_uri(tmp_path), tmp_path, "mgmt", "a-run")
     made.start()
     return made

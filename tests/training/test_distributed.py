@@ -127,6 +127,7 @@ def test_two_gpus_give_the_result_of_one(phantom_dir, tmp_path):
     pd.testing.assert_frame_equal(*tables, rtol=0, atol=1e-2)  # a GPU adds up in another order each time
 
 
+@pytest.mark.slow
 def test_killed_process_ends_the_others_and_the_run_is_resumed(finished_run, phantom_dir, tmp_path, only_run):
     runs = tmp_path / "runs"
     process = begin(0, phantom_dir, runs)

@@ -226,7 +226,7 @@ def test_another_seed_gives_other_figures(finished, phantom_dir, tmp_path):
     "n_writes",
     [
         pytest.param(1, id="transfer", marks=pytest.mark.slow),
-        pytest.param(3, id="transfer best"),
+        pytest.param(3, id="transfer best", marks=pytest.mark.slow),
         pytest.param(4, id="between stages", marks=pytest.mark.slow),
         pytest.param(5, id="fine_tune"),
     ],
