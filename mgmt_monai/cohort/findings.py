@@ -300,6 +300,11 @@ KINDS = {
             "Nothing needs to be done",
         ),
         Kind(
+            "D054", _N, "acquired plane not known",
+            "The volume is read as axial slices; it may have been acquired, and be sharpest, in another plane.",
+            "Read every patient in one plane with --plane, or write dim_info",
+        ),
+        Kind(
             "D060", _N, "mixed shapes",
             "Shape and pixel spacing go with the scanner, and so with the hospital: padding and sharpness show them.",
             "Keep the aspect, compare with the negative control of slice count and spacing, and look for D043",

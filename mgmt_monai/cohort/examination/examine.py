@@ -156,6 +156,9 @@ class _Examination:
             self.tell("D010", path, "expected a qform_code or a sform_code above 0, found 0 in both")
         if header.other_place:
             self.tell("D050", path, f"expected sform and qform at one place, found {header.other_place}; sform is read")
+        if header.stored_plane:
+            text = f"found equal spacing, none, and {header.stored_plane} slices by the order of storage; read as axial"
+            self.tell("D054", path, f"expected a spacing or a dim_info that shows the acquired slices, {text}")
         # What is read as axial has the fingerprint of manifests from before other planes were told.
         plane = "" if header.orientation in ("", "LPS") else f"\0{header.orientation}"
         identity = f"{path.name}\0{header.size_bytes}\0{header.affine.tolist()}{plane}\n".encode("utf-8", "replace")

@@ -79,6 +79,8 @@ class NiftiHeader:
         offset: Where the voxels begin in the (decompressed) file, in bytes.
         other_place: How the qform, where it has a code too, differs from the sform that is taken, in words; "" where
             they agree within `FORM_TOLERANCE_MM`.
+        stored_plane: The plane that the order of the stored axes speaks for, where that is not axial and nothing else
+            shows how the volume was acquired, so that it is read as axial; "" for all others.
     """
 
     path: Path
@@ -100,6 +102,7 @@ class NiftiHeader:
     intercept: float
     offset: int
     other_place: str = ""
+    stored_plane: str = ""
 
     @property
     def compressed(self) -> bool:
@@ -133,13 +136,16 @@ def read_nifti(path: Path) -> NiftiHeader:
         raw = _parsed(stream)
     shape = _shape(raw)
     affine, placed = _affine(raw)
-    codes = reading_codes(affine, raw.get_dim_info()[2])
+    slice_dim = raw.get_dim_info()[2]
+    codes = reading_codes(affine, slice_dim)
     to_reading = ornt_transform(io_orientation(affine), axcodes2ornt(codes))
     columns, rows, n_slices = (int(np.flatnonzero(to_reading[:, 0] == axis)[0]) for axis in range(3))
     steps = np.linalg.norm(affine[:3, :3], axis=0)
     # Direction cosines of a row and of a column of the slices, in DICOM's LPS.
     directions = (affine[:3, :3] / steps * [[-1], [-1], [1]])[:, [columns, rows]] * to_reading[[columns, rows], 1]
     slope, intercept = _scaling(raw)
+    is_told = slice_dim is not None or geometry.slice_axis(steps) is not None
+    stored_plane = geometry.PLANE_OF_AXIS[int(io_orientation(affine)[2, 0])]
     header = NiftiHeader(
         path=path,
         size_bytes=size_bytes,
@@ -160,6 +166,7 @@ def read_nifti(path: Path) -> NiftiHeader:
         intercept=intercept,
         offset=_offset(raw),
         other_place=_other_place(raw, shape),
+        stored_plane="" if is_told or not placed or stored_plane == "axial" else stored_plane,
     )
     # Where the file does not say where its voxels begin, they must fill it: else nobody knows which bytes are meant.
     _check_complete(header, SPARE_BYTES if raw["vox_offset"] else 0)

@@ -406,5 +406,40 @@ def test_place_of_a_nifti_file_by_its_codes(tmp_path, codes, found):
     assert nifti_findings(tmp_path / "a.nii.gz", codes) == found
 
 
+def plane_notes(
+    path: Path, axes: str, spacing_mm: tuple[float, float, float], slice_dim: int | None = None
+) -> list[str]:
+    """D054 of a volume whose stored axes point so."""
+    affine = np.eye(4)
+    for column, letter in enumerate(axes):
+        affine[:3, column] = {"L": (-1, 0, 0), "P": (0, -1, 0), "I": (0, 0, -1)}.get(letter) or np.eye(3)[
+            "RAS".index(letter)
+        ]
+    image = nibabel.Nifti1Image(np.zeros((9, 10, 11), np.int16), affine @ np.diag([*spacing_mm, 1.0]))
+    image.header.set_dim_info(slice=slice_dim)
+    nibabel.save(image, path)
+    exam = examine_series(FoundSeries("A", "T1w", path.parent, (path.name,), "named"), path.parent, pixels=False)
+    notes = [finding.text.split("none, and ")[1][:8] for finding in exam.findings if finding.id == "D054"]
+    assert exam.record is not None and (exam.record.plane == "axial" or not notes)
+    return notes
+
+
+@pytest.mark.parametrize(
+    ("axes", "spacing_mm", "slice_dim", "told"),
+    [
+        ("LPS", (1, 1, 1), None, []),
+        ("RAI", (1, 1, 1), None, []),
+        ("PIL", (1, 1, 1), None, ["sagittal"]),
+        ("ASR", (1.0, 1.005, 1.0), None, ["sagittal"]),
+        ("LIA", (1, 1, 1), None, ["coronal "]),
+        ("PIL", (1, 1, 1), 2, []),
+        ("PIL", (1, 1, 1.2), None, []),
+        ("LIA", (2, 2, 1), None, []),
+    ],
+)
+def test_plane_that_only_the_order_of_storage_shows_is_told(tmp_path, axes, spacing_mm, slice_dim, told):
+    assert plane_notes(tmp_path / "a.nii", axes, spacing_mm, slice_dim) == told
+
+
 def test_nifti_of_one_slice_needs_no_place(tmp_path):
     assert nifti_findings(tmp_path / "a.nii.gz", (0, 0), n_slices=1) == [("D015", "warning")]
