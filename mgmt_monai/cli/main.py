@@ -25,6 +25,7 @@ COMMANDS = {
     "report": "Write the report of a comparison, from MLflow.",
     "explain": "Show where trained models look in a study, and whether that is to be believed.",
     "bundle": "Export a trained model as a MONAI bundle that runs without this package.",
+    "record": "Record trainings in MLflow afterwards, from their folders.",
     "ui": "Open the MLflow UI on the recorded runs.",
 }
 """Each subcommand and its one-line help; ``mgmt_monai/cli/<name>.py`` defines it as ``command``."""

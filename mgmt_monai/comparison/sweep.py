@@ -143,6 +143,7 @@ class Comparison:
             raise
         finally:
             tracking.finish(status)
+            tracking.say_what_is_missing("start the comparison again")
             folder.close()
 
     def _manifest(self) -> Manifest:

@@ -95,6 +95,25 @@ def reason(error: Exception) -> str:
     return f"{type(error).__name__}: {shown((str(error).splitlines() or [''])[0][:200])}"
 
 
+def does_not_answer(error: BaseException) -> bool:
+    """Whether a store could not be reached, or has its database away, as opposed to one that refused something.
+
+    Args:
+        error: What it raised.
+    """
+    import requests
+
+    found: BaseException | None = error
+    while found is not None:
+        if (
+            isinstance(found, requests.RequestException)
+            or getattr(found, "error_code", "") == "TEMPORARILY_UNAVAILABLE"
+        ):
+            return True
+        found = found.__cause__ or found.__context__
+    return False
+
+
 @contextmanager
 def reading(uri: str, what: str, without: str) -> Iterator[MlflowClient]:
     """A client of a store; whatever the store raises in the block is told in one line.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -101,16 +102,21 @@ class Experiment:
         directory = self.run_directory
         directory.open(self.cohort.manifest_hash)
         with run_log(directory.path):
-            self._lead_on()
+            try:
+                block = self._lead_on()
+                logger.info(block)
+            finally:
+                self.tracking.say_what_is_missing(f"mgmt-monai record {shlex.quote(str(directory.path))}")
 
-    def _lead_on(self) -> None:
+    def _lead_on(self) -> str:
+        """Train, score and record; the last block that the user reads."""
         directory, tracking = self.run_directory, self.tracking
         logger.info(f"run {directory.name} in {directory.path}" + (f", {n_ranks()} processes" if n_ranks() > 1 else ""))
         status, mlflow_status = "failed", "FAILED"
         with interruptible():
             try:
                 with lost_ranks_told():
-                    tracking.start(directory.mlflow_run_id)
+                    tracking.start(directory.mlflow_run_id, folder=directory.path)
                     directory.update(
                         status="running",
                         mlflow_run_id=tracking.run_id or directory.mlflow_run_id,
@@ -144,9 +150,12 @@ class Experiment:
                     try:
                         directory.update(status=status)
                     finally:  # a full disk here must not leave the run open on a server
-                        tracking.finish(mlflow_status)
-                        directory.close()
-        logger.info(outcome.block(directory.path))
+                        try:
+                            tracking.finish(mlflow_status)
+                            directory.update(mlflow_run_id=tracking.run_id or directory.mlflow_run_id)
+                        finally:
+                            directory.close()
+        return outcome.block(directory.path)
 
     def _begin_first_stage(self) -> None:
         """Few slices: an untrained head's own answers would outweigh what so few steps teach it. It begins without."""
@@ -206,7 +215,7 @@ class Experiment:
         counts = {split: {"unmethylated": n[0], "methylated": n[1]} for split, n in manifest.counts().items()}
         self.tracking.log_dataset(f"{self.cohort.modality} cohort", self.cohort.manifest_hash, manifest.split, counts)
         self.run_directory.update(
-            described=self.tracking.run_id is not None,
+            described=True,
             counts=counts,
             origin=origin_of(self.cohort),
             paddings=PADDINGS,

@@ -244,6 +244,7 @@ class Publish(_EpochHandler):
             figures.setdefault(row["epoch"], {})[f"{row['split']}/{row['metric']}"] = row["value"]
         for epoch, of_epoch in figures.items():
             self.tracking.log_metrics(of_epoch, step=epoch)
+        self.tracking.retry()
         progress, last = self.progress, engine.state.max_epochs or 0
         if engine.last_event_name != Events.EPOCH_COMPLETED:
             self._began = time.monotonic(), progress.epochs

@@ -24,7 +24,7 @@ def run_log(folder: Path) -> Iterator[None]:
     """
     package = logging.getLogger(__name__.rsplit(".", 2)[0])
     before = package.level, package.propagate
-    file = logging.FileHandler(folder / LOG_NAME, encoding="utf-8", errors="replace")
+    file = _File(folder / LOG_NAME, encoding="utf-8", errors="replace")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     file.setLevel(logging.INFO)
     shown = _Shown(package)
@@ -40,6 +40,13 @@ def run_log(folder: Path) -> Iterator[None]:
         file.close()
         package.propagate = before[1]
         package.setLevel(before[0])
+
+
+class _File(logging.FileHandler):
+    """A full disk ends the training with its own line; logging would print a traceback at each of its own before."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Leave the line out of the file."""
 
 
 class _Shown(logging.Handler):

@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
+from mgmt_monai.cli.main import main
 from mgmt_monai.tracking import TrackedRun, tracking_uri
 from mgmt_monai.tracking.environment import environment_tags, git_commit
+from mgmt_monai.tracking.errors import TrackingError
+from mgmt_monai.tracking.tracked_run import NOTES
+from mgmt_monai.training.run_directory import RunDirectory, run_in
 
 
 @pytest.fixture
@@ -100,21 +104,98 @@ def test_status_is_set(run):
     assert MlflowClient(run.uri).get_run(run.run_id).info.status == "FAILED"
 
 
-def test_store_that_is_not_there_is_told_and_nothing_is_raised(tmp_path, caplog):
-    run = TrackedRun("sqlite:////proc/no/such/place.db", tmp_path, "mgmt", "a-run")
-    run.start()
-    run.log_metrics({"loss": 1.0}, 1)
-    run.log_file(Path("roc.png"))
-    run.finish("FINISHED")
-    assert run.run_id is None
-    assert "not recorded in MLflow: the run" in caplog.text
-    assert all(what in caplog.records[-1].getMessage() for what in ("the metrics of step 1", "roc.png"))
+@pytest.fixture
+def away(tmp_path) -> TrackedRun:
+    """A run whose store cannot be made, because a file is in the place of its folder."""
+    (tmp_path / "runs").touch()
+    (tmp_path / "a").mkdir()
+    return TrackedRun(tracking_uri(tmp_path / "runs"), tmp_path / "runs", "mgmt", "a")
+
+
+def told(away: TrackedRun, folder: Path) -> None:
+    (folder / "roc.png").touch()
+    away.start(folder=folder)
+    away.log_params({"seed": 0})
+    away.set_tags({"weights": "none"})
+    away.set_tags({"learnt": "yes"})
+    away.log_dataset("T1w cohort", "f" * 64, {"seed": 0}, {"train": 3})
+    away.log_metrics({"validation/loss": 1.0}, 1)
+    away.log_file(folder / "roc.png", "figures")
+
+
+def check_whole(uri: str, run_id: str) -> None:
+    client = MlflowClient(uri)
+    run = client.get_run(run_id)
+    assert run.info.run_name == "a" and run.info.status == "FINISHED"
+    assert run.data.params == {"seed": "0"} and run.data.metrics == {"validation/loss": 1.0}
+    assert (run.data.tags["weights"], run.data.tags["learnt"]) == ("none", "yes")
+    assert [file.path for file in client.list_artifacts(run_id, "figures")] == ["figures/roc.png"]
+    assert len(run.inputs.dataset_inputs) == 1
+
+
+def test_store_that_is_not_there_is_told_once_and_nothing_is_raised(away, tmp_path, caplog):
+    told(away, tmp_path / "a")
+    away.retry()
+    away.finish("FINISHED")
+    away.say_what_is_missing("mgmt-monai record a")
+    assert away.run_id is None
+    first, last = (entry.getMessage() for entry in caplog.records)
+    assert "not recorded in MLflow: the run" in first
+    assert "the metrics of step 1, figures/roc.png and 1 more. When it can be reached: mgmt-monai record a" in last
+
+
+def test_store_that_comes_back_is_told_all_that_it_lacks(away, tmp_path, made_store):
+    told(away, tmp_path / "a")
+    (tmp_path / "runs").unlink()
+    (tmp_path / "runs").mkdir()
+    shutil.copy(made_store, tmp_path / "runs" / "mlruns.db")
+    away.retry()
+    away.log_metrics({"validation/loss": 1.0}, 1)
+    away.finish("FINISHED")
+    assert away.not_recorded == []
+    check_whole(away.uri, away.run_id)
+    assert steps(away, "validation/loss") == [1]
+
+
+def test_training_that_was_not_recorded_is_recorded_from_its_folder(away, tmp_path, made_store, capsys):
+    directory = RunDirectory(tmp_path / "trained", "T1w", "a", resume=False)
+    directory.claim({"experiment_name": "mgmt"})
+    directory.open("hash")
+    told(away, directory.path)
+    away.finish("FINISHED")
+    directory.update(status="finished")
+    words = ["record", str(directory.path)]
+    assert main(words) == 1 and "still running in another process" in capsys.readouterr().err
+    directory.close()
+    moved = tmp_path / "moved"
+    (tmp_path / "trained").rename(moved)
+    shutil.copy(made_store, moved / "mlruns.db")
+    for _ in range(2):
+        assert main(["record", str(moved / "t1w" / "a")]) == 0
+    first, second = (line.split()[-1] for line in capsys.readouterr().out.splitlines())
+    assert first == second == run_in(moved / "t1w" / "a").state["mlflow_run_id"]
+    check_whole(tracking_uri(moved), first)
+    assert {path.parents[1] for path in moved.rglob("roc.png")} >= {moved / "mlartifacts" / first / "artifacts"}
+
+
+def test_folder_of_an_earlier_version_is_told_in_one_line(tmp_path, capsys):
+    (tmp_path / "run.json").write_text('{"status": "finished"}')
+    assert main(["record", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith(f"Error: {tmp_path}/mlflow.json: expected what MLflow is told")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"a": 1}', '{"a": {"kind": "shell", "value": 1, "told": null}}'])
+def test_notes_that_are_none_are_refused(content, tmp_path):
+    (tmp_path / NOTES).write_text(content)
+    with pytest.raises(TrackingError, match=r"mlflow\.json: expected what MLflow is told of a training, found"):
+        TrackedRun("sqlite:////proc/no.db", tmp_path, "mgmt", "a").start(folder=tmp_path)
 
 
 def test_file_that_cannot_be_recorded_is_told_and_the_rest_is_recorded(run, tmp_path, caplog):
     run.log_file(tmp_path / "absent.png")
     run.log_metrics({"loss": 1.0}, 1)
-    assert run.not_recorded == ["absent.png"] and "absent.png" in caplog.text
+    run.retry()
+    assert run.not_recorded == ["absent.png"] and caplog.text.count("absent.png: no such file") == 1
     assert steps(run, "loss") == [1]
 
 

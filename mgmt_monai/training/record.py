@@ -1,0 +1,47 @@
+"""A training recorded in MLflow afterwards, from its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mgmt_monai.tracking import TrackedRun
+from mgmt_monai.tracking.mlflow_store import shown
+from mgmt_monai.tracking.tracked_run import read_notes
+from mgmt_monai.training.config import read_config
+from mgmt_monai.training.errors import TrainingError
+from mgmt_monai.training.run_directory import run_in
+
+_STATUS = {"finished": "FINISHED", "failed": "FAILED", "diverged": "FAILED"}
+
+
+def record(folder: Path, uri: str, output_dir: Path) -> str:
+    """Tell MLflow what it lacks of a training; what it has is left.
+
+    Args:
+        folder: Of the training, which nobody is running.
+        uri: The store; one that does not have the training's run gets a new one.
+        output_dir: For the files of runs in a SQLite store.
+
+    Returns:
+        The run's identifier.
+
+    Raises:
+        TrainingError: No training's folder, one that is running, or MLflow did not take everything.
+        TrackingError: What MLflow is told is not noted there.
+    """
+    directory = run_in(folder)
+    state = directory.state
+    read_notes(folder)
+    directory.take()
+    try:
+        config = read_config(folder / "config.json")
+        name, parent = directory.path.resolve().name, str(config.get("parent_run_id", ""))
+        run = TrackedRun(uri, output_dir, str(config["experiment_name"]), name, parent)
+        run.start(state.get("mlflow_run_id"), folder=directory.path)
+        run.finish(_STATUS.get(state["status"], "KILLED"))
+        if run.run_id is None or run.not_recorded:
+            raise TrainingError(f"{folder}: {shown(uri)} did not take {', '.join(run.not_recorded)}. Run it again.")
+        directory.update(mlflow_run_id=run.run_id)
+    finally:
+        directory.close()
+    return run.run_id
