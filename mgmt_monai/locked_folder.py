@@ -10,17 +10,24 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
+import secrets
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType, UnionType
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from mgmt_monai.atomic import is_temporary, remove_leftovers, secret, write_text
-from mgmt_monai.errors import MgmtMonaiError
+from mgmt_monai.errors import FULL_DISK, MgmtMonaiError
 
-_LOCK, _OWNER = ".lock", ".owner"
+_LOCK, _OWNER, _SPARE = ".lock", ".owner", ".spare"
+
+#: Bytes that are given back where a full disk would keep the state from being noted.
+_SPARE_SIZE = 16384
 
 KEY = "pseudonyms.key"
 """The file of `LockedFolder.pseudonym_key`."""
@@ -35,16 +42,24 @@ class LockedFolder:
         state_file: JSON, written in it last when it is begun, and at every change.
         error: What is raised.
         before_state: Files that may be there when it is not begun yet.
+        keys: What a state has, with the kind of each value.
     """
 
     def __init__(
-        self, path: Path, what: str, state_file: str, error: type[MgmtMonaiError], before_state: tuple[str, ...] = ()
+        self,
+        path: Path,
+        what: str,
+        state_file: str,
+        error: type[MgmtMonaiError],
+        before_state: tuple[str, ...] = (),
+        keys: Mapping[str, type | UnionType] = MappingProxyType({}),
     ) -> None:
         self.path = path
         self._what = what
         self._state_file = state_file
         self._error = error
-        self._before_state = {_LOCK, _OWNER, *before_state}
+        self._before_state = {_LOCK, _OWNER, _SPARE, *before_state}
+        self._keys = keys
         self._lock: FileLock | None = None
 
     @property
@@ -71,13 +86,11 @@ class LockedFolder:
         Raises:
             MgmtMonaiError: It cannot be read.
         """
-        path = self.path / self._state_file
-        try:
-            state = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise self._error(f"{path}: expected the state of a {self._what}, found none ({error}).") from error
-        if not isinstance(state, dict) or not state:
-            raise self._error(f"{path}: expected the state of a {self._what}, found {state!r}.")
+        state = self.read_json(self._state_file, f"the state of a {self._what}")
+        wrong = [key for key, kind in self._keys.items() if key not in state or not isinstance(state[key], kind)]
+        if wrong or not state:
+            lacks = f" without {', '.join(wrong)}" if wrong else f" {state!r}"
+            raise self._damaged(self._state_file, f"the state of a {self._what}", f"one{lacks}")
         return state
 
     @property
@@ -86,7 +99,34 @@ class LockedFolder:
 
         It is in a file of its own that only the user may read, made when it is first asked for.
         """
-        return str(self.state.get("pseudonym_key") or secret(self.path / KEY))  # the first: of earlier versions
+        key = str(self.state.get("pseudonym_key") or secret(self.path / KEY))  # the first: of earlier versions
+        if re.fullmatch("[0-9a-f]{32}", key) is None:
+            raise self._damaged(KEY, "32 hexadecimal digits", "something else")
+        return key
+
+    def read_json(self, name: str, what: str) -> dict[str, Any]:
+        """A JSON file of the folder.
+
+        Args:
+            name: Of the file.
+            what: Is in it, in words.
+
+        Raises:
+            MgmtMonaiError: It is absent or damaged, or holds no object.
+        """
+        try:
+            content = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise self._damaged(name, what, f"none ({error})") from error
+        if not isinstance(content, dict):
+            raise self._damaged(name, what, repr(content)[:40])
+        return content
+
+    def _damaged(self, name: str, what: str, found: str) -> MgmtMonaiError:
+        return self._error(
+            f"{self.path / name}: expected {what}, found {found}. Put the file back from a copy, or move {self.path} "
+            "away and start again."
+        )
 
     def take(self, option: str = "--output_dir") -> None:
         """Make the folder where it is absent, and hold it for this process until `close`.
@@ -104,6 +144,7 @@ class LockedFolder:
             since = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
             self.write_json(_OWNER, {"host": platform.node(), "process": os.getpid(), "since": since})
             remove_leftovers(self.path)
+            (self.path / _SPARE).write_bytes(secrets.token_bytes(_SPARE_SIZE))
         except Timeout as error:
             raise self._error(
                 f"{self.path}: this {self._what} is still running in another process{self._owner()}."
@@ -136,17 +177,25 @@ class LockedFolder:
     def close(self) -> None:
         """Let another process go on."""
         if self._lock is not None:
-            (self.path / _OWNER).unlink(missing_ok=True)
+            for name in (_OWNER, _SPARE):
+                (self.path / name).unlink(missing_ok=True)
             self._lock.release()
             self._lock = None
 
     def update(self, **values: Any) -> None:
-        """Note something in the state.
+        """Note something in the state, which a full disk does not keep from being true.
 
         Args:
             values: By name; others stay.
         """
-        self.write_json(self._state_file, {**self.state, **values})
+        state = {**self.state, **values}
+        try:
+            self.write_json(self._state_file, state)
+        except OSError as error:
+            if error.errno not in FULL_DISK:
+                raise
+            (self.path / _SPARE).unlink(missing_ok=True)
+            self.write_json(self._state_file, state)
 
     def write_json(self, name: str, content: Any) -> Path:
         """Write a JSON file, whole or not at all.

@@ -12,6 +12,15 @@ from mgmt_monai.comparison.plan import ComparisonPlan, Training
 from mgmt_monai.locked_folder import LockedFolder
 from mgmt_monai.training.run_directory import run_in
 
+_KEYS = {
+    "plan": dict,
+    "data": str,
+    "created": str,
+    "mlflow_run_id": str | None,
+    "environment": dict,
+    "commits": list,
+}
+
 
 class ComparisonFolder(LockedFolder):
     """Where a comparison keeps everything: ``<output_dir>/comparisons/<name>``.
@@ -21,7 +30,7 @@ class ComparisonFolder(LockedFolder):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, "comparison", "comparison.json", ComparisonError)
+        super().__init__(path, "comparison", "comparison.json", ComparisonError, keys=_KEYS)
 
     @property
     def manifest_path(self) -> Path:

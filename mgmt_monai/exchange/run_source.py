@@ -19,6 +19,7 @@ from mgmt_monai.networks.efficientnet import PADDINGS, has_odd_map
 from mgmt_monai.tracking.runs import StoredRun, fetch_run
 from mgmt_monai.training.config import PATHS, without_views
 from mgmt_monai.training.origin import MADE, origin_text
+from mgmt_monai.training.run_directory import check_whole
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ def open_source(run: str | Path, uri: str, output_dir: Path) -> Iterator[Source]
     Raises:
         ExchangeError: No such run, one that is not finished, a negative control, or a file that is missing or damaged.
         TrackingError: The store cannot be read.
+        TrainingError: The checkpoint is damaged.
     """
     path = Path(run)
     if path.is_file():
@@ -115,6 +117,7 @@ def _of_folder(folder: Path, stage: str) -> Source:
     _check(str(folder), state.get("status"), config.get("control"))
     _warn_of_paddings(str(folder), config, state.get("paddings"))
     checkpoint = _existing(folder / stage / "best.pt")
+    check_whole(checkpoint)
     reference = folder / REFERENCE
     return Source(
         config=config,

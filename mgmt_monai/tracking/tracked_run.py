@@ -82,8 +82,9 @@ class TrackedRun:
         Raises:
             TrackingError: The notes cannot be read.
         """
-        if folder is not None and (folder / NOTES).exists():
-            self._notes = {what: note for what, note in read_notes(folder).items() if note["kind"] != "status"}
+        if folder is not None:
+            notes = read_notes(folder, absent_ok=True)
+            self._notes = {what: note for what, note in notes.items() if note["kind"] != "status"}
         self._resumed, self._metric, self._folder = run_id, metric, folder
         self._open()
 
@@ -272,8 +273,14 @@ class TrackedRun:
             note["told"] = self.run_id
 
     def _keep(self) -> None:
-        if self._folder is not None:
+        if self._folder is None:
+            return
+        try:
             write_text(self._folder / NOTES, json.dumps(self._notes, indent=1) + "\n")
+        except OSError as error:
+            if NOTES not in self._said:
+                logger.warning(f"{self._folder / NOTES}: cannot be written ({error.strerror})")
+            self._said.add(NOTES)
 
     def _missed(self, what: str, error: Exception) -> None:
         self._is_away = does_not_answer(error)
@@ -335,16 +342,19 @@ _SENT: dict[str, Callable[[TrackedRun, MlflowClient, Any], None]] = {
 }
 
 
-def read_notes(folder: Path) -> dict[str, dict[str, Any]]:
+def read_notes(folder: Path, absent_ok: bool = False) -> dict[str, dict[str, Any]]:
     """What MLflow was to be told of a training, and was told.
 
     Args:
         folder: Of the training.
+        absent_ok: Nothing where there are none, as in a training that begins.
 
     Raises:
         TrackingError: There are no such notes, or they cannot be read.
     """
     path = folder / NOTES
+    if absent_ok and not path.exists():
+        return {}
     try:
         notes = json.loads(path.read_text(encoding="utf-8"))
         if all(note["kind"] in _SENT and {"value", "told"} <= set(note) for note in notes.values()):

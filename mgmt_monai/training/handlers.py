@@ -23,7 +23,7 @@ from mgmt_monai.tracking import TrackedRun
 from mgmt_monai.training.divergence import check_course
 from mgmt_monai.training.ranks import is_main_rank
 from mgmt_monai.training.run_log import duration, epoch_line
-from mgmt_monai.training.stage import ROW_COLUMNS, StageProgress
+from mgmt_monai.training.stage import ROW_COLUMNS, StageProgress, read_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -167,7 +167,7 @@ class ResumePoint:
         """Bring everything to the last finished epoch, where there is one."""
         if not self.progress.last_checkpoint.is_file():
             return
-        state = torch.load(self.progress.last_checkpoint, map_location="cpu", weights_only=True)
+        state = read_checkpoint(self.progress.last_checkpoint)
         for name, part in self._all_parts(engine).items():
             part.load_state_dict(state[name])
         engine.state.epoch = self.progress.epochs

@@ -7,7 +7,6 @@ from pathlib import Path
 from mgmt_monai.tracking import TrackedRun
 from mgmt_monai.tracking.mlflow_store import shown
 from mgmt_monai.tracking.tracked_run import read_notes
-from mgmt_monai.training.config import read_config
 from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.training.run_directory import run_in
 
@@ -34,9 +33,9 @@ def record(folder: Path, uri: str, output_dir: Path) -> str:
     read_notes(folder)
     directory.take()
     try:
-        config = read_config(folder / "config.json")
+        config = directory.read_json("config.json", "the config of a training")
         name, parent = directory.path.resolve().name, str(config.get("parent_run_id", ""))
-        run = TrackedRun(uri, output_dir, str(config["experiment_name"]), name, parent)
+        run = TrackedRun(uri, output_dir, str(config.get("experiment_name", "mgmt")), name, parent)
         run.start(state.get("mlflow_run_id"), folder=directory.path)
         run.finish(_STATUS.get(state["status"], "KILLED"))
         if run.run_id is None or run.not_recorded:

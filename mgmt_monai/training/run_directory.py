@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
+import zlib
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
+from mgmt_monai.errors import MgmtMonaiError
 from mgmt_monai.locked_folder import LockedFolder
 from mgmt_monai.tracking import new_run_name
+from mgmt_monai.tracking.tracked_run import read_notes
 from mgmt_monai.training.config import differing_settings
 from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.training.ranks import from_main_rank, is_main_rank
@@ -56,13 +59,22 @@ class RunDirectory(LockedFolder):
             config: As it is executed.
 
         Raises:
-            TrainingError: The run is still running, or was started with other settings.
+            TrainingError: The run is still running, was started with other settings, or has a damaged file.
+            TrackingError: What MLflow was told cannot be read.
         """
         self.config = config
         if not self.resumes or not is_main_rank():
             return
         self.take()
-        differing = differing_settings(json.loads((self.path / "config.json").read_text()), config)
+        try:
+            before = self.read_json("config.json", "the config of a training")
+            for checkpoint in sorted(self.path.glob("*/*.pt")):
+                check_whole(checkpoint)
+            read_notes(self.path, absent_ok=True)
+        except MgmtMonaiError:
+            self.close()
+            raise
+        differing = differing_settings(before, config)
         if differing:
             self.close()
             raise TrainingError(
@@ -94,11 +106,41 @@ class RunDirectory(LockedFolder):
             raise TrainingError(f"{self.path}: started with another cohort or split. Start a new run without --resume.")
 
 
-_KIND = ("training", "run.json", TrainingError, ("config.json",))
+_KEYS = {
+    "status": str,
+    "mlflow_run_id": str | None,
+    "manifest_hash": str,
+    "described": bool,
+}
+
+_KIND = ("training", "run.json", TrainingError, ("config.json",), _KEYS)
 
 
 #: States that a training does not go on from.
 _ENDED = ("finished", "diverged")
+
+
+def check_whole(checkpoint: Path) -> None:
+    """Hold a checkpoint against the checksums in it, which ``torch.load`` does not look at.
+
+    Args:
+        checkpoint: As ``torch.save`` writes it: a zip file.
+
+    Raises:
+        TrainingError: It is cut off or changed.
+    """
+    try:
+        with ZipFile(checkpoint) as parts:
+            damaged = parts.testzip()
+        if damaged is None:
+            return
+        found = f"{damaged}: wrong checksum"
+    except (BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, zlib.error) as error:
+        found = str(error)
+    raise TrainingError(
+        f"{checkpoint}: expected a checkpoint, found a damaged file ({found}). Delete {checkpoint.parent}: "
+        "with --resume true this stage is trained again, to the same result."
+    )
 
 
 def run_in(folder: Path) -> LockedFolder:

@@ -16,7 +16,7 @@ from torch import nn
 from mgmt_monai.networks import MGMTClassifier
 from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.training.ranks import is_main_rank, wait_for_all
-from mgmt_monai.training.run_directory import RunDirectory
+from mgmt_monai.training.run_directory import RunDirectory, check_whole
 from mgmt_monai.training.settings import as_boolean
 
 logger = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ class Stage:
         progress = self.progress
         wait_for_all()  # the main process may still be writing the checkpoints of the stage before
         if progress.last_checkpoint.is_file():
-            progress.load_state_dict(_load(progress.last_checkpoint)["progress"])
+            progress.load_state_dict(read_checkpoint(progress.last_checkpoint)["progress"])
             if progress.finished:
                 logger.info(f"stage {progress.stage}: finished before, {_epochs(progress.epochs)}")
                 return
@@ -168,9 +168,19 @@ def load_network(network: MGMTClassifier, checkpoint: Path) -> None:
 
     Raises:
         RuntimeError: The state is another network's.
+        TrainingError: The file is damaged.
     """
-    network.load_state_dict(_load(checkpoint))
+    network.load_state_dict(read_checkpoint(checkpoint))
 
 
-def _load(checkpoint: Path) -> Any:
+def read_checkpoint(checkpoint: Path) -> Any:
+    """What is in a checkpoint, without unpickling.
+
+    Args:
+        checkpoint: A ``best.pt`` or ``last.pt``.
+
+    Raises:
+        TrainingError: It is cut off or changed.
+    """
+    check_whole(checkpoint)
     return torch.load(checkpoint, map_location="cpu", weights_only=True)
