@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -79,7 +80,7 @@ def test_lock_ends_with_the_process_that_is_killed(tmp_path: Path) -> None:
     ("names", "is_free"),
     [
         ((), True),
-        ((".lock", ".owner", "config.json", f".state.json.{'0' * 32}"), True),
+        ((".lock", ".owner", ".spare", "config.json", f".state.json.{'0' * 32}"), True),
         (("notes.txt",), False),
         (("state.json",), False),
     ],
@@ -104,3 +105,23 @@ def test_state_that_is_none_is_told_in_one_line(content: str, tmp_path: Path) ->
     (tmp_path / "state.json").write_text(content)
     with pytest.raises(MgmtMonaiError, match=r"state\.json: expected the state of a training, found"):
         made(tmp_path).state  # noqa: B018
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs the right to mount a small disk")
+def test_full_disk_does_not_keep_the_state_from_being_noted(tmp_path: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)], check=True)
+    try:
+        folder = made(tmp_path / "a")
+        folder.take()
+        folder.begin({"status": "running", "patients": ["a" * 100] * 50})
+        with suppress(OSError), (tmp_path / "full").open("wb", buffering=0) as stream:
+            while True:
+                stream.write(b"\0" * 512)
+        with pytest.raises(OSError, match="No space left"):
+            folder.write_json("other.json", ["a" * 100] * 50)
+        folder.update(status="failed")
+        assert made(tmp_path / "a").state["status"] == "failed"
+        folder.close()
+    finally:
+        subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)

@@ -37,7 +37,7 @@ def test_training_killed_before_it_has_a_state_is_started_by_the_same_command(
     killed = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, check=False)
     folder = tmp_path / "runs" / "t1w" / "a"
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    assert {path.name for path in folder.iterdir()} == {".lock", ".owner", "config.json"}
+    assert {path.name for path in folder.iterdir()} == {".lock", ".owner", ".spare", "config.json"}
     again = start(command(phantom_dir, tmp_path / "runs", "--resume", str(resume), **SHORT), tmp_path)
     output, _ = again.communicate()
     assert again.returncode == 0, output

@@ -3,6 +3,7 @@ import re
 import stat
 
 import pytest
+import torch
 
 from mgmt_monai.training import RunDirectory
 from mgmt_monai.training.errors import TrainingError
@@ -93,7 +94,7 @@ def test_what_a_killed_process_left_half_written_is_cleared_up(tmp_path):
     left = killed.path / "transfer" / f".last.pt.{'0' * 32}"
     left.parent.mkdir()
     left.write_bytes(b"half")
-    (left.parent / "last.pt").write_bytes(b"whole")
+    torch.save({}, left.parent / "last.pt")
     resumed = RunDirectory(tmp_path, "T1w", "a", resume=True)
     resumed.claim({"seed": 0})
     resumed.open("hash")
