@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from mgmt_monai.errors import full_disk
+from mgmt_monai.errors import MgmtMonaiError, full_disk
 
 
 @contextmanager
@@ -44,6 +44,39 @@ def atomic_file(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_replaceable(path: Path, is_same: bool, overwrite: bool, error: type[MgmtMonaiError], holds: str = "") -> None:
+    """The rule of every command: what is there is replaced by the same, or where that is asked for.
+
+    Args:
+        path: What is to be written.
+        is_same: Whether what is there has the same content.
+        overwrite: Whether it may be replaced.
+        error: What is raised.
+        holds: What would be lost, in words.
+
+    Raises:
+        MgmtMonaiError: There is another one, which may not be replaced.
+    """
+    if path.exists() and not is_same and not overwrite:
+        raise error(
+            f"{path}: expected nothing there, or the same, found another{holds and f' with {holds}'}, which would be "
+            "lost. Name another place with --out, or say --overwrite."
+        )
+
+
+def holds_text(path: Path, text: str) -> bool:
+    """Whether a file has this very text.
+
+    Args:
+        path: Of the file.
+        text: As `write_text` writes it.
+    """
+    try:
+        return path.read_bytes() == text.encode()
+    except OSError:
+        return False
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -86,7 +86,7 @@ def command(
 
     def report(of: Comparison) -> None:
         folder = of.folder.path / "report"
-        written = write_report(stored_record(of.tracking.uri, str(of.tracking.run_id)), folder)
+        written = write_report(stored_record(of.tracking.uri, str(of.tracking.run_id)), folder, overwrite=True)
         of.log_files(folder, REPORT)
         click.echo(written["verdict"]["sentence"])
         click.echo(f"{folder / 'report.html'}")

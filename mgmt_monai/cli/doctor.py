@@ -23,6 +23,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--mapping", type=FILE, multiple=True, help="Table of aliases, such as BraTS21-17_Mapping.csv.")
 @click.option("--headers-only", is_flag=True, help="Leave the pixels alone: faster, and blind to what is in them.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes that read [one a core].")
+@click.option("--overwrite", is_flag=True, help="Replace the report of another data directory.")
 def command(
     data_dir: Path,
     labels: Path | None,
@@ -35,6 +36,7 @@ def command(
     mapping: tuple[Path, ...],
     headers_only: bool,
     workers: int | None,
+    overwrite: bool,
 ) -> int:
     """Examine every series under DATA_DIR; write report.json and report.html.
 
@@ -55,7 +57,7 @@ def command(
         pixels=not headers_only,
         workers=workers,
     )
-    diagnosis = visit(data_dir, out, plan)
+    diagnosis = visit(data_dir, out, plan, overwrite)
     shown = 10
     errors = [finding for finding in diagnosis.findings if finding.kind.severity is Severity.ERROR]
     for finding in errors[:shown]:

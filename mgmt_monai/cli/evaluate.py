@@ -47,6 +47,7 @@ SHOWN_PAIRS = 10
               help="The smallest AUC that would matter, set beforehand.")  # fmt: skip
 @click.option("--level", type=click.FloatRange(0.5, 0.999), default=0.95, show_default=True, help="Of every interval.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the resampling.")
+@click.option("--overwrite", is_flag=True, help="Replace another evaluation that is there.")
 def command(
     predictions: tuple[Path, ...],
     out: Path,
@@ -61,6 +62,7 @@ def command(
     bound: float,
     level: float,
     seed: int,
+    overwrite: bool,
 ) -> None:
     """Judge PREDICTIONS, one or more patient tables (docs/reference/predictions.md).
 
@@ -89,7 +91,9 @@ def command(
     known = _columns(patients, columns, manifest)
     notes = [*(["test_patients_missing"] if incomplete else []), *(["clones"] if same else [])]
     unlearnt = not_learnt(predictions, rows)
-    evaluated = write_evaluation(rows, models, out, known, site, controls, bound, level, seed, notes, unlearnt, primary)
+    evaluated = write_evaluation(
+        rows, models, out, known, site, controls, bound, level, seed, notes, unlearnt, primary, overwrite
+    )
     for name, figures in evaluated["models"].items():
         verdict = figures["verdict"]
         said = "a control" if verdict is None else verdict["sentence"]

@@ -45,6 +45,7 @@ def command() -> None:
 @click.option("--external", is_flag=True, help="Every patient is for the test: the cohort is only scored.")
 @click.option("--against", type=FILE, help="Manifest of the training data: leave out who is in it, under any name.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes that read [one a core].")
+@click.option("--overwrite", is_flag=True, help="Replace another manifest that is there.")
 def build(
     data_dir: Path,
     labels: Path | None,
@@ -63,6 +64,7 @@ def build(
     external: bool,
     against: Path | None,
     workers: int | None,
+    overwrite: bool,
 ) -> int:
     """Read the images under DATA_DIR and write its manifest."""
     from mgmt_monai.cohort.build import Sources, build_manifest
@@ -100,7 +102,7 @@ def build(
     else:
         plan = Holdout(test_fraction, train_fraction, seed, group_by)
     built = build_manifest(data_dir, sources, plan, workers)
-    write_manifest(built.manifest, path)
+    write_manifest(built.manifest, path, overwrite)
     for patient_id, reason in built.manifest.excluded.items():
         click.echo(f"excluded: patient {patient_id}: {reason}")
     for line in built.manifest.left_out:
@@ -158,6 +160,7 @@ def check(manifest: Path, data_dir: Path | None, quick: bool, workers: int | Non
 @click.option("--columns", type=FILE, help="CSV with more about each patient, such as the site.")
 @click.option("--group-by", default="", help="A column whose values no split or fold tears apart.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the split and the folds.")
+@click.option("--overwrite", is_flag=True, help="Replace a split or folds that are there.")
 def split(
     manifest: Path,
     out: Path | None,
@@ -170,6 +173,7 @@ def split(
     columns: Path | None,
     group_by: str,
     seed: int,
+    overwrite: bool,
 ) -> int:
     """Split the patients of MANIFEST anew: hold-out, k-fold, repeated, nested, grouped; no image is read."""
     from mgmt_monai.cohort.manifest import check_writable, read_manifest, write_manifest
@@ -198,7 +202,7 @@ def split(
         made = Listed(split_from).apply(made)
     if folds is not None:
         made = KFold(folds, repeats or 1, inner_folds or 0, seed, group_by).apply(made)
-    write_manifest(made, path)
+    write_manifest(made, path, overwrite)
     _echo_splits(made)
     click.echo(f"{path}: {len(made.patients)} patients, hash {made.content_hash[:12]}")
     return 0

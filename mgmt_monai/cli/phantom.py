@@ -29,6 +29,8 @@ def command(out_dir: Path, patients: int, effect: float, seed: int, workers: int
     from mgmt_monai.phantom import PhantomError, write_phantom
     from mgmt_monai.phantom.effect import reachable_auc
 
+    if montage is not None and montage.exists():
+        raise PhantomError(f"phantom: {montage}: expected nothing there, found a file. Name another picture.")
     write_phantom(out_dir, patients, effect, seed, workers)
     click.echo(f"{out_dir}: {patients} patients, effect {effect:g}, reachable AUC {reachable_auc(effect):.3f}")
     if montage is not None:

@@ -20,7 +20,8 @@ FOLDER = click.Path(path_type=Path)
     show_default=True,
     help="Folder of the trainings.",
 )
-def command(comparison: str, out: Path, output_dir: Path) -> None:
+@click.option("--overwrite", is_flag=True, help="Replace another report that is there.")
+def command(comparison: str, out: Path, output_dir: Path, overwrite: bool) -> None:
     """Write the report of COMPARISON, its name or its run in MLflow; without one, of the newest comparison.
 
     Everything is read from MLflow: the server that MLFLOW_TRACKING_URI names, else the store in --output-dir. OUT gets
@@ -32,6 +33,6 @@ def command(comparison: str, out: Path, output_dir: Path) -> None:
     from mgmt_monai.tracking.mlflow_store import tracking_uri
 
     uri = tracking_uri(output_dir)
-    report = write_report(stored_record(uri, find_comparison(uri, comparison)), out)
+    report = write_report(stored_record(uri, find_comparison(uri, comparison)), out, overwrite)
     click.echo(report["verdict"]["sentence"])
     click.echo(f"{out / 'report.html'}")

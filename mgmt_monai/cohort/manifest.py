@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mgmt_monai.atomic import write_text
+from mgmt_monai.atomic import check_replaceable, write_text
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.records import (
     SPLITS,
@@ -128,17 +128,21 @@ def _geometry_fault(record: SeriesRecord) -> str:
     return f"{missing} slice{'s are' if missing > 1 else ' is'} missing inside the stack" if missing else ""
 
 
-def write_manifest(manifest: Manifest, path: Path) -> None:
+def write_manifest(manifest: Manifest, path: Path, overwrite: bool = True) -> None:
     """Write the manifest as JSON; either the whole file appears or none.
 
     Args:
         manifest: What to write.
-        path: The file; an older one is replaced.
+        path: The file; a manifest there of which nothing is lost is replaced.
+        overwrite: Whether any other is replaced too.
 
     Raises:
-        CohortError: The place cannot be written to; nothing is left behind then, and an older file stays.
+        CohortError: There is another manifest, or the place cannot be written to; nothing is left behind then, and an
+            older file stays.
     """
     path = Path(path)
+    lost = _lost(path, manifest) if path.is_file() and not overwrite else []
+    check_replaceable(path, not lost, overwrite, CohortError, " and ".join(lost))
     document = {"schema": SCHEMA, "content_hash": manifest.content_hash, **asdict(manifest)}
     for key in _NOTES:
         if not document[key]:
@@ -207,9 +211,34 @@ def read_manifest(path: str | Path) -> Manifest:
     if document.get("content_hash") != manifest.content_hash:
         raise CohortError(
             f"{path}: expected the content hash {manifest.content_hash}, found {document.get('content_hash')}: it was "
-            "changed after it was built. Build it again with 'mgmt-monai manifest build'."
+            "changed after it was built. Build it again with 'mgmt-monai manifest build "
+            "--overwrite'."
         )
     return manifest
+
+
+def _lost(path: Path, manifest: Manifest) -> list[str]:
+    """What of the manifest that is there would be lost, in words; folds and columns may be added to it."""
+    try:
+        there = read_manifest(path)
+    except CohortError:
+        return ["content"]
+    old, new = ({patient.patient_id: patient for patient in one.patients} for one in (there, manifest))
+    if old.keys() != new.keys():
+        return [f"{len(old)} patients, not these {len(new)}"]
+    pairs = [(patient, new[name]) for name, patient in old.items()]
+    lost = []
+    if moved := sum((one.split, one.label) != (other.split, other.label) for one, other in pairs):
+        lost.append(f"{moved} of {len(old)} patients in another split or with another label")
+    if there.folds and [one.folds for one, _ in pairs] != [other.folds for _, other in pairs]:
+        lost.append(f"folds ({there.folds['n_folds']})")
+    notes = ("chosen", "passed_over", "patients", "folds")
+    settings = [{name: value for name, value in vars(one).items() if name not in notes} for one in (there, manifest)]
+    same = all(
+        (one.series, one.aliases) == (other.series, other.aliases) and one.columns.items() <= other.columns.items()
+        for one, other in pairs
+    )
+    return lost or ([] if same and settings[0] == settings[1] else ["other series, columns or settings"])
 
 
 def _unwritable(path: Path, reason: str) -> CohortError:

@@ -159,7 +159,7 @@ def _check_settings(path: Path, manifest: Manifest, plan: Holdout, exclusions: s
         found = f"{which} is in it, although listed" if kept else f"{which} is left out, although not listed"
         raise CohortError(
             f"{path}: made with another exclusion list than {str(exclusions)!r}: patient {found}. Build it again with "
-            "'mgmt-monai manifest build', or name another file with --manifest FILE."
+            "'mgmt-monai manifest build --overwrite', or name another file with --manifest FILE."
         )
     if ours and any(manifest.split.get(key) != settings[key] for key in settings):
         differing = [
@@ -169,7 +169,7 @@ def _check_settings(path: Path, manifest: Manifest, plan: Holdout, exclusions: s
         ]
         raise CohortError(
             f"{path}: made with another split: {', '.join(differing)}. Build it again with 'mgmt-monai manifest "
-            "build', or name another file with --manifest FILE."
+            "build --overwrite', or name another file with --manifest FILE."
         )
 
 
@@ -179,8 +179,8 @@ def _check_labels(path: Path, manifest: Manifest, dataset_dir: Path, labels_csv:
         return
     if hashlib.sha256(table.read_bytes()).hexdigest() != manifest.labels_sha256:
         raise CohortError(
-            f"{path}: made with other labels than {table} now has. Build it again with 'mgmt-monai manifest build', or "
-            "name the table it was made with by --labels_csv FILE."
+            f"{path}: made with other labels than {table} now has. Build it again with 'mgmt-monai manifest build "
+            "--overwrite', or name the table it was made with by --labels_csv FILE."
         )
 
 

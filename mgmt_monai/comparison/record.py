@@ -21,6 +21,7 @@ import pandas as pd
 
 from mgmt_monai.atomic import write_text
 from mgmt_monai.comparison.errors import ComparisonError
+from mgmt_monai.csv_file import csv_text, plain
 from mgmt_monai.evaluation.predictions import read_patients, read_slices, write_patients, write_slices
 from mgmt_monai.tracking.comparisons import fetch_files
 
@@ -66,8 +67,9 @@ def write_record(record: ComparisonRecord, folder: Path) -> None:
         for key, table in getattr(record, name).items():
             write_patients(table, folder / name / f"{key}.csv")
     write_slices(record.slices, folder / "slices.csv")
-    write_text(folder / "curves.csv", record.curves.to_csv(index=False))
-    write_text(folder / "columns.csv", record.columns.to_csv(index_label="patient_id"))
+    write_text(folder / "curves.csv", csv_text(list(record.curves), record.curves.itertuples(index=False)))
+    names = ["patient_id", *record.columns]
+    write_text(folder / "columns.csv", csv_text(names, record.columns.itertuples()))
     about = {"schema": SCHEMA, **record.about}
     write_text(folder / "comparison.json", json.dumps(about, indent=2) + "\n")
 
@@ -89,13 +91,14 @@ def read_record(folder: Path) -> ComparisonRecord:
             raise ComparisonError(
                 f"{folder}: expected a comparison's record of the schema {SCHEMA}, found {found}. Run it again."
             )
+        columns = pd.read_csv(folder / "columns.csv", index_col="patient_id", dtype=str, keep_default_na=False)
         return ComparisonRecord(
             about=about,
             predictions={n: read_patients(folder / "predictions" / f"{n}.csv") for n in about["plan"]["networks"]},
             controls={path.stem: read_patients(path) for path in sorted((folder / "controls").glob("*.csv"))},
             slices=read_slices(folder / "slices.csv"),
             curves=pd.read_csv(folder / "curves.csv"),
-            columns=pd.read_csv(folder / "columns.csv", index_col="patient_id", dtype=str, keep_default_na=False),
+            columns=columns.map(plain).rename(index=plain, columns=plain),
         )
     except (OSError, json.JSONDecodeError, KeyError, pd.errors.ParserError) as error:
         raise ComparisonError(

@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from mgmt_monai.atomic import write_text
+from mgmt_monai.atomic import check_replaceable, holds_text, write_text
+from mgmt_monai.csv_file import csv_text
 from mgmt_monai.evaluation.assessment import as_json
 from mgmt_monai.evaluation.model_pictures import model_pictures
 from mgmt_monai.evaluation.models import best_of_models, comparisons, judged, primary_models
@@ -62,7 +63,8 @@ def nested_csv(rows: Iterable[Mapping[str, Any]]) -> str:
     """
     # Row by row and as objects: a column of whole numbers in which one is missing would become one of floats.
     flat = [pd.json_normalize(dict(row)).to_dict("records")[0] for row in rows]
-    return pd.DataFrame(flat, dtype=object).to_csv(index=False, lineterminator="\n")
+    table = pd.DataFrame(flat, dtype=object)
+    return csv_text(list(table.columns), table.itertuples(index=False)) if flat else "\n"
 
 
 def write_evaluation(
@@ -78,13 +80,14 @@ def write_evaluation(
     notes: Sequence[str] = (),
     not_learnt: Mapping[str, str] | None = None,
     primary: Sequence[str] = (),
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Judge models and write what is found.
 
     Args:
         rows: By name, as :func:`mgmt_monai.evaluation.models.read_rows` returns them.
         models: One row a test patient each, by name, as :func:`mgmt_monai.evaluation.models.pool_models` returns them.
-        folder: Made if absent; files of an earlier evaluation in it are replaced.
+        folder: Made if absent; files of the same evaluation in it are replaced.
         columns: Text by patient (the index) and column, for sites and subgroups; without a column: none.
         site: As :func:`mgmt_monai.evaluation.models.judged` takes it.
         controls: As :func:`mgmt_monai.evaluation.models.judged` takes it.
@@ -94,6 +97,7 @@ def write_evaluation(
         notes: As :func:`mgmt_monai.evaluation.models.judged` takes it.
         not_learnt: As :func:`mgmt_monai.evaluation.models.not_learnt` returns it.
         primary: As :func:`mgmt_monai.evaluation.models.judged` takes it.
+        overwrite: Whether files of another evaluation are replaced too.
 
     Returns:
         What ``evaluation.json`` has: ``models`` (by name, as :func:`mgmt_monai.evaluation.models.judged`),
@@ -101,7 +105,8 @@ def write_evaluation(
         ``comparisons``, ``subgroups``.
 
     Raises:
-        EvaluationError: As :func:`mgmt_monai.evaluation.models.judged`, or the folder cannot be written to.
+        EvaluationError: As :func:`mgmt_monai.evaluation.models.judged`, another evaluation is there, or the folder
+            cannot be written to.
     """
     folders = picture_folders(list(models))
     compared = comparisons(models, level)
@@ -124,9 +129,11 @@ def write_evaluation(
         {"model": name, **of_model, "verdict": (of_model["verdict"] or {}).get("state", "control")}
         for name, of_model in found["models"].items()
     ]
+    text, path = json.dumps(found, indent=2, allow_nan=False) + "\n", folder / "evaluation.json"
+    check_replaceable(path, holds_text(path, text), overwrite, EvaluationError)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / "evaluation.json", json.dumps(found, indent=2, allow_nan=False) + "\n")
+        write_text(path, text)
         write_text(folder / "figures.csv", nested_csv(figures))
         write_text(folder / "comparisons.csv", nested_csv(compared))
         write_text(folder / "subgroups.csv", nested_csv(found["subgroups"]))

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from mgmt_monai.atomic import atomic_file
+from mgmt_monai.atomic import write_text
+from mgmt_monai.csv_file import csv_text, plain
 from mgmt_monai.errors import MgmtMonaiError
 
 SCHEMA_VERSION = 1
@@ -231,7 +232,7 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
                         f"{path}, line {reader.line_num}: expected {len(header)} values, "
                         f"found {len(cells)}; mend or remove the line"
                     )
-                rows.append(tuple(cells[index] for index in order))
+                rows.append(tuple(plain(cells[index]) for index in order))
                 lines.append(reader.line_num)
     except OSError as error:
         raise EvaluationError(
@@ -250,7 +251,7 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 def _text_table(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig").map(plain)
     except UnicodeDecodeError as error:
         raise EvaluationError(f"{path}: expected UTF-8 text, found other bytes; save it as UTF-8") from error
     except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
@@ -261,11 +262,8 @@ def _text_table(path: Path) -> pd.DataFrame:
 def _write(table: pd.DataFrame, path: Path, columns: Sequence[str]) -> None:
     checked = checked_table(table, columns)
     try:
-        with atomic_file(path) as beside, beside.open("x", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(columns)
-            # tolist() gives Python floats, whose text is the shortest that reads back exactly.
-            writer.writerows(zip(*(checked[column].tolist() for column in columns), strict=True))
+        # tolist() gives Python floats, whose text is the shortest that reads back exactly.
+        write_text(path, csv_text(columns, zip(*(checked[column].tolist() for column in columns), strict=True)))
     except OSError as error:
         raise EvaluationError(
             f"{path}: expected to write the predictions table here, found: {error.strerror or error}; "

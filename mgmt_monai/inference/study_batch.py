@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -12,7 +11,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from mgmt_monai.atomic import atomic_file
+from mgmt_monai.atomic import write_text
+from mgmt_monai.csv_file import csv_text
 from mgmt_monai.errors import one_line, printable
 from mgmt_monai.inference.engines.engine import PyTorchEngine
 from mgmt_monai.inference.engines.engine_choice import AUTO, ENGINES, for_studies
@@ -161,10 +161,8 @@ def _engine_of(done: StudyPrediction) -> str:
 
 def _write_table(outcome: BatchOutcome, models: Sequence[BundleModel]) -> None:
     try:
-        with atomic_file(outcome.table) as temporary, temporary.open("x", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, COLUMNS, restval="", lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(_rows(outcome, models))
+        rows = _rows(outcome, models)
+        write_text(outcome.table, csv_text(COLUMNS, ([row.get(name, "") for name in COLUMNS] for row in rows)))
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise InferenceError(f"{outcome.table}: cannot be written ({reason}). Name another --out.") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 import tempfile
@@ -17,6 +16,7 @@ from joblib import cpu_count
 from tqdm import tqdm
 
 from mgmt_monai.atomic import umask
+from mgmt_monai.csv_file import csv_text
 from mgmt_monai.errors import MgmtMonaiError
 from mgmt_monai.phantom.acquisition import SeriesPlan, draw_plan, measure
 from mgmt_monai.phantom.anatomy import Head, build_tissue, draw_head
@@ -226,7 +226,5 @@ def _write_all(train_dir: Path, latents: list[float], seed: int, workers: int) -
 
 
 def _write_labels(path: Path, patients: list[dict[str, Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["BraTS21ID", "MGMT_value"])
-        writer.writerows([patient["patient_id"], patient["label"]] for patient in patients)
+    rows = ((patient["patient_id"], patient["label"]) for patient in patients)
+    path.write_text(csv_text(["BraTS21ID", "MGMT_value"], rows), encoding="utf-8")

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from mgmt_monai.atomic import atomic_file
 from mgmt_monai.cohort.files.pixels import read_slices
 from mgmt_monai.phantom.appearance import MODALITIES
 
@@ -59,5 +60,6 @@ def save_montage(phantom_dir: Path, path: Path, n_rows: int = 5) -> Path:
             axis.imshow(image, cmap="gray", vmin=0, vmax=np.percentile(image[image > 0], 99.5))
             axis.set_title(f"{modality}, latent {patient['latent']:+.1f}", color="white", fontsize=8)
             axis.axis("off")
-    figure.savefig(path, dpi=90)
+    with atomic_file(path) as temporary:
+        figure.savefig(temporary, dpi=90, format=path.suffix.lstrip(".") or "png")
     return path

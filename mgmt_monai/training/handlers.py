@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 import torch
 from ignite.engine import Engine, Events
 from monai.engines import Evaluator
@@ -17,6 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from mgmt_monai.atomic import atomic_file, write_text
+from mgmt_monai.csv_file import csv_text
 from mgmt_monai.networks import MGMTClassifier
 from mgmt_monai.slices import EpochBatches
 from mgmt_monai.tracking import TrackedRun
@@ -238,7 +238,7 @@ class Publish(_EpochHandler):
             return
         rows = self.progress.all_rows()
         path = self.progress.run_directory.path / "epochs.csv"
-        write_text(path, pd.DataFrame(rows, columns=ROW_COLUMNS).to_csv(index=False))
+        write_text(path, csv_text(ROW_COLUMNS, ([row[name] for name in ROW_COLUMNS] for row in rows)))
         figures: dict[int, dict[str, float]] = {}
         for row in rows:
             figures.setdefault(row["epoch"], {})[f"{row['split']}/{row['metric']}"] = row["value"]

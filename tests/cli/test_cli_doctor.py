@@ -46,6 +46,19 @@ def found(tmp_path: Path) -> set[tuple[str, str]]:
     return {(f["id"], f["patient_id"]) for f in report(tmp_path)["findings"] if f["ignored"] is None}
 
 
+def test_report_of_another_directory_is_replaced_only_where_that_is_said(doctor, data_dir, clean, tmp_path):
+    assert doctor(data_dir)[0] == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "report").iterdir()}
+    code, told, errors = doctor(clean)
+    assert (code, told, len(errors)) == (1, [], 1)
+    assert errors[0].startswith(f"Error: {tmp_path / 'report/report.json'}: expected nothing there, or the same, found")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "report").iterdir()} == before
+    assert doctor(data_dir)[0] == 0  # after something was mended in it, say
+    of_the_first = report(tmp_path)["cohort"]["place"]
+    assert doctor(clean, "--overwrite")[0] == 0
+    assert report(tmp_path)["cohort"]["place"] != of_the_first
+
+
 def test_cohort_without_an_error(doctor, clean, tmp_path):
     code, told, errors = doctor(clean)
     assert (code, errors) == (0, [])

@@ -50,6 +50,18 @@ def test_evaluate_prints_and_writes_every_figure(predictions, tmp_path, capsys):
     }
 
 
+def test_another_evaluation_is_replaced_only_where_that_is_said(predictions, tmp_path, capsys):
+    words = ["evaluate", str(predictions), "--out", str(tmp_path / "out")]
+    assert main(words) == 0
+    first = (tmp_path / "out/evaluation.json").read_bytes()
+    assert main(words) == 0  # the same
+    assert main([*words, "--threshold", "0.7"]) == 1
+    assert "found another, which would be lost. Name another place with --out, or" in capsys.readouterr().err
+    assert (tmp_path / "out/evaluation.json").read_bytes() == first
+    assert main([*words, "--threshold", "0.7", "--overwrite"]) == 0
+    assert (tmp_path / "out/evaluation.json").read_bytes() != first
+
+
 def test_evaluate_says_what_the_training_beside_says_it_has_not_learnt(predictions, tmp_path, capsys):
     metrics = {"fine_tune": {"learning": {"sentence": "this training has not learnt"}}, "plain": {"test": {}}}
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))

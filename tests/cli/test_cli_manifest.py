@@ -38,6 +38,33 @@ def cohort(tmp_path, make_dicom):
 ENOUGH = ["--test-fraction", "0.3", "--train-fraction", "0.6"]
 
 
+def test_another_manifest_is_replaced_only_where_that_is_said(cohort, capsys):
+    path = cohort / "manifest.json"
+    words = ["manifest", "build", str(cohort), *ENOUGH]
+    assert main(words) == 0
+    assert main(words) == 0  # the same again
+    assert main(["manifest", "split", str(path), "--folds", "3"]) == 0  # nothing is lost
+    with_folds = path.read_bytes()
+    capsys.readouterr()
+
+    for others, lost in (
+        (words, "another with folds (3), which would be lost"),
+        ([*words, "--seed", "1"], "of 9 patients in another split or with another label and folds (3)"),
+        (["manifest", "split", str(path), "--folds", "3", "--seed", "1"], "another with folds (3)"),
+        (["manifest", "split", str(path), *ENOUGH, "--seed", "1"], "patients in another split"),
+    ):
+        assert main(others) == 1
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Error: ")]
+        assert line.startswith(f"Error: {path}: expected nothing there, or the same, found another with ")
+        assert lost in line and line.endswith("Name another place with --out, or say --overwrite.")
+        assert path.read_bytes() == with_folds
+
+    path.write_text("no manifest")  # whatever it is
+    assert main(words) == 1
+    assert main([*words, "--overwrite"]) == 0
+    assert read_manifest(path).folds == {}
+
+
 def test_build_reports_what_it_did(cohort, capsys):
     assert main(["manifest", "build", str(cohort), *ENOUGH]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -372,7 +399,8 @@ def hand(tmp_path) -> str:
 
 
 def test_split_makes_a_hold_out_anew(hand, tmp_path, capsys):
-    assert main(["manifest", "split", hand, "--test-fraction", "0.25", "--train-fraction", "0.8", "--seed", "4"]) == 0
+    words = ["--test-fraction", "0.25", "--train-fraction", "0.8", "--seed", "4", "--overwrite"]
+    assert main(["manifest", "split", hand, *words]) == 0
     made = read_manifest(tmp_path / "hand.json")
     assert made.split == {"method": "holdout", "test_fraction": 0.25, "train_fraction": 0.8, "seed": 4}
     assert made.counts() == {"train": (12, 12), "validation": (3, 3), "test": (5, 5)}
@@ -413,7 +441,7 @@ def test_split_from_a_table_and_into_folds_in_one_go(hand, tmp_path):
     listed = table(
         tmp_path / "split.csv", "patient_id,split", *(f"{i:05d},{'test' if i > 30 else 'train'}" for i in range(1, 41))
     )
-    assert main(["manifest", "split", hand, "--from", listed, "--folds", "3"]) == 0
+    assert main(["manifest", "split", hand, "--from", listed, "--folds", "3", "--overwrite"]) == 0
     made = read_manifest(tmp_path / "hand.json")
     assert [p.patient_id for p in made.patients if p.split == "test"] == [f"{i:05d}" for i in range(31, 41)]
     assert made.split["source"] == "split.csv"

@@ -49,6 +49,7 @@ class Cohort:
         passed_over: What files of a patient's name are passed over, in words.
         columns: What tables tell of the patients, such as the site: ``{patient_id: {column: value}}``.
         ignores: Findings that somebody has accepted.
+        place: Digest of the data directory's path; "" where there is none.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Cohort:
     passed_over: Callable[[str], str] = lambda patient_id: ""
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     ignores: IgnoreList = IgnoreList()  # noqa: RUF009 (it does not change)
+    place: str = ""
 
 
 @dataclass(frozen=True)
@@ -263,6 +265,7 @@ def _summary(
     severities = Counter(finding.kind.severity for finding in findings)
     return {
         "name": cohort.name,
+        "place": cohort.place,
         "layout": cohort.layout,
         "patients": len(patients),
         "complete_patients": survey.n_complete,

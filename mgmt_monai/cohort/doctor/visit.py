@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -9,7 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from mgmt_monai.cohort.doctor.doctor_report import Cohort, Diagnosis, write_report
+from mgmt_monai.atomic import check_replaceable
+from mgmt_monai.cohort.doctor.doctor_report import REPORT_NAME, Cohort, Diagnosis, write_report
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.examination.scan import scan
 from mgmt_monai.cohort.examination.scan_cache import ScanCache
@@ -23,6 +25,7 @@ from mgmt_monai.cohort.tables.ignores import IgnoreList, read_ignores
 from mgmt_monai.cohort.tables.labels import Labels, read_labels
 from mgmt_monai.cohort.tables.series_table import FILE, SeriesRow, is_series_table, read_decisions, write_series
 from mgmt_monai.cohort.tables.table import names
+from mgmt_monai.json_file import JsonFileError, read_json
 
 #: Series in dispute of which the page shows a picture; a page with more is opened by no browser in a moment.
 PICTURES = 600
@@ -56,7 +59,7 @@ class Visit:
     workers: int | None = None
 
 
-def visit(data_dir: Path, out_dir: Path, plan: Visit) -> Diagnosis:
+def visit(data_dir: Path, out_dir: Path, plan: Visit, overwrite: bool = False) -> Diagnosis:
     """Examine a cohort and write ``report.json`` and ``report.html``, and ``series.csv`` where series are in doubt.
 
     What was read is kept beside the data, so that a visit that was stopped goes on and a second one is quick.
@@ -65,16 +68,20 @@ def visit(data_dir: Path, out_dir: Path, plan: Visit) -> Diagnosis:
         data_dir: The cohort's folder.
         out_dir: Made where it is absent.
         plan: What else is known.
+        overwrite: Whether the report of another data directory is replaced.
 
     Returns:
         What was found, and where it is written.
 
     Raises:
-        CohortError: No data, a table that cannot be read, decisions that would be lost, or a folder that cannot be
-            written.
+        CohortError: No data, a table that cannot be read, decisions or another report that would be lost, or a folder
+            that cannot be written.
     """
     data_dir = Path(data_dir)
     _check_writable(out_dir)
+    place = hashlib.sha256(os.fsencode(data_dir.resolve())).hexdigest()[:12]
+    report = Path(out_dir) / REPORT_NAME
+    check_replaceable(report, _place_of(report) == place, overwrite, CohortError)
     ignores = read_ignores(plan.ignore_csv) if plan.ignore_csv else IgnoreList()
     aliases = read_aliases(*plan.mappings) if plan.mappings else None
     excluded = set(read_exclusions(plan.exclusions))
@@ -87,6 +94,7 @@ def visit(data_dir: Path, out_dir: Path, plan: Visit) -> Diagnosis:
     patients = found.patients - excluded
     cohort = Cohort(
         name=data_dir.resolve().name,
+        place=place,
         layout=found.layout,
         labels=None
         if labels is None or not labels.labels
@@ -123,6 +131,14 @@ def _pictures(contenders: Sequence[Contender], data_dir: Path, plan: Visit) -> I
     exams = scan(shown, data_dir, pixels=plan.pixels, identity=False, workers=plan.workers, description="Pictures")
     for one, exam in zip(disputed, exams, strict=False):
         yield row_of(one, data_dir), exam.content.montage if exam.content else ""
+
+
+def _place_of(report: Path) -> str:
+    """The data directory that a report is of, as a digest; "" where it tells none."""
+    try:
+        return str(read_json(report)["cohort"]["place"])
+    except (JsonFileError, KeyError, TypeError):
+        return ""
 
 
 def _labels(named: Path | None, usual: Path) -> Labels | None:

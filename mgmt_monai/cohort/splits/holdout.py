@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.records import SPLITS
 from mgmt_monai.cohort.splits.groups import all_single, check_groups
 from mgmt_monai.cohort.tables.table import names, read_table
+from mgmt_monai.csv_file import csv_text
 
 DRAWS = 200
 """How many random draws of groups compete; the one nearest to the wanted share of both labels is taken."""
@@ -134,15 +133,13 @@ def format_split(listed: ListedSplit) -> str:
         CSV with the columns `LISTED_COLUMNS`, sorted by patient, lines ending in a line feed; ``excluded`` is yes or
         no, and ``split`` and ``fold`` are empty for those excluded.
     """
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(LISTED_COLUMNS)
-    for patient in sorted({*listed.split, *listed.excluded}):
-        if patient in listed.excluded:
-            writer.writerow((patient, "", "", "yes", listed.excluded[patient]))
-        else:
-            writer.writerow((patient, listed.split[patient], listed.fold.get(patient, ""), "no", ""))
-    return stream.getvalue()
+    rows = [
+        (patient, "", "", "yes", listed.excluded[patient])
+        if patient in listed.excluded
+        else (patient, listed.split[patient], listed.fold.get(patient, ""), "no", "")
+        for patient in sorted({*listed.split, *listed.excluded})
+    ]
+    return csv_text(LISTED_COLUMNS, rows)
 
 
 def read_split(path: Path) -> ListedSplit:

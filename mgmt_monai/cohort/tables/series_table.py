@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from mgmt_monai.atomic import write_text
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.series import MODALITIES
 from mgmt_monai.cohort.tables.table import names, read_table
+from mgmt_monai.csv_file import csv_text
 
 FILE = "series.csv"
 COLUMNS = ("patient_id", "file", "frame", "slices", "read_as", "reason", "decision")
@@ -104,8 +103,5 @@ def write_series(path: Path, rows: Iterable[SeriesRow]) -> None:
     Raises:
         OSError: The place cannot be written to.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([getattr(row, column) for column in COLUMNS] for row in rows)
-    write_text(path, text.getvalue())
+    text = csv_text(COLUMNS, ([getattr(row, column) for column in COLUMNS] for row in rows))
+    write_text(path, text)

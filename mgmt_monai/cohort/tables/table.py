@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mgmt_monai.cohort.errors import CohortError
+from mgmt_monai.csv_file import plain
 from mgmt_monai.errors import printable
 
 NO_VALUE = frozenset({"", "-", "?", "n/a", "na", "nan", "none", "not available", "null", "unknown"})
@@ -218,7 +219,7 @@ def _short(text: str) -> str:
 
 def _trimmed(row: Sequence[str]) -> list[str]:
     """The cells without spaces around them, and without empty ones at the end, which spreadsheets add."""
-    texts = [cell.strip() for cell in row]
+    texts = [plain(cell.strip()) for cell in row]
     while texts and not texts[-1]:
         texts.pop()
     return texts

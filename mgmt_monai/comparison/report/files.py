@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mgmt_monai.atomic import write_text
+from mgmt_monai.atomic import check_replaceable, holds_text, write_text
 from mgmt_monai.comparison.errors import ComparisonError
 from mgmt_monai.comparison.record import ComparisonRecord
 from mgmt_monai.comparison.report.facts import findings
@@ -20,20 +20,23 @@ TABLES = ("table_1", "table_2", "candidates", "controls", "spread", "subgroups")
 """The lists of the report that are written as CSV too."""
 
 
-def write_report(record: ComparisonRecord, folder: Path) -> dict[str, Any]:
+def write_report(record: ComparisonRecord, folder: Path, overwrite: bool = False) -> dict[str, Any]:
     """Write the report of a comparison.
 
     Args:
         record: As it lies in MLflow.
-        folder: Made if absent; files of an earlier report in it are replaced.
+        folder: Made if absent; files of the same report in it are replaced.
+        overwrite: Whether those of another one are replaced too.
 
     Returns:
         The report, as ``report.json`` has it.
 
     Raises:
-        ComparisonError: The folder cannot be written to.
+        ComparisonError: Another report is there, or the folder cannot be written to.
     """
     found = findings(record)
+    text, path = json.dumps(found.report, indent=2, allow_nan=False) + "\n", folder / "report.json"
+    check_replaceable(path, holds_text(path, text), overwrite, ComparisonError)
     try:
         (folder / "figures").mkdir(parents=True, exist_ok=True)
         (folder / "tables").mkdir(exist_ok=True)
@@ -43,12 +46,12 @@ def write_report(record: ComparisonRecord, folder: Path) -> dict[str, Any]:
         old.unlink()
     drawn: dict[str, str] = {}
     for name, figure in pictures(record, found):
-        for path in save_figure(figure, folder / "figures", name):
-            if path.suffix == ".svg":
-                drawn[name] = path.read_text(encoding="utf-8")
+        for picture in save_figure(figure, folder / "figures", name):
+            if picture.suffix == ".svg":
+                drawn[name] = picture.read_text(encoding="utf-8")
     for name in TABLES:
         write_text(folder / "tables" / f"{name}.csv", nested_csv(found.report[name]))
-    write_text(folder / "report.json", json.dumps(found.report, indent=2, allow_nan=False) + "\n")
+    write_text(path, text)
     write_page(folder / CHECKLIST_NAME, checklist_page(found.report))
     write_page(folder / REPORT_NAME, report_page(found.report, drawn))
     return found.report
