@@ -52,7 +52,7 @@ NO_FAULT = re.compile("(Eq_Is|NotEq_IsNot|Is_Eq|IsNot_NotEq)$|^Variable|^NoOp")
 #: What takes long to import, and nothing of this package.
 LIBRARIES = (
     "highdicom", "ignite.engine", "matplotlib.pyplot", "mlflow", "monai.bundle", "monai.transforms", "nibabel",
-    "pandas", "pebble", "pydicom", "pytest", "scipy.stats", "SimpleITK", "sklearn.metrics", "statsmodels.api", "torch",
+    "pandas", "pydicom", "pytest", "scipy.stats", "SimpleITK", "sklearn.metrics", "statsmodels.api", "torch",
 )  # fmt: skip
 _LONGEST_S = 900
 """For the tests of one module, without a fault."""

@@ -24,6 +24,24 @@ FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 #: Characters that end a line, steer a terminal, turn the direction of writing, or are no text at all.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _LAYOUT = "\n\r\t"
+REMEDIES = {
+    errno.EIO: "have the disk or the file server looked at",
+    errno.ESTALE: "the file server has lost the file: mount the folder again",
+    errno.ETIMEDOUT: "the file server does not answer: wait for it",
+    errno.EMFILE: "allow more open files (ulimit -n) or ask for fewer --workers",
+    errno.ENFILE: "the system has too many open files: end other programs",
+    errno.ENOMEM: "ask for more memory or fewer --workers",
+    errno.EAGAIN: "allow more processes (ulimit -u) or ask for fewer --workers",
+    errno.ENOLCK: "have the file system's lock service looked at",
+    errno.EBUSY: "wait until nothing else holds it",
+}
+"""What to do about what a machine did, by errno."""
+
+
+#: torch's words for a loader's process that was killed, or that /dev/shm has no room for.
+_LOADER = re.compile(
+    r"DataLoader worker \(pid[^)]+\)+ (exited unexpectedly|is killed by signal: [\w ]+)|/torch_\S+: .+\)"
+)
 
 
 class MgmtMonaiError(ValueError):
@@ -37,7 +55,7 @@ def one_line(error: BaseException) -> str | None:
     """What a user should be told about an error they can mend.
 
     Looked for, in this order, in the error and in what it was raised from: a `MgmtMonaiError` (also one that a data
-    loader's worker process sent as text), a full disk or a forbidden path, a mistake in a bundle's config.
+    loader's worker process sent as text), what the machine did, a mistake in a bundle's config.
 
     Args:
         error: What was raised, outermost; MONAI wraps what a component raises in a ``RuntimeError``.
@@ -179,7 +197,7 @@ def _own(error: BaseException) -> str | None:
 
 
 def _system(error: BaseException) -> str | None:
-    """A full disk or a forbidden path, whichever library met it."""
+    """What the machine did, whichever library met it: a full disk, a forbidden path, no memory."""
     if isinstance(error, OSError) and error.errno in FULL_DISK:
         return f"{error.filename or 'a file'} could not be written: the disk is full; free some space and run again"
     if isinstance(error, sqlite3.OperationalError) and "disk is full" in str(error):
@@ -189,6 +207,15 @@ def _system(error: BaseException) -> str | None:
         return "a checkpoint could not be written whole: the disk is full; free some space and run again"
     if isinstance(error, OSError) and error.errno in FORBIDDEN and error.filename is not None:
         return f"{error.filename}: {error.strerror}; choose another path or change its permissions"
+    if isinstance(error, OSError) and error.errno in REMEDIES:
+        return f"{error.filename or 'a file'}: {error.strerror}; {REMEDIES[error.errno]}, and run again"
+    if isinstance(error, RuntimeError) and (found := _LOADER.search(str(error))):
+        return (
+            f"a process that hands out slices was lost ({found[0]}): start fewer with --num_workers, or none with 0, "
+            "or give the container more shared memory (--shm-size)"
+        )
+    if isinstance(error, MemoryError):
+        return f"not enough memory; {REMEDIES[errno.ENOMEM]}, and run again"
     return None
 
 

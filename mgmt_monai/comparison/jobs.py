@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from joblib import cpu_count
 
 from mgmt_monai.comparison.errors import ComparisonError
 from mgmt_monai.comparison.process import NOT_RUN, Job, run_job
+from mgmt_monai.machine import processors
 
 _CONNECT_S = 10
 """To open a connection to a cluster's head, in seconds: more than a network needs, less than Ray's own limit."""
@@ -21,7 +21,7 @@ _CONNECT_S = 10
 
 def default_workers() -> int:
     """How many trainings this machine takes side by side: one a core, but one alone where there is a GPU to share."""
-    return 1 if torch.cuda.is_available() else int(cpu_count())
+    return 1 if torch.cuda.is_available() else processors()
 
 
 def run_local(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, int]]:

@@ -12,6 +12,7 @@ from pydicom.multival import MultiValue
 
 from mgmt_monai.cohort.layouts.found import FoundSeries
 from mgmt_monai.cohort.series import is_nifti
+from mgmt_monai.machine import check_machine
 
 REMOVED = "(removed)"
 """Stands where something was taken out."""
@@ -83,7 +84,8 @@ def _files(series: FoundSeries) -> Iterable[str]:
         return series.files
     try:
         return [path.name for path in series.directory.iterdir() if not path.name.startswith(".")]
-    except OSError:
+    except OSError as error:
+        check_machine(error, series.directory)
         return []
 
 
@@ -98,7 +100,8 @@ def _personal_words(series: FoundSeries, files: Sequence[str]) -> Iterator[str]:
                 series.directory / files[0], stop_before_pixels=True, force=True, specific_tags=list(PERSONAL)
             )
             values = [(name, str(value)) for name in PERSONAL for value in _each(header.get(name))]
-        except Exception:  # a damaged file can fail anywhere in pydicom's parser; what it holds cannot be quoted then
+        except Exception as error:  # a damaged file can fail anywhere in pydicom's parser; what it holds is not quoted
+            check_machine(error, series.directory / files[0])
             return
     for name, value in values:
         parts = re.split(r"[\s^=,;]+", value) if name in _SPLIT else []

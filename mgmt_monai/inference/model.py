@@ -25,6 +25,7 @@ from mgmt_monai.exchange.errors import ExchangeError
 from mgmt_monai.inference.engines.engine import BATCH_SIZE, Engine, PyTorchEngine
 from mgmt_monai.inference.engines.engine_choice import AUTO, check_engine, make_engine
 from mgmt_monai.inference.errors import InferenceError
+from mgmt_monai.machine import check_machine
 from mgmt_monai.networks import MGMTClassifier
 from mgmt_monai.networks.errors import NetworkError
 from mgmt_monai.networks.feature_distance import FeatureDistance
@@ -103,11 +104,13 @@ class BundleModel:
 
         Raises:
             InferenceError: It cannot be read, or cannot be brought into the plane that the model asks for.
+            MachineError: The machine does not give a file.
         """
         try:
             with itk_warnings_off():
                 volume = self.chain(self.item(series))["image"]
         except Exception as error:
+            check_machine(error)
             message = one_line(error)  # MONAI wraps what a transform raises
             if message is None:
                 raise

@@ -14,7 +14,6 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from joblib import cpu_count
 from torch import Tensor
 
 from mgmt_monai import __version__
@@ -28,6 +27,7 @@ from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.inference.model import BundleModel
 from mgmt_monai.inference.prediction import SeriesPrediction, StudyPrediction
 from mgmt_monai.inference.study import FoundStudy, StudySeries, find_study
+from mgmt_monai.machine import processors
 from mgmt_monai.transforms.load import itk_warnings_off
 
 PACKAGES = ("monai", "torch", "numpy", "SimpleITK", "nibabel", "pydicom")
@@ -159,7 +159,7 @@ class _Reading:
 def _reader_threads() -> Iterator[ThreadPoolExecutor]:
     # Readers switch warnings off and on again for the whole process: held off here, their threads cannot interfere.
     with itk_warnings_off(), warnings.catch_warnings():
-        pool = ThreadPoolExecutor(min(_MOST_READERS, cpu_count()))
+        pool = ThreadPoolExecutor(min(_MOST_READERS, processors()))
         try:
             yield pool
         finally:

@@ -23,6 +23,7 @@ from mgmt_monai.inference.prediction import StudyPrediction
 from mgmt_monai.inference.result_files import read_result, write_result
 from mgmt_monai.inference.studies import RESERVED, AskedStudy, studies_in
 from mgmt_monai.locked_folder import LockedFolder
+from mgmt_monai.machine import machine_fault
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +144,12 @@ def _predict_all(
             except Exception as error:  # the other studies are not to blame
                 logger.debug("a study could not be predicted", exc_info=True)
                 # What nobody foresaw may quote anything of the files, so its words are not written down.
-                reason = one_line(error) or f"unforeseen ({type(error).__name__}): predict this study alone to see it"
+                fault = machine_fault(error)  # its path is for the console alone
+                reason = (
+                    fault.reason
+                    if fault
+                    else one_line(error) or f"unforeseen ({type(error).__name__}): predict this study alone to see it"
+                )
                 outcome.faults[study] = printable(" ".join(reason.split()))
     finally:  # also when it is interrupted
         _write_table(outcome, models)

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from joblib import cpu_count
 from tqdm import tqdm
 
 from mgmt_monai.atomic import umask
 from mgmt_monai.csv_file import csv_text
 from mgmt_monai.errors import MgmtMonaiError
+from mgmt_monai.machine import processors
 from mgmt_monai.phantom.acquisition import SeriesPlan, draw_plan, measure
 from mgmt_monai.phantom.anatomy import Head, build_tissue, draw_head
 from mgmt_monai.phantom.appearance import MODALITIES, paint, tumour_look
@@ -192,7 +192,7 @@ def _check(out_dir: Path, n_patients: int, effect: float, seed: int, workers: in
             )
     except OSError as error:
         raise PhantomError(_unwritable(out_dir, error)) from error
-    return min(n_patients, workers or cpu_count())
+    return min(n_patients, workers or processors())
 
 
 def _unwritable(out_dir: Path, error: OSError) -> str:

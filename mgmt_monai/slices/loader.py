@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from mgmt_monai.slices.dataset import SliceDataset
+
+logger = logging.getLogger(__name__)
+
+SHARED_MEMORY = Path("/dev/shm")
+"""Through which processes hand out slices."""
+
+#: Batches that a process has ready, torch's default.
+_AHEAD = 2
 
 
 class SliceLoader(DataLoader):
@@ -21,7 +33,8 @@ class SliceLoader(DataLoader):
     Args:
         dataset: Of slices.
         device: Where the network is.
-        num_workers: Processes that hand out slices; 0: this one does.
+        num_workers: Processes that hand out slices, fewer where /dev/shm has no room for their batches; 0: this one
+            does.
         keep_workers: Whether they live as long as the loader, as befits one that hands out epoch after epoch.
         arguments: Of torch's loader: ``batch_sampler``, or ``batch_size`` and ``sampler``.
     """
@@ -34,6 +47,11 @@ class SliceLoader(DataLoader):
         keep_workers: bool = False,
         **arguments: Any,
     ) -> None:
+        if num_workers:
+            sampler = arguments.get("batch_sampler")
+            slice_bytes = dataset.batch([0])["image"].nbytes if len(dataset) else 0
+            n_slices = getattr(sampler, "batch_size", 0) or arguments.get("batch_size") or len(dataset)
+            num_workers = fitting_workers(num_workers, slice_bytes * n_slices)
         super().__init__(
             _Batches(dataset),
             num_workers=num_workers,
@@ -56,7 +74,41 @@ class _Batches(Dataset):
         return len(self.slices)
 
     def __getitems__(self, places: Sequence[int | tuple[int, int]]) -> dict[str, Tensor]:
-        return self.slices.batch(places)
+        batch = self.slices.batch(places)
+        if get_worker_info() is not None:
+            # Here an error is told to who waits for the batch; where torch does it, in a thread, the batch is lost.
+            batch = {name: values.share_memory_() for name, values in batch.items()}
+        return batch
+
+
+def fitting_workers(n: int, batch_bytes: int, shared_memory: Path = SHARED_MEMORY) -> int:
+    """How many of ``n`` processes can hand out batches through the shared memory.
+
+    Each has `_AHEAD` batches ready, the process itself holds one, and a second loader may do the same beside it.
+
+    Args:
+        n: Wanted.
+        batch_bytes: Of a batch.
+        shared_memory: Where it is.
+
+    Returns:
+        At most ``n``; fewer are told in a warning.
+    """
+    try:
+        state = os.statvfs(shared_memory)
+    except OSError:
+        if sys.platform != "linux":
+            return n
+        free, fit = 0, 0
+    else:
+        free = 0 if state.f_flag & os.ST_RDONLY else state.f_bavail * state.f_frsize
+        fit = max(0, min(n, (free // 2 // max(1, batch_bytes) - 1) // _AHEAD)) if free else 0
+    if fit < n:
+        logger.warning(
+            f"{shared_memory} has room for the batches of {fit} of {n} loader processes ({free / 2**20:.0f} MiB free, "
+            f"{batch_bytes / 2**20:.1f} MiB a batch): {fit} are started. A container gets more with --shm-size"
+        )
+    return fit
 
 
 def as_it_is(batch: Any) -> Any:

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from joblib import cpu_count
 from monai.transforms import Compose
 from monai.utils import convert_to_tensor
 from torch import Tensor
 from tqdm import tqdm
 
 from mgmt_monai.errors import one_line
+from mgmt_monai.machine import processors
 from mgmt_monai.slices.errors import SlicesError
 from mgmt_monai.transforms.load import itk_warnings_off
 
@@ -53,7 +53,7 @@ def read_series(
         return convert_to_tensor(volume, track_meta=False).contiguous()
 
     faults: list[str] = []
-    n_threads = cpu_count()
+    n_threads = processors()
     # Readers switch warnings off and on again for the whole process: held off here, their threads cannot interfere.
     with itk_warnings_off(), warnings.catch_warnings(), ThreadPoolExecutor(n_threads) as pool:
         results = _in_order(pool, read, data, ahead=2 * n_threads)

@@ -66,6 +66,7 @@ class BatchShares(Sampler[list[tuple[int, int]]]):
 
     def __init__(self, batches: EpochBatches, rank: int, n_ranks: int) -> None:
         self.batches = batches
+        self.batch_size = -(-batches.batch_size // n_ranks)
         self.rank = rank
         self.n_ranks = n_ranks
 

@@ -7,10 +7,10 @@ import os
 from typing import Any
 
 import torch
-from joblib import cpu_count
 from monai.inferers import SimpleInferer
 from torch import Tensor, nn
 
+from mgmt_monai.machine import processors
 from mgmt_monai.training.errors import TrainingError
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ def loader_workers(device: torch.device | str) -> int:
     """
     if torch.device(device).type != "cuda":
         return 0
-    n_cores = cpu_count() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    n_cores = processors() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return max(0, min(_MOST_WORKERS, n_cores - 1))
 
 

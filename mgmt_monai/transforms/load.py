@@ -21,6 +21,7 @@ from mgmt_monai.cohort.files.nifti import read_nifti
 from mgmt_monai.cohort.files.pixels import ContentError, StoredSlice, digest, read_slices
 from mgmt_monai.cohort.files.values import finite
 from mgmt_monai.cohort.series import Series
+from mgmt_monai.machine import check_machine, check_readable
 from mgmt_monai.transforms.at_keys import AtKeys
 from mgmt_monai.transforms.errors import SeriesReadError, TransformError
 
@@ -292,17 +293,14 @@ def _error(series: Series, path: Path, expected: str, found: str, remedy: str) -
 
 
 def _explained(series: Series, file: Path, fault: HeaderError | ContentError | OSError) -> SeriesReadError:
-    """What the reader found wrong with a file, as this error."""
+    """What the reader found wrong with a file, as this error; a `MachineError` is raised instead."""
     kind = "NIfTI" if series.is_nifti else "DICOM"
     remedy = "copy or export the file again, or leave the patient out"
     if getattr(fault, "finding", "") == "D004":
         screens = "take screenshots and reports out of the series folder"
         remedy = "export a single volume" if series.is_nifti else screens
-    try:
-        with file.open("rb") as stream:
-            stream.read(1)
-    except FileNotFoundError:
+    check_machine(fault, file)
+    check_readable(file)
+    if not file.exists():
         return _error(series, file, f"a {kind} file", "no file", "build the manifest again")
-    except OSError as error:
-        return _error(series, file, f"a readable {kind} file", str(error.strerror), "check its permissions")
     return _error(series, file, f"a complete {kind} image", str(fault), remedy)

@@ -1,5 +1,6 @@
 """No file, folder, name or interruption ends a scan, takes the machine's memory, or makes it wait for ever."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from mutated_files import bombs, deep_sequences, dicom_bases, mutated_dicom, mut
 from mgmt_monai.cli.main import main
 from mgmt_monai.cohort.doctor.visit import Visit, visit
 from mgmt_monai.cohort.examination import examine as examine_module
+from mgmt_monai.cohort.examination import readers as readers_module
 from mgmt_monai.cohort.examination import scan as scan_module
 from mgmt_monai.cohort.examination.content import read_content
 from mgmt_monai.cohort.examination.exam import SeriesExam
@@ -231,21 +233,31 @@ def test_lost_series_is_tried_again_by_the_next_scan(make_cohort, monkeypatch):
     assert [exam.record is None for exam in after] == [False] * 6
 
 
-def test_workers_that_all_end_are_replaced(make_cohort, monkeypatch):
-    """As when the machine's memory runs out while no series is being read: pebble gives such a pool up."""
+def test_all_readers_are_killed_and_are_replaced(make_cohort):
+    """As when the machine's memory runs out: whoever was reading is read again."""
     data_dir = make_cohort(40)
     found = find_series(data_dir).series
-    pools = []
-    make_pool = scan_module._pool
-    monkeypatch.setattr(scan_module, "_pool", lambda n: pools.append(make_pool(n)) or pools[-1])
     exams = []
-    for exam in scan(found, data_dir, pixels=False, workers=1):
+    for exam in scan(found, data_dir, pixels=False, workers=2):
         exams.append(exam)
         if len(exams) == 5:
-            pools[0]._pool_manager.handle_broken_pool(scan_module.BrokenProcessPool("All workers expired"))
-    assert len(pools) == 2
+            for pid in readers_of_this_process():
+                os.kill(pid, signal.SIGKILL)
     assert [exam.patient_id for exam in exams] == [series.patient_id for series in found]
     assert all(exam.record is not None for exam in exams)
+    assert readers_of_this_process() == []
+
+
+def readers_of_this_process() -> list[int]:
+    """The processes that are children of this one and run its readers' program."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):
+            lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+            command = status.with_name("cmdline").read_bytes()
+            if int(lines["PPid"]) == os.getpid() and readers_module._PROGRAM.encode() in command:
+                found.append(int(status.parent.name))
+    return found
 
 
 INTERRUPTIBLE = """
@@ -408,7 +420,7 @@ def test_doctor_of_a_cohort_that_cannot_be_written_keeps_its_cache_elsewhere(mak
     assert main(arguments) == 0
     before = (tmp_path / "report/report.json").read_bytes()
     assert list((tmp_path / "cache/mgmt-monai").glob("scan-*.sqlite"))
-    monkeypatch.setattr(scan_module, "_pool", None)  # nothing is read any more
+    monkeypatch.setattr(readers_module, "_Reader", None)  # nothing is read any more
     assert main(arguments) == 0
     assert (tmp_path / "report/report.json").read_bytes() == before
     assert "is not kept" not in capfd.readouterr().err

@@ -1,10 +1,19 @@
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from monai.transforms import Compose, Lambdad, RandScaleIntensityd
 from torch.utils.data import DataLoader
 
+from mgmt_monai.errors import one_line
 from mgmt_monai.slices import EpochBatches, SliceDataset
-from mgmt_monai.slices.loader import SliceLoader
+from mgmt_monai.slices.loader import SHARED_MEMORY, SliceLoader, fitting_workers
 from mgmt_monai.slices.shares import ShareLoader
 
 ITEMS = [{"image": i, "label": i % 2, "patient_id": f"p{i}"} for i in range(3)]
@@ -67,3 +76,40 @@ def test_loader_is_set_for_its_device(device, pinned, workers, dataset):
 def test_batches_for_a_gpu_are_pinned(dataset):
     (batch,) = SliceLoader(dataset, "cuda", 1, batch_size=12)
     assert batch["image"].is_pinned()
+
+
+def test_loader_processes_are_no_more_than_shared_memory_has_room_for(caplog):
+    state = os.statvfs(SHARED_MEMORY)
+    free = state.f_bavail * state.f_frsize
+    assert fitting_workers(3, free // 100) == 3
+    assert caplog.messages == []
+    assert fitting_workers(3, free // 7) == 1  # of half the room, three batches: two ready and one in use
+    assert "has room for the batches of 1 of 3 loader processes" in caplog.messages[0]
+    assert fitting_workers(3, free) == 0
+    assert fitting_workers(3, 1, Path("/no/such/shared/memory")) == 0
+
+
+@pytest.mark.skipif(os.getuid() != 0 or shutil.which("unshare") is None, reason="needs the right to mount")
+def test_batch_that_shared_memory_does_not_hold_is_an_error_and_no_wait(tmp_path):
+    code = (
+        "from monai.transforms import Compose, Lambdad\nimport torch\nfrom mgmt_monai.slices import SliceDataset\n"
+        "from mgmt_monai.slices import loader\nfrom mgmt_monai.errors import one_line\n"
+        "read = Lambdad(keys='image', func=lambda i: torch.zeros(8, 256, 256))\n"
+        "slices = SliceDataset([{'image': 0, 'label': 0, 'patient_id': 'p'}], Compose([read]))\n"
+        "loader.fitting_workers = lambda n, *_: n\n"  # as where others fill it meanwhile
+        "try:\n    list(loader.SliceLoader(slices, batch_size=8, num_workers=1))\n"
+        "except RuntimeError as error:\n    print(one_line(error))\n"
+    )
+    mounted = f'mount -t tmpfs -o size=1m none /dev/shm && exec {sys.executable} -c "$0"'
+    ran = subprocess.run(["unshare", "-m", "sh", "-c", mounted, code], capture_output=True, text=True, check=False)
+    if "unshare" in ran.stderr or "mount" in ran.stderr:
+        pytest.skip("needs the right to mount")
+    assert ran.stdout.startswith("a process that hands out slices was lost (/torch_")
+    assert "No space left on device" in ran.stdout
+
+
+def test_killed_loader_process_is_an_error_and_no_wait(dataset):
+    with pytest.raises(RuntimeError) as caught:
+        for _ in SliceLoader(dataset, batch_size=1, num_workers=1):
+            os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+    assert "a process that hands out slices was lost (DataLoader worker" in one_line(caught.value)

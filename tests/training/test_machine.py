@@ -24,7 +24,7 @@ def test_no_loader_process_where_the_network_can_use_every_core(device):
     [(16, None, 4), (5, "1", 4), (4, "1", 3), (1, "1", 0), (16, "4", 3), (2, "4", 0)],
 )
 def test_loader_processes_for_a_gpu_leave_a_core_to_each_process(cores, processes, expected, monkeypatch):
-    monkeypatch.setattr(machine, "cpu_count", lambda: cores)
+    monkeypatch.setattr(machine, "processors", lambda: cores)
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
     if processes is not None:
         monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)  # as torchrun sets it

@@ -25,6 +25,7 @@ from mgmt_monai.cohort.layouts.found import FoundSeries
 from mgmt_monai.cohort.layouts.passed_over import is_leaving
 from mgmt_monai.cohort.records import SeriesRecord
 from mgmt_monai.cohort.series import is_nifti
+from mgmt_monai.machine import check_machine
 
 #: Below this many slices the middle 20 % is one slice (``middle_slices`` rounds 0.2 * 7 to 1).
 FEW_SLICES = 8
@@ -48,6 +49,9 @@ def examine_series(found: FoundSeries, data_dir: Path, pixels: bool, identity: b
 
     Returns:
         The exam; its record is None where a finding is an error.
+
+    Raises:
+        MachineError: The machine does not give a file: nothing is known of the series.
     """
     exam = _Examination(found, data_dir)
     paths = exam.files()
@@ -121,6 +125,7 @@ class _Examination:
             try:
                 paths = sorted(p for p in directory.iterdir() if not (p.name.startswith(".") or is_leaving(p.name)))
             except OSError as error:
+                check_machine(error, directory)
                 self.tell("D001", directory, f"expected a folder of DICOM files, found it unreadable ({_why(error)})")
                 return []
             if not paths:
@@ -136,7 +141,8 @@ class _Examination:
                     continue
                 nowhere = path.is_symlink() and not path.exists()
                 what = "a folder" if path.is_dir() else "a link to nowhere" if nowhere else "no regular file"
-            except OSError as error:  # no right to look, a name that no file can have
+            except OSError as error:  # a name that no file can have
+                check_machine(error, path)
                 self.tell("D001", path, f"expected a file of the series, found it unreadable ({_why(error)})")
                 continue
             self.tell("D019", path, f"expected a file of the series, found {what}")
@@ -150,6 +156,7 @@ class _Examination:
             self.tell("D049" if pointer else error.finding, path, f"expected a NIfTI volume, found {pointer or error}")
             return
         except OSError as error:
+            check_machine(error, path)
             self.tell("D001", path, f"expected a NIfTI volume, found it unreadable ({_why(error)})")
             return
         if not header.placed and header.n_slices > 1:
@@ -232,6 +239,7 @@ class _Examination:
             self.tell(error.finding, error.path, f"expected an image, found {error}")
             return
         except OSError as error:
+            check_machine(error, files[0])
             self.tell("D026", files[0], f"expected an image, found it unreadable ({_why(error)})")
             return
         where = files[0] if len(files) == 1 else self.found.directory
@@ -282,6 +290,7 @@ class _Examination:
                 pointer = unfetched(path)
                 faults.setdefault("D049" if pointer else error.finding, []).append((path, pointer or str(error)))
             except OSError as error:
+                check_machine(error, path)
                 faults.setdefault("D001", []).append((path, f"it unreadable ({_why(error)})"))
         for finding_id, found in faults.items():
             path, text = found[0]

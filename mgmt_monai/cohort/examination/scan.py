@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import TimeoutError as ExpiredTimeError
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
-from multiprocessing import get_context
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, wait
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from joblib import cpu_count
-from pebble import ProcessExpired, ProcessFuture, ProcessPool
+import nibabel
+import numpy as np
 from tqdm import tqdm
 
 from mgmt_monai.cohort.examination.exam import SeriesExam
 from mgmt_monai.cohort.examination.examine import examine_series, lost_series
+from mgmt_monai.cohort.examination.readers import MEMORY_LIMIT, ReaderDiedError, Readers
 from mgmt_monai.cohort.examination.scan_cache import ScanCache, state_of
 from mgmt_monai.cohort.layouts.found import FoundSeries
+from mgmt_monai.machine import MachineError, processors
 
 logger = logging.getLogger(__name__)
 
 #: A series that takes longer hangs. The slowest real file known takes 5 s, a series of 20 such 100 s.
 TIMEOUT_S = 300.0
-
-#: What a worker may take beyond what it has at its start, in bytes; slices pass through it one by one.
-MEMORY_LIMIT = 4 * 2**30
-
-#: What workers need, imported once and not by each of them: the last two where they are first used.
-_PRELOADED = ["mgmt_monai.cohort.examination.examine", "PIL.JpegImagePlugin", "scipy.ndimage"]
 
 #: Series on their way for each worker: enough to keep it busy, few enough to keep memory flat.
 _AHEAD = 16
@@ -50,8 +43,9 @@ def scan(
 ) -> Iterator[SeriesExam]:
     """Examine series in worker processes; no file ends the scan, whatever is in it.
 
-    A worker that hangs, dies or runs out of memory takes one series with it, which becomes a finding. A series whose
-    worker died is tried a second time: the damage may have been done by the series before it, or from outside.
+    A worker that hangs, dies or runs out of memory says nothing of its series yet. When no other series is being
+    read, a made one is read under the same limits, and then the series by itself: where the made one fails, the
+    machine is at fault; where the series alone fails again, that becomes a finding.
 
     Args:
         found: The series.
@@ -67,47 +61,17 @@ def scan(
 
     Yields:
         The exam of each series, in the order of ``found``.
+
+    Raises:
+        MachineError: The machine does not give a file or the processes; what was read before is in the cache.
     """
-    n_workers = workers or cpu_count()
+    n_workers = min(workers or processors(), max(1, len(found)))
+    readers = Readers(n_workers, keep=not identity)
+    pending: deque[tuple[FoundSeries, str, SeriesExam | Future[SeriesExam]]] = deque()
     progress = tqdm(total=len(found), desc=description, unit="series", disable=not progress_bar)
-    n_done, broken_at = 0, -1
-    try:
-        while n_done < len(found):
-            try:
-                with closing(_scan(found[n_done:], data_dir, pixels, identity, cache, n_workers, timeout_s)) as exams:
-                    for exam in exams:
-                        n_done += 1
-                        progress.update()
-                        yield exam
-            except BrokenProcessPool:  # all workers are gone at once: go on with others
-                if broken_at == n_done:
-                    yield lost_series(found[n_done], data_dir, "reading it ended every process")
-                    n_done += 1
-                broken_at = n_done
-    finally:
-        progress.close()
 
-
-def _scan(
-    found: Sequence[FoundSeries],
-    data_dir: Path,
-    pixels: bool,
-    identity: bool,
-    cache: ScanCache | None,
-    n_workers: int,
-    timeout_s: float,
-) -> Generator[SeriesExam, None, None]:
-    """The exams of series in their order, from the cache or from one pool of workers."""
-    pending: deque[tuple[FoundSeries, str, SeriesExam | ProcessFuture]] = deque()
-    pool: ProcessPool | None = None
-
-    def start(series: FoundSeries) -> ProcessFuture:
-        nonlocal pool
-        pool = pool or _pool(n_workers)
-        try:
-            return pool.schedule(examine_series, args=[series, data_dir, pixels, identity], timeout=timeout_s)
-        except RuntimeError as error:  # how pebble says that it has no workers left
-            raise BrokenProcessPool from error
+    def read(series: FoundSeries) -> Future[SeriesExam]:
+        return readers.submit(examine_series, series, data_dir, pixels, identity, timeout_s=timeout_s)
 
     def first() -> SeriesExam:
         series, state, exam = pending.popleft()
@@ -115,10 +79,12 @@ def _scan(
             return exam
         try:
             try:
-                done: SeriesExam = exam.result()
-            except ProcessExpired:
-                done = start(series).result()
-        except BrokenProcessPool:
+                done = exam.result()
+            except (ReaderDiedError, TimeoutError, MemoryError) as error:
+                wait([one for *_, one in pending if isinstance(one, Future)])
+                _check_sound(readers, timeout_s, _reason(error, timeout_s))
+                done = read(series).result()
+        except MachineError:
             raise
         except Exception as error:
             return lost_series(series, data_dir, _reason(error, timeout_s))
@@ -126,53 +92,56 @@ def _scan(
             cache.put(series, pixels, state, done)
         return done
 
-    try:
+    def exams() -> Iterator[SeriesExam]:
         for series in found:
             state = state_of(series) if cache is not None else ""
             kept = cache.get(series, pixels, state) if cache is not None and state else None
-            pending.append((series, state, kept or start(series)))
+            pending.append((series, state, kept or read(series)))
             while len(pending) > n_workers * _AHEAD:
                 yield first()
         while pending:
             yield first()
+
+    try:
+        for exam in exams():
+            progress.update()
+            yield exam
     finally:
-        if pool is not None:
-            pool.stop()
-            pool.join()
+        progress.close()
+        readers.close()
+
+
+def read_probe() -> bool:
+    """Whether a series that is sound can be read here, pixels included: one is made for it."""
+    with TemporaryDirectory(prefix="mgmt-monai-") as folder:
+        path = Path(folder) / "sound.nii.gz"
+        nibabel.save(nibabel.Nifti1Image(np.arange(4096, dtype=np.int16).reshape(16, 16, 16), np.eye(4)), path)
+        exam = examine_series(FoundSeries("sound", "T1w", path.parent, (path.name,), "made"), path.parent, True)
+        return exam.content is not None
+
+
+def _check_sound(readers: Readers, timeout_s: float, reason: str) -> None:
+    try:
+        if readers.submit(read_probe, timeout_s=timeout_s).result():
+            return
+        fault = "it is called damaged"
+    except MachineError:
+        raise
+    except Exception as error:
+        fault = _reason(error, timeout_s)
+    raise MachineError(
+        f"a series could not be read ({reason}), nor a made one that is sound ({fault}); the machine is at fault, not "
+        "the file: look at its memory, its limits (ulimit -a) and TMPDIR, and run again"
+    )
 
 
 def _reason(error: Exception, timeout_s: float) -> str:
     """Why a worker did not return an exam, in words."""
-    if isinstance(error, ExpiredTimeError):
+    if isinstance(error, TimeoutError):
         return f"reading it took more than {timeout_s:g} s"
-    if isinstance(error, ProcessExpired):
+    if isinstance(error, ReaderDiedError):
         return f"reading it ended the process (exit code {error.exitcode})"
     if isinstance(error, MemoryError):
         return f"reading it took more than {MEMORY_LIMIT / 2**30:.0f} GiB of memory"
     logger.debug("a series could not be examined", exc_info=error)
     return f"reading it failed in a way nobody foresaw ({type(error).__name__}: {error})"
-
-
-def _pool(n_workers: int) -> ProcessPool:
-    # Not forks of this process, which may hold threads and locks (torch, MLflow): those could hang.
-    context = get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
-    return ProcessPool(max_workers=n_workers, context=context, initializer=_prepare_worker)
-
-
-def _prepare_worker() -> None:
-    # Decoders print their complaints from C, past Python; what matters of them comes back as a finding.
-    with Path(os.devnull).open("wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    _limit_memory()
-
-
-def _limit_memory() -> None:
-    try:
-        import resource
-
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-        limit = pages * resource.getpagesize() + MEMORY_LIMIT
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    except (ImportError, OSError, ValueError):
-        return  # no Linux: claimed sizes are still held against their limits

@@ -19,7 +19,7 @@ from mgmt_monai.cohort.layouts.found import FoundSeries
 logger = logging.getLogger(__name__)
 
 #: A change to what is read or found makes older entries unknown; they are removed from the file.
-VERSION = 8
+VERSION = 9
 
 #: What is not yet on the disk when a scan is killed is read again: at most this long, in seconds.
 _COMMIT_EVERY_S = 1.0
@@ -125,7 +125,7 @@ class ScanCache:
         directory = os.path.relpath(found.directory, self.data_dir)
         parts = [str(VERSION), str(pixels), found.patient_id, found.modality, found.reason, directory]
         parts += [*(found.files or ()), *map(str, found.frames or ())]
-        return hmac.new(self._secret, os.fsencode("\0".join(parts)), "sha256").hexdigest()
+        return hmac.new(self._secret, "\0".join(parts).encode("utf-8", "surrogatepass"), "sha256").hexdigest()
 
     def _signed(self, key: str, state: str, body: bytes) -> str:
         return hmac.new(self._secret, f"{key} {state} ".encode() + body, "sha256").hexdigest()

@@ -29,6 +29,7 @@ from mgmt_monai.cohort.files.tags import DEFLATED, FileTags, HeaderError, read_i
 from mgmt_monai.cohort.files.values import finite, finite_numbers
 from mgmt_monai.cohort.records import CONSTANT_DIGEST
 from mgmt_monai.cohort.series import is_nifti
+from mgmt_monai.machine import check_machine, check_readable
 
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
 
@@ -185,12 +186,17 @@ def content_errors(path: Path) -> Iterator[None]:
 
     Args:
         path: The file.
+
+    Raises:
+        ContentError: The file is at fault.
+        MachineError: The machine is.
     """
     try:
         yield
     except HeaderError as error:
         raise ContentError(path, str(error), error.finding) from error
     except OSError as error:
+        check_machine(error, path)
         raise ContentError(path, f"a file that cannot be read ({error.strerror or error})", "D001") from error
 
 
@@ -311,6 +317,7 @@ def _native(path: Path, form: _Format, tags: FileTags, index: int) -> np.ndarray
     count = form.rows * form.columns
     values = np.fromfile(path, form.dtype(order), count=count, offset=offset)
     if values.size != count:
+        check_readable(path)
         raise ContentError(path, "a file that became shorter while it was read", "D002")
     return values.reshape(form.rows, form.columns)
 
@@ -339,6 +346,8 @@ def _decoded(path: Path, form: _Format, tags: FileTags, index: int) -> np.ndarra
             reader.SetFileName(str(copy))
             image = reader.Execute()
     except RuntimeError as error:
+        if "alloc" in str(error):  # ITK's words for memory that it does not get
+            raise MemoryError from error
         raise ContentError(path, f"compressed pixels that cannot be decoded (transfer syntax {tags.syntax})") from error
     finally:
         sitk.ProcessObject.SetGlobalWarningDisplay(shown)
@@ -381,6 +390,8 @@ def _inflated(path: Path, form: _Format, _: FileTags, index: int) -> np.ndarray:
     data = read_inflated(path)
     try:
         pixels = pydicom.dcmread(BytesIO(data), specific_tags=["PixelData"]).PixelData
+    except MemoryError:
+        raise
     except Exception as error:  # pydicom has no common base for what damage makes it raise
         raise ContentError(path, "deflated data that cannot be read") from error
     values = np.frombuffer(pixels, form.dtype(), count=-1 if len(pixels) % (form.bits_allocated // 8) == 0 else 0)

@@ -294,7 +294,7 @@ def _read_patiently(data: bytes, size: int) -> FileTags:
             return _pydicom_tags(data, size)
     except InvalidDicomError as error:
         raise HeaderError("not a DICOM file") from error
-    except HeaderError:
+    except (HeaderError, MemoryError):
         raise
     except Exception as error:  # pydicom has no common base for what a damaged header makes it raise
         raise HeaderError(f"a damaged DICOM header ({type(error).__name__})") from error

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mgmt_monai.machine import check_machine
+
 _LFS = b"version https://git-lfs"
 _ANNEX = "/annex/objects/"
 
@@ -26,7 +28,8 @@ def unfetched(path: Path) -> str:
             return ""
         with path.open("rb") as stream:
             first = stream.read(_FIRST_BYTES)
-    except OSError:
+    except OSError as error:
+        check_machine(error, path)
         return ""
     if first.startswith(_LFS):
         return "a Git LFS pointer: git lfs pull"

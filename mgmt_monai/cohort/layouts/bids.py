@@ -15,6 +15,7 @@ from mgmt_monai.cohort.layouts.found import Found, LeftOut
 from mgmt_monai.cohort.layouts.nifti_series import NiftiFile, first_examination, read_sidecar, take
 from mgmt_monai.cohort.layouts.tree import walk
 from mgmt_monai.cohort.tables.table import read_table
+from mgmt_monai.machine import check_machine
 
 NAME = "bids"
 EXPECTS = "sub-*/[ses-*/]anat/sub-*_{T1w,T2w,FLAIR}.nii[.gz]"
@@ -130,7 +131,8 @@ def _session_times(patient: Path) -> dict[str, str]:
 def _ignored(data_dir: Path) -> list[str]:
     try:
         lines = (data_dir / ".bidsignore").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
+    except OSError as error:
+        check_machine(error, data_dir / ".bidsignore")
         return []
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 

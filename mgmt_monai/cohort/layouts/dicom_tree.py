@@ -19,6 +19,7 @@ from mgmt_monai.cohort.layouts.passed_over import TEXT, UNKNOWN, FileCount, is_o
 from mgmt_monai.cohort.layouts.series_choice import Candidate, choose
 from mgmt_monai.cohort.layouts.tree import walk
 from mgmt_monai.errors import printable
+from mgmt_monai.machine import check_machine
 
 NAME = "dicom"
 EXPECTS = "DICOM files with PatientID, StudyInstanceUID and SeriesInstanceUID, in folders of any kind"
@@ -252,6 +253,7 @@ def _read(
             else:
                 count.pass_over(TEXT, path)
         except OSError as error:
+            check_machine(error, path)
             if pointer := unfetched(path):
                 damaged.append(("D049", path, f"expected a DICOM file, found {pointer}"))
                 continue
@@ -306,7 +308,8 @@ def _may_be_dicom(path: Path) -> bool:
     """Whether a file that cannot be read as DICOM is one that is damaged, and not one of another kind."""
     try:
         return path.suffix.lower() in (".dcm", ".ima", ".dicom") or _looks_like_dicom(path) or not _is_text(path)
-    except OSError:
+    except OSError as error:
+        check_machine(error, path)
         return True
 
 
@@ -315,7 +318,8 @@ def _looks_like_dicom(path: Path) -> bool:
     try:
         with path.open("rb") as stream:
             first = stream.read(_FIRST_BYTES)
-    except OSError:
+    except OSError as error:
+        check_machine(error, path)
         return False
     return is_marked(first) or begins_with_data_set(first)
 

@@ -17,6 +17,7 @@ from mgmt_monai.cohort.layouts.found import Contender, Found, FoundSeries, LeftO
 from mgmt_monai.cohort.layouts.series_choice import Candidate, choose
 from mgmt_monai.cohort.series import is_nifti
 from mgmt_monai.errors import printable
+from mgmt_monai.machine import check_machine
 
 #: Of a side-car, under DICOM's keywords; times are in seconds there.
 _TAKEN = (
@@ -74,7 +75,8 @@ class NiftiFile:
         """For the choice; a file that cannot be read has no slices there."""
         try:
             n_slices = read_nifti(self.path).n_slices
-        except (HeaderError, OSError):
+        except (HeaderError, OSError) as error:
+            check_machine(error, self.path)
             n_slices = 0  # told where the series is read
         uid = "\0".join(
             f"{int(part):012d}" if part.isdecimal() else part for part in re.split(r"(\d+)", str(self.path))
@@ -97,7 +99,8 @@ def read_sidecar(path: Path, patient_id: str, found: Found) -> dict[str, Any]:
     try:
         with sidecar.open("rb") as stream:
             told = json.loads(stream.read(_MOST_BYTES).decode("utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError) as error:
+        check_machine(error, sidecar)
         told = None
     if isinstance(told, dict):
         return told

@@ -233,7 +233,7 @@ def _kind(path: Path) -> str:
     try:
         with path.open("rb") as stream:
             first = stream.read(512)
-    except OSError:
+    except OSError:  # it is passed over in any case
         return UNKNOWN
     if first[128:132] == b"DICM":
         return DICOM

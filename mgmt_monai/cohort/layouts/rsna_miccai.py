@@ -9,6 +9,7 @@ from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.layouts.found import HOW_TO_GET_DATA, Found, FoundSeries, check_data_dir
 from mgmt_monai.cohort.layouts.passed_over import is_leaving
 from mgmt_monai.cohort.series import MODALITIES
+from mgmt_monai.machine import check_machine
 
 NAME = "rsna-miccai-2021"
 EXPECTS = f"train/<patient>/<modality>/*.dcm, modality one of {', '.join(MODALITIES)}"
@@ -18,7 +19,10 @@ def recognises(data_dir: Path) -> bool:
     """Whether there is a folder ``train/<patient>/<modality>``."""
     try:
         return any(_modalities(patient_dir) for patient_dir in patient_folders(data_dir))
-    except (CohortError, OSError):
+    except CohortError:
+        return False
+    except OSError as error:
+        check_machine(error, data_dir)
         return False
 
 

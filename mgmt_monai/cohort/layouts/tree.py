@@ -10,6 +10,7 @@ from pathlib import Path
 from mgmt_monai.cohort.files.unfetched import unfetched
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.layouts.passed_over import FileCount, count_hidden, is_leaving
+from mgmt_monai.machine import check_machine
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +26,7 @@ def walk(
 
     Args:
         root: Where to begin.
-        findings: Gets what cannot be read: folders without the right to, or gone meanwhile (D001), links that lead
-            nowhere and entries that are
+        findings: Gets what cannot be read: folders gone meanwhile (D001), links that lead nowhere and entries that are
             neither file nor folder (D019).
         max_depth: How many levels of folders below ``root`` are entered; None for all.
         count: Gets the files that are passed over here.
@@ -34,6 +34,9 @@ def walk(
     Yields:
         Folder, file names in it, sorted. Names that are not valid text keep their bytes as lone surrogates, as
         `os.fsdecode` makes them.
+
+    Raises:
+        MachineError: The machine does not give a folder, for want of a right to it or otherwise.
     """
     seen: set[tuple[int, int]] = set()
     folders: list[tuple[Path, int]] = [(Path(root), 0)]
@@ -48,6 +51,7 @@ def walk(
             with os.scandir(directory) as entries:
                 named = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
+            check_machine(error, directory)
             text = f"expected a folder that can be read, found one that cannot ({error.strerror})"
             findings.append(Finding("D001", "", "", str(directory), text))
             continue
@@ -85,6 +89,7 @@ def _kind(entry: os.DirEntry[str], directory: Path) -> str:
             return "folder"
         target, here = os.path.realpath(entry.path), os.path.realpath(directory)
     except OSError as error:  # a link to itself
+        check_machine(error, entry.path)
         return f"a link that cannot be followed ({error.strerror})"
     leads_back = here == target or here.startswith(target.rstrip(os.sep) + os.sep)
     return "loop" if leads_back else "linked folder"

@@ -18,6 +18,7 @@ from mgmt_monai.cohort.examination.examine import examine_series
 from mgmt_monai.cohort.files import headers, pixels
 from mgmt_monai.cohort.layouts.found import FoundSeries
 from mgmt_monai.cohort.records import SeriesRecord
+from mgmt_monai.machine import MachineError
 
 D2N = "dicom/dicom2nifti/tests/data"
 REAL_SERIES = {  # folder: how many slices show anatomy, how many phase
@@ -324,14 +325,15 @@ def test_series_that_is_a_file_refused(tmp_path):
     assert "T1w: expected a folder of DICOM files, found it unreadable (Not a directory)" in message
 
 
-def test_unreadable_file_refused(make_folder, monkeypatch):
+def test_file_without_the_right_to_read_is_no_finding(make_folder, monkeypatch):
     folder = make_folder(THREE)
 
-    def forbidden(path):
+    def forbidden(path):  # a mode would not stop the superuser, who runs many tests
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(examine_module, "read_headers", forbidden)
-    assert "found it unreadable (Permission denied), and 2 more such files: unreadable file (D001)" in error_of(folder)
+    with pytest.raises(MachineError, match=r"T1w/.+: Permission denied; the machine is at fault, not the file: give"):
+        examine_series(folder, folder.directory, pixels=True)
 
 
 @pytest.mark.parametrize("kind", ["files", "frames", "NIfTI"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from made_cohorts import write_cohort
 
-from mgmt_monai.cohort.examination import scan as scan_module
+from mgmt_monai.cohort.examination import readers
 from mgmt_monai.cohort.examination import scan_cache as scan_cache_module
 from mgmt_monai.cohort.examination.examine import examine_series
 from mgmt_monai.cohort.examination.scan import scan
@@ -69,7 +69,7 @@ def test_second_scan_reads_nothing_and_tells_the_same(data_dir, monkeypatch):
     first = scanned(data_dir)
     for path in data_dir.rglob("*.dcm"):
         ruin(path)
-    monkeypatch.setattr(scan_module, "_pool", None)  # and no worker is started
+    monkeypatch.setattr(readers, "_Reader", None)  # and no worker is started
     assert scanned(data_dir) == first
     assert all(exam.record is not None for exam in first)
 
