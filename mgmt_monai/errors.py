@@ -38,8 +38,8 @@ REMEDIES = {
 """What to do about what a machine did, by errno."""
 
 
-#: torch's words for a loader's process that was killed, or that /dev/shm has no room for.
-_LOADER = re.compile(
+#: torch's words for a loader's process that was killed, or that the shared memory has no room for.
+_LOST = re.compile(
     r"DataLoader worker \(pid[^)]+\)+ (exited unexpectedly|is killed by signal: [\w ]+)|/torch_\S+: .+\)"
 )
 
@@ -209,10 +209,10 @@ def _system(error: BaseException) -> str | None:
         return f"{error.filename}: {error.strerror}; choose another path or change its permissions"
     if isinstance(error, OSError) and error.errno in REMEDIES:
         return f"{error.filename or 'a file'}: {error.strerror}; {REMEDIES[error.errno]}, and run again"
-    if isinstance(error, RuntimeError) and (found := _LOADER.search(str(error))):
+    if isinstance(error, RuntimeError) and (lost := _LOST.search(str(error))):
         return (
-            f"a process that hands out slices was lost ({found[0]}): start fewer with --num_workers, or none with 0, "
-            "or give the container more shared memory (--shm-size)"
+            f"a process that hands out slices was lost ({lost[0]}): start fewer with --num_workers, or none with 0, or "
+            "allow more memory, in a container more shared memory (--shm-size)"
         )
     if isinstance(error, MemoryError):
         return f"not enough memory; {REMEDIES[errno.ENOMEM]}, and run again"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from mgmt_monai.slices.dataset import SliceDataset
+from mgmt_monai.slices.errors import SlicesError
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,26 @@ class SliceLoader(DataLoader):
             **arguments,
         )
         self.slices = dataset
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        """Batches.
+
+        Raises:
+            SlicesError: A process that hands out slices was killed.
+            RuntimeError: The same, or the shared memory is full, in torch's words, which `one_line` knows.
+        """
+        batches: Iterator[dict[str, Tensor]] = super().__iter__()
+        return self._held(batches) if self.num_workers else batches
+
+    @staticmethod
+    def _held(batches: Iterator[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
+        try:
+            yield from batches
+        except (EOFError, ConnectionError) as error:  # it died while it was spoken to
+            raise SlicesError(
+                "a process that hands out slices was killed: start fewer with --num_workers, or none with 0, or allow "
+                "more memory."
+            ) from error
 
 
 class _Batches(Dataset):

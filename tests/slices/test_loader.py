@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from mgmt_monai.errors import one_line
 from mgmt_monai.slices import EpochBatches, SliceDataset
+from mgmt_monai.slices.errors import SlicesError
 from mgmt_monai.slices.loader import SHARED_MEMORY, SliceLoader, fitting_workers
 from mgmt_monai.slices.shares import ShareLoader
 
@@ -109,7 +110,7 @@ def test_batch_that_shared_memory_does_not_hold_is_an_error_and_no_wait(tmp_path
 
 
 def test_killed_loader_process_is_an_error_and_no_wait(dataset):
-    with pytest.raises(RuntimeError) as caught:
+    with pytest.raises((RuntimeError, SlicesError)) as caught:  # by where it is noticed
         for _ in SliceLoader(dataset, batch_size=1, num_workers=1):
             os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
-    assert "a process that hands out slices was lost (DataLoader worker" in one_line(caught.value)
+    assert one_line(caught.value).startswith("a process that hands out slices was ")
