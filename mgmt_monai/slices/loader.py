@@ -64,7 +64,7 @@ class SliceLoader(DataLoader):
         )
         self.slices = dataset
 
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:  # type: ignore[override]
         """Batches.
 
         Raises:
