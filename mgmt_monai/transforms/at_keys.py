@@ -20,7 +20,7 @@ class AtKeys(MapTransform):
         allow_missing_keys: Do not raise when a key is missing.
     """
 
-    def __init__(self, keys: KeysCollection, transform: Callable[[Any], Any], allow_missing_keys: bool = False) -> None:
+    def __init__(self, keys: KeysCollection, transform: Callable[[Any], Any], allow_missing_keys: bool) -> None:
         super().__init__(keys, allow_missing_keys)
         self.transform = transform
 
@@ -41,9 +41,7 @@ class RandAtKeys(AtKeys, RandomizableTransform):
         allow_missing_keys: Do not raise when a key is missing.
     """
 
-    def __init__(
-        self, keys: KeysCollection, transform: RandomizableTransform, allow_missing_keys: bool = False
-    ) -> None:
+    def __init__(self, keys: KeysCollection, transform: RandomizableTransform, allow_missing_keys: bool) -> None:
         AtKeys.__init__(self, keys, partial(transform, randomize=False), allow_missing_keys)
         RandomizableTransform.__init__(self, prob=1.0)
         self.random = transform

@@ -195,6 +195,14 @@ def test_affine_maps_row_column_slice_to_ras(make_series):
         np.testing.assert_allclose((affine @ [8, 5, index, 1])[:3], world_ras(path, 8, 5), atol=1e-9)
 
 
+def test_affine_of_a_file_that_tells_nothing_of_its_place_is_itks(make_series):
+    series = make_series(
+        pixels(np.uint16, 0, 9), ImagePositionPatient=None, ImageOrientationPatient=None, PixelSpacing=None
+    )
+    expected = [[0, -1, 0, 0], [-1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+    np.testing.assert_array_equal(LoadSeries()(series).affine.numpy(), expected)
+
+
 def test_affine_of_files_without_position_is_invertible(make_series):
     affine = LoadSeries()(make_series(pixels(np.uint16, 0, 9), position=(0, 0, 0))).affine.numpy()
     assert abs(np.linalg.det(affine)) == pytest.approx(0.5 * 0.75 * abs(affine[2, 2]))
@@ -399,6 +407,8 @@ def test_slices_beyond_the_files_refused(make_series):
     series = make_series(pixels(np.uint16, 0, 9))
     beyond = Series(series.patient_id, series.modality, series.files, range(1, 4))
     assert "expected slices within the 3 files, found slices 1 to 3" in error_of(beyond)
+    before = Series(series.patient_id, series.modality, series.files, range(-1, 2))
+    assert "expected slices within the 3 files, found slices -1 to 1" in error_of(before)
 
 
 def test_slices_beyond_a_single_file_refused(make_series):

@@ -154,6 +154,12 @@ def test_slices_beyond_the_stored_refused(tmp_path):
     assert "expected slices within the 6 stored, found slices 4 to 6" in error_of(beyond)
 
 
+@pytest.mark.parametrize("slices", [range(-1, 2), range(0, 6, 2)], ids=["before", "every other"])
+def test_slices_that_are_no_run_of_the_stored_refused(tmp_path, slices):
+    series = stored(tmp_path / "image.nii")
+    assert "expected slices within the 6 stored" in error_of(Series("00042", "T2w", series.files, slices))
+
+
 def test_voxels_that_are_no_number_are_outside_where_the_edge_is_made_of_them(tmp_path):
     voxels = np.full((6, 7, 4), np.nan, np.float32)
     voxels[2:5, 2:5] = np.arange(-10, 26).reshape(3, 3, 4)
