@@ -139,6 +139,13 @@ def _tell_model(name: str, figures: dict[str, Any], named: bool) -> None:
         auc = estimate_text({"value": within["auc"], "low": low, "high": high})
         taken = "" if named else f" (the column '{within['column']}' is taken as the site)"
         click.echo(f"  within sites: AUC {auc}, permutation p {_number(within['p'], 4)}{taken}")
+        if within["unseen"]:
+            click.echo("  each site was tested by models that had not seen it")
+        if over := within["over_sites"]:
+            click.echo(
+                f"  over {over['n_sites']} sites: AUC {estimate_text(over['mean'])}; another site's is expected "
+                f"between {over['new_low']:.2f} and {over['new_high']:.2f}"
+            )
         click.echo(f"  the site alone reaches {_number(within['site_alone'], 2)} here, out of fold")
         share = (
             "" if within["share"] is None else f"; {100 * within['share']:.0f} % of what lies above 0.5 is the sites'"

@@ -155,6 +155,7 @@ def check(manifest: Path, data_dir: Path | None, quick: bool, workers: int | Non
 @click.option("--train-fraction", type=float, help="Share of the others for training [0.85].")
 @click.option("--from", "split_from", type=FILE, help="CSV patient_id,split: take this hold-out split.")
 @click.option("--folds", type=click.IntRange(min=2), help="Make this many folds.")
+@click.option("--folds-by", default="", metavar="COLUMN", help="Make one fold a site: each is left out in turn.")
 @click.option("--repeats", type=click.IntRange(min=1), help="Repeats of the folds [1].")
 @click.option("--inner-folds", type=click.IntRange(min=2), help="Nested: folds of each training part.")
 @click.option("--columns", type=FILE, help="CSV with more about each patient, such as the site.")
@@ -168,6 +169,7 @@ def split(
     train_fraction: float | None,
     split_from: Path | None,
     folds: int | None,
+    folds_by: str,
     repeats: int | None,
     inner_folds: int | None,
     columns: Path | None,
@@ -177,13 +179,15 @@ def split(
 ) -> int:
     """Split the patients of MANIFEST anew: hold-out, k-fold, repeated, nested, grouped; no image is read."""
     from mgmt_monai.cohort.manifest import check_writable, read_manifest, write_manifest
-    from mgmt_monai.cohort.splits.plans import Holdout, KFold, Listed, with_columns
+    from mgmt_monai.cohort.splits.plans import Holdout, KFold, LeaveSiteOut, Listed, with_columns
 
-    if test_fraction is None and split_from is None and folds is None:
-        raise click.UsageError("say what to make: --test-fraction, --from or --folds.")
+    if test_fraction is None and split_from is None and folds is None and not folds_by:
+        raise click.UsageError("say what to make: --test-fraction, --from, --folds or --folds-by.")
+    if folds_by and (folds is not None or repeats is not None):
+        raise click.UsageError("--folds-by makes a fold of each site: leave --folds and --repeats out.")
     if test_fraction is not None and split_from is not None:
         raise click.UsageError("--test-fraction and --from exclude each other.")
-    if folds is None and (inner_folds or repeats is not None):
+    if folds is None and not folds_by and (inner_folds or repeats is not None):
         raise click.UsageError("--repeats and --inner-folds need --folds.")
     if test_fraction is None and train_fraction is not None:
         raise click.UsageError("--train-fraction needs --test-fraction: it shares out who is not in the test.")
@@ -202,6 +206,8 @@ def split(
         made = Listed(split_from).apply(made)
     if folds is not None:
         made = KFold(folds, repeats or 1, inner_folds or 0, seed, group_by).apply(made)
+    if folds_by:
+        made = LeaveSiteOut(folds_by, inner_folds or 0, seed).apply(made)
     write_manifest(made, path, overwrite)
     _echo_splits(made)
     click.echo(f"{path}: {len(made.patients)} patients, hash {made.content_hash[:12]}")

@@ -142,7 +142,9 @@ def write_evaluation(
             pictures.mkdir(exist_ok=True)
             for old in pictures.glob("*.*g"):  # an earlier evaluation's PNG and SVG
                 old.unlink()
-            for title, figure in model_pictures(pooled, groups[name], level, seed=seed):
+            for title, figure in model_pictures(
+                pooled, groups[name], level, seed=seed, within=found["models"][name]["within_site"]
+            ):
                 save_figure(figure, pictures, title)
     except OSError as error:
         raise EvaluationError(f"{folder}: cannot be written to ({error.strerror}); name another with --out") from error

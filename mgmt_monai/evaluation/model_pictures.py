@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -12,14 +13,19 @@ from mgmt_monai.evaluation.decision_curve import decision_curve
 from mgmt_monai.evaluation.delong import auc_estimate
 from mgmt_monai.evaluation.plots.calibration_plot import calibration_figure
 from mgmt_monai.evaluation.plots.decision_curve_plot import decision_curve_figure
-from mgmt_monai.evaluation.plots.forest import ForestRow, forest_figure
+from mgmt_monai.evaluation.plots.forest import ForestRow, forest_figure, sites_figure
 from mgmt_monai.evaluation.plots.roc_band_plot import roc_band_figure
 from mgmt_monai.evaluation.roc_band import roc_band
 from mgmt_monai.evaluation.subgroups import Subgroup
 
 
 def model_pictures(
-    pooled: pd.DataFrame, groups: Sequence[Subgroup], level: float = 0.95, n_resamples: int = 2000, seed: int = 0
+    pooled: pd.DataFrame,
+    groups: Sequence[Subgroup],
+    level: float = 0.95,
+    n_resamples: int = 2000,
+    seed: int = 0,
+    within: Mapping[str, Any] | None = None,
 ) -> Iterator[tuple[str, Figure]]:
     """The pictures that the predictions have data for.
 
@@ -29,10 +35,11 @@ def model_pictures(
         level: Of every interval.
         n_resamples: Of the patients, for the ROC's band.
         seed: Of the resampling.
+        within: The model's ``within_site``, as ``evaluation.json`` has it.
 
     Yields:
         ``roc``, ``calibration`` and ``decision_curve`` where there are patients of both classes, ``forest`` where there
-        are subgroups; each with its figure.
+        are subgroups, ``sites`` where a site is known; each with its figure.
     """
     label, probability = pooled["label"].to_numpy(), pooled["probability"].to_numpy()
     whole = auc_estimate(label, probability, level)
@@ -45,3 +52,5 @@ def model_pictures(
     if groups:
         rows = [ForestRow(group.column, group.value, group.auc, group.n_methylated) for group in groups]
         yield "forest", forest_figure([ForestRow("", "All patients", whole, int(label.sum())), *rows], level)
+    if within is not None and within["sites"]:
+        yield "sites", sites_figure(within, level)

@@ -286,8 +286,10 @@ def judge(
     own = scores
     scores, widen = (own, 1.0) if fold is None else across_folds(own, fold, checked)
     wide = float(2 * norm.cdf(widen * normal_quantile(level)) - 1)
-    code = None if site is None else site_codes(site, len(checked))
-    found_site = None if code is None else within_site(checked, scores, code, wide, n_permutations, seed)
+    code = found_site = None
+    if site is not None:
+        code = site_codes(site, len(checked))
+        found_site = within_site(checked, scores, site, level, n_permutations, seed, fold, widen)
     tested = permutation_test(checked, scores, n_permutations, seed) if found_site is None else found_site
     model = auc_estimate(checked, scores, wide) if found_site is None else found_site.auc
     p_model = widened(tested.p_value, widen) if p_value is None else p_value

@@ -7,6 +7,7 @@ above 0.5 where hospitals differ in prevalence. Pairs of patients of *one* hospi
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
+from scipy.stats import norm, rankdata
 
-from mgmt_monai.evaluation.delong import SMALL_CLASS, auc_and_variance
+from mgmt_monai.evaluation.delong import SMALL_CLASS, auc_and_variance, auc_estimate
 from mgmt_monai.evaluation.discrimination import auc, checked_arrays
 from mgmt_monai.evaluation.intervals import (
     LEAST_IN_CLASS,
@@ -28,6 +29,7 @@ from mgmt_monai.evaluation.intervals import (
     normal_quantile,
     number_or_none,
 )
+from mgmt_monai.evaluation.over_sites import LEAST_AT_SITE, OverSites, SiteAuc, over_sites
 from mgmt_monai.evaluation.permutation import permutation_test
 from mgmt_monai.evaluation.predictions import EvaluationError
 
@@ -61,6 +63,9 @@ class WithinSite:
             above 0.5.
         site_alone: AUC of the prevalence at the patient's site among other patients, mean over `N_REPEATS` times
             `N_FOLDS` folds.
+        sites: Each known site, the largest first.
+        over: What those with an AUC say of another site; None where they are too few.
+        unseen: Whether each site was tested by models that had not seen it.
     """
 
     auc: Estimate
@@ -72,6 +77,9 @@ class WithinSite:
     between: float
     share: float
     site_alone: float
+    sites: tuple[SiteAuc, ...]
+    over: OverSites | None
+    unseen: bool
 
     def as_json(self, column: str) -> dict[str, Any]:
         """As ``within_site`` in ``evaluation.json``.
@@ -82,9 +90,12 @@ class WithinSite:
         value = as_json(self.auc)
         interval = None if value["low"] is None else [value["low"], value["high"]]
         figures = {"p": self.p_value, "between": self.between, "share": self.share, "site_alone": self.site_alone}
-        counts = {"n_sites": self.n_sites, "n_mixed": self.n_mixed}
+        counts = {"n_sites": self.n_sites, "n_mixed": self.n_mixed, "unseen": self.unseen}
+        sites = [{**each._asdict(), "auc": as_json(each.auc)} for each in self.sites]
+        over = self.over and {**self.over._asdict(), "mean": as_json(self.over.mean)}
         named = {name: number_or_none(figure) for name, figure in figures.items()}
-        return {"column": column, "auc": value["value"], "interval": interval, **named, **counts}
+        return {"column": column, "auc": value["value"], "interval": interval, **named, **counts,
+                "sites": sites, "over_sites": over}  # fmt: skip
 
 
 def within_site(
@@ -94,6 +105,8 @@ def within_site(
     level: float = 0.95,
     n_permutations: int = 10_000,
     seed: int = 0,
+    fold: ArrayLike | None = None,
+    widen: float = 1.0,
 ) -> WithinSite:
     """The AUC within sites, beside what the sites alone explain.
 
@@ -111,6 +124,8 @@ def within_site(
         level: Of the interval, between 0 and 1.
         n_permutations: Of the labels within each site.
         seed: Of the permutations and of the folds.
+        fold: Shape ``(n,)``, of a cross-validation.
+        widen: How many times as large standard errors are taken.
 
     Returns:
         The figures; ``nan`` where undefined.
@@ -132,15 +147,16 @@ def within_site(
     """
     label_, probability_ = checked_arrays(label, probability)
     code = site_codes(site, len(label_))
-    normal_quantile(level)
+    wide = float(2 * norm.cdf(widen * normal_quantile(level)) - 1)
     n_sites = int(code.max()) + 1
     tested = permutation_test(label_, probability_, n_permutations, seed, code)
     pooled = auc(label_, probability_)
     between = expected_auc(label_, probability_, code)
     share = (between - 0.5) / (pooled - 0.5) if pooled > 0.5 else math.nan
     n_mixed = sum(1 for _ in _mixed(label_, code))
+    sites = _sites(label_, probability_, np.asarray(site, dtype=object), code, wide)
     return WithinSite(
-        auc=stratified_auc(label_, probability_, code, level),
+        auc=stratified_auc(label_, probability_, code, wide),
         p_value=tested.p_value,
         p_low=tested.p_low,
         n_sites=n_sites,
@@ -149,6 +165,9 @@ def within_site(
         between=between,
         share=min(1.0, max(0.0, share)) if not math.isnan(share) else share,
         site_alone=site_alone(label_, code, seed=seed),
+        sites=sites,
+        over=over_sites([each.auc for each in sites], level),
+        unseen=fold is not None and n_mixed > 0 and _one_fold_each(code, np.asarray(fold)),
     )
 
 
@@ -290,7 +309,8 @@ def site_column(columns: pd.DataFrame, named: str = "") -> str:
 
     Args:
         columns: What is known of the patients.
-        named: The one that was asked for; "" for the first of `SITE_NAMES`, in upper or lower case.
+        named: The one that was asked for; "" for the first of `SITE_NAMES`, in upper or lower case, also as ``Site No``
+            or ``site_id (...)``.
 
     Returns:
         Its name; "" where none is.
@@ -303,8 +323,33 @@ def site_column(columns: pd.DataFrame, named: str = "") -> str:
             there = ", ".join(map(str, columns.columns)) or "none"
             raise EvaluationError(f"site: expected the column {named!r} in the tables of columns, found {there}")
         return named
-    by_name: Mapping[str, str] = {str(name).strip().casefold(): str(name) for name in reversed(columns.columns)}
+    by_name: Mapping[str, str] = {
+        re.sub(r"[ _]?(no|number|id|code|name)$", "", str(name).partition("(")[0].strip().casefold()): str(name)
+        for name in reversed(columns.columns)
+    }
     return next((by_name[name] for name in SITE_NAMES if name in by_name), "")
+
+
+def _sites(
+    label: np.ndarray, probability: np.ndarray, site: np.ndarray, code: np.ndarray, level: float
+) -> tuple[SiteAuc, ...]:
+    found = []
+    for number in range(int(code.max()) + 1):
+        of = code == number
+        n, m = int(of.sum()), int(label[of].sum())
+        name = str(site[of][0])
+        if n == 1 and name.strip().casefold() in NO_SITE:
+            continue
+        enough = min(m, n - m) >= LEAST_AT_SITE
+        auc_ = auc_estimate(label[of], probability[of], level) if enough else Estimate(math.nan, *UNDEFINED, n)
+        found.append(SiteAuc(name, m, auc_))
+    return tuple(sorted(found, key=lambda each: (-each.auc.n, each.site)))
+
+
+def _one_fold_each(code: np.ndarray, fold: np.ndarray) -> bool:
+    """Whether no site's patients are in two folds, of which there are several."""
+    pairs = set(zip(code.tolist(), fold.tolist(), strict=True))
+    return len(pairs) == len(set(code.tolist())) and len(set(fold.tolist())) > 1
 
 
 def _mixed(label: np.ndarray, code: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:

@@ -437,6 +437,15 @@ def test_split_into_folds_by_a_column_of_a_table(hand, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[3] == "folds: 2, repeats: 1"
 
 
+def test_split_into_a_fold_for_each_site(hand, tmp_path, capsys):
+    sites = table(tmp_path / "sites.csv", "patient_id,scanner", *(f"{i:05d},{'ABC'[i % 3]}" for i in range(1, 41)))
+    assert main(["manifest", "split", hand, "--folds-by", "scanner", "--columns", sites]) == 0
+    made = read_manifest(tmp_path / "hand.json")
+    assert {(p.columns["scanner"], p.folds[0]) for p in made.patients} == {("B", 0), ("C", 1), ("A", 2)}
+    assert capsys.readouterr().out.splitlines()[3] == "folds: 3, repeats: 1"
+    assert main(["manifest", "split", hand, "--folds-by", "scanner", "--folds", "3"]) == 2
+
+
 def test_split_from_a_table_and_into_folds_in_one_go(hand, tmp_path):
     listed = table(
         tmp_path / "split.csv", "patient_id,split", *(f"{i:05d},{'test' if i > 30 else 'train'}" for i in range(1, 41))
@@ -451,7 +460,7 @@ def test_split_from_a_table_and_into_folds_in_one_go(hand, tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "expected"),
     [
-        pytest.param([], 2, "say what to make: --test-fraction, --from or --folds", id="nothing"),
+        pytest.param([], 2, "say what to make: --test-fraction, --from, --folds or --folds-by", id="nothing"),
         pytest.param(["--test-fraction", "0.2", "--from", "s.csv"], 2, "exclude each other", id="two splits"),
         pytest.param(["--test-fraction", "0.2", "--repeats", "2"], 2, "need --folds", id="repeats of nothing"),
         pytest.param(["--test-fraction", "0.2", "--inner-folds", "2"], 2, "need --folds", id="inner of nothing"),

@@ -197,3 +197,14 @@ def test_one_small_site_has_an_interval_no_narrower_than_both_methods(n):
     found = stratified_auc(label, score, np.zeros(sum(n), dtype=int))
 
     assert (found.low, found.high) == (min(i.low for i in two), max(i.high for i in two))
+
+
+@pytest.mark.parametrize(
+    "name", ["Site No (represents the originating institution)", "site_id", "CENTRE", "hospital name"]
+)
+def test_a_site_is_known_by_its_columns_first_word(name):
+    assert site_column(pd.DataFrame(columns=["age", name])) == name
+
+
+def test_the_place_of_a_tumour_is_no_hospital():
+    assert site_column(pd.DataFrame(columns=["tumour site", "site of tumour", "number"])) == ""

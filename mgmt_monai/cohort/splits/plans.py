@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from mgmt_monai.cohort.splits.groups import groups_of
 from mgmt_monai.cohort.splits.holdout import ListedSplit, check_holdout, holdout_split, read_split
 from mgmt_monai.cohort.tables.aliases import normalised
 from mgmt_monai.cohort.tables.columns import read_columns, values_of
-from mgmt_monai.cohort.tables.table import names
+from mgmt_monai.cohort.tables.table import is_unknown, names
 
 
 @dataclass(frozen=True)
@@ -177,21 +177,65 @@ class KFold:
         labels = {patient.patient_id: patient.label for patient in manifest.patients}
         groups = group_of_patients(manifest, self.group_by, related)
         folds = kfold(labels, self.n_folds, self.n_repeats, self.seed, groups)
-        inner: dict[str, list[list[int | None]]] = {}
-        if self.n_inner_folds:
-            inner = inner_folds(labels, folds, self.n_folds, self.n_inner_folds, self.seed, groups)
-        settings: dict[str, Any] = {
-            "method": "kfold",
-            "n_folds": self.n_folds,
-            "n_repeats": self.n_repeats,
-            "n_inner_folds": self.n_inner_folds,
-            "seed": self.seed,
-        }
-        patients = [
-            replace(p, folds=list(folds[p.patient_id]), inner_folds=inner.get(p.patient_id, []))
-            for p in manifest.patients
-        ]
-        return replace(manifest, patients=patients, folds=_grouped(settings, self.group_by))
+        settings = {"method": "kfold", "n_folds": self.n_folds, "n_repeats": self.n_repeats}
+        made = _with_folds(manifest, labels, folds, settings, self.n_inner_folds, self.seed, groups)
+        return replace(made, folds=_grouped(made.folds, self.group_by))
+
+
+@dataclass(frozen=True)
+class LeaveSiteOut:
+    """One fold a site, the largest first: each is tested by models that have not seen it.
+
+    Sites without patients of both labels are tested together. Related patients' sites are one.
+
+    Args:
+        column: That names the site.
+        n_inner_folds: Folds of each training part; 0 for none.
+        seed: Of the inner folds.
+    """
+
+    column: str
+    n_inner_folds: int
+    seed: int
+
+    def apply(self, manifest: Manifest, related: Sequence[Finding] | None = None) -> Manifest:
+        """The manifest with these folds; its hold-out split stays.
+
+        Args:
+            manifest: Folds it has are given up.
+            related: Its patients' relations, where they are known (`related_patients`).
+
+        Raises:
+            CohortError: The column is unknown, patients have no site, or there are fewer than two sites.
+        """
+        labels = {patient.patient_id: patient.label for patient in manifest.patients}
+        groups = group_of_patients(manifest, self.column, related)
+        lacking = [p.patient_id for p in manifest.patients if is_unknown(p.columns.get(self.column, ""))]
+        if lacking:
+            raise CohortError(
+                f"--folds-by {self.column}: expected a site for every patient, found none for {names(lacking)}. Fill "
+                "it in, or leave them out with an exclusion list (--exclude)."
+            )
+        sites: dict[str, list[str]] = {}
+        for patient, group in sorted(groups.items()):
+            sites.setdefault(group, []).append(patient)
+        whole = [of for of in sites.values() if len({labels[patient] for patient in of}) == 2]
+        whole.sort(key=lambda of: (-len(of), of))
+        rest = [patient for of in sites.values() if of not in whole for patient in of]
+        if rest and (len({labels[patient] for patient in rest}) == 2 or not whole):
+            whole.append(rest)
+        elif rest:  # with the smallest
+            whole[-1] = whole[-1] + rest
+        if len(whole) < 2:
+            raise CohortError(
+                f"--folds-by {self.column}: expected two sites or more with patients of both labels, found "
+                f"{len(sites)} in all. Make folds of patients instead (--folds)."
+            )
+        folds = {patient: [number] for number, of in enumerate(whole) for patient in of}
+        settings = {"method": "site", "n_folds": len(whole), "n_repeats": 1}
+        people = group_of_patients(manifest, "", related)  # inner folds part sites, not persons
+        made = _with_folds(manifest, labels, folds, settings, self.n_inner_folds, self.seed, people)
+        return replace(made, folds=_grouped(made.folds, self.column))
 
 
 def of_fold(manifest: Manifest, repeat: int, fold: int, inner_fold: int | None) -> Manifest:
@@ -281,6 +325,22 @@ def group_of_patients(manifest: Manifest, group_by: str, related: Sequence[Findi
     relations = related_patients(manifest.patients) if related is None else related
     links = [(finding.patient_id, finding.others[0]) for finding in relations]
     return groups_of([p.patient_id for p in manifest.patients], links, column)
+
+
+def _with_folds(
+    manifest: Manifest,
+    labels: Mapping[str, int],
+    folds: Mapping[str, Sequence[int]],
+    settings: Mapping[str, Any],
+    n_inner: int,
+    seed: int,
+    groups: Mapping[str, str] | None,
+) -> Manifest:
+    inner = inner_folds(labels, folds, settings["n_folds"], n_inner, seed, groups) if n_inner else {}
+    patients = [
+        replace(p, folds=list(folds[p.patient_id]), inner_folds=inner.get(p.patient_id, [])) for p in manifest.patients
+    ]
+    return replace(manifest, patients=patients, folds={**settings, "n_inner_folds": n_inner, "seed": seed})
 
 
 def _with_split(manifest: Manifest, split: dict[str, str], settings: dict[str, Any]) -> Manifest:

@@ -36,7 +36,7 @@ def pictures(record: ComparisonRecord, found: Findings) -> Iterator[tuple[str, F
     """
     report, pooled = found.report, found.pooled
     level, n_resamples = interval_settings(record)
-    yield from model_pictures(pooled, found.groups, level, n_resamples)
+    yield from model_pictures(pooled, found.groups, level, n_resamples, within=report["within_site"])
     yield "controls", controls_figure(_control_rows(found), level)
     labels, rows = found.common_labels, _trained(report)
     if 0 < labels.sum() < len(labels):

@@ -42,6 +42,7 @@ PICTURES = {
     "calibration": ("Calibration", "the test patients are all of one label"),
     "decision_curve": ("Decision curve", "the test patients are all of one label"),
     "forest": ("Subgroups", "no clinical columns were given, or no subgroup has patients of both labels"),
+    "sites": ("Sites", "no column tells the site"),
     "controls": ("Controls", "no negative control was trained or scored"),
     "spread": ("Spread", "there is one model of each kind"),
 }
@@ -242,6 +243,7 @@ def _alt(name: str, report: Mapping[str, Any]) -> str:
         f"slope {wording.figure(figures['calibration_slope'])}.",
         "decision_curve": "Net benefit of the model, of treating all and of treating none over the threshold.",
         "forest": f"AUC with its interval in each of {len(report['subgroups'])} subgroups and in all patients.",
+        "sites": "AUC with its interval at each site, within sites, and where another site's is expected.",
         "controls": f"AUC of the model and of {len(report['controls'])} controls without the tumour, with intervals.",
         "spread": f"Test AUC of every model of {len(report['spread'])} kinds, over folds, seeds and repeats.",
     }[name]

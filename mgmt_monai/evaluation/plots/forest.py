@@ -1,9 +1,9 @@
-"""The forest plot: the AUC of the whole cohort, and of the patients of each age, sex, scanner and so on."""
+"""Forest plots: the AUC of the whole cohort and of the patients of each age, sex, scanner; and of each hospital."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mgmt_monai.evaluation.intervals import Estimate
-from mgmt_monai.evaluation.plots.interval_rows import MAIN, OTHER, IntervalRow, interval_rows
+from mgmt_monai.evaluation.plots.interval_rows import CONTROL, MAIN, OTHER, IntervalRow, interval_rows
 from mgmt_monai.evaluation.plots.style import chance_handle, percent
 from mgmt_monai.evaluation.predictions import EvaluationError
 
@@ -68,6 +68,40 @@ def forest_figure(rows: Sequence[ForestRow], level: float = 0.95) -> Figure:
         whole_line = [Line2D([], [], label="AUC of the whole cohort", **_WHOLE_LINE)]
     handles = [MAIN.handle("Whole cohort"), *([OTHER.handle("Subgroup")] if len(rows) > 1 else []), *whole_line]
     handles.append(chance_handle())
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, fontsize=9)
+    return figure
+
+
+MOST_SITES = 24
+"""In the picture, the largest first."""
+
+
+def sites_figure(within: Mapping[str, Any], level: float = 0.95) -> Figure:
+    """The AUC of each hospital, of all within hospitals, and where another hospital's is expected.
+
+    Args:
+        within: As :meth:`mgmt_monai.evaluation.within_site.WithinSite.as_json` returns it.
+        level: Of the intervals, for the heading; between 0 and 1.
+
+    Returns:
+        8 inches wide. A site whose AUC is undefined says ``too few``.
+    """
+    low, high = within["interval"] or (math.nan, math.nan)
+    value = math.nan if within["auc"] is None else within["auc"]
+    n, m = sum(of["auc"]["n"] for of in within["sites"]), sum(of["n_methylated"] for of in within["sites"])
+    shown = [IntervalRow("Within sites", Estimate(value, low, high, n), f"{n} ({m})", MAIN, bold=True)]
+    for of in within["sites"][:MOST_SITES]:
+        ends = [math.nan if of["auc"][end] is None else of["auc"][end] for end in ("value", "low", "high")]
+        count = f"{of['auc']['n']} ({of['n_methylated']})"
+        estimate = Estimate(*ends, of["auc"]["n"])
+        shown.append(IntervalRow(of["site"], estimate, count, OTHER, undefined="too few", indent=True))
+    over = within["over_sites"]
+    if over:
+        new = Estimate(over["mean"]["value"], over["new_low"], over["new_high"], over["mean"]["n"])
+        shown.append(IntervalRow("Another site (prediction)", new, f"{over['n_sites']} sites", CONTROL, bold=True))
+    figure, _, _ = interval_rows(shown, f"AUC ({percent(level)} interval)", "n (methylated)", "AUC (patients)")
+    handles = [MAIN.handle("Within sites"), OTHER.handle("Site")]
+    handles += [*([CONTROL.handle("Another site")] if over else []), chance_handle()]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, fontsize=9)
     return figure
 

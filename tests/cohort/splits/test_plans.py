@@ -11,6 +11,7 @@ from mgmt_monai.cohort.splits.plans import (
     External,
     Holdout,
     KFold,
+    LeaveSiteOut,
     Listed,
     group_of_patients,
     holdout_settings,
@@ -271,3 +272,44 @@ def test_listed_folds_are_taken_with_the_split(tmp_path):
         "method": "listed", "n_folds": 5, "n_repeats": 1, "n_inner_folds": 0, "source": "split.csv",
     }  # fmt: skip
     assert [p.split for p in of_fold(made, 0, 1, None).patients][:3] == ["train", "test", "validation"]
+
+
+def test_each_site_is_a_fold_the_largest_first():
+    others = {f"p{name}": {"columns": {"site": "site 1"}} for name in NAMES[1:20:5]}
+
+    made = LeaveSiteOut("site", 0, 0).apply(cohort(**others))
+
+    assert made.folds == {
+        "method": "site", "n_folds": 5, "n_repeats": 1, "n_inner_folds": 0, "seed": 0, "group_by": "site",
+    }  # fmt: skip
+    assert sites(made, lambda patient: patient.folds[0]) == {
+        "site 1": {0}, "site 3": {1}, "site 4": {2}, "site 0": {3}, "site 2": {4},
+    }  # fmt: skip
+
+
+def test_sites_of_one_label_are_tested_together_and_lone_ones_with_the_smallest():
+    def made(*kinds):
+        patients = [
+            made_patient(f"{site}{number}", label=int(label), columns={"site": site})
+            for site, labels in kinds
+            for number, label in enumerate(labels)
+        ]
+        return sites(LeaveSiteOut("site", 0, 0).apply(made_manifest(*patients)), lambda patient: patient.folds[0])
+
+    assert made(("A", "0011"), ("B", "01"), ("C", "000"), ("D", "1")) == {"A": {0}, "B": {1}, "C": {2}, "D": {2}}
+    assert made(("A", "0011"), ("B", "01"), ("C", "000")) == {"A": {0}, "B": {1}, "C": {1}}
+    with pytest.raises(CohortError, match="two sites or more with patients of both labels, found 2 in all"):
+        made(("A", "0011"), ("C", "000"))
+
+
+def test_left_out_sites_have_inner_folds_of_the_other_sites_patients():
+    made = LeaveSiteOut("site", 2, 0).apply(cohort())
+
+    split = splits(of_fold(made, 0, 3, 1))
+    assert {p.columns["site"] for p in made.patients if split[p.patient_id] == "test"} == {"site 4"}
+    assert {"train", "validation"} <= set(split.values())
+
+
+def test_a_patient_without_a_site_is_refused():
+    with pytest.raises(CohortError, match=r"expected a site for every patient, found none for 00007\. Fill it in"):
+        LeaveSiteOut("site", 0, 0).apply(cohort(p00007={"columns": {"site": "N/A"}}))

@@ -145,12 +145,15 @@ def test_within_sites_is_the_headline_where_sites_are_known(pictures):
     report["verdict"]["auc"] = {"value": 0.51, "low": 0.46, "high": 0.56, "n": 582}
     report["within_site"] = {
         "column": "centre", "auc": 0.51, "interval": [0.46, 0.56], "p": 0.4, "between": 0.56, "share": 0.6,
-        "site_alone": 0.58, "n_sites": 8, "n_mixed": 7,
+        "site_alone": 0.58, "n_sites": 8, "n_mixed": 7, "unseen": False,
+        "sites": [{"site": "A", "n_methylated": 40, "auc": {"value": 0.5, "low": 0.4, "high": 0.6, "n": 90}}],
+        "over_sites": {"n_sites": 3, "mean": {"value": 0.52, "low": 0.4, "high": 0.6, "n": 400}, "new_low": 0.31,
+                       "new_high": 0.7, "spread": 0.1},
     }  # fmt: skip
     jsonschema.validate(report, SCHEMA)
     text = as_text(written(report_page, report, pictures))
     assert text.index("AUC within sites 0.51 (0.46-0.56)") < text.index("over pairs of all sites 0.60 (0.56-0.64)")
-    assert "the site alone reaches 0.58 out of fold" in text
+    assert "the site alone reaches 0.58 out of fold; another site's AUC is expected between 0.31 and 0.70" in text
 
 
 def test_sections_come_in_order(pictures):
@@ -328,7 +331,7 @@ def test_every_picture_loads_has_words_and_keeps_its_shape(view, write_pages):
     )
     assert len(shown) == len(PICTURES)
     assert all(alt and width > 0 for alt, width, _ in shown)
-    assert sorted(round(shape, 1) for _, _, shape in shown) == sorted([1.0, 0.8, *[2.0] * 8])
+    assert sorted(round(shape, 1) for _, _, shape in shown) == sorted([1.0, 0.8, *[2.0] * 9])
     assert page.locator("#picture-roc img").get_attribute("alt").endswith("AUC 0.60 (0.56-0.64).")
 
 
