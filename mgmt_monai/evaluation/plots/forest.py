@@ -91,9 +91,9 @@ def sites_figure(within: Mapping[str, Any], level: float = 0.95) -> Figure:
     n, m = sum(of["auc"]["n"] for of in within["sites"]), sum(of["n_methylated"] for of in within["sites"])
     shown = [IntervalRow("Within sites", Estimate(value, low, high, n), f"{n} ({m})", MAIN, bold=True)]
     for of in within["sites"][:MOST_SITES]:
-        ends = [math.nan if of["auc"][end] is None else of["auc"][end] for end in ("value", "low", "high")]
+        value, low, high = (math.nan if of["auc"][end] is None else of["auc"][end] for end in ("value", "low", "high"))
         count = f"{of['auc']['n']} ({of['n_methylated']})"
-        estimate = Estimate(*ends, of["auc"]["n"])
+        estimate = Estimate(value, low, high, of["auc"]["n"])
         shown.append(IntervalRow(of["site"], estimate, count, OTHER, undefined="too few", indent=True))
     over = within["over_sites"]
     if over:
