@@ -71,7 +71,7 @@ def command(
     """
     from mgmt_monai.evaluation.evaluation_folder import write_evaluation
     from mgmt_monai.evaluation.intervals import estimate_text
-    from mgmt_monai.evaluation.models import not_learnt, pool_models, read_rows
+    from mgmt_monai.evaluation.models import not_learnt, pool_models, read_rows, threshold_rule, trained_on
     from mgmt_monai.evaluation.referee import clones
 
     rows, left_out = read_rows(predictions, None if labels is None else _labels(predictions, labels))
@@ -90,19 +90,19 @@ def command(
     patients = dict.fromkeys(patient for pooled in models.values() for patient in pooled["patient_id"])
     known = _columns(patients, columns, manifest)
     notes = [*(["test_patients_missing"] if incomplete else []), *(["clones"] if same else [])]
-    unlearnt = not_learnt(predictions, rows)
+    unlearnt, origins = not_learnt(predictions, rows), trained_on(predictions)
     evaluated = write_evaluation(
-        rows, models, out, known, site, controls, bound, level, seed, notes, unlearnt, primary, overwrite
+        rows, models, out, known, site, controls, bound, level, seed, notes, unlearnt, primary, overwrite, origins
     )
     for name, figures in evaluated["models"].items():
         verdict = figures["verdict"]
         said = "a control" if verdict is None else verdict["sentence"]
         click.echo(f"{name}: {said}" if len(models) > 1 or verdict is None else said)
-    for line in [*told, *(f"{name}: {sentence}" for name, sentence in unlearnt.items())]:
+    for line in [*origins, *told, *(f"{name}: {sentence}" for name, sentence in unlearnt.items())]:
         click.echo(line)
     _tell_best(evaluated["best_of"])
     for name, figures in evaluated["models"].items():
-        _tell_model(name, figures, named=bool(site))
+        _tell_model(name, figures, bool(site), threshold_rule(rows[name], threshold))
     for row in evaluated["comparisons"][:SHOWN_PAIRS]:
         difference = {"value": row["difference"], "low": row["low"], "high": row["high"]}
         click.echo(
@@ -122,7 +122,7 @@ def _tell_best(found: dict[str, Any] | None) -> None:
         )
 
 
-def _tell_model(name: str, figures: dict[str, Any], named: bool) -> None:
+def _tell_model(name: str, figures: dict[str, Any], named: bool, rule: str) -> None:
     """The figures, and what the verdict leaves open."""
     from mgmt_monai.evaluation.intervals import estimate_text
     from mgmt_monai.evaluation.verdict import REASONS
@@ -157,7 +157,7 @@ def _tell_model(name: str, figures: dict[str, Any], named: bool) -> None:
             f"{seeds['high']:.2f}); the AUC above is that of their average, an ensemble"
         )
     click.echo(
-        f"  at {figures['threshold']:.2f}: accuracy {estimate_text(figures['accuracy'])}, sensitivity "
+        f"  at {figures['threshold']:.2f} ({rule}): accuracy {estimate_text(figures['accuracy'])}, sensitivity "
         f"{estimate_text(figures['sensitivity'])}, specificity {estimate_text(figures['specificity'])}"
     )
     click.echo(

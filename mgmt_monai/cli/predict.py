@@ -175,7 +175,8 @@ def _known(evaluation: Mapping[str, Any]) -> str:
     if "auc" not in evaluation:
         return "the bundle does not say how good its model is"
     patients = f" on {evaluation['n']} test patients" if "n" in evaluation else ""
-    return f"the model's AUC: {figure(evaluation['auc'])}{patients}"
+    made = ", of a made cohort: it says nothing about patients" if evaluation.get("made_cohort") else ""
+    return f"the model's AUC: {figure(evaluation['auc'])}{patients}{made}"
 
 
 def _tell_batch(outcome: BatchOutcome) -> int:

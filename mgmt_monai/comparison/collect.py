@@ -102,18 +102,20 @@ def patient_columns(manifest: Manifest, modality: str) -> pd.DataFrame:
     return pd.concat([planes, shared.loc[:, (shared != "").any()]], axis="columns")
 
 
-def cohort_summary(manifest: Manifest, with_folds: bool) -> dict[str, Any]:
+def cohort_summary(manifest: Manifest, with_folds: bool, made: bool = False) -> dict[str, Any]:
     """The cohort in numbers: nobody is named.
 
     Args:
         manifest: Of the comparison.
         with_folds: Whether its folds are used, not its hold-out split.
+        made: Whether it is a phantom, where the manifest is of a version that does not say so.
 
     Returns:
         As ``cohort`` in the report.
     """
     return {
         "layout": manifest.layout,
+        "made": made or bool(manifest.made),
         "n_patients": len(manifest.patients),
         "n_methylated": sum(patient.label for patient in manifest.patients),
         "splits": None

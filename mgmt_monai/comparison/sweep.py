@@ -14,7 +14,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 from tqdm import tqdm
 
-from mgmt_monai.cohort.manifest import Manifest
+from mgmt_monai.cohort.manifest import Manifest, phantom_truth
 from mgmt_monai.cohort.records import PatientRecord
 from mgmt_monai.cohort.splits.plans import KFold
 from mgmt_monai.comparison.candidate_choice import Choice, choose
@@ -235,7 +235,7 @@ class Comparison:
                      "settings": settings_of(plan.settings)},
             "settings": {key: value for key, value in settings_of(config).items() if key not in OWN_KEYS},
             "config_hash": _config_hash(config),
-            "cohort": cohort_summary(manifest, with_folds=plan.folds is not None),
+            "cohort": cohort_summary(manifest, plan.folds is not None, bool(phantom_truth(self.data_dir))),
             "trainings": training_rows(folder, trainings),
             "chosen": {
                 "network": chosen.network,

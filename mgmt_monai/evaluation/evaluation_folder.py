@@ -81,6 +81,7 @@ def write_evaluation(
     not_learnt: Mapping[str, str] | None = None,
     primary: Sequence[str] = (),
     overwrite: bool = False,
+    trained_on: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Judge models and write what is found.
 
@@ -98,11 +99,12 @@ def write_evaluation(
         not_learnt: As :func:`mgmt_monai.evaluation.models.not_learnt` returns it.
         primary: As :func:`mgmt_monai.evaluation.models.judged` takes it.
         overwrite: Whether files of another evaluation are replaced too.
+        trained_on: As :func:`mgmt_monai.evaluation.models.trained_on` returns it.
 
     Returns:
         What ``evaluation.json`` has: ``models`` (by name, as :func:`mgmt_monai.evaluation.models.judged`),
         ``best_of`` (as :func:`mgmt_monai.evaluation.models.best_of_models`), ``not_learnt``,
-        ``comparisons``, ``subgroups``.
+        ``trained_on``, ``comparisons``, ``subgroups``.
 
     Raises:
         EvaluationError: As :func:`mgmt_monai.evaluation.models.judged`, another evaluation is there, or the folder
@@ -118,6 +120,7 @@ def write_evaluation(
         "models": judged(rows, models, columns, site, controls, bound, level, seed, notes, primary),
         "best_of": best_of_models({name: models[name] for name in compete}, rows, seed),
         "not_learnt": dict(not_learnt or {}),
+        "trained_on": list(trained_on),
         "comparisons": compared,
         "subgroups": [
             {**group_row, "model": name}

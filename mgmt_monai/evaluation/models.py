@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,22 @@ def not_learnt(paths: Sequence[Path], names: Collection[str]) -> dict[str, str]:
     return found
 
 
+def trained_on(paths: Iterable[Path]) -> list[str]:
+    """What the trainings beside the tables say of their patients: whether these are of a made cohort, which, how many.
+
+    Args:
+        paths: Of the tables.
+
+    Returns:
+        A sentence each, none twice; another program's ``run.json`` says nothing.
+    """
+    found: dict[str, None] = {}
+    for path in paths:
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            found[str(json.loads((path.parent / "run.json").read_text(encoding="utf-8"))["origin"]["text"])] = None
+    return list(found)
+
+
 def pool_models(rows: Mapping[str, pd.DataFrame], threshold: float | None = None) -> dict[str, pd.DataFrame]:
     """Models as one row a test patient.
 
@@ -109,16 +126,21 @@ def pool_models(rows: Mapping[str, pd.DataFrame], threshold: float | None = None
     """
     models = {}
     for name, of_model in rows.items():
-        chosen = threshold
-        if threshold is None and "threshold" in of_model and of_model["threshold"].notna().all():
-            chosen = float(of_model["threshold"].iloc[0])
-        elif threshold is None and not (of_model["split"] == "validation").any():
-            chosen = DEFAULT_THRESHOLD
         try:
-            models[name] = pool(of_model, chosen)
+            models[name] = pool(of_model, _threshold(of_model, threshold)[0])
         except EvaluationError as error:
             raise EvaluationError(f"{name}: {error}") from error
     return models
+
+
+def threshold_rule(rows: pd.DataFrame, threshold: float | None = None) -> str:
+    """By which rule `pool_models` calls patients methylated, in words.
+
+    Args:
+        rows: Of one model, as `read_rows` returns them.
+        threshold: As `pool_models` takes it.
+    """
+    return _threshold(rows, threshold)[1]
 
 
 def seed_spread(rows: pd.DataFrame) -> dict[str, float | int] | None:
@@ -349,6 +371,20 @@ def comparisons(models: Mapping[str, pd.DataFrame], level: float = 0.95) -> list
         )
     adjusted = holm(p_values).tolist() if rows else []
     return [{**row, "p_holm": number_or_none(p)} for row, p in zip(rows, adjusted, strict=True)]
+
+
+def _threshold(rows: pd.DataFrame, threshold: float | None) -> tuple[float | None, str]:
+    """The threshold, or None for Youden's, and the rule in words."""
+    if threshold is not None:
+        return threshold, "as asked for"
+    if "threshold" in rows and rows["threshold"].notna().all():
+        return float(rows["threshold"].iloc[0]), "the model's own"
+    seen = rows[rows["split"] == "validation"]
+    if not len(seen):
+        return DEFAULT_THRESHOLD, "the table has no validation patients to choose another on"
+    n = seen["patient_id"].nunique()
+    patients = f"{n} validation patient{'' if n == 1 else 's'}"
+    return None, f"Youden's, chosen on {patients}; a training's own figures: --threshold {DEFAULT_THRESHOLD:g}"
 
 
 def _best_p(

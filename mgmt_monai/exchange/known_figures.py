@@ -8,6 +8,7 @@ from typing import Any
 
 from mgmt_monai.errors import printable
 from mgmt_monai.exchange.errors import ExchangeError
+from mgmt_monai.training.origin import MADE
 
 FIGURES = ("auc", "accuracy", "sensitivity", "specificity")
 """Those with an interval that are read, where they are there."""
@@ -17,11 +18,11 @@ CHANCE = 0.5
 
 _SHARES = ("level", "threshold")
 _COUNTS = ("n", "n_methylated")
-_TEXT_LIMIT = 100
+_TEXT_LIMIT, _ORIGIN_LIMIT = 100, 400
 
 
 def known_figures(metadata: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The object ``evaluation`` of a bundle's metadata.
+    """The object ``evaluation`` of a bundle's metadata, and what the model was trained on.
 
     Args:
         metadata: ``configs/metadata.json``.
@@ -29,17 +30,18 @@ def known_figures(metadata: Mapping[str, Any], name: str) -> dict[str, Any]:
 
     Returns:
         ``stage``, ``level``, ``threshold``, ``n``, ``n_methylated``; and of `FIGURES` a dict each of ``value``,
-        ``low``, ``high``: 0 to 1, None where undefined, the value within its interval. What is not there has no key.
+        ``low``, ``high``: 0 to 1, None where undefined, the value within its interval; ``trained_on``, in words, and
+        ``made_cohort``, whether that was a phantom. What is not there has no key.
 
     Raises:
         ExchangeError: A part is of another kind or out of range.
     """
     given = metadata.get("evaluation")
+    read = _origin(metadata)
     if given is None:
-        return {}
+        return read
     if not isinstance(given, Mapping):
         raise _error(name, "evaluation", "an object", given)
-    read: dict[str, Any] = {}
     if "stage" in given:
         read["stage"] = printable(str(given["stage"]))[:_TEXT_LIMIT]
     for key in _SHARES:
@@ -65,12 +67,16 @@ def worth(evaluation: Mapping[str, Any]) -> tuple[str, str]:
         evaluation: As `known_figures` gives it; empty where unknown.
 
     Returns:
-        ``unknown``, ``none``, ``wrong`` or ``some``, and a sentence.
+        ``made``, ``unknown``, ``none``, ``wrong`` or ``some``, and a sentence.
 
     Example:
         >>> worth({"auc": {"value": 0.61, "low": 0.38, "high": 0.8}})[0]
         'none'
     """
+    if evaluation.get("made_cohort"):
+        return "made", (
+            "The model was trained and tested on a made cohort: its numbers and figures say nothing about patients."
+        )
     auc = evaluation.get("auc")
     if auc is None or None in (auc["value"], auc["low"], auc["high"]):
         return "unknown", "The AUC or its interval is not known, so the model's numbers cannot be judged."
@@ -88,6 +94,15 @@ def worth(evaluation: Mapping[str, Any]) -> tuple[str, str]:
         "The interval of the AUC lies above 0.5: on patients like those it was tested on, the model does better than "
         "chance. That says nothing about another hospital or scanner, and does not rule out a shortcut."
     )
+
+
+def _origin(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """A bundle of an earlier version says in words alone that its cohort was a made one."""
+    text, training = metadata.get("data_source"), metadata.get("training")
+    if not isinstance(text, str) or not text:
+        return {}
+    made = isinstance(training, Mapping) and training.get("made_cohort") is True
+    return {"trained_on": printable(text)[:_ORIGIN_LIMIT], "made_cohort": made or text.startswith(MADE)}
 
 
 def _figure(name: str, key: str, given: object) -> dict[str, float | None]:

@@ -59,7 +59,7 @@ def model_card(
         threshold=f"{evaluation['threshold']:g}",
         operating_point=_operating_point(evaluation),
         figures=[_row(name, value) for name, value in evaluation.items() if isinstance(value, Mapping)],
-        meaning=worth(evaluation)[1],
+        meaning=worth({**evaluation, "made_cohort": training.get("made_cohort")})[1],
         abstention=_REFERENCE if has_reference else _NO_REFERENCE,
         requirements=_requirements(metadata),
         formats=", ".join(f"`{name}`" for name in formats),

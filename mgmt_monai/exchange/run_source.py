@@ -18,7 +18,7 @@ from mgmt_monai.locked_folder import KEY
 from mgmt_monai.networks.efficientnet import PADDINGS, has_odd_map
 from mgmt_monai.tracking.runs import StoredRun, fetch_run
 from mgmt_monai.training.config import PATHS, without_views
-from mgmt_monai.training.origin import MADE, origin_text
+from mgmt_monai.training.origin import MADE
 from mgmt_monai.training.run_directory import check_whole
 
 logger = logging.getLogger(__name__)
@@ -159,7 +159,7 @@ def _of_artifacts(run: StoredRun) -> Source:
 def _origin(state: Mapping[str, Any]) -> str:
     """An earlier version noted of a phantom that it was one, and nothing else."""
     if state.get("origin"):
-        return origin_text(state["origin"])
+        return str(state["origin"]["text"])
     return f"{MADE}: no images of patients." if state.get("phantom") else ""
 
 

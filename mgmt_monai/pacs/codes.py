@@ -37,6 +37,7 @@ AUC = _own("MM040", "Area under the ROC curve of the model on its own test patie
 AUC_LOW = _own("MM041", "Lower limit of the confidence interval")
 AUC_HIGH = _own("MM042", "Upper limit of the confidence interval")
 N_TEST = _own("MM043", "Number of the model's own test patients")
+TRAINED_ON = _own("MM044", "What the model was trained on")
 
 FINDINGS = _dcm("121070", "Findings")
 DERIVATION = _dcm("121401", "Derivation")

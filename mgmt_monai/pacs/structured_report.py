@@ -134,6 +134,8 @@ def _series(one: SeriesPrediction, images: Sequence[UsedImage]) -> ContainerCont
     texts = [": ".join(filter(None, (finding.get("id"), finding.get("title")))) for finding in one.findings]
     _add(container, *(TextContentItem(codes.CHECK, text, CONTAINS) for text in texts if text))
     _add(container, *_evaluation(one.evaluation))
+    if one.evaluation.get("trained_on"):
+        _add(container, TextContentItem(codes.TRAINED_ON, one.evaluation["trained_on"], CONTAINS))
     _add(container, *(_image(image) for image in images))
     return container
 

@@ -27,7 +27,7 @@ from mgmt_monai.training.config import settings_of, without_paths
 from mgmt_monai.training.errors import DivergedError
 from mgmt_monai.training.heavy_patients import heavy_patients
 from mgmt_monai.training.learnt import Learning, prevalence_loss
-from mgmt_monai.training.origin import origin_of, origin_text
+from mgmt_monai.training.origin import origin_of
 from mgmt_monai.training.outcome import PAGE_NAME, Outcome, outcome_of, small_test
 from mgmt_monai.training.plain_model import PlainModel
 from mgmt_monai.training.pseudonyms import pseudonym
@@ -126,7 +126,7 @@ class Experiment:
                         self._begin_first_stage()
                     self._note_precision()
                     self._name_heavy_patients()
-                    logger.info(origin_text(origin_of(self.cohort)))
+                    logger.info(origin_of(self.cohort)["text"])
                     if told := small_test(self.cohort):
                         logger.warning(told)
                     if not directory.state["described"]:
@@ -209,7 +209,7 @@ class Experiment:
                 "precision": self.precision,
                 "paddings": PADDINGS,
                 "first_stage": json.dumps(self.run_directory.state.get("first_stage")),
-                "cohort": origin_text(origin_of(self.cohort)),
+                "cohort": origin_of(self.cohort)["text"],
             }
         )
         counts = {split: {"unmethylated": n[0], "methylated": n[1]} for split, n in manifest.counts().items()}

@@ -35,33 +35,23 @@ def origin_of(cohort: ModalityCohort) -> dict[str, Any]:
 
     Returns:
         ``made``, whether it is a phantom; ``layout``; ``patients`` and ``sites``, how many (None where no column tells
-        the site); ``cohort``, the beginning of the manifest's hash.
+        the site); ``cohort``, the beginning of the manifest's hash; ``text``, all of it in a sentence.
     """
     sites = sites_of(cohort)
-    return {
+    known = {
         "made": cohort.reachable_auc() is not None,
         "layout": cohort.manifest.layout,
         "patients": sum(cohort.modality in patient.series for patient in cohort.manifest.patients),
         "sites": len({*sites.values()} - {""}) if sites else None,
         "cohort": cohort.manifest_hash[:12],
     }
+    return {**known, "text": _text(known)}
 
 
-def origin_text(origin: Mapping[str, Any]) -> str:
-    """The same in one sentence.
-
-    Args:
-        origin: As `origin_of` gives it.
-
-    Example:
-        >>> origin_text({"made": True, "layout": "folders", "patients": 80, "sites": None, "cohort": "0a1b"})
-        'A made cohort (mgmt-monai phantom), 80 patients, manifest 0a1b: no images of patients.'
-        >>> origin_text({"made": False, "layout": "bids", "patients": 59, "sites": 3, "cohort": "0a1b"})
-        'Images of 59 patients, 3 sites, layout bids, manifest 0a1b.'
-    """
-    which = f"manifest {origin['cohort']}"
-    if origin["made"]:
-        return f"{MADE}, {origin['patients']} patients, {which}: no images of patients."
-    n = origin["sites"]
+def _text(known: Mapping[str, Any]) -> str:
+    which = f"manifest {known['cohort']}"
+    if known["made"]:
+        return f"{MADE}, {known['patients']} patients, {which}: no images of patients."
+    n = known["sites"]
     sites = "site not known" if n is None else f"{n} site{'' if n == 1 else 's'}"
-    return f"Images of {origin['patients']} patients, {sites}, layout {origin['layout']}, {which}."
+    return f"Images of {known['patients']} patients, {sites}, layout {known['layout']}, {which}."

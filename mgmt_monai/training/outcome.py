@@ -12,7 +12,7 @@ import pandas as pd
 from mgmt_monai.cohort.modality import ModalityCohort
 from mgmt_monai.evaluation.summary import figure_line
 from mgmt_monai.evaluation.verdict import Verdict, judge, power_text, study_power
-from mgmt_monai.training.origin import MADE_FIGURES, origin_of, origin_text, sites_of
+from mgmt_monai.training.origin import MADE_FIGURES, origin_of, sites_of
 from mgmt_monai.training.plain_model import PLAIN
 
 PAGE_NAME = "training.html"
@@ -71,7 +71,7 @@ class Outcome:
         Args:
             folder: Of the run.
         """
-        lines = [self.headline, self.verdict.sentence, *self.warnings, origin_text(self.origin), self.threshold_text]
+        lines = [self.headline, self.verdict.sentence, *self.warnings, self.origin["text"], self.threshold_text]
         named = {
             "folder": folder,
             "page": folder / PAGE_NAME,
@@ -89,7 +89,7 @@ class Outcome:
         told = "\n".join(f"- **{line}**" for line in self.warnings)
         plain = f"\nA plain model on the same features: {figure_line(self.metrics[PLAIN]['test'])}.\n"
         return (
-            f"**{self.headline}**\n\n{self.verdict.sentence}\n\n{told}\n\n{origin_text(self.origin)}\n\n"
+            f"**{self.headline}**\n\n{self.verdict.sentence}\n\n{told}\n\n{self.origin['text']}\n\n"
             f"| split | patients | methylated |\n|---|---|---|\n{rows}\n{plain if PLAIN in self.metrics else ''}\n"
             f"{self.threshold_text} All figures: `metrics.json`; the page: `{PAGE_NAME}`."
         )

@@ -9,7 +9,6 @@ from mgmt_monai.evaluation.intervals import estimate_text
 from mgmt_monai.evaluation.summary import figure_line
 from mgmt_monai.html_page import data_uri, page_pieces
 from mgmt_monai.training.config import without_paths
-from mgmt_monai.training.origin import origin_text
 from mgmt_monai.training.outcome import Outcome
 from mgmt_monai.training.plain_model import PLAIN
 from mgmt_monai.training.run_directory import RunDirectory
@@ -53,7 +52,6 @@ def training_page(outcome: Outcome, run: RunDirectory) -> Iterator[str]:
         "outcome": outcome,
         "auc": patient["auc"],
         "level": f"{100 * outcome.test['level']:g} %",
-        "origin": origin_text(outcome.origin),
         "figures": [(name, estimate_text(patient[key]), patient[key]["n"]) for key, name in FIGURES.items()],
         "stages": [
             (name, *(estimate_text(of[split]["patient"]["auc"]) for split in ("validation", "test")))

@@ -70,7 +70,24 @@ def test_evaluate_says_what_the_training_beside_says_it_has_not_learnt(predictio
 
     found = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert found["not_learnt"] == {"T1w fine_tune": "this training has not learnt"}
+    assert found["trained_on"] == []
     assert "T1w fine_tune: this training has not learnt" in capsys.readouterr().out
+
+
+def test_evaluate_says_what_was_trained_on_and_which_threshold_rule_holds(predictions, tmp_path, capsys):
+    table = pd.read_csv(predictions, dtype={"patient_id": str})
+    table.loc[:9, "split"] = "validation"
+    write_patients(table, predictions)
+    (tmp_path / "run.json").write_text(json.dumps({"origin": {"text": "A made cohort of 16."}}))
+
+    for words, rule in (
+        ([], "Youden's, chosen on 10 validation patients; a training's own figures: --threshold 0.5"),
+        (["--threshold", "0.5"], "0.50 (as asked for)"),
+    ):
+        assert main(["evaluate", str(predictions), "--out", str(tmp_path / "out"), *words]) == 0
+        printed = capsys.readouterr().out
+        assert "A made cohort of 16." in printed and rule in printed
+    assert json.loads((tmp_path / "out" / "evaluation.json").read_text())["trained_on"] == ["A made cohort of 16."]
 
 
 def test_evaluate_parts_the_patients_by_a_column(predictions, tmp_path):

@@ -55,3 +55,19 @@ def test_worth_follows_the_interval(low: float, high: float, code: str) -> None:
 
 def test_worth_without_an_interval_is_unknown() -> None:
     assert worth({})[0] == worth({"auc": {"value": 0.7, "low": None, "high": None}})[0] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "made"),
+    [
+        ({"data_source": "Ours.", "training": {"made_cohort": True}}, True),
+        ({"data_source": "A made cohort (mgmt-monai phantom): no images of patients."}, True),
+        ({"data_source": "Images of 59 patients.", "training": {"made_cohort": False}}, False),
+    ],
+)
+def test_made_cohort_is_known_and_its_good_figures_say_nothing_about_patients(metadata: dict, made: bool) -> None:
+    good = {"auc": {"value": 0.97, "low": 0.9, "high": 0.99}}
+    known = known_figures({"evaluation": good, **metadata}, "b")
+
+    assert known == {**good, "trained_on": metadata["data_source"], "made_cohort": made}
+    assert worth(known)[0] == ("made" if made else "some")

@@ -83,6 +83,18 @@ def test_page_tells_number_worth_operating_point_distance_checks_and_origin() ->
         assert words in told, words
 
 
+def test_made_cohort_stands_beside_its_figures_and_is_no_evidence() -> None:
+    good = {"value": 0.97, "low": 0.9, "high": 0.99}
+    known = {**EVALUATION, "auc": good, "made_cohort": True, "trained_on": "A made cohort, 16 patients."}
+    html = page(replace(ONE, evaluation=known))
+
+    told = text(html)
+    assert "the model's AUC: 0.97 (0.90-0.99), on a made cohort" in told
+    assert "Trained on: A made cohort, 16 patients." in told
+    assert "say nothing about patients" in told and "this is no evidence either way" in told
+    assert 'class="state some"' not in html
+
+
 def test_abstention_is_the_headline_with_its_reason_and_no_number() -> None:
     told = text(page(NONE))
 

@@ -71,7 +71,11 @@ def say() -> Callable[..., SeriesPrediction]:
             "findings": (),
             "n_slices": 20,
             "threshold": 0.5,
-            "evaluation": {"n": 40, "auc": {"value": 0.75, "low": 0.5, "high": 0.875}},
+            "evaluation": {
+                "trained_on": "Images of 59 patients.",
+                "n": 40,
+                "auc": {"value": 0.75, "low": 0.5, "high": 0.875},
+            },
         }
         return SeriesPrediction(**{**values, **different})
 

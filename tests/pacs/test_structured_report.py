@@ -79,6 +79,7 @@ def test_report_tells_the_models_own_figures(report_file: Path) -> None:
 
     assert [numbers(report, code)[0] for code in ("MM040", "MM041", "MM042", "MM043")] == [0.75, 0.5, 0.875, 40]
     assert [numbers(report, code)[0] for code in ("MM030", "MM031")] == [1.25, 2.5]
+    assert "Images of 59 patients." in texts(report, "MM044")
 
 
 def test_report_identifies_each_algorithm(report_file: Path) -> None:

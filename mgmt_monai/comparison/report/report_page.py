@@ -29,6 +29,7 @@ from mgmt_monai.comparison.report.published import (
 from mgmt_monai.evaluation.verdict import REASONS
 from mgmt_monai.html_page import data_uri, page_pieces
 from mgmt_monai.training.learnt import NOT_LEARNT
+from mgmt_monai.training.origin import MADE_FIGURES
 
 REPORT_NAME, CHECKLIST_NAME = "report.html", "checklist.html"
 """What the two pages, which lie in one folder, call each other."""
@@ -120,6 +121,7 @@ def report_page(report: Mapping[str, Any], pictures: Mapping[str, str]) -> Itera
             "not_learnt": [row["name"] for row in report["comparison"]["trainings"] if row.get("learnt") is False],
             "not_learnt_sentence": NOT_LEARNT,
             "checklist": CHECKLIST_NAME,
+            "made_figures": MADE_FIGURES,
         },
     )
 

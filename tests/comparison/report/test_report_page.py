@@ -140,6 +140,17 @@ def test_each_verdict_has_its_class_and_its_word(state, word):
     assert f'<p class="verdict {state}"><span class="state">{word}</span>' in page
 
 
+def test_made_cohort_is_told_at_the_top_and_beside_the_papers_figures(pictures):
+    report = sample_report()
+    assert "made cohort" not in as_text(written(report_page, report, pictures))
+    report["cohort"]["made"] = True
+    jsonschema.validate(report, SCHEMA)
+    told = as_text(written(report_page, report, pictures))
+    assert "The figures are of a made cohort" in told.split("The checks behind the verdict")[0]
+    tables = told.split("Table I: networks")[1].split("Table II: modalities")[0]
+    assert "This comparison, made cohort" in tables and "they cannot be compared" in told
+
+
 def test_within_sites_is_the_headline_where_sites_are_known(pictures):
     report = sample_report()
     report["verdict"]["auc"] = {"value": 0.51, "low": 0.46, "high": 0.56, "n": 582}
