@@ -11,7 +11,7 @@ import numpy as np
 
 from mgmt_monai.cohort.files import geometry
 from mgmt_monai.cohort.files.headers import SliceHeader
-from mgmt_monai.cohort.files.values import finite
+from mgmt_monai.cohort.files.values import finite, told
 from mgmt_monai.cohort.findings import counted
 from mgmt_monai.cohort.layouts.acquisitions import Slice, acquisitions, is_one, taken
 from mgmt_monai.cohort.layouts.sequence import contradiction
@@ -92,13 +92,13 @@ def tag_faults(headers: Sequence[SliceHeader], modality: str, directory: Path) -
     """
     modalities = _by_value(headers, "Modality")
     if list(modalities) != ["MR"]:
-        yield "D017", directory, f"expected Modality MR, found {', '.join(modalities) or 'none'}"
+        yield "D017", directory, f"expected Modality MR, found {', '.join(map(told, modalities)) or 'none'}"
     speaks = contradiction(headers[0].tags.values, modality)
     if speaks is not None:
         yield "D018", directory, f"expected tags of {modality}, found {speaks}"
     bits = _by_value(headers, "BitsStored")
     if any(value.isdigit() and int(value) <= 8 for value in bits):
-        yield "D023", directory, f"expected more than 8 bits a pixel, found BitsStored {', '.join(bits)}"
+        yield "D023", directory, f"expected more than 8 bits a pixel, found BitsStored {', '.join(map(told, bits))}"
     lossy = [h for h in headers if _text(h, "LossyImageCompression") == "01" or h.tags.syntax in LOSSY_SYNTAXES]
     if lossy:
         text = f"found lossy compression in {len(lossy)} of {len(headers)} slices"
@@ -172,16 +172,13 @@ def step_faults(headers: Sequence[SliceHeader], locations_mm: np.ndarray, direct
 def facts(headers: Sequence[SliceHeader]) -> dict[str, str]:
     """The value of each tag of `FACTS` that has one, ``varies`` where the slices differ.
 
-    SeriesDescription is free text, in which anything may stand: equal ones have the same six digits.
+    Each is `told`: of free text, in which anything may stand, equal ones have the same six digits.
 
     Args:
         headers: Of all slices.
     """
     by_value = {name: _by_value(headers, name) for name in FACTS}
-    found = {name: next(iter(values)) if len(values) == 1 else "varies" for name, values in by_value.items() if values}
-    if found.get("SeriesDescription", "varies") != "varies":
-        found["SeriesDescription"] = f"text {hashed(headers, 'SeriesDescription')[:6]}"
-    return found
+    return {name: told(next(iter(of))) if len(of) == 1 else "varies" for name, of in by_value.items() if of}
 
 
 def hashed(headers: Iterable[SliceHeader], name: str) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import struct
 
+from mgmt_monai.cohort.files.values import told
+
 #: JPEG 2000: more tiles (128 x 128 pixels each in the largest slice that is read), more layers or finer precincts than
 #: encoders write only serve to make a decoder allocate.
 TILES_LIMIT = 4096
@@ -61,7 +63,7 @@ def fault(data: bytes, syntax: str, rows: int, columns: int, bits_allocated: int
     """
     name = _NAMES.get(syntax)
     if name is None:
-        return f"transfer syntax {syntax}, which no reader here decodes"
+        return f"transfer syntax {told(syntax)}, which no reader here decodes"
     try:
         if name == "JPEG" and data.startswith(_JPEG_START):
             return _jpeg_fault(data, rows, columns, bits_allocated)

@@ -11,7 +11,7 @@ import numpy as np
 
 from mgmt_monai.cohort.files.encapsulated import items
 from mgmt_monai.cohort.files.tags import DEFLATED, FileTags, HeaderError, read_tags
-from mgmt_monai.cohort.files.values import finite_numbers
+from mgmt_monai.cohort.files.values import finite_numbers, told
 
 __all__ = ["HeaderError", "SliceHeader", "image_fault", "is_phase", "number_of_frames", "read_headers"]
 
@@ -116,7 +116,7 @@ def _check_image(tags: FileTags) -> int:
         raise HeaderError(f"a colour image ({samples} samples a pixel)", "D004")
     photometric = str(values.get("PhotometricInterpretation", "MONOCHROME2"))
     if not photometric.startswith("MONOCHROME"):
-        raise HeaderError(f"a colour image ({photometric})", "D004")
+        raise HeaderError(f"a colour image ({told(photometric)})", "D004")
     if n_frames > 1 and len(tags.frames) != n_frames:
         raise HeaderError(f"{n_frames} frames, with a place in the patient for {len(tags.frames)} of them", "D010")
     allocated = int(values.get("BitsAllocated", 16))

@@ -26,7 +26,7 @@ from mgmt_monai.cohort.files.elements import UNDEFINED
 from mgmt_monai.cohort.files.headers import FRAMES_LIMIT, SIDE_LIMIT, image_fault, number_of_frames
 from mgmt_monai.cohort.files.nifti import NiftiHeader, read_nifti, stored_slices
 from mgmt_monai.cohort.files.tags import DEFLATED, FileTags, HeaderError, read_inflated, read_tags
-from mgmt_monai.cohort.files.values import finite, finite_numbers
+from mgmt_monai.cohort.files.values import finite, finite_numbers, told
 from mgmt_monai.cohort.records import CONSTANT_DIGEST
 from mgmt_monai.cohort.series import is_nifti
 from mgmt_monai.machine import check_machine, check_readable
@@ -234,7 +234,7 @@ def _format(path: Path, tags: FileTags) -> _Format:
         try:
             return int(tags.values.get(keyword, default))
         except ValueError as error:
-            raise ContentError(path, f"{keyword} {tags.values[keyword]!r}, not a number") from error
+            raise ContentError(path, f"{keyword} {told(tags.values[keyword])!r}, not a number") from error
 
     allocated = number("BitsAllocated", 16)
     found = _Format(
@@ -348,7 +348,9 @@ def _decoded(path: Path, form: _Format, tags: FileTags, index: int) -> np.ndarra
     except RuntimeError as error:
         if "alloc" in str(error):  # ITK's words for memory that it does not get
             raise MemoryError from error
-        raise ContentError(path, f"compressed pixels that cannot be decoded (transfer syntax {tags.syntax})") from error
+        raise ContentError(
+            path, f"compressed pixels that cannot be decoded (transfer syntax {told(tags.syntax)})"
+        ) from error
     finally:
         sitk.ProcessObject.SetGlobalWarningDisplay(shown)
     values = np.squeeze(sitk.GetArrayFromImage(image))

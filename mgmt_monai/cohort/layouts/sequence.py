@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mgmt_monai.cohort.files.headers import is_phase
-from mgmt_monai.cohort.files.values import finite
+from mgmt_monai.cohort.files.values import finite, told
 from mgmt_monai.cohort.layouts.contrast import (
     BOTH,
     DENIED,
@@ -283,9 +283,9 @@ def _spin_echo(echo: float, repetition: float | None, inversion: float | None, i
 def _no_mr(values: Values) -> str | None:
     modality, storage = str(values.get("Modality", "")), str(values.get("SOPClassUID", ""))
     if modality not in ("", "MR"):
-        return f"no MR image (Modality {modality})"
+        return f"no MR image (Modality {told(modality)})"
     if storage and storage not in _MR_CLASSES:
-        return f"no MR image (SOPClassUID {storage})"
+        return f"no MR image (SOPClassUID {told(storage)})"
     if not modality and not storage:
         return "no MR image (neither Modality nor SOPClassUID)"
     samples = values.get("SamplesPerPixel", 1)
