@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -33,7 +34,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
+            sync(stream.fileno())
         if not temporary.stat().st_mode & 0o077:  # as libraries leave it that make their own temporary files
             temporary.chmod(0o666 & ~umask())
         temporary.replace(path)
@@ -79,6 +80,22 @@ def holds_text(path: Path, text: str) -> bool:
         return False
 
 
+def sync(file: int) -> None:
+    """Wait until what was written is on the disk, where the file system can say so.
+
+    Args:
+        file: Its descriptor.
+
+    Raises:
+        OSError: It could not be written.
+    """
+    try:
+        os.fsync(file)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+
+
 def remove_leftovers(folder: Path) -> None:
     """Delete the temporary files below ``folder`` that a killed process left.
 
@@ -120,7 +137,7 @@ def secret(path: Path) -> str:
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
             stream.write(made)
             stream.flush()
-            os.fsync(stream.fileno())
+            sync(stream.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, TextIO
 
-from mgmt_monai.own_process import is_own_process
+from mgmt_monai.own_process import is_own_process, prepare
 
 FULL_DISK = {errno.ENOSPC, errno.EDQUOT}
 """A write that failed for want of room: on the disk, or in the user's share of it."""
@@ -146,6 +146,7 @@ def one_line_errors() -> None:
     Ctrl-C.
     """
     if is_own_process():
+        prepare()
         sys.excepthook = _excepthook
         _make_console_printable()
 

@@ -7,7 +7,10 @@ process, however that ends.
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
+import logging
 import os
 import platform
 import re
@@ -18,11 +21,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType, UnionType
 from typing import Any
-
-from filelock import FileLock, Timeout
+from uuid import uuid4
 
 from mgmt_monai.atomic import is_temporary, remove_leftovers, secret, write_text
 from mgmt_monai.errors import FULL_DISK, MgmtMonaiError
+
+logger = logging.getLogger(__name__)
+
+#: What a file system answers that has no locks, or whose lock service is away.
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 _LOCK, _OWNER, _SPARE = ".lock", ".owner", ".spare"
 
@@ -31,6 +38,135 @@ _SPARE_SIZE = 16384
 
 KEY = "pseudonyms.key"
 """The file of `LockedFolder.pseudonym_key`."""
+
+
+class HeldError(Exception):
+    """Another process holds a lock.
+
+    Args:
+        holder: Which one, on what host, since when; in words.
+        proven: Whether the system says so, which ends with the process; else a file does, which may outlive it.
+        file: To be deleted where the process is known to be gone.
+    """
+
+    def __init__(self, holder: str, proven: bool, file: Path) -> None:
+        super().__init__(holder)
+        self.holder, self.proven, self.file = holder, proven, file
+
+    @property
+    def remedy(self) -> str:
+        """What to do where the process may be gone; "" where it is not."""
+        return "" if self.proven else f" If that process is gone, delete {self.file}."
+
+
+class Lock:
+    """One process at a time: by the system's lock or, where the file system has none, by a file that says who.
+
+    Args:
+        folder: Where its files lie: ``.<name>lock``, and ``.<name>owner``, which says who has it.
+        name: "" for the folder itself.
+    """
+
+    def __init__(self, folder: Path, name: str = "") -> None:
+        self._path, self._owner = folder / f".{name}lock", folder / f".{name}owner"
+        self._file: int | None = None
+
+    def acquire(self) -> None:
+        """Take it, or say who has it.
+
+        Raises:
+            HeldError: Another process has it.
+            OSError: Its files cannot be written.
+        """
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            proven = self._is_locked(file)
+            owner = self._read_owner()
+            if owner.get("lock") == "file" and not _is_dead(owner):
+                raise HeldError(_words(owner), False, self._owner)
+            if proven:
+                write_text(self._owner, json.dumps(_own_name("system")))
+            else:
+                self._take_by_file(owner)
+            self._file = file
+        finally:
+            if self._file is None:
+                os.close(file)
+
+    def release(self) -> None:
+        """Let another process have it."""
+        if self._file is not None:
+            self._owner.unlink(missing_ok=True)
+            os.close(self._file)
+            self._file = None
+
+    def _is_locked(self, file: int) -> bool:
+        """Whether the system has locked it for this process; False where it has no locks."""
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                raise HeldError(_words(self._read_owner()), True, self._owner) from error
+            if error.errno not in NO_LOCKS:
+                raise
+            logger.warning(
+                f"{self._path.parent}: this file system has no locks ({error.strerror}): {self._owner.name} says who "
+                "writes here. After a job was killed on another machine, delete that file"
+            )
+            return False
+        return True
+
+    def _take_by_file(self, dead: dict[str, Any]) -> None:
+        temporary = self._owner.with_name(f"{self._owner.name}.{uuid4().hex}")
+        write_text(temporary, json.dumps(_own_name("file")))
+        try:
+            if dead:
+                self._owner.unlink(missing_ok=True)
+            os.link(temporary, self._owner)  # fails where it is there, on every file system
+        except FileExistsError as error:
+            raise HeldError(_words(self._read_owner()), False, self._owner) from error
+        except OSError:  # no hard links here
+            with self._owner.open("x", encoding="utf-8") as stream:
+                stream.write(json.dumps(_own_name("file")))
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _read_owner(self) -> dict[str, Any]:
+        with suppress(OSError, ValueError):
+            owner = json.loads(self._owner.read_text(encoding="utf-8"))
+            return owner if isinstance(owner, dict) else {}
+        return {}
+
+
+def _own_name(lock: str) -> dict[str, Any]:
+    return {
+        "host": platform.node(),
+        "process": os.getpid(),
+        "since": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "begun": _begun(os.getpid()),
+        "lock": lock,
+    }
+
+
+def _begun(pid: int) -> str:
+    """Tells a process from a later one of the same number, also after the machine was started again; "" without one."""
+    with suppress(OSError, IndexError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {Path(f'/proc/{pid}/stat').read_text(encoding='utf-8').rpartition(')')[2].split()[19]}"
+    return ""
+
+
+def _is_dead(owner: dict[str, Any]) -> bool:
+    """Whether a holder ran on this machine and is gone; of another machine's nothing is known."""
+    if owner.get("host") != platform.node() or not owner.get("begun") or not _begun(os.getpid()):
+        return False
+    return owner["begun"] != _begun(owner.get("process", 0))
+
+
+def _words(owner: dict[str, Any]) -> str:
+    if not {"process", "host", "since"} <= owner.keys():
+        return ""
+    return f" ({owner['process']} on {owner['host']}, since {owner['since']})"
 
 
 class LockedFolder:
@@ -60,7 +196,7 @@ class LockedFolder:
         self._error = error
         self._before_state = {_LOCK, _OWNER, _SPARE, *before_state}
         self._keys = keys
-        self._lock: FileLock | None = None
+        self._lock: Lock | None = None
 
     @property
     def name(self) -> str:
@@ -137,21 +273,19 @@ class LockedFolder:
         Raises:
             MgmtMonaiError: Another process holds it, or it cannot be written to.
         """
-        lock = FileLock(self.path / _LOCK)
+        lock = Lock(self.path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock.acquire(blocking=False)
-            since = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-            self.write_json(_OWNER, {"host": platform.node(), "process": os.getpid(), "since": since})
+            lock.acquire()
             remove_leftovers(self.path)
             (self.path / _SPARE).write_bytes(secrets.token_bytes(_SPARE_SIZE))
-        except Timeout as error:
+        except HeldError as held:
             raise self._error(
-                f"{self.path}: this {self._what} is still running in another process{self._owner()}."
-            ) from error
-        except (OSError, NotImplementedError) as error:  # the second: a file system without locks
+                f"{self.path}: this {self._what} is still running in another process{held.holder}.{held.remedy}"
+            ) from held
+        except OSError as error:
             lock.release()
-            reason = getattr(error, "strerror", None) or error
+            reason = error.strerror or error
             raise self._error(f"{self.path}: cannot be written to ({reason}). Name another {option}.") from error
         self._lock = lock
 
@@ -177,8 +311,7 @@ class LockedFolder:
     def close(self) -> None:
         """Let another process go on."""
         if self._lock is not None:
-            for name in (_OWNER, _SPARE):
-                (self.path / name).unlink(missing_ok=True)
+            (self.path / _SPARE).unlink(missing_ok=True)
             self._lock.release()
             self._lock = None
 
@@ -210,10 +343,3 @@ class LockedFolder:
         path = self.path / name
         write_text(path, json.dumps(content, indent=2, default=str) + "\n")
         return path
-
-    def _owner(self) -> str:
-        """Who holds it, in words; "" where that is not noted yet."""
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            owner = json.loads((self.path / _OWNER).read_text(encoding="utf-8"))
-            return f" ({owner['process']} on {owner['host']}, since {owner['since']})"
-        return ""

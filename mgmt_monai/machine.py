@@ -1,12 +1,9 @@
-"""What the machine did, told apart from what the bytes of a file say; and what the machine gives."""
+"""What the machine did, told apart from what the bytes of a file say."""
 
 from __future__ import annotations
 
 import errno
-import os
 from pathlib import Path
-
-from joblib import cpu_count
 
 from mgmt_monai.errors import FORBIDDEN, REMEDIES, MgmtMonaiError
 
@@ -93,9 +90,3 @@ def check_readable(path: Path) -> None:
                 pass
     except OSError as error:
         check_machine(error, path)
-
-
-def processors() -> int:
-    """How many processors this process may keep busy: by affinity, by the container's share, by Slurm's allotment."""
-    allotted = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    return max(1, min(cpu_count(), int(allotted) if allotted.isdecimal() and int(allotted) else cpu_count()))

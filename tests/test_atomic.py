@@ -1,7 +1,11 @@
+import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from faulty_storage import faulty, needs_compiler
 
 from mgmt_monai.atomic import atomic_file, secret, write_text
 
@@ -81,3 +85,15 @@ def test_secret_is_made_once_and_for_nobody_else(tmp_path, mask):
     assert len(bytes.fromhex(made)) == 16
     assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
     assert names(tmp_path) == ["key", "other"]
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("number", "code"), [(errno.EINVAL, 0), (errno.EOPNOTSUPP, 0), (errno.ENOSYS, 0), (errno.EIO, 1)]
+)
+def test_disk_that_cannot_say_when_a_file_is_on_it_takes_files(tmp_path, number, code):
+    write = "import sys; from mgmt_monai.atomic import write_text; from pathlib import Path\n"
+    write += "write_text(Path(sys.argv[1]), 'new')"
+    command = [sys.executable, "-c", write, str(tmp_path / "a.txt")]
+    ran = subprocess.run(command, env=faulty("fsync", number, str(tmp_path)), capture_output=True, check=False)
+    assert (ran.returncode, names(tmp_path)) == (code, [] if code else ["a.txt"])

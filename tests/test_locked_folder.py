@@ -1,5 +1,6 @@
 """A folder that several processes want: real ones, killed and at the same time."""
 
+import errno
 import json
 import os
 import platform
@@ -9,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from faulty_storage import faulty, needs_compiler
 
 from mgmt_monai.errors import MgmtMonaiError
 from mgmt_monai.locked_folder import LockedFolder
@@ -125,3 +127,50 @@ def test_full_disk_does_not_keep_the_state_from_being_noted(tmp_path: Path) -> N
         folder.close()
     finally:
         subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
+
+
+@needs_compiler
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK])
+def test_file_system_without_locks_has_a_file_instead(number: int, tmp_path: Path) -> None:
+    """Held by a process that lives, given up by one that was killed here, told of one on another machine."""
+    (tmp_path / "go").touch()
+    begin = f"import logging; logging.basicConfig()\n{BEGIN}"
+
+    def begun(name: str) -> tuple[subprocess.Popen[str], str]:
+        words = [sys.executable, "-c", begin, str(tmp_path / "a"), str(tmp_path / "go"), name]
+        pipe = subprocess.PIPE
+        environment = faulty("lock", number, str(tmp_path / "a"))
+        process = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment)
+        said(process)
+        return process, said(process)
+
+    first, told = begun("0")
+    assert told == "begun\n"
+    second, told = begun("1")
+    assert f"still running in another process ({first.pid} on {platform.node()}, since" in told
+    assert f"If that process is gone, delete {tmp_path / 'a/.owner'}." in told
+    second.communicate("")
+    first.kill()
+    assert first.communicate()[1].count("this file system has no locks") == 1
+    (tmp_path / "a/state.json").unlink()
+    third, told = begun("2")
+    assert told == "begun\n"
+    third.communicate("")
+    (tmp_path / "a/state.json").unlink()
+    (tmp_path / "a/.owner").write_text(json.dumps({**json.loads(OTHERS), "lock": "file"}))
+    fourth, told = begun("3")
+    assert "still running in another process (7 on node2, since 2026-01-01T00:00:00Z). If" in told
+    fourth.communicate("")
+    with pytest.raises(MgmtMonaiError, match="7 on node2"):  # also for a machine that has locks
+        made(tmp_path / "a").take()
+
+
+OTHERS = '{"host": "node2", "process": 7, "since": "2026-01-01T00:00:00Z", "begun": "1 1"}'
+
+
+def test_owner_that_the_systems_lock_outlived_holds_nothing(tmp_path: Path) -> None:
+    (tmp_path / ".owner").write_text(json.dumps({**json.loads(OTHERS), "lock": "system"}))
+    folder = made(tmp_path)
+    folder.take()
+    folder.close()
+    assert not (tmp_path / ".owner").exists()

@@ -12,6 +12,7 @@ import click
 from mgmt_monai import __version__
 from mgmt_monai.errors import one_line, printable, printable_console
 from mgmt_monai.interruption import interruptible
+from mgmt_monai.own_process import prepare
 
 COMMANDS = {
     "phantom": "Write a made cohort of head MRI with a planted effect.",
@@ -83,6 +84,7 @@ def main(args: Sequence[str] | None = None) -> int:
     Raises:
         Exception: Anything else, with its traceback: a fault of the program.
     """
+    prepare()
     interrupted = False
     try:
         with interruptible():

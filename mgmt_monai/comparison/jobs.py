@@ -13,7 +13,7 @@ import torch
 
 from mgmt_monai.comparison.errors import ComparisonError
 from mgmt_monai.comparison.process import NOT_RUN, Job, run_job
-from mgmt_monai.machine import processors
+from mgmt_monai.own_process import processors
 
 _CONNECT_S = 10
 """To open a connection to a cluster's head, in seconds: more than a network needs, less than Ray's own limit."""

@@ -105,6 +105,9 @@ def _end_of(child: subprocess.Popen[bytes], stop: threading.Event | None) -> int
 
 def main() -> None:
     """Run the job on the input, for the parent process whose number is the first word."""
+    from mgmt_monai.own_process import prepare
+
+    prepare()
     _end_with(int(sys.argv[1]))
     job = Job(**json.loads(sys.stdin.read()))
     import monai.bundle

@@ -27,7 +27,7 @@ from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.inference.model import BundleModel
 from mgmt_monai.inference.prediction import SeriesPrediction, StudyPrediction
 from mgmt_monai.inference.study import FoundStudy, StudySeries, find_study
-from mgmt_monai.machine import processors
+from mgmt_monai.own_process import processors
 from mgmt_monai.transforms.load import itk_warnings_off
 
 PACKAGES = ("monai", "torch", "numpy", "SimpleITK", "nibabel", "pydicom")

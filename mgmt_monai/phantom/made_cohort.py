@@ -17,7 +17,7 @@ from tqdm import tqdm
 from mgmt_monai.atomic import umask
 from mgmt_monai.csv_file import csv_text
 from mgmt_monai.errors import MgmtMonaiError
-from mgmt_monai.machine import processors
+from mgmt_monai.own_process import processors
 from mgmt_monai.phantom.acquisition import SeriesPlan, draw_plan, measure
 from mgmt_monai.phantom.anatomy import Head, build_tissue, draw_head
 from mgmt_monai.phantom.appearance import MODALITIES, paint, tumour_look

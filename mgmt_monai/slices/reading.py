@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mgmt_monai.errors import one_line
-from mgmt_monai.machine import processors
+from mgmt_monai.own_process import processors
 from mgmt_monai.slices.errors import SlicesError
 from mgmt_monai.transforms.load import itk_warnings_off
 

@@ -112,8 +112,8 @@ class SliceStore:
             }
             try:
                 self._open[key] = StoredFolder(path, what, key, about, produce).series()
-            except (OSError, NotImplementedError) as error:  # the second: a file system without locks
-                reason = getattr(error, "strerror", None) or error
+            except OSError as error:
+                reason = error.strerror or error
                 raise SlicesError(
                     f"{path}: cannot keep the {what} there ({reason}). Name a folder with room for them, "
                     "--slice_store DIR, or keep them in memory with --slice_store ''."

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import resource
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,18 @@ from zlib import crc32
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor
 
-from mgmt_monai.atomic import write_text
+from mgmt_monai.atomic import sync, write_text
+from mgmt_monai.locked_folder import HeldError, Lock
 from mgmt_monai.slices.errors import SlicesError
 
 logger = logging.getLogger(__name__)
+
+PATIENCE_S = 3600.0
+"""How long a store that another process builds may stay as it is, in seconds."""
+
+_SHOWN_EVERY_S, _LOOK_S = 60.0, 0.2
 
 SCHEMA = 2
 """Of ``index.json`` and the file beside it."""
@@ -110,7 +116,6 @@ class StoredFolder:
         Raises:
             SlicesError: Arrays of unlike sizes; or as ``produce``.
             OSError: The folder cannot take them.
-            NotImplementedError: Its file system has no locks.
         """
         index = self._read() or self._built()
         found, first = {}, 0
@@ -143,16 +148,35 @@ class StoredFolder:
     def _built(self) -> dict[str, Any]:
         """The index, once this process or another has built it."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path.parent / f".{self.path.name}.lock")
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            logger.info(f"{self.path}: another process is building it; waiting for that")
-            lock.acquire()
+        lock = Lock(self.path.parent, f"{self.path.name}.")
+        self._wait_for(lock)
         try:
             return self._read() or self._build()
         finally:
             lock.release()
+
+    def _wait_for(self, lock: Lock) -> None:
+        """Take the lock, or wait while the store grows under another process's hands."""
+        looked = grown = time.monotonic()
+        size, told = -1, False
+        while True:
+            try:
+                return lock.acquire()
+            except HeldError as held:
+                now, before = time.monotonic(), size
+                with suppress(FileNotFoundError):  # it has just come to its end
+                    size = sum(file.stat().st_size for file in self.path.parent.glob(f".{self.path.name}.*.building/*"))
+                grown = now if size != before else grown
+                if now - grown > (PATIENCE_S if held.proven else PATIENCE_S / 6):
+                    raise SlicesError(
+                        f"{self.path}: another process{held.holder} builds it, and nothing has come of it for "
+                        f"{(now - grown) / 60:.0f} minutes. End that process.{held.remedy}"
+                    ) from held
+                if not told or now - looked > _SHOWN_EVERY_S:
+                    waited = f" ({size / 2**20:.0f} MiB so far)" if told else ""
+                    logger.info(f"{self.path}: another process{held.holder} is building it; waiting for that{waited}")
+                    looked, told = now, True
+            time.sleep(_LOOK_S)
 
     def _build(self) -> dict[str, Any]:
         """Write the folder, whole or not at all; the caller holds its lock."""
@@ -194,7 +218,7 @@ class StoredFolder:
                 stream.write(voxels)  # a full disk has a name here, unlike in ndarray.tofile
                 series.append({"patient_id": patient_id, "n_slices": len(array)})
             stream.flush()
-            os.fsync(stream.fileno())
+            sync(stream.fileno())
         index = {
             "schema": SCHEMA,
             "key": self.key,

@@ -10,7 +10,7 @@ import torch
 from monai.inferers import SimpleInferer
 from torch import Tensor, nn
 
-from mgmt_monai.machine import processors
+from mgmt_monai.own_process import processors
 from mgmt_monai.training.errors import TrainingError
 
 logger = logging.getLogger(__name__)

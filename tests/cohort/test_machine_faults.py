@@ -19,7 +19,7 @@ from mgmt_monai.cohort.examination.scan import scan
 from mgmt_monai.cohort.layouts import find_series
 from mgmt_monai.cohort.layouts.found import FoundSeries
 from mgmt_monai.errors import one_line
-from mgmt_monai.machine import MachineError, machine_fault, processors
+from mgmt_monai.machine import MachineError, machine_fault
 
 SCRIPT = """
 import sys
@@ -69,12 +69,6 @@ def test_fault_that_was_wrapped_is_found():
     except RuntimeError as error:
         assert "not enough memory" in str(machine_fault(error, "a.dcm"))
         assert one_line(error).startswith("not enough memory; ask for more")
-
-
-@pytest.mark.parametrize(("allotted", "expected"), [("1", 1), ("10000", processors()), ("", processors()), ("x", None)])
-def test_processors_of_a_slurm_job(monkeypatch, allotted, expected):
-    monkeypatch.setenv("SLURM_CPUS_PER_TASK", allotted)
-    assert processors() == (expected or processors())
 
 
 def test_script_on_stdin_with_a_long_tmpdir_reads_as_any_other(make_cohort, tmp_path):

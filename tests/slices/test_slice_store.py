@@ -13,7 +13,7 @@ from monai.transforms import CastToTyped, Compose, Lambdad, ScaleIntensityd
 import mgmt_monai
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.series import Series
-from mgmt_monai.slices import SliceDataset, SliceStore
+from mgmt_monai.slices import SliceDataset, SliceStore, stored_series
 from mgmt_monai.slices.errors import SlicesError
 from mgmt_monai.slices.slice_store import CODE
 
@@ -146,7 +146,7 @@ def test_unequal_slices_behind_an_unreadable_series_name_their_own_patient(tmp_p
 
 def test_whole_store_is_used_where_nothing_can_be_written(tmp_path, monkeypatch):
     store(tmp_path).series(chain())
-    monkeypatch.setattr("mgmt_monai.slices.stored_series.FileLock", lambda path: pytest.fail("it was locked"))
+    monkeypatch.setattr("mgmt_monai.slices.stored_series.Lock", lambda *_: pytest.fail("it was locked"))
     assert torch.equal(store(tmp_path).series(chain())["p1"][:], read(1).half())
 
 
@@ -314,3 +314,14 @@ def test_failed_computation_leaves_nothing(tmp_path):
     with pytest.raises(SlicesError, match="broken"):
         store(tmp_path).features(chain(), "a", broken)
     assert not [name for name in stores(tmp_path) if "features" in name]
+
+
+def test_wait_for_a_store_that_does_not_grow_has_an_end(tmp_path, monkeypatch):
+    """As that of a job that was killed on another machine whose file system has no locks."""
+    (tmp_path / ".T1w-key.owner").write_text(
+        '{"host": "node2", "process": 7, "since": "2026-01-01T00:00:00Z", "begun": "1 1", "lock": "file"}'
+    )
+    monkeypatch.setattr(stored_series, "PATIENCE_S", 0.6)
+    stored = stored_series.StoredFolder(tmp_path / "T1w-key", "slices", "key", {"modality": "T1w"}, list)
+    with pytest.raises(SlicesError, match=r"7 on node2.* builds it, and nothing has come .* delete .*T1w-key\.owner"):
+        stored.series()

@@ -18,7 +18,8 @@ from mgmt_monai.cohort.examination.examine import examine_series, lost_series
 from mgmt_monai.cohort.examination.readers import MEMORY_LIMIT, ReaderDiedError, Readers
 from mgmt_monai.cohort.examination.scan_cache import ScanCache, state_of
 from mgmt_monai.cohort.layouts.found import FoundSeries
-from mgmt_monai.machine import MachineError, processors
+from mgmt_monai.machine import MachineError
+from mgmt_monai.own_process import processors
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,91 @@
+"""Our programs in places that lack something: each in a process of its own, for real."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from mgmt_monai.own_process import processors
+
+PREPARED = """
+import os, sys
+sys.argv[0] = "mgmt-monai"
+from mgmt_monai.own_process import prepare
+prepare()
+"""
+
+
+def ran(code: str, *before: str, **environment: str) -> str:
+    """What a program of ours prints as its last line."""
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    command = [*before, sys.executable, "-c", PREPARED + code]
+    process = subprocess.run(command, env={**kept, **environment}, capture_output=True, text=True, check=False)
+    if before and process.stderr.startswith(before[0]):
+        pytest.skip(f"needs {' '.join(before)}")
+    assert process.returncode == 0, process.stderr
+    return process.stdout.splitlines()[-1]
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare")
+def test_user_without_an_entry_has_a_name_and_a_home():
+    code = "import getpass, pathlib; print(os.getuid(), getpass.getuser(), pathlib.Path.home())"
+    assert ran(code, "unshare", "--user", "--map-user=12345") == "12345 user /"
+    assert ran(code, "unshare", "--user", "--map-user=12345", USER="ann", HOME="/tmp") == "12345 ann /tmp"
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare")
+@pytest.mark.slow
+def test_user_without_an_entry_can_import_what_a_training_takes():
+    code = "import monai.bundle, mlflow, mgmt_monai.training; print('imported')"
+    assert ran(code, "unshare", "--user", "--map-user=12345") == "imported"
+
+
+def test_backend_of_a_notebook_is_not_ours():
+    code = "import matplotlib.pyplot; print(matplotlib.get_backend().lower())"
+    assert ran(code, MPLBACKEND="module://no_such.backend_inline", HOME="/tmp") == "agg"
+
+
+def test_program_that_is_not_ours_stays_as_it_was():
+    code = "from mgmt_monai.own_process import prepare; prepare(); import os; print(os.environ.get('MPLBACKEND'))"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stdout.strip() == str(os.environ.get("MPLBACKEND"))
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_were_closed_lead_nowhere(closed, tmp_path):
+    """What is opened next is not written to in their stead."""
+    told = tmp_path / "told"
+    code = (
+        f"{PREPARED}\nwith open({str(told)!r}, 'w') as stream:\n    stream.write(str(stream.fileno()))\n"
+        "    print('to stdout'); sys.stderr.write('to stderr'); sys.stdin.read()\n"
+    )
+    shell = f'exec "$0" -c "$1" {closed if "<" in closed else closed + " </dev/null"}'
+    process = subprocess.run(["sh", "-c", shell, sys.executable, code], capture_output=True, check=False)
+    assert process.returncode == 0, process.stderr
+    assert int(told.read_text()) > 2
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ({"": "max 100000"}, 4),
+        ({"jobs": "150000 100000"}, 2),
+        ({"jobs/7": "100000 100000", "jobs": "300000 100000"}, 1),
+    ],
+    ids=["none", "one and a half", "the narrowest"],
+)
+def test_processors_are_those_of_the_containers_share(tmp_path, monkeypatch, limits, expected):
+    monkeypatch.setattr("mgmt_monai.own_process._allowed", lambda: 4)
+    for name in ("SLURM_CPUS_PER_TASK", "LOKY_MAX_CPU_COUNT"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("0::/jobs/7\n")
+    for group, limit in limits.items():
+        folder = tmp_path / "sys/fs/cgroup" / group
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "cpu.max").write_text(limit + "\n")
+    assert processors(tmp_path) == expected
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
+    assert processors(tmp_path) == 1
