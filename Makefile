@@ -9,6 +9,8 @@ DEMO_OVERRIDES ?= --test_fraction 0.3 --image_size 96 --transfer_epochs 5 --fine
     --transfer_batch_size 16 --fine_tune_batch_size 16 \
     --transfer_learning_rate 0.001 --fine_tune_learning_rate 0.0001
 
+SEED ?= 0
+
 # Ten minutes on two cores; what takes six times as long hangs.
 TEST_LIMIT ?= 80m
 
@@ -24,7 +26,7 @@ NEW_TORCH := new-torch
 endif
 endif
 
-.PHONY: help install demo test test-slow mutation bench lint types docs clean new-torch
+.PHONY: help install demo test test-slow mutation endurance bench lint types docs clean new-torch
 
 help:
 	@echo "make install    set up $(VENV) and run nothing"
@@ -32,13 +34,14 @@ help:
 	@echo "make test       lint, types, docs and the tests (minutes)"
 	@echo "make test-slow  the tests that train for real (longer)"
 	@echo "make mutation   put small faults into four rooms, one at a time, and count what the tests notice (half an hour)"
+	@echo "make endurance  kill, interrupt and start twice every command, on small disks too; SEED=0 (hours)"
 	@echo "make bench      measure ours beside the stock way, for docs/performance.md (half an hour, on a quiet machine)"
 	@echo "make lint | types | docs    each alone"
 	@echo "make clean      remove $(VENV) and what the tools left; data/ and runs/ stay"
 	@echo
 	@echo "Variables: PYTHON (3.11 or newer), VENV, TORCH_INDEX (the CPU build of PyTorch unless told"
 	@echo "otherwise, e.g. https://download.pytorch.org/whl/cu130), DEMO_OVERRIDES, PHANTOM_OPTIONS,"
-	@echo "TEST_LIMIT (when make test gives up, 80m), BENCH_OPTIONS, MUTATION_OPTIONS."
+	@echo "TEST_LIMIT (when make test gives up, 80m), BENCH_OPTIONS, MUTATION_OPTIONS, ENDURANCE_OPTIONS."
 
 # The stamp is written last, so a half-made environment is never taken as done.
 # torch goes first and alone: plain PyPI would bring gigabytes of CUDA with it on Linux.
@@ -75,6 +78,9 @@ test-slow: $(READY)
 bench: $(READY)
 	@$(INSTALL) --no-build-isolation --editable ".[bench]"
 	@$(BIN)/python benchmarks/run.py $(BENCH_OPTIONS)
+
+endurance: $(READY)
+	@$(BIN)/python benchmarks/endurance.py --seed $(SEED) $(ENDURANCE_OPTIONS)
 
 mutation: $(READY)
 	@$(INSTALL) --no-build-isolation --editable ".[mutation]"

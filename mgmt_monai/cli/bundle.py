@@ -22,7 +22,7 @@ def command() -> None:
 @click.option("--torchscript", is_flag=True, help="Also models/model.ts.")
 @click.option("--onnx", is_flag=True, help="Also models/model.onnx.")
 @click.option("--data-source", default="", metavar="TEXT", help="What it was trained on, for metadata and model card.")
-@click.option("--overwrite", is_flag=True, help="Replace a bundle of this name.")
+@click.option("--overwrite", is_flag=True, help="Replace another bundle of this name.")
 @click.option(
     "--output-dir",
     "--output_dir",
@@ -55,7 +55,7 @@ def export(
 
     with open_source(run, tracking_uri or store.tracking_uri(output_dir), output_dir) as source:
         wanted = name or f"mgmt_{source.modality.lower()}"
-        if zipped:
+        if zipped and not (out / wanted).exists():
             check_free(out / f"{wanted}.zip", overwrite)
         bundle = export_bundle(source, out, wanted, torchscript, onnx, overwrite, data_source)
     click.echo(str(bundle))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import filecmp
+import hashlib
 import io
 import logging
 import re
@@ -15,6 +17,7 @@ from uuid import uuid4
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import torch
+from filelock import FileLock, Timeout
 from monai.bundle import ConfigParser
 from torch import Tensor
 
@@ -56,15 +59,15 @@ def export_bundle(
         name: Of the bundle's folder; empty for ``mgmt_<modality>``.
         torchscript: Also as ``models/model.ts``.
         onnx: Also as ``models/model.onnx``.
-        overwrite: Take the place of a bundle of this name.
+        overwrite: Take the place of another bundle of this name.
         data_source: What the model was trained on, in words; for a phantom it is known.
 
     Returns:
         The bundle's folder.
 
     Raises:
-        ExchangeError: A name that is none, one that is taken, a checkpoint of another network, a library that is
-            missing, or something of the run's machine that would have got into the bundle.
+        ExchangeError: A name that is none or that another bundle has, a checkpoint of another network, a library that
+            is missing, or something of the run's machine that would have got into the bundle.
     """
     name = name or f"mgmt_{source.modality.lower()}"
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", name, flags=re.ASCII):
@@ -103,23 +106,30 @@ def zip_bundle(bundle: Path, overwrite: bool = False) -> Path:
 
     Args:
         bundle: Its folder, which is the one folder in the file.
-        overwrite: Take the place of a file of this name.
+        overwrite: Take the place of another file of this name.
 
     Returns:
-        The zip file.
+        The zip file; one that is the same already is left as it is.
 
     Raises:
-        ExchangeError: There is one.
+        ExchangeError: There is another one.
     """
     target = bundle.with_name(f"{bundle.name}.zip")
-    check_free(target, overwrite)
-    with atomic_file(target) as temporary, ZipFile(temporary, "w", ZIP_DEFLATED) as archive:
+    with _held(bundle), atomic_file(target) as temporary:
+        _pack(bundle, temporary)
+        if target.is_file() and filecmp.cmp(temporary, target, shallow=False):
+            return target
+        check_free(target, overwrite)
+    return target
+
+
+def _pack(bundle: Path, file: Path) -> None:
+    with ZipFile(file, "w", ZIP_DEFLATED) as archive:
         for path in sorted(path for path in bundle.rglob("*") if path.is_file()):
             member = ZipInfo(f"{bundle.name}/{path.relative_to(bundle).as_posix()}")  # dated 1980, as zip's years begin
             member.compress_type = ZIP_DEFLATED
             member.external_attr = 0o100644 << 16
             archive.writestr(member, path.read_bytes())
-    return target
 
 
 def check_free(path: Path, overwrite: bool) -> None:
@@ -209,21 +219,59 @@ def _text(path: Path, content: str) -> None:
 
 @contextmanager
 def _folder(target: Path, overwrite: bool) -> Iterator[Path]:
-    """A temporary folder beside ``target`` that takes its place when the block ends without an error."""
-    check_free(target, overwrite)
+    """A temporary folder beside ``target`` that takes its place when the block ends without an error.
+
+    The same bundle again is left as it is.
+    """
     if target.exists() and not (target / "configs" / "metadata.json").is_file():
+        check_free(target, overwrite)
         raise ExchangeError(f"{target}: expected a bundle to overwrite, found something else. Take another --name.")
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{uuid4().hex}")
-    temporary.mkdir()
-    try:
+    with _held(target):
+        temporary = target.with_name(f".{target.name}.{uuid4().hex}")
+        temporary.mkdir()
         yield temporary
-        if target.exists():
+        if not target.exists():
+            temporary.rename(target)
+        elif _content(target) != _content(temporary):
+            check_free(target, overwrite)
             old = temporary.with_name(f"{temporary.name}.old")
             target.rename(old)
             temporary.rename(target)
-            shutil.rmtree(old)
-        else:
-            temporary.rename(target)
+
+
+@contextmanager
+def _held(target: Path) -> Iterator[None]:
+    """Keep other processes from writing this bundle; temporary ones are cleared away before and after."""
+    lock = FileLock(target.with_name(f".{target.name}.lock"))
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise ExchangeError(f"{target}: another process is writing this bundle. Wait for it.") from error
+    try:
+        _clear(target)
+        yield
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _clear(target)
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
+
+
+def _clear(target: Path) -> None:
+    """Remove temporary folders and files; a bundle that a killed process had put aside for its new one comes back."""
+    name = re.escape(target.name)
+    for left in target.parent.glob(f".{target.name}*"):
+        if re.fullmatch(rf"\.{name}(\.zip)?\.[0-9a-f]{{32}}(\.old)?", left.name) is None:
+            continue
+        if left.name.endswith(".old") and not target.exists():
+            left.rename(target)
+        elif left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
+
+
+def _content(folder: Path) -> dict[Path, bytes]:
+    """Digest by path; what Python keeps of modules that were imported does not count."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.parent.name != "__pycache__")
+    return {path.relative_to(folder): hashlib.sha256(path.read_bytes()).digest() for path in files}

@@ -96,3 +96,24 @@ def test_port_that_is_taken_is_told_in_one_line(tmp_path, capsys):
     printed = capsys.readouterr()
     assert printed.out == "" and printed.err.count("\n") == 1
     assert f"port {port} cannot be had (Address already in use)" in printed.err
+
+
+@pytest.mark.slow
+def test_sigterm_ends_all_that_it_started(made_store, tmp_path):
+    shutil.copy(made_store, tmp_path / "mlruns.db")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    words = [sys.executable, "-m", "mgmt_monai.cli.main", "ui", "--output-dir", str(tmp_path), "--port", str(port)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    while "Open http" not in process.stdout.readline():
+        assert process.poll() is None
+    mine = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert f"--port {port}" in mine
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 143
+    left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert f"--port {port}" not in left
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0

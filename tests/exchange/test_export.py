@@ -76,8 +76,11 @@ def test_same_run_gives_the_same_bytes(exported_bundle, source, tmp_path):
         assert {name: archive.read(f"mgmt_t1w/{name}") for name in files_of(again)} == files_of(again)
     with open_bundle(one) as bundle:
         assert bundle.is_ours
+    assert zip_bundle(again) == one
+    one.write_bytes(b"another")
     with pytest.raises(ExchangeError, match=r"mgmt_t1w\.zip: expected a free place"):
         zip_bundle(again)
+    assert one.read_bytes() == b"another"
 
 
 def test_bundle_of_that_name_stays_unless_it_may_be_replaced(source, tmp_path):
@@ -91,6 +94,24 @@ def test_bundle_of_that_name_stays_unless_it_may_be_replaced(source, tmp_path):
     export_bundle(source, tmp_path, "mine", overwrite=True)
     assert not (bundle / "note.txt").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("is_put_aside", [False, True], ids=["writing", "replacing"])
+def test_export_that_was_killed_is_done_by_the_same_command(is_put_aside, exported_bundle, source, tmp_path):
+    bundle = shutil.copytree(exported_bundle, tmp_path / "mgmt_t1w")
+    if is_put_aside:  # between the two renames
+        bundle.rename(tmp_path / f".mgmt_t1w.{'1' * 32}.old")
+    (tmp_path / f".mgmt_t1w.{'0' * 32}" / "configs").mkdir(parents=True)
+    (tmp_path / f".mgmt_t1w.zip.{'0' * 32}").write_bytes(b"PK half")
+    (tmp_path / f".mgmt_t1w_other.{'0' * 32}").mkdir()  # of another bundle
+
+    assert zip_bundle(export_bundle(source, tmp_path)).is_file()
+    assert files_of(bundle) == files_of(exported_bundle)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f".mgmt_t1w_other.{'0' * 32}",
+        "mgmt_t1w",
+        "mgmt_t1w.zip",
+    ]
 
 
 def test_folder_that_is_no_bundle_is_never_replaced(source, tmp_path):

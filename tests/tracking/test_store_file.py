@@ -140,8 +140,8 @@ def test_store_of_an_older_mlflow_is_brought_up_to_date_with_its_runs(tmp_path: 
     with closing(sqlite3.connect(path)) as store:
         store.execute("INSERT INTO experiments (experiment_id, name, lifecycle_stage) VALUES (0, 'Default', 'active')")
         store.execute(
-            "INSERT INTO runs (run_uuid, name, experiment_id, lifecycle_stage, status, source_type) "
-            "VALUES ('a', 'old', 0, 'active', 'FINISHED', 'LOCAL')"
+            "INSERT INTO runs (run_uuid, name, experiment_id, lifecycle_stage, status, source_type, user_id, "
+            "start_time, artifact_uri) VALUES ('a', 'old', 0, 'active', 'FINISHED', 'LOCAL', 'doe', 0, 'there')"
         )
         store.commit()
     old = path.read_bytes()

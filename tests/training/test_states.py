@@ -73,7 +73,6 @@ def cut(content: bytearray) -> None:
 
 
 STATES: dict[str, list[Callable[[Path], object]]] = {
-    "absent": [lambda output_dir: None],
     "stopped while it began": [begun],
     "in use": [in_use],
     "`running`, but killed; `killed`; `failed`": [
