@@ -23,6 +23,7 @@ from mgmt_monai.atomic import write_text
 from mgmt_monai.comparison.errors import ComparisonError
 from mgmt_monai.csv_file import csv_text, plain
 from mgmt_monai.evaluation.predictions import read_patients, read_slices, write_patients, write_slices
+from mgmt_monai.json_file import JsonFileError, read_json
 from mgmt_monai.tracking.comparisons import fetch_files
 
 SCHEMA = "mgmt-monai/comparison/1"
@@ -85,7 +86,7 @@ def read_record(folder: Path) -> ComparisonRecord:
         EvaluationError: A table breaks the schema of predictions.
     """
     try:
-        about = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+        about = read_json(folder / "comparison.json")
         found = about.pop("schema", None)
         if found != SCHEMA:
             raise ComparisonError(
@@ -100,7 +101,7 @@ def read_record(folder: Path) -> ComparisonRecord:
             curves=pd.read_csv(folder / "curves.csv"),
             columns=columns.map(plain).rename(index=plain, columns=plain),
         )
-    except (OSError, json.JSONDecodeError, KeyError, pd.errors.ParserError) as error:
+    except (OSError, JsonFileError, AttributeError, KeyError, TypeError, pd.errors.ParserError) as error:
         raise ComparisonError(
             f"{folder}: no complete record of a comparison ({error}). Start the comparison again."
         ) from error

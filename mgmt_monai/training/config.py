@@ -13,6 +13,7 @@ from typing import Any
 
 from monai.bundle import ConfigWorkflow
 
+from mgmt_monai.json_file import read_json
 from mgmt_monai.own_process import is_bundle_command
 from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.training.ranks import check_joined
@@ -119,7 +120,7 @@ def read_config(path: Path) -> dict[str, Any]:
         TrainingError: No JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except ValueError as error:
         raise TrainingError(f"{path}: not a JSON config ({error}).") from error
 

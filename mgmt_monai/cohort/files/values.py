@@ -114,6 +114,8 @@ def time_of_day_s(text: str) -> float | None:
     whole = whole.replace(":", "")
     if not re.fullmatch(r"\d{1,6}", whole) or not re.fullmatch(r"\d*", fraction):
         return None
+    if fraction and len(whole) < 5:  # a fraction is one of seconds: 10.16 may be a time in other hands, or none
+        return None
     whole = f"0{whole}" if len(whole) % 2 else whole
     hours, minutes, seconds = (int(f"{whole:0<6}"[at : at + 2]) for at in (0, 2, 4))
     if hours > 23 or minutes > 59 or seconds > 60:  # 60: a leap second

@@ -32,33 +32,33 @@ NOTHING = Said(SILENT)
 #: In small letters without accents. English, German, French, Spanish, Italian, Portuguese, Dutch, Polish, Turkish; the
 #: Nordic, Czech, Romanian, Hungarian, Russian and Greek words that differ. Each needs a contrast word behind it...
 _DENIES = _set(
-    "no non not nao nie kein keine keinen ningun aucun aucune nessun nenhum geen brak ss o without wo ohne sans "
+    "no non not nicht nao nie kein keine keinen ningun aucun aucune nessun nenhum geen brak ss o without wo ohne sans "
     "sin senza sem bez beze zonder uden utan uten ilman fara без χωρις minus"
 )
 _BEFORE = _set("pre prae pra vor avant antes prima prior before ante przed voor pred innan inden enne inainte до πριν")
 _WITH = _set("with w mit m avec con com met z ze ile med s c cu incl including с με")  # noqa: RUF001
 _AFTER = _set("post after nach apres tras despues dopo pos apos depois po na efter etter jalkeen dupa после μετα")
 #: ... but these say it alone, at the end or before a word that is no object of theirs.
-_ALONE = _set("without wo ohne sans sin senza sem bez beze zonder uden uten pre prae post")
+_ALONE = _set("without wo ohne sans sin senza sem bez beze zonder uden uten pre prae post pos")
+#: Where nothing follows, these say it alone too: "T1 vor", "T1 dopo".
+_LAST = (_BEFORE | _AFTER) - _set("prior po na pa i")
 #: Before contrast, by themselves.
-_NATIVE = _set(
-    "native nativ nativo nativa nativos nativas nativer nativen nativt natif natifs natief natywny natywna "
-    "natywne natywnie plain blanco blank basal basale basali simple unenhanced nce"
-)
+_NATIVE = re.compile(r"nati[vf]\w*|natief|natywn\w*|plain|blanco|blank|basal[ei]?|simple|unenhanced|nce?")
 #: Behind the contrast word.
 _DENIED_BEHIND = _set("oncesi once onde nelkul elott free frei none no nein non neg negative negativo yok vor vorher")
-_GIVEN_BEHIND = _set("sonrasi sonra utan yes ja oui si sim da nach nachher")
+_GIVEN_BEHIND = _set("sonrasi sonra utan yes ja oui si sim da nach nachher jalkeen")
 #: Between a preposition and its contrast word.
 _FILLERS = _set(
     "of de del della di do dos des du dem der den la le les el il lo l d i iv ev the any medio mezzo agente "
-    "produit srodek srodka"
+    "produit srodek srodka podaniu podani administration administracion somministrazione toediening gabe"
 )
 _AND = _set("and und et y e en ed i oder or ou ve und och og a et u и και")
 
 #: What `pre` and `post` may speak of beside contrast, and what may be absent beside it.
 _EVENTS = re.compile(
     r"op\w*|surg\w*|chir\w*|resect\w*|resek\w*|rt|rtx|xrt|radi\w*|tx|treat\w*|therap\w*|chemo\w*|biops\w*|proc\w*|"
-    r"traum\w*|partum|ictal|shunt|embol\w*|sat|scan|mortem|rx|trat\w*|opera\w*"
+    r"traum\w*|partum|ictal|shunt|embol\w*|sat|scan|mortem|rx|trat\w*|opera\w*|"
+    r"stroke\w*|infar\w*|bleed\w*|ha?emorr\w*|seiz\w*|injury|natal"
 )
 _ABSENT = re.compile(
     r"fat|fs|fatsat|sat|mt|mtc|fc|flow\w*|gat\w*|trig\w*|arms?|dixon|spa?ir|motion|breath\w*|sedat\w*|sense|grappa|"
@@ -71,15 +71,15 @@ _AGENTS = (
 )
 _NOUN = re.compile(
     rf"contra?st\w*|kontra[sz]\w*|km|kmg|km[gm]abe|gd\w{{0,5}}|gad\w*|gado\w*|mdc|pdc|civ|enh\w*|inj|injec\w*|inje[ck]t\w*|"
-    rf"iniez\w*|ce|agent\w*|bolus|{_AGENTS}|контраст\w*|ку|гадо\w*|σκιαγραφ\w*"
+    rf"iniez\w*|iniett\w*|tehoste?\w*|varjoain\w*|ce|agent\w*|bolus|{_AGENTS}|контраст\w*|ку|гадо\w*|σκιαγραφ\w*"
 )
 #: Only behind one of the words above: alone they are anything.
-_NOUN_BEHIND = _set("c con iv ev ilac medium")
+_NOUN_BEHIND = _set("c con cte iv ev ilac medium")
 #: Glued together, and the one-word forms.
 _GLUED = r"(?:contra?st\w*|kontra\w*|km|gd|gad\w*|gado\w*|enh\w*|inj\w*|ce)"
 _GLUED_DENIED = re.compile(
     rf"(?:pre|prae|non|un|vor|ohne|sin|sans|senza|sem|bez|zonder|anti){_GLUED}"
-    r"|kontra\w*s[iu]z|ilac?s[iu]z|kontra\w*oncesi|kontra\w*frei|km ?frei|minusc|prec|precon"
+    r"|kontra\w*s[iu]z|ilac?s[iu]z|kontra\w*oncesi|[ck]ontra\w*fr(?:ei|i|ee)|km ?frei|minusc|prec|precon"
 )
 _GLUED_GIVEN = re.compile(
     rf"(?:post|nach|mit|apres|dopo|pos|met|na|con){_GLUED}"
@@ -87,7 +87,9 @@ _GLUED_GIVEN = re.compile(
 )
 _NOTHING = re.compile(
     r"n|n a|na|nil|null|kein\w*|none|nothing|nichts|ningun[oa]?|aucune?|rien|nessun[oa]?|nenhum[a]?|geen|brak|yok|nie|"
-    r"nein|non|no|nao|ohne|without|wo|sans|sin|senza|sem|bez|zonder|unknown|not given|not applicable|minusc"
+    r"nein|no?|nao|ohne|without|wo|sans|sin|senza|sem|bez|zonder|unknown|not applicable|minusc|false|"
+    r"(?:none?|no|not|nicht|nil) (?:given|administered|used|applied|injected|gegeben|verabreicht|iniett\w*|injec\w*)|"
+    r"non|0(?: 0+)?(?: (?:ml|cc|mg|mmol))?"
 )
 _CJK = ((DENIED, re.compile("造影前|非造影|単純|平扫|平掃|造影なし|조영전|조영 ?전")),
         (GIVEN, re.compile("造影|增强|增強|조영")))  # fmt: skip
@@ -131,7 +133,7 @@ def said_of_contrast(text: str) -> Said:
     for i, token in enumerate(tokens):
         if token == "both":
             votes += [(GIVEN, "with"), (DENIED, "and without")]
-        elif token in _NATIVE or _GLUED_DENIED.fullmatch(token):
+        elif _NATIVE.fullmatch(token) or _GLUED_DENIED.fullmatch(token):
             votes.append((DENIED, token))
         elif token in _DENIES | _BEFORE:
             votes += _of_preposition(tokens, i, DENIED, bound)
@@ -184,9 +186,10 @@ def _of_preposition(tokens: list[str], at: int, what: str, bound: set[int]) -> l
     if target and (_NOUN.fullmatch(target) or target in _NOUN_BEHIND):
         bound.add(follows)
         return [(what, " ".join(tokens[at : follows + 1]))]
-    if joined and what == GIVEN and (_DENIES | _BEFORE) & set(tokens[at + 1 : follows]):
-        return [(what, token)]  # 'with and without'
-    if token not in _ALONE:
+    others = set(tokens[at + 1 : follows]) & ((_DENIES | _BEFORE) if what == GIVEN else (_WITH | _AFTER))
+    if joined and others:
+        return [(GIVEN, "with"), (DENIED, "and without")]
+    if token not in _ALONE and (target or token not in _LAST):
         return []
     if target and (_ABSENT if token not in ("pre", "prae", "post") else _EVENTS).fullmatch(target):
         return []
@@ -221,15 +224,17 @@ _SPELLINGS = tuple(
     (re.compile(pattern), plain)
     for pattern, plain in (
         (r"(?<![a-z])(?:w ?(?:[/\\&+]|and)? ?w[/\\]?o|m[/\\]o|c[/\\]s|\+[/\\]-|-[/\\]\+)(?![a-z])", " both "),
+        (r"(?<![a-z])w[/\\]?o ?[/\\&+] ?w(?![a-z])", " both "),
         (r"(?<![a-z])w[/\\]o(?![a-z])", " without "),
+        (r"(?<![a-z])i\. ?v\.?(?![a-z])", " iv "),
         (r"(?<![a-z])w[/\\](?=\s?[a-z])", " with "),
         (r"(?<![a-z])s[/\\]\s?(?=[a-z])", " sin "),
         (r"(?<![a-z])c[/\\]\s?(?=[a-z])", " con "),
         (r"(?:\+\s?|\bplus )(?:c|ce|con|contrast\w*|kontrast\w*|gd|gad\w*|km)(?![a-z])|(?<![a-z])c ?\+", " plusc "),
-        (r"(?<![^\W_])-(?:c|ce|gd|gad|km)(?![a-z])|(?<=[\W_])c-(?!\w)", " minusc "),
+        (r"(?<![^\W_])-(?:c|ce|gd|gad|km)(?![a-z])|(?<=[\W_])(?:c|gd|gad|km)-(?!\w)", " minusc "),
         # Glued to the weighting: 'T1wCE', 'T1post', 'postT1', 'T1C'.
         (rf"(?<![a-z0-9])([a-z]*?)(t1)w?i?(?=(?:{_CONTRAST}|[\W_]|\Z)(?![a-z]))", r" \1 \2 "),
-        (r"(?<![a-z0-9])t1[\W_]*c(?![a-z])", " t1 plusc "),
+        (r"(?<![a-z0-9])t1[\W_]*c(?![a-z]|[ -]?sp)", " t1 plusc "),
         (r"(?<![a-z0-9])([mw])(?=(?:ce|km)(?![a-z]))", r"\1 "),
         (r"(?<=[a-z])(?=\d)|(?<=\d)(?=[a-z])", " "),
     )

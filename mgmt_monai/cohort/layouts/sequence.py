@@ -73,7 +73,7 @@ _OTHER_IMAGE_TYPES = tuple(
         ("perfusion", r"PERFUSION.*|ASL|R?CB[VF]|MTT|TT[PM]|RELCB[VF].*"),
         ("functional MRI", r"FMRI|BOLD"),
         ("susceptibility-weighted", r"SW_.*|SWI"),
-        ("an angiogram", r"ANGIO.*|TOF|TIME_OF_FLIGHT|FLOW_ENCODED"),
+        ("an angiogram", r"ANGIO.*|TOF|TIME_OF_FLIGHT|FLOW_ENCODED|PHASE CONTRAST.*"),
         ("proton-density-weighted", r"PROTON_DENSITY"),
         ("STIR or double inversion", r"STIR|DOUBLE_IR"),
         ("a projection", r".*MIP|M.*IP|PROJECTION IMAGE|VOLUME RENDERING|VRT"),

@@ -81,7 +81,7 @@ class Choice(NamedTuple):
 
 
 def choose(candidates: Sequence[Candidate]) -> Choice:
-    """At most one series a modality, all of one examination: a patient's series of one day, or of one study.
+    """At most one series a modality, all of one examination: a patient's series of one day (`_exams`), or of one study.
 
     1. T1w or T1wCE: the series' own tags of contrast agent decide; then, by AcquisitionTime, whether it was taken
        before or after the series whose tags have the agent; then its name; then whether it was taken after a series
@@ -140,9 +140,8 @@ def choose(candidates: Sequence[Candidate]) -> Choice:
             notes.append((modality, f"expected one series, found {len(own)}: {listed}; took the first: {by}"))
     taken = {candidates[i].study for i in of_exam[exam] if verdicts[i][0]}
     if len(taken) > 1:
-        notes.append(
-            ("", f"expected one study, found {len(taken)} StudyInstanceUIDs on one day; read as one examination")
-        )
+        by = "on one day" if day(exam) else "in one frame of reference"
+        notes.append(("", f"expected one study, found {len(taken)} StudyInstanceUIDs {by}; read as one examination"))
     contradictions = [(guesses[i].modality or "", doubts[i]) for i in known if i in doubts and exams[i] == exam]
     several = {modality for modality, _ in notes}
     if contradictions:
@@ -155,11 +154,21 @@ def choose(candidates: Sequence[Candidate]) -> Choice:
 
 
 def _exams(candidates: Sequence[Candidate], guesses: Sequence[Guess]) -> list[str]:
-    """The examination of each series: its day where several studies have one, else its study."""
-    if len({one.study for one, own in zip(candidates, guesses, strict=True) if own.modality}) < 2:
+    """The examination of each series: its day where several studies have one, else its frame of reference, or study.
+
+    Studies without a day are one examination where they share a frame of reference and no modality: a scanner or an
+    export gave each series a StudyInstanceUID, and the days were taken out. Two complete examinations stay two.
+    """
+    known = [(one, own.modality) for one, own in zip(candidates, guesses, strict=True) if own.modality]
+    if len({one.study for one, _ in known}) < 2:
         return [one.study for one in candidates]
-    day_of = {one.study: day(str(one.values.get("StudyDate", ""))) for one in candidates}
-    return [day_of[one.study] or one.study for one in candidates]
+    exam_of = day_of = {one.study: day(str(one.values.get("StudyDate", ""))) for one in candidates}
+    for frame in sorted({str(one.values.get("FrameOfReferenceUID", "")) for one, _ in known} - {""}):
+        own = [(one.study, modality) for one, modality in known if one.values.get("FrameOfReferenceUID") == frame]
+        days = {day_of[study] for study, _ in own}
+        if "" in days and len(days) <= 2 and len({modality for _, modality in own}) == len(own):
+            exam_of = {**exam_of, **{study: max(days) or frame for study, _ in own}}
+    return [exam_of[one.study] or one.study for one in candidates]
 
 
 def _with_contrast(

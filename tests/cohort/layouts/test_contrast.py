@@ -16,7 +16,8 @@ NO_CONTRAST = (
     "T1 NATIVO", "T1 BASALE", "t1 nie kontrast", "o. KM", "keine KM Gabe", "no contrast", "non con",
     "T1 wo contrast", "w/o con", "without iv contrast", "T1 SE SIN GADOLINIO", "sans_gado", "SIN-CONTRASTE",
     "no-gad", "T1 SIMPLE", "contrast: none", "T1 pre gd", "Ax T1 non-enhanced", "AX T1 without gadolinium",
-    "T1 sin civ", "AVANT GADO", "T1 prima di gadolinio", "pre-contrast",
+    "T1 sin civ", "AVANT GADO", "T1 prima di gadolinio", "pre-contrast", "AX T1 SIN CTE", "T1 ohne i.v. KM", "T1 NC",
+    "T1 GD-", "T1 ilman tehosteainetta", "T1 nativní", "T1 non iniettato", "T1 kontrastfri", "T1 AVANT", "T1 vor",
 )
 CONTRAST = (
     "CON CONTRASTE", "nach KM", "mit KM", "AVEC GADO", "CON CONTRASTO", "T1 GAD", "post gd", "T1+C", "T1 post",
@@ -26,16 +27,17 @@ CONTRAST = (
     "postT1", "postGd", "mKM", "T1 mKM", "T1w Gd", "T1_Gd", "AX T1 GADAVIST", "T1 Dotarem", "AX T1 FS POST",
     "T1 POST FS", "AX T1 +gado", "c/ contraste", "después de contraste", "med kontrast", "efter kontrast",
     "с контрастом", "после контраста", "造影後", "ILAÇLI", "T1 POST GAD", "3D T1 TFE+C", "AX T1 FSPGR contrast",  # noqa: RUF001
-    "T1 W GD", "post contrast w/o fat sat", "sag t1 w/o fs post gad",
+    "T1 W GD", "post contrast w/o fat sat", "sag t1 w/o fs post gad", "AX T1 CON CTE", "T1 po podaniu kontrastu",
+    "T1 tehosteaineella", "T1 varjoaineen jälkeen", "T1 PÓS", "T1 dopo", "T1 Spine C POST",
 )
 THE_WHOLE_EXAMINATION = (
     "W/WO", "WITH AND WITHOUT", "BRAIN W/WO CONTRAST", "with and without contrast", "mit und ohne KM",
     "pre and post contrast", "PRE/POST", "T1 PRE POST", "avant et apres gado", "sin y con contraste", "W&WO",
-    "W/W/O", "ohne/mit KM", "w and w/o", "sans et avec injection", "bez i z kontrastem",
+    "W/W/O", "ohne/mit KM", "w and w/o", "sans et avec injection", "bez i z kontrastem", "WO/W", "without and with",
 )
 NOTHING = (
     "AX T1", "T1 post op", "pre op t1", "T1 w/o fat sat", "T1 MPRAGE", "t1_mpr_ns_sag_p2_iso",
-    "AX T1 post surgery", "T1 post RT", "T1 SE con SAT", "T2 FLAIR w/o FS",
+    "AX T1 post surgery", "T1 C-spine", "T1 post stroke", "T1 prior", "T1 post RT", "T1 SE con SAT", "T2 FLAIR w/o FS",
 )
 # fmt: on
 
@@ -63,7 +65,25 @@ def test_word_of_no_known_language_before_contrast_is_not_taken_as_yes():
     assert said_of_contrast("T1 hebben kontrast").what == UNSURE
 
 
-@pytest.mark.parametrize("text", ["", "NO", "none", "Nein", "N/A", "0", "sin contraste", "kein KM", "BRAK", "yok", "-"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "NO",
+        "none",
+        "Nein",
+        "N/A",
+        "0",
+        "sin contraste",
+        "kein KM",
+        "BRAK",
+        "yok",
+        "-",
+        "none given",
+        "nicht gegeben",
+        "0 ml",
+    ],
+)
 def test_agent_that_says_there_was_none(text):
     assert says_no_agent(text)
 

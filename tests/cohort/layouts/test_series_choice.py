@@ -212,6 +212,36 @@ def test_time_that_cannot_be_read_is_passed_over():
     assert chosen(series("AX T1", "12", dates=at("later")), perfusion) == ["T1wCE", ""]  # by SeriesNumber
 
 
+@pytest.mark.parametrize(
+    ("frames", "texts", "expected"),
+    [
+        ("aaa", ("AX T1", "AX T2", "AX FLAIR"), ["T1w", "T2w", "FLAIR"]),
+        ("aab", ("AX T1", "AX T2", "AX FLAIR"), ["T1w", "T2w", ""]),
+        ("aaa", ("AX T1", "AX T2", "AX T1"), ["T1w", "", ""]),
+        ("...", ("AX T1", "AX T2", "AX FLAIR"), ["T1w", "", ""]),
+    ],
+    ids=["one frame", "two frames", "a modality twice", "no frame"],
+)
+def test_studies_without_a_day_are_one_examination_in_one_frame_of_reference(frames, texts, expected):
+    choice = choose(
+        [
+            series(text, str(n), study=f"1.{n}", FrameOfReferenceUID=frame.strip("."))
+            for n, (frame, text) in enumerate(zip(frames, texts, strict=True))
+        ]
+    )
+    assert [modality for modality, _ in choice.verdicts] == expected
+    assert any("in one frame of reference" in text for _, text in choice.notes) == (expected[1] == "T2w")
+
+
+def test_study_without_a_day_joins_that_of_its_frame_of_reference():
+    own = {"FrameOfReferenceUID": "1.9"}
+    candidates = [
+        series("AX T1", "1", study="1.1", StudyDate="20200101", **own),
+        series("AX T2", "2", study="1.2", **own),
+    ]
+    assert chosen(*candidates) == ["T1w", "T2w"]
+
+
 def test_words_that_are_not_understood_are_told():
     choice = choose([series("T1 hebben kontrast")])
     assert [modality for modality, _ in choice.verdicts] == ["T1wCE"]
