@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,6 @@ from typing import Any
 
 from mgmt_monai.exchange.configs import in_package_names
 from mgmt_monai.exchange.errors import ExchangeError
-from mgmt_monai.json_file import read_json
 from mgmt_monai.locked_folder import KEY
 from mgmt_monai.networks.efficientnet import PADDINGS, has_odd_map
 from mgmt_monai.tracking.runs import StoredRun, fetch_run
@@ -240,7 +240,7 @@ def _pseudonym_key(folder: Path, state: Mapping[str, Any]) -> str:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        content = read_json(_existing(path))
+        content = json.loads(_existing(path).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ExchangeError(f"{path}: expected JSON, found something else ({error}). Train again.") from error
     if not isinstance(content, dict):

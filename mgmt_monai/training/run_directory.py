@@ -8,11 +8,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
-<<<<<<< HEAD
 from mgmt_monai.errors import MgmtMonaiError
-=======
-from mgmt_monai.json_file import read_json
->>>>>>> 5f1d6e5 (Contrast in more names and agents; studies without a day by their frame of reference; JSON of runs through the one reader)
 from mgmt_monai.locked_folder import LockedFolder
 from mgmt_monai.tracking import new_run_name
 from mgmt_monai.tracking.tracked_run import read_notes
@@ -70,7 +66,6 @@ class RunDirectory(LockedFolder):
         if not self.resumes or not is_main_rank():
             return
         self.take()
-<<<<<<< HEAD
         try:
             before = self.read_json("config.json", "the config of a training")
             for checkpoint in sorted(self.path.glob("*/*.pt")):
@@ -80,9 +75,6 @@ class RunDirectory(LockedFolder):
             self.close()
             raise
         differing = differing_settings(before, config)
-=======
-        differing = differing_settings(read_json(self.path / "config.json"), config)
->>>>>>> 5f1d6e5 (Contrast in more names and agents; studies without a day by their frame of reference; JSON of runs through the one reader)
         if differing:
             self.close()
             raise TrainingError(
