@@ -54,8 +54,9 @@ def test_same_slices_and_labels_as_in_kaggles_layout(layout, heads, tmp_path):
             assert torch.equal(ours, wanted), modality
 
 
-def test_bids_is_what_an_independent_reader_takes_for_it(phantom_dir, tmp_path):
-    write_layout("bids with sessions", phantom_dir, LABELS, tmp_path / "data")
+@pytest.mark.parametrize(("layout", "n_files"), [("bids", 9), ("bids with sessions", 17)])
+def test_bids_is_what_an_independent_reader_takes_for_it(layout, n_files, phantom_dir, tmp_path):
+    write_layout(layout, phantom_dir, LABELS, tmp_path / "data")
     files = ["/" + path.relative_to(tmp_path / "data").as_posix() for path in (tmp_path / "data").rglob("*.*")]
-    assert len(files) == 17
+    assert len(files) == n_files
     assert [file for file in files if not BIDSValidator().is_bids(file)] == []

@@ -43,7 +43,7 @@ _ALONE = _set("without wo ohne sans sin senza sem bez beze zonder uden uten pre 
 #: Where nothing follows, these say it alone too: "T1 vor", "T1 dopo".
 _LAST = (_BEFORE | _AFTER) - _set("prior po na pa i")
 #: Before contrast, by themselves.
-_NATIVE = re.compile(r"nati[vf]\w*|natief|natywn\w*|plain|blanco|blank|basal[ei]?|simple|unenhanced|nce?")
+_NATIVE = re.compile(r"nat|nati[vf]\w*|natief|vuoto|natywn\w*|plain|blanco|blank|basal[ei]?|simple|unenhanced|nce?")
 #: Behind the contrast word.
 _DENIED_BEHIND = _set("oncesi once onde nelkul elott free frei none no nein non neg negative negativo yok vor vorher")
 _GIVEN_BEHIND = _set("sonrasi sonra utan yes ja oui si sim da nach nachher jalkeen")
@@ -70,7 +70,7 @@ _AGENTS = (
     r"ablavar|vasovist|dotagraf|pixxoscan|cyclolux|magnegita"
 )
 _NOUN = re.compile(
-    rf"contra?st\w*|kontra[sz]\w*|km|kmg|km[gm]abe|gd\w{{0,5}}|gad\w*|gado\w*|mdc|pdc|civ|enh\w*|inj|injec\w*|inje[ck]t\w*|"
+    rf"contra?st\w*|kontra[sz]\w*|[ck]ontr|(?:iv)?km|kmg|km[gm]abe|gd\w{{0,5}}|gad\w*|gado\w*|mdc|pdc|civ|enh\w*|inj|injec\w*|inje[ck]t\w*|"
     rf"iniez\w*|iniett\w*|tehoste?\w*|varjoain\w*|ce|agent\w*|bolus|{_AGENTS}|контраст\w*|ку|гадо\w*|σκιαγραφ\w*"
 )
 #: Only behind one of the words above: alone they are anything.
@@ -78,12 +78,12 @@ _NOUN_BEHIND = _set("c con cte iv ev ilac medium")
 #: Glued together, and the one-word forms.
 _GLUED = r"(?:contra?st\w*|kontra\w*|km|gd|gad\w*|gado\w*|enh\w*|inj\w*|ce)"
 _GLUED_DENIED = re.compile(
-    rf"(?:pre|prae|non|un|vor|ohne|sin|sans|senza|sem|bez|zonder|anti){_GLUED}"
+    rf"(?:pre|prae|przed|non|un|vor|ohne|sin|sans|senza|sem|bez|zonder|anti){_GLUED}"
     r"|kontra\w*s[iu]z|ilac?s[iu]z|kontra\w*oncesi|[ck]ontra\w*fr(?:ei|i|ee)|km ?frei|minusc|prec|precon"
 )
 _GLUED_GIVEN = re.compile(
     rf"(?:post|nach|mit|apres|dopo|pos|met|na|con){_GLUED}"
-    r"|kontra\w*l[iu]|ilac?l[iu]|kontra\w*sonrasi|plusc|mkm|postc|postcon|[mw]ce"
+    r"|pokontra\w*|kontra\w*l[iu]|ilac?l[iu]|kontra\w*sonrasi|plusc|mkm|postc|postcon|[mw]ce"
 )
 _NOTHING = re.compile(
     r"n|n a|na|nil|null|kein\w*|none|nothing|nichts|ningun[oa]?|aucune?|rien|nessun[oa]?|nenhum[a]?|geen|brak|yok|nie|"
@@ -182,6 +182,8 @@ def _of_preposition(tokens: list[str], at: int, what: str, bound: set[int]) -> l
     ):
         joined = joined or tokens[follows] in _AND
         follows += 1
+    if follows == len(tokens) and follows > at + 1 and tokens[-1] in _NOUN_BEHIND:  # "avec IV"
+        follows -= 1
     target = tokens[follows] if follows < len(tokens) else ""
     if target and (_NOUN.fullmatch(target) or target in _NOUN_BEHIND):
         bound.add(follows)
@@ -199,7 +201,7 @@ def _of_preposition(tokens: list[str], at: int, what: str, bound: set[int]) -> l
 def _of_noun(tokens: list[str], at: int) -> tuple[str, str]:
     token = tokens[at]
     before, behind = tokens[at - 1] if at else "", tokens[at + 1] if at + 1 < len(tokens) else ""
-    if behind in _DENIED_BEHIND:
+    if behind in _DENIED_BEHIND or (behind in _DENIES and at + 2 == len(tokens)):
         return DENIED, f"{token} {behind}"
     if behind in _GIVEN_BEHIND:
         return GIVEN, f"{token} {behind}"
@@ -227,6 +229,9 @@ _SPELLINGS = tuple(
         (r"(?<![a-z])w[/\\]?o ?[/\\&+] ?w(?![a-z])", " both "),
         (r"(?<![a-z])w[/\\]o(?![a-z])", " without "),
         (r"(?<![a-z])i\. ?v\.?(?![a-z])", " iv "),
+        (r"(?<![a-z])s\. ?c\.?(?![a-z])", " sin c "),
+        (r"(?<![a-z])(?:iv|k) ?\+|\+ ?k(?![a-z])", " plusc "),
+        (r"(?<![a-z])(?:iv|k)-(?!\w)", " minusc "),
         (r"(?<![a-z])w[/\\](?=\s?[a-z])", " with "),
         (r"(?<![a-z])s[/\\]\s?(?=[a-z])", " sin "),
         (r"(?<![a-z])c[/\\]\s?(?=[a-z])", " con "),

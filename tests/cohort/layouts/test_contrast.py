@@ -18,6 +18,7 @@ NO_CONTRAST = (
     "no-gad", "T1 SIMPLE", "contrast: none", "T1 pre gd", "Ax T1 non-enhanced", "AX T1 without gadolinium",
     "T1 sin civ", "AVANT GADO", "T1 prima di gadolinio", "pre-contrast", "AX T1 SIN CTE", "T1 ohne i.v. KM", "T1 NC",
     "T1 GD-", "T1 ilman tehosteainetta", "T1 nativní", "T1 non iniettato", "T1 kontrastfri", "T1 AVANT", "T1 vor",
+    "T1 IV-", "T1 K-", "T1 a vuoto", "T1 s.c.", "T1 nat.", "T1 KM ohne", "T1 przedkontrastowe",
 )
 CONTRAST = (
     "CON CONTRASTE", "nach KM", "mit KM", "AVEC GADO", "CON CONTRASTO", "T1 GAD", "post gd", "T1+C", "T1 post",
@@ -26,9 +27,11 @@ CONTRAST = (
     "pós contraste", "dopo mdc", "con mdc", "w/ contrast", "with contrast", "w con", "enhanced", "sagT1post",
     "postT1", "postGd", "mKM", "T1 mKM", "T1w Gd", "T1_Gd", "AX T1 GADAVIST", "T1 Dotarem", "AX T1 FS POST",
     "T1 POST FS", "AX T1 +gado", "c/ contraste", "después de contraste", "med kontrast", "efter kontrast",
-    "с контрастом", "после контраста", "造影後", "ILAÇLI", "T1 POST GAD", "3D T1 TFE+C", "AX T1 FSPGR contrast",  # noqa: RUF001
+    "с контрастом", "после контраста", "造影後", "ILAÇLI", "T1 POST GAD", "3D T1 TFE+C",
+    "AX T1 FSPGR contrast",  # noqa: RUF001
     "T1 W GD", "post contrast w/o fat sat", "sag t1 w/o fs post gad", "AX T1 CON CTE", "T1 po podaniu kontrastu",
     "T1 tehosteaineella", "T1 varjoaineen jälkeen", "T1 PÓS", "T1 dopo", "T1 Spine C POST",
+    "COR T1 IV+", "T1 K+", "T1 +K", "T1 IVKM", "T1 AVEC IV", "T1 pokontrastowe", "T1 po kontr.",
 )
 THE_WHOLE_EXAMINATION = (
     "W/WO", "WITH AND WITHOUT", "BRAIN W/WO CONTRAST", "with and without contrast", "mit und ohne KM",
@@ -37,7 +40,8 @@ THE_WHOLE_EXAMINATION = (
 )
 NOTHING = (
     "AX T1", "T1 post op", "pre op t1", "T1 w/o fat sat", "T1 MPRAGE", "t1_mpr_ns_sag_p2_iso",
-    "AX T1 post surgery", "T1 C-spine", "T1 post stroke", "T1 prior", "T1 post RT", "T1 SE con SAT", "T2 FLAIR w/o FS",
+    "AX T1 post surgery", "T1 C-spine", "T1 nach RT ohne fs", "T1 post stroke", "T1 prior",
+    "T1 post RT", "T1 SE con SAT", "T2 FLAIR w/o FS",
 )
 # fmt: on
 
