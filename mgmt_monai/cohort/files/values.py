@@ -105,8 +105,10 @@ def time_of_day_s(text: str) -> float | None:
         text: ``093000.5``, ``0930``, ``09:30:00``; a leading zero that a number has lost is put back (``93000``).
 
     Example:
-        >>> time_of_day_s("93000") == time_of_day_s("09:30:00") == 34200, time_of_day_s("101500.25"), time_of_day_s("x")
-        (True, 36900.25, None)
+        >>> time_of_day_s("93000") == time_of_day_s("09:30:00") == 34200, time_of_day_s("101500.25")
+        (True, 36900.25)
+        >>> time_of_day_s("x"), time_of_day_s("10.16")
+        (None, None)
 
     Source: PS3.5 section 6.2, TM.
     """

@@ -27,8 +27,8 @@ CONTRAST = (
     "pós contraste", "dopo mdc", "con mdc", "w/ contrast", "with contrast", "w con", "enhanced", "sagT1post",
     "postT1", "postGd", "mKM", "T1 mKM", "T1w Gd", "T1_Gd", "AX T1 GADAVIST", "T1 Dotarem", "AX T1 FS POST",
     "T1 POST FS", "AX T1 +gado", "c/ contraste", "después de contraste", "med kontrast", "efter kontrast",
-    "с контрастом", "после контраста", "造影後", "ILAÇLI", "T1 POST GAD", "3D T1 TFE+C",
-    "AX T1 FSPGR contrast",  # noqa: RUF001
+    "с контрастом", "после контраста", "造影後", "ILAÇLI", "T1 POST GAD", "3D T1 TFE+C",  # noqa: RUF001
+    "AX T1 FSPGR contrast",
     "T1 W GD", "post contrast w/o fat sat", "sag t1 w/o fs post gad", "AX T1 CON CTE", "T1 po podaniu kontrastu",
     "T1 tehosteaineella", "T1 varjoaineen jälkeen", "T1 PÓS", "T1 dopo", "T1 Spine C POST",
     "COR T1 IV+", "T1 K+", "T1 +K", "T1 IVKM", "T1 AVEC IV", "T1 pokontrastowe", "T1 po kontr.",
