@@ -1,6 +1,11 @@
 """``mgmt-monai doctor``: look for what makes a cohort's results worthless."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,6 +25,9 @@ FILE = click.Path(path_type=Path)
 @click.option(
     "--columns", type=FILE, help="CSV with more about each patient, such as the site: tested against the label."
 )
+@click.option(
+    "--site", default="", metavar="COLUMN", help="That tells the site  [one called site, centre, hospital...]"
+)
 @click.option("--mapping", type=FILE, multiple=True, help="Table of aliases, such as BraTS21-17_Mapping.csv.")
 @click.option("--headers-only", is_flag=True, help="Leave the pixels alone: faster, and blind to what is in them.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes that read [one a core].")
@@ -33,6 +41,7 @@ def command(
     ignore: Path | None,
     series: Path | None,
     columns: Path | None,
+    site: str,
     mapping: tuple[Path, ...],
     headers_only: bool,
     workers: int | None,
@@ -56,6 +65,7 @@ def command(
         mappings=mapping,
         pixels=not headers_only,
         workers=workers,
+        site_alone=partial(_site_alone, site=site),
     )
     diagnosis = visit(data_dir, out, plan, overwrite)
     shown = 10
@@ -71,3 +81,30 @@ def command(
     if diagnosis.files is not None:
         click.echo(files_line(diagnosis.files))
     return 1 if errors else 0
+
+
+def _site_alone(
+    labels: Mapping[str, int], columns: Mapping[str, Mapping[str, str]], site: str
+) -> dict[str, Any] | None:
+    """What the site alone reaches among patients with a label; said before anything is trained."""
+    if not columns and not site:
+        return None
+    import numpy as np
+    import pandas as pd
+
+    from mgmt_monai.evaluation.intervals import number_or_none
+    from mgmt_monai.evaluation.within_site import known_sites, site_alone, site_codes, site_column
+
+    table = pd.DataFrame.from_dict(dict(columns), orient="index")
+    column = site_column(table, site)
+    if not column:
+        return None
+    values = known_sites(table[column].reindex(sorted(labels)))
+    if not len(values):
+        return None
+    label = np.array([labels[patient] for patient in values.index])
+    auc = number_or_none(site_alone(label, site_codes(values, len(values))))
+    found = {"column": column, "n_sites": int(values.nunique()), "n": len(values), "auc": auc}
+    told = "is not judged with so few patients" if auc is None else f"reaches {auc:.2f} here, out of fold"
+    click.echo(f"the hospital alone {told} (column {column!r}: {found['n_sites']} sites, {len(values)} patients)")
+    return found

@@ -29,6 +29,7 @@ SHOWN_PAIRS = 10
 @click.option(
     "--site", default="", metavar="COLUMN", help="That tells the site  [one called site, centre, hospital...]"
 )
+@click.option("--clinical", default="", metavar="COLUMNS", help="What imaging adds to these  [age, sex, gender]")
 @click.option("--manifest", type=FILE, help="Manifest: labels, split and completeness are held against it.")
 @click.option("--allow-missing", is_flag=True, help="Judge though test patients of the manifest are missing.")
 @click.option(
@@ -54,6 +55,7 @@ def command(
     threshold: float | None,
     columns: Path | None,
     site: str,
+    clinical: str,
     manifest: Path | None,
     allow_missing: bool,
     labels: Path | None,
@@ -91,8 +93,9 @@ def command(
     known = _columns(patients, columns, manifest)
     notes = [*(["test_patients_missing"] if incomplete else []), *(["clones"] if same else [])]
     unlearnt, origins = not_learnt(predictions, rows), trained_on(predictions)
+    asked = [name.strip() for name in clinical.split(",") if name.strip()]
     evaluated = write_evaluation(
-        rows, models, out, known, site, controls, bound, level, seed, notes, unlearnt, primary, overwrite, origins
+        rows, models, out, known, site, controls, bound, level, seed, notes, unlearnt, primary, overwrite, origins, asked
     )
     for name, figures in evaluated["models"].items():
         verdict = figures["verdict"]
@@ -156,6 +159,7 @@ def _tell_model(name: str, figures: dict[str, Any], named: bool, rule: str) -> N
             f"  {seeds['n']} seeds: mean AUC {seeds['mean']:.2f} (sd {seeds['sd']:.2f}, {seeds['low']:.2f} to "
             f"{seeds['high']:.2f}); the AUC above is that of their average, an ensemble"
         )
+    _tell_added(figures["imaging_adds"])
     click.echo(
         f"  at {figures['threshold']:.2f} ({rule}): accuracy {estimate_text(figures['accuracy'])}, sensitivity "
         f"{estimate_text(figures['sensitivity'])}, specificity {estimate_text(figures['specificity'])}"
@@ -163,6 +167,24 @@ def _tell_model(name: str, figures: dict[str, Any], named: bool, rule: str) -> N
     click.echo(
         f"  calibration slope {estimate_text(figures['calibration_slope'])}, Brier {_number(figures['brier'], 3)} "
         f"(the prevalence alone: {_number(figures['brier_of_prevalence'], 3)})"
+    )
+
+
+def _tell_added(adds: dict[str, Any] | None) -> None:
+    """What imaging adds to what is known without it."""
+    if adds is None:
+        return
+    from mgmt_monai.evaluation.intervals import estimate_text
+
+    difference, benefit = adds["difference"], adds["net_benefit"]["difference"]
+    click.echo(
+        f"  {', '.join(adds['columns'])} alone: AUC {estimate_text(adds['clinical'])}; with the image model "
+        f"{estimate_text(adds['both'])}"
+    )
+    click.echo(
+        f"  imaging adds {difference['value']:+.2f} ({difference['low']:+.2f} to {difference['high']:+.2f}), "
+        f"likelihood ratio p {_number(adds['likelihood_ratio']['p'], 4)}, net benefit {benefit['value']:+.3f} "
+        f"({benefit['low']:+.3f} to {benefit['high']:+.3f}) a patient"
     )
 
 

@@ -82,6 +82,7 @@ def write_evaluation(
     primary: Sequence[str] = (),
     overwrite: bool = False,
     trained_on: Sequence[str] = (),
+    clinical: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Judge models and write what is found.
 
@@ -98,6 +99,7 @@ def write_evaluation(
         notes: As :func:`mgmt_monai.evaluation.models.judged` takes it.
         not_learnt: As :func:`mgmt_monai.evaluation.models.not_learnt` returns it.
         primary: As :func:`mgmt_monai.evaluation.models.judged` takes it.
+        clinical: As :func:`mgmt_monai.evaluation.models.judged` takes it.
         overwrite: Whether files of another evaluation are replaced too.
         trained_on: As :func:`mgmt_monai.evaluation.models.trained_on` returns it.
 
@@ -117,7 +119,7 @@ def write_evaluation(
     groups = {name: subgroups(pooled, columns, level) for name, pooled in models.items()}
     found: dict[str, Any] = {
         "schema": SCHEMA,
-        "models": judged(rows, models, columns, site, controls, bound, level, seed, notes, primary),
+        "models": judged(rows, models, columns, site, controls, bound, level, seed, notes, primary, clinical),
         "best_of": best_of_models({name: models[name] for name in compete}, rows, seed),
         "not_learnt": dict(not_learnt or {}),
         "trained_on": list(trained_on),

@@ -16,6 +16,7 @@ import pandas as pd
 from mgmt_monai.evaluation.assessment import assess, number_or_none
 from mgmt_monai.evaluation.comparison import compare_paired, holm
 from mgmt_monai.evaluation.discrimination import auc
+from mgmt_monai.evaluation.imaging_adds import clinical_columns, imaging_adds
 from mgmt_monai.evaluation.permutation import best_of, best_of_p_values, permutation_test
 from mgmt_monai.evaluation.pooling import control_scores, folds_of_test, pool
 from mgmt_monai.evaluation.predictions import EvaluationError, is_batch, read_batch, read_patients
@@ -219,6 +220,7 @@ def judged(
     seed: int = 0,
     notes: Sequence[str] = (),
     primary: Sequence[str] = (),
+    clinical: Sequence[str] = (),
 ) -> dict[str, dict[str, Any]]:
     """Every figure of each model, and its verdict.
 
@@ -237,14 +239,16 @@ def judged(
         notes: Reasons that stand beside each verdict's own.
         primary: Names of the models that were meant before these patients were looked at; empty for those of the stage
             `PRIMARY_STAGE`.
+        clinical: As :func:`mgmt_monai.evaluation.imaging_adds.clinical_columns` takes them.
 
     Returns:
-        By name: what :func:`mgmt_monai.evaluation.assessment.assess` returns, with ``verdict`` and ``within_site``
-        (None without a site, and of controls), and ``seeds`` (as `seed_spread`).
+        By name: what :func:`mgmt_monai.evaluation.assessment.assess` returns, with ``verdict``, ``within_site`` (None
+        without a site, and of controls), ``imaging_adds`` (None without clinical columns, and of controls), and
+        ``seeds`` (as `seed_spread`).
 
     Raises:
-        EvaluationError: A control, a primary model or the site's column is not there, a control has not tested a
-            model's patients, or a patient has another label in another model.
+        EvaluationError: A control, a primary model, the site's or a clinical column is not there, a control has not
+            tested a model's patients, or a patient has another label in another model.
     """
     for what, names in (("control", controls), ("primary model", primary)):
         for name in names:
@@ -254,6 +258,9 @@ def judged(
     column = "" if columns is None else site_column(columns, site)
     if site and not column:
         raise EvaluationError(f"site: expected the column {site!r}, found no table of columns; give one")
+    if clinical and columns is None:
+        raise EvaluationError("clinical: expected a table of columns, found none; give one")
+    beside = [] if columns is None else clinical_columns(columns, clinical)
     candidates = [name for name in models if name not in controls]
     sites = (
         {}
@@ -267,8 +274,9 @@ def judged(
     for name, pooled in models.items():
         figures = {**assess(pooled, level, seed=seed), "seeds": seed_spread(rows[name])}
         if name in controls:
-            found[name] = {**figures, "verdict": None, "within_site": None}
+            found[name] = {**figures, "verdict": None, "within_site": None, "imaging_adds": None}
             continue
+        fold = folds_of_test(rows[name], pooled["patient_id"])
         verdict = judge(
             pooled["label"],
             pooled["probability"],
@@ -277,12 +285,17 @@ def judged(
             seed=seed,
             p_value=None if meant == [name] else best.get(name),
             site=sites.get(name),
-            fold=folds_of_test(rows[name], pooled["patient_id"]),
+            fold=fold,
             bound=bound,
             notes=[*notes, *(["best_of_several"] if len(candidates) > 1 and meant != [name] else [])],
         )
         within = None if verdict.site is None else verdict.site.as_json(column)
-        found[name] = {**figures, "verdict": verdict.as_json(), "within_site": within}
+        adds = None
+        if beside and columns is not None:
+            scores, _ = across_folds(pooled["probability"], fold, pooled["label"])
+            of_patients = columns[beside].reindex(pooled["patient_id"])
+            adds = imaging_adds(pooled["label"], scores, of_patients, figures["threshold"], level, seed)
+        found[name] = {**figures, "verdict": verdict.as_json(), "within_site": within, "imaging_adds": adds}
     return found
 
 

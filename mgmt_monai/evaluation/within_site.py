@@ -297,11 +297,20 @@ def site_codes(site: ArrayLike, n: int) -> np.ndarray:
     values = pd.Series(np.asarray(site, dtype=object))
     if len(values) != n or not n:
         raise EvaluationError(f"site: expected one value a patient, found {len(values)} for {n} patients")
-    unknown = (values.isna() | values.astype(str).str.strip().str.lower().isin(NO_SITE)).to_numpy()
+    unknown = ~values.index.isin(known_sites(values).index)
     code = np.full(n, -1)
     code[~unknown] = pd.factorize(values[~unknown])[0]
     code[unknown] = code.max() + 1 + np.arange(unknown.sum())
     return code
+
+
+def known_sites(site: pd.Series) -> pd.Series:
+    """Those of the values that name a site.
+
+    Args:
+        site: Of any patients; missing values and `NO_SITE` are left out.
+    """
+    return site[~(site.isna() | site.astype(str).str.strip().str.lower().isin(NO_SITE))]
 
 
 def site_column(columns: pd.DataFrame, named: str = "") -> str:

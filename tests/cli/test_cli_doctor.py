@@ -235,3 +235,21 @@ def test_report_that_fails_to_be_written_is_one_line(doctor, clean, tmp_path, mo
 def test_wrong_usage_has_exit_code_2(clean, capsys, words, expected):
     assert main(["doctor", *(word.format(data=clean) for word in words)]) == 2
     assert expected in capsys.readouterr().err
+
+
+def test_the_hospital_alone_is_told_before_anything_is_trained(make_dicom, doctor, tmp_path):
+    names = [f"{number:05d}" for number in range(1, 21)]
+    data_dir = write_cohort(tmp_path / "many", make_dicom, n_patients=1)
+    (tmp_path / "sites.csv").write_text(
+        "patient_id,Site No (of origin)\n" + "".join(f"{name},{'AB'[int(name) % 2]}\n" for name in names)
+    )
+    labels = tmp_path / "labels.csv"
+    labels.write_text("BraTS21ID,MGMT_value\n" + "".join(f"{name},{int(name) % 2}\n" for name in names))
+
+    told = doctor(data_dir, "--labels", str(labels), "--columns", str(tmp_path / "sites.csv"))[1]
+
+    site = report(tmp_path)["cohort"]["site"]
+    assert site["column"] == "Site No (of origin)"
+    assert any(line.startswith("the hospital alone ") for line in told)
+    page = (tmp_path / "report/report.html").read_text()
+    assert (site["auc"] is None) == ("The hospital alone reaches" not in page)

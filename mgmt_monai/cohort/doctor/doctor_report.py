@@ -50,6 +50,8 @@ class Cohort:
         columns: What tables tell of the patients, such as the site: ``{patient_id: {column: value}}``.
         ignores: Findings that somebody has accepted.
         place: Digest of the data directory's path; "" where there is none.
+        site: What the site alone tells of the label: ``column``, ``n_sites``, ``n`` patients and ``auc``; None where no
+            site is known.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Cohort:
     passed_over: Callable[[str], str] = lambda patient_id: ""
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     ignores: IgnoreList = IgnoreList()  # noqa: RUF009 (it does not change)
+    site: Mapping[str, Any] | None = None
     place: str = ""
 
 
@@ -276,6 +279,7 @@ def _summary(
         "files": cohort.files,
         "planes": {modality: dict(sorted(planes.items())) for modality, planes in sorted(survey.planes.items())},
         "severities": {str(severity): severities[severity] for severity in Severity},
+        "site": cohort.site,
         "ignored": len(ignored),
         "ids": dict(sorted(Counter(finding.id for finding in findings).items())),
     }

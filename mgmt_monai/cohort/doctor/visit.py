@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from mgmt_monai.atomic import check_replaceable
 from mgmt_monai.cohort.doctor.doctor_report import REPORT_NAME, Cohort, Diagnosis, write_report
@@ -46,6 +47,7 @@ class Visit:
         mappings: Tables of aliases.
         pixels: Whether pixels are looked at.
         workers: Processes that read; None for one a core.
+        site_alone: From labels and columns, what the site alone tells of the label, as the report's ``site`` has it.
     """
 
     labels_csv: Path | None = None
@@ -57,6 +59,7 @@ class Visit:
     mappings: tuple[Path, ...] = ()
     pixels: bool = True
     workers: int | None = None
+    site_alone: Callable[[Mapping[str, int], Mapping[str, Mapping[str, str]]], dict[str, Any] | None] | None = None
 
 
 def visit(data_dir: Path, out_dir: Path, plan: Visit, overwrite: bool = False) -> Diagnosis:
@@ -92,13 +95,13 @@ def visit(data_dir: Path, out_dir: Path, plan: Visit, overwrite: bool = False) -
     aliases = with_own_table(aliases, plan.labels_csv or found.labels_file)
     series = [item for item in found.series if item.patient_id not in excluded]
     patients = found.patients - excluded
+    known = None if labels is None or not labels.labels else {p: n for p, n in labels.labels.items() if p in patients}
+    columns = read_columns(plan.columns_csv, sorted(patients)) if plan.columns_csv else {}
     cohort = Cohort(
         name=data_dir.resolve().name,
         place=place,
         layout=found.layout,
-        labels=None
-        if labels is None or not labels.labels
-        else {p: n for p, n in labels.labels.items() if p not in excluded},
+        labels=known,
         unlabelled=() if labels is None else set(labels.unlabelled),
         patients=patients,
         findings=[finding for finding in found.findings if finding.patient_id not in excluded],
@@ -106,7 +109,8 @@ def visit(data_dir: Path, out_dir: Path, plan: Visit, overwrite: bool = False) -
         tagged=[item for item in found.people if item.patient_id not in excluded],
         files=found.files.to_json(data_dir) if found.files else None,
         passed_over=partial(found.files.of_patient, data_dir=data_dir) if found.files else lambda patient_id: "",
-        columns=read_columns(plan.columns_csv, sorted(patients)) if plan.columns_csv else {},
+        columns=columns,
+        site=plan.site_alone(known, columns) if plan.site_alone and known else None,
         ignores=ignores,
     )
     shown = [one for one in found.contenders if one.series.patient_id not in excluded]

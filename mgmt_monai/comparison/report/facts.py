@@ -18,6 +18,7 @@ from mgmt_monai.evaluation.assessment import as_json, assess, number_or_none
 from mgmt_monai.evaluation.bootstrap import slice_intervals
 from mgmt_monai.evaluation.comparison import PairedComparison, compare_paired, holm
 from mgmt_monai.evaluation.discrimination import accuracy, auc, counts
+from mgmt_monai.evaluation.imaging_adds import clinical_columns, imaging_adds
 from mgmt_monai.evaluation.intervals import Estimate
 from mgmt_monai.evaluation.permutation import best_of, best_of_p_values
 from mgmt_monai.evaluation.pooling import control_scores, folds_of_test, pool
@@ -102,6 +103,7 @@ def findings(record: ComparisonRecord) -> Findings:
         ranks = np.stack([across_folds(scores, fold, labels)[0] for scores in common])
         p_values = best_of_p_values(labels, ranks, N_PERMUTATIONS, 0, stratum, FOLDS_WIDEN)
         p_value = float(p_values[candidates.index(chosen)])
+    fold_of_chosen = folds_of_test(_of_stage(record, chosen, LAST_STAGE), pooled["patient_id"])
     verdict = judge(
         pooled["label"],
         pooled["probability"],
@@ -110,17 +112,24 @@ def findings(record: ComparisonRecord) -> Findings:
         N_PERMUTATIONS,
         p_value=p_value,
         site=None if sites is None else sites.reindex(pooled["patient_id"]),
-        fold=folds_of_test(_of_stage(record, chosen, LAST_STAGE), pooled["patient_id"]),
+        fold=fold_of_chosen,
         bound=plan.get("bound", BOUND),
         notes=[] if p_value is None else ["best_of_several"],
     )
     groups = subgroups(pooled, record.columns, level)
+    clinical = [*clinical_columns(record.columns), *([site] if site else [])]
+    ranks_of_chosen = across_folds(pooled["probability"], fold_of_chosen, pooled["label"])[0]
+    adds = imaging_adds(
+        pooled["label"], ranks_of_chosen, record.columns[clinical].reindex(pooled["patient_id"]),
+        float(pooled["threshold"].mean()), level,
+    )  # fmt: skip
     report = {
         "schema": SCHEMA,
         "comparison": _comparison(about),
         "cohort": about["cohort"],
         "verdict": verdict.as_json(),
         "within_site": None if verdict.site is None else verdict.site.as_json(site),
+        "imaging_adds": adds,
         "chosen": {**about["chosen"], "stage": LAST_STAGE},
         "figures": {
             **assess(pooled, level, n_resamples, N_PERMUTATIONS),

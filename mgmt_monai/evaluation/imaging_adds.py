@@ -1,0 +1,213 @@
+"""What an image model tells beyond what is known of the patients without any picture: age, sex, site, radiomics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy.stats import chi2, norm, rankdata
+
+from mgmt_monai.evaluation.delong import Placements, mean_variance, placements
+from mgmt_monai.evaluation.discrimination import checked_arrays
+from mgmt_monai.evaluation.intervals import (
+    UNDEFINED,
+    Estimate,
+    as_json,
+    logit_interval,
+    normal_quantile,
+    number_or_none,
+)
+from mgmt_monai.evaluation.predictions import EvaluationError
+from mgmt_monai.evaluation.within_site import NO_SITE
+
+CLINICAL_WORDS = ("age", "sex", "gender")
+"""A column whose first word is one of these is clinical, unless others are named."""
+
+N_FOLDS, N_REPEATS = 5, 20
+"""Of the cross-fitting: the models are fitted on the other folds' patients, and a patient's figures are the mean."""
+
+WIDEN = 1.3
+"""By how much the standard error is larger than that of independent models: as
+:data:`mgmt_monai.evaluation.verdict.FOLDS_WIDEN`, for the same reason."""
+
+LEAST_IN_CLASS = 10
+"""Patients of each label, from which on anything is fitted: two in each fold."""
+
+PENALTY = 1.0
+"""Of the ridge regression on standardised columns: fixed beforehand, not tuned."""
+
+MOST_CATEGORIES = 8
+"""Of a column of text, each a column of its own; rarer ones are the reference."""
+
+TERMS_PER_PATIENT = 0.1
+"""Most columns of the likelihood ratio's model, as a share of the smaller class (Peduzzi's ten events a variable); with
+more, the ratio is taken beside the out-of-fold score of the columns."""
+
+
+def imaging_adds(
+    label: ArrayLike,
+    image: ArrayLike,
+    columns: pd.DataFrame,
+    threshold: float = 0.5,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Any] | None:
+    """The image model, a model of the columns, and both together, on patients that none of them was fitted on.
+
+    A ridge logistic regression is fitted on the columns, and on the columns and the image model's ranks, in `N_REPEATS`
+    times `N_FOLDS` folds. Both models of a fold meet the same unseen patients, so that a column that tells nothing does
+    not make the larger one better, as it does in-sample, where DeLong's test of nested models is not valid.
+
+    Args:
+        label: Shape ``(n,)``, 0 or 1.
+        image: Shape ``(n,)``, the image model's scores for patients it has not seen; ranks alone count.
+        columns: One row a patient in their order, text or numbers; missing values are a category, or the mean.
+        threshold: Probability from which one would act, for the net benefit; taken into 0.01 to 0.99.
+        level: Of the intervals.
+        seed: Of the folds.
+
+    Returns:
+        ``columns``, ``n``; ``clinical``, ``image``, ``both`` (AUCs) and ``difference`` (both minus clinical), as
+        ``{"value", "low", "high", "n"}``; ``likelihood_ratio`` (``chi2``, ``p``; one degree of freedom);
+        ``net_benefit`` (``threshold``, ``clinical``, ``both``, ``difference``). None with fewer than `LEAST_IN_CLASS`
+        patients of a label, or without a column that varies.
+
+    Raises:
+        EvaluationError: Shapes differ, a label is not 0 or 1, or a score is not finite.
+
+    Source:
+        Demler OV, Pencina MJ, D'Agostino RB. Stat Med 2012;31:2577-2587 (DeLong's test in nested models); Pepe MS
+        et al. Stat Med 2013;32:1467-1482 (the likelihood ratio is the test); Williamson BD et al. J Am Stat Assoc
+        2023;118:1645-1658 (cross-fitting); Vickers AJ et al. Diagn Progn Res 2019;3:18 (net benefit).
+    """
+    y, scores = checked_arrays(label, image)
+    if len(columns) != len(y):
+        raise EvaluationError(f"clinical columns: expected a row for each of {len(y)} patients, found {len(columns)}")
+    design = _design(columns)
+    if min(y.sum(), len(y) - y.sum()) < LEAST_IN_CLASS or not design.shape[1]:
+        return None
+    threshold = min(0.99, max(0.01, threshold))
+    own = norm.ppf(rankdata(scores) / (len(y) + 1))
+    larger = np.column_stack([design, own])
+    random = np.random.default_rng(seed)
+    met: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {"clinical": [], "both": [], "image": []}
+    gains: dict[str, list[np.ndarray]] = {"clinical": [], "both": []}
+    out_of_fold = np.zeros(len(y))
+    for _ in range(N_REPEATS):
+        fold = np.empty(len(y), dtype=int)
+        for each in (0, 1):
+            of = np.flatnonzero(y == each)
+            fold[of] = random.permutation(np.arange(len(of)) % N_FOLDS)
+        found = {name: _cross_fitted(terms, y, fold) for name, terms in (("clinical", design), ("both", larger))}
+        out_of_fold += found["clinical"] / N_REPEATS
+        for name, values in {**found, "image": own}.items():
+            met[name].append(_placements(y, values, fold))
+        for name, values in found.items():
+            gains[name].append((values >= threshold) * np.where(y == 1, 1.0, -threshold / (1 - threshold)))
+    mean = {name: Placements(*(np.mean(part, axis=0) for part in zip(*of, strict=True))) for name, of in met.items()}
+    gain = {name: np.mean(of, axis=0) for name, of in gains.items()}
+    added = Placements(*(both - alone for both, alone in zip(mean["both"], mean["clinical"], strict=True)))
+    half = WIDEN * normal_quantile(level)
+    difference, error = float(added.methylated.mean()), math.sqrt(mean_variance(added))
+    benefit = gain["both"] - gain["clinical"]
+    benefit_error = float(benefit.std(ddof=1)) / math.sqrt(len(y))
+    few = design.shape[1] <= TERMS_PER_PATIENT * min(y.sum(), len(y) - y.sum())
+    terms = design if few else norm.ppf(rankdata(out_of_fold) / (len(y) + 1))[:, None]
+    ratio = 2 * (_log_likelihood(np.column_stack([terms, own]), y) - _log_likelihood(terms, y))
+    return {
+        "columns": [str(name) for name in columns.columns],
+        "n": len(y),
+        **{name: as_json(_estimate(mean[name], level)) for name in ("clinical", "image", "both")},
+        "difference": _interval(difference, half * error, len(y)),
+        "likelihood_ratio": {"chi2": max(0.0, ratio), "p": float(chi2.sf(max(0.0, ratio), 1))},
+        "net_benefit": {
+            "threshold": threshold,
+            **{name: number_or_none(float(of.mean())) for name, of in gain.items()},
+            "difference": _interval(float(benefit.mean()), half * benefit_error, len(y)),
+        },
+    }
+
+
+def clinical_columns(columns: pd.DataFrame, named: Sequence[str] = ()) -> list[str]:
+    """The columns that a clinician knows without a picture.
+
+    Args:
+        columns: What is known of the patients.
+        named: Those that were asked for; empty for those whose first word is one of `CLINICAL_WORDS`.
+
+    Returns:
+        Their names.
+
+    Raises:
+        EvaluationError: One that was asked for is not there.
+    """
+    missing = [name for name in named if name not in columns.columns]
+    if missing:
+        there = ", ".join(map(str, columns.columns)) or "none"
+        raise EvaluationError(f"clinical: expected the column {missing[0]!r} in the tables of columns, found {there}")
+    words = {str(name): "".join(c if c.isalpha() else " " for c in str(name).casefold()).split() for name in columns}
+    return list(named) or [name for name, of in words.items() if of and of[0] in CLINICAL_WORDS]
+
+
+def _design(columns: pd.DataFrame) -> np.ndarray:
+    """Standardised numbers, and categories as columns of 0 and 1; constant ones are left out."""
+    parts = []
+    for name in columns:
+        text = columns[name].fillna("").astype(str).str.strip()
+        text = text.mask(text.str.lower().isin(NO_SITE), "")
+        numbers = pd.to_numeric(text.where(text != ""), errors="coerce")
+        if (
+            numbers.notna().sum() == (text != "").sum()
+            and numbers.nunique() > 2
+            and np.isfinite(numbers.dropna()).all()
+        ):
+            filled = numbers.fillna(numbers.mean()).to_numpy()
+            parts.append((filled - filled.mean()) / filled.std())
+            if numbers.isna().any():
+                parts.append(numbers.isna().to_numpy(dtype=float))
+            continue
+        for value in text.value_counts().index[1 : MOST_CATEGORIES + 1]:
+            parts.append((text == value).to_numpy(dtype=float))
+    return np.column_stack(parts) if parts else np.empty((len(columns), 0))
+
+
+def _cross_fitted(design: np.ndarray, label: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    from sklearn.linear_model import LogisticRegression  # seconds to import
+
+    found = np.empty(len(label))
+    for number in range(N_FOLDS):
+        seen = fold != number
+        fitted = LogisticRegression(C=1 / PENALTY, max_iter=500).fit(design[seen], label[seen])
+        found[~seen] = fitted.predict_proba(design[~seen])[:, 1]
+    return found
+
+
+def _log_likelihood(design: np.ndarray, label: np.ndarray) -> float:
+    from sklearn.linear_model import LogisticRegression
+
+    fitted = LogisticRegression(C=1e6, max_iter=2000, tol=1e-8).fit(design, label)
+    return float(np.log(fitted.predict_proba(design)[np.arange(len(label)), label]).sum())
+
+
+def _placements(label: np.ndarray, values: np.ndarray, fold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each patient among those of the same fold: models of different folds have levels of their own."""
+    methylated, unmethylated = np.empty(int(label.sum())), np.empty(int((1 - label).sum()))
+    for number in range(N_FOLDS):
+        of = fold == number
+        found = placements(label[of], values[of])
+        methylated[of[label == 1]], unmethylated[of[label == 0]] = found
+    return methylated, unmethylated
+
+
+def _estimate(mean: Placements, level: float) -> Estimate:
+    value, variance = float(mean.methylated.mean()), mean_variance(mean)
+    ends = logit_interval(value, WIDEN * math.sqrt(variance), level) if 0 < value < 1 and variance > 0 else UNDEFINED
+    return Estimate(value, *ends, len(mean.methylated) + len(mean.unmethylated))
+
+
+def _interval(value: float, half: float, n: int) -> dict[str, float | int | None]:
+    return as_json(Estimate(value, value - half, value + half, n))

@@ -1,0 +1,84 @@
+"""What an image model adds to age and sex: nothing where it tells nothing, in-sample optimism or not."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import norm
+from sklearn.metrics import roc_auc_score
+from statsmodels.discrete.discrete_model import Logit
+
+from mgmt_monai.evaluation import imaging_adds as module
+from mgmt_monai.evaluation.imaging_adds import clinical_columns, imaging_adds
+from mgmt_monai.evaluation.predictions import EvaluationError
+
+
+@pytest.fixture(autouse=True)
+def few_repeats(monkeypatch):
+    monkeypatch.setattr(module, "N_REPEATS", 3)
+
+
+def study(seed, n=120, clinical=0.7, image=0.5):
+    random = np.random.default_rng(seed)
+    label = np.arange(n) % 2
+    age, score = (random.standard_normal(n) + label * math.sqrt(2) * norm.ppf(auc) for auc in (clinical, image))
+    return (
+        label,
+        score,
+        pd.DataFrame({"age": (60 + 10 * age).round(2).astype(str), "sex": random.choice(["F", "M"], n)}),
+    )
+
+
+def test_the_likelihood_ratio_is_that_of_statsmodels():
+    label, score, columns = study(1, image=0.65)
+    age = columns["age"].astype(float)
+    own = norm.ppf(pd.Series(score).rank() / (len(label) + 1))
+    design = np.column_stack([np.ones(120), (age - age.mean()) / 10, columns["sex"] == "M"])
+    without, both = (Logit(label, terms).fit(disp=0).llf for terms in (design, np.column_stack([design, own])))
+
+    found = imaging_adds(label, score, columns)
+
+    assert found["likelihood_ratio"]["chi2"] == pytest.approx(2 * (both - without), rel=1e-3)
+    assert found["columns"] == ["age", "sex"]
+
+
+def test_a_model_that_tells_something_new_adds_it_and_one_that_tells_the_age_does_not():
+    label, score, columns = study(2, n=300, image=0.8)
+    new = imaging_adds(label, score, columns)
+    same = imaging_adds(label, columns["age"].astype(float), columns)
+
+    assert new["difference"]["low"] > 0 and new["net_benefit"]["difference"]["low"] > 0
+    assert new["both"]["value"] > new["clinical"]["value"]
+    assert new["image"]["value"] == pytest.approx(roc_auc_score(label, score), abs=0.02)
+    assert same["difference"]["low"] <= 0 <= same["difference"]["high"]
+    assert same["likelihood_ratio"]["p"] > 0.05
+
+
+def test_many_columns_of_noise_do_not_pass_for_a_clinical_model():
+    label, score, _ = study(3, n=60)
+    noise = pd.DataFrame(np.random.default_rng(4).random((60, 40)).astype(str)).add_prefix("feature ")
+
+    found = imaging_adds(label, score, noise)
+
+    assert found["clinical"]["low"] < 0.5
+    assert found["likelihood_ratio"]["p"] > 0.001
+
+
+def test_too_few_or_constant_columns_say_nothing():
+    label, score, columns = study(5, n=18)
+    assert imaging_adds(label, score, columns) is None
+    label, score, columns = study(5)
+    assert imaging_adds(label, score, columns.assign(age="60", sex="")) is None
+    with pytest.raises(EvaluationError, match="expected a row for each of 120 patients, found 119"):
+        imaging_adds(label, score, columns.iloc[1:])
+
+
+def test_clinical_columns_are_those_named_or_age_and_sex():
+    columns = pd.DataFrame(columns=["Age_at_scan_years", "Gender", "stage", "sex", "sexology"])
+    assert clinical_columns(columns) == ["Age_at_scan_years", "Gender", "sex"]
+    assert clinical_columns(columns, ["stage"]) == ["stage"]
+    with pytest.raises(
+        EvaluationError, match="clinical: expected the column 'bmi' in the tables of columns, found Age"
+    ):
+        clinical_columns(columns, ["bmi"])
