@@ -95,7 +95,9 @@ def visit(data_dir: Path, out_dir: Path, plan: Visit, overwrite: bool = False) -
     aliases = with_own_table(aliases, plan.labels_csv or found.labels_file)
     series = [item for item in found.series if item.patient_id not in excluded]
     patients = found.patients - excluded
-    known = None if labels is None or not labels.labels else {p: n for p, n in labels.labels.items() if p in patients}
+    known = (
+        None if labels is None or not labels.labels else {p: n for p, n in labels.labels.items() if p not in excluded}
+    )
     columns = read_columns(plan.columns_csv, sorted(patients)) if plan.columns_csv else {}
     cohort = Cohort(
         name=data_dir.resolve().name,
