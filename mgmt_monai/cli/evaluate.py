@@ -95,7 +95,21 @@ def command(
     unlearnt, origins = not_learnt(predictions, rows), trained_on(predictions)
     asked = [name.strip() for name in clinical.split(",") if name.strip()]
     evaluated = write_evaluation(
-        rows, models, out, known, site, controls, bound, level, seed, notes, unlearnt, primary, overwrite, origins, asked
+        rows,
+        models,
+        out,
+        known,
+        site,
+        controls,
+        bound,
+        level,
+        seed,
+        notes,
+        unlearnt,
+        primary,
+        overwrite,
+        origins,
+        asked,
     )
     for name, figures in evaluated["models"].items():
         verdict = figures["verdict"]
