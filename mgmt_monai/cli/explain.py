@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from mgmt_monai.cli.paths import check_bundles, check_study
 from mgmt_monai.cli.predict import FILE, named_series
 
 
@@ -42,6 +43,9 @@ def command(
 
     OUT/STUDY/BUNDLE gets a picture of each slice and one of all, the map in the series' own space, and explain.json.
     """
+    series = named_series(named)
+    check_study(study_dir, bool(series))
+    check_bundles(bundles)
     from mgmt_monai.inference.abstain import input_reasons
     from mgmt_monai.inference.errors import InferenceError
     from mgmt_monai.inference.explain.explanation import METHODS, RESULT, explain_series, write_explanation
@@ -57,7 +61,7 @@ def command(
         taken = next((folder / RESULT for folder in folders if (folder / RESULT).exists() and not overwrite), None)
         if taken is not None:
             raise InferenceError(f"{taken}: there is an explanation already. Name another --out, or say --overwrite.")
-        found = read_study(study_dir, named_series(named), [model.modality for model in models])
+        found = read_study(study_dir, series, [model.modality for model in models])
         studied = {one.modality: one for one in found}
         for model, folder in zip(models, folders, strict=True):
             one = studied.get(model.modality)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -18,6 +19,7 @@ def overrides(words: Sequence[str]) -> dict[str, object]:
 
     Raises:
         click.UsageError: A word is no option, or an option lacks its value.
+        CohortError: The data directory is not there.
         TrainingError: Nothing for a setting that always has a value, or a word that would be read as something else.
     """
     typed: dict[str, str] = {}
@@ -25,7 +27,9 @@ def overrides(words: Sequence[str]) -> dict[str, object]:
     while rest:
         word = rest.pop(0)
         if not word.startswith("--"):
-            raise click.UsageError(f"expected --KEY VALUE, found {word!r}")
+            raise click.UsageError(
+                f"expected --KEY VALUE, found {word!r} alone. A data directory is named so: --dataset_dir {word}"
+            )
         key, equals, value = word[2:].partition("=")
         if not equals:
             if not rest:
@@ -34,6 +38,11 @@ def overrides(words: Sequence[str]) -> dict[str, object]:
         typed[key] = value
     if not typed:
         return {}
+    data_dir = typed.get("dataset_dir", "")
+    if data_dir and data_dir[0] not in "$@%'\"":  # told before anything heavy is imported
+        from mgmt_monai.cohort.layouts.found import check_data_dir
+
+        check_data_dir(Path(data_dir))
     from mgmt_monai.training.typed import read_word
 
     return {key: read_word(key.replace("#", "::"), word) for key, word in typed.items()}

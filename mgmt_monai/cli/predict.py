@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mgmt_monai.cli.paths import check_bundles, check_study
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -69,12 +71,6 @@ def command(
     A model abstains where the series fails its checks or is unlike its training data: that is an answer, exit code 0.
     With --batch, exit code 1 says that a study could not be predicted.
     """
-    from mgmt_monai.inference.engines.engine_choice import for_studies
-    from mgmt_monai.inference.model import open_models
-    from mgmt_monai.inference.studies import studies_in
-    from mgmt_monai.inference.study import study_path
-    from mgmt_monai.inference.study_batch import batch_engine, predict_batch
-
     if batch and (named or dicom_sr or dicom_sc or dicomweb):
         raise click.UsageError("--series, --dicom-sr, --dicom-sc and --dicomweb are of one study: leave out --batch.")
     if layout and not batch:
@@ -84,6 +80,15 @@ def command(
     if (study_dir is None) != bool(dicomweb):
         raise click.UsageError("name either STUDY_DIR or --dicomweb and --study.")
     series = named_series(named)
+    if study_dir is not None:
+        check_study(study_dir, bool(series))
+    check_bundles(bundles)
+    from mgmt_monai.inference.engines.engine_choice import for_studies
+    from mgmt_monai.inference.model import open_models
+    from mgmt_monai.inference.studies import studies_in
+    from mgmt_monai.inference.study import study_path
+    from mgmt_monai.inference.study_batch import batch_engine, predict_batch
+
     studies: Sequence[AskedStudy] = ()
     if batch and study_dir is not None:
         studies = studies_in(study_dir, out, layout)

@@ -7,6 +7,7 @@ import warnings
 import click
 
 from mgmt_monai.cli.overrides import overrides
+from mgmt_monai.packaged_configs import config_path
 
 
 @click.command("train", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
@@ -24,6 +25,7 @@ def command(context: click.Context, config: str | None, config_file: str | None)
     named = config_file or config
     if named is None:
         raise click.UsageError("name a config: t1w, t1wce, t2w, flair or a file")
+    config_path(named)  # a mistyped one is told before anything heavy is imported
     settings = overrides([*([config] if config_file and config else []), *context.args])
 
     import monai.bundle

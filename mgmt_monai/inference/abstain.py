@@ -11,6 +11,9 @@ from mgmt_monai.inference.study import StudySeries
 OTHER_SEQUENCE = ("D017", "D018")
 """Findings, no errors in a cohort, that say that the series may be of another kind than the model was trained on."""
 
+MIDDLE = 0.2
+"""Of a series, the slices that the paper's model asks for; one that asks for more meets empty ones."""
+
 CLIPPED_LIMIT = 0.2
 """Share of the tissue at the brightest value of the series beyond which little contrast is left. Of sound series, the
 8-bit copies of a public cohort included, hardly a percent lies there."""
@@ -57,7 +60,12 @@ def input_reasons(modality: str, studied: StudySeries | None, present: Sequence[
 
 
 def network_reasons(
-    n_slices: int, n_constant: int, distance: float | None, limit: float | None, probabilities: Sequence[float] = ()
+    n_slices: int,
+    n_constant: int,
+    distance: float | None,
+    limit: float | None,
+    probabilities: Sequence[float] = (),
+    slice_fraction: float = MIDDLE,
 ) -> list[str]:
     """Why a model's answer is not given, by what the network made of the slices.
 
@@ -68,6 +76,7 @@ def network_reasons(
             reference.
         limit: Beyond which the model abstains; None without a reference.
         probabilities: Of the slices; empty before the head is run.
+        slice_fraction: Of the series, that the model asks for.
 
     Returns:
         As `input_reasons`.
@@ -76,7 +85,14 @@ def network_reasons(
     if not n_slices:
         reasons.append("no slice is left to show the network")
     if n_constant:
-        reasons.append(f"{n_constant} of {counted(n_slices, 'slice')} shown to the network hold one value only")
+        asked = (
+            f": the model asks for {slice_fraction:.0%} of a series (slice_fraction {slice_fraction:g}), so also for "
+            "the empty ends of a skull-stripped volume"
+        )
+        reasons.append(
+            f"{n_constant} of {counted(n_slices, 'slice')} shown to the network hold one value only"
+            f"{asked if slice_fraction > MIDDLE else ''}"
+        )
     if distance is not None and not math.isfinite(distance):
         reasons.append("the network's features are not finite")
     elif distance is not None and limit is not None and distance > limit * (1 + ROUNDING):

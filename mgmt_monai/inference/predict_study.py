@@ -21,7 +21,7 @@ from mgmt_monai.cohort.examination.exam import SeriesExam
 from mgmt_monai.cohort.examination.scan import scan
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.records import SeriesRecord
-from mgmt_monai.inference.abstain import input_reasons, network_reasons
+from mgmt_monai.inference.abstain import MIDDLE, input_reasons, network_reasons
 from mgmt_monai.inference.engines.engine import Engine
 from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.inference.model import BundleModel
@@ -194,7 +194,8 @@ def _answer(study: FoundStudy, studied: StudySeries | None, model: BundleModel, 
         # A series without a slice has no distance; one is asked for to tell features that are not finite.
         distance = model.reference.distance(features) if model.reference is not None and len(features) else None
         n_constant = int((images.amax(dim=(1, 2, 3)) == images.amin(dim=(1, 2, 3))).sum())
-        reasons = network_reasons(len(images), n_constant, distance, limit)
+        fraction = float(model.settings.get("slice_fraction", MIDDLE))
+        reasons = network_reasons(len(images), n_constant, distance, limit, slice_fraction=fraction)
         if not reasons:
             probabilities = model.probabilities(features)
             reasons = network_reasons(len(images), n_constant, distance, limit, probabilities)

@@ -78,5 +78,6 @@ def test_distance_beyond_the_limit_is_a_reason(distance, limit, words) -> None:
 
 def test_slices_of_one_value_no_slices_and_no_numbers_are_reasons() -> None:
     assert network_reasons(6, 2, None, None) == ["2 of 6 slices shown to the network hold one value only"]
+    assert "(slice_fraction 1)" in network_reasons(6, 2, None, None, slice_fraction=1.0)[0]
     assert network_reasons(0, 0, None, None) == ["no slice is left to show the network"]
     assert network_reasons(2, 0, None, None, [0.5, math.nan]) == ["the network's output is not finite"]

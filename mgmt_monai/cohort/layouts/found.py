@@ -14,8 +14,8 @@ from mgmt_monai.cohort.records import SeriesRecord
 from mgmt_monai.cohort.tables.series_table import SeriesRow
 
 HOW_TO_GET_DATA = (
-    "Make the phantom with 'mgmt-monai phantom data/phantom', or name your own data with MGMT_DATA_DIR or "
-    "--dataset_dir DIR; the documentation lists the layouts that are known."
+    "Make the phantom with 'mgmt-monai phantom data/phantom', or name the folder of your own data (of a "
+    "training: --dataset_dir DIR or MGMT_DATA_DIR); the documentation lists the layouts that are known."
 )
 
 
@@ -28,6 +28,11 @@ def check_data_dir(data_dir: Path) -> None:
     Raises:
         CohortError: There is none, or it is no folder; the message says how to get data.
     """
+    if data_dir.is_file():
+        raise CohortError(
+            f"{data_dir}: expected a cohort's folder, found a file. Name the folder; a label table beside it is named "
+            "with --labels (of a training: --labels_csv)."
+        )
     if not data_dir.is_dir():
         raise CohortError(f"{data_dir}: no such data directory. {HOW_TO_GET_DATA}")
 

@@ -35,7 +35,9 @@ def test_patient_folders_counts_those_without_series(tmp_path):
     ("make", "expected"),
     [
         pytest.param(lambda path: path.rmdir(), "no such data directory. Make the phantom", id="absent"),
-        pytest.param(lambda path: path.rmdir() or path.touch(), "no such data directory", id="a file"),
+        pytest.param(
+            lambda path: path.rmdir() or path.touch(), "expected a cohort's folder, found a file", id="a file"
+        ),
         pytest.param(lambda path: None, "expected a folder 'train' in it, found none. Make the phantom", id="empty"),
         pytest.param(lambda path: (path / "train/1/T1").mkdir(parents=True), "T1w, T1wCE, T2w, found none", id="names"),
     ],

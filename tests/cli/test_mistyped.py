@@ -1,0 +1,50 @@
+"""What a user mistypes is told in one line that says what to do, and before anything heavy is imported."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CODE = """
+import sys
+from mgmt_monai.cli.main import main
+code = main(sys.argv[1:])
+heavy = {"torch", "monai", "mlflow", "ignite", "SimpleITK"} & set(sys.modules)
+sys.exit(f"heavy: {heavy}" if heavy else code)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A cohort's folder, a label table, a NIfTI file and a training's folder, all empty."""
+    made = tmp_path_factory.mktemp("mistyped")
+    (made / "study").mkdir()
+    (made / "run").mkdir()
+    for name in ("labels.csv", "head.nii.gz", "run/run.json"):
+        (made / name).touch()
+    return made
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        pytest.param("predict gone --bundle study", 1, "gone: no such study. Name the folder", id="study"),
+        pytest.param("predict study --bundle gone", 1, "gone: expected a bundle's folder or zip file", id="bundle"),
+        pytest.param("predict study --bundle run", 1, "mgmt-monai bundle export run --out models", id="run as bundle"),
+        pytest.param("predict head.nii.gz --bundle run", 1, ". --series T1w=head.nii.gz", id="file as study"),
+        pytest.param("explain gone --bundle run", 1, "gone: no such study", id="explain"),
+        pytest.param("train t1w --dataset_dir gone", 1, "gone: no such data directory", id="data"),
+        pytest.param("train t1w --dataset_dir labels.csv", 1, "found a file. Name the folder", id="table as data"),
+        pytest.param("train t1w study", 2, "named so: --dataset_dir study", id="positional"),
+        pytest.param("compare study", 2, "named so: --dataset_dir study", id="positional of compare"),
+        pytest.param("train t1x", 1, "t1x: expected the name of a packaged config", id="config"),
+        pytest.param("doctor labels.csv", 1, "--labels", id="table to the doctor"),
+    ],
+)
+def test_mistyped_word_is_told_at_once(folder, words, code, said):
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, *words.split()], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
