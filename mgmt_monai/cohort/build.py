@@ -103,7 +103,7 @@ def build_manifest(data_dir: Path, sources: Sources, plan: SplitPlan, workers: i
     data_dir = Path(data_dir)
     found = find_series(data_dir, sources.layout, sources.series_csv)
     labels_csv = sources.labels_csv or found.labels_file
-    labels = read_labels(labels_csv)
+    labels = read_labels(labels_csv).under_names_of(found.patients)
     sources = replace(sources, aliases=with_own_table(sources.aliases, labels_csv))
     if sources.against is not None:
         _warn_of_untraceable(sources.against, sources.aliases)

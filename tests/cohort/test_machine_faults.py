@@ -4,6 +4,8 @@ import errno
 import multiprocessing
 import os
 import pickle
+import random
+import re
 import signal
 import subprocess
 import sys
@@ -155,24 +157,54 @@ def test_reader_that_takes_too_long_is_replaced():
         readers.close()
 
 
+PAGE = Path(__file__).parents[2] / "docs/how-to/cluster.md"
+COMMANDS = {"doctor": ("--out", "report.json"), "manifest build": ("--out", "manifest.json")}
+
+
+def drawn(n: int, seed: int) -> list[pytest.param]:
+    """From the page's table: call, errno, what is said and a command; all but the first two are slow."""
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in PAGE.read_text().splitlines() if "E" in line[:20]
+    ]
+    every = [
+        ("write" if names.startswith("writing") else "read", getattr(errno, name), said, command)
+        for names, said in (row for row in rows if len(row) == 2)
+        for name in names.removeprefix("writing: ").split(", ")
+        for command in COMMANDS
+    ]
+    chosen = random.Random(seed).sample(every, n)
+    return [
+        pytest.param(*one, id=f"{one[0]} {errno.errorcode[one[1]]} {one[3]}", marks=[pytest.mark.slow] * (k > 1))
+        for k, one in enumerate(chosen)
+    ]
+
+
 @needs_compiler
-@pytest.mark.parametrize(
-    "number", [errno.ESTALE, *(pytest.param(n, marks=pytest.mark.slow) for n in (errno.EIO, errno.EACCES))]
-)
-def test_file_that_the_storage_does_not_give_is_read_when_it_does(make_cohort, tmp_path, monkeypatch, capsys, number):
-    """The faulty library is in the readers alone; the whole report is as if nothing had been."""
-    data_dir, flag = make_cohort(3), tmp_path / "faulty"
-    arguments = ["doctor", str(data_dir), "--workers", "1", "--out"]
-    assert main([*arguments, str(tmp_path / "before")]) == 0
-    (data_dir / ".mgmt-monai-scan.sqlite").unlink()
+@pytest.mark.parametrize(("call", "number", "said", "command"), drawn(10, seed=1))
+def test_command_on_a_healthy_machine_afterwards_is_as_if_nothing_had_been(
+    make_cohort, tmp_path, call, number, said, command
+):
+    data_dir, flag = make_cohort(8), tmp_path / "faulty"
+    out, written = tmp_path / "out", COMMANDS[command][1]
+    place = out / written if command == "manifest build" else out
+    out.mkdir()
+    words = [*command.split(), str(data_dir), "--workers", "1", "--out", str(place)]
     flag.touch()
-    for name, value in faulty("read", number, "train/00002/T1w", flag).items():
-        monkeypatch.setenv(name, value)
-    capsys.readouterr()
-    assert main([*arguments, str(tmp_path / "meanwhile")]) == 1
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Error: ")]
-    assert f": {os.strerror(number)}; the machine is at fault, not the file: " in line
-    assert not (tmp_path / "meanwhile/report.json").exists()
+    faults = faulty(call, number, "train/00002/T1w" if call == "read" else str(out), flag)
+    ran = subprocess.run(
+        [sys.executable, "-m", "mgmt_monai.cli.main", *words], env=faults, capture_output=True, text=True, check=False
+    )
+    (line,) = [line for line in ran.stderr.splitlines() if line.startswith("Error: ")]
+    assert ran.returncode == 1
+    assert os.strerror(number) in line or "the disk is full" in line
+    assert set(re.findall(r"[a-z]{5,}", said)) & set(re.findall(r"[a-z]{5,}", line.partition(str(out))[2] or line)), (
+        line
+    )
+    assert list(out.iterdir()) == []
     flag.unlink()
-    assert main([*arguments, str(tmp_path / "after")]) == 0
-    assert (tmp_path / "after/report.json").read_bytes() == (tmp_path / "before/report.json").read_bytes()
+    assert main(words) == 0
+    (data_dir / ".mgmt-monai-scan.sqlite").unlink()
+    again = (out / written).read_bytes()
+    (out / written).unlink()
+    assert main(words) == 0
+    assert (out / written).read_bytes() == again

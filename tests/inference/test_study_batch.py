@@ -1,6 +1,7 @@
 """Many studies: what is done is kept, and none stops the others."""
 
 import csv
+import errno
 import json
 import os
 import shutil
@@ -11,7 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
+from faulty_storage import faulty, needs_compiler
 
+from mgmt_monai.cohort.examination import readers
 from mgmt_monai.inference import study_batch as batch
 from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.inference.model import BundleModel, open_models
@@ -224,3 +227,27 @@ def test_place_that_cannot_be_written_to_is_told_at_once(studies: Path, t1w_mode
     (tmp_path / "file").touch()
     with pytest.raises(InferenceError, match="cannot be written to"):
         predict_batch(studies, [t1w_model], tmp_path / "file" / "out")
+
+
+@needs_compiler
+def test_batch_that_met_a_passing_fault_ends_as_an_undisturbed_one(
+    studies: Path, t1w_model: BundleModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The storage lost a study for a while: no abstention of it is kept."""
+    (studies / "nothing").rmdir()
+    lost, flag = sorted(studies.iterdir())[1], tmp_path / "faulty"
+    flag.touch()
+    readers.end_kept()
+    with monkeypatch.context() as patch:
+        for name, value in faulty("read", errno.ESTALE, f"{lost.name}/T1w", flag).items():
+            patch.setenv(name, value)
+        outcome = predict_batch(studies, [t1w_model], tmp_path / "out")
+    assert list(outcome.faults) == [lost.name]
+    assert outcome.faults[lost.name].startswith("Stale file handle; the machine is at fault, not the file: ")
+    assert not (tmp_path / "out" / lost.name).exists()
+    flag.unlink()
+    assert predict_batch(studies, [t1w_model], tmp_path / "out").n_kept == 2
+    readers.end_kept()
+    predict_batch(studies, [t1w_model], tmp_path / "undisturbed")
+    table = (tmp_path / "undisturbed/predictions.csv").read_bytes()
+    assert (tmp_path / "out/predictions.csv").read_bytes() == table

@@ -92,6 +92,7 @@ def visit(data_dir: Path, out_dir: Path, plan: Visit, overwrite: bool = False) -
     found = find_series(data_dir, plan.layout, plan.series_csv or decisions_of(out_dir), drop_stale=True)
     ignores.warn_of_strangers(found.patients)
     labels = _labels(plan.labels_csv, found.labels_file)
+    labels = labels and labels.under_names_of(found.patients)
     aliases = with_own_table(aliases, plan.labels_csv or found.labels_file)
     series = [item for item in found.series if item.patient_id not in excluded]
     patients = found.patients - excluded

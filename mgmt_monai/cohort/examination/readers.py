@@ -305,11 +305,12 @@ def _unobtainable(reason: str) -> MachineError:
     )
 
 
-def _end_kept() -> None:
+def end_kept() -> None:
+    """End the processes that are kept for the next study."""
     while _kept:
         _kept.pop().end()
 
 
-atexit.register(_end_kept)
+atexit.register(end_kept)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_kept.clear)  # they answer the process that started them

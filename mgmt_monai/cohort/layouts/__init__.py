@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -86,6 +88,7 @@ def find_series(
     name = layout or recognise(data_dir)
     module = LAYOUTS[name]
     found = module.find(data_dir)
+    _refuse_two_forms(found.patients, data_dir)
     found.layout, found.labels_file = name, module.labels_file(data_dir)
     if source := decisions_of(data_dir, decisions):
         apply_decisions(found, source, data_dir, drop_stale)
@@ -148,6 +151,17 @@ def recognised(data_dir: Path) -> list[str]:
         if name not in last and (name in named if name in _NAMED else module.recognises(data_dir))
     ]
     return names or [name for name in last if LAYOUTS[name].recognises(data_dir)][:1]
+
+
+def _refuse_two_forms(patients: Iterable[str], data_dir: Path) -> None:
+    """No two patients whose names look the same: a copy from a Mac has an umlaut as two characters."""
+    forms = Counter(unicodedata.normalize("NFC", patient) for patient in patients)
+    name, n = max(forms.items(), key=lambda item: item[1], default=("", 1))
+    if n > 1:
+        raise CohortError(
+            f"{data_dir}: patient {printable(name)}: expected one name a patient, found {n} that differ in their Unicode "
+            "form alone (NFC, NFD) and look the same. Remove the copy, or rename one."
+        )
 
 
 def _tell_what_is_not_read(found: Found, data_dir: Path) -> None:

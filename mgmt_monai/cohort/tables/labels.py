@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,6 +49,27 @@ class Labels:
 
     labels: dict[str, int]
     unlabelled: dict[str, str] = field(default_factory=dict)
+
+    def under_names_of(self, patients: Iterable[str]) -> Labels:
+        """The same under the patients' own names, where these differ in their Unicode form alone.
+
+        A Mac writes an umlaut as two characters (NFD), a spreadsheet as one (NFC).
+
+        Args:
+            patients: As the folders spell them.
+        """
+        own = {unicodedata.normalize("NFC", patient): patient for patient in patients}
+
+        def theirs(name: str) -> str:
+            return own.get(unicodedata.normalize("NFC", name), name)
+
+        labels = {theirs(name): label for name, label in self.labels.items()}
+        if len(labels) < len(self.labels):
+            raise CohortError(
+                "labels: expected one row a patient, found two whose names differ in their Unicode form alone (NFC, NFD). "
+                "Remove one."
+            )
+        return Labels(labels, {theirs(name): reason for name, reason in self.unlabelled.items()})
 
 
 def holds_labels(path: Path) -> bool:

@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 from mgmt_monai.cohort.errors import CohortError
-from mgmt_monai.cohort.tables.labels import read_labels
+from mgmt_monai.cohort.layouts import find_series
+from mgmt_monai.cohort.tables.labels import Labels, read_labels
 
 HEADER = "BraTS21ID,MGMT_value\n"
 UPENN = "ID,MGMT\n"
@@ -207,3 +208,18 @@ def test_bids_label_in_unknown_words_is_refused(tmp_path):
     path.write_text("participant_id\tMGMT\nsub-01\tperhaps\n")
     with pytest.raises(CohortError, match=r"expected MGMT 0 or 1, .* found sub-01 = 'perhaps'"):
         read_labels(path)
+
+
+def test_label_of_a_name_that_differs_in_its_form_alone_is_found():
+    composed, decomposed = "M\u00fcller", "Mu\u0308ller"
+    labels = Labels({composed: 1, "Ott": 0}, {"Zo\u00eb": "unknown"}).under_names_of([decomposed, "Zoe\u0308"])
+    assert labels == Labels({decomposed: 1, "Ott": 0}, {"Zoe\u0308": "unknown"})
+    with pytest.raises(CohortError, match="differ in their Unicode form alone"):
+        Labels({composed: 1, decomposed: 1}).under_names_of([decomposed])
+
+
+def test_two_patients_whose_names_look_the_same_are_refused(tmp_path):
+    for name in ("M\u00fcller", "Mu\u0308ller", "Ott"):
+        (tmp_path / "train" / name / "T1w").mkdir(parents=True)
+    with pytest.raises(CohortError, match="patient M\u00fcller: expected one name a patient, found 2 that differ"):
+        find_series(tmp_path, "rsna-miccai-2021")
