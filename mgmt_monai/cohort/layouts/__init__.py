@@ -159,8 +159,8 @@ def _refuse_two_forms(patients: Iterable[str], data_dir: Path) -> None:
     name, n = max(forms.items(), key=lambda item: item[1], default=("", 1))
     if n > 1:
         raise CohortError(
-            f"{data_dir}: patient {printable(name)}: expected one name a patient, found {n} that differ in their Unicode "
-            "form alone (NFC, NFD) and look the same. Remove the copy, or rename one."
+            f"{data_dir}: patient {printable(name)}: expected one name a patient, found {n} that differ in their "
+            "Unicode form alone (NFC, NFD) and look the same. Remove the copy, or rename one."
         )
 
 

@@ -66,8 +66,8 @@ class Labels:
         labels = {theirs(name): label for name, label in self.labels.items()}
         if len(labels) < len(self.labels):
             raise CohortError(
-                "labels: expected one row a patient, found two whose names differ in their Unicode form alone (NFC, NFD). "
-                "Remove one."
+                "labels: expected one row a patient, found two whose names differ in their Unicode form alone "
+                "(NFC, NFD). Remove one."
             )
         return Labels(labels, {theirs(name): reason for name, reason in self.unlabelled.items()})
 
