@@ -209,6 +209,11 @@ class LockedFolder:
         return (self.path / self._state_file).is_file()
 
     @property
+    def is_held(self) -> bool:
+        """Whether this process holds it."""
+        return self._lock is not None
+
+    @property
     def is_free(self) -> bool:
         """Whether there is nothing in its place, or what a process left that was killed while it began the folder."""
         if not self.path.is_dir():

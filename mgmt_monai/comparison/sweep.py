@@ -53,7 +53,7 @@ OWN_KEYS = (
 )  # fmt: skip
 """Of the config, set by the comparison for each training."""
 
-OWN_SECTIONS = ("run_directory", "tracking", "cohort", "experiment")
+OWN_SECTIONS = ("run_directory", "tracking", "cohort", "opening", "experiment")
 """Of the config, in which nothing is to be set: they are made from the keys."""
 
 

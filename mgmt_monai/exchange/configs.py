@@ -77,7 +77,7 @@ def train_config(executed: Mapping[str, Any]) -> dict[str, Any]:
         if made[key] not in _WORDS:
             made[key] = ours[key]
     portable = {key: _portable(value, ours.get(key), key) for key, value in made.items()}
-    return _started_late(portable, "training") if "initialize" in portable else portable
+    return _started_late(portable, "training")
 
 
 def inference_config(executed: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def inference_config(executed: Mapping[str, Any]) -> dict[str, Any]:
         if "@control" not in str(step.get("_disabled_", ""))  # parts of negative controls, which are not exported
     ]
     made["preprocessing"] = {**made["preprocessing"], "transforms": chain}
-    network = {key: value for key, value in training["network_def"].items() if key != "dropout"}
+    network = {key: value for key, value in training["network_def"].items() if key not in ("dropout", "_requires_")}
     made["network_def"] = network
     for key in sorted(_references([chain, network]) - set(made)):
         made[key] = training[key]
@@ -159,14 +159,12 @@ def _plain(key: str, config: Mapping[str, Any]) -> Any:
 
 
 def _started_late(config: dict[str, Any], run: str) -> dict[str, Any]:
-    """The config with its ``initialize`` as the first steps of ``run``.
+    """The config without ``initialize``: what has to come first is begun by ``run`` and by whatever is built.
 
     MONAI lets ``scripts`` be found only when it runs: what a config imports before is not there.
     """
-    steps = config["initialize"] + config[run]
-    started = {key: steps if key == run else value for key, value in config.items() if key != "initialize"}
-    # MONAI's default id `run` goes the same way: checked, seeded, with its config kept.
-    return started if run == "run" or "run" not in started else {**started, "run": f"%{run}"}
+    steps = ["@begun", *(step for step in config[run] if step != "@begun")]
+    return {key: steps if key == run else value for key, value in config.items() if key != "initialize"}
 
 
 def _is_live(value: object) -> bool:

@@ -48,7 +48,7 @@ def write_torchscript(
         save_net_with_metadata(
             scripted, stream, include_config_vals=False, meta_values=metadata, more_extra_files=extra
         )
-        path.write_bytes(_without_debug(stream.getvalue()))
+        path.write_bytes(_named(stream.getvalue(), path.stem))
         loaded = torch.jit.load(str(path))
 
     def run(images: Tensor) -> Tensor:
@@ -111,13 +111,17 @@ def _check(network: nn.Module, run: Callable[[Tensor], Tensor], spatial_shape: S
             )
 
 
-def _without_debug(archive: bytes) -> bytes:
-    """The TorchScript archive without its debug records, which tell where each source file lies on this machine."""
+def _named(archive: bytes, root: str) -> bytes:
+    """The TorchScript archive below a root of the file's name, where MONAI Deploy looks for the extra files.
+
+    Its debug records are left out: they tell where each source file lies on this machine.
+    """
     made = io.BytesIO()
     with ZipFile(io.BytesIO(archive)) as read, ZipFile(made, "w", ZIP_STORED) as write:
         for member in read.infolist():
             if not member.filename.endswith(".debug_pkl"):
-                write.writestr(ZipInfo(member.filename), read.read(member))
+                inside = member.filename.partition("/")[2]
+                write.writestr(ZipInfo(f"{root}/{inside}"), read.read(member))
     return made.getvalue()
 
 

@@ -14,6 +14,9 @@ CACHE = "__pycache__"
 """What a folder of Python files gathers when they are run. Python takes what lies in it for the files themselves. It is
 not looked at here, so whoever runs a bundle's code runs a copy without it."""
 
+RESULTS = "eval"
+"""Where a bundle's configs write by themselves. Nothing in it is run, and no copy that is run has it."""
+
 #: All that a bundle holds beside ``scripts``. Python finds modules in its root, under many suffixes: no other is known.
 _FILES = {
     "LICENSE", "configs/metadata.json", "configs/train.json", "configs/inference.json", "configs/evaluate.json",
@@ -26,7 +29,7 @@ def foreign_code(bundle: BundleFolder) -> str:
     """The first thing in a bundle that this version did not write and that would be run.
 
     A script is ours when the package has the same file, byte for byte, under its own name; nothing lies in `CACHE`
-    folders as far as this is concerned. A config is ours when each expression and each component in it stands in one of
+    and `RESULTS` folders as far as this is concerned. A config is ours when each expression and each component in it stands in one of
     the packaged configs; what settings say is free.
 
     Args:
@@ -40,7 +43,7 @@ def foreign_code(bundle: BundleFolder) -> str:
         inside = path.relative_to(bundle.path)
         if path.is_symlink():
             return inside.as_posix()
-        if path.is_dir() or CACHE in inside.parts:
+        if path.is_dir() or CACHE in inside.parts or inside.parts[0] == RESULTS:
             continue
         if inside.parts[0] == SCRIPTS:
             ours = PACKAGE / inside.relative_to(SCRIPTS)

@@ -18,7 +18,7 @@ from typing import Any
 from mgmt_monai.errors import printable
 from mgmt_monai.exchange.bundle_folder import BundleFolder
 from mgmt_monai.exchange.errors import ExchangeError
-from mgmt_monai.exchange.trust import CACHE, foreign_code
+from mgmt_monai.exchange.trust import CACHE, RESULTS, foreign_code
 from mgmt_monai.phantom import write_phantom
 
 #: What each process is started with: `python -m MODULE ARGUMENTS`, but this package is not there.
@@ -100,7 +100,7 @@ def verify_bundle(
     with TemporaryDirectory() as folder:
         temporary = Path(folder)
         # A copy: whatever lies in caches is not run, and nothing is written into the bundle.
-        root = Path(shutil.copytree(bundle.path, temporary / "bundle", ignore=shutil.ignore_patterns(CACHE)))
+        root = Path(shutil.copytree(bundle.path, temporary / "bundle", ignore=shutil.ignore_patterns(CACHE, RESULTS)))
         configs = root / "configs"
         schema_file = temporary / "schema.json"
         packaged = resources.files("mgmt_monai.exchange") / "data" / "metadata.schema.json"

@@ -158,6 +158,24 @@ class MGMTClassifier(nn.Module):
         held = {id(parameter) for layer in batchnorm_layers(self) for parameter in layer.parameters()}
         return [parameter for parameter in self.parameters() if id(parameter) not in held]
 
+    def frozen_tensors(self, stage: str) -> list[str]:
+        """What of the state a stage's training leaves as it is: a federation need not average it.
+
+        Args:
+            stage: ``transfer`` or ``fine_tune``.
+
+        Returns:
+            Names in the ``state_dict``, in its order.
+
+        Raises:
+            NetworkError: The stage is unknown.
+        """
+        trained = {id(parameter) for parameter in self.stage_parameters(stage)}
+        changed = {name for name, parameter in self.named_parameters() if id(parameter) in trained}
+        if stage == "transfer":  # the head's BatchNorm counts its batches
+            changed |= {f"head.{name}" for name in self.head.state_dict()}
+        return [name for name in self.state_dict() if name not in changed]
+
     def train(self, mode: bool = True) -> Self:
         """Train or eval mode, but never train mode for the layers that the stage holds frozen.
 

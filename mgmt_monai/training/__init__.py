@@ -5,10 +5,12 @@ from mgmt_monai.training.experiment import Experiment
 from mgmt_monai.training.handlers import EarlyStopping, EpochRecord, Plateau, Publish, ResumePoint, SeedEpoch
 from mgmt_monai.training.machine import PrecisionInferer, check_device, default_device, loader_workers, training_dtype
 from mgmt_monai.training.metrics import EpochFigure
+from mgmt_monai.training.opening import Opening
 from mgmt_monai.training.plain_model import PlainModel
 from mgmt_monai.training.prepare_batch import PrepareBatch
 from mgmt_monai.training.ranks import is_main_rank
 from mgmt_monai.training.reference import Reference
+from mgmt_monai.training.rounds import Rounds
 from mgmt_monai.training.run_directory import RunDirectory
 from mgmt_monai.training.scoring import Scoring
 from mgmt_monai.training.stage import Stage, StageProgress
@@ -18,6 +20,7 @@ __all__ = [
     "EpochFigure",
     "EpochRecord",
     "Experiment",
+    "Opening",
     "PlainModel",
     "Plateau",
     "PrecisionInferer",
@@ -25,6 +28,7 @@ __all__ = [
     "Publish",
     "Reference",
     "ResumePoint",
+    "Rounds",
     "RunDirectory",
     "Scoring",
     "SeedEpoch",

@@ -24,6 +24,7 @@ from mgmt_monai.training.typed import check_arrived, check_unharmed, plain
 _RESERVED = {
     "_meta_", "imports", "bundle_root", "network_def", "train", "fine_tune", "validate", "test",
     "initialize", "training", "run", "finalize",
+    "transfer_epochs", "fine_tune_epochs",  # MONAI sets max_epochs of the trainers in their place
 }  # fmt: skip
 
 #: Settings that are, or may be, paths of the user's machine.
@@ -45,7 +46,7 @@ _OF_VIEWS = {
 }
 
 
-def executed_config() -> dict[str, Any]:
+def executed_config() -> dict[str, Any] | None:
     """The config that is being run, with its overrides, before references are resolved.
 
     MONAI 1.6 gives an expression no way to see the config it stands in: a reference is what was built of a key, a
@@ -55,11 +56,10 @@ def executed_config() -> dict[str, Any]:
 
     Returns:
         Every key but MONAI's own metadata; a text or None that had to be an expression to get through MONAI is itself.
-
-    Raises:
-        TrainingError: Called from outside a MONAI bundle workflow.
+        None where no workflow runs it: MONAI's other commands look at parts of a config.
     """
-    return {key: plain(value) for key, value in _parsed_config().items()}
+    workflow = _workflow()
+    return None if workflow is None else {key: plain(value) for key, value in _of(workflow).items()}
 
 
 def check_config() -> None:
@@ -69,7 +69,10 @@ def check_config() -> None:
         TrainingError: Names the key, and the key or value that was probably meant; or the process is one of several,
             which the config does not provide for.
     """
-    config = _parsed_config()
+    workflow = _workflow()
+    if workflow is None:  # one of MONAI's other commands looks at a part of it
+        return
+    config = _of(workflow)
     check_joined()
     check_values(config)
     used = _referenced(config)
@@ -236,16 +239,6 @@ def differing_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> lis
     before = without_views(before)
     keys = sorted((set(before) | set(now)) - FREE_ON_RESUME)
     return [key for key in keys if json.dumps(before.get(key), default=str) != json.dumps(now.get(key), default=str)]
-
-
-def _parsed_config() -> dict[str, Any]:
-    """The config as MONAI has it."""
-    workflow = _workflow()
-    if workflow is None:
-        raise TrainingError(
-            "this is part of a bundle config: run it with 'python -m monai.bundle run' or 'mgmt-monai train'."
-        )
-    return _of(workflow)
 
 
 def _of(workflow: ConfigWorkflow) -> dict[str, Any]:

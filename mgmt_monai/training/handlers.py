@@ -90,7 +90,7 @@ class EpochRecord(_EpochHandler):
             DivergedError: Its losses are those of no network that learns; no checkpoint has this epoch then.
         """
         progress, loss = self.progress, self.validator.state.metrics[WATCHED]
-        learns = progress.run_directory.config.get("control", "none") == "none"
+        learns = (progress.run_directory.config or {}).get("control", "none") == "none"
         check_course(progress.stage, engine.state.epoch, engine.state.metrics.get("train_loss"), loss, learns)
         progress.epochs = engine.state.epoch
         if progress.counts and loss < progress.best_loss:
@@ -165,7 +165,8 @@ class ResumePoint:
 
     def load(self, engine: Engine) -> None:
         """Bring everything to the last finished epoch, where there is one."""
-        if not self.progress.last_checkpoint.is_file():
+        is_further_round = engine.state.epoch > 0  # of this process, perhaps with weights from elsewhere: they stay
+        if is_further_round or not self.progress.last_checkpoint.is_file():
             return
         state = read_checkpoint(self.progress.last_checkpoint)
         for name, part in self._all_parts(engine).items():
@@ -184,7 +185,9 @@ class ResumePoint:
         self._keep_best()
 
     def finish(self, engine: Engine) -> None:
-        """Note that the stage has run to its end."""
+        """Note that the stage has run to its end, unless that was noted before the next one trained."""
+        if self.progress.finished:
+            return
         self.progress.finished = True
         self.save(engine)
 
@@ -234,7 +237,8 @@ class Publish(_EpochHandler):
 
     def __call__(self, engine: Engine) -> None:
         """Tell of every epoch that is finished and was not told of."""
-        if not is_main_rank():
+        is_over = engine.state.epoch > self.progress.epochs  # the next stage has told more since
+        if is_over or not is_main_rank():
             return
         rows = self.progress.all_rows()
         path = self.progress.run_directory.path / "epochs.csv"

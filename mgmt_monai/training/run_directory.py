@@ -45,25 +45,25 @@ class RunDirectory(LockedFolder):
         find = _run_to_resume if is_asked_to_resume else _new_run
         path, self.resumes = from_main_rank(lambda: find(folder, run_name))
         super().__init__(path, *_KIND)
-        self.config: dict[str, Any] = {}
+        self.config: dict[str, Any] | None = None
 
     @property
     def mlflow_run_id(self) -> str | None:
         """The MLflow run of a training that is resumed."""
         return self.state["mlflow_run_id"] if self.resumes else None
 
-    def claim(self, config: dict[str, Any]) -> None:
+    def claim(self, config: dict[str, Any] | None) -> None:
         """Note how this process runs; take a run that is resumed for it alone, and compare with how that was started.
 
         Args:
-            config: As it is executed.
+            config: As it is executed; None where no workflow executes it, which may look at its parts, not train.
 
         Raises:
             TrainingError: The run is still running, was started with other settings, or has a damaged file.
             TrackingError: What MLflow was told cannot be read.
         """
         self.config = config
-        if not self.resumes or not is_main_rank():
+        if config is None or not self.resumes or not is_main_rank():
             return
         self.take()
         try:
@@ -83,7 +83,7 @@ class RunDirectory(LockedFolder):
             )
 
     def open(self, manifest_hash: str) -> None:
-        """Make the folder of a new training, or hold a resumed one against its cohort; after `claim`.
+        """Make the folder of a new training, or hold a resumed one against its cohort; after `claim`, or `close`.
 
         Args:
             manifest_hash: Of the cohort.
@@ -92,6 +92,10 @@ class RunDirectory(LockedFolder):
             TrainingError: The resumed training was started with another cohort, or another process has made the
                 folder meanwhile.
         """
+        if self.config is None:
+            raise TrainingError(
+                "this is part of a bundle config: run it with 'python -m monai.bundle run' or 'mgmt-monai train'."
+            )
         if not self.resumes:
             self.take()
             state = {
@@ -101,7 +105,11 @@ class RunDirectory(LockedFolder):
                 "described": False,
             }
             self.begin(state, config=self.config)
-        elif self.state["manifest_hash"] != manifest_hash:
+            self.resumes = True
+            return
+        if not self.is_held:
+            self.take()
+        if self.state["manifest_hash"] != manifest_hash:
             self.close()
             raise TrainingError(f"{self.path}: started with another cohort or split. Start a new run without --resume.")
 

@@ -71,6 +71,11 @@ class StageProgress:
         """Whether the last finished epoch's validation loss counts."""
         return self.epochs >= self.counted_from
 
+    def begin_round(self) -> None:
+        """Make the folder; early stopping counts from here."""
+        self.directory.mkdir(exist_ok=True)
+        self.epochs_without_improvement, self.finished = 0, False
+
     def all_rows(self) -> list[dict[str, Any]]:
         """The figures of every finished epoch, of the stages before too: stage, epoch, split, metric, value."""
         return [*(self.after.all_rows() if self.after is not None else []), *self.rows]
@@ -145,6 +150,17 @@ class Stage:
             f"stage {progress.stage}: {_epochs(progress.epochs)}, lowest validation loss {progress.best_loss:.4f} "
             f"in epoch {progress.best_epoch}"
         )
+
+    def go_on(self, n_epochs: int) -> None:
+        """Train some epochs more from the weights that the network has: what a federation's round does.
+
+        Args:
+            n_epochs: How many; of the stages that ended before, none is asked.
+        """
+        self.progress.begin_round()
+        self.network.set_stage(self.progress.stage)
+        self.trainer.state.max_epochs = self.trainer.state.epoch + n_epochs
+        self.trainer.run()
 
     def _trained(self) -> nn.Module:
         """The network as the engine trains it: the same parameters, under other names in what is wrapped around it."""

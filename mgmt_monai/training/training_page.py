@@ -65,7 +65,7 @@ def training_page(outcome: Outcome, run: RunDirectory) -> Iterator[str]:
         "differing": [
             (name, here, value)
             for name, value in PAPER.items()
-            if (here := without_paths({name: run.config.get(name, value)})[name]) != value
+            if (here := without_paths({name: (run.config or {}).get(name, value)})[name]) != value
         ],
         "software": run.state.get("software", {}),
     }

@@ -123,13 +123,11 @@ def test_run_from_before_there_was_a_choice_squashed_its_images(executed):
 
 def test_what_is_initialised_runs_first_because_scripts_is_found_no_sooner(executed):
     executed["training"] = ["$@experiment.run()"]
-    initialize = TEMPLATE["initialize"]
-
     train, evaluate, multi = train_config(executed), evaluate_config("transfer"), multi_gpu_config(executed)
 
-    assert train["training"] == [*initialize, "$@experiment.run()"]
-    assert evaluate["run"][-1] == "@evaluation"
-    assert evaluate["run"][0] == initialize[0]
+    assert TEMPLATE["initialize"] == ["@begun"]
+    assert train["training"] == ["@begun", "$@experiment.run()"]
+    assert evaluate["run"] == ["@begun", "@evaluation"]
     assert multi["training"][-1] == "$@experiment.run()"
     assert [made for made in (train, evaluate, multi, inference_config(executed)) if "initialize" in made] == []
 

@@ -72,6 +72,14 @@ def test_torchscript_holds_metadata_and_config(bundle):
     assert json.loads(extra["inference.json"]) == json.loads((bundle / "configs" / "inference.json").read_text())
 
 
+def test_torchscript_lies_where_monai_deploy_looks_for_its_configs(bundle):
+    """Below the file's name, as `ckpt_export` writes it: the stock operator reads ``model/extra/inference.json``."""
+    with zipfile.ZipFile(bundle / "models" / "model.ts") as archive:
+        names = archive.namelist()
+    assert {name.partition("/")[0] for name in names} == {"model"}
+    assert {"model/extra/metadata.json", "model/extra/inference.json", "model/data.pkl"} <= set(names)
+
+
 def test_forms_hold_nothing_of_this_machine(bundle):
     with zipfile.ZipFile(bundle / "models" / "model.ts") as archive:
         content = b"".join(archive.read(member) for member in archive.infolist())

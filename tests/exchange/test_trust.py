@@ -35,6 +35,13 @@ def test_foreign_code_of_an_export_is_none(copied: Path) -> None:
     assert found(copied) == ""
 
 
+def test_foreign_code_is_not_what_ordinary_use_leaves(copied: Path) -> None:
+    for name in ("eval/prediction.json", "scripts/__pycache__/errors.cpython-311.pyc"):
+        (copied / name).parent.mkdir()
+        (copied / name).write_bytes(b"left")
+    assert found(copied) == ""
+
+
 def test_foreign_code_names_a_changed_script(copied: Path) -> None:
     with (copied / "scripts" / "errors.py").open("a") as script:
         script.write("import os\n")

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from phantom_runs import BUNDLES
 
+from mgmt_monai.training import RunDirectory
 from mgmt_monai.training.config import (
     FREE_ON_RESUME,
     check_overrides,
@@ -80,9 +81,12 @@ def test_network_of_several_processes_is_the_same_without_views():
     assert without_views(before) == {"train": {"stage": {"data_parallel": override}}}
 
 
-def test_config_outside_a_workflow_is_refused():
+def test_config_outside_a_workflow_is_looked_at_but_not_trained(tmp_path):
+    directory = RunDirectory(tmp_path / "runs", "T1w", "", resume=False)
+    directory.claim(executed_config())
     with pytest.raises(TrainingError, match="part of a bundle config"):
-        executed_config()
+        directory.open("hash")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_unreadable_config_is_refused(tmp_path):

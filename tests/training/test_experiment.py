@@ -22,9 +22,10 @@ import torch
 from mlflow.tracking import MlflowClient
 from phantom_runs import command, newest_run, start, train, workflow
 from sklearn.metrics import roc_auc_score
+from torch import nn
 
 from mgmt_monai.networks import MGMTClassifier
-from mgmt_monai.training import Experiment, RunDirectory
+from mgmt_monai.training import Opening, RunDirectory
 
 pytestmark = pytest.mark.xdist_group("training")
 
@@ -353,8 +354,8 @@ def test_precision_is_noted_and_told_where_it_differs_on_resuming(tmp_path, capl
     run_directory.open("hash")
 
     def noted(dtype: torch.dtype) -> str:
-        unused = dict.fromkeys(field.name for field in dataclasses.fields(Experiment))
-        Experiment(**{**unused, "run_directory": run_directory, "dtype": dtype})._note_precision()
+        unused = dict.fromkeys(field.name for field in dataclasses.fields(Opening))
+        Opening(**{**unused, "run_directory": run_directory, "dtype": dtype, "network": nn.Flatten()})._note_precision()
         return run_directory.state["precision"]
 
     assert noted(torch.bfloat16) == "bfloat16" and noted(torch.bfloat16) == "bfloat16" and not caplog.records

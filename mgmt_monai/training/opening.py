@@ -1,0 +1,258 @@
+"""A training's beginning and end: its folder, its record, and what its network begins with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from mgmt_monai.cohort.modality import ModalityCohort
+from mgmt_monai.interruption import closing, interruptible, is_interruption
+from mgmt_monai.networks import MGMTClassifier, WeightsReport, calibrate_batchnorm
+from mgmt_monai.networks.efficientnet import PADDINGS
+from mgmt_monai.own_process import is_own_process
+from mgmt_monai.slices import EpochBatches, SliceDataset
+from mgmt_monai.tracking import TrackedRun
+from mgmt_monai.tracking.environment import environment_tags
+from mgmt_monai.training.config import settings_of, without_paths
+from mgmt_monai.training.errors import DivergedError
+from mgmt_monai.training.heavy_patients import heavy_patients
+from mgmt_monai.training.origin import origin_of
+from mgmt_monai.training.outcome import small_test
+from mgmt_monai.training.prepare_batch import PrepareBatch
+from mgmt_monai.training.pseudonyms import pseudonym
+from mgmt_monai.training.ranks import lost_ranks_told, n_ranks
+from mgmt_monai.training.run_directory import RunDirectory
+from mgmt_monai.training.run_log import run_log
+from mgmt_monai.training.stage import StageProgress
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class Opening:
+    """Opens a training and closes it again, for a whole experiment and for a trainer that is run alone.
+
+    Args:
+        run_directory: Where everything is kept.
+        tracking: The MLflow run.
+        cohort: The patients.
+        network: With its weights loaded. Other weights that it was given since, as a federation's server does, stay.
+        weights: What was loaded; where nothing was, BatchNorm is calibrated on ``calibration_images`` first.
+        calibration_images: Loader of training slices.
+        batches: Of the first stage. Where they were made smaller, the head begins at zero.
+        first: Progress of the first stage.
+        training: Training slices.
+        prepare_batch: Of the first stage's trainer.
+        device: That it trains on.
+        control: Which negative control this training is, or ``none``.
+        dtype: What layers that allow it compute in while training.
+        weigh: What weighs the same in the losses: each ``patient`` or each ``slice``.
+
+    ``last_words`` is what the user reads when all is closed.
+    """
+
+    run_directory: RunDirectory
+    tracking: TrackedRun
+    cohort: ModalityCohort
+    network: MGMTClassifier
+    weights: WeightsReport
+    calibration_images: DataLoader
+    batches: EpochBatches
+    first: StageProgress
+    training: SliceDataset
+    prepare_batch: PrepareBatch
+    device: torch.device
+    control: str
+    dtype: torch.dtype
+    weigh: str
+
+    def __post_init__(self) -> None:
+        self.is_open = False
+        self.last_words = ""
+        self._as_built = _digest(self.network)
+
+    @property
+    def precision(self) -> str:
+        """Name of the data type."""
+        return str(self.dtype).removeprefix("torch.")
+
+    @contextmanager
+    def held(self, status: str = "finished") -> Iterator[None]:
+        """Hold the folder and the MLflow run while the block trains; again, where it was held before.
+
+        An error marks the run FAILED, an interruption KILLED; both can be resumed. A training that diverged is FAILED
+        with the tag ``diverged``, and not resumed: it would do the same again.
+
+        Args:
+            status: Of the run when the block ends without an error.
+
+        Yields:
+            Nothing.
+        """
+        directory, tracking = self.run_directory, self.tracking
+        directory.open(self.cohort.manifest_hash)
+        self.is_open, mlflow_status = True, "FAILED"
+        with run_log(directory.path):
+            try:
+                with interruptible():
+                    try:
+                        with lost_ranks_told():
+                            self._begin()
+                            yield
+                        mlflow_status = "FINISHED"
+                    except BaseException as error:
+                        status, mlflow_status = self._failed(error)
+                        raise
+                    finally:
+                        self.is_open = False
+                        with closing():
+                            self._close(status, mlflow_status)
+                if self.last_words:
+                    logger.info(self.last_words)
+            finally:
+                tracking.say_what_is_missing(f"mgmt-monai record {shlex.quote(str(directory.path))}")
+
+    def _failed(self, error: BaseException) -> tuple[str, str]:
+        """What the run and its MLflow run are then."""
+        if is_own_process():
+            _end_progress_bars()
+        if isinstance(error, DivergedError):
+            self.tracking.set_tags({"diverged": str(error)})  # MLflow has no such status
+            return "diverged", "FAILED"
+        if is_interruption(error):
+            path = self.run_directory.path
+            logger.warning(f"interrupted; go on with the same command and --resume true ({path})")
+            return "killed", "KILLED"
+        return "failed", "FAILED"
+
+    def _close(self, status: str, mlflow_status: str) -> None:
+        directory, tracking = self.run_directory, self.tracking
+        try:
+            directory.update(status=status)
+        finally:  # a full disk here must not leave the run open on a server
+            try:
+                tracking.finish(mlflow_status)
+                directory.update(mlflow_run_id=tracking.run_id or directory.mlflow_run_id)
+            finally:
+                directory.close()
+
+    def _begin(self) -> None:
+        directory, tracking = self.run_directory, self.tracking
+        logger.info(f"run {directory.name} in {directory.path}" + (f", {n_ranks()} processes" if n_ranks() > 1 else ""))
+        tracking.start(directory.mlflow_run_id, folder=directory.path)
+        directory.update(status="running", mlflow_run_id=tracking.run_id or directory.mlflow_run_id)
+        is_new = not self.first.last_checkpoint.is_file()  # later, a checkpoint takes their place
+        is_given = is_new and _digest(self.network) != self._as_built
+        if is_new:
+            directory.update(weights="given" if is_given else self.weights.source)
+            self._begin_first_stage(is_given)
+        self._note_precision()
+        self._name_heavy_patients()
+        logger.info(origin_of(self.cohort)["text"])
+        if told := small_test(self.cohort):
+            logger.warning(told)
+        if not directory.state["described"]:
+            self._describe(directory.config or {})
+        if is_new and not is_given and not self.weights.pretrained:
+            self._calibrate()
+
+    def _begin_first_stage(self, is_given: bool) -> None:
+        """Few slices: an untrained head's own answers would outweigh what so few steps teach it. It begins without."""
+        batches, progress = self.batches, self.first
+        from_zero = batches.is_smaller and not is_given
+        noted = {"batch_size": batches.batch_size, "steps": len(batches), "counted_from": progress.counted_from}
+        if from_zero:
+            self.network.begin_at_zero()
+            logger.info(
+                f"few training slices ({batches.n_slices}): the first stage has {len(batches)} batches of "
+                f"{batches.batch_size} an epoch, the head's last layer begins at zero, and validation losses count "
+                f"from epoch {progress.counted_from} on (transfer_least_steps; 0: as the paper)"
+            )
+        self.run_directory.update(first_stage={**noted, "head_begins_at_zero": from_zero})
+
+    def _note_precision(self) -> None:
+        """``precision`` may be auto: what that came to is noted, and told where a resumed training has it otherwise."""
+        before = self.run_directory.state.get("precision", self.precision)
+        if before != self.precision:
+            logger.warning(
+                f"this training began in {before} and goes on in {self.precision}, on another device: its result is "
+                f"not that of a training in one. Set --precision {before} from the start to keep it."
+            )
+        self.run_directory.update(precision=self.precision)
+
+    def _name_heavy_patients(self) -> None:
+        """Under pseudonyms in the log; who they are stands in ``run.json``, which stays in the run's folder."""
+        heavy = heavy_patients(self.training)
+        key = self.run_directory.pseudonym_key
+        for patient, share in heavy.items():
+            weight = (
+                "as much as any other" if self.weigh == "patient" else "by its slices (--weigh patient: as any other)"
+            )
+            logger.warning(
+                f"patient {pseudonym(key, patient)} (see heavy_patients in run.json) holds {share:.0%} of the training "
+                f"slices, and weighs {weight}"
+            )
+        self.run_directory.update(heavy_patients=heavy)
+
+    def _describe(self, config: dict[str, Any]) -> None:
+        manifest = self.cohort.manifest
+        shared = self.run_directory.path / "shared"
+        shared.mkdir(exist_ok=True)
+        self.tracking.log_file(self.run_directory.write_json("shared/config.json", without_paths(config)))
+        self.tracking.log_params({**settings_of(config), "manifest_hash": self.cohort.manifest_hash})
+        environment = environment_tags()
+        self.tracking.set_tags(
+            {
+                **environment,
+                "weights": self.weights.source,
+                "control": self.control,
+                "precision": self.precision,
+                "paddings": PADDINGS,
+                "first_stage": json.dumps(self.run_directory.state.get("first_stage")),
+                "cohort": origin_of(self.cohort)["text"],
+            }
+        )
+        counts = {split: {"unmethylated": n[0], "methylated": n[1]} for split, n in manifest.counts().items()}
+        self.tracking.log_dataset(f"{self.cohort.modality} cohort", self.cohort.manifest_hash, manifest.split, counts)
+        self.run_directory.update(
+            described=True,
+            counts=counts,
+            origin=origin_of(self.cohort),
+            paddings=PADDINGS,
+            software={
+                tag.removeprefix("version."): text for tag, text in environment.items() if tag.startswith("version.")
+            },
+        )
+
+    def _calibrate(self) -> None:
+        batches = tqdm(self.calibration_images, desc="Calibrating BatchNorm")
+        images = (self.prepare_batch(batch, self.device, False)[0] for batch in batches)
+        calibrate_batchnorm(self.network, images)
+
+
+def _digest(network: nn.Module) -> str:
+    """Of all its weights."""
+    made = hashlib.sha256()
+    for tensor in network.state_dict().values():
+        made.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return made.hexdigest()
+
+
+def _end_progress_bars() -> None:
+    """What is said next begins a line of its own.
+
+    Those that stand open are known to tqdm alone, and ignite's does not end with an error.
+    """
+    for bar in list(tqdm._instances):
+        bar.close()

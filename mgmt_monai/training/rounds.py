@@ -1,0 +1,79 @@
+"""A trainer that somebody runs alone, as MONAI allows, once or in the rounds of a federation."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from ignite.engine import Engine, Events
+
+from mgmt_monai.training.opening import Opening
+from mgmt_monai.training.ranks import n_ranks
+from mgmt_monai.training.stage import Stage
+
+
+class Rounds:
+    """First of the first stage's handlers: where no `Experiment` runs it, opens the training and closes it again.
+
+    Asked for more epochs when the first stage has had its own, as MONAI FL does, it trains the second stage instead. A
+    round is not divided between stages. The run can be resumed, as any that was stopped.
+
+    Args:
+        opening: Of the training.
+        epochs: Of the first stage.
+        following: The second stage.
+    """
+
+    def __init__(self, opening: Opening, epochs: int, following: Stage) -> None:
+        self.opening = opening
+        self.epochs = int(epochs)
+        self.following = following
+        self._held: ExitStack | None = None
+
+    def attach(self, engine: Engine) -> None:
+        """Be called when ``engine`` starts."""
+        engine.add_event_handler(Events.STARTED, self.begin)
+
+    def begin(self, engine: Engine) -> None:
+        """Open the training, unless that is done; train the next round, where it is the second stage's.
+
+        Args:
+            engine: The first stage's trainer.
+        """
+        if self.opening.is_open or n_ranks() > 1:
+            return
+        if self._held is None:  # behind all other handlers, which have been attached by now
+            engine.add_event_handler(Events.COMPLETED, self.end)
+            engine.add_event_handler(Events.EXCEPTION_RAISED, self.fail)
+        self._held = ExitStack()
+        self._held.enter_context(self.opening.held("stopped"))
+        state, first = engine.state, self.opening.first
+        n_asked = (state.max_epochs or 0) - state.epoch
+        first.begin_round()
+        if state.epoch < self.epochs or n_asked <= 0:
+            self.opening.network.set_stage(first.stage)
+            return
+        before = self.following.trainer.state.iteration
+        self.following.go_on(n_asked)
+        first.finished = True
+        state.epoch += n_asked  # nothing is left for the engine itself
+        state.iteration += self.following.trainer.state.iteration - before
+
+    def end(self, engine: Engine) -> None:
+        """Close the training.
+
+        Args:
+            engine: As of `begin`.
+        """
+        if self._held is not None:
+            self._held.close()
+
+    def fail(self, engine: Engine, error: BaseException) -> None:
+        """Close the training as one that failed or was stopped.
+
+        Args:
+            engine: As of `begin`.
+            error: What ends it, which is raised again.
+        """
+        if self._held is not None:
+            self._held.__exit__(type(error), error, error.__traceback__)
+        raise error

@@ -1,0 +1,64 @@
+"""A trainer that is run alone, once and in the rounds of a federation: `workflow.trainer.run()`, `MonaiAlgo`."""
+
+import json
+import logging
+
+import pandas as pd
+import pytest
+import torch
+from monai.fl.client import MonaiAlgo
+from monai.fl.utils.constants import ExtraItems
+from monai.fl.utils.exchange_object import ExchangeObject
+from phantom_runs import BUNDLES, SMALL, newest_run, train, workflow
+
+pytestmark = pytest.mark.xdist_group("training")
+
+
+def test_trainer_run_alone_trains_as_the_command_and_leaves_a_run_that_resumes(finished_run, phantom_dir, tmp_path):
+    made = workflow(phantom_dir, tmp_path, seed=3)
+    assert made.check_properties() == []
+    made.trainer.run()
+
+    run = newest_run(tmp_path)
+    assert json.loads((run / "run.json").read_text())["status"] == "stopped"
+    assert (run / "transfer/best.pt").read_bytes() == (finished_run / "transfer/best.pt").read_bytes()
+    assert not (run / ".owner").exists()
+    assert train(phantom_dir, tmp_path, seed=3, resume=True) == run
+    assert (run / "predictions.csv").read_bytes() == (finished_run / "predictions.csv").read_bytes()
+
+
+def test_max_epochs_of_the_trainers_are_the_stages_epochs(phantom_dir, tmp_path):
+    epochs = {"train::trainer::max_epochs": 1, "fine_tune#trainer#max_epochs": 1}
+    run = train(phantom_dir, tmp_path, bootstrap_resamples=5, **epochs)
+    rows = pd.read_csv(run / "epochs.csv")
+    assert rows.groupby("stage")["epoch"].unique().map(list).to_dict() == {"transfer": [1], "fine_tune": [2]}
+
+
+@pytest.mark.slow
+def test_federation_trains_both_stages_from_the_weights_it_is_given(phantom_dir, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(logging.getLogger("MonaiAlgo"), "disabled", True)
+    settings = {**SMALL, "dataset_dir": str(phantom_dir), "output_dir": str(tmp_path / "runs"), "transfer_epochs": 1}
+    algo = MonaiAlgo(
+        bundle_root=str(BUNDLES), local_epochs=1, config_train_filename="t1w.json", train_kwargs=dict(settings),
+        config_evaluate_filename=["t1w.json", "evaluate.json"], eval_kwargs=dict(settings),
+    )  # fmt: skip
+    algo.initialize({ExtraItems.CLIENT_NAME: "site1"})
+    network = algo.trainer.network
+    given = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    given["head.dense2.bias"] += 0.25
+
+    for stage in ("transfer", "fine_tune", "fine_tune"):
+        algo.train(ExchangeObject(weights=given), {})
+        returned = algo.get_weights({})
+        changed = {name for name, change in returned.weights.items() if change.abs().max() > 0}
+        assert changed and not changed & set(network.frozen_tensors(stage))
+        assert any(name.startswith("backbone") for name in changed) == (stage == "fine_tune")
+        given = {name: given[name] + torch.as_tensor(returned.weights[name]) for name in given}
+        metrics = algo.evaluate(ExchangeObject(weights=given), {}).metrics
+        assert metrics["val_loss"] > 0
+    algo.finalize({})
+
+    rows = pd.read_csv(newest_run(tmp_path / "runs") / "epochs.csv")
+    told = rows[["stage", "epoch"]].drop_duplicates().to_numpy().tolist()
+    assert told == [["transfer", 1], ["fine_tune", 2], ["fine_tune", 3]]
