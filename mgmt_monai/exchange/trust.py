@@ -28,8 +28,8 @@ _FILES = {
 def foreign_code(bundle: BundleFolder) -> str:
     """The first thing in a bundle that this version did not write and that would be run.
 
-    A script is ours when the package has the same file, byte for byte, under its own name; nothing lies in `CACHE`
-    and `RESULTS` folders as far as this is concerned. A config is ours when each expression and each component in it stands in one of
+    A script is ours when the package has the same file, byte for byte, under its own name; what lies in `CACHE` and
+    `RESULTS` folders is passed over. A config is ours when each expression and each component in it stands in one of
     the packaged configs; what settings say is free.
 
     Args:
