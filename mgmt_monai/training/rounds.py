@@ -49,6 +49,7 @@ class Rounds:
         state, first = engine.state, self.opening.first
         n_asked = (state.max_epochs or 0) - state.epoch
         first.begin_round()
+        first.n_validation = self.following.progress.n_validation = len(self.opening.cohort.items("validation"))
         if state.epoch < self.epochs or n_asked <= 0:
             self.opening.network.set_stage(first.stage)
             return
