@@ -17,7 +17,6 @@ from uuid import uuid4
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import torch
-from filelock import FileLock, Timeout
 from monai.bundle import ConfigParser
 from torch import Tensor
 
@@ -36,6 +35,7 @@ from mgmt_monai.exchange.formats import write_onnx, write_torchscript
 from mgmt_monai.exchange.metadata import make_metadata
 from mgmt_monai.exchange.model_card import model_card
 from mgmt_monai.exchange.run_source import REFERENCE, Source, open_source
+from mgmt_monai.locked_folder import HeldError, Lock
 from mgmt_monai.networks import MGMTClassifier
 from mgmt_monai.packaged_configs import FOLDER
 
@@ -243,17 +243,19 @@ def _folder(target: Path, overwrite: bool) -> Iterator[Path]:
 @contextmanager
 def _held(target: Path) -> Iterator[None]:
     """Keep other processes from writing this bundle; temporary ones are cleared away before and after."""
-    lock = FileLock(target.with_name(f".{target.name}.lock"))
+    lock = Lock(target.parent, f"{target.name}.")
     try:
-        lock.acquire(blocking=False)
-    except Timeout as error:
-        raise ExchangeError(f"{target}: another process is writing this bundle. Wait for it.") from error
+        lock.acquire()
+    except HeldError as error:
+        raise ExchangeError(
+            f"{target}: another process{error.holder} is writing this bundle. Wait for it.{error.remedy}"
+        ) from error
     try:
         _clear(target)
         yield
     finally:
         _clear(target)
-        Path(lock.lock_file).unlink(missing_ok=True)
+        target.with_name(f".{target.name}.lock").unlink(missing_ok=True)
         lock.release()
 
 

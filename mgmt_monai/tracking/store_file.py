@@ -9,14 +9,14 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from filelock import FileLock, Timeout
-
+from mgmt_monai.locked_folder import HeldError, Lock
 from mgmt_monai.tracking.errors import TrackingError
 
 logger = logging.getLogger(__name__)
@@ -109,17 +109,18 @@ def make_store(path: Path) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=_PATIENCE_S)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise TrackingError(
-            f"{path}: another process has been making MLflow's store for {_PATIENCE_S} seconds. End it, then run again."
-        ) from error
-    except OSError as error:
-        if not os.access(path.parent, os.W_OK):
-            raise
-        logger.warning(f"{path.parent}: no locks there ({error.strerror}); do not start trainings at the same moment")
+    lock, until = Lock(path.parent, f"{path.name}."), time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            lock.acquire()
+            break
+        except HeldError as error:
+            if time.monotonic() > until:
+                raise TrackingError(
+                    f"{path}: another process{error.holder} has been making MLflow's store for {_PATIENCE_S} seconds. "
+                    f"End it, then run again.{error.remedy}"
+                ) from error
+        time.sleep(0.5)
     try:
         yield
     finally:
