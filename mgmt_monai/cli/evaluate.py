@@ -120,6 +120,10 @@ def command(
     _tell_best(evaluated["best_of"])
     for name, figures in evaluated["models"].items():
         _tell_model(name, figures, bool(site), threshold_rule(rows[name], threshold))
+    for row in (row for row in evaluated["interactions"] if row["p_holm"] <= 0.05):
+        click.echo(
+            f"{row['model']}: the AUC differs among the values of {row['column']}, p {row['p_holm']:.4f} after Holm"
+        )
     for row in evaluated["comparisons"][:SHOWN_PAIRS]:
         difference = {"value": row["difference"], "low": row["low"], "high": row["high"]}
         click.echo(

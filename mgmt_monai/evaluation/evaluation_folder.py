@@ -13,12 +13,11 @@ import pandas as pd
 
 from mgmt_monai.atomic import check_replaceable, holds_text, write_text
 from mgmt_monai.csv_file import csv_text
-from mgmt_monai.evaluation.assessment import as_json
 from mgmt_monai.evaluation.model_pictures import model_pictures
 from mgmt_monai.evaluation.models import best_of_models, comparisons, judged, primary_models
 from mgmt_monai.evaluation.plots.picture_files import save_figure
 from mgmt_monai.evaluation.predictions import EvaluationError
-from mgmt_monai.evaluation.subgroups import subgroups
+from mgmt_monai.evaluation.subgroups import interactions, subgroups
 from mgmt_monai.evaluation.verdict import BOUND
 
 SCHEMA = "mgmt-monai/evaluation/1"
@@ -124,10 +123,13 @@ def write_evaluation(
         "not_learnt": dict(not_learnt or {}),
         "trained_on": list(trained_on),
         "comparisons": compared,
+        "interactions": [
+            {**row, "model": name} for name, of_model in groups.items() for row in interactions(of_model, level)
+        ],
         "subgroups": [
             {**group_row, "model": name}
             for name, of_model in groups.items()
-            for group_row in ({**vars(group), "auc": as_json(group.auc)} for group in of_model)
+            for group_row in (group.as_json() for group in of_model)
         ],
     }
     figures = [

@@ -1,17 +1,23 @@
-"""The AUC apart for each hospital, scanner or other group of patients."""
+"""The figures apart for each hospital, scanner or other group of patients, and whether they differ."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import logit
+from scipy.stats import chi2
 
+from mgmt_monai.evaluation.calibration import calibrate
+from mgmt_monai.evaluation.comparison import holm
 from mgmt_monai.evaluation.delong import auc_estimate
 from mgmt_monai.evaluation.discrimination import checked_arrays
-from mgmt_monai.evaluation.intervals import UNDEFINED, Estimate, normal_quantile
+from mgmt_monai.evaluation.intervals import UNDEFINED, Estimate, as_json, normal_quantile, wilson_interval
 from mgmt_monai.evaluation.predictions import EvaluationError
 from mgmt_monai.evaluation.within_site import SITE_NAMES
 
@@ -39,7 +45,10 @@ class Subgroup:
         value: Such as ``SIEMENS``.
         n: How many patients.
         n_methylated: How many of them are methylated.
-        auc: ``nan`` with fewer than `LEAST_IN_CLASS` patients in a class.
+        auc: ``nan`` with fewer than `LEAST_IN_CLASS` patients in a class, as all that follows.
+        sensitivity: At each patient's own threshold.
+        specificity: The same.
+        in_the_large: Calibration in the large: above 0 the probabilities are too low on average.
     """
 
     column: str
@@ -47,6 +56,44 @@ class Subgroup:
     n: int
     n_methylated: int
     auc: Estimate
+    sensitivity: Estimate
+    specificity: Estimate
+    in_the_large: Estimate
+
+    def as_json(self) -> dict[str, Any]:
+        """As ``subgroups`` in ``evaluation.json`` and ``report.json``."""
+        return {name: as_json(of) if isinstance(of, Estimate) else of for name, of in vars(self).items()}
+
+
+def interactions(groups: Sequence[Subgroup], level: float = 0.95) -> list[dict[str, Any]]:
+    """Whether the AUC differs among the values of a column: Cochran's Q of the groups' AUCs on the logit scale.
+
+    Variances are read from the intervals, which are wide on purpose in small groups: there it errs to no difference.
+
+    Args:
+        groups: As `subgroups` returns them.
+        level: That their intervals were made with.
+
+    Returns:
+        A row for each column with two groups or more that have an AUC: ``column``, ``n_groups``, ``chi2``, ``p``, and
+        ``p_holm``, corrected for the number of columns.
+
+    Source:
+        Cochran WG. Biometrics 1954;10:101-129. One test a column in place of one p-value a subgroup: Wang R et al. N
+        Engl J Med 2007;357:2189-2194.
+    """
+    rows: list[dict[str, Any]] = []
+    for column in dict.fromkeys(group.column for group in groups):
+        aucs = [of.auc for of in groups if of.column == column and 0 < of.auc.low < of.auc.value < of.auc.high < 1]
+        if len(aucs) < 2:
+            continue
+        value = logit([of.value for of in aucs])
+        ends = logit([of.high for of in aucs]) - logit([of.low for of in aucs])
+        weight = (2 * normal_quantile(level) / ends) ** 2
+        q = float(weight @ (value - weight @ value / weight.sum()) ** 2)
+        rows.append({"column": column, "n_groups": len(aucs), "chi2": q, "p": float(chi2.sf(q, len(aucs) - 1))})
+    corrected = holm([row["p"] for row in rows]).tolist()
+    return [{**row, "p_holm": p} for row, p in zip(rows, corrected, strict=True)]
 
 
 def subgroups(pooled: pd.DataFrame, columns: pd.DataFrame, level: float = 0.95) -> list[Subgroup]:
@@ -83,12 +130,13 @@ def subgroups(pooled: pd.DataFrame, columns: pd.DataFrame, level: float = 0.95) 
                 "remove all but one"
             )
     label, probability = checked_arrays(pooled["label"], pooled["probability"])
+    called = probability >= (pooled["threshold"].to_numpy() if "threshold" in pooled else 0.5)
     found = []
     for column in columns.columns:
         texts = pd.Series([_text(value) for value in columns[column].reindex(patients)], dtype=object, name=column)
         values = quarters(texts.where(texts != ABSENT, "")).replace("", ABSENT).to_numpy(dtype=object)
         found += [
-            _subgroup(str(column), name, label[members], probability[members], level)
+            _subgroup(str(column), name, label[members], probability[members], called[members], level)
             for name, members in _members(values)
         ]
     return found
@@ -135,11 +183,21 @@ def _members(values: np.ndarray) -> list[tuple[str, np.ndarray]]:
     return groups
 
 
-def _subgroup(column: str, value: str, label: np.ndarray, probability: np.ndarray, level: float) -> Subgroup:
-    n, n_methylated = len(label), int(label.sum())
-    too_few = min(n_methylated, n - n_methylated) < LEAST_IN_CLASS
-    estimate = Estimate(math.nan, *UNDEFINED, n) if too_few else auc_estimate(label, probability, level)
-    return Subgroup(column, value, n, n_methylated, estimate)
+def _subgroup(
+    column: str, value: str, label: np.ndarray, probability: np.ndarray, called: np.ndarray, level: float
+) -> Subgroup:
+    n, m = len(label), int(label.sum())
+    if min(m, n - m) < LEAST_IN_CLASS:
+        return Subgroup(column, value, n, m, *[Estimate(math.nan, *UNDEFINED, n)] * 4)
+    hit, right = int(called[label == 1].sum()), int((~called[label == 0]).sum())
+    inside = bool(((probability >= 0) & (probability <= 1)).all())
+    return Subgroup(
+        column, value, n, m,
+        auc_estimate(label, probability, level),
+        Estimate(hit / m, *wilson_interval(hit, m, level), m),
+        Estimate(right / (n - m), *wilson_interval(right, n - m, level), n - m),
+        calibrate(label, probability, level).in_the_large if inside else Estimate(math.nan, *UNDEFINED, n),
+    )  # fmt: skip
 
 
 def _text(value: object) -> str:

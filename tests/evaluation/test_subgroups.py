@@ -5,11 +5,14 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import logit
 from sklearn.metrics import roc_auc_score
+from statsmodels.stats.proportion import proportion_confint
 
+from mgmt_monai.evaluation.comparison import holm
 from mgmt_monai.evaluation.delong import auc_interval
 from mgmt_monai.evaluation.predictions import EvaluationError
-from mgmt_monai.evaluation.subgroups import quarters, subgroups
+from mgmt_monai.evaluation.subgroups import interactions, quarters, subgroups
 
 
 def _pooled(label, probability):
@@ -159,3 +162,47 @@ def test_quarters_of_long_numbers_keep_their_names_apart():
     assert quarters(numbers).unique().tolist() == [
         f"{123456700 + first} to {123456704 + first}" for first in (0, 5, 10, 15)
     ]
+
+
+def _two_groups(apart, n=200, seed=1):
+    random = np.random.default_rng(seed)
+    label, group = np.arange(n) % 2, np.arange(n) // 2 % 2
+    score = random.standard_normal(n) + label * np.where(group == 1, apart, 0.5)
+    pooled = _pooled(label, 1 / (1 + np.exp(-score))).assign(threshold=0.6)
+    return pooled, _columns(pooled, scanner=np.where(group == 1, "A", "B"), sex=np.array(["F", "M"])[label])
+
+
+def test_figures_at_the_threshold_and_calibration_stand_beside_each_auc():
+    pooled, columns = _two_groups(0.5)
+    found = next(each for each in subgroups(pooled, columns) if each.value == "A")
+    of = pooled[(columns["scanner"] == "A").to_numpy()]
+    methylated = of[of["label"] == 1]["probability"] >= 0.6
+    assert found.sensitivity[:3] == pytest.approx(
+        (methylated.mean(), *proportion_confint(methylated.sum(), 50, method="wilson"))
+    )
+    assert found.specificity.value == pytest.approx((of[of["label"] == 0]["probability"] < 0.6).mean())
+    assert found.in_the_large.low < found.in_the_large.value < found.in_the_large.high
+    assert found.as_json()["specificity"]["n"] == 50
+
+
+def test_an_interaction_is_cochrans_q_of_the_groups_with_an_auc():
+    groups = subgroups(*_two_groups(2.5))
+    (found,) = interactions(groups)  # of one label each, the sexes have no AUC
+    a, b = (each.auc for each in groups if each.column == "scanner")
+    error = [(logit(each.high) - logit(each.low)) / (2 * 1.959964) for each in (a, b)]
+    assert (found["column"], found["n_groups"]) == ("scanner", 2)
+    # Of two groups, Q is the square of the difference over its standard error.
+    assert found["chi2"] == pytest.approx((logit(a.value) - logit(b.value)) ** 2 / np.sum(np.square(error)), rel=1e-5)
+    assert found["p_holm"] == found["p"] < 0.001
+
+
+def test_no_interaction_is_found_in_most_studies_without_one():
+    p = [interactions(subgroups(*_two_groups(0.5, seed=seed)))[0]["p"] for seed in range(60)]
+    assert np.mean(np.array(p) < 0.05) < 0.15
+
+
+def test_interactions_of_several_columns_are_corrected():
+    pooled, columns = _two_groups(1.2)
+    rows = interactions(subgroups(pooled, columns[["scanner"]].assign(other=list("xy") * 50 + list("yx") * 50)))
+    assert [row["p_holm"] for row in rows] == pytest.approx(holm([row["p"] for row in rows]).tolist())
+    assert len(rows) == 2

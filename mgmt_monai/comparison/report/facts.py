@@ -22,7 +22,7 @@ from mgmt_monai.evaluation.imaging_adds import clinical_columns, imaging_adds
 from mgmt_monai.evaluation.intervals import Estimate
 from mgmt_monai.evaluation.permutation import best_of, best_of_p_values
 from mgmt_monai.evaluation.pooling import control_scores, folds_of_test, pool
-from mgmt_monai.evaluation.subgroups import Subgroup, subgroups
+from mgmt_monai.evaluation.subgroups import Subgroup, interactions, subgroups
 from mgmt_monai.evaluation.summary import patient_figures
 from mgmt_monai.evaluation.verdict import BOUND, FOLDS_WIDEN, Verdict, across_folds, judge
 from mgmt_monai.evaluation.within_site import site_codes, site_column
@@ -180,7 +180,8 @@ def findings(record: ComparisonRecord) -> Findings:
             for control in verdict.controls
         ],
         "spread": [_spread(record, each) for each in candidates],
-        "subgroups": [{**vars(group), "auc": as_json(group.auc)} for group in groups],
+        "subgroups": [group.as_json() for group in groups],
+        "interactions": interactions(groups, level),
     }
     return Findings(report, pooled, verdict, groups, labels, common)
 
