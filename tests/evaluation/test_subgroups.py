@@ -196,6 +196,7 @@ def test_an_interaction_is_cochrans_q_of_the_groups_with_an_auc():
     assert found["p_holm"] == found["p"] < 0.001
 
 
+@pytest.mark.slow
 def test_no_interaction_is_found_in_most_studies_without_one():
     p = [interactions(subgroups(*_two_groups(0.5, seed=seed)))[0]["p"] for seed in range(60)]
     assert np.mean(np.array(p) < 0.05) < 0.15
