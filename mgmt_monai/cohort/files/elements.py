@@ -172,9 +172,10 @@ def is_marked(data: bytes) -> bool:
 
 
 def begins_with_data_set(data: bytes) -> bool:
-    r"""Whether a file's first bytes are those of a DICOM data set without preamble, in little-endian order.
+    r"""Whether a file's first bytes are those of a DICOM data set without preamble.
 
-    The first element is then of group 0002 or 0008, low in it, and its value short: no text or picture begins so.
+    The first element is then of group 0002 or 0008, low in it, and its value short: no text or picture begins so. In
+    big-endian order it names its value representation.
 
     Args:
         data: Eight of them or more.
@@ -187,11 +188,13 @@ def begins_with_data_set(data: bytes) -> bool:
     """
     if len(data) < _SHORTEST_ELEMENT:
         return False
-    group, element, vr, short = struct.unpack_from("<HH2sH", data)
+    order = ">" if data[0] == 0 else "<"
+    group, element, vr, short = struct.unpack_from(f"{order}HH2sH", data)
     if group not in (2, 8) or element > _FIRST_ELEMENTS:
         return False
     (length,) = struct.unpack_from("<I", data, 4)
-    return (_code(vr.decode("latin-1")) in _SHORT and short <= _FIRST_LENGTH) or length <= _FIRST_LENGTH
+    named = _code(vr.decode("latin-1")) in _SHORT and short <= _FIRST_LENGTH
+    return named or (order == "<" and length <= _FIRST_LENGTH)
 
 
 def meta(data: bytes) -> tuple[str, int]:
@@ -205,6 +208,8 @@ def meta(data: bytes) -> tuple[str, int]:
             section 7.1.
     """
     if not is_marked(data) and begins_with_data_set(data):
+        if data[0] == 0:
+            return "1.2.840.10008.1.2.2", 0
         if data[0] == 8:  # no file meta information either, as the first writers of files left it out
             explicit = all(0x41 <= byte <= 0x5A for byte in data[4:6])
             return "1.2.840.10008.1.2.1" if explicit else "1.2.840.10008.1.2", 0

@@ -4,7 +4,7 @@ import random
 import pydicom
 import pytest
 from pydicom.filewriter import write_file_meta_info
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from mgmt_monai.cohort.layouts import dicom_tree, find_series
 
@@ -271,19 +271,19 @@ def test_real_fragments_all_accounted_for(shared_data):
     assert set(told) == {"D034", "D037"}  # several examinations, and several series of one day
 
 
-@pytest.mark.parametrize("implicit", [True, False], ids=["implicit", "explicit"])
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian])
 @pytest.mark.parametrize("meta", [True, False], ids=["with meta information", "bare"])
-def test_file_without_preamble_is_read_by_content(tmp_path, make_series, implicit, meta):
+def test_file_without_preamble_is_read_by_content(tmp_path, make_series, syntax, meta):
     make_series("AX T1", "P1/1", "P1/2", StudyDate="20200202")
     for name in ("1", "2"):
         dataset = pydicom.dcmread(tmp_path / "P1" / name)
-        head, syntax = dataset.file_meta, ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+        head = dataset.file_meta
         with (tmp_path / "P1" / f"{name}.MR").open("wb") as stream:
             if meta:
                 head.TransferSyntaxUID = syntax
                 write_file_meta_info(stream, head)
             bare = pydicom.Dataset({element.tag: element for element in dataset})
-            pydicom.dcmwrite(stream, bare, implicit_vr=implicit, little_endian=True)
+            pydicom.dcmwrite(stream, bare, implicit_vr=syntax.is_implicit_VR, little_endian=syntax.is_little_endian)
         (tmp_path / "P1" / name).unlink()
     assert dicom_tree.recognises(tmp_path)
     assert _series(dicom_tree.find(tmp_path)) == {("P1", "T1w"): [str(tmp_path / f"P1/{n}.MR") for n in (1, 2)]}
