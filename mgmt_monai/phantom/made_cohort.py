@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mgmt_monai.atomic import umask
+from mgmt_monai.cohort.examination.readers import Readers
 from mgmt_monai.csv_file import csv_text
 from mgmt_monai.errors import MgmtMonaiError
 from mgmt_monai.own_process import processors
@@ -26,6 +26,9 @@ from mgmt_monai.phantom.effect import Stream, draw_labels, draw_latent, reachabl
 
 FIRST_ID = 90000  # above every id of the real cohort, so that the two can never be mixed up
 TRUTH_VERSION = 1
+
+#: For one patient, in seconds: it takes one or two.
+_PATIENT_S = 3600.0
 
 
 class PhantomError(MgmtMonaiError):
@@ -119,9 +122,7 @@ def write_phantom(out_dir: str | Path, n_patients: int, effect: float, seed: int
     """Write a made cohort of head MRI in Kaggle's layout, with labels and the truth behind them.
 
     The files are written beside ``out_dir`` and moved there when all are done: a run that is stopped
-    leaves no half cohort. The result does not depend on the number of workers. More than one worker
-    starts new Python processes, so a script that calls this needs the usual
-    ``if __name__ == "__main__":``.
+    leaves no half cohort. The result does not depend on the number of workers.
 
     Args:
         out_dir: A folder that does not exist yet or is empty.
@@ -209,19 +210,17 @@ def _write_all(train_dir: Path, latents: list[float], seed: int, workers: int) -
                 found[index] = write_patient(train_dir, index, latent, seed)
                 progress.update()
         else:
-            # New processes rather than forks: the caller may hold threads (torch, MLflow).
-            with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            readers = Readers(workers)  # their processes write as well
+            try:
                 futures = {
-                    pool.submit(write_patient, train_dir, index, latent, seed): index
+                    readers.submit(write_patient, train_dir, index, latent, seed, timeout_s=_PATIENT_S): index
                     for index, latent in enumerate(latents)
                 }
-                try:
-                    for future in as_completed(futures):
-                        found[futures[future]] = future.result()
-                        progress.update()
-                except BaseException:
-                    pool.shutdown(wait=True, cancel_futures=True)
-                    raise
+                for future in as_completed(futures):
+                    found[futures[future]] = future.result()
+                    progress.update()
+            finally:
+                readers.close()
     return [found[index] for index in sorted(found)]
 
 

@@ -1,5 +1,7 @@
 import csv
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pydicom
@@ -221,3 +223,13 @@ def test_empty_folder_is_filled(tmp_path, monkeypatch):
     (tmp_path / "made").mkdir()
     write_phantom(tmp_path / "made", 2, 0.0, 0, workers=1)
     assert (tmp_path / "made" / "truth.json").is_file()
+
+
+def test_phantom_of_a_script_without_a_file_of_its_own(tmp_path):
+    """A here-document: no other process can import what it is."""
+    code = "import sys, mgmt_monai\nmgmt_monai.write_phantom(sys.argv[1], 2, effect=0, seed=0, workers=2)"
+    ran = subprocess.run(
+        [sys.executable, "-", str(tmp_path / "made")], input=code, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert len(list((tmp_path / "made/train").iterdir())) == 2
