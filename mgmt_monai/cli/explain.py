@@ -46,9 +46,16 @@ def command(
     series = named_series(named)
     check_study(study_dir, bool(series))
     check_bundles(bundles)
+    from mgmt_monai.atomic import check_replaceable, holds_text
     from mgmt_monai.inference.abstain import input_reasons
     from mgmt_monai.inference.errors import InferenceError
-    from mgmt_monai.inference.explain.explanation import METHODS, RESULT, explain_series, write_explanation
+    from mgmt_monai.inference.explain.explanation import (
+        METHODS,
+        RESULT,
+        explain_series,
+        result_text,
+        write_explanation,
+    )
     from mgmt_monai.inference.model import open_models
     from mgmt_monai.inference.prediction import NOTICE
     from mgmt_monai.inference.study import read_study, study_path
@@ -58,9 +65,6 @@ def command(
         folders = [out / study_path(study_dir).name / model.bundle.name for model in models]
         if len(set(folders)) < len(folders):
             raise InferenceError("expected bundles of different names, found one twice. Rename one of them.")
-        taken = next((folder / RESULT for folder in folders if (folder / RESULT).exists() and not overwrite), None)
-        if taken is not None:
-            raise InferenceError(f"{taken}: there is an explanation already. Name another --out, or say --overwrite.")
         found = read_study(study_dir, series, [model.modality for model in models])
         studied = {one.modality: one for one in found}
         for model, folder in zip(models, folders, strict=True):
@@ -74,6 +78,8 @@ def command(
                 raise InferenceError("\n".join(finding.under(study_dir).line for finding in one.errors))
             reasons = input_reasons(model.modality, one, list(studied))
             explained = explain_series(model, one.series, methods, segmentation, reasons)
+            there, text = folder / RESULT, result_text(explained)
+            check_replaceable(there, holds_text(there, text), overwrite, InferenceError)
             write_explanation(explained, folder)
             for each in explained.maps:
                 click.echo(f"{model.modality} ({model.bundle.name}), {each.method}: {_checked(each.sanity.changes)}")

@@ -150,11 +150,14 @@ def _predict(
 ) -> PredictedStudy:
     from mgmt_monai.inference.predict_study import predict_study
     from mgmt_monai.inference.prediction import NOTICE
-    from mgmt_monai.inference.result_files import PAGE, RESULT, check_free, write_result
+    from mgmt_monai.inference.result_files import PAGE, RESULT, check_free, is_result, read_result, write_result
 
-    check_free(folder, overwrite)
+    there = read_result(folder)
+    check_free(folder, overwrite or there is not None)
     predicted = predict_study(study_dir, models, named)
-    write_result(predicted, folder)
+    if overwrite or there is None or not is_result(there, predicted.prediction):
+        check_free(folder, overwrite)
+        write_result(predicted, folder)
     for one in predicted.prediction.series:
         click.echo(_line(one))
     if len(models) > 1:

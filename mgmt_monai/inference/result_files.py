@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from mgmt_monai.atomic import write_text
@@ -35,7 +36,7 @@ def check_free(folder: Path, overwrite: bool) -> None:
     there = [name for name in (RESULT, PAGE) if (folder / name).exists()]
     if there and not overwrite:
         raise InferenceError(
-            f"{folder / there[0]}: there is a result already. Name another folder with --out, or say --overwrite."
+            f"{folder / there[0]}: there is another result already. Name another folder with --out, or say --overwrite."
         )
 
 
@@ -58,6 +59,16 @@ def write_result(predicted: PredictedStudy, folder: Path) -> None:
         raise InferenceError(
             f"{folder}: cannot write the result ({reason}). Name another folder with --out."
         ) from error
+
+
+def is_result(there: StudyPrediction, made: StudyPrediction) -> bool:
+    """Whether a result says what another one says, whenever it was made.
+
+    Args:
+        there: As `read_result` gives it.
+        made: Of now.
+    """
+    return replace(there, created=made.created) == prediction_from_json(made.to_json())
 
 
 def read_result(folder: Path) -> StudyPrediction | None:

@@ -120,9 +120,14 @@ def test_result_is_not_replaced_unless_told(here: Path, capsys) -> None:
     first = (here / "prediction" / "90001" / "prediction.json").stat().st_mtime_ns
     capsys.readouterr()
 
-    assert main(words) == 1
-    assert "there is a result already" in capsys.readouterr().err
+    assert main(words) == 0  # the same again
     assert (here / "prediction" / "90001" / "prediction.json").stat().st_mtime_ns == first
+    other = (here / "prediction" / "90001" / "prediction.json").read_text().replace('"n_slices": ', '"n_slices": 1')
+    (here / "prediction" / "90001" / "prediction.json").write_text(other)
+    capsys.readouterr()
+    assert main(words) == 1
+    assert "there is another result already" in capsys.readouterr().err
+    assert (here / "prediction" / "90001" / "prediction.json").read_text() == other
     assert main([*words, "--overwrite"]) == 0
     assert (here / "prediction" / "90001" / "prediction.json").stat().st_mtime_ns > first
 

@@ -118,7 +118,7 @@ def test_key_of_the_pseudonyms_is_for_nobody_else(tmp_path):
     key = directory.pseudonym_key
     assert re.fullmatch("[0-9a-f]{32}", key)
     assert directory.pseudonym_key == key
-    holding = [path for path in directory.path.iterdir() if key in path.read_text()]
+    holding = [path for path in directory.path.iterdir() if key.encode() in path.read_bytes()]
     assert [(path.name, stat.S_IMODE(path.stat().st_mode)) for path in holding] == [("pseudonyms.key", 0o600)]
 
 

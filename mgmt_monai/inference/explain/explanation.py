@@ -188,13 +188,22 @@ def write_explanation(explanation: SeriesExplanation, folder: Path) -> list[Path
             stored = carried(each.values, seen.from_stored, seen.stored.shape)
             write_map(path, stored, explanation.series, seen.stored)
             written.append(path)
-    write_text(folder / RESULT, json.dumps(_document(explanation), indent=2) + "\n")
+    write_text(folder / RESULT, result_text(explanation))
     written.append(folder / RESULT)
     for method in METHODS:  # of an older explanation, by other methods or of other slices
         for path in folder.glob(f"{method}*"):
             if path not in written:
                 path.unlink()
     return written
+
+
+def result_text(explanation: SeriesExplanation) -> str:
+    """What ``explain.json`` says.
+
+    Args:
+        explanation: Of one series.
+    """
+    return json.dumps(_document(explanation), indent=2) + "\n"
 
 
 def _maps(method: str, network: MGMTClassifier, images: Tensor, description: str = "") -> np.ndarray:

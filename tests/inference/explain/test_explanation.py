@@ -131,8 +131,11 @@ def test_explain_command_writes_maps_checks_and_shares(
     assert pictures == [f"gradcam-slice-{index + 1:03d}.png" for index in document["slice_indices"]]
     assert "in the segmentation: " in capsys.readouterr().out
 
-    assert main(words) == 1
-    assert "there is an explanation already" in capsys.readouterr().err
+    told = (folder / "explain.json").read_bytes()
+    assert main([*words, "--segmentation", str(segmentation)]) == 0  # the same again
+    assert (folder / "explain.json").read_bytes() == told
+    assert main([*words, "--method", "gradcam"]) == 1
+    assert "found another, which would be lost" in capsys.readouterr().err
     assert main([*words, "--method", "gradcam", "--overwrite"]) == 0
     assert not list(folder.glob("occlusion*")), "nothing of the older explanation stays beside the new one"
 
