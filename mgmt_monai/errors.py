@@ -97,8 +97,10 @@ class PrintableStream:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def write(self, text: str) -> int:
-        """Write text; its length."""
+    def write(self, text: str | bytes) -> int:
+        """Write text, which click hands over as bytes for a shell's completion; its length."""
+        if isinstance(text, bytes):
+            text = text.decode(errors="replace")
         self._stream.write(printable(text, keep=_LAYOUT))
         return len(text)
 

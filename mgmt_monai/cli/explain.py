@@ -82,7 +82,10 @@ def command(
             check_replaceable(there, holds_text(there, text), overwrite, InferenceError)
             write_explanation(explained, folder)
             for each in explained.maps:
-                click.echo(f"{model.modality} ({model.bundle.name}), {each.method}: {_checked(each.sanity.changes)}")
+                click.echo(
+                    f"{model.modality} ({model.bundle.name}), {each.method}: {_checked(each.sanity.changes)}; "
+                    f"{explained.coarseness(each.method)}"
+                )
                 if each.share is not None:
                     inside = "none of it positive" if each.share.inside is None else f"{each.share.inside:.1%}"
                     click.echo(f"  in the segmentation: {inside}; of an even map: {each.share.uniform:.1%}")

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 FILE = click.Path(path_type=Path)
 
+SHOWN_OF_A_KIND = 3
+"""Findings, on the screen; of more, one stands for all."""
+
 #: The paper's share of those who are not in the test.
 TRAIN_FRACTION = 0.85
 
@@ -68,7 +71,7 @@ def build(
 ) -> int:
     """Read the images under DATA_DIR and write its manifest."""
     from mgmt_monai.cohort.build import Sources, build_manifest
-    from mgmt_monai.cohort.findings import Severity
+    from mgmt_monai.cohort.findings import Finding, Severity
     from mgmt_monai.cohort.layouts import check_data_dir
     from mgmt_monai.cohort.manifest import check_writable, read_manifest, write_manifest
     from mgmt_monai.cohort.splits.plans import External, Holdout, Listed
@@ -109,9 +112,18 @@ def build(
         click.echo(f"left out: {line}")
     for entry in built.manifest.chosen:
         click.echo(f"decided: patient {entry['patient_id']}: {entry['file']}: {entry['decision']}")
+    by_kind: dict[str, list[Finding]] = {}
     for finding in built.findings:
-        accepted = " (accepted)" if finding.kind.severity is Severity.ERROR else ""
-        click.echo(f"{finding.kind.severity}{accepted}: {finding.under(data_dir).line}")
+        by_kind.setdefault(finding.id, []).append(finding)
+    for found in by_kind.values():
+        severity, shown = found[0].kind.severity, len(found) if len(found) <= SHOWN_OF_A_KIND else 1
+        accepted = " (accepted)" if severity is Severity.ERROR else ""
+        for finding in found[:shown]:
+            click.echo(f"{severity}{accepted}: {finding.under(data_dir).line}")
+        if shown < len(found):
+            click.echo(
+                f"  ... {found[0].kind.title} ({found[0].id}): {len(found)} in all; 'mgmt-monai doctor' shows each"
+            )
     for finding in built.related:
         click.echo(f"kept in one split: {finding.line}")
     _echo_splits(built.manifest)

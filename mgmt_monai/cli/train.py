@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
 import warnings
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 
 import click
 
@@ -13,8 +18,9 @@ from mgmt_monai.packaged_configs import config_path
 @click.command("train", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 @click.argument("config", required=False)
 @click.option("--config_file", "--config-file", "config_file", hidden=True)
+@click.option("--quiet", is_flag=True, help="Say warnings alone, and at the end the run's folder on stdout.")
 @click.pass_context
-def command(context: click.Context, config: str | None, config_file: str | None) -> None:
+def command(context: click.Context, config: str | None, config_file: str | None, quiet: bool) -> None:
     """Train on CONFIG, a modality (t1w, t1wce, t2w, flair) or a config file; any key of it is set with --KEY VALUE.
 
     The same run as 'python -m monai.bundle run training --config_file "$(mgmt-monai config CONFIG)"', but a key that
@@ -28,6 +34,16 @@ def command(context: click.Context, config: str | None, config_file: str | None)
     config_path(named)  # a mistyped one is told before anything heavy is imported
     settings = overrides([*([config] if config_file and config else []), *context.args])
 
+    if quiet:
+        from mgmt_monai.training.start import train
+
+        logging.basicConfig(level="WARNING", format="%(levelname)s %(message)s", stream=sys.stderr)
+        for talkative in ("ignite", "monai.bundle.workflows"):
+            logging.getLogger(talkative).setLevel("CRITICAL")
+        with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere), redirect_stdout(nowhere):  # bars
+            folder = train(named, **settings)
+        click.echo(folder)
+        return
     import monai.bundle
 
     from mgmt_monai.training.start import training_config

@@ -1,10 +1,12 @@
 """What a user mistypes is told in one line that says what to do, and before anything heavy is imported."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from phantom_runs import command, newest_run
 
 CODE = """
 import sys
@@ -48,3 +50,31 @@ def test_mistyped_word_is_told_at_once(folder, words, code, said):
     )
     assert done.returncode == code, done.stderr
     assert said in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"_MGMT_MONAI_COMPLETE": "bash_source"}, "complete -o nosort -F"),
+        ({"_MGMT_MONAI_COMPLETE": "bash_complete", "COMP_WORDS": "mgmt-monai pre", "COMP_CWORD": "1"}, "plain,predict"),
+    ],
+    ids=["script", "word"],
+)
+def test_shell_completes(environment, said):
+    code = "import sys; sys.argv = ['mgmt-monai']; from mgmt_monai.cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    assert said in done.stdout, done.stderr
+
+
+@pytest.mark.slow  # a whole training
+def test_quiet_training_says_warnings_and_its_folder_alone(phantom_dir, tmp_path):
+    words = command(phantom_dir, tmp_path / "runs")[7:]  # behind the config's file
+    code = "import sys; from mgmt_monai.cli.main import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "train", "t1w", "--quiet", *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(newest_run(tmp_path / "runs"))
+    assert {line.split()[0] for line in done.stderr.splitlines()} == {"WARNING"}

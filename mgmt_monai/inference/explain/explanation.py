@@ -21,7 +21,7 @@ from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.inference.explain.gradcam import cells, gradcam_maps
 from mgmt_monai.inference.explain.grids import carried
 from mgmt_monai.inference.explain.maps import write_map
-from mgmt_monai.inference.explain.occlusion import occlusion_maps
+from mgmt_monai.inference.explain.occlusion import PATCH_SHARE, occlusion_maps
 from mgmt_monai.inference.explain.overlay import contact_sheet, overlay
 from mgmt_monai.inference.explain.sanity import Sanity, sanity_check
 from mgmt_monai.inference.explain.seen import SeenSeries, see
@@ -83,6 +83,16 @@ class SeriesExplanation:
     abstained: tuple[str, ...]
     maps: tuple[Map, ...]
     resolution: tuple[int, int]
+
+    def coarseness(self, method: str) -> str:
+        """How coarse a method's maps are, in words.
+
+        Args:
+            method: One of `METHODS`.
+        """
+        down, across = self.resolution
+        cells = f"{down} x {across} cells" if method == "gradcam" else f"about {1 / PATCH_SHARE:.0f} places a side"
+        return f"it tells {cells} of a slice apart, no finer"
 
 
 def explain_series(
@@ -239,7 +249,7 @@ def _heading(explanation: SeriesExplanation, each: Map) -> str:
     checked = {True: "changes", False: "HARDLY CHANGES", None: "cannot be compared"}[each.sanity.changes]
     return (
         f"{explanation.model.modality}, {explanation.model.bundle.name}, {each.method}: {said}\n"
-        f"with random weights the map {checked}"
+        f"with random weights the map {checked}\n{explanation.coarseness(each.method)}"
     )
 
 
