@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from mgmt_monai.atomic import sync
 from mgmt_monai.locked_folder import HeldError, Lock
 from mgmt_monai.tracking.errors import TrackingError
 
@@ -158,9 +159,23 @@ def _asked(path: Path, question: str) -> list[tuple[Any, ...]]:
 
 
 def _fill(made: Path) -> None:
+    """Let MLflow make its tables: without waiting for the disk at each of some hundred steps, but once at the end."""
     from mlflow.tracking import MlflowClient
+    from sqlalchemy import Engine, event
 
-    MlflowClient(store_uri(made.absolute())).search_experiments()
+    def do_not_wait(connection: object, _: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            ((_, _, file),) = connection.execute("PRAGMA database_list").fetchall()
+            if file and Path(file).name == made.name:  # the host's own stores stay as they are
+                connection.execute("PRAGMA synchronous=OFF")
+
+    event.listen(Engine, "connect", do_not_wait)
+    try:
+        MlflowClient(store_uri(made.absolute())).search_experiments()
+    finally:
+        event.remove(Engine, "connect", do_not_wait)
+    with made.open("rb") as stream:
+        sync(stream.fileno())
 
 
 def _upgrade(path: Path, made: Path) -> None:
