@@ -69,7 +69,8 @@ def train_config(executed: Mapping[str, Any]) -> dict[str, Any]:
     lacking = set(ours) - set(executed)
     older = lacking or "transfer_views" in executed or executed["cohort"]["_target_"] == _OLD_COHORT
     made = {key: executed[key] for key in ours if key in executed and not isinstance(executed[key], dict | list)}
-    before = {"weigh": "slice", "aspect": "squash"}  # what every training did before there was a choice
+    # What every training did before there was a choice.
+    before = {"weigh": "slice", "aspect": "squash", "transfer_least_steps": 0}
     made = {**ours, **before, **made} if older else dict(executed)
     for key in PER_RUN & set(ours):
         made[key] = ours[key]

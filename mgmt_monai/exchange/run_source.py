@@ -19,12 +19,13 @@ from mgmt_monai.networks.efficientnet import PADDINGS, has_odd_map
 from mgmt_monai.tracking.runs import StoredRun, fetch_run
 from mgmt_monai.training.config import PATHS, without_views
 from mgmt_monai.training.origin import MADE
+from mgmt_monai.training.plain_model import PLAIN
 from mgmt_monai.training.run_directory import check_whole
 
 logger = logging.getLogger(__name__)
 
 STAGES = ("transfer", "fine_tune")
-"""In the order in which a run goes through them."""
+"""In the order in which a run goes through them; beside them stands the plain model."""
 
 REFERENCE = "reference.safetensors"
 """What the last stage's features of the training data were like, in the run's folder."""
@@ -104,10 +105,10 @@ def open_source(run: str | Path, uri: str, output_dir: Path) -> Iterator[Source]
 
 def _of_checkpoint(path: Path) -> Source:
     stage = path.resolve().parent.name
-    if path.name != "best.pt" or stage not in STAGES:
+    if path.name != "best.pt" or stage not in (*STAGES, PLAIN):
         raise ExchangeError(
-            f"{path}: expected the best.pt of a stage ({' or '.join(STAGES)}) in a run's folder, found another file. "
-            "Name the run's folder."
+            f"{path}: expected the best.pt of a stage ({', '.join(STAGES)} or {PLAIN}) in a run's folder, found "
+            "another file. Name the run's folder."
         )
     return _of_folder(path.resolve().parents[1], stage)
 

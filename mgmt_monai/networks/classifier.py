@@ -1,7 +1,8 @@
 """One slice in, one logit out: the backbone, the paper's head, and the ImageNet normalisation between."""
 
+import math
 from collections import OrderedDict
-from typing import Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -116,10 +117,45 @@ class MGMTClassifier(nn.Module):
             pooled = self.backbone(self._normalised(images))
         return pooled
 
-    def begin_at_zero(self) -> None:
-        """Set the head's last layer to zero: every slice's logit is 0 until it is trained."""
-        for parameter in self.head.get_submodule("dense2").parameters():
-            nn.init.zeros_(parameter)
+    def answer_linearly(self, weight: Tensor, bias: float, mean: Tensor, variance: Tensor, examples: Tensor) -> None:
+        """Make the head's answer, in eval mode, a linear one: ``features @ weight + bias``; all of it can be trained.
+
+        Half of the hidden units hold the positive part of the answer, half the negative: ``relu(a) - relu(-a) = a``.
+        Each unit's weights are as long as those of a head that is drawn, so that a step of Adam changes both as much.
+
+        Args:
+            weight: Of each feature, (n_features,).
+            bias: Added to it.
+            mean: Of each feature over slices, (n_features,): what the first BatchNorm subtracts.
+            variance: Of each feature over slices, (n_features,).
+            examples: Features, (n, n_features), over which the second BatchNorm takes its statistics.
+
+        Raises:
+            NetworkError: The head has one hidden unit.
+        """
+        parts = dict(self.head.named_children())
+        norm1, dense1, norm2, dense2 = (cast(Any, parts[name]) for name in ("norm1", "dense1", "norm2", "dense2"))
+        pairs = dense1.out_features // 2
+        if not pairs:
+            raise NetworkError("hidden_units: a linear answer takes 2 or more, found 1.")
+        weight, mean, variance, examples = (of.double().cpu() for of in (weight, mean, variance, examples))
+        scaled = weight * (variance + norm1.eps).sqrt()
+        length = math.sqrt(1 / 3) / float(scaled.norm()) if scaled.any() else 0.0
+        sign = torch.tensor([1.0, -1.0] * pairs + [0.0] * (dense1.out_features % 2), dtype=torch.float64)
+        hidden = torch.relu(length * sign * ((examples - mean) @ weight)[:, None])
+        centre, spread = hidden.mean(dim=0), hidden.var(dim=0, correction=0)
+        last = sign * (spread + norm2.eps).sqrt() / (pairs * length) if length else 0 * sign
+        shift = (sign * centre).sum() / (pairs * length) if length else 0.0
+        for layer, running_mean, running_var in ((norm1, mean, variance), (norm2, centre, spread)):
+            layer.reset_parameters()
+            layer.running_mean.copy_(running_mean)
+            layer.running_var.copy_(running_var)
+        with torch.no_grad():
+            if length:
+                dense1.weight.copy_(length * sign[:, None] * scaled)
+                dense1.bias.zero_()
+            dense2.weight.copy_(last[None])
+            dense2.bias.fill_(float(bias + mean @ weight + shift))
 
     def set_stage(self, stage: str) -> None:
         """Go to a training stage: set what takes gradients, and which layers stay in eval mode.

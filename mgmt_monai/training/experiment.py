@@ -9,13 +9,14 @@ from typing import Any
 
 import pandas as pd
 
+from mgmt_monai.evaluation.predictions import patients_from_slices
 from mgmt_monai.html_page import write_page
 from mgmt_monai.networks import MGMTClassifier
-from mgmt_monai.training.learnt import Learning, prevalence_loss
+from mgmt_monai.training.learnt import LEAST_STEPS, Learning, learning_of
 from mgmt_monai.training.opening import Opening
 from mgmt_monai.training.outcome import PAGE_NAME, Outcome, outcome_of
-from mgmt_monai.training.plain_model import PlainModel
-from mgmt_monai.training.ranks import is_main_rank, lost_ranks_told, share_state
+from mgmt_monai.training.plain_model import PLAIN
+from mgmt_monai.training.ranks import is_main_rank, lost_ranks_told, share_state, wait_for_all
 from mgmt_monai.training.reference import Reference
 from mgmt_monai.training.scoring import Scoring
 from mgmt_monai.training.stage import Stage
@@ -33,7 +34,6 @@ class Experiment:
         network: With its weights loaded.
         stages: In order.
         scoring: Of the best checkpoints.
-        plain: The logistic regression beside it.
         reference: Of the last stage's best checkpoint: how far a series lies from the training data.
         model_settings: What builds the network again: ``network``, ``hidden_units``, ``image_size``.
     """
@@ -42,7 +42,6 @@ class Experiment:
     network: MGMTClassifier
     stages: Sequence[Stage]
     scoring: Scoring
-    plain: PlainModel
     reference: Reference
     model_settings: dict[str, Any]
 
@@ -67,25 +66,33 @@ class Experiment:
         for stage in self.stages:
             stage.progress.n_validation = len(self.reference.validation.patient_ids)
             stage.run()
-            if is_main_rank() and (sentence := self._learning(stage).sentence):
-                logger.warning(f"stage {stage.progress.stage}: {sentence}")
         checkpoints = {stage.progress.stage: stage.progress.best_checkpoint for stage in self.stages}
+        wait_for_all()  # the main process may still be writing
+        if self.opening.plain_checkpoint.is_file():
+            checkpoints[PLAIN] = self.opening.plain_checkpoint
         return self.scoring.predict(checkpoints, self.opening.cohort)
 
-    def _learning(self, stage: Stage) -> Learning:
+    def _learning(self, stage: Stage, patients: pd.DataFrame) -> Learning:
         """What the stage's best network has learnt; the steps of the stages before it lead to it too."""
         until = self.stages[: self.stages.index(stage) + 1]
-        return Learning(
-            best_loss=stage.progress.best_loss,
-            prevalence_loss=prevalence_loss(self.reference.training, self.reference.validation, self.opening.weigh),
+        of = patients[(patients["stage"] == stage.progress.stage) & (patients["split"] == "validation")]
+        begun = self.opening.run_directory.state["first_stage"]["head_begins_as_plain_model"]
+        found = learning_of(
+            dict(zip(of["patient_id"], of["probability"], strict=True)),
+            self.reference.training,
+            self.reference.validation,
             steps=sum(each.progress.best_epoch * len(each.trainer.data_loader) for each in until),
+            least_steps=0 if begun else LEAST_STEPS,
         )
+        if found.sentence:
+            logger.warning(f"stage {stage.progress.stage}: {found.sentence}")
+        return found
 
     def _finish(self, slices: pd.DataFrame) -> Outcome:
         stages = [stage.progress for stage in self.stages]
-        learning = {stage.progress.stage: self._learning(stage) for stage in self.stages}
-        plain = self.plain.run(stages[0], self.opening.cohort)
-        scores = self.scoring.record(slices, stages, self.opening.cohort, self.opening.run_directory, learning, plain)
+        patients = patients_from_slices(slices)
+        learning = {stage.progress.stage: self._learning(stage, patients) for stage in self.stages}
+        scores = self.scoring.record(slices, stages, self.opening.cohort, self.opening.run_directory, learning)
         self.opening.run_directory.update(learning={stage: of.as_json() for stage, of in learning.items()})
         self.opening.tracking.set_tags({"learnt": learning[stages[-1].stage].sentence or "yes"})
         for path in scores.public:

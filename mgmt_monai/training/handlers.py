@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +14,7 @@ from monai.engines import Evaluator
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from mgmt_monai.atomic import atomic_file, write_text
+from mgmt_monai.atomic import write_text
 from mgmt_monai.csv_file import csv_text
 from mgmt_monai.networks import MGMTClassifier
 from mgmt_monai.slices import EpochBatches
@@ -23,7 +22,7 @@ from mgmt_monai.tracking import TrackedRun
 from mgmt_monai.training.divergence import check_course
 from mgmt_monai.training.ranks import is_main_rank
 from mgmt_monai.training.run_log import duration, epoch_line
-from mgmt_monai.training.stage import ROW_COLUMNS, StageProgress, read_checkpoint
+from mgmt_monai.training.stage import ROW_COLUMNS, StageProgress, read_checkpoint, save_state
 
 logger = logging.getLogger(__name__)
 
@@ -93,10 +92,10 @@ class EpochRecord(_EpochHandler):
         learns = (progress.run_directory.config or {}).get("control", "none") == "none"
         check_course(progress.stage, engine.state.epoch, engine.state.metrics.get("train_loss"), loss, learns)
         progress.epochs = engine.state.epoch
-        if progress.counts and loss < progress.best_loss:
+        if loss < progress.best_loss:
             progress.best_loss, progress.best_epoch = loss, progress.epochs
             progress.epochs_without_improvement = 0
-        elif progress.counts:
+        else:
             progress.epochs_without_improvement += 1
         figures = {**engine.state.metrics, **self.validator.state.metrics}
         figures["train_learning_rate"] = self.optimizer.param_groups[0]["lr"]
@@ -115,7 +114,7 @@ class EpochRecord(_EpochHandler):
 
 @dataclass(eq=False)
 class Plateau(_EpochHandler):
-    """After `EpochRecord`: lowers the learning rate on a plateau of the validation loss, of the epochs that count.
+    """After `EpochRecord`: lowers the learning rate on a plateau of the validation loss.
 
     Args:
         progress: Of the stage.
@@ -129,8 +128,7 @@ class Plateau(_EpochHandler):
 
     def __call__(self, engine: Engine) -> None:
         """Tell the scheduler this epoch's loss."""
-        if self.progress.counts:
-            self.lr_scheduler.step(self.validator.state.metrics[WATCHED])
+        self.lr_scheduler.step(self.validator.state.metrics[WATCHED])
 
 
 class ResumePoint:
@@ -179,9 +177,8 @@ class ResumePoint:
         """Write the checkpoints, each whole or not at all; the best network last, so that it never runs ahead."""
         if not is_main_rank():
             return
-        _save(
-            {name: part.state_dict() for name, part in self._all_parts(engine).items()}, self.progress.last_checkpoint
-        )
+        state = {name: part.state_dict() for name, part in self._all_parts(engine).items()}
+        save_state(state, self.progress.last_checkpoint)
         self._keep_best()
 
     def finish(self, engine: Engine) -> None:
@@ -197,7 +194,7 @@ class ResumePoint:
 
     def _keep_best(self) -> None:
         if self.progress.best_epoch == self.progress.epochs and is_main_rank():
-            _save(self.network.state_dict(), self.progress.best_checkpoint)
+            save_state(self.network.state_dict(), self.progress.best_checkpoint)
 
 
 @dataclass(eq=False)
@@ -260,8 +257,3 @@ class Publish(_EpochHandler):
 
 
 _SPLITS = {"train": "train", "val": "validation"}
-
-
-def _save(state: dict[str, Any], path: Path) -> None:
-    with atomic_file(path) as temporary, temporary.open("wb") as stream:  # of a path, torch hides that a disk is full
-        torch.save(state, stream)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import log_loss
 
 from mgmt_monai.slices.dataset import SliceDataset
 
@@ -22,19 +23,23 @@ class Learning:
     """What a stage's best network has learnt.
 
     Args:
-        best_loss: Its validation loss.
+        best_loss: Cross-entropy of its probabilities of the validation patients, each the mean of the patient's slices.
         prevalence_loss: That of always answering the training patients' prevalence.
+        n_validation: How many validation patients there are.
         steps: Of the optimizer that lead to it, of the stages before too.
+        least_steps: Of a head that has learnt; 0 where it began as the plain model.
     """
 
     best_loss: float
     prevalence_loss: float
+    n_validation: int
     steps: int
+    least_steps: int = LEAST_STEPS
 
     @property
     def has_learnt(self) -> bool:
         """Whether it is better than the prevalence, and made enough steps for this to be no chance."""
-        return self.best_loss < self.prevalence_loss and self.steps >= LEAST_STEPS
+        return self.best_loss < self.prevalence_loss and self.steps >= self.least_steps
 
     @property
     def sentence(self) -> str:
@@ -42,11 +47,13 @@ class Learning:
         reasons = []
         if not self.best_loss < self.prevalence_loss:
             reasons.append(
-                f"lowest validation loss {self.best_loss:.4f}, always answering the prevalence: "
-                f"{self.prevalence_loss:.4f}"
+                f"loss of {self.n_validation} validation patients {self.best_loss:.4f}, always answering the "
+                f"prevalence: {self.prevalence_loss:.4f}"
             )
-        if self.steps < LEAST_STEPS:
-            reasons.append(f"{self.steps} of Adam's steps before the best epoch's end, expected {LEAST_STEPS} or more")
+        if self.steps < self.least_steps:
+            reasons.append(
+                f"{self.steps} of Adam's steps before the best epoch's end, expected {self.least_steps} or more"
+            )
         return f"{NOT_LEARNT} ({'; '.join(reasons)})" if reasons else ""
 
     def as_json(self) -> dict[str, Any]:
@@ -54,25 +61,28 @@ class Learning:
         return {"has_learnt": self.has_learnt, "sentence": self.sentence, **asdict(self)}
 
 
-def prevalence_loss(training: SliceDataset, validation: SliceDataset, weigh: str) -> float:
-    """Validation loss of always answering how many of the training are methylated.
+def learning_of(
+    probabilities: Mapping[str, float], training: SliceDataset, validation: SliceDataset, steps: int, least_steps: int
+) -> Learning:
+    """Hold a stage's best network against always answering how many of the training are methylated.
+
+    By patient, as all figures are: of few patients the network is too sure of single slices, and their loss is above
+    the prevalence's where the patients' is not. With a reachable AUC of 0.92 and 4 validation patients that was told of
+    9 of 20 trainings, by patient of 4 (without an effect 11 of 20); with 8 patients of 7, by patient of none.
 
     Args:
-        training: Of the stage.
+        probabilities: Of each validation patient.
+        training: Of the stage, with the labels that the network was told.
         validation: Of the stage.
-        weigh: What weighs the same: each ``patient`` or each ``slice``.
+        steps: Of the optimizer that lead to the network.
+        least_steps: Of a head that has learnt.
 
     Returns:
-        Mean binary cross-entropy; 0 where the training has one class: there is nothing to learn then.
-
-    Source: with training share p and validation share q, the cross-entropy -q ln p - (1 - q) ln(1 - p).
+        With a ``prevalence_loss`` of 0 where the training has one class: there is nothing to learn then.
     """
-    p, q = (_share(of, weigh) for of in (training, validation))
-    if not 0 < p < 1:
-        return 0.0
-    return -q * math.log(p) - (1 - q) * math.log1p(-p)
-
-
-def _share(slices: SliceDataset, weigh: str) -> float:
-    labels = [item["label"] for item in slices.data]
-    return float(np.average(labels, weights=None if weigh == "patient" else slices.slice_counts))
+    labels = [item["label"] for item in validation.data]
+    answers = [probabilities[patient] for patient in validation.patient_ids]
+    prevalence = float(np.mean([item["label"] for item in training.data]))
+    constant = log_loss(labels, [prevalence] * len(labels), labels=[0, 1]) if 0 < prevalence < 1 else 0.0
+    best = float(log_loss(labels, answers, labels=[0, 1]))
+    return Learning(best, float(constant), len(labels), steps, least_steps)

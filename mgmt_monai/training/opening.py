@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ from mgmt_monai.training.errors import DivergedError
 from mgmt_monai.training.heavy_patients import heavy_patients
 from mgmt_monai.training.origin import origin_of
 from mgmt_monai.training.outcome import small_test
+from mgmt_monai.training.plain_model import PLAIN, PlainModel
 from mgmt_monai.training.prepare_batch import PrepareBatch
 from mgmt_monai.training.pseudonyms import pseudonym
 from mgmt_monai.training.ranks import lost_ranks_told, n_ranks
@@ -50,7 +52,9 @@ class Opening:
         network: With its weights loaded. Other weights that it was given since, as a federation's server does, stay.
         weights: What was loaded; where nothing was, BatchNorm is calibrated on ``calibration_images`` first.
         calibration_images: Loader of training slices.
-        batches: Of the first stage. Where they were made smaller, the head begins at zero.
+        batches: Of the first stage.
+        least_steps: The first stage's head begins as the plain model where an epoch has fewer; 0: never.
+        plain: The logistic regression on the same features.
         first: Progress of the first stage.
         training: Training slices.
         prepare_batch: Of the first stage's trainer.
@@ -69,6 +73,8 @@ class Opening:
     weights: WeightsReport
     calibration_images: DataLoader
     batches: EpochBatches
+    least_steps: int
+    plain: PlainModel
     first: StageProgress
     training: SliceDataset
     prepare_batch: PrepareBatch
@@ -81,6 +87,11 @@ class Opening:
         self.is_open = False
         self.last_words = ""
         self._as_built = _digest(self.network)
+
+    @property
+    def plain_checkpoint(self) -> Path:
+        """The network with the plain model as its head."""
+        return self.run_directory.path / PLAIN / "best.pt"
 
     @property
     def precision(self) -> str:
@@ -164,22 +175,22 @@ class Opening:
             logger.warning(told)
         if not directory.state["described"]:
             self._describe(directory.config or {})
-        if is_new and not is_given and not self.weights.pretrained:
-            self._calibrate()
 
     def _begin_first_stage(self, is_given: bool) -> None:
-        """Few slices: an untrained head's own answers would outweigh what so few steps teach it. It begins without."""
-        batches, progress = self.batches, self.first
-        from_zero = batches.is_smaller and not is_given
-        noted = {"batch_size": batches.batch_size, "steps": len(batches), "counted_from": progress.counted_from}
-        if from_zero:
-            self.network.begin_at_zero()
+        """Few slices teach a head that is drawn too little: it begins as the plain model."""
+        if not is_given and not self.weights.pretrained:
+            self._calibrate()
+        head, steps = self.network.head, len(self.batches)
+        drawn = {name: tensor.clone() for name, tensor in head.state_dict().items()}
+        begins = self.plain.run(self.plain_checkpoint) and steps < self.least_steps and not is_given
+        if begins:
             logger.info(
-                f"few training slices ({batches.n_slices}): the first stage has {len(batches)} batches of "
-                f"{batches.batch_size} an epoch, the head's last layer begins at zero, and validation losses count "
-                f"from epoch {progress.counted_from} on (transfer_least_steps; 0: as the paper)"
+                f"few training slices: {steps} step{'' if steps == 1 else 's'} an epoch, fewer than "
+                f"{self.least_steps}: the head begins as the plain model (transfer_least_steps; 0: as the paper)"
             )
-        self.run_directory.update(first_stage={**noted, "head_begins_at_zero": from_zero})
+        else:
+            head.load_state_dict(drawn)
+        self.run_directory.update(first_stage={"steps": steps, "head_begins_as_plain_model": begins})
 
     def _note_precision(self) -> None:
         """``precision`` may be auto: what that came to is noted, and told where a resumed training has it otherwise."""

@@ -87,10 +87,12 @@ class Outcome:
             f"| {split} | {sum(of.values())} | {of['methylated']} |" for split, of in self.counts.items() if of
         )
         told = "\n".join(f"- **{line}**" for line in self.warnings)
-        plain = f"\nA plain model on the same features: {figure_line(self.metrics[PLAIN]['test'])}.\n"
+        plain = ""
+        if PLAIN in self.metrics:
+            plain = f"\nA plain model on the same features: {figure_line(self.metrics[PLAIN]['test'])}.\n"
         return (
             f"**{self.headline}**\n\n{self.verdict.sentence}\n\n{told}\n\n{self.origin['text']}\n\n"
-            f"| split | patients | methylated |\n|---|---|---|\n{rows}\n{plain if PLAIN in self.metrics else ''}\n"
+            f"| split | patients | methylated |\n|---|---|---|\n{rows}\n{plain}\n"
             f"{self.threshold_text} All figures: `metrics.json`; the page: `{PAGE_NAME}`."
         )
 

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
-import pandas as pd
+import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from mgmt_monai.cohort.modality import ModalityCohort
-from mgmt_monai.evaluation.predictions import PATIENT_COLUMNS
 from mgmt_monai.networks import MGMTClassifier, WeightsReport
+from mgmt_monai.networks.errors import NetworkError
 from mgmt_monai.networks.frozen_features import features_of, network_key
 from mgmt_monai.slices import SliceDataset
 from mgmt_monai.slices.errors import SlicesError
 from mgmt_monai.training.errors import TrainingError
-from mgmt_monai.training.stage import StageProgress, load_network
+from mgmt_monai.training.stage import save_state
 
 logger = logging.getLogger(__name__)
 
@@ -42,12 +41,12 @@ N_FOLDS = 5
 
 @dataclass(eq=False)
 class PlainModel:
-    """Fits it on the training patients, and has it say something of the others.
+    """Fits it on the training patients, and makes it the network's head: scored and exported as any stage is.
 
     Args:
-        network: Takes the first stage's best checkpoint, whose backbone is as it was loaded.
+        network: With its weights loaded, and not trained yet.
         weights: What was loaded into it. Features of random weights, which no other training has, are not stored.
-        datasets: Slices of ``train``, ``validation`` and ``test``; they are read without augmentation.
+        slices: Of the training; they are read without augmentation.
         batch_size: Slices at a time.
         image_size: Height and width of a slice.
         seed: Of the folds.
@@ -55,61 +54,55 @@ class PlainModel:
 
     network: MGMTClassifier
     weights: WeightsReport
-    datasets: Mapping[str, SliceDataset]
+    slices: SliceDataset
     batch_size: int
     image_size: int
     seed: int
 
-    def run(self, first: StageProgress, cohort: ModalityCohort) -> pd.DataFrame:
-        """Its probabilities of validation and test patients.
+    def run(self, checkpoint: Path) -> bool:
+        """Fit it, give the network a head that answers it, and keep that.
 
         Args:
-            first: The first stage.
-            cohort: Whose patients they are.
+            checkpoint: Of the stage `PLAIN`.
 
         Returns:
-            A patient table of the stage `PLAIN`; empty, with a warning, where it cannot be fitted or the features
-            cannot be computed. The training is not lost for that.
-        """
-        load_network(self.network, first.best_checkpoint)
-        self.network.eval()
-        try:
-            features = {split: self._means(slices) for split, slices in self.datasets.items()}
-            # As the network was told: those of a negative control may be permuted.
-            told = np.array([item["label"] for item in self.datasets["train"].data])
-            model = fit_logistic(features.pop("train"), told, self.seed)
-        except (TrainingError, SlicesError) as error:
-            logger.warning(f"no plain model on the same features: {error}")
-            return pd.DataFrame(columns=list(PATIENT_COLUMNS))
-        labels = {patient.patient_id: patient.label for patient in cohort.manifest.patients}
-        rows = [
-            {
-                "patient_id": patient_id,
-                "modality": cohort.modality,
-                "stage": PLAIN,
-                "split": split,
-                "fold": cohort.fold_number,
-                "seed": self.seed,
-                "label": labels[patient_id],
-                "probability": probability,
-                "n_slices": n_slices,
-            }
-            for split, means in features.items()
-            for patient_id, n_slices, probability in zip(
-                self.datasets[split].patient_ids,
-                self.datasets[split].slice_counts,
-                model.predict_proba(means)[:, 1].tolist(),
-                strict=True,
-            )
-        ]
-        return pd.DataFrame(rows, columns=list(PATIENT_COLUMNS))
+            Whether it could be fitted. If not, a warning says why, and the network is as it was: the training is not
+            lost for that.
 
-    def _means(self, slices: SliceDataset) -> np.ndarray:
-        """Mean features of each series, ``(series, D)`` float64."""
+        Raises:
+            OSError: The checkpoint cannot be written.
+        """
+        self.network.eval()
         compute = partial(features_of, self.network, batch_size=self.batch_size)
         key = network_key(self.network, self.image_size) if self.weights.pretrained else ""
-        each = slices.features(key, compute)
-        return np.stack([features.double().mean(dim=0).numpy() for features in each])
+        try:
+            means, n, total, squares = [], 0, torch.zeros(()), torch.zeros(())
+            for features in (of_series.double() for of_series in self.slices.features(key, compute)):
+                means.append(features.mean(dim=0))
+                n, total, squares = n + len(features), total + features.sum(dim=0), squares + features.square().sum(0)
+            examples, mean = torch.stack(means), total / n
+            # As the network was told: those of a negative control may be permuted.
+            told = np.array([item["label"] for item in self.slices.data])
+            model = fit_logistic(examples.numpy(), told, self.seed)
+            variance = (squares / n - mean.square()).clamp(min=0)
+            self.network.answer_linearly(*linear(model), mean, variance, examples)
+        except (TrainingError, SlicesError, NetworkError) as error:
+            logger.warning(f"no plain model on the same features: {error}")
+            return False
+        checkpoint.parent.mkdir(exist_ok=True)
+        save_state(self.network.state_dict(), checkpoint)
+        return True
+
+
+def linear(model: Pipeline) -> tuple[torch.Tensor, float]:
+    """The weight of each feature, ``(D,)`` float64, and what is added.
+
+    Args:
+        model: As `fit_logistic` returns it: masking, standardising and logistic regression, all of them linear.
+    """
+    (mask, scaler, regression), n = model, model.n_features_in_
+    weight = mask.transform(np.ones((1, n)))[0] * regression.coef_[0] / scaler.scale_
+    return torch.from_numpy(weight), float(model.decision_function(np.zeros((1, n)))[0])
 
 
 def fit_logistic(features: np.ndarray, labels: np.ndarray, seed: int) -> Pipeline:

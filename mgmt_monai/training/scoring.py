@@ -21,7 +21,7 @@ from mgmt_monai.evaluation.plots.distributions import distributions_figure
 from mgmt_monai.evaluation.plots.learning_curves import learning_curves_figure
 from mgmt_monai.evaluation.plots.roc import roc_figure
 from mgmt_monai.evaluation.predictions import patients_from_slices, write_patients, write_slices
-from mgmt_monai.evaluation.summary import figure_line, patient_figures, summarise
+from mgmt_monai.evaluation.summary import figure_line, summarise
 from mgmt_monai.networks import MGMTClassifier
 from mgmt_monai.slices.loader import SliceLoader
 from mgmt_monai.training.learnt import Learning
@@ -91,7 +91,6 @@ class Scoring:
         cohort: ModalityCohort,
         run_directory: RunDirectory,
         learning: Mapping[str, Learning],
-        plain: pd.DataFrame,
     ) -> Scores:
         """Write predictions, figures and pictures into the run's folder.
 
@@ -101,13 +100,12 @@ class Scoring:
             cohort: Whose patients they are.
             run_directory: Where to.
             learning: What each stage's best network has learnt.
-            plain: Patient table of the plain model; empty where there is none.
 
         Returns:
             What the training is told by.
         """
         folder = run_directory.path
-        summaries = self.write(slices, [stage.stage for stage in stages], cohort, folder, learning, plain)
+        summaries = self.write(slices, [stage.stage for stage in stages], cohort, folder, learning)
         public = [folder / "metrics.json", folder / "classification_report.txt", folder / "epochs.csv"]
         curves = pd.DataFrame(stages[-1].all_rows(), columns=ROW_COLUMNS)
         figure = learning_curves_figure(curves[curves["metric"] != "learning_rate"])
@@ -115,7 +113,7 @@ class Scoring:
         public += [folder / "figures" / name for name in _TEST_PICTURES]
         shared = folder / "shared" / "predictions.csv", folder / "shared" / "slice_predictions.csv"
         shared[0].parent.mkdir(exist_ok=True)
-        patients = _with_plain(patients_from_slices(slices), plain)
+        patients = patients_from_slices(slices)
         write_patients(under_pseudonyms(patients, run_directory.pseudonym_key), shared[0])
         write_slices(under_pseudonyms(slices, run_directory.pseudonym_key), shared[1])
         public += shared
@@ -128,27 +126,24 @@ class Scoring:
         cohort: ModalityCohort,
         folder: Path,
         learning: Mapping[str, Learning] | None = None,
-        plain: pd.DataFrame | None = None,
     ) -> dict[str, dict[str, Any]]:
         """Write the tables, the figures with their intervals, and the test patients' pictures.
 
         Args:
             slices: The slice-level predictions table.
-            stages: Whose predictions are in it, in order.
+            stages: Whose predictions are told and drawn, in order; the plain model's may be in the table as well.
             cohort: Whose patients they are.
             folder: Where to.
             learning: What each stage's best network has learnt; None where only its checkpoint is known.
-            plain: Patient table of the plain model, if there is one.
 
         Returns:
-            What ``metrics.json`` has: figures by stage and split, ``learning`` of each stage; those of the plain
-            model, by patient alone.
+            What ``metrics.json`` has: figures by stage and split, ``learning`` of each stage.
         """
         patients = patients_from_slices(slices)
         write_slices(slices, folder / "slice_predictions.csv")
-        write_patients(_with_plain(patients, plain), folder / "predictions.csv")
+        write_patients(patients, folder / "predictions.csv")
         summaries: dict[str, dict[str, Any]] = {}
-        for stage in stages:
+        for stage in slices["stage"].unique():
             for split in self.dataloaders:
                 summaries.setdefault(stage, {})[split] = summarise(
                     _select(patients, stage, split),
@@ -161,25 +156,22 @@ class Scoring:
         for stage, of in (learning or {}).items():
             summaries[stage]["learning"] = of.as_json()
         report = _reports(summaries)
-        if plain is not None and len(plain):
-            summaries[PLAIN] = {split: self._plain_summary(_select(plain, PLAIN, split)) for split in self.dataloaders}
+        beside = PLAIN in summaries and PLAIN not in stages
+        if beside:
             line = f"a plain model on the same features: {figure_line(summaries[PLAIN]['test'])}"
             report += f"\n{line}\n"
         write_text(folder / "metrics.json", json.dumps(summaries, indent=2) + "\n")
         write_text(folder / "classification_report.txt", report)
-        self._write_pictures(patients, slices, folder / "figures")
+        drawn = [table[table["stage"].isin(stages)] for table in (patients, slices)]
+        self._write_pictures(drawn[0], drawn[1], folder / "figures")
         for stage in stages:
             for unit in ("patient", "slice"):
                 logger.info(
                     f"{cohort.modality}, {stage}, test, by {unit}: {figure_line(summaries[stage]['test'], unit)}"
                 )
-        if PLAIN in summaries:
+        if beside:
             logger.info(line)
         return summaries
-
-    def _plain_summary(self, patients: pd.DataFrame) -> dict[str, Any]:
-        figures = patient_figures(patients["label"], patients["probability"], self.confidence_level, self.threshold)
-        return {"level": self.confidence_level, "threshold": self.threshold, "patient": figures}
 
     def _predict(self, stage: str, checkpoint: Path, cohort: ModalityCohort) -> pd.DataFrame:
         load_network(self.network, checkpoint)
@@ -243,10 +235,6 @@ def _save(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
 
 def _select(table: pd.DataFrame, stage: str, split: str) -> pd.DataFrame:
     return table[(table["stage"] == stage) & (table["split"] == split)]
-
-
-def _with_plain(patients: pd.DataFrame, plain: pd.DataFrame | None) -> pd.DataFrame:
-    return patients if plain is None or plain.empty else pd.concat([patients, plain], ignore_index=True)
 
 
 def _reports(summaries: Mapping[str, Mapping[str, Any]]) -> str:

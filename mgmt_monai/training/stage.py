@@ -13,6 +13,7 @@ import torch
 from monai.engines import SupervisedTrainer
 from torch import nn
 
+from mgmt_monai.atomic import atomic_file
 from mgmt_monai.networks import MGMTClassifier
 from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.training.ranks import is_main_rank, wait_for_all
@@ -30,14 +31,12 @@ class StageProgress:
         stage: ``transfer`` or ``fine_tune``.
         run_directory: Of the training.
         after: The stage before, whose epochs come first on the common axis.
-        counted_from: The first epoch whose validation loss counts: for the best checkpoint, plateau and early stopping.
         n_validation: Validation patients, whom the epochs' figures are of.
     """
 
     stage: str
     run_directory: RunDirectory
     after: StageProgress | None = None
-    counted_from: int = 1
     n_validation: int = 0
     epochs: int = 0
     best_loss: float = math.inf
@@ -65,11 +64,6 @@ class StageProgress:
     def first_epoch(self) -> int:
         """How many epochs lie before this stage's first on the common axis of both stages."""
         return 0 if self.after is None else self.after.first_epoch + self.after.epochs
-
-    @property
-    def counts(self) -> bool:
-        """Whether the last finished epoch's validation loss counts."""
-        return self.epochs >= self.counted_from
 
     def begin_round(self) -> None:
         """Make the folder; early stopping counts from here."""
@@ -187,6 +181,20 @@ def load_network(network: MGMTClassifier, checkpoint: Path) -> None:
         TrainingError: The file is damaged.
     """
     network.load_state_dict(read_checkpoint(checkpoint))
+
+
+def save_state(state: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Args:
+        state: What `torch.load` gives back without unpickling.
+        path: Of the file.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    with atomic_file(path) as temporary, temporary.open("wb") as stream:  # of a path, torch hides that a disk is full
+        torch.save(state, stream)
 
 
 def read_checkpoint(checkpoint: Path) -> Any:

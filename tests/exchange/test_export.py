@@ -50,16 +50,17 @@ def test_model_is_the_best_checkpoint(exported_bundle, finished_run):
     assert reference == (finished_run / "reference.safetensors").read_bytes()
 
 
-def test_first_stage_is_exported_with_its_own_figures(finished_run, tmp_path):
-    with open_source(finished_run / "transfer" / "best.pt", "", tmp_path) as source:
+@pytest.mark.parametrize("stage", ["transfer", "plain"])
+def test_stage_before_the_last_and_plain_model_are_exported_with_their_own_figures(stage, finished_run, tmp_path):
+    with open_source(finished_run / stage / "best.pt", "", tmp_path) as source:
         bundle = export_bundle(source, tmp_path)
 
     exported = torch.load(bundle / "models" / "model.pt", weights_only=True)
-    trained = torch.load(finished_run / "transfer" / "best.pt", weights_only=True)
+    trained = torch.load(finished_run / stage / "best.pt", weights_only=True)
     assert all(torch.equal(exported[name], trained[name]) for name in trained)
     metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
-    figures = json.loads((finished_run / "metrics.json").read_text())["transfer"]["test"]["patient"]
-    assert metadata["evaluation"]["stage"] == "transfer"
+    figures = json.loads((finished_run / "metrics.json").read_text())[stage]["test"]["patient"]
+    assert metadata["evaluation"]["stage"] == stage
     assert metadata["evaluation"]["accuracy"]["value"] == figures["accuracy"]["value"]
     assert not (bundle / "models" / "reference.safetensors").exists()
 

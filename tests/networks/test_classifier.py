@@ -172,10 +172,24 @@ def test_torchscript_gives_the_same_logits_with_every_backbone(
         assert_near(scripted(made_slices[:3, :, :, 8:]), calibrated(made_slices[:3, :, :, 8:]))
 
 
-def test_classifier_that_begins_at_zero_answers_zero_and_can_be_trained(made_slices: Tensor) -> None:
-    classifier = MGMTClassifier().eval()
-    classifier.begin_at_zero()
-    logits = classifier(made_slices)
-    assert torch.equal(logits, torch.zeros(len(made_slices), 1))
-    logits.sum().backward()
-    assert classifier.head.dense2.bias.grad.item() == len(made_slices)
+@pytest.mark.parametrize("hidden_units", [2, 5, 32])
+@pytest.mark.parametrize("size", [0.0, 1e-7, 1.0], ids=["nothing", "tiny", "large"])
+def test_head_that_answers_linearly_does_so_and_can_be_trained(hidden_units: int, size: float) -> None:
+    torch.manual_seed(0)
+    head = MGMTClassifier(hidden_units=hidden_units).eval()
+    features = torch.rand(40, 1280) * torch.linspace(0, 3, 1280)  # the first does not vary
+    weight = size * torch.randn(1280, dtype=torch.float64)
+    head.answer_linearly(weight, 0.3, features.double().mean(0), features.double().var(0), features[:10])
+    others = 2 * torch.rand(50, 1280)
+    expected = others.double() @ weight + 0.3
+    np.testing.assert_allclose(head.head(others)[:, 0].detach(), expected, atol=1e-4 * max(size, 1e-3))
+    head.train()
+    head.head(features).square().sum().backward()
+    assert head.head.dense2.weight.grad.any()
+    assert head.head.dense1.weight.grad.any() or not size  # behind weights of zero
+
+
+def test_head_of_one_hidden_unit_answers_nothing_linearly() -> None:
+    classifier = MGMTClassifier(hidden_units=1)
+    with pytest.raises(NetworkError, match="hidden_units: a linear answer takes 2 or more, found 1"):
+        classifier.answer_linearly(torch.ones(1280), 0.0, torch.zeros(1280), torch.ones(1280), torch.rand(4, 1280))

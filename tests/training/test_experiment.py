@@ -70,8 +70,8 @@ def test_patient_probability_is_the_mean_of_its_slices(finished):
     means = slices.groupby(keys)["probability"].agg(["mean", "size"]).reset_index()
     both = patients.merge(means, on=keys)
     assert (
-        len(both) == len(patients[patients["stage"] != "plain"]) == 2 * (4 + 4)
-    )  # two stages, 4 validation and 4 test patients of 16
+        len(both) == len(patients) == 3 * (4 + 4)
+    )  # two stages and the plain model, 4 validation and 4 test patients of 16
     np.testing.assert_allclose(both["probability"], both["mean"], rtol=1e-12)
     assert (both["n_slices"] == both["size"]).all()
 

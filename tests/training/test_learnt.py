@@ -10,35 +10,34 @@ from mlflow.tracking import MlflowClient
 from phantom_runs import train, workflow
 from sklearn.metrics import log_loss
 
-from mgmt_monai.training.learnt import LEAST_STEPS, NOT_LEARNT, Learning, prevalence_loss
+from mgmt_monai.training.learnt import LEAST_STEPS, NOT_LEARNT, Learning, learning_of
 
 
 def slices_of(*series: tuple[int, int]) -> SimpleNamespace:
     """Label and number of slices of each patient."""
-    return SimpleNamespace(data=[{"label": label} for label, _ in series], slice_counts=[n for _, n in series])
+    data = [{"label": label} for label, _ in series]
+    ids = [str(n) for n in range(len(series))]
+    return SimpleNamespace(data=data, patient_ids=ids, slice_counts=[n for _, n in series])
 
 
-TRAINING = slices_of((1, 10), (0, 2), (0, 4), (1, 4))
-VALIDATION = slices_of((0, 5), (1, 3))
-
-
-def test_loss_of_always_answering_the_prevalence_is_scikit_learns():
-    labels = np.repeat([0, 1], [5, 3])
-    assert prevalence_loss(TRAINING, VALIDATION, "slice") == pytest.approx(log_loss(labels, np.full(8, 14 / 20)))
-    three_to_one = slices_of((1, 10), (0, 2), (1, 4), (1, 4))
-    found = prevalence_loss(three_to_one, VALIDATION, "patient")
-    assert found == pytest.approx(log_loss([0, 1], [0.75, 0.75]))
+def test_network_is_held_against_the_prevalence_by_patient_as_scikit_learn_does():
+    training = slices_of((1, 10), (0, 2), (1, 4), (1, 4))
+    found = learning_of({"1": 0.8, "0": 0.3}, training, slices_of((0, 5), (1, 3)), 12, 10)
+    assert found.best_loss == pytest.approx(log_loss([0, 1], [0.3, 0.8]))
+    assert found.prevalence_loss == pytest.approx(log_loss([0, 1], [0.75, 0.75]))
+    assert (found.n_validation, found.steps, found.has_learnt) == (2, 12, True)
 
 
 def test_training_of_one_class_has_nothing_to_learn():
-    assert prevalence_loss(slices_of((1, 3), (1, 4)), VALIDATION, "slice") == 0
+    one_class, validation = slices_of((1, 3), (1, 4)), slices_of((0, 5), (1, 3))
+    assert learning_of({"0": 0.1, "1": 0.9}, one_class, validation, 99, 10).has_learnt is False
 
 
 @pytest.mark.parametrize(
     ("loss", "steps", "expected", "said"),
     [
         (0.68, LEAST_STEPS, True, None),
-        (0.69, LEAST_STEPS, False, "lowest validation loss 0.6900, always answering the prevalence: 0.6900"),
+        (0.69, LEAST_STEPS, False, "loss of 4 validation patients 0.6900, always answering the prevalence: 0.6900"),
         (0.75, 400, False, "0.7500"),
         (0.3, LEAST_STEPS - 1, False, "9 of Adam"),
         (float("inf"), 0, False, "0 of Adam"),
@@ -46,7 +45,7 @@ def test_training_of_one_class_has_nothing_to_learn():
     ids=["learnt", "not below", "above", "too few steps", "nothing done"],
 )
 def test_stage_that_has_not_learnt_says_why(loss, steps, expected, said):
-    learning = Learning(loss, 0.69, steps)
+    learning = Learning(loss, 0.69, 4, steps)
     assert learning.has_learnt is expected
     assert (learning.sentence == "") is expected
     assert said is None or (learning.sentence.startswith(NOT_LEARNT) and said in learning.sentence)
@@ -61,20 +60,18 @@ def test_every_record_of_a_training_that_has_not_learnt_says_so(phantom_dir, tmp
     told = [record.getMessage() for record in caplog.records if NOT_LEARNT in record.getMessage()]
     assert told[0].startswith("stage transfer: ") and "1 of Adam" in told[0]
     state, metrics = (json.loads((run / name).read_text()) for name in ("run.json", "metrics.json"))
-    epochs = pd.read_csv(run / "epochs.csv")
-    loss = epochs[(epochs["split"] == "validation") & (epochs["metric"] == "loss")].set_index("stage")["value"]
-    for stage in ("transfer", "fine_tune"):
-        assert state["learning"][stage] == metrics[stage]["learning"]
-        assert metrics[stage]["learning"]["best_loss"] == pytest.approx(loss[stage])
+    table = pd.read_csv(run / "predictions.csv").query("split == 'validation'")
     parser = workflow(phantom_dir, tmp_path / "again", **settings).parser
-    sets = [parser.get_parsed_content(f"{part}::dataset") for part in ("train", "validate")]
-    training, validation = (
-        np.repeat([item["label"] for item in of.data], [len(of.series_slices(n)) for n in range(len(of.data))])
-        for of in sets
-    )
-    expected = log_loss(validation, np.full(len(validation), training.mean()))
+    training = parser.get_parsed_content("train::dataset")
+    share = np.mean([item["label"] for item in training.data])
+    for stage, of in table.groupby("stage"):
+        if stage != "plain":
+            learning = metrics[stage]["learning"]
+            assert state["learning"][stage] == learning
+            assert learning["best_loss"] == pytest.approx(log_loss(of["label"], of["probability"]))
+            assert learning["prevalence_loss"] == pytest.approx(log_loss(of["label"], np.full(len(of), share)))
+            assert learning["n_validation"] == len(of)
     found = metrics["transfer"]["learning"]
-    assert found["prevalence_loss"] == pytest.approx(expected)
     assert found["steps"] == 1 and found["has_learnt"] is False
     steps = 1 + -(-len(training) // 16)
     assert metrics["fine_tune"]["learning"]["steps"] == steps
@@ -82,4 +79,5 @@ def test_every_record_of_a_training_that_has_not_learnt_says_so(phantom_dir, tmp
     last = metrics["fine_tune"]["learning"]
     assert record.metrics["learnt"] == last["has_learnt"]
     assert record.tags["learnt"] == (last["sentence"] or "yes")
-    assert told[-1].startswith("T1w, test patients, after fine_tune") == (not last["has_learnt"])
+    (headline,) = (line for record in caplog.records if (line := record.getMessage()).startswith("T1w, test patients"))
+    assert (NOT_LEARNT[1:] in headline) is not last["has_learnt"]

@@ -16,8 +16,6 @@ from mgmt_monai.evaluation.models import evaluate
 from mgmt_monai.networks import MGMTClassifier, load_backbone_weights
 from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.training.plain_model import fit_logistic
-from mgmt_monai.training.run_directory import RunDirectory
-from mgmt_monai.training.stage import StageProgress
 
 
 def by_hand(features: np.ndarray, labels: np.ndarray, others: np.ndarray, seed: int) -> np.ndarray:
@@ -83,20 +81,19 @@ class TestOfATraining:
         network = MGMTClassifier().eval()
         load_backbone_weights(network, "imagenet")
         chain, cohort = (parser.get_parsed_content(name) for name in ("validate::preprocessing", "cohort"))
-        means, labels = {}, {}
+        each, labels = {}, {}
         for split in ("train", "validation", "test"):
             for item in cohort.items(split):
                 with torch.no_grad():
                     slices = [network.features(one[None, None]) for one in chain(item)["image"].as_tensor().float()]
-                means[split, item["patient_id"]] = torch.cat(slices).double().mean(dim=0).numpy()
+                each[split, item["patient_id"]] = torch.cat(slices).double().numpy()
                 labels[split, item["patient_id"]] = item["label"]
-        train = [key for key in means if key[0] == "train"]
-        others = [key for key in means if key[0] != "train"]
-        x, y, z = (
-            np.array([of[key] for key in keys]) for of, keys in ((means, train), (labels, train), (means, others))
-        )
+        train = [key for key in each if key[0] == "train"]
+        others = [key for key in each if key[0] != "train"]
+        x, y = np.array([each[key].mean(axis=0) for key in train]), np.array([labels[key] for key in train])
         found = told.loc[[patient for _, patient in others]]
-        np.testing.assert_allclose(found["probability"], by_hand(x, y, z, seed=3), atol=1e-4)
+        expected = [by_hand(x, y, each[key], seed=3).mean() for key in others]
+        np.testing.assert_allclose(found["probability"], expected, atol=1e-4)
         assert found["split"].tolist() == [split for split, _ in others]
         assert found["label"].tolist() == [labels[key] for key in others]
 
@@ -122,23 +119,21 @@ class TestOfATraining:
         assert index["shape"] == [1, 1280] and index["dtype"] == "float32"
         assert index["series"] == json.loads((slices / "index.json").read_text())["series"]
 
-    @pytest.mark.parametrize("fault", ["one class", "no room"])
-    def test_training_is_not_lost_where_there_is_no_plain_model(
-        self, fault, phantom_dir, finished_run, tmp_path, caplog
-    ):
-        parser = workflow(phantom_dir, tmp_path, seed=3).parser
-        plain, cohort = (parser.get_parsed_content(name) for name in ("plain_model", "cohort"))
-        progress = StageProgress("transfer", RunDirectory(tmp_path, "T1w", "again", resume=False))
-        progress.directory.mkdir(parents=True)
-        progress.best_checkpoint.symlink_to(finished_run / "transfer/best.pt")
+    @pytest.mark.parametrize("fault", ["one class", "no room", "one unit"])
+    def test_training_is_not_lost_where_there_is_no_plain_model(self, fault, phantom_dir, tmp_path, caplog):
+        parser = workflow(phantom_dir, tmp_path, seed=3, hidden_units=1 if fault == "one unit" else 32).parser
+        plain = parser.get_parsed_content("plain_model")
+        before = {name: tensor.clone() for name, tensor in plain.network.state_dict().items()}
         if fault == "one class":
-            train = plain.datasets["train"]
-            train.data = [{**item, "label": 1} for item in train.data]
-        else:
+            plain.slices.data = [{**item, "label": 1} for item in plain.slices.data]
+        elif fault == "no room":
             store = parser.get_parsed_content("slices")
             store.folder = tmp_path / "t1w" / "again" / "file"
+            store.folder.parent.mkdir(parents=True)
             store.folder.write_text("")
-        assert plain.run(progress, cohort).empty
-        said = {"one class": "0 unmethylated and 8 methylated", "no room": "--slice_store DIR"}[fault]
+        assert plain.run(tmp_path / "plain" / "best.pt") is False
+        said = {"one class": "0 unmethylated and 8 methylated", "no room": "--slice_store DIR", "one unit": "found 1"}
         assert f"no plain model on the same features: {'expected' if fault == 'one class' else ''}" in caplog.text
-        assert said in caplog.text
+        assert said[fault] in caplog.text
+        assert not (tmp_path / "plain").exists()
+        assert all(torch.equal(tensor, before[name]) for name, tensor in plain.network.state_dict().items())
