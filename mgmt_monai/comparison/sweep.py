@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from monai.bundle import ConfigParser
 from tqdm import tqdm
 
+from mgmt_monai.atomic import write_text
 from mgmt_monai.cohort.manifest import Manifest, phantom_truth
 from mgmt_monai.cohort.records import PatientRecord
 from mgmt_monai.cohort.splits.plans import KFold
@@ -33,10 +35,11 @@ from mgmt_monai.comparison.plan import ComparisonPlan, Training
 from mgmt_monai.comparison.process import Job
 from mgmt_monai.comparison.record import RECORD, ComparisonRecord, write_record
 from mgmt_monai.evaluation.verdict import power_text, study_power
+from mgmt_monai.evaluation.within_site import site_column
 from mgmt_monai.interruption import interruptible
 from mgmt_monai.packaged_configs import config_path
 from mgmt_monai.tracking import TrackedRun
-from mgmt_monai.tracking.comparisons import COMPARISON_TAG
+from mgmt_monai.tracking.comparisons import COMPARISON_TAG, PLAN_TAG, TEST_TAG, n_judged
 from mgmt_monai.tracking.environment import environment_tags
 from mgmt_monai.training.config import PATHS, check_overrides, read_config, settings_of
 from mgmt_monai.training.pseudonyms import under_pseudonyms
@@ -47,6 +50,9 @@ logger = logging.getLogger(__name__)
 
 Execute = Callable[[Sequence[Job]], Iterator[tuple[Job, int]]]
 """Runs jobs and yields each with its exit code."""
+
+PLAN = "plan.json"
+"""In the comparison's folder: what was meant, written before anything is scored."""
 
 OWN_KEYS = (
     "modality", "backbone", "control", "seed", "repeat", "fold", "inner_fold", "run_name", "resume", "parent_run_id",
@@ -123,6 +129,7 @@ class Comparison:
                     )
                 folder.update(mlflow_run_id=tracking.run_id)
                 tracking.set_tags({COMPARISON_TAG: folder.name, **environment})
+                self._register(manifest)
                 logger.info(f"comparison {folder.name} in {folder.path}")
                 logger.info(planned_power(manifest, self.plan))
                 self._train(self.plan.trainings(), "Trainings")
@@ -164,6 +171,41 @@ class Comparison:
                 "or make others with 'mgmt-monai manifest split'."
             )
         return manifest
+
+    def _shown_plan(self) -> dict[str, Any]:
+        """The plan without paths."""
+        names = {network: Path(path).name for network, path in self.plan.weights.items()}
+        return {**self.plan.as_json(), "weights": names, "settings": settings_of(self.plan.settings)}
+
+    def _register(self, manifest: Manifest) -> None:
+        """Write the plan with its hash before anything is scored; the first start's stays."""
+        path = self.folder.path / PLAN
+        if not path.is_file():
+            if any(self.folder.is_begun(training) for training in self.plan.trainings()):
+                return  # begun by a version that wrote none: it is too late
+            held_out = [f"{p.patient_id} {p.label}" for p in manifest.patients if self.plan.folds or p.split == "test"]
+            registered = {
+                "plan": self._shown_plan(),
+                "manifest_hash": manifest.content_hash,
+                "site": site_column(pd.DataFrame([patient.columns for patient in manifest.patients])),
+                "threshold": "Youden's on validation patients",
+                "choice": "the highest AUC on validation patients",
+                "test_patients": hashlib.sha256("\n".join(sorted(held_out)).encode()).hexdigest(),
+            }
+            write_text(path, json.dumps(registered, indent=2, sort_keys=True) + "\n")
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        self.tracking.set_tags({PLAN_TAG: digest, TEST_TAG: json.loads(path.read_bytes())["test_patients"]})
+        self.tracking.log_file(path)
+        logger.info(f"plan written before anything is scored: {path}, SHA-256 {digest}")
+
+    def _registered(self) -> dict[str, Any]:
+        """The plan's hash, and how often its test patients have been judged; empty where none was written in time."""
+        path = self.folder.path / PLAN
+        if not path.is_file():
+            return {}
+        written = path.read_bytes()
+        judged = n_judged(self.tracking.uri, json.loads(written)["test_patients"])
+        return {"plan_hash": hashlib.sha256(written).hexdigest(), "n_judged": judged}
 
     def _train(self, trainings: Sequence[Training], title: str) -> None:
         waiting = [training for training in trainings if not self.folder.is_done(training)]
@@ -229,10 +271,10 @@ class Comparison:
                 if name.startswith("version.")
             },
             "manifest_hash": manifest.content_hash,
+            **self._registered(),
             "experiment": self.tracking.experiment,
             "run_id": self.tracking.run_id,
-            "plan": {**plan.as_json(), "weights": {n: Path(path).name for n, path in plan.weights.items()},
-                     "settings": settings_of(plan.settings)},
+            "plan": self._shown_plan(),
             "settings": {key: value for key, value in settings_of(config).items() if key not in OWN_KEYS},
             "config_hash": _config_hash(config),
             "cohort": cohort_summary(manifest, plan.folds is not None, bool(phantom_truth(self.data_dir))),

@@ -24,6 +24,11 @@ FIGURES = {
 
 INTENDED_USE = "Research only. Not for diagnosis or treatment, and not for any other clinical use."
 
+ONE_OF_MANY = (
+    " It is one training of a comparison (seed {seed}): the comparison's report judges the average of all seeds, an "
+    "ensemble; the figures here are this training's own."
+)
+
 FIT = {"keep": "padded to a square", "squash": "squashed to a square"}
 """How a field of view that is not square becomes one, by ``aspect``."""
 
@@ -69,6 +74,8 @@ def make_metadata(source: Source, name: str, requirements: Sequence[str], data_s
     }
     size = int(settings["image_size"])
     made["network_data_format"]["inputs"]["image"]["spatial_shape"] = [size, size]
+    if source.config.get("parent_run_id"):
+        made["description"] += ONE_OF_MANY.format(seed=source.config["seed"])
     made["evaluation"] = evaluation
     made["training"] = training_of(source)
     return made

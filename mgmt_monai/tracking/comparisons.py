@@ -13,6 +13,9 @@ from mgmt_monai.tracking.mlflow_store import reading, shown
 COMPARISON_TAG = "mgmt.comparison"
 """Tells the parent run of a comparison from the run of a training; its value is the comparison's name."""
 
+PLAN_TAG, TEST_TAG = "mgmt.plan", "mgmt.test_patients"
+"""SHA-256 of a comparison's plan, set before anything is scored; of the patients that it tests."""
+
 _NO_STORE = "Run a comparison, or name its folder with --output-dir."
 
 
@@ -41,6 +44,21 @@ def find_comparison(uri: str, named: str) -> str:
         what = f"a comparison {named!r}" if named else "a comparison"
         raise TrackingError(f"{shown(uri)}: expected {what}, found none. Run one with 'mgmt-monai compare'.")
     return str(found[0].info.run_id)
+
+
+def n_judged(uri: str, test_patients: str) -> int:
+    """How many comparisons of a store have tested the same patients, one that is under way too.
+
+    Args:
+        uri: The store.
+        test_patients: Value of `TEST_TAG`.
+
+    Raises:
+        TrackingError: The store cannot be read.
+    """
+    with reading(uri, f"{shown(uri)}: cannot be searched for comparisons", _NO_STORE) as client:
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        return len(client.search_runs(experiments, f"tags.`{TEST_TAG}` = '{test_patients}'"))
 
 
 def fetch_files(uri: str, run_id: str, folder: str, destination: Path) -> Path:

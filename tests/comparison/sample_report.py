@@ -90,6 +90,7 @@ _REPORT: dict[str, Any] = {
     },
     "cohort": {
         "layout": "rsna",
+        "made": False,
         "n_patients": 582,
         "n_methylated": 306,
         "splits": None,
@@ -245,6 +246,7 @@ def smallest_report() -> dict[str, Any]:
         "folds": None,
     }
     report["cohort"] |= {
+        "made": False,
         "n_patients": 16,
         "n_methylated": 8,
         "splits": {

@@ -1,6 +1,7 @@
 """A comparison from the command line to the report: real trainings, a real MLflow store, real kills."""
 
 import base64
+import hashlib
 import json
 import re
 import signal
@@ -65,12 +66,24 @@ def test_report_keeps_its_schema_and_counts_what_was_done(finished_comparison):
             assert found == pytest.approx(roc_auc_score(of["label"], of["probability"]))
 
 
+def test_the_plan_is_written_before_anything_is_scored_and_every_judgement_is_counted(finished_comparison):
+    path = folder(finished_comparison) / "plan.json"
+    report = json.loads((folder(finished_comparison) / "report" / "report.json").read_text())
+    scored = [each.stat().st_mtime for each in folder(finished_comparison).rglob("predictions.csv")]
+
+    assert report["comparison"]["plan_hash"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert report["comparison"]["n_judged"] == 1
+    assert scored and path.stat().st_mtime < min(scored)
+    assert json.loads(path.read_text())["site"] == "site"
+
+
 def test_no_patient_and_no_path_is_in_what_is_shared(finished_comparison, comparison_data):
     patients = [path.name for path in (comparison_data / "train").iterdir()]
     names = re.compile(rb"(?<![0-9a-f.])(" + "|".join(patients).encode() + rb")(?![0-9a-f])")
     shared = [
         *(folder(finished_comparison) / "record").rglob("*"),
         *(folder(finished_comparison) / "report").rglob("*"),
+        folder(finished_comparison) / "plan.json",
     ]
     texts = {path: path.read_bytes() for path in shared if path.suffix in (".csv", ".json", ".html", ".svg")}
 

@@ -82,6 +82,13 @@ def test_what_it_was_trained_on_is_numbers(metadata, finished_run):
     assert "fold" not in training
 
 
+def test_a_training_of_a_comparison_says_that_it_is_one_of_many(source, metadata):
+    of_many = dataclasses.replace(source, config={**source.config, "parent_run_id": "0" * 32, "seed": 7})
+
+    assert "one training of a comparison (seed 7)" in make_metadata(of_many, "x", [])["description"]
+    assert "comparison" not in metadata["description"]
+
+
 def test_input_has_the_runs_size(metadata):
     image = metadata["network_data_format"]["inputs"]["image"]
 

@@ -126,7 +126,7 @@ def findings(record: ComparisonRecord) -> Findings:
     report = {
         "schema": SCHEMA,
         "comparison": _comparison(about),
-        "cohort": about["cohort"],
+        "cohort": {"made": False, **about["cohort"]},  # older records do not say it
         "verdict": verdict.as_json(),
         "within_site": None if verdict.site is None else verdict.site.as_json(site),
         "imaging_adds": adds,
@@ -236,6 +236,7 @@ def _comparison(about: Mapping[str, Any]) -> dict[str, Any]:
             key: about[key]
             for key in ("name", "created", "commit", "manifest_hash", "command", "settings", "config_hash")
         },
+        **{key: about[key] for key in ("plan_hash", "n_judged") if key in about},  # older records have none
         "mgmt_monai": __version__,
         "versions": about["versions"],
         "mlflow": {"experiment": about["experiment"], "run_id": about["run_id"]},

@@ -167,6 +167,15 @@ def test_within_sites_is_the_headline_where_sites_are_known(pictures):
     assert "the site alone reaches 0.58 out of fold; another site's AUC is expected between 0.31 and 0.70" in text
 
 
+def test_the_plans_hash_and_how_often_the_patients_were_judged_are_told(pictures):
+    report = sample_report()
+    report["comparison"] |= {"plan_hash": "cd" * 32, "n_judged": 7}
+    jsonschema.validate(report, SCHEMA)
+    text = as_text(written(report_page, report, pictures))
+    assert "These test patients have been judged 7 times in this store" in text
+    assert f"written before anything was scored: {'cd' * 32}" in text
+
+
 def test_sections_come_in_order(pictures):
     page = written(report_page, sample_report(), pictures)
     order = (
