@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import combinations
 from pathlib import PurePosixPath
 
@@ -46,11 +47,12 @@ class People:
         Args:
             patient_id: The patient.
         """
-        return sorted(self._same().get(patient_id, ()))
+        return sorted(self._same.get(patient_id, ()))
 
     def _people(self, patient_id: str) -> set[Person]:
         return {person for people in self._told[patient_id].values() for person in people}
 
+    @cached_property  # once a cohort: asked for each patient
     def _same(self) -> dict[str, set[str]]:
         by_key: dict[tuple[str, str], set[str]] = {}
         for patient_id in self._told:
