@@ -76,9 +76,69 @@ def make_metadata(source: Source, name: str, requirements: Sequence[str], data_s
     made["network_data_format"]["inputs"]["image"]["spatial_shape"] = [size, size]
     if source.config.get("parent_run_id"):
         made["description"] += ONE_OF_MANY.format(seed=source.config["seed"])
+    made["preprocessing"] = preprocessing_of(settings)
     made["evaluation"] = evaluation
     made["training"] = training_of(source)
     return made
+
+
+def preprocessing_of(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What is done with a series before the network and after it, each step with its numbers.
+
+    Args:
+        settings: Of the inference config.
+
+    Returns:
+        The steps in their order. Of a series in its native plane they are all that it takes to give the bundle's
+        probability from the ONNX file.
+    """
+    size, fraction = int(settings["image_size"]), settings["slice_fraction"]
+    slices = {"step": "slices", "fraction": fraction, "rule": _MIDDLE}
+    if settings["plane"] != "native":
+        slices |= {"plane": settings["plane"], "reformatted": _REFORMATTED}
+    percentiles = {key: settings[key] for key in ("lower_percentile", "upper_percentile")}
+    pad = [{"step": "pad", "value": 0, "rule": _PAD}] if settings["aspect"] == "keep" else []
+    return [
+        slices,
+        {"step": "read", "rule": _READ},
+        {"step": "scale", **percentiles, "minimum": 0, "maximum": 1, "rule": _SCALE},
+        *pad,
+        {"step": "resize", "size": [size, size], "mode": "bilinear", "align_corners": False, "rule": _RESIZE},
+        {"step": "round", "dtype": "float16", "rule": "Rounded to float16; the network computes in float32."},
+        {"step": "network", "computed_in": "float32", "rule": _NETWORK},
+    ]
+
+
+#: The rules of `preprocessing_of`, as the transforms of the chain keep them.
+_MIDDLE = (
+    "The slices in the order of their positions along the normal (row direction x column direction). Of n, "
+    "k = max(1, floor(fraction * n + 0.5)) are kept, from number (n - k) // 2 on, counted from 0. Nothing else is used."
+)
+_REFORMATTED = (
+    "The volume is permuted and flipped to this plane first and its pixels are made square: transforms.reformat in "
+    "scripts has the rule."
+)
+_READ = (
+    "Stored value * RescaleSlope + RescaleIntercept of its own slice, float32; MONOCHROME1 inverted; padding takes the "
+    "lowest of the other values."
+)
+_SCALE = (
+    "Of all kept slices together: the background is the lowest value (where fewer than 1 % of the pixels at the edges "
+    "of the slices have it: the value that half of them have, if any, or else, with negative values about, exactly 0 "
+    "where a tenth of the volume is). The foreground is what lies above it. lo and hi are the two percentiles of the "
+    "foreground, interpolated linearly between order statistics; where they coincide lo is the background. "
+    "x = (x - lo) / (hi - lo), cut to 0 and 1; a constant volume is 0."
+)
+_PAD = (
+    "The shorter side of each slice, in mm, gets the value on both ends until the field of view is a square: rows = "
+    "round(max(1, width / height) * rows), likewise columns; the odd one at the far end."
+)
+_RESIZE = (
+    "Where a side shrinks, first a Gaussian along both: standard deviation max(0, (before / after - 1) / 2) pixels, "
+    "each weight the integral of the Gaussian over its pixel, cut off at int(max(4 * deviation, 0.5) + 0.5) pixels, 0 "
+    "outside. Then linear along both sides, at ((i + 0.5) * before / after - 0.5), held within the image."
+)
+_NETWORK = "One logit a slice; the probability of the series is the mean over its slices of 1 / (1 + exp(-logit))."
 
 
 def evaluation_of(source: Source) -> dict[str, Any]:

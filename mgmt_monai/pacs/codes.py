@@ -20,7 +20,8 @@ def _dcm(value: str, meaning: str) -> CodedConcept:
     return CodedConcept(value=value, scheme_designator="DCM", meaning=meaning)
 
 
-TITLE = _own("MM001", "MGMT promoter methylation prediction, research use only")
+TITLE = _dcm("126000", "Imaging Measurement Report")
+METHYLATION = _own("MM003", "MGMT promoter methylation, research use only")
 NOTICE = _own("MM002", "Notice on the use of this result")
 STUDY_PROBABILITY = _own("MM010", "Probability of MGMT promoter methylation, mean over the models")
 SERIES_PROBABILITY = _own("MM011", "Probability of MGMT promoter methylation, mean over the slices")
@@ -39,12 +40,10 @@ AUC_HIGH = _own("MM042", "Upper limit of the confidence interval")
 N_TEST = _own("MM043", "Number of the model's own test patients")
 TRAINED_ON = _own("MM044", "What the model was trained on")
 
-FINDINGS = _dcm("121070", "Findings")
-DERIVATION = _dcm("121401", "Derivation")
-SOURCE = _dcm("121112", "Source of Measurement")
 PROCESSED_IMAGE = _dcm("121322", "Source image for image processing operation")
 DEVICE = _dcm("121007", "Device")
 ARTIFICIAL_INTELLIGENCE = _dcm("123110", "Artificial Intelligence")
+PROCEDURE = CodedConcept(value="113091006", scheme_designator="SCT", meaning="Magnetic resonance imaging")
 MEAN = CodedConcept(value="373098007", scheme_designator="SCT", meaning="Mean")
 NO_UNITS = CodedConcept(value="1", scheme_designator="UCUM", meaning="no units")
 ENGLISH = CodedConcept(value="en-GB", scheme_designator="RFC5646", meaning="English (United Kingdom)")

@@ -8,19 +8,24 @@ from typing import Any
 
 from highdicom.sr import (
     AlgorithmIdentification,
-    CodeContentItem,
     CodedConcept,
     ContainerContentItem,
     ContentItem,
     ContentSequence,
     DeviceObserverIdentifyingAttributes,
     EnhancedSR,
-    ImageContentItem,
     LanguageOfContentItemAndDescendants,
+    Measurement,
+    MeasurementReport,
+    MeasurementsAndQualitativeEvaluations,
     NumContentItem,
+    ObservationContext,
     ObserverContext,
+    QualitativeEvaluation,
     RelationshipTypeValues,
+    SourceImageForMeasurementGroup,
     TextContentItem,
+    TrackingIdentifier,
 )
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
@@ -33,9 +38,11 @@ from mgmt_monai.pacs.study_source import SourceSeries, UsedImage
 
 CONTAINS = RelationshipTypeValues.CONTAINS
 HAS_PROPERTIES = RelationshipTypeValues.HAS_PROPERTIES
-HAS_CONCEPT_MOD = RelationshipTypeValues.HAS_CONCEPT_MOD
 
 UNKNOWN_VERSION = "unknown"
+
+STUDY = "study"
+"""The tracking identifier of the mean over the models."""
 
 
 def structured_report(prediction: StudyPrediction, sources: Sequence[SourceSeries | None]) -> EnhancedSR:
@@ -53,7 +60,7 @@ def structured_report(prediction: StudyPrediction, sources: Sequence[SourceSerie
         PacsError: No source, or sources of more than one patient or study.
 
     Source:
-        DICOM PS3.3 A.35.2 (Enhanced SR IOD), PS3.16 TID 1002, 1204 and 4019.
+        DICOM PS3.3 A.35.2 (Enhanced SR IOD), PS3.16 TID 1500 (Measurement Report), 1501, 1002, 1204 and 4019.
     """
     given = [source for source in sources if source is not None]
     one_patient(given)
@@ -80,82 +87,91 @@ def structured_report(prediction: StudyPrediction, sources: Sequence[SourceSerie
 
 
 def _root(prediction: StudyPrediction, used: Sequence[Sequence[UsedImage]]) -> ContainerContentItem:
-    root = ContainerContentItem(codes.TITLE, is_content_continuous=False)
-    root.ContentSequence = ContentSequence()
     observer = DeviceObserverIdentifyingAttributes(
         uid=generate_uid(prefix=None, entropy_srcs=[MAKER, __version__]),
         name=MAKER,
         model_name=f"{MAKER} {__version__}",
     )
-    children = [
-        *LanguageOfContentItemAndDescendants(codes.ENGLISH),
-        *ObserverContext(codes.DEVICE, observer),
-        TextContentItem(codes.NOTICE, NOTICE, CONTAINS),
-    ]
+    groups = [_series(one, images) for one, images in zip(prediction.series, used, strict=True)]
     if (mean := prediction.probability) is not None:
-        probability = _number(codes.STUDY_PROBABILITY, mean)
-        _add(probability, CodeContentItem(codes.DERIVATION, codes.MEAN, HAS_CONCEPT_MOD))
-        children.append(probability)
-    children += [_series(one, images) for one, images in zip(prediction.series, used, strict=True)]
-    _add(root, *children)
+        probability = Measurement(codes.STUDY_PROBABILITY, mean, codes.NO_UNITS, derivation=codes.MEAN)
+        tracking = TrackingIdentifier(uid=generate_uid(prefix=None), identifier=STUDY)
+        groups.insert(0, _group(tracking, [probability]))
+    report = MeasurementReport(
+        observation_context=ObservationContext(observer_device_context=ObserverContext(codes.DEVICE, observer)),
+        procedure_reported=codes.PROCEDURE,
+        imaging_measurements=groups,
+        title=codes.TITLE,
+        language_of_content_item_and_descendants=LanguageOfContentItemAndDescendants(codes.ENGLISH),
+    )
+    root: ContainerContentItem = report[0]
+    _add(root, TextContentItem(codes.NOTICE, NOTICE, CONTAINS))
     return root
 
 
-def _series(one: SeriesPrediction, images: Sequence[UsedImage]) -> ContainerContentItem:
-    container = ContainerContentItem(codes.FINDINGS, is_content_continuous=False, relationship_type=CONTAINS)
-    _add(
-        container,
-        *AlgorithmIdentification(
+def _series(one: SeriesPrediction, images: Sequence[UsedImage]) -> MeasurementsAndQualitativeEvaluations:
+    measurements = []
+    if one.probability is not None:
+        probability = Measurement(codes.SERIES_PROBABILITY, one.probability, codes.NO_UNITS, derivation=codes.MEAN)
+        _add(probability[0], _number(codes.THRESHOLD, one.threshold, HAS_PROPERTIES))
+        measurements.append(probability)
+    measurements += [
+        Measurement(codes.N_SLICES_USED, len(one.slice_indices), codes.NO_UNITS),
+        Measurement(codes.N_SLICES, one.n_slices, codes.NO_UNITS),
+    ]
+    if _is_number(one.distance):
+        distance = Measurement(codes.DISTANCE, one.distance, codes.NO_UNITS)
+        if _is_number(one.distance_limit):
+            _add(distance[0], _number(codes.DISTANCE_LIMIT, one.distance_limit, HAS_PROPERTIES))
+        measurements.append(distance)
+    measurements += _evaluation(one.evaluation)
+    sequence = codes.SEQUENCES.get(one.modality)
+    group = _group(
+        TrackingIdentifier(uid=generate_uid(prefix=None), identifier=f"{one.bundle}: {one.modality}"),
+        measurements,
+        algorithm_id=AlgorithmIdentification(
             name=one.bundle,
             version=one.bundle_version or UNKNOWN_VERSION,
             parameters=[f"SHA-256 of the model: {one.model_sha256}", f"Modality: {one.modality}"],
             family=codes.ARTIFICIAL_INTELLIGENCE,
         ),
+        qualitative_evaluations=[QualitativeEvaluation(codes.SEQUENCE, sequence)] if sequence is not None else None,
+        source_images=[_image(image) for image in images],
     )
-    if one.modality in codes.SEQUENCES:
-        _add(container, CodeContentItem(codes.SEQUENCE, codes.SEQUENCES[one.modality], CONTAINS))
-    if one.probability is not None:
-        probability = _number(codes.SERIES_PROBABILITY, one.probability)
-        _add(
-            probability,
-            CodeContentItem(codes.DERIVATION, codes.MEAN, HAS_CONCEPT_MOD),
-            _number(codes.THRESHOLD, one.threshold, HAS_PROPERTIES),
-        )
-        _add(container, probability)
-    _add(container, *(TextContentItem(codes.ABSTENTION, reason, CONTAINS) for reason in one.abstained))
-    if one.slice_indices:
-        _add(container, TextContentItem(codes.SLICES_USED, _ranges(one.slice_indices), CONTAINS))
-    _add(container, _number(codes.N_SLICES_USED, len(one.slice_indices)), _number(codes.N_SLICES, one.n_slices))
-    if _is_number(one.distance):
-        distance = _number(codes.DISTANCE, one.distance)
-        if _is_number(one.distance_limit):
-            _add(distance, _number(codes.DISTANCE_LIMIT, one.distance_limit, HAS_PROPERTIES))
-        _add(container, distance)
     texts = [": ".join(filter(None, (finding.get("id"), finding.get("title")))) for finding in one.findings]
-    _add(container, *(TextContentItem(codes.CHECK, text, CONTAINS) for text in texts if text))
-    _add(container, *_evaluation(one.evaluation))
-    if one.evaluation.get("trained_on"):
-        _add(container, TextContentItem(codes.TRAINED_ON, one.evaluation["trained_on"], CONTAINS))
-    _add(container, *(_image(image) for image in images))
-    return container
+    trained_on = one.evaluation.get("trained_on")
+    _add(
+        group[0],
+        *(TextContentItem(codes.ABSTENTION, reason, CONTAINS) for reason in one.abstained),
+        *([TextContentItem(codes.SLICES_USED, _ranges(one.slice_indices), CONTAINS)] if one.slice_indices else []),
+        *(TextContentItem(codes.CHECK, text, CONTAINS) for text in texts if text),
+        *([TextContentItem(codes.TRAINED_ON, trained_on, CONTAINS)] if trained_on else []),
+    )
+    return group
 
 
-def _evaluation(evaluation: Mapping[str, Any]) -> list[ContentItem]:
+def _group(
+    tracking: TrackingIdentifier, measurements: Sequence[Measurement], **parts: Any
+) -> MeasurementsAndQualitativeEvaluations:
+    return MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=tracking, finding_type=codes.METHYLATION, measurements=measurements, **parts
+    )
+
+
+def _evaluation(evaluation: Mapping[str, Any]) -> list[Measurement]:
     """The AUC of the model on its own test patients, with interval and number of patients."""
     auc = evaluation.get("auc")
     if not isinstance(auc, Mapping) or not _is_number(auc.get("value")):
         return []
-    item = _number(codes.AUC, auc["value"])
+    item = Measurement(codes.AUC, auc["value"], codes.NO_UNITS)
     limits = ((codes.AUC_LOW, auc.get("low")), (codes.AUC_HIGH, auc.get("high")), (codes.N_TEST, evaluation.get("n")))
-    _add(item, *(_number(name, value, HAS_PROPERTIES) for name, value in limits if _is_number(value)))
+    _add(item[0], *(_number(name, value, HAS_PROPERTIES) for name, value in limits if _is_number(value)))
     return [item]
 
 
-def _image(image: UsedImage) -> ImageContentItem:
+def _image(image: UsedImage) -> SourceImageForMeasurementGroup:
     frames = None if image.frames is None else list(image.frames)
-    return ImageContentItem(
-        codes.SOURCE, image.header.SOPClassUID, image.header.SOPInstanceUID, frames, relationship_type=CONTAINS
-    )
+    return SourceImageForMeasurementGroup(image.header.SOPClassUID, image.header.SOPInstanceUID, frames)
 
 
 def _number(name: CodedConcept, value: Any, relationship: RelationshipTypeValues = CONTAINS) -> NumContentItem:

@@ -203,6 +203,14 @@ def _taken_over(whole: Dataset) -> Dataset:
     return header
 
 
+def _check_texts(item: Dataset) -> None:
+    """Raise ValueError where an item of a sequence, such as a code, has a value that the standard forbids."""
+    for element in item.iterall():
+        if element.VR in (*_OF_FIXED_FORM, "LO", "SH", "UI"):
+            for value in element.value if element.VM > 1 else [element.value]:
+                validate_value(element.VR, str(value or ""), RAISE)
+
+
 def _element(whole: Dataset, tag: Any) -> Any:
     """An element with its text decoded; None where it cannot be read or has a form that the standard forbids."""
     try:
@@ -210,6 +218,7 @@ def _element(whole: Dataset, tag: Any) -> Any:
         if element.VR == "SQ":
             for item in element.value:
                 item.decode()
+                _check_texts(item)
         if element.VR == "DA":
             DA(element.value or None)  # that the day exists
         if element.VR in _OF_FIXED_FORM:

@@ -1,3 +1,4 @@
+import json
 import math
 import shutil
 import subprocess
@@ -98,7 +99,7 @@ def test_report_refers_to_the_slices_used_in_geometric_order(report_file: Path, 
 
     report = pydicom.dcmread(report_file)
 
-    [_, t1w] = items(report, "121070")
+    [_, _, t1w] = items(report, "125007")
     assert [str(image.ReferencedSOPSequence[0].ReferencedSOPInstanceUID) for image in items(t1w, "121112")] == expected
     assert texts(t1w, "MM021") == ["4-6, 10"]
     assert numbers(t1w, "MM022") == [4]
@@ -108,7 +109,9 @@ def test_report_is_for_research_unverified_and_preliminary(report_file: Path) ->
     report = pydicom.dcmread(report_file)
 
     assert texts(report, "MM002") == ["Research use only. Not for diagnosis or treatment."]
-    assert "research use only" in report.ConceptNameCodeSequence[0].CodeMeaning
+    assert {one.ConceptCodeSequence[0].CodeMeaning for one in items(report, "121071")} == {
+        "MGMT promoter methylation, research use only"
+    }
     assert "research use only" in report.SeriesDescription
     assert (report.VerificationFlag, report.PreliminaryFlag) == ("UNVERIFIED", "PRELIMINARY")
 
@@ -249,6 +252,32 @@ def test_dsrdump_prints_the_report(report_file: Path) -> None:
     assert 'Probability of MGMT promoter methylation, mean over the slices")="0.625"' in printed.stdout
     assert 'Algorithm Name")="mgmt_t1w"' in printed.stdout
     assert "E:" not in printed.stderr
+
+
+def test_report_is_tid_1500_with_a_group_and_tracking_for_the_study_and_each_model(report_file: Path) -> None:
+    report = pydicom.dcmread(report_file)
+
+    assert report.ContentTemplateSequence[0].TemplateIdentifier == "1500"
+    assert concept(report) == "126000"
+    assert texts(report, "112039") == ["study", "mgmt_flair: FLAIR", "mgmt_t1w: T1w"]
+    assert len({one.UID for one in items(report, "112040")}) == 3
+    [scheme] = report.CodingSchemeIdentificationSequence
+    assert scheme.CodingSchemeDesignator == "99MGMTMONAI"
+
+
+def test_dcmqi_reads_the_probabilities(report_file: Path, tmp_path: Path) -> None:
+    reader = shutil.which("tid1500reader")
+    if reader is None:
+        pytest.skip("needs tid1500reader (pip: dcmqi)")
+
+    out = tmp_path / "read.json"
+    subprocess.run([reader, "--inputDICOM", str(report_file), "--outputMetadata", str(out)], check=True)
+
+    groups = json.loads(out.read_text())["Measurements"]
+    found = [
+        (item["quantity"]["CodeValue"], float(item["value"])) for one in groups for item in one["measurementItems"]
+    ]
+    assert ("MM010", 0.4375) in found and ("MM011", 0.625) in found and ("MM011", 0.25) in found
 
 
 def test_dciodvfy_finds_no_error_in_the_report(report_file: Path) -> None:

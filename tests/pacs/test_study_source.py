@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from pydicom.dataset import Dataset
 
 from mgmt_monai.cohort.series import Series
 from mgmt_monai.inference.prediction import SeriesPrediction, StudyPrediction
@@ -129,6 +130,17 @@ def test_optional_value_of_a_forbidden_form_is_left_out(
         assert "PatientAge" not in one
         assert one.PatientSize == 1.75
         assert one.PatientID == "4711" * 20  # too long for the standard, yet whose it is
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_sequence_with_a_code_that_is_too_long_is_left_out(
+    one_slice: Callable[..., Series], say: Callable[..., SeriesPrediction], tmp_path: Path
+) -> None:
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "1234567890" * 2, "99X", "MRI"
+
+    for one in reread(results(one_slice(ProcedureCodeSequence=[code]), say), tmp_path):
+        assert "ProcedureCodeSequence" not in one
 
 
 @pytest.mark.parametrize(
