@@ -120,7 +120,7 @@ def _series(one: SeriesPrediction, images: Sequence[UsedImage]) -> MeasurementsA
         Measurement(codes.N_SLICES, one.n_slices, codes.NO_UNITS),
     ]
     if _is_number(one.distance):
-        distance = Measurement(codes.DISTANCE, one.distance, codes.NO_UNITS)
+        distance = Measurement(codes.DISTANCE, float(one.distance or 0), codes.NO_UNITS)
         if _is_number(one.distance_limit):
             _add(distance[0], _number(codes.DISTANCE_LIMIT, one.distance_limit, HAS_PROPERTIES))
         measurements.append(distance)
