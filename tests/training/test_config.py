@@ -133,5 +133,5 @@ def test_path_inside_a_section_is_not_shared():
 
 def test_page_on_resuming_names_what_may_differ():
     page = (Path(__file__).parents[2] / "docs" / "how-to" / "resume.md").read_text()
-    told = re.search(r"^What may differ\n: (.*?), because", page, re.DOTALL | re.MULTILINE)[1]
+    told = re.search(r"^What may differ\n: (.*?)\. Any other", page, re.DOTALL | re.MULTILINE)[1]
     assert set(re.findall(r"`(\w+)`", told)) == FREE_ON_RESUME - {"resume", "run_name"}
