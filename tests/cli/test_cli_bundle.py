@@ -41,7 +41,7 @@ def test_export_of_an_identifier_takes_the_store_that_is_named(finished_run, tmp
     assert main([*words, "--data-source", "ours"]) == 0
 
     metadata = json.loads((tmp_path / "mgmt_t1w" / "configs" / "metadata.json").read_text())
-    assert metadata["data_source"] == "ours"
+    assert metadata["data_source"].startswith("A made cohort") and metadata["data_source"].endswith(" ours")
     assert metadata["training"]["patients"]["train"] == {"unmethylated": 4, "methylated": 4}
 
 

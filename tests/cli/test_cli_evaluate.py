@@ -84,7 +84,7 @@ def test_evaluate_says_what_was_trained_on_and_which_threshold_rule_holds(predic
         ([], "Youden's, chosen on 10 validation patients; a training's own figures: --threshold 0.5"),
         (["--threshold", "0.5"], "0.50 (as asked for)"),
     ):
-        assert main(["evaluate", str(predictions), "--out", str(tmp_path / "out"), *words]) == 0
+        assert main(["evaluate", str(predictions), "--out", str(tmp_path / "out"), "--overwrite", *words]) == 0
         printed = capsys.readouterr().out
         assert "A made cohort of 16." in printed and rule in printed
     assert json.loads((tmp_path / "out" / "evaluation.json").read_text())["trained_on"] == ["A made cohort of 16."]

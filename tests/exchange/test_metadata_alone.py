@@ -67,7 +67,7 @@ def probability(bundle, folder):
 def test_metadata_and_the_onnx_file_give_the_probability(page_exports, phantom_dir, tmp_path, rows):
     import pydicom
 
-    bundle = page_exports / "models" / "mgmt_t1w"
+    bundle = page_exports / "exported" / "mgmt_t1w_forms"
     series = min((phantom_dir / "train").iterdir()) / "T1w"
     (tmp_path / "study" / "T1w").mkdir(parents=True)
     for path in series.iterdir():

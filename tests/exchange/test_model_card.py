@@ -29,6 +29,7 @@ def test_card_in_the_bundle_is_the_one_of_its_metadata(exported_bundle, card_of)
 
 def test_card_gives_the_figures_with_their_intervals(card_of):
     def change(metadata):
+        metadata["training"]["made_cohort"], metadata["data_source"] = False, "Ours"
         metadata["evaluation"]["auc"] = {"value": 0.712, "low": 0.449, "high": 0.931}
         metadata["evaluation"]["f1"] = {"value": None, "low": None, "high": None}
 

@@ -5,6 +5,7 @@ import numpy as np
 import pydicom
 import pytest
 from made_bundles import write_bundle
+from sr_content import items
 
 from mgmt_monai.exchange.bundle_folder import open_bundle
 from mgmt_monai.inference.model import BundleModel, load_model
@@ -40,17 +41,10 @@ def test_results_of_a_real_prediction_tell_its_numbers(
 
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["page-1.dcm", "page-2.dcm", "report.dcm"]
     report = pydicom.dcmread(tmp_path / "out" / "report.dcm")
-    findings = [item for item in report.ContentSequence if item.ConceptNameCodeSequence[0].CodeValue == "121070"]
-    told = [
-        [
-            item.MeasuredValueSequence[0].FloatingPointValue
-            for item in finding.ContentSequence
-            if item.ConceptNameCodeSequence[0].CodeValue == "MM011"
-        ]
-        for finding in findings
-    ]
-    assert told == [[] if one.probability is None else [one.probability] for one in predicted.prediction.series]
-    assert told[2] == []
+    told = [item.MeasuredValueSequence[0].FloatingPointValue for item in items(report, "MM011")]
+    answers = [one.probability for one in predicted.prediction.series]
+    assert told == [answer for answer in answers if answer is not None]
+    assert answers[2] is None
     assert [pydicom.dcmread(tmp_path / "out" / f"page-{n}.dcm").pixel_array[0, 0, 0] for n in (1, 2)] == [1, 2]
     assert [one.Modality for one in objects] == ["SR", "OT", "OT"]
 

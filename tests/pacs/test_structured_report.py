@@ -14,6 +14,7 @@ import pytest
 from highdicom.sr import EnhancedSR, srread
 from highdicom.sr.utils import find_content_items
 from pydicom.dataset import Dataset
+from sr_content import concept, items
 
 from mgmt_monai.cohort.series import Series
 from mgmt_monai.inference.prediction import SeriesPrediction, StudyPrediction
@@ -30,16 +31,6 @@ Say = Callable[..., SeriesPrediction]
 @pytest.fixture
 def report_file(prediction: StudyPrediction, sources: list[SourceSeries], tmp_path: Path) -> Path:
     return write_object(structured_report(prediction, sources), tmp_path / "sr.dcm")
-
-
-def concept(item: Dataset) -> str:
-    return str(item.ConceptNameCodeSequence[0].CodeValue)
-
-
-def items(dataset: Dataset, code: str) -> list[Dataset]:
-    """Every content item of a concept, anywhere in the tree, found by pydicom alone."""
-    found = [dataset] if concept(dataset) == code else []
-    return found + [one for child in dataset.get("ContentSequence", []) for one in items(child, code)]
 
 
 def numbers(dataset: Dataset, code: str) -> list[float]:

@@ -348,7 +348,7 @@ def _histogram(sample: np.ndarray, low: float, high: float) -> tuple[int, ...]:
     inside = sample[(sample >= np.float32(low)) & (sample <= np.float32(high))].astype(np.float64)
     inside -= low
     inside *= HISTOGRAM_BINS / ((high - low) or 1.0)
-    bins = np.minimum(inside.astype(np.intp), HISTOGRAM_BINS - 1)
+    bins = np.clip(inside, 0, HISTOGRAM_BINS - 1).astype(np.intp)  # float32(low) may lie far below a low of 1e30
     return tuple(np.bincount(bins, minlength=HISTOGRAM_BINS).tolist())
 
 
