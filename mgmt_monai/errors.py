@@ -210,6 +210,11 @@ def _system(error: BaseException) -> str | None:
         return "a checkpoint could not be written whole: the disk is full; free some space and run again"
     if isinstance(error, OSError) and error.errno in FORBIDDEN and error.filename is not None:
         return f"{error.filename}: {error.strerror}; choose another path or change its permissions"
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG and error.filename is not None:
+        name = str(error.filename)
+        return (
+            f"{name[:60]}...: expected a path, found one too long for this system ({len(name)} characters); shorten it"
+        )
     if isinstance(error, OSError) and error.errno in REMEDIES:
         return f"{error.filename or 'a file'}: {error.strerror}; {REMEDIES[error.errno]}, and run again"
     if isinstance(error, RuntimeError) and (lost := _LOST.search(str(error))):

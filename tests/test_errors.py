@@ -99,6 +99,7 @@ def test_one_line_fault_while_an_own_error_was_handled() -> None:
         pytest.param(sqlite3.OperationalError("database or disk is full"), "disk is full", id="full database"),
         pytest.param(OSError(errno.EACCES, "Permission denied", "/a/b"), "/a/b: Permission denied", id="forbidden"),
         pytest.param(OSError(errno.EROFS, "Read-only", "/a/b"), "/a/b: Read-only", id="read-only disk"),
+        pytest.param(OSError(errno.ENAMETOOLONG, "Long", "ab" * 99), "(ab){30}[.]{3}: .*[(]198 char", id="long path"),
     ],
 )
 def test_one_line_system_error(error: Exception, expected: str) -> None:

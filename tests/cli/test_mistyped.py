@@ -42,6 +42,7 @@ def folder(tmp_path_factory) -> Path:
         pytest.param("compare study", 2, "named so: --dataset_dir study", id="positional of compare"),
         pytest.param("train t1x", 1, "t1x: expected the name of a packaged config", id="config"),
         pytest.param("doctor labels.csv", 1, "--labels", id="table to the doctor"),
+        pytest.param(f"doctor {'9' * 5000}", 1, "expected a path, found one too long", id="no folder's name"),
     ],
 )
 def test_mistyped_word_is_told_at_once(folder, words, code, said):

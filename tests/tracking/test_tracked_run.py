@@ -179,7 +179,8 @@ def test_training_that_was_not_recorded_is_recorded_from_its_folder(away, tmp_pa
 
 
 def test_folder_of_an_earlier_version_is_told_in_one_line(tmp_path, capsys):
-    (tmp_path / "run.json").write_text('{"status": "finished"}')
+    state = {"status": "finished", "mlflow_run_id": None, "manifest_hash": "hash", "described": True}
+    (tmp_path / "run.json").write_text(json.dumps(state))  # those of before the notes had all of these
     assert main(["record", str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith(f"Error: {tmp_path}/mlflow.json: expected what MLflow is told")
 

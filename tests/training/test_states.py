@@ -114,8 +114,9 @@ def done(command: str, output_dir: Path, made_store: Path) -> str:
     directory = RunDirectory(output_dir, "T1w", "a", resume=command == "`--resume true`")
     try:
         directory.claim(CONFIG)
+        outcome = "resumes" if directory.resumes else "begins"  # before `open`: whoever opens it again goes on with it
         directory.open("hash")
-        return "resumes" if directory.resumes else "begins"
+        return outcome
     finally:
         directory.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.layouts.passed_over import FileCount
 from mgmt_monai.cohort.records import SeriesRecord
 from mgmt_monai.cohort.tables.series_table import SeriesRow
+from mgmt_monai.errors import one_line
 
 HOW_TO_GET_DATA = (
     "Make the phantom with 'mgmt-monai phantom data/phantom', or name the folder of your own data (of a "
@@ -26,9 +28,15 @@ def check_data_dir(data_dir: Path) -> None:
         data_dir: The folder.
 
     Raises:
-        CohortError: There is none, or it is no folder; the message says how to get data.
+        CohortError: There is none, it is no folder, or its name is none; the message says how to get data.
     """
-    if data_dir.is_file():
+    try:
+        is_file = data_dir.is_file()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise CohortError(f"{one_line(error)}. {HOW_TO_GET_DATA}") from error
+    if is_file:
         raise CohortError(
             f"{data_dir}: expected a cohort's folder, found a file. Name the folder; a label table beside it is named "
             "with --labels (of a training: --labels_csv)."
