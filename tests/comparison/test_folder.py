@@ -99,10 +99,11 @@ def test_training_is_begun_with_a_state_and_done_when_that_says_so(folder):
     assert (folder.is_begun(TRAINING), folder.is_done(TRAINING)) == (False, False)
 
     run.mkdir(parents=True)
-    (run / "run.json").write_text(json.dumps({"status": "killed"}))
+    state = {"mlflow_run_id": "0a", "manifest_hash": "0b", "described": True}
+    (run / "run.json").write_text(json.dumps({**state, "status": "killed"}))
     assert (folder.is_begun(TRAINING), folder.is_done(TRAINING)) == (True, False)
 
-    (run / "run.json").write_text(json.dumps({"status": "finished"}))
+    (run / "run.json").write_text(json.dumps({**state, "status": "finished"}))
     assert folder.is_done(TRAINING)
 
 
