@@ -214,7 +214,7 @@ def test_batch_with_a_bad_study_ends_with_1_and_a_count(here: Path, capsys) -> N
     [
         pytest.param(["nowhere", "--bundle", "models/mgmt_t1w"], "no such study", id="no study"),
         pytest.param(["scans/case-7", "--bundle", "models/none"], "none", id="no bundle"),
-        pytest.param(["nowhere", "--batch", "--bundle", "models/mgmt_t1w"], "no such folder of studies", id="no batch"),
+        pytest.param(["nowhere", "--batch", "--bundle", "models/mgmt_t1w"], "nowhere: no such study", id="no batch"),
     ],
 )
 def test_mistake_is_one_line(here: Path, capsys, words: list[str], said: str) -> None:

@@ -1,4 +1,3 @@
-import hashlib
 import math
 from pathlib import Path
 
@@ -91,7 +90,7 @@ def test_tags_are_pydicoms(phantom):
             "Manufacturer": header.Manufacturer,
             "ManufacturerModelName": header.ManufacturerModelName,
             "MagneticFieldStrength": pytest.approx(float(header.MagneticFieldStrength)),
-            "SeriesDescription": f"text {hashlib.sha256(b'T2w').hexdigest()[:6]}",
+            "SeriesDescription": "T2w",  # single letters and numbers name nobody
             "MRAcquisitionType": "2D",
             "RepetitionTime": pytest.approx(float(header.RepetitionTime)),
             "EchoTime": pytest.approx(float(header.EchoTime)),
