@@ -17,7 +17,7 @@ napoleon_use_admonition_for_examples = True
 # The API page is the front door: what its docstrings name beyond it, and other libraries' types, have no page here.
 nitpick_ignore_regex = [("py:.*", ".*")]
 
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "jupyter_execute"]  # the second is what myst_nb leaves
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4  # so that a page can link to another page's heading
 
