@@ -118,6 +118,24 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def place_first(made: Path, path: Path) -> None:
+    """Give a finished file its place, if no other process was quicker: whoever reads it then reads the same.
+
+    Args:
+        made: The file, beside ``path``; whoever made it deletes what is left of it.
+        path: Its place; what is there stays, but where the storage has no hard links.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    try:
+        os.link(made, path)
+    except FileExistsError:
+        pass
+    except OSError:  # no hard links there
+        made.replace(path)
+
+
 def secret(path: Path) -> str:
     """32 hexadecimal digits that nobody else may read; made where there is no such file.
 
@@ -138,7 +156,7 @@ def secret(path: Path) -> str:
             stream.write(made)
             stream.flush()
             sync(stream.fileno())
-        temporary.replace(path)
+        place_first(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     return path.read_text(encoding="ascii")

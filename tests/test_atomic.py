@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from faulty_storage import faulty, needs_compiler
 
-from mgmt_monai.atomic import atomic_file, secret, write_text
+from mgmt_monai.atomic import atomic_file, place_first, secret, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -85,6 +85,13 @@ def test_secret_is_made_once_and_for_nobody_else(tmp_path, mask):
     assert len(bytes.fromhex(made)) == 16
     assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
     assert names(tmp_path) == ["key", "other"]
+
+
+def test_of_several_finished_files_the_first_keeps_its_place(tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / name).write_text(name)
+        place_first(tmp_path / name, tmp_path / "key")
+    assert (tmp_path / "key").read_text() == "first"
 
 
 @needs_compiler

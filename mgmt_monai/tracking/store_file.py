@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from mgmt_monai.atomic import sync
+from mgmt_monai.atomic import place_first, sync
 from mgmt_monai.locked_folder import HeldError, Lock
 from mgmt_monai.tracking.errors import TrackingError
 
@@ -103,7 +103,7 @@ def make_store(path: Path) -> None:
             if path.exists():
                 _copy(made, path)  # in one transaction, for whoever has it open
             else:
-                _put(made, path)
+                place_first(made, path)
         finally:
             made.unlink(missing_ok=True)
 
@@ -197,12 +197,3 @@ def _upgrade(path: Path, made: Path) -> None:
 def _copy(source: Path, target: Path) -> None:
     with closing(sqlite3.connect(source, timeout=60)) as old, closing(sqlite3.connect(target, timeout=60)) as new:
         old.backup(new)
-
-
-def _put(made: Path, path: Path) -> None:
-    try:
-        os.link(made, path)  # never over one that a process made which had no lock
-    except FileExistsError:
-        pass
-    except OSError:  # no hard links there
-        made.replace(path)
