@@ -34,28 +34,39 @@ def write(tmp_path: Path):
     return make
 
 
+def predicted(layout: str, heads: Path, labels: dict[str, int], model: BundleModel, root: Path) -> list[dict[str, str]]:
+    """The table of a cohort written in a layout, without the patients' names, which each layout has its own way."""
+    patients = write_layout(layout, heads, labels, root / layout)
+    outcome = predict_batch(root / layout, [model], root / "out" / layout)
+    assert outcome.faults == {}
+    assert list(outcome.predictions) == list(patients.values())
+    with outcome.table.open(newline="") as file:
+        return [{**row, "patient_id": ""} for row in csv.DictReader(file)]
+
+
+@pytest.fixture(scope="module")
+def heads(request, phantom_dir: Path, t1w_model: BundleModel, tmp_path_factory):
+    """So many heads, their labels, and what is predicted of them in Kaggle's layout."""
+    root, source, labels = tmp_path_factory.mktemp("heads"), phantom_dir, LABELS
+    if request.param == 40:
+        source = write_phantom(root / "phantom", n_patients=40, effect=3.0, seed=1)
+        labels = {path.name: number % 2 for number, path in enumerate(sorted((source / "train").iterdir()))}
+    return source, labels, predicted("rsna-miccai-2021", source, labels, t1w_model, root)
+
+
 @pytest.mark.parametrize(
-    ("layout", "n"),
+    ("heads", "layout"),
     [
-        *((layout, 2) for layout in ("csv", "bids with sessions", "dicom")),
-        *(pytest.param(layout, 40, marks=pytest.mark.slow) for layout in LAYOUTS[1:]),
+        *((2, layout) for layout in ("csv", "bids with sessions", "dicom")),
+        *(pytest.param(40, layout, marks=pytest.mark.slow) for layout in LAYOUTS[1:]),
     ],
+    indirect=["heads"],
 )
 def test_cohort_is_predicted_as_kaggles_layout_of_the_same_heads(
-    layout: str, n: int, phantom_dir: Path, t1w_model: BundleModel, tmp_path: Path
+    layout: str, heads, t1w_model: BundleModel, tmp_path: Path
 ) -> None:
-    tables, heads, labels = [], phantom_dir, LABELS
-    if n == 40:
-        heads = write_phantom(tmp_path / "phantom", n_patients=n, effect=3.0, seed=1)
-        labels = {path.name: number % 2 for number, path in enumerate(sorted((heads / "train").iterdir()))}
-    for name in ("rsna-miccai-2021", layout):
-        patients = write_layout(name, heads, labels, tmp_path / name)
-        outcome = predict_batch(tmp_path / name, [t1w_model], tmp_path / "out" / name)
-        assert outcome.faults == {}
-        assert list(outcome.predictions) == list(patients.values())
-        with outcome.table.open(newline="") as file:
-            tables.append([{**row, "patient_id": ""} for row in csv.DictReader(file)])
-    assert tables[0] == tables[1]
+    source, labels, expected = heads
+    assert predicted(layout, source, labels, t1w_model, tmp_path) == expected
 
 
 @pytest.mark.parametrize(
