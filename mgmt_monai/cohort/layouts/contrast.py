@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 GIVEN, DENIED, BOTH, UNSURE, SILENT = "given", "denied", "both", "unsure", ""
 """What a text says: contrast agent, no contrast agent (or not yet), both (it names the whole examination), a contrast
-word behind a word of no known language, nothing."""
+word behind a word of no known language or a dash, nothing."""
 
 
 class Said(NamedTuple):
@@ -35,13 +35,15 @@ _DENIES = _set(
     "no non not nicht nao nie kein keine keinen ningun aucun aucune nessun nenhum geen brak ss o without wo ohne sans "
     "sin senza sem bez beze zonder uden utan uten ilman fara без χωρις minus"
 )
-_BEFORE = _set("pre prae pra vor avant antes prima prior before ante przed voor pred innan inden enne inainte до πριν")
+_BEFORE = _set(
+    "v pre prae pra vor avant antes prima prior before ante przed voor pred innan inden enne inainte до πριν"
+)
 _WITH = _set("with w mit m avec con com met z ze ile med s c cu incl including с με")  # noqa: RUF001
 _AFTER = _set("post after nach apres tras despues dopo pos apos depois po na efter etter jalkeen dupa после μετα")
 #: ... but these say it alone, at the end or before a word that is no object of theirs.
 _ALONE = _set("without wo ohne sans sin senza sem bez beze zonder uden uten pre prae post pos")
 #: Where nothing follows, these say it alone too: "T1 vor", "T1 dopo".
-_LAST = (_BEFORE | _AFTER) - _set("prior po na pa i")
+_LAST = (_BEFORE | _AFTER) - _set("prior po na pa i v")
 #: Before contrast, by themselves.
 _NATIVE = re.compile(r"nat|nati[vf]\w*|natief|vuoto|natywn\w*|plain|blanco|blank|basal[ei]?|simple|unenhanced|nce?")
 #: Behind the contrast word.
@@ -70,16 +72,16 @@ _AGENTS = (
     r"ablavar|vasovist|dotagraf|pixxoscan|cyclolux|magnegita"
 )
 _NOUN = re.compile(
-    rf"contra?st\w*|kontra[sz]\w*|[ck]ontr|(?:iv)?km|kmg|km[gm]abe|gd\w{{0,5}}|gad\w*|gado\w*|mdc|pdc|civ|enh\w*|inj|injec\w*|inje[ck]t\w*|"
+    rf"contra?st?\w*|kontra[sz]\w*|[ck]ontr|(?:iv)?km|kl|gbca|kmg|km[gm]abe|gd\w{{0,5}}|gad\w*|gado\w*|mdc|pdc|civ|enh\w*|inj|injec\w*|inje[ck]t\w*|"
     rf"iniez\w*|iniett\w*|tehoste?\w*|varjoain\w*|ce|agent\w*|bolus|{_AGENTS}|контраст\w*|ку|гадо\w*|σκιαγραφ\w*"
 )
 #: Only behind one of the words above: alone they are anything.
-_NOUN_BEHIND = _set("c con cte iv ev ilac medium")
+_NOUN_BEHIND = _set("c con cont cte ctte cm mc k iv ev ilac medium")
 #: Glued together, and the one-word forms.
-_GLUED = r"(?:contra?st\w*|kontra\w*|km|gd|gad\w*|gado\w*|enh\w*|inj\w*|ce)"
+_GLUED = r"(?:[ck]ont(?:r\w*)?|km|kl|gd|gad\w*|gado\w*|enh\w*|inj\w*|ce)"
 _GLUED_DENIED = re.compile(
     rf"(?:pre|prae|przed|non|un|vor|ohne|sin|sans|senza|sem|bez|zonder|anti){_GLUED}"
-    r"|kontra\w*s[iu]z|ilac?s[iu]z|kontra\w*oncesi|[ck]ontra\w*fr(?:ei|i|ee)|km ?frei|minusc|prec|precon"
+    r"|kontra\w*s[iu]z|ilac?s[iu]z|kontra\w*oncesi|[ck]ontra\w*fr(?:ei|i|ee)|km ?frei|minusc|prec|precon|noncon|smdc"
 )
 _GLUED_GIVEN = re.compile(
     rf"(?:post|nach|mit|apres|dopo|pos|met|na|con){_GLUED}"
@@ -112,7 +114,7 @@ def said_of_contrast(text: str) -> Said:
 
     Every contrast word votes, with the word before (or behind) it: "ohne KM", "kontrast oncesi", "sans gado", "w/o".
     A text with votes both ways names the whole examination and decides nothing. A contrast word behind a word of no
-    known language is `UNSURE`: what it says may be a denial.
+    known language, or behind a dash that may be a minus ("T1 - Gd"), is `UNSURE`: what it says may be a denial.
 
     Args:
         text: As it stands in the header.
@@ -148,11 +150,7 @@ def said_of_contrast(text: str) -> Said:
     words = ", ".join(dict.fromkeys(word for _, word in votes))
     if {GIVEN, DENIED} <= kinds:
         return Said(BOTH, words)
-    if DENIED in kinds:
-        return Said(DENIED, words)
-    if GIVEN in kinds:
-        return Said(GIVEN, words)
-    return Said(UNSURE, words) if kinds else Said(SILENT)
+    return Said(next((what for what in (DENIED, GIVEN, UNSURE) if what in kinds), SILENT), words)
 
 
 def says_no_agent(text: str) -> bool:
@@ -221,25 +219,33 @@ def _tokens(text: str) -> list[str]:
     return [token for token in re.split(r"[\W_]+", text) if token]
 
 
-_CONTRAST = r"(?:c|ce|con|gd|gad\w*|km|post\w*|pre\w*|nativ\w*|kontrast\w*|contrast\w*)"
+_CONTRAST = r"(?:c|ce|con|gd|gad\w*|km|kl|post\w*|pre\w*|nativ\w*|kontrast\w*|contrast\w*)"
+_SHORT = r"(?:c|ce|gd|gado?|km|kl)"  # what stands beside a plus or minus
 _SPELLINGS = tuple(
     (re.compile(pattern), plain)
     for pattern, plain in (
-        (r"(?<![a-z])(?:w ?(?:[/\\&+]|and)? ?w[/\\]?o|m[/\\]o|c[/\\]s|\+[/\\]-|-[/\\]\+)(?![a-z])", " both "),
+        (r"(?<![a-z])(?:w ?[/\\]? ?(?:[/\\&+]|and)? ?w[/\\]?o(?:ut)?|m[/\\]o|c[/\\]s)(?![a-z])", " both "),
+        (r"\+ ?[/\\] ?-|- ?[/\\] ?\+", " both "),
         (r"(?<![a-z])w[/\\]?o ?[/\\&+] ?w(?![a-z])", " both "),
-        (r"(?<![a-z])w[/\\]o(?![a-z])", " without "),
-        (r"(?<![a-z])i\. ?v\.?(?![a-z])", " iv "),
+        (r"(?<![a-z])(?:w[/\\]o(?:ut)?|w\.o\.?)(?![a-z])", " without "),
+        (r"(?<![a-z])(i|k)\. ?(v|l)\.?(?![a-z])", r" \1\2 "),
+        (r"(?<![a-z])m\.d\.c\.?(?![a-z])", " mdc "),
         (r"(?<![a-z])s\. ?c\.?(?![a-z])", " sin c "),
-        (r"(?<![a-z])(?:iv|k) ?\+|\+ ?k(?![a-z])", " plusc "),
+        (r"(?<![a-z])(?:iv|k) ?\+|\+ ?(?:iv|k)(?![a-z])", " plusc "),
         (r"(?<![a-z])(?:iv|k)-(?!\w)", " minusc "),
+        # Cut off, or all that is said: 'T1 w/', 'T1+', 'T1 (+)', 'T1-'.
+        (r"(?<![a-z])w[/\\]\W*\Z|(?<=t1)w?(?:\+(?![^\W_])| ?\(\+\))", " plusc "),
+        (r"(?<=t1|se|fs)\s?\+\W*\Z|(?<=t1w|tse|tfe|mpr)\s?\+\W*\Z|(?<=rage|spgr|vibe)\s?\+\W*\Z", " plusc "),
+        (r"(?<=t1)w?(?:-\W*\Z| ?\(-\))", " minusc "),
         (r"(?<![a-z])w[/\\](?=\s?[a-z])", " with "),
-        (r"(?<![a-z])s[/\\]\s?(?=[a-z])", " sin "),
-        (r"(?<![a-z])c[/\\]\s?(?=[a-z])", " con "),
-        (r"(?:\+\s?|\bplus )(?:c|ce|con|contrast\w*|kontrast\w*|gd|gad\w*|km)(?![a-z])|(?<![a-z])c ?\+", " plusc "),
-        (r"(?<![^\W_])-(?:c|ce|gd|gad|km)(?![a-z])|(?<=[\W_])(?:c|gd|gad|km)-(?!\w)", " minusc "),
+        (r"(?<![a-z])s[./\\]\s?(?=[a-z])", " sin "),
+        (rf"(?:\+\s?|\bplus )(?:{_SHORT}|con|cm|contrast\w*|kontrast\w*)(?![a-z])|(?<![a-z])c ?\+", " plusc "),
+        (rf"(?<![^\W_])-{_SHORT}(?![a-z])|(?<=[\W_]){_SHORT} ?-(?! ?\w)", " minusc "),
+        # A dash between spaces may be a minus or a comma: 'T1 - Gd'.
+        (rf"[\s_]-[\s_]+(?:{_SHORT}|contrast\w*|kontrast\w*)(?![^\W_])", " dash kontrast "),
         # Glued to the weighting: 'T1wCE', 'T1post', 'postT1', 'T1C'.
         (rf"(?<![a-z0-9])([a-z]*?)(t1)w?i?(?=(?:{_CONTRAST}|[\W_]|\Z)(?![a-z]))", r" \1 \2 "),
-        (r"(?<![a-z0-9])t1[\W_]*c(?![a-z]|[ -]?sp)", " t1 plusc "),
+        (r"(?<![a-z0-9])t1[\W_]*c(?![a-z]|[ -]?sp|-t)", " t1 plusc "),
         (r"(?<![a-z0-9])([mw])(?=(?:ce|km)(?![a-z]))", r"\1 "),
         (r"(?<=[a-z])(?=\d)|(?<=\d)(?=[a-z])", " "),
     )

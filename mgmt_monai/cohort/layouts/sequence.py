@@ -178,7 +178,7 @@ def said_by_name(said: Said) -> str:
     """
     told = {
         GIVEN: "contrast agent", DENIED: "no contrast agent", BOTH: "both with and without contrast agent",
-        UNSURE: "a contrast word beside an unknown one",
+        UNSURE: "a contrast word beside an unknown one or a dash",
     }  # fmt: skip
     return f"{told[said.what]} by its name" if said.what in told else "nothing says contrast agent"
 
@@ -373,8 +373,8 @@ def _words(text: str) -> str:
     """Lower-case words with single spaces between, with the ways people glue and abbreviate them taken apart.
 
     Example:
-        >>> _words("sagT1W_3D_TFE+C"), _words("Ax T2* w/o"), _words("t1_mprage_pat2 (non-contrast)")
-        ('sag t1 3d tfe plusc', 'ax tstar without', 't1 mprage pat2 without')
+        >>> _words("sagT1W_3D_TFE+C"), _words("Ax T2* w/o"), _words("t1_mprage_pat2 (pre)")
+        ('sag t1 3d tfe c', 'ax tstar w o', 't1 mprage pat2 pre')
     """
     text = text.lower()
     for pattern, plain in _SPELLINGS:
@@ -385,11 +385,6 @@ def _words(text: str) -> str:
 _SPELLINGS = tuple(
     (re.compile(pattern), plain)
     for pattern, plain in (
-        (
-            r"\bw/o\b|\bw\\o\b|\bnon?[\W_]*con(?:trast)?\b|(?<![a-z0-9])-c\b|(?<=[\W_])c-(?!\w)|\bwithout contrast\b",
-            " without ",
-        ),
-        (r"(?:\+ ?|\bplus )(?:c|ce|con|contrast)(?![a-z])|(?<![a-z])c ?\+", " plusc "),
         (r"t2 ?\*|t2[\W_]?star", " tstar "),
         (r"mp[\W_]?rage", " mprage "),
         (r"[\W_]+", " "),

@@ -193,7 +193,9 @@ def _with_contrast(
                 given, by = name, said_by_name(guesses[i].by_words)
             else:
                 after = _taken_after(i, candidates, [j for j in own if guesses[j].agent and j != i])
-                given = after is not None or guesses[i].by_words.what == UNSURE
+                # Beside a series that has contrast for sure, the unknown word is likely its denial.
+                sure = any(guesses[j].by_tag or _name(guesses[j]) for j in t1)
+                given = after is not None or (guesses[i].by_words.what == UNSURE and not sure)
                 by = f"taken after {after} with contrast" if after else guesses[i].reason.partition("; ")[2]
             modality = "T1wCE" if given else "T1w"
             decided[i] = replace(guesses[i], modality=modality, reason=f"{reason}; {by}")

@@ -19,6 +19,8 @@ NO_CONTRAST = (
     "T1 sin civ", "AVANT GADO", "T1 prima di gadolinio", "pre-contrast", "AX T1 SIN CTE", "T1 ohne i.v. KM", "T1 NC",
     "T1 GD-", "T1 ilman tehosteainetta", "T1 nativní", "T1 non iniettato", "T1 kontrastfri", "T1 AVANT", "T1 vor",
     "T1 IV-", "T1 K-", "T1 a vuoto", "T1 s.c.", "T1 nat.", "T1 KM ohne", "T1 przedkontrastowe",
+    "T1 bez KL", "T1 před KL", "T1 KL-", "T1 -KL", "T1 bez k.l.", "T1-", "T1 (-)", "T1 C-", "T1 CE-", "T1 Gd -",
+    "T1 w/out", "T1 w/out contrast", "T1 W.O.", "T1 s. mdc", "T1 no CM", "T1 noncon", "T1 v. KM", "T1 bez k.",
 )
 CONTRAST = (
     "CON CONTRASTE", "nach KM", "mit KM", "AVEC GADO", "CON CONTRASTO", "T1 GAD", "post gd", "T1+C", "T1 post",
@@ -32,16 +34,21 @@ CONTRAST = (
     "T1 W GD", "post contrast w/o fat sat", "sag t1 w/o fs post gad", "AX T1 CON CTE", "T1 po podaniu kontrastu",
     "T1 tehosteaineella", "T1 varjoaineen jälkeen", "T1 PÓS", "T1 dopo", "T1 Spine C POST",
     "COR T1 IV+", "T1 K+", "T1 +K", "T1 IVKM", "T1 AVEC IV", "T1 pokontrastowe", "T1 po kontr.",
+    "T1 w/", "AX T1 W/", "T1 w/c", "T1 w/cont", "T1+", "T1W +", "AX T1+", "T1 (+)", "T1 SE +", "T1-GAD", "T1_C+",
+    "t1 km+", "T1 po KL", "T1 s KL", "T1 KL", "T1 po k.l.", "T1 +KL", "T1KL", "T1 po podání KL", "T1 con m.d.c.",
+    "T1 con mc", "T1 post cont", "T1 postcontr.", "T1 + iv", "T1 with CM", "T1 GBCA", "T1 c/ctte",
 )
 THE_WHOLE_EXAMINATION = (
     "W/WO", "WITH AND WITHOUT", "BRAIN W/WO CONTRAST", "with and without contrast", "mit und ohne KM",
     "pre and post contrast", "PRE/POST", "T1 PRE POST", "avant et apres gado", "sin y con contraste", "W&WO",
     "W/W/O", "ohne/mit KM", "w and w/o", "sans et avec injection", "bez i z kontrastem", "WO/W", "without and with",
+    "T1 C+/-", "T1 +/-", "T1 Gd+/-", "bez a po KL", "T1 W/ & W/O", "T1 C-/C+",
 )
 NOTHING = (
     "AX T1", "T1 post op", "pre op t1", "T1 w/o fat sat", "T1 MPRAGE", "t1_mpr_ns_sag_p2_iso",
     "AX T1 post surgery", "T1 C-spine", "T1 nach RT ohne fs", "T1 post stroke", "T1 prior",
     "T1 post RT", "T1 SE con SAT", "T2 FLAIR w/o FS",
+    "T1 w", "T1-W", "T1 - SAG", "T1-SE", "T1 w/ FS", "T1+FS", "T1+T2", "T1 ax - 2", "AX T1 -", "T1 C-T-L", "AX T1 5 CM",
 )
 # fmt: on
 
@@ -65,8 +72,9 @@ def test_spelling_does_not_matter(text, change):
     assert said_of_contrast(f"AX T1 {change(text)} 3MM").what == DENIED
 
 
-def test_word_of_no_known_language_before_contrast_is_not_taken_as_yes():
-    assert said_of_contrast("T1 hebben kontrast").what == UNSURE
+@pytest.mark.parametrize("text", ["T1 hebben kontrast", "T1 - Gd", "T1 - C", "T1 - kontrast"])
+def test_word_of_no_known_language_or_dash_before_contrast_is_not_taken_as_yes(text):
+    assert said_of_contrast(text).what == UNSURE
 
 
 @pytest.mark.parametrize(

@@ -245,7 +245,15 @@ def test_study_without_a_day_joins_that_of_its_frame_of_reference():
 def test_words_that_are_not_understood_are_told():
     choice = choose([series("T1 hebben kontrast")])
     assert [modality for modality, _ in choice.verdicts] == ["T1wCE"]
-    assert "by a contrast word beside an unknown one by its name" in choice.contradictions[0][1]
+    assert "by a contrast word beside an unknown one or a dash by its name" in choice.contradictions[0][1]
+
+
+@pytest.mark.parametrize("text", ["T1 hebben kontrast", "T1 - Gd"])
+@pytest.mark.parametrize(("other", "tags"), [("T1 + Gd", {}), ("xqv t1", {"ContrastBolusAgent": "GADAVIST"})])
+def test_words_that_are_not_understood_deny_beside_a_series_with_contrast(text, other, tags):
+    choice = choose([series(text, "3"), series(other, "8", **tags)])
+    assert [modality for modality, _ in choice.verdicts] == ["T1w", "T1wCE"]
+    assert "is taken as T1w, by a contrast word beside an unknown one" in choice.contradictions[0][1]
 
 
 def test_studies_of_one_day_are_one_examination():
