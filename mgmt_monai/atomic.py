@@ -83,9 +83,6 @@ def holds_text(path: Path, text: str) -> bool:
 def sync(file: int) -> None:
     """Wait until what was written is on the disk, where the file system can say so.
 
-    Args:
-        file: Its descriptor.
-
     Raises:
         OSError: It could not be written.
     """

@@ -96,13 +96,7 @@ def files_of(name: str, package: Path = PACKAGE) -> list[Path]:
 
 
 def write_code(files: Iterable[Path], folder: Path, package: Path = PACKAGE) -> None:
-    """Copy files of the package into a folder, whose name is the package's name there.
-
-    Args:
-        files: Relative to the package's folder.
-        folder: Made.
-        package: The package's folder.
-    """
+    """Copy files of the package into a folder, whose name is the package's name there."""
     for file in files:
         target = folder / file
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -110,12 +104,7 @@ def write_code(files: Iterable[Path], folder: Path, package: Path = PACKAGE) -> 
 
 
 def carried(path: Path, name: str) -> bytes:
-    """A file as it stands where the package has another name.
-
-    Args:
-        path: Of the package.
-        name: That the package has there.
-    """
+    """A file as it stands where the package has another name."""
     content = path.read_bytes()
     return str(renamed(content.decode(), name)).encode() if path.suffix == ".py" else content
 

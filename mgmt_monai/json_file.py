@@ -48,9 +48,6 @@ def read_json(path: Path, package: str = "", schema: str = "") -> Any:
 def parse_json(content: bytes) -> Any:
     """The content of a JSON file that has been read.
 
-    Args:
-        content: All its bytes.
-
     Raises:
         JsonFileError: Not UTF-8 or not JSON, as `read_json` says.
     """

@@ -248,10 +248,6 @@ class LockedFolder:
     def read_json(self, name: str, what: str) -> dict[str, Any]:
         """A JSON file of the folder.
 
-        Args:
-            name: Of the file.
-            what: Is in it, in words.
-
         Raises:
             MgmtMonaiError: It is absent or damaged, or holds no object.
         """

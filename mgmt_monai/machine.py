@@ -61,10 +61,6 @@ def machine_fault(error: BaseException, path: Path | str = "") -> MachineError |
 def check_machine(error: BaseException, path: Path | str = "") -> None:
     """Return where an error is the file's fault, so that it may become a finding.
 
-    Args:
-        error: As a reader met it.
-        path: What was read.
-
     Raises:
         MachineError: As `machine_fault` sorts it.
     """
@@ -77,9 +73,6 @@ def check_readable(path: Path) -> None:
     """Return where the system gives every byte of a file, or the file is absent.
 
     For libraries that say that they failed, and not of what.
-
-    Args:
-        path: The file.
 
     Raises:
         MachineError: It does not.

@@ -30,9 +30,6 @@ def check_study(study_dir: Path, named: bool) -> None:
 def check_bundles(bundles: Iterable[Path]) -> None:
     """Refuse a bundle that is not there, or is a training's folder.
 
-    Args:
-        bundles: As the user names them.
-
     Raises:
         ClickException: Says what to name, or how to export.
     """

@@ -32,9 +32,6 @@ _LEFT_OUT = "(a path)"
 def in_package_names(config: dict[str, Any]) -> dict[str, Any]:
     """A config with the package's own names: that of a run which was trained from a bundle has ``scripts``.
 
-    Args:
-        config: As it was executed.
-
     Returns:
         The same with ``initialize``, which is empty where its steps were made part of ``training``.
     """
@@ -111,20 +108,12 @@ def inference_config(executed: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def evaluate_config(stage: str) -> dict[str, Any]:
-    """What scores the model on a manifest's test patients; read after the training config.
-
-    Args:
-        stage: Whose checkpoint the bundle has.
-    """
+    """What scores the model on a manifest's test patients; read after the training config."""
     return _started_late({**packaged_config("evaluate"), "stage": stage}, "run")
 
 
 def multi_gpu_config(executed: Mapping[str, Any]) -> dict[str, Any]:
-    """What trains on several GPUs; read after the training config.
-
-    Args:
-        executed: The run's config.
-    """
+    """What trains on several GPUs; read after the training config."""
     steps = packaged_config(str(executed["modality"]).lower())["training"]
     return _started_late({**packaged_config("multi_gpu_train"), "training": steps}, "training")
 

@@ -135,10 +135,6 @@ def _pack(bundle: Path, file: Path) -> None:
 def check_free(path: Path, overwrite: bool) -> None:
     """Refuse a place that is taken.
 
-    Args:
-        path: Where something is to be written.
-        overwrite: Whether it may be replaced.
-
     Raises:
         ExchangeError: It is there, and may not be.
     """

@@ -85,9 +85,6 @@ def make_metadata(source: Source, name: str, requirements: Sequence[str], data_s
 def preprocessing_of(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What is done with a series before the network and after it, each step with its numbers.
 
-    Args:
-        settings: Of the inference config.
-
     Returns:
         The steps in their order. Of a series in its native plane they are all that it takes to give the bundle's
         probability from the ONNX file.
@@ -144,9 +141,6 @@ _NETWORK = "One logit a slice; the probability of the series is the mean over it
 def evaluation_of(source: Source) -> dict[str, Any]:
     """What the exported stage reached on the run's own test patients.
 
-    Args:
-        source: The run.
-
     Returns:
         ``stage``, ``n``, ``n_methylated``, ``level``, ``threshold``; for each of `FIGURES` its ``value``, ``low`` and
         ``high``, None where undefined.
@@ -175,11 +169,7 @@ def evaluation_of(source: Source) -> dict[str, Any]:
 
 
 def training_of(source: Source) -> dict[str, Any]:
-    """What the model was trained on and with: numbers and names of packages, nobody's identity.
-
-    Args:
-        source: The run.
-    """
+    """What the model was trained on and with: numbers and names of packages, nobody's identity."""
     config: Mapping[str, Any] = source.config
     made: dict[str, Any] = {
         "made_cohort": source.origin.startswith(MADE),

@@ -81,9 +81,6 @@ class BundleModel:
     def item(self, series: Series) -> dict[str, Any]:
         """What the chain takes.
 
-        Args:
-            series: Of the model's modality.
-
         Returns:
             ``{"image", "patient_id", "modality"}``. A bundle that runs its own code gets its own kind of reference.
         """
@@ -95,9 +92,6 @@ class BundleModel:
 
     def slices(self, series: Series) -> Tensor:
         """The slices the network sees.
-
-        Args:
-            series: Of the model's modality.
 
         Returns:
             ``(K, 1, H, W)`` float32 in [0, 1], as in training.

@@ -89,9 +89,6 @@ class StudyPrediction:
 def prediction_from_json(text: str) -> StudyPrediction:
     """The result that `StudyPrediction.to_json` wrote.
 
-    Args:
-        text: JSON.
-
     Raises:
         InferenceError: Not JSON, or not a result of this version.
     """

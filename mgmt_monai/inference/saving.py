@@ -16,12 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class SavePrediction:
-    """Writes ``prediction.json`` when the evaluator is done with the study.
-
-    Args:
-        output_dir: Where to.
-        modality: Of the series.
-    """
+    """Writes ``prediction.json`` when the evaluator is done with the study."""
 
     def __init__(self, output_dir: str | Path, modality: str) -> None:
         self.path = Path(output_dir) / "prediction.json"

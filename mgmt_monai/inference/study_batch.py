@@ -95,9 +95,6 @@ def predict_batch(
         out_dir: Gets ``<study>/prediction.json``, ``<study>/prediction.html`` and `TABLE`.
         overwrite: Predict also what is there, and replace results of other bundles.
 
-    Returns:
-        How it went.
-
     Raises:
         InferenceError: No studies, results of other bundles or another engine that may not be replaced, or ``out_dir``
             cannot be written to, or another process writes it.

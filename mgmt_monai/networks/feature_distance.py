@@ -165,9 +165,6 @@ class FeatureDistance:
             distances: Of each calibration series, finite.
             quantile: Above 0, below 1.
 
-        Returns:
-            A new distance.
-
         Raises:
             NetworkError: No distance, one that is not finite, or a quantile out of range.
 
@@ -207,9 +204,6 @@ class FeatureDistance:
     @classmethod
     def load(cls, path: Path) -> FeatureDistance:
         """Read a file that `save` wrote; nothing is unpickled.
-
-        Args:
-            path: Of the file.
 
         Returns:
             The distance, to the last bit.

@@ -41,9 +41,6 @@ def equipment() -> dict[str, Any]:
 def one_patient(sources: Sequence[SourceSeries]) -> SourceSeries:
     """The series whose patient and study the result belongs to: the first.
 
-    Args:
-        sources: Of one study.
-
     Raises:
         PacsError: None, or of more than one patient or study.
     """

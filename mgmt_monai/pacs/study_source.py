@@ -115,10 +115,6 @@ class SourceSeries:
 def read_source(series: Series, plane: str = NATIVE) -> SourceSeries:
     """Read the headers of a series.
 
-    Args:
-        series: As the study has it.
-        plane: As the model's config has it.
-
     Raises:
         PacsError: NIfTI, which has no patient and study in an archive; a file that cannot be read or referred to; or
             files of more than one patient, study or series.

@@ -104,9 +104,6 @@ def draw_plan(head: Head, modality: str, rng: np.random.Generator) -> SeriesPlan
         head: Where the head lies and how large it is.
         modality: The series' modality.
         rng: The series' own stream.
-
-    Returns:
-        The plan.
     """
     plane = str(rng.choice(list(PLANES), p=[0.5, 0.25, 0.25]))
     tilt = small_rotation(rng, 4.0) if rng.random() < 0.3 else np.eye(3)

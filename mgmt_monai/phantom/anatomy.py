@@ -113,12 +113,6 @@ def draw_head(rng: np.random.Generator) -> Head:
 
     The tumour lies 4 to 11 mm left or right of the middle and at most 9 mm off along the other axes, so
     that the middle slices of every plane cut it well.
-
-    Args:
-        rng: The patient's own stream.
-
-    Returns:
-        The head.
     """
     axes = (rng.uniform(63, 69), rng.uniform(79, 86), rng.uniform(62, 68))
     base = rng.uniform(43, 47)
@@ -164,10 +158,6 @@ def small_rotation(rng: np.random.Generator, largest_deg: float) -> NDArray[np.f
 
 def build_tissue(head: Head, rng: np.random.Generator) -> Tissue:
     """The head's tissue on its grid.
-
-    Args:
-        head: Sizes and tumour.
-        rng: The patient's own stream for irregularities.
 
     Returns:
         The shares of tissue; see ``Tissue``.

@@ -39,10 +39,6 @@ def stream(seed: int, purpose: Stream, *key: int) -> np.random.Generator:
 def draw_labels(n_patients: int, seed: int) -> NDArray[np.int64]:
     """Labels in random order: ``n_patients // 2`` ones (methylated), zeros for the rest.
 
-    Args:
-        n_patients: How many.
-        seed: The cohort's seed.
-
     Returns:
         int64 array ``(n_patients,)`` of 0 and 1.
     """

@@ -60,9 +60,6 @@ def plan_patient(index: int, seed: int) -> PatientPlan:
     Args:
         index: From 0.
         seed: The cohort's seed.
-
-    Returns:
-        The plan.
     """
     rng = stream(seed, Stream.HEAD, index)
     head = draw_head(rng)

@@ -56,11 +56,7 @@ def git_commit() -> str:
 
 
 def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor's name.
-
-    Args:
-        cpuinfo: Where Linux tells it.
-    """
+    """The processor's name."""
     if cpuinfo.is_file():
         for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):

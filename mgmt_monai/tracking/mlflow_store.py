@@ -36,9 +36,6 @@ _TALKATIVE = ("alembic", "mlflow.store", "mlflow.tracking", "mlflow.models", "ur
 def tracking_uri(output_dir: str | Path) -> str:
     """The MLflow store: the server of ``MLFLOW_TRACKING_URI`` if that is set, else SQLite in ``output_dir``.
 
-    Args:
-        output_dir: Folder of all trainings.
-
     Returns:
         Its address, as MLflow takes it.
     """
@@ -56,9 +53,6 @@ def quiet_mlflow() -> None:
 
 def open_store(uri: str) -> MlflowClient:
     """A client of a store, which is made or mended first where it is a SQLite file.
-
-    Args:
-        uri: The store.
 
     Raises:
         TrackingError: Its file is none of the installed MLflow's, and cannot be mended.
@@ -96,11 +90,7 @@ def reason(error: Exception) -> str:
 
 
 def does_not_answer(error: BaseException) -> bool:
-    """Whether a store could not be reached, or has its database away, as opposed to one that refused something.
-
-    Args:
-        error: What it raised.
-    """
+    """Whether a store could not be reached, or has its database away, as opposed to one that refused something."""
     import requests
 
     found: BaseException | None = error
@@ -139,9 +129,6 @@ def reading(uri: str, what: str, without: str) -> Iterator[MlflowClient]:
 
 def new_run_name(modality: str) -> str:
     """A name no other run has.
-
-    Args:
-        modality: Of the training.
 
     Returns:
         Modality, UTC time to the second, and a random part.

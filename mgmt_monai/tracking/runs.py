@@ -46,11 +46,6 @@ class StoredRun:
 def fetch_run(uri: str, run_id: str, folder: Path) -> StoredRun:
     """Fetch what was recorded of a training.
 
-    Args:
-        uri: The store.
-        run_id: Of the run.
-        folder: Where its files go.
-
     Raises:
         TrackingError: The store cannot be read, has no such run, or the run is a comparison's and no training's.
     """

@@ -32,9 +32,6 @@ _RECORDS = ("runs", "logged_models", "registered_models")
 def store_uri(path: Path) -> str:
     """The address of a store's file, as MLflow takes it.
 
-    Args:
-        path: Any name that the file system takes.
-
     Raises:
         TrackingError: The installed SQLAlchemy cannot address a name like this.
 
@@ -57,9 +54,6 @@ def store_uri(path: Path) -> str:
 def file_of(uri: str) -> Path | None:
     """The file that a SQLite store is in.
 
-    Args:
-        uri: Of any store.
-
     Returns:
         The path; None of a server, and of another database.
     """
@@ -76,9 +70,6 @@ def make_store(path: Path) -> None:
 
     One process at a time does it, in a temporary file that takes its place when it is whole. So a kill at any moment
     leaves none or the old one, and its permissions are those of any other file (SQLite's own are 0644).
-
-    Args:
-        path: Of its file.
 
     Raises:
         TrackingError: The file is damaged, another's, of a newer MLflow, or in the hands of a process that hangs.

@@ -116,11 +116,7 @@ class TrackedRun:
         self._record("the tags", "tags", {**before, **{k: str(v)[:_LONGEST_VALUE] for k, v in tags.items()}})
 
     def describe(self, markdown: str) -> None:
-        """Record what stands at the top of the run's page.
-
-        Args:
-            markdown: The description.
-        """
+        """Record what stands at the top of the run's page."""
         self._record("the description", "description", markdown)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
@@ -191,11 +187,7 @@ class TrackedRun:
         self._record(f"the status {status}", "status", status)
 
     def say_what_is_missing(self, command: str) -> None:
-        """Log what the run lacks, in one line; nothing where it is whole.
-
-        Args:
-            command: Records it afterwards.
-        """
+        """Log what the run lacks, in one line; nothing where it is whole."""
         if self._notes and self.not_recorded:
             lacks = self.not_recorded
             few = ", ".join(lacks[:6]) + (f" and {len(lacks) - 6} more" if len(lacks) > 6 else "")

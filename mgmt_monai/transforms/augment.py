@@ -25,11 +25,6 @@ from mgmt_monai.transforms.errors import TransformError
 def sampling_matrices(parameters: Sequence[SliceAffine], height: int, width: int) -> torch.Tensor:
     """Where each output pixel is read from, in the coordinates of ``torch.nn.functional.grid_sample``.
 
-    Args:
-        parameters: One draw a slice.
-        height: Rows of the slices.
-        width: Columns of the slices.
-
     Returns:
         (slices, 2, 3), float32, on the CPU: output (x, y, 1) to input (x, y), both -1 to 1 from edge to edge
         (``align_corners=False``), x along a row.

@@ -112,9 +112,6 @@ def explain_series(
         abstained: Why the checks of the series forbid an answer, as `input_reasons` tells; the maps are made all the
             same, and say so.
 
-    Returns:
-        The maps.
-
     Raises:
         InferenceError: The series cannot be read or placed, or the segmentation is none of it.
     """
@@ -153,11 +150,7 @@ def explain_series(
 
 
 def sheets(explanation: SeriesExplanation) -> dict[str, np.ndarray]:
-    """A page with all slices for each method, RGB ``(height, width, 3)`` uint8.
-
-    Args:
-        explanation: Of one series.
-    """
+    """A page with all slices for each method, RGB ``(height, width, 3)`` uint8."""
     seen, view, pages = explanation.seen, _view(explanation.seen), {}
     places = zip(seen.slice_indices, explanation.probabilities, strict=True)
     titles = [f"slice {index + 1}{'' if explanation.abstained else f': {value:.2f}'}" for index, value in places]
@@ -208,11 +201,7 @@ def write_explanation(explanation: SeriesExplanation, folder: Path) -> list[Path
 
 
 def result_text(explanation: SeriesExplanation) -> str:
-    """What ``explain.json`` says.
-
-    Args:
-        explanation: Of one series.
-    """
+    """What ``explain.json`` says."""
     return json.dumps(_document(explanation), indent=2) + "\n"
 
 

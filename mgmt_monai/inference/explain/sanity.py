@@ -68,9 +68,6 @@ def sanity_check(
         maps: Its maps, ``(K, H, W)``.
         explain: What made them, of a network and of slices.
 
-    Returns:
-        The comparison.
-
     Source:
         J. Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018, section 3: model parameter randomization,
         compared by Spearman's rank correlation.

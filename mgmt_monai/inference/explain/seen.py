@@ -51,13 +51,6 @@ class SeenSeries:
 def see(model: BundleModel, series: Series) -> SeenSeries:
     """Run a model's chain on a series, and keep what lies on the way.
 
-    Args:
-        model: Whose chain.
-        series: Of the model's modality.
-
-    Returns:
-        The slices.
-
     Raises:
         InferenceError: It cannot be read, or the chain yields slices that are none of the series'.
     """

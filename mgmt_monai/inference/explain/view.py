@@ -44,11 +44,7 @@ class View:
 
 
 def as_stored(grid: Grid) -> View:
-    """The view of slices of which nobody knows how they lie in the patient.
-
-    Args:
-        grid: Of the slices.
-    """
+    """The view of slices of which nobody knows how they lie in the patient."""
     return View(False, False, False, grid.pixel_mm, "")
 
 
