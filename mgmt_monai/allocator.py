@@ -1,7 +1,5 @@
 """How this process's memory is got from the operating system and given back."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 from functools import cache

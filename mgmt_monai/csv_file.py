@@ -1,7 +1,5 @@
 """CSV that is written: one writer, so that no spreadsheet takes a cell for a formula."""
 
-from __future__ import annotations
-
 import csv
 import io
 import re

@@ -1,7 +1,5 @@
 """Pages: each one HTML file that needs no network, in which nothing that comes from the data is markup."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping

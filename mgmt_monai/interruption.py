@@ -1,7 +1,5 @@
 """Ctrl-C and SIGTERM as Python's own ends, so that what is open gets closed."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

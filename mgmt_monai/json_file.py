@@ -1,7 +1,5 @@
 """JSON files that are read: one reader and one validator, so that whatever is in a file ends in one line."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

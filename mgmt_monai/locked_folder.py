@@ -5,8 +5,6 @@ counts as nothing, and whoever begins it next clears it away. The lock is the sy
 process, however that ends.
 """
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import json

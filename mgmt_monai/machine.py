@@ -1,7 +1,5 @@
 """What the machine did, told apart from what the bytes of a file say."""
 
-from __future__ import annotations
-
 import errno
 from pathlib import Path
 

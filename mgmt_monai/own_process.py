@@ -1,7 +1,5 @@
 """Whether this process is one of our programs, or another one that uses this package; and what ours is given."""
 
-from __future__ import annotations
-
 import os
 import sys
 from math import ceil

@@ -1,7 +1,5 @@
 """The bundle configs that come with the package: where each is, by its name."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """``mgmt-monai config``: where the packaged configs are."""
 
-from __future__ import annotations
-
 import click
 
 

@@ -1,7 +1,5 @@
 """``mgmt-monai doctor``: look for what makes a cohort's results worthless."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """``mgmt-monai explain``: where trained models look in a study."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

@@ -1,7 +1,5 @@
 """The `mgmt-monai` command: it finds its subcommands by name and imports only the one that is called."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Config keys as options of a command: ``--KEY VALUE``."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

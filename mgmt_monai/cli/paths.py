@@ -1,7 +1,5 @@
 """Mistyped paths, told before anything heavy is imported."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 

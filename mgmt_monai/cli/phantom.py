@@ -1,7 +1,5 @@
 """``mgmt-monai phantom``: write the made cohort."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

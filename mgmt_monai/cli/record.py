@@ -1,7 +1,5 @@
 """``mgmt-monai record``: trainings that MLflow does not have, or not whole."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

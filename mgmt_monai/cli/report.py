@@ -1,7 +1,5 @@
 """``mgmt-monai report``: a comparison's report, from MLflow."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

@@ -1,7 +1,5 @@
 """``mgmt-monai train``: the main command, with mistyped settings refused."""
 
-from __future__ import annotations
-
 import logging
 import os
 import sys

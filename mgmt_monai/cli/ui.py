@@ -1,7 +1,5 @@
 """``mgmt-monai ui``: MLflow's pages on the store that trainings write to."""
 
-from __future__ import annotations
-
 import os
 import signal
 import socket

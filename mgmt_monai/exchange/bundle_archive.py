@@ -1,7 +1,5 @@
 """A bundle's zip file, unpacked where it can harm nothing: it may come from anyone."""
 
-from __future__ import annotations
-
 import stat
 import zlib
 from pathlib import Path, PureWindowsPath

@@ -1,7 +1,5 @@
 """The code that goes along with a bundle: what its configs name, and the libraries that they need together."""
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """A bundle read: its settings and metadata as plain values, and whether running it runs anyone's code but ours."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """The configs of a bundle: the packaged templates with a run's settings, and nothing of the run's machine."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """A finished run as a bundle: the whole folder appears at once or not at all."""
 
-from __future__ import annotations
-
 import filecmp
 import hashlib
 import io

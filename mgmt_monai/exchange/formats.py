@@ -1,7 +1,5 @@
 """The network in forms that run without its code: TorchScript and ONNX, held against PyTorch as they are written."""
 
-from __future__ import annotations
-
 import io
 import logging
 import warnings

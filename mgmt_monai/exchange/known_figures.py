@@ -1,7 +1,5 @@
 """What a bundle says its model reached on its own test patients, read so that nothing but figures comes through."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """``metadata.json``: what MONAI asks of a bundle, and what this one was trained on and reached."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any

@@ -1,7 +1,5 @@
 """What a bundle is made of: a finished run, in its folder or in MLflow."""
 
-from __future__ import annotations
-
 import json
 import logging
 import re

@@ -1,7 +1,5 @@
 """Whether running a bundle as a whole, configs and scripts, runs anyone's code but this version's own."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A bundle held against MONAI's own checks, and run once, in fresh processes that cannot import this package."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """When a model gives no answer: the rules, each with its reason in plain words."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

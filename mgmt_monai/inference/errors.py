@@ -1,7 +1,5 @@
 """What goes wrong with a study and can be mended by its user."""
 
-from __future__ import annotations
-
 from mgmt_monai.errors import MgmtMonaiError
 
 

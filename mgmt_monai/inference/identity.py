@@ -1,7 +1,5 @@
 """Words for results that name nobody: what a study's files say of the person, and what they are called, taken out."""
 
-from __future__ import annotations
-
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence

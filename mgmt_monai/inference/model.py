@@ -1,7 +1,5 @@
 """A bundle's network and chain, ready for a study."""
 
-from __future__ import annotations
-
 import json
 import re
 import sys

@@ -1,7 +1,5 @@
 """One study and the bundles that are asked about it, from Python."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """From a study and models to what is said of it."""
 
-from __future__ import annotations
-
 import math
 import platform
 import warnings

@@ -1,7 +1,5 @@
 """What is said of a study: one answer a series and model, their mean, and where it all comes from."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """A study's result as a page: one HTML file that needs no network and runs no script."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO

@@ -1,7 +1,5 @@
 """A study's result on disk: ``prediction.json`` and ``prediction.html`` in a folder of its own."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

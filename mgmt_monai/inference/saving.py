@@ -1,7 +1,5 @@
 """What a bundle's own run leaves behind: the probabilities of the study's slices and their mean, as JSON."""
 
-from __future__ import annotations
-
 import json
 import logging
 from pathlib import Path

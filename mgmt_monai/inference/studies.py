@@ -1,7 +1,5 @@
 """The studies of a cohort in any layout, as a training finds them, or of a folder with one folder a study."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass

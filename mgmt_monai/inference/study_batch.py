@@ -1,7 +1,5 @@
 """Many studies, one after the other: what is done is kept, and none stops the others."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing

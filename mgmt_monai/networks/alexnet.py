@@ -1,7 +1,5 @@
 """AlexNet's convolutions as a feature extractor, with torchvision's parameter names."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

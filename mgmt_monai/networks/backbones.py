@@ -1,7 +1,5 @@
 """The networks that turn an image into features: by name, with what is needed to load weights into them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial

@@ -5,8 +5,6 @@ of its activations: frozen and in eval mode its signal dies away from layer to l
 Measured once on training images, the statistics bring the signal back; the weights stay random.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import torch

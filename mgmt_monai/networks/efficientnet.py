@@ -1,7 +1,5 @@
 """MONAI's EfficientNet as a feature extractor, with the same function and tensor names in fewer passes over memory."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 
 import torch

@@ -7,8 +7,6 @@ Source: the paper's section IV ("Freeze the layers of this model"; "unfreezing a
 (except for Batch Normalization Layer)").
 """
 
-from __future__ import annotations
-
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 

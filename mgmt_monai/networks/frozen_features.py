@@ -1,7 +1,5 @@
 """The backbone's features of slices as they are, and what tells the network that made them from every other."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 

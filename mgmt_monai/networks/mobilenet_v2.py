@@ -1,7 +1,5 @@
 """MobileNetV2 as a feature extractor, with torchvision's parameter names."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 N_FEATURES = 1280

@@ -1,7 +1,5 @@
 """The loss of a batch whose slices may weigh differently."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 from torch.nn import functional
 

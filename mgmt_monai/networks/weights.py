@@ -1,7 +1,5 @@
 """Weights for the backbone: a file, the packaged ImageNet weights, the published ones, or none; never pickled code."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import logging

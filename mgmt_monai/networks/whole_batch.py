@@ -16,8 +16,6 @@ network that several processes train, and only to draws with a row for each slic
 come here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

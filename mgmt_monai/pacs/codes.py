@@ -3,8 +3,6 @@
 docs/reference/dicom-results.md lists them; a code never changes its meaning, a new meaning gets a new code.
 """
 
-from __future__ import annotations
-
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from highdicom.sr import CodedConcept
 

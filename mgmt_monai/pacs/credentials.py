@@ -1,7 +1,5 @@
 """Who we are to an archive: from the environment or a netrc, never from a command line, a URL or a file of ours."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping

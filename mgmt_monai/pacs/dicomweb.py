@@ -1,7 +1,5 @@
 """Studies from an archive and objects into it, over DICOMweb: encrypted, and to nobody but the URL that was named."""
 
-from __future__ import annotations
-
 import hashlib
 import ipaddress
 import re

@@ -1,7 +1,5 @@
 """What goes wrong between here and an archive and can be mended by the user."""
 
-from __future__ import annotations
-
 from mgmt_monai.errors import MgmtMonaiError
 
 

@@ -1,7 +1,5 @@
 """What every result object has in common: who made it, new identifiers, and how it is written."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Pages with the maps of a prediction as Secondary Capture images."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A prediction as an Enhanced SR: coded, with references to its images and the models' identification."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """The images that a result comes from, and whose patient and study it belongs to."""
 
-from __future__ import annotations
-
 import logging
 import re
 import warnings

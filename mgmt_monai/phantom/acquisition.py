@@ -1,7 +1,5 @@
 """The scanner: how a series lies in space, and the pixels that it measures there."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -4,8 +4,6 @@ All coordinates are millimetres. The head frame has its origin at the cerebrum's
 directions: x to the patient's left, y to the back, z to the top. Nothing here knows label or latent value.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

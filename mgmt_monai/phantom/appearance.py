@@ -1,7 +1,5 @@
 """What each tissue looks like in each modality, and how the latent value changes the tumour's look."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A series as MR Image Storage files, the way Kaggle's competition laid its folders out."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The planted effect: labels, the latent value behind each tumour's look, and the best reachable AUC."""
 
-from __future__ import annotations
-
 from enum import IntEnum
 from math import erf, exp
 

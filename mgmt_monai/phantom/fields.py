@@ -1,7 +1,5 @@
 """Smooth random fields: the irregularity of everything in the phantom that is not a formula."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

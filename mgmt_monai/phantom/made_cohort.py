@@ -1,7 +1,5 @@
 """The made cohort on disk: every patient's series, the labels, and the truth behind them."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import tempfile

@@ -1,7 +1,5 @@
 """A picture of a phantom: one patient a row, one modality a column."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

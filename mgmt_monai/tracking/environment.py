@@ -1,7 +1,5 @@
 """What a training ran on: code, packages, machine. Nothing here tells who the user or the patients are."""
 
-from __future__ import annotations
-
 import os
 import platform
 import subprocess

@@ -1,7 +1,5 @@
 """The best network as an MLflow model: code, state and signature, nothing pickled, nothing of this machine."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """The code of the logged MLflow model. MLflow copies this file into the model, so nothing has to be pickled."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The SQLite file that MLflow keeps runs in: its address, and how it is made whole, once, whoever comes first."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re

@@ -1,7 +1,5 @@
 """Dictionary transforms: an array transform, applied at the keys of an item."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from typing import Any, Self

@@ -1,7 +1,5 @@
 """The random transforms of a whole batch at once, on any device: the pictures that one slice at a time would get."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

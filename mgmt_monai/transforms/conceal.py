@@ -1,7 +1,5 @@
 """Images without what a model should look at, for negative controls: the head hidden, or nothing left at all."""
 
-from __future__ import annotations
-
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 (its own documentation's name)
 from monai.config import KeysCollection, NdarrayOrTensor

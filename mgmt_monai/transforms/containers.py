@@ -1,7 +1,5 @@
 """What a volume comes in, an array or a tensor with or without meta: its voxels out of it, and back into it."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from monai.config import NdarrayOrTensor

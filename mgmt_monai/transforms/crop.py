@@ -1,7 +1,5 @@
 """The middle slices of a series: which they are, and the transforms that keep them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Robust intensity scaling of a whole volume to [0, 1]."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from monai.config import KeysCollection, NdarrayOrTensor

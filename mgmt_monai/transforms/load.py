@@ -1,7 +1,5 @@
 """A series reference becomes a volume: the transform over the one reader of pixels, `cohort.files.pixels`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice

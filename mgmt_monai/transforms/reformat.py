@@ -1,7 +1,5 @@
 """A volume shown in the same anatomical plane for every patient: axial, coronal or sagittal."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Hashable, Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """A field of view made square, so that a resize to a square keeps the proportions of what is in it."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from monai.config import KeysCollection, NdarrayOrTensor

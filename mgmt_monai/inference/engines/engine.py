@@ -1,7 +1,5 @@
 """An engine computes a network's features of slices; PyTorch is the one that is always there, and the measure."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from importlib.util import find_spec
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """Which engine is taken, and that its figures are PyTorch's."""
 
-from __future__ import annotations
-
 import logging
 
 import torch

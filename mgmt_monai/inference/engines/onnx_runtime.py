@@ -1,7 +1,5 @@
 """ONNX Runtime as an engine: the network's graph, exported in memory."""
 
-from __future__ import annotations
-
 import logging
 import warnings
 from collections.abc import Iterator

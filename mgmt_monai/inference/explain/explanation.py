@@ -1,7 +1,5 @@
 """One series explained by one model: its maps, what they are worth, and the files they go into."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Grad-CAM: which places of a slice add to its logit, and which take from it, as the network's last maps have it."""
 
-from __future__ import annotations
-
 from copy import deepcopy
 
 import numpy as np

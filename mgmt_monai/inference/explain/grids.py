@@ -1,7 +1,5 @@
 """Voxel grids, and what lies where between two of them: maps and labels carried from one to the other."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A map as NIfTI in the series' own space, so that a viewer shows it on the scan."""
 
-from __future__ import annotations
-
 import gzip
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Occlusion sensitivity: how the logit of a slice changes when a patch of it is darkened."""
 
-from __future__ import annotations
-
 import warnings
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A map laid on the anatomy as a picture: grey slices, what raises the logit in orange, what lowers it in purple."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

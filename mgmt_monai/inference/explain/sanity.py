@@ -1,7 +1,5 @@
 """The sanity check of a saliency map: it must change when what the network learned is thrown away."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What a network sees of a series, and where each pixel of it lies in the patient."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

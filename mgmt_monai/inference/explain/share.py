@@ -1,7 +1,5 @@
 """How much of a map lies inside a region, beside what a map that knows nothing would have there."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

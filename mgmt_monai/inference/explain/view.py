@@ -1,7 +1,5 @@
 """How a slice is turned to be looked at: as radiologists have it, with letters at its edges."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
