@@ -1,5 +1,7 @@
 """The error every room derives its own from, and how a user meets it: one line, exit code 1."""
 
+from __future__ import annotations
+
 import ast
 import errno
 import logging

@@ -45,6 +45,7 @@ def command(
     check_study(study_dir, bool(series))
     check_bundles(bundles)
     from mgmt_monai.atomic import check_replaceable, holds_text
+    from mgmt_monai.inference import NOTICE
     from mgmt_monai.inference.abstain import input_reasons
     from mgmt_monai.inference.errors import InferenceError
     from mgmt_monai.inference.explain.explanation import (
@@ -55,7 +56,6 @@ def command(
         write_explanation,
     )
     from mgmt_monai.inference.model import open_models
-    from mgmt_monai.inference.prediction import NOTICE
     from mgmt_monai.inference.study import read_study, study_path
 
     methods = METHODS if method == "both" else (method,)

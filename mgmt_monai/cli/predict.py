@@ -148,8 +148,8 @@ def _write_dicom(
 def _predict(
     study_dir: Path, models: list[BundleModel], folder: Path, named: Mapping[str, Path], overwrite: bool
 ) -> PredictedStudy:
+    from mgmt_monai.inference import NOTICE
     from mgmt_monai.inference.predict_study import predict_study
-    from mgmt_monai.inference.prediction import NOTICE
     from mgmt_monai.inference.result_files import PAGE, RESULT, check_free, is_result, read_result, write_result
 
     there = read_result(folder)
@@ -188,7 +188,7 @@ def _known(evaluation: Mapping[str, Any]) -> str:
 
 
 def _tell_batch(outcome: BatchOutcome) -> int:
-    from mgmt_monai.inference.prediction import NOTICE
+    from mgmt_monai.inference import NOTICE
 
     faults = list(outcome.faults.items())
     for study, reason in faults[:SHOWN_FAULTS]:

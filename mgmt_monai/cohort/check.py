@@ -17,11 +17,7 @@ from mgmt_monai.cohort.tables.ignores import Ignored, IgnoreList
 
 
 def ignore_list(manifest: Manifest) -> IgnoreList:
-    """The decisions that a manifest records.
-
-    Args:
-        manifest: As read.
-    """
+    """The decisions that a manifest records."""
     return IgnoreList(Ignored(**entry) for entry in manifest.ignored)
 
 

@@ -13,9 +13,6 @@ from mgmt_monai.cohort.series import MODALITIES
 def describe(manifest: Manifest) -> Iterator[str]:
     """What is in a manifest, a line each: splits, folds, planes, who was left out and why, what was accepted.
 
-    Args:
-        manifest: As read.
-
     Yields:
         Lines.
     """
@@ -51,10 +48,6 @@ def describe(manifest: Manifest) -> Iterator[str]:
 
 def describe_patient(manifest: Manifest, patient_id: str) -> Iterator[str]:
     """What a manifest holds of one patient, a line each.
-
-    Args:
-        manifest: As read.
-        patient_id: Whose.
 
     Yields:
         Lines.

@@ -24,10 +24,6 @@ Features = dict[str, dict[str, float | str]]
 def geometry_features(manifest: Manifest, modality: str) -> Features:
     """How each patient's series lies in space; from the manifest alone.
 
-    Args:
-        manifest: With the series' records.
-        modality: Whose series.
-
     Returns:
         Of each patient who has the modality: ``n_slices``, ``missing_slices``, ``rows``, ``columns``,
         ``row_spacing_mm``, ``column_spacing_mm``, ``slice_spacing_mm`` (``nan`` where the files do not tell),

@@ -344,11 +344,7 @@ class Finding:
         return KINDS[self.id]
 
     def under(self, data_dir: Path) -> Finding:
-        """The same finding with its path below a data directory, as a reader can open it.
-
-        Args:
-            data_dir: The cohort's folder.
-        """
+        """The same finding with its path below a data directory, as a reader can open it."""
         return replace(self, path=str(Path(data_dir) / self.path)) if self.path else self
 
     @property
@@ -367,10 +363,6 @@ class Finding:
 
 def counted(number: int, noun: str) -> str:
     """A number with its noun, which takes an s unless there is one.
-
-    Args:
-        number: How many.
-        noun: In the singular.
 
     Example:
         >>> counted(1, "slice"), counted(2, "slice")

@@ -100,9 +100,6 @@ def series_reference(patient: PatientRecord, modality: str, data_dir: Path) -> S
 def phantom_truth(data_dir: Path) -> dict[str, float]:
     """What makes a cohort known as a phantom.
 
-    Args:
-        data_dir: The cohort's folder.
-
     Returns:
         ``reachable_auc``, the best that anyone can reach; empty where there is no ``truth.json``.
 
@@ -156,9 +153,6 @@ def write_manifest(manifest: Manifest, path: Path, overwrite: bool = True) -> No
 
 def check_writable(path: Path) -> None:
     """Refuse a place that cannot take a manifest, before the work of building one.
-
-    Args:
-        path: The file that is to be written.
 
     Raises:
         CohortError: It is a folder, its folder is absent, or that may not be written to.

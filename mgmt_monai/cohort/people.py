@@ -42,11 +42,7 @@ class People:
         return [*{finding.patient_id: finding for finding in reversed(swapped)}.values(), *self._merged()]
 
     def others(self, patient_id: str) -> list[str]:
-        """The other patients of the cohort who are this person, by PatientID or by name, birth date and sex; sorted.
-
-        Args:
-            patient_id: The patient.
-        """
+        """The other patients of the cohort who are this person, by PatientID or by name, birth date and sex; sorted."""
         return sorted(self._same.get(patient_id, ()))
 
     def _people(self, patient_id: str) -> set[Person]:

@@ -90,11 +90,7 @@ class PatientRecord:
 
 
 def slice_digests(digests: str) -> list[str]:
-    """One digest a slice.
-
-    Args:
-        digests: Of a series, one after the other.
-    """
+    """One digest a slice."""
     return [digests[i : i + DIGEST_DIGITS] for i in range(0, len(digests), DIGEST_DIGITS)]
 
 

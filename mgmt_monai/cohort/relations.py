@@ -70,9 +70,6 @@ def related_patients(patients: Sequence[PatientRecord], others: Sequence[Patient
 def copied_series(patients: Iterable[PatientRecord]) -> list[Finding]:
     """The series of a patient that share slices with another of the same patient.
 
-    Args:
-        patients: With the digests of their series.
-
     Returns:
         D036 for the second of each pair.
     """

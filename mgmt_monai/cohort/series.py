@@ -13,11 +13,7 @@ MODALITIES = ("FLAIR", "T1w", "T1wCE", "T2w")
 
 
 def is_nifti(name: str) -> bool:
-    """Whether a file is NIfTI by its name.
-
-    Args:
-        name: Of the file.
-    """
+    """Whether a file is NIfTI by its name."""
     return name.lower().endswith((".nii", ".nii.gz"))
 
 

@@ -18,13 +18,7 @@ LAST_STAGE = "fine_tune"
 
 @dataclass(frozen=True)
 class Choice:
-    """The candidate that was chosen.
-
-    Args:
-        candidate: Network and modality.
-        validation_auc: Mean over its models, by patient.
-        n_compared: Among how many candidates.
-    """
+    """The candidate that was chosen."""
 
     candidate: Candidate
     validation_auc: float
@@ -35,11 +29,6 @@ def validation_figures(
     predictions: Mapping[str, pd.DataFrame], candidate: Candidate, stage: str = LAST_STAGE
 ) -> tuple[float, float]:
     """AUC and log-loss of a candidate on validation patients, each the mean over its models (folds, seeds).
-
-    Args:
-        predictions: Patient table by network.
-        candidate: Network and modality.
-        stage: Which of its models.
 
     Returns:
         AUC (``nan`` where no model has both classes) and log-loss.
@@ -60,9 +49,6 @@ def choose(predictions: Mapping[str, pd.DataFrame], plan: ComparisonPlan) -> Cho
     Args:
         predictions: Patient table by network; its test rows are not looked at.
         plan: Whose candidates they are.
-
-    Returns:
-        The choice.
     """
     found = {candidate: validation_figures(predictions, candidate) for candidate in plan.candidates}
 

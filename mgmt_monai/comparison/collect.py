@@ -85,10 +85,6 @@ def curves_of(folder: ComparisonFolder, trainings: Iterable[Training], n_folds: 
 def patient_columns(manifest: Manifest, modality: str) -> pd.DataFrame:
     """What is known of the patients that can part them into subgroups: the plane, and the manifest's columns.
 
-    Args:
-        manifest: Of the comparison.
-        modality: Whose plane.
-
     Returns:
         Text by patient (the index) and column. Values shared by fewer than `LEAST_SHARED` patients are empty, and
         columns without any other are left out.

@@ -10,11 +10,7 @@ class ComparisonError(MgmtMonaiError):
 
 
 class ComparisonFaultsError(ComparisonError):
-    """Trainings that failed, while the others ran to their end; the same command goes on with them.
-
-    Args:
-        faults: One line a training, at least one.
-    """
+    """Trainings that failed, while the others ran to their end; the same command goes on with them."""
 
     def __init__(self, faults: Sequence[str]) -> None:
         self.faults = (*faults, "mend this and start the comparison again: what is done is not done again.")

@@ -78,9 +78,6 @@ def write_record(record: ComparisonRecord, folder: Path) -> None:
 def read_record(folder: Path) -> ComparisonRecord:
     """Read what `write_record` wrote.
 
-    Args:
-        folder: With the record's files.
-
     Raises:
         ComparisonError: It holds no record, or one of another schema.
         EvaluationError: A table breaks the schema of predictions.
@@ -109,10 +106,6 @@ def read_record(folder: Path) -> ComparisonRecord:
 
 def stored_record(uri: str, run_id: str) -> ComparisonRecord:
     """The record of a comparison that has come to its end, from MLflow.
-
-    Args:
-        uri: The store.
-        run_id: The comparison's parent run.
 
     Raises:
         TrackingError: MLflow cannot be read, or the run has no record.

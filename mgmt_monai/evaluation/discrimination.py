@@ -121,9 +121,6 @@ def checked_arrays(label: ArrayLike, probability: ArrayLike) -> tuple[np.ndarray
         label: 0 or 1.
         probability: Finite numbers.
 
-    Returns:
-        The two arrays.
-
     Raises:
         EvaluationError: Shapes differ, nothing is there, a label is not 0 or 1, or a probability is not finite.
     """

@@ -29,9 +29,6 @@ LONGEST_NAME = 80
 def picture_folders(names: Sequence[str]) -> dict[str, str]:
     """A folder for each model's pictures: a name that every system takes, and no other model has.
 
-    Args:
-        names: Of the models.
-
     Example:
         >>> picture_folders(["T1w fine_tune", "t1w-Fine_Tune"])
         {'T1w fine_tune': 'T1w-fine_tune', 't1w-Fine_Tune': 't1w-Fine_Tune-2'}

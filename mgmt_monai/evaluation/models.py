@@ -98,9 +98,6 @@ def not_learnt(paths: Sequence[Path], names: Collection[str]) -> dict[str, str]:
 def trained_on(paths: Iterable[Path]) -> list[str]:
     """What the trainings beside the tables say of their patients: whether these are of a made cohort, which, how many.
 
-    Args:
-        paths: Of the tables.
-
     Returns:
         A sentence each, none twice; another program's ``run.json`` says nothing.
     """

@@ -65,9 +65,6 @@ def read_patients(path: Path) -> pd.DataFrame:
 def is_batch(path: Path) -> bool:
     """Whether a table is what ``predict --batch`` writes: predictions without labels.
 
-    Args:
-        path: A CSV file.
-
     Raises:
         EvaluationError: It cannot be read.
     """
@@ -77,9 +74,6 @@ def is_batch(path: Path) -> bool:
 
 def named_patients(path: Path) -> set[str]:
     """The patients of a predictions table, with labels or without.
-
-    Args:
-        path: A CSV file.
 
     Raises:
         EvaluationError: It cannot be read, or has no column ``patient_id``.

@@ -81,10 +81,6 @@ def fold_splits(folds: Mapping[str, list[int]], fold: int, n_folds: int) -> dict
 def missing(rows: pd.DataFrame, expected: Collection[str]) -> list[str]:
     """The test patients that a model's rows leave out.
 
-    Args:
-        rows: The columns of a predictions table.
-        expected: Who should be tested.
-
     Returns:
         Their identifiers, sorted.
     """

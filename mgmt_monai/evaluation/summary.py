@@ -122,9 +122,6 @@ def report(label: pd.Series | np.ndarray, probability: pd.Series | np.ndarray, t
         probability: Shape ``(n,)``.
         threshold: Called methylated when ``probability >= threshold``.
 
-    Returns:
-        Several lines of text.
-
     Raises:
         EvaluationError: Shapes differ, a label is not 0 or 1, or a probability is not finite.
     """

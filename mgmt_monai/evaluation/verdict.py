@@ -106,13 +106,7 @@ class Control:
 
 @dataclass(frozen=True)
 class Check:
-    """One step of the rule, as it came out.
-
-    Args:
-        name: What was asked.
-        passed: Whether it speaks for a signal.
-        text: With the figures.
-    """
+    """One step of the rule, as it came out."""
 
     name: str
     passed: bool
@@ -188,9 +182,6 @@ class Verdict:
 
 def power_text(found: Mapping[float, float]) -> str:
     """The power of a study in words.
-
-    Args:
-        found: Share of studies by true AUC.
 
     Example:
         >>> power_text({0.6: 0.254, 0.65: 0.5})

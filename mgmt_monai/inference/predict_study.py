@@ -22,6 +22,7 @@ from mgmt_monai.cohort.records import SeriesRecord
 from mgmt_monai.inference.abstain import MIDDLE, input_reasons, network_reasons
 from mgmt_monai.inference.engines.engine import Engine
 from mgmt_monai.inference.errors import InferenceError
+from mgmt_monai.inference.identity import Redaction
 from mgmt_monai.inference.model import BundleModel
 from mgmt_monai.inference.prediction import SeriesPrediction, StudyPrediction
 from mgmt_monai.inference.study import FoundStudy, StudySeries, find_study
@@ -98,6 +99,7 @@ def predict_study(
             progress_bar=progress_bar,
         )
     present = [one.modality for one in study.series]
+    redact = Redaction(study.series, study.path)
     studied: dict[str, StudySeries] = {}
     readings: dict[tuple[object, ...], Future[_Reading]] = {}
     with _reader_threads() as pool:
@@ -108,7 +110,7 @@ def predict_study(
                     readings[model.slices_key] = pool.submit(_read, model, one, present)
         answers = tuple(
             _answer(
-                study,
+                redact,
                 studied.get(model.modality),
                 model,
                 readings[model.slices_key].result() if model.slices_key in readings else _read(model, None, present),
@@ -182,7 +184,7 @@ def _version(package: str) -> str:
         return "unknown"
 
 
-def _answer(study: FoundStudy, studied: StudySeries | None, model: BundleModel, reading: _Reading) -> Answer:
+def _answer(redact: Redaction, studied: StudySeries | None, model: BundleModel, reading: _Reading) -> Answer:
     limit = None if model.reference is None else model.reference.threshold
     images, reasons = reading.images, reading.reasons
     distance: float | None = None
@@ -206,12 +208,12 @@ def _answer(study: FoundStudy, studied: StudySeries | None, model: BundleModel, 
         bundle_version=model.bundle.version,
         model_sha256=model.bundle.model_sha256,
         probability=math.fsum(probabilities) / len(probabilities) if given else None,
-        abstained=tuple(study.shareable(reason) for reason in reasons),
+        abstained=tuple(redact(reason) for reason in reasons),
         slice_indices=indices,
         slice_probabilities=tuple(probabilities) if given else (),
         distance=distance if distance is not None and math.isfinite(distance) else None,
         distance_limit=limit,
-        findings=tuple(_plain(finding, study) for finding in (studied.findings if studied else ())),
+        findings=tuple(_plain(finding, redact) for finding in (studied.findings if studied else ())),
         n_slices=n_slices,
         threshold=model.threshold,
         evaluation=model.bundle.evaluation,
@@ -220,13 +222,13 @@ def _answer(study: FoundStudy, studied: StudySeries | None, model: BundleModel, 
     return Answer(prediction, studied, images)
 
 
-def _plain(finding: Finding, study: FoundStudy) -> dict[str, str]:
+def _plain(finding: Finding, redact: Redaction) -> dict[str, str]:
     kind = finding.kind
     return {
         "id": finding.id,
         "severity": str(kind.severity),
         "title": kind.title,
-        "text": study.shareable(finding.text),
+        "text": redact(finding.text),
     }
 
 

@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from mgmt_monai.inference import NOTICE
 from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.json_file import check_json, parse_json
 
 SCHEMA = "mgmt-monai/prediction/1"
 """Written into every result."""
-
-NOTICE = "Research use only. Not for diagnosis or treatment."
-"""Stands in every result, page and DICOM object."""
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from torch import Tensor
 from mgmt_monai.comparison.report import wording
 from mgmt_monai.exchange.known_figures import worth
 from mgmt_monai.html_page import data_uri, page_pieces
+from mgmt_monai.inference import NOTICE
 from mgmt_monai.inference.predict_study import Answer, PredictedStudy
-from mgmt_monai.inference.prediction import NOTICE, SCHEMA, SeriesPrediction
+from mgmt_monai.inference.prediction import SCHEMA, SeriesPrediction
 
 SHOWN_SLICES = 48
 """Pictures of a series at most; of more slices, every second, third... is shown."""

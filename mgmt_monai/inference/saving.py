@@ -8,7 +8,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from mgmt_monai.atomic import write_text
-from mgmt_monai.inference.prediction import NOTICE
+from mgmt_monai.inference import NOTICE
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from mgmt_monai.cohort.records import PatientRecord
 from mgmt_monai.cohort.series import MODALITIES, Series, is_nifti
 from mgmt_monai.errors import printable
 from mgmt_monai.inference.errors import InferenceError
-from mgmt_monai.inference.identity import Redaction
 
 
 @dataclass(frozen=True)
@@ -67,11 +65,6 @@ class FoundStudy:
     def name(self) -> str:
         """Of its folder, or of the patient."""
         return self.patient_id or printable(self.path.name)
-
-    @cached_property
-    def shareable(self) -> Redaction:
-        """Makes a text fit for a result: without names, identifiers, dates and file names."""
-        return Redaction(self.series, self.path)
 
     def of(self, modalities: Sequence[str]) -> FoundStudy:
         """The same with only the series of these modalities."""

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
-from mgmt_monai.inference.prediction import NOTICE, StudyPrediction
+from mgmt_monai.inference import NOTICE
+from mgmt_monai.inference.prediction import StudyPrediction
 from mgmt_monai.pacs import codes
 from mgmt_monai.pacs.errors import PacsError
 from mgmt_monai.pacs.result import PAGES_SERIES_NUMBER, equipment, made_of, one_patient

@@ -29,7 +29,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from mgmt_monai import __version__
-from mgmt_monai.inference.prediction import NOTICE, SeriesPrediction, StudyPrediction
+from mgmt_monai.inference import NOTICE
+from mgmt_monai.inference.prediction import SeriesPrediction, StudyPrediction
 from mgmt_monai.pacs import codes
 from mgmt_monai.pacs.result import MAKER, REPORT_SERIES_NUMBER, equipment, made_of, one_patient
 from mgmt_monai.pacs.study_source import SourceSeries, UsedImage

@@ -107,11 +107,6 @@ def fitting_workers(n: int, batch_bytes: int, shared_memory: Path = SHARED_MEMOR
 
     Each has `_AHEAD` batches ready, the process itself holds one, and a second loader may do the same beside it.
 
-    Args:
-        n: Wanted.
-        batch_bytes: Of a batch.
-        shared_memory: Where it is.
-
     Returns:
         At most ``n``; fewer are told in a warning.
     """

@@ -62,9 +62,6 @@ class StoredSeries:
     def __getitem__(self, places: slice) -> Tensor:
         """A copy of the slices at these places of the series, ``(k, H, W)``, as stored.
 
-        Args:
-            places: One after the other.
-
         Raises:
             SlicesError: The store is not there any more, or not whole.
         """

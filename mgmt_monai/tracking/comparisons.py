@@ -1,5 +1,7 @@
 """Comparisons as MLflow keeps them: the parent run, found by its name or identifier, and its files."""
 
+from __future__ import annotations
+
 import re
 import shutil
 import tempfile

@@ -98,9 +98,6 @@ def check_values_here() -> None:
 def check_values(config: Mapping[str, Any]) -> None:
     """Refuse a setting that is not what was typed, or that is of another type or out of range.
 
-    Args:
-        config: As MONAI has it.
-
     Raises:
         TrainingError: Names the setting, what was expected and what was found.
     """
@@ -112,9 +109,6 @@ def check_values(config: Mapping[str, Any]) -> None:
 
 def read_config(path: Path) -> dict[str, Any]:
     """A bundle config as it is in its file.
-
-    Args:
-        path: A JSON file that is there.
 
     Returns:
         Its content, with references and expressions as they are written.
@@ -168,12 +162,6 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """The top-level scalars of a config that a user tunes, but for expressions and for paths.
 
     Paths stay out of what is shared: on a hospital's machine they can tell more than they should.
-
-    Args:
-        config: As it is executed.
-
-    Returns:
-        Value by key.
     """
     return {
         key: value
@@ -228,10 +216,6 @@ def without_views(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def differing_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Which keys of two configs differ in a way that would change the result of a resumed training.
-
-    Args:
-        before: As the training was started.
-        now: As it is resumed.
 
     Returns:
         The names, sorted; those in `FREE_ON_RESUME` are not among them.

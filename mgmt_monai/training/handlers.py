@@ -46,11 +46,6 @@ class SeedEpoch(_EpochHandler):
     """Before each epoch: seeds augmentation, batch order and dropout from seed and epoch, counted over both stages.
 
     So no epoch repeats another, and one that is done again after a stop is the same.
-
-    Args:
-        progress: Of the stage.
-        batches: What the trainer's loader draws.
-        seed: Of the training.
     """
 
     events: ClassVar = (Events.EPOCH_STARTED,)
@@ -114,13 +109,7 @@ class EpochRecord(_EpochHandler):
 
 @dataclass(eq=False)
 class Plateau(_EpochHandler):
-    """After `EpochRecord`: lowers the learning rate on a plateau of the validation loss.
-
-    Args:
-        progress: Of the stage.
-        validator: The evaluator.
-        lr_scheduler: Of the stage's optimizer.
-    """
+    """After `EpochRecord`: lowers the learning rate on a plateau of the validation loss."""
 
     progress: StageProgress
     validator: Evaluator
@@ -199,12 +188,7 @@ class ResumePoint:
 
 @dataclass(eq=False)
 class EarlyStopping(_EpochHandler):
-    """After `ResumePoint`: ends the stage when the validation loss has not improved for ``patience`` epochs.
-
-    Args:
-        progress: Of the stage.
-        patience: Epochs.
-    """
+    """After `ResumePoint`: ends the stage when the validation loss has not improved for ``patience`` epochs."""
 
     events: ClassVar = (Events.STARTED, Events.EPOCH_COMPLETED)  # the first: it may have been killed just here
 
@@ -219,12 +203,7 @@ class EarlyStopping(_EpochHandler):
 
 @dataclass(eq=False)
 class Publish(_EpochHandler):
-    """After `ResumePoint`, so that only what is saved is told: a line an epoch, and all into ``epochs.csv`` and MLflow.
-
-    Args:
-        progress: Of the stage.
-        tracking: The MLflow run.
-    """
+    """After `ResumePoint`, so that only what is saved is told: a line an epoch, all into ``epochs.csv`` and MLflow."""
 
     events: ClassVar = (Events.STARTED, Events.EPOCH_COMPLETED)  # the first: for what is missing then
 

@@ -16,9 +16,6 @@ MOST_OF_EQUAL_SHARE = 2
 def heavy_patients(slices: SliceDataset) -> dict[str, float]:
     """Who holds more than 5 % of the slices; of fewer than 20 patients, more than twice the equal share.
 
-    Args:
-        slices: Of the training.
-
     Returns:
         Share of the slices by patient, the largest first.
     """

@@ -17,11 +17,7 @@ MADE_FIGURES = "The figures are of a made cohort: they say nothing about patient
 
 
 def sites_of(cohort: ModalityCohort) -> dict[str, str]:
-    """Each patient's site, as the manifest's columns tell it; empty where no column does.
-
-    Args:
-        cohort: That is trained on.
-    """
+    """Each patient's site, as the manifest's columns tell it; empty where no column does."""
     known = pd.DataFrame.from_dict({p.patient_id: p.columns for p in cohort.manifest.patients}, orient="index")
     site = site_column(known) if len(known.columns) else ""
     return {str(patient): str(of) for patient, of in known[site].fillna("").items()} if site else {}
@@ -29,9 +25,6 @@ def sites_of(cohort: ModalityCohort) -> dict[str, str]:
 
 def origin_of(cohort: ModalityCohort) -> dict[str, Any]:
     """What is known of a cohort, for JSON: no path and nobody's identity.
-
-    Args:
-        cohort: That is trained on.
 
     Returns:
         ``made``, whether it is a phantom; ``layout``; ``patients`` and ``sites``, how many (None where no column tells

@@ -66,11 +66,7 @@ class Outcome:
         )
 
     def block(self, folder: Path) -> str:
-        """The last lines of a training: result, what it rests on, where it is, what to do next.
-
-        Args:
-            folder: Of the run.
-        """
+        """The last lines of a training: result, what it rests on, where it is, what to do next."""
         lines = [self.headline, self.verdict.sentence, *self.warnings, self.origin["text"], self.threshold_text]
         named = {
             "folder": folder,

@@ -60,9 +60,6 @@ def join_ranks(device: torch.device | str) -> None:
 
     Started without ``torchrun``, it is a group by itself. A process that is not ours (`is_own_process`) goes on saying
     what it says.
-
-    Args:
-        device: Where this process's network will be.
     """
     if not distributed.is_initialized():
         on_gpu = torch.device(device).type == "cuda"
@@ -142,9 +139,6 @@ def from_main_rank(action: Callable[[], T]) -> T:
     Args:
         action: Done by the main process alone, while the others wait. Where it fails, the main process ends, and
             ``torchrun`` with it the others.
-
-    Returns:
-        Its result.
     """
     if n_ranks() == 1:
         return action()
@@ -171,11 +165,7 @@ def from_all_ranks(own: T) -> list[T]:
 
 
 def share_state(network: nn.Module) -> None:
-    """Give every process the main one's network.
-
-    Args:
-        network: Takes the state.
-    """
+    """Give every process the main one's network."""
     if n_ranks() > 1:
         state = from_main_rank(lambda: {name: value.cpu() for name, value in network.state_dict().items()})
         network.load_state_dict(state)

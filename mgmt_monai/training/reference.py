@@ -43,9 +43,6 @@ class Reference:
     def run(self, stage: StageProgress) -> Path | None:
         """Write ``reference.safetensors`` into the run's folder.
 
-        Args:
-            stage: Whose best checkpoint it is for.
-
         Returns:
             The file; None, with a warning, where the features allow no distance. The training is not lost for that.
         """

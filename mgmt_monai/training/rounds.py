@@ -16,11 +16,6 @@ class Rounds:
 
     Asked for more epochs when the first stage has had its own, as MONAI FL does, it trains the second stage instead. A
     round is not divided between stages. The run can be resumed, as any that was stopped.
-
-    Args:
-        opening: Of the training.
-        epochs: Of the first stage.
-        following: The second stage.
     """
 
     def __init__(self, opening: Opening, epochs: int, following: Stage) -> None:
@@ -34,11 +29,7 @@ class Rounds:
         engine.add_event_handler(Events.STARTED, self.begin)
 
     def begin(self, engine: Engine) -> None:
-        """Open the training, unless that is done; train the next round, where it is the second stage's.
-
-        Args:
-            engine: The first stage's trainer.
-        """
+        """Open the training, unless that is done; train the next round, where it is the second stage's."""
         if self.opening.is_open or n_ranks() > 1:
             return
         if self._held is None:  # behind all other handlers, which have been attached by now

@@ -85,9 +85,6 @@ class RunDirectory(LockedFolder):
     def open(self, manifest_hash: str) -> None:
         """Make the folder of a new training, or hold a resumed one against its cohort; after `claim`, or `close`.
 
-        Args:
-            manifest_hash: Of the cohort.
-
         Raises:
             TrainingError: The resumed training was started with another cohort, or another process has made the
                 folder meanwhile.
@@ -152,11 +149,7 @@ def check_whole(checkpoint: Path) -> None:
 
 
 def run_in(folder: Path) -> LockedFolder:
-    """A training's folder, to see how far it is.
-
-    Args:
-        folder: Of the training.
-    """
+    """A training's folder, to see how far it is."""
     return LockedFolder(folder, *_KIND)
 
 

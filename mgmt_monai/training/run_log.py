@@ -16,9 +16,6 @@ LOG_NAME = "training.log"
 def run_log(folder: Path) -> Iterator[None]:
     """Write what this package logs, from INFO on, into the folder's log too; what else is shown stays as it was.
 
-    Args:
-        folder: Of the run.
-
     Yields:
         Nothing.
     """

@@ -1,4 +1,7 @@
-"""Dictionary transforms: an array transform, applied at the keys of an item."""
+"""Dictionary transforms: an array transform, applied at the keys of an item.
+
+A twin takes ``keys``, then what its array transform takes, with the same errors, then ``allow_missing_keys``.
+"""
 
 from collections.abc import Callable, Hashable, Mapping
 from functools import partial

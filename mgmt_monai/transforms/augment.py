@@ -181,20 +181,7 @@ class RandSliceAffine(RandomizableTransform):
 
 
 class RandSliceAffined(RandAtKeys):
-    """Dictionary twin of :class:`RandSliceAffine`; all keys get the same draw.
-
-    Args:
-        keys: Keys of the slices.
-        zoom_min: Smallest zoom, above 0.
-        zoom_max: Largest zoom.
-        rotation_deg: Largest rotation to either side, in degrees.
-        shift: Largest shift to either side, as a fraction of the height and of the width.
-        flip_prob: Probability of swapping left and right.
-        allow_missing_keys: Do not raise when a key is missing.
-
-    Raises:
-        TransformError: When an argument is out of its range.
-    """
+    """Dictionary twin of :class:`RandSliceAffine`; all keys get the same draw."""
 
     backend = RandSliceAffine.backend
 
@@ -262,17 +249,7 @@ class RandBrightness(RandomizableTransform):
 
 
 class RandBrightnessd(RandAtKeys):
-    """Dictionary twin of :class:`RandBrightness`; all keys get the same draw.
-
-    Args:
-        keys: Keys of the slices.
-        brightness_min: Smallest factor, at least 0.
-        brightness_max: Largest factor.
-        allow_missing_keys: Do not raise when a key is missing.
-
-    Raises:
-        TransformError: When an argument is out of its range.
-    """
+    """Dictionary twin of :class:`RandBrightness`; all keys get the same draw."""
 
     backend = RandBrightness.backend
 

@@ -92,12 +92,7 @@ class HideHead(Transform):
 
 
 class HideHeadd(AtKeys):
-    """Dictionary twin of :class:`HideHead`.
-
-    Args:
-        keys: Keys of the volumes.
-        allow_missing_keys: Do not raise when a key is missing.
-    """
+    """Dictionary twin of :class:`HideHead`."""
 
     backend = HideHead.backend
 
@@ -127,12 +122,7 @@ class Blank(Transform):
 
 
 class Blankd(AtKeys):
-    """Dictionary twin of :class:`Blank`.
-
-    Args:
-        keys: Keys of the volumes.
-        allow_missing_keys: Do not raise when a key is missing.
-    """
+    """Dictionary twin of :class:`Blank`."""
 
     backend = Blank.backend
 

@@ -63,16 +63,7 @@ class CropMiddleSlices(Transform):
 
 
 class CropMiddleSlicesd(AtKeys):
-    """Dictionary twin of :class:`CropMiddleSlices`.
-
-    Args:
-        keys: Keys of the series references or volumes.
-        fraction: Share of the slices to keep, 0 < fraction <= 1.
-        allow_missing_keys: Do not raise when a key is missing.
-
-    Raises:
-        TransformError: When ``fraction`` is outside (0, 1].
-    """
+    """Dictionary twin of :class:`CropMiddleSlices`."""
 
     backend = CropMiddleSlices.backend
 

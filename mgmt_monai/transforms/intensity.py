@@ -112,17 +112,7 @@ class ScaleIntensityRobust(Transform):
 
 
 class ScaleIntensityRobustd(AtKeys):
-    """Dictionary twin of :class:`ScaleIntensityRobust`.
-
-    Args:
-        keys: Keys of the volumes.
-        lower_percentile: Percentile of the foreground that becomes 0.
-        upper_percentile: Percentile of the foreground that becomes 1.
-        allow_missing_keys: Do not raise when a key is missing.
-
-    Raises:
-        TransformError: When the percentiles are outside 0..100 or not in order.
-    """
+    """Dictionary twin of :class:`ScaleIntensityRobust`."""
 
     backend = ScaleIntensityRobust.backend
 

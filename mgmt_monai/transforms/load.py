@@ -167,12 +167,7 @@ class LoadSeries(Transform):
 
 
 class LoadSeriesd(AtKeys):
-    """Dictionary twin of :class:`LoadSeries`.
-
-    Args:
-        keys: Keys of the series references; each is replaced by its volume.
-        allow_missing_keys: Do not raise when a key is missing.
-    """
+    """Dictionary twin of :class:`LoadSeries`."""
 
     def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
         super().__init__(keys, LoadSeries(), allow_missing_keys)

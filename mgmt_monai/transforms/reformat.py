@@ -129,17 +129,7 @@ class ReformatPlane(Transform):
 
 
 class ReformatPlaned(AtKeys):
-    """Dictionary twin of :class:`ReformatPlane`.
-
-    Args:
-        keys: Keys of the volumes.
-        plane: ``axial``, ``coronal`` or ``sagittal``.
-        fraction: Share of the new slices to keep around the middle, 0 < fraction <= 1.
-        allow_missing_keys: Do not raise when a key is missing.
-
-    Raises:
-        TransformError: When ``plane`` is another word or ``fraction`` is outside (0, 1].
-    """
+    """Dictionary twin of :class:`ReformatPlane`."""
 
     backend = ReformatPlane.backend
 

@@ -62,12 +62,7 @@ class PadToSquare(Transform):
 
 
 class PadToSquared(AtKeys):
-    """Dictionary twin of :class:`PadToSquare`.
-
-    Args:
-        keys: Keys of the volumes.
-        allow_missing_keys: Do not raise when a key is missing.
-    """
+    """Dictionary twin of :class:`PadToSquare`."""
 
     backend = PadToSquare.backend
 

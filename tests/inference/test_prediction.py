@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from mgmt_monai.inference import NOTICE
 from mgmt_monai.inference.errors import InferenceError
-from mgmt_monai.inference.prediction import NOTICE, SCHEMA, SeriesPrediction, StudyPrediction, prediction_from_json
+from mgmt_monai.inference.prediction import SCHEMA, SeriesPrediction, StudyPrediction, prediction_from_json
 
 ONE = SeriesPrediction(
     modality="T1w",

@@ -15,8 +15,9 @@ from made_bundles import EVALUATION
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
+from mgmt_monai.inference import NOTICE
 from mgmt_monai.inference.predict_study import Answer, PredictedStudy
-from mgmt_monai.inference.prediction import NOTICE, SeriesPrediction, StudyPrediction
+from mgmt_monai.inference.prediction import SeriesPrediction, StudyPrediction
 from mgmt_monai.inference.prediction_page import SHOWN_SLICES, prediction_page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

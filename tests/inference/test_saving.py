@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from ignite.engine import Engine
 
-from mgmt_monai.inference.prediction import NOTICE
+from mgmt_monai.inference import NOTICE
 from mgmt_monai.inference.saving import SavePrediction
 
 

@@ -135,21 +135,13 @@ def mixed_shapes(series: Mapping[str, Mapping[str, SeriesRecord | None]]) -> lis
 
 
 def known_pixel_spacing_mm(record: SeriesRecord) -> Sequence[float] | None:
-    """Between rows, between columns; None where it is not known, or not above 0.
-
-    Args:
-        record: Of the series.
-    """
+    """Between rows, between columns; None where it is not known, or not above 0."""
     pair = record.pixel_spacing_mm
     return pair if pair and all(mm > 0 and math.isfinite(mm) for mm in pair) else None
 
 
 def height_by_width(record: SeriesRecord) -> float:
-    """Of a slice, in mm; in pixels where their sides are not known.
-
-    Args:
-        record: Of the series.
-    """
+    """Of a slice, in mm; in pixels where their sides are not known."""
     row_mm, column_mm = known_pixel_spacing_mm(record) or (1.0, 1.0)
     return record.rows * row_mm / (record.columns * column_mm)
 

@@ -211,11 +211,7 @@ def finding_entry(finding: Finding, decision: Ignored | None) -> dict[str, Any]:
 
 
 def confounder_entry(row: Confounder) -> dict[str, Any]:
-    """One fact against the label as report.json has it.
-
-    Args:
-        row: The test.
-    """
+    """One fact against the label as report.json has it."""
     spreads = row.spreads
     return {
         "fact": row.fact,

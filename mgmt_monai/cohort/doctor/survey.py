@@ -55,11 +55,7 @@ class Survey:
         self._identifying: dict[str, dict[str, tuple[str, ...]]] = {}
 
     def add(self, exam: SeriesExam) -> None:
-        """Take in one series.
-
-        Args:
-            exam: Each series once.
-        """
+        """Take in one series."""
         patient_id, modality, record = exam.patient_id, exam.modality, exam.record
         self.findings += exam.findings
         self.planes.setdefault(modality, Counter())[record.plane if record else UNUSABLE] += 1

@@ -52,9 +52,6 @@ class SeriesExam:
     def from_json(cls, text: str) -> SeriesExam:
         """The exam that `to_json` wrote.
 
-        Args:
-            text: JSON.
-
         Raises:
             ValueError: Not JSON.
             TypeError: Not an exam of this version.

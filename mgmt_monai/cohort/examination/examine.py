@@ -65,13 +65,7 @@ def examine_series(found: FoundSeries, data_dir: Path, pixels: bool, identity: b
 
 
 def lost_series(found: FoundSeries, data_dir: Path, reason: str) -> SeriesExam:
-    """The exam of a series that no reader survived.
-
-    Args:
-        found: The series.
-        data_dir: What paths are told relative to.
-        reason: What happened, in words.
-    """
+    """The exam of a series that no reader survived."""
     exam = _Examination(found, data_dir)
     exam.tell("D001", found.directory, f"expected a readable series, found that {reason}")
     return exam.result()

@@ -173,21 +173,13 @@ def facts(headers: Sequence[SliceHeader]) -> dict[str, str]:
     """The value of each tag of `FACTS` that has one, ``varies`` where the slices differ.
 
     Each is `told`: of free text, in which anything may stand, equal ones have the same six digits.
-
-    Args:
-        headers: Of all slices.
     """
     by_value = {name: _by_value(headers, name) for name in FACTS}
     return {name: told(next(iter(of))) if len(of) == 1 else "varies" for name, of in by_value.items() if of}
 
 
 def hashed(headers: Iterable[SliceHeader], name: str) -> str:
-    """Twelve hexadecimal digits for the values of a tag, whatever their order; "" where it has none.
-
-    Args:
-        headers: Of all slices.
-        name: The tag's keyword.
-    """
+    """Twelve hexadecimal digits for the values of a tag, whatever their order; "" where it has none."""
     text = "\0".join(sorted(_by_value(headers, name)))
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12] if text else ""
 

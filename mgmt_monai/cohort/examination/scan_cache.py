@@ -37,9 +37,6 @@ class ScanCache:
     An entry is valid while the names, sizes and modification times of the series' files are the same, and if this user
     wrote it: it is signed with a key of the user's, since a cohort from elsewhere may bring such a file. A file that
     cannot be used, whatever the reason, is told once and gone on without: the cache saves time, it decides nothing.
-
-    Args:
-        data_dir: The cohort's folder.
     """
 
     def __init__(self, data_dir: Path) -> None:
@@ -132,22 +129,14 @@ class ScanCache:
 
 
 def user_cache(data_dir: Path) -> Path:
-    """Where the exams of a data directory are kept that cannot be written to.
-
-    Args:
-        data_dir: The cohort's folder.
-    """
+    """Where the exams of a data directory are kept that cannot be written to."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     name = hashlib.sha256(os.fsencode(Path(data_dir).resolve())).hexdigest()[:16]
     return Path(home) / "mgmt-monai" / f"scan-{name}.sqlite"
 
 
 def state_of(found: FoundSeries) -> str:
-    """A digest of names, sizes and modification times of a series' files; "" where they cannot be told.
-
-    Args:
-        found: The series.
-    """
+    """A digest of names, sizes and modification times of a series' files; "" where they cannot be told."""
     try:
         if found.files is None:
             with os.scandir(found.directory) as entries:

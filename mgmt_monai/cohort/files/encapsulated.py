@@ -25,10 +25,6 @@ def items(path: Path, tags: FileTags) -> list[tuple[int, int]]:
 
     Nothing but the head of each item is read.
 
-    Args:
-        path: The file.
-        tags: What its header says.
-
     Returns:
         Offset of the content and its length, in bytes, of each item.
 

@@ -93,11 +93,7 @@ def plane(orientation: np.ndarray) -> str:
 
 
 def plane_across(normal: np.ndarray) -> str:
-    """As `plane`, by a unit vector ``(3,)`` across the slices.
-
-    Args:
-        normal: In either direction.
-    """
+    """As `plane`, by a unit vector ``(3,)`` across the slices."""
     across = np.abs(normal)
     axis = int(across.argmax())
     angle_deg = np.degrees(np.arccos(min(1.0, float(across[axis]))))

@@ -64,9 +64,6 @@ class SliceHeader:
 def read_headers(path: Path) -> list[SliceHeader]:
     """The headers of a file's slices: one, or one a frame of a multi-frame image.
 
-    Args:
-        path: A DICOM image file.
-
     Raises:
         HeaderError: Not DICOM, no image, a colour image, a value that cannot be, or a file that ends before its
             pixels do. Its ``finding`` tells the kind.

@@ -74,11 +74,7 @@ def _person(told: tuple[str, ...]) -> Person:
 
 
 def people_of(headers: Iterable[Mapping[str, str | int]]) -> tuple[Person, ...]:
-    """Every person of a series, each once, sorted.
-
-    Args:
-        headers: Of its slices, keyword -> value.
-    """
+    """Every person of a series, each once, sorted."""
     raw = {tuple([str(values.get(tag, "")) for tag in PERSON_TAGS]) for values in headers}
     return tuple(sorted(set(map(_person, raw))))
 
@@ -95,10 +91,6 @@ def id_hash(text: str) -> str:
 def same_name(one: Person, other: Person) -> bool | None:
     """Whether two people's names agree; None where one has none, or they are written in different scripts.
 
-    Args:
-        one: A person.
-        other: Another.
-
     Returns:
         True where the words of one are among those of the other, at least two of them or all: a middle name may be
         missing.
@@ -110,12 +102,7 @@ def same_name(one: Person, other: Person) -> bool | None:
 
 
 def contradict(one: Person, other: Person) -> list[str]:
-    """In what two people differ: of ``names``, ``birth dates``, ``sexes``.
-
-    Args:
-        one: A person.
-        other: Another.
-    """
+    """In what two people differ: of ``names``, ``birth dates``, ``sexes``."""
     born, sex = (one.birth_date, other.birth_date), (one.sex, other.sex)
     differ = {
         "names": same_name(one, other) is False,

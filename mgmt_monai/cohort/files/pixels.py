@@ -130,9 +130,6 @@ class Way(Enum):
 def way(tags: FileTags) -> Way:
     """Which way the pixels of a DICOM file are read.
 
-    Args:
-        tags: What its header says.
-
     Raises:
         HeaderError: ``D026``: there are none.
     """
@@ -183,9 +180,6 @@ def read_slices(
 @contextmanager
 def content_errors(path: Path) -> Iterator[None]:
     """What is wrong with a file, as `ContentError`.
-
-    Args:
-        path: The file.
 
     Raises:
         ContentError: The file is at fault.

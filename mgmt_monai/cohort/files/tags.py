@@ -138,9 +138,6 @@ def read_tags(path: Path) -> FileTags:
     At most `MAX_HEADER_BYTES` of it are read (a deflated file is inflated to its end, to find out whether it is
     whole), and nothing is allocated because a length in the file says so.
 
-    Args:
-        path: The file.
-
     Raises:
         HeaderError: It is no regular file, empty, not DICOM, damaged, breaks off before its pixels, or is beyond the
             limits.
@@ -225,9 +222,6 @@ def _text(value: bytes, vr: str, charset: str) -> str:
 
 def read_inflated(path: Path) -> bytes:
     """A file whose data set is deflated as a whole, as it would be plain: explicit, little endian (PS3.5 A.5).
-
-    Args:
-        path: The file.
 
     Raises:
         HeaderError: ``D001`` damaged, or more than `MAX_INFLATED_BYTES`; ``D002`` it breaks off.

@@ -27,9 +27,6 @@ _EQUIPMENT = re.compile(
 def told(value: str | int) -> str:
     """What of a header may stand in a message, a table or a log.
 
-    Args:
-        value: Of any tag.
-
     Returns:
         The value itself where it is made of numbers, standard UIDs, single letters and the names of makers, devices and
         kinds of images; else ``text`` and six hexadecimal digits, the same for equal ones: any text may name somebody.
@@ -48,9 +45,6 @@ def told(value: str | int) -> str:
 
 def finite(text: str | int) -> float | None:
     """The number that a text says; None where it says none, infinity or not-a-number.
-
-    Args:
-        text: One value of a tag.
 
     Example:
         >>> finite(" 1.5e3"), finite("1e400"), finite("nan"), finite("")

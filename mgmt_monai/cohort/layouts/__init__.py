@@ -113,9 +113,6 @@ def find_series(
 def recognise(data_dir: Path) -> str:
     """The name of the layout a folder has.
 
-    Args:
-        data_dir: The cohort's folder.
-
     Returns:
         A key of `LAYOUTS`.
 
@@ -137,11 +134,7 @@ def recognise(data_dir: Path) -> str:
 
 
 def recognised(data_dir: Path) -> list[str]:
-    """The names of all layouts that a folder may have: none, one, or several that only the user can choose from.
-
-    Args:
-        data_dir: The cohort's folder.
-    """
+    """The names of all layouts that a folder may have: none, one, or several that only the user can choose from."""
     # Others hold DICOM files or folders too, so these two are what is left when no other fits.
     last = (dicom_tree.NAME, folders.NAME)
     named = named_as(data_dir, _NAMED)

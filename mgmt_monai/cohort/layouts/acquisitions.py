@@ -119,9 +119,6 @@ def acquisitions(slices: Sequence[Slice]) -> list[Acquisition]:
     Slices of one regular stack are one acquisition, whatever their tags. Phase images are no part of it: they are told
     apart where the magnitude images are of several.
 
-    Args:
-        slices: Of one series.
-
     Returns:
         One part for a series of one acquisition, or of slices that nothing tells apart; parts in order of time.
     """
@@ -133,21 +130,13 @@ def acquisitions(slices: Sequence[Slice]) -> list[Acquisition]:
 
 
 def in_place(slices: Sequence[Slice]) -> list[Slice]:
-    """Slices along their normal; as they are where they have no order.
-
-    Args:
-        slices: Of one series.
-    """
+    """Slices along their normal; as they are where they have no order."""
     locations_mm = _locations_mm(slices)
     return list(slices) if locations_mm is None else [slices[int(i)] for i in np.argsort(locations_mm, kind="stable")]
 
 
 def taken(values: Values) -> tuple[str, str]:
-    """AcquisitionDate and AcquisitionTime of one slice, or what an enhanced image has in their place.
-
-    Args:
-        values: Of the slice.
-    """
+    """AcquisitionDate and AcquisitionTime of one slice, or what an enhanced image has in their place."""
     both = str(values.get("FrameAcquisitionDateTime") or values.get("AcquisitionDateTime", ""))
     date, time = str(values.get("AcquisitionDate", "")), str(values.get("AcquisitionTime", ""))
     if "FrameAcquisitionDateTime" in values or not time:
@@ -156,11 +145,7 @@ def taken(values: Values) -> tuple[str, str]:
 
 
 def contrast_agent(values: Values) -> str:
-    """What the tags of one slice say of contrast agent, as a text that differs where they do.
-
-    Args:
-        values: Of the slice.
-    """
+    """What the tags of one slice say of contrast agent, as a text that differs where they do."""
     administered = str(values.get("ContrastBolusAgentAdministered", "")).upper()
     return administered or str(values.get("ContrastBolusAgent", "")).strip().casefold()
 

@@ -17,12 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 def decisions_of(data_dir: Path, named: Path | None = None) -> Path | None:
-    """The table that counts for a data directory: the one that is named, else its own; None without one.
-
-    Args:
-        data_dir: The cohort's folder.
-        named: By the user.
-    """
+    """The table that counts for a data directory: the one that is named, else its own; None without one."""
     own = Path(data_dir) / FILE
     return named or (own if own.is_file() and is_series_table(own) else None)
 
@@ -86,12 +81,7 @@ def apply_decisions(found: Found, source: Path, data_dir: Path, drop: bool = Fal
 
 
 def row_of(one: Contender, data_dir: Path) -> SeriesRow:
-    """A series as ``series.csv`` has it.
-
-    Args:
-        one: The series.
-        data_dir: The cohort's folder.
-    """
+    """A series as ``series.csv`` has it."""
     series = one.series
     first = series.directory / min(series.files or ("",))
     below = first.relative_to(data_dir) if first.is_relative_to(data_dir) else first
@@ -103,12 +93,7 @@ def row_of(one: Contender, data_dir: Path) -> SeriesRow:
 
 
 def rows_of(contenders: Iterable[Contender], data_dir: Path) -> Sequence[SeriesRow]:
-    """The rows of ``series.csv``, sorted by patient and file.
-
-    Args:
-        contenders: All series that may be decided on.
-        data_dir: The cohort's folder.
-    """
+    """The rows of ``series.csv``, sorted by patient and file."""
     return sorted((row_of(one, data_dir) for one in contenders), key=lambda row: row.key)
 
 

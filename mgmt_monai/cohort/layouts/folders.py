@@ -45,11 +45,7 @@ def labels_file(data_dir: Path) -> Path:
 
 
 def find(data_dir: Path) -> Found:
-    """One series of each modality and patient; the patient is who the folder is called.
-
-    Args:
-        data_dir: The cohort's folder.
-    """
+    """One series of each modality and patient; the patient is who the folder is called."""
     found = Found([], set())
     for patient in _patients(Path(data_dir)):
         find_patient(patient, found)
@@ -57,12 +53,7 @@ def find(data_dir: Path) -> Found:
 
 
 def find_patient(patient: Path, found: Found) -> None:
-    """One patient's series.
-
-    Args:
-        patient: The folder.
-        found: Gets them.
-    """
+    """One patient's series."""
     name = printable(patient.name)
     found.patients.add(name)
     named = _files(patient, found)
@@ -94,11 +85,7 @@ def find_patient(patient: Path, found: Found) -> None:
 
 
 def has_nifti(patient: Path) -> bool:
-    """Whether there is a NIfTI file in a patient's folder, however deep.
-
-    Args:
-        patient: The folder.
-    """
+    """Whether there is a NIfTI file in a patient's folder, however deep."""
     return any(is_nifti(name) for _, names in walk(patient, []) for name in names)
 
 

@@ -24,9 +24,6 @@ HOW_TO_GET_DATA = (
 def check_data_dir(data_dir: Path) -> None:
     """Refuse a cohort's folder that is not there.
 
-    Args:
-        data_dir: The folder.
-
     Raises:
         CohortError: There is none, it is no folder, or its name is none; the message says how to get data.
     """
@@ -67,25 +64,14 @@ class FoundSeries:
 
 
 def series_of_record(record: SeriesRecord, patient_id: str, modality: str, data_dir: Path) -> FoundSeries:
-    """A manifest's series as the scan that built the manifest knew it: that is what the cache has it under.
-
-    Args:
-        record: Of the series.
-        patient_id: Whose.
-        modality: Which one.
-        data_dir: The cohort's folder.
-    """
+    """A manifest's series as the scan that built the manifest knew it: that is what the cache has it under."""
     files = None if record.whole_folder else tuple(sorted(record.files))
     frames = None if record.frames is None else tuple(sorted(record.frames))
     return FoundSeries(patient_id, modality, data_dir / record.directory, files, record.reason, frames)
 
 
 def n_files_of(series: Iterable[FoundSeries]) -> int:
-    """How many files series have that name their files; a multi-frame file of several counts once.
-
-    Args:
-        series: Of one cohort.
-    """
+    """How many files series have that name their files; a multi-frame file of several counts once."""
     whole, parts = 0, set()
     for one in series:
         if one.frames is None:
@@ -143,13 +129,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Tagged:
-    """Who the files of one series say that they are of.
-
-    Args:
-        patient_id: Whose they are in this cohort.
-        directory: Their folder.
-        people: By their tags.
-    """
+    """Who the files of one series say that they are of."""
 
     patient_id: str
     directory: str

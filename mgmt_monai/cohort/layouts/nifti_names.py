@@ -37,12 +37,7 @@ Parse = Callable[[str], Scan | None]
 
 
 def named_as(data_dir: Path, parsers: Mapping[str, Parse]) -> set[str]:
-    """By which of several conventions files of the first three levels are named, in one walk.
-
-    Args:
-        data_dir: The cohort's folder.
-        parsers: By the convention's name.
-    """
+    """By which of several conventions files of the first three levels are named, in one walk."""
     left = dict(parsers)
     for _, files in walk(data_dir, [], MAX_DEPTH):
         for name in files:

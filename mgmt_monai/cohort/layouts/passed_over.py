@@ -83,12 +83,7 @@ class FileCount:
         return sum(n for n, _ in self.kinds.values())
 
     def of_patient(self, patient_id: str, data_dir: Path) -> str:
-        """The passed-over images that bear a patient's name, in words; "" without any.
-
-        Args:
-            patient_id: The patient.
-            data_dir: The cohort's folder.
-        """
+        """The passed-over images that bear a patient's name, in words; "" without any."""
         wanted, prefix = normalised(patient_id), patient_id.strip().casefold()
         named = []
         for folder, files in self.images.items():
@@ -98,11 +93,7 @@ class FileCount:
         return f"{len(named)} of that name passed over, such as {example}" if named else ""
 
     def to_json(self, data_dir: Path) -> dict[str, Any]:
-        """As report.json has it, most frequent kinds first; paths below the data directory.
-
-        Args:
-            data_dir: The cohort's folder.
-        """
+        """As report.json has it, most frequent kinds first; paths below the data directory."""
         return {
             "found": self.n_read + self.n_left_out + self.n_passed_over,
             "read": self.n_read,
@@ -154,20 +145,12 @@ def is_leaving(name: str) -> bool:
 
 
 def is_own(name: str) -> bool:
-    """Whether this program has written the file.
-
-    Args:
-        name: Of the file.
-    """
+    """Whether this program has written the file."""
     return name.startswith(_OWN)
 
 
 def kind_by_name(name: str) -> str:
-    """What a file is by its name's ending; `UNKNOWN` where that says nothing.
-
-    Args:
-        name: Of the file.
-    """
+    """What a file is by its name's ending; `UNKNOWN` where that says nothing."""
     lower = name.lower()
     suffix = ".nii.gz" if lower.endswith(".nii.gz") else lower[lower.rfind(".") :]
     return _SUFFIXES.get(suffix, UNKNOWN)

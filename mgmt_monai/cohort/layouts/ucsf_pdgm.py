@@ -39,11 +39,7 @@ def find(data_dir: Path) -> Found:
 
 
 def parse(name: str) -> Scan | None:
-    """What a file's name says; None for a name of another kind.
-
-    Args:
-        name: Of the file.
-    """
+    """What a file's name says; None for a name of another kind."""
     match = _FILE.fullmatch(name)
     if match is None:
         return None

@@ -126,9 +126,6 @@ class ListedSplit:
 def format_split(listed: ListedSplit) -> str:
     """The table of a split, as `read_split` reads it back.
 
-    Args:
-        listed: Who is where.
-
     Returns:
         CSV with the columns `LISTED_COLUMNS`, sorted by patient, lines ending in a line feed; ``excluded`` is yes or
         no, and ``split`` and ``fold`` are empty for those excluded.

@@ -132,11 +132,7 @@ class Aliases:
         return next((row.site for row in self._of(name) if row.site), None)
 
     def joined(self, other: Aliases) -> Aliases:
-        """What both say together.
-
-        Args:
-            other: Of other tables; these come first.
-        """
+        """What both say together."""
         rows = (row for of in (self, other) for person in of._rows.values() for row in person)
         return Aliases((row.names, row.cohort, row.site) for row in rows)
 
@@ -215,10 +211,6 @@ def in_brats_2021(patients: Iterable[str], aliases: Aliases | None) -> list[str]
 
 def untraceable(patients: Iterable[str], aliases: Aliases) -> list[str]:
     """Patients of whom the tables give no name in a public cohort, so that no overlap with one can be found.
-
-    Args:
-        patients: Patient identifiers, of the training data say.
-        aliases: Who is who.
 
     Returns:
         Sorted identifiers: those not in the tables, and those whose cohort is not public there.

@@ -32,11 +32,7 @@ class Ignored:
 
 
 class IgnoreList:
-    """The decisions taken.
-
-    Args:
-        decisions: Any number.
-    """
+    """The decisions taken."""
 
     def __init__(self, decisions: Iterable[Ignored] = ()) -> None:
         self.decisions = tuple(decisions)
@@ -51,11 +47,7 @@ class IgnoreList:
         return None
 
     def warn_of_strangers(self, patients: Collection[str]) -> None:
-        """Log the decisions on patients who are not in the cohort: mistyped, perhaps.
-
-        Args:
-            patients: All who are.
-        """
+        """Log the decisions on patients who are not in the cohort: mistyped, perhaps."""
         for ignored in self.decisions:
             if ignored.patient_id not in patients:
                 logger.warning(

@@ -54,9 +54,6 @@ class Labels:
         """The same under the patients' own names, where these differ in their Unicode form alone.
 
         A Mac writes an umlaut as two characters (NFD), a spreadsheet as one (NFC).
-
-        Args:
-            patients: As the folders spell them.
         """
         own = {unicodedata.normalize("NFC", patient): patient for patient in patients}
 
@@ -74,9 +71,6 @@ class Labels:
 
 def holds_labels(path: Path) -> bool:
     """Whether a table has the columns of a label table; ``cohort.csv`` need not.
-
-    Args:
-        path: A file that is there.
 
     Raises:
         CohortError: It cannot be read as CSV.

@@ -82,11 +82,7 @@ def read_decisions(path: Path) -> list[SeriesRow]:
 
 
 def is_series_table(path: Path) -> bool:
-    """Whether a file is such a table, and not another one of this name.
-
-    Args:
-        path: Of the file.
-    """
+    """Whether a file is such a table, and not another one of this name."""
     try:
         return read_table(path, "").has(_READ)
     except CohortError:

@@ -35,11 +35,7 @@ class Table:
     lines: tuple[int, ...]
 
     def has(self, columns: Sequence[str]) -> bool:
-        """Whether every one of these columns is there.
-
-        Args:
-            columns: Their names.
-        """
+        """Whether every one of these columns is there."""
         return set(columns) <= set(self.columns)
 
     def rows(self, columns: Sequence[str]) -> list[tuple[str, ...]]:
@@ -64,9 +60,6 @@ class Table:
 
     def without(self, expected: str) -> CohortError:
         """The error that says which columns were expected and which were found.
-
-        Args:
-            expected: The columns, as the message names them.
 
         Returns:
             The error, to be raised by the caller.
@@ -130,11 +123,6 @@ def read_table(path: Path, absent: str) -> Table:
 
 def parse_table(text: str, source: str, delimiter: str = ",") -> Table:
     r"""Read the text of a CSV.
-
-    Args:
-        text: The whole of it.
-        source: Where it is from, for messages.
-        delimiter: Between two cells.
 
     Returns:
         Its cells; no columns for an empty text.

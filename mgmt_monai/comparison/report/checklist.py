@@ -47,14 +47,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Checklist:
-    """A checklist, answered.
-
-    Args:
-        key: Short name, for anchors.
-        title: Its name.
-        source: The publication that has it in full.
-        items: In its order.
-    """
+    """A checklist, answered."""
 
     key: str
     title: str
@@ -66,9 +59,6 @@ class Checklist:
 
         Args:
             status: One of `STATUSES`.
-
-        Returns:
-            The number.
         """
         return sum(item.status == status for item in self.items)
 

@@ -27,10 +27,6 @@ from mgmt_monai.training.plain_model import PLAIN
 def pictures(record: ComparisonRecord, found: Findings) -> Iterator[tuple[str, Figure]]:
     """Every picture that the comparison has data for.
 
-    Args:
-        record: Of the comparison.
-        found: What it says.
-
     Yields:
         Name and figure.
     """

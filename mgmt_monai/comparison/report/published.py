@@ -114,9 +114,6 @@ def read_published(level: float = 0.95) -> Published:
     Args:
         level: Of the intervals, between 0 and 1.
 
-    Returns:
-        The figures.
-
     Raises:
         EvaluationError: ``level`` is not between 0 and 1.
     """
@@ -145,9 +142,6 @@ def printed_accuracy(percent: str, note: str = "", level: float = 0.95) -> Print
         percent: As printed, without the sign, such as ``55.68``.
         note: What is odd about it.
         level: Of the interval.
-
-    Returns:
-        The figure.
 
     Example:
         >>> found = printed_accuracy("70")
@@ -201,9 +195,6 @@ def best_of_guessers(n_guessers: int, n_patients: int = N_PATIENTS) -> tuple[flo
 
 def spelling(network: str) -> str:
     """A network's name without case and punctuation, so that ``efficientnet-b0`` is the paper's EfficientNetB0.
-
-    Args:
-        network: Any spelling.
 
     Returns:
         Its letters and digits, lower case.

@@ -78,9 +78,6 @@ def p_value(p: float | None) -> str:
     Args:
         p: None where it is undefined.
 
-    Returns:
-        The text.
-
     Example:
         >>> p_value(0.0004), p_value(0.0312)
         ('< 0.001', '0.031')
@@ -95,9 +92,6 @@ def plain(value: Any) -> str:
 
     Args:
         value: What JSON holds: an estimate, a number, a text, a list, None.
-
-    Returns:
-        One line.
 
     Example:
         >>> plain({"value": 0.62, "low": 0.48, "high": 0.74, "n": 59}), plain(None), plain([1, 2]), plain(0.0001)

@@ -109,9 +109,6 @@ def checked_curves(curves: pd.DataFrame) -> pd.DataFrame:
     Args:
         curves: One row a value, columns ``stage``, ``epoch``, ``split``, ``metric`` and ``value``.
 
-    Returns:
-        These columns.
-
     Raises:
         EvaluationError: A column is missing, there is no row, or a split has another name.
     """

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mgmt_monai.atomic import atomic_file, write_text
 from mgmt_monai.cohort.series import Series
+from mgmt_monai.inference import NOTICE
 from mgmt_monai.inference.abstain import network_reasons
 from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.inference.explain.gradcam import cells, gradcam_maps
@@ -26,7 +27,6 @@ from mgmt_monai.inference.explain.seen import SeenSeries, see
 from mgmt_monai.inference.explain.share import Share, head_pixels, read_region, share_inside
 from mgmt_monai.inference.explain.view import View, as_stored, radiological
 from mgmt_monai.inference.model import BundleModel
-from mgmt_monai.inference.prediction import NOTICE
 from mgmt_monai.networks import MGMTClassifier
 
 METHODS = ("gradcam", "occlusion")

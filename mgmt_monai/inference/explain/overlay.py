@@ -9,8 +9,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from mgmt_monai.inference import NOTICE
 from mgmt_monai.inference.explain.view import View
-from mgmt_monai.inference.prediction import NOTICE
 
 COLOURS = "PuOr_r"
 """Purple to orange through white: told apart with every kind of colour vision."""
