@@ -44,9 +44,6 @@ def page_pieces(
         filters: Functions by name, of the template, beside `count` and `at`; `plural` is a function of every template.
         style: A file of rules that come after those of every page; empty for none.
         script: A file; empty where nothing runs.
-
-    Returns:
-        The pieces of the page, in order.
     """
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(room, "data"), PackageLoader(_PACKAGE, "data")]),

@@ -26,9 +26,6 @@ def config_path(name: str | Path) -> Path:
         name: A packaged config's name, such as ``t1w`` (or ``T1w``) or ``evaluate``; or the path of a config, which
             ends in ``.json``, has a ``/`` or is a `Path`.
 
-    Returns:
-        A file that is there.
-
     Raises:
         ConfigError: Neither a packaged config nor a file.
 

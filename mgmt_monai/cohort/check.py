@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mgmt_monai.cohort.errors import CohortFaultsError
 from mgmt_monai.cohort.examination.scan import scan
 from mgmt_monai.cohort.examination.scan_cache import ScanCache
 from mgmt_monai.cohort.findings import Finding, Severity
@@ -33,20 +32,6 @@ def overlaps(manifest: Manifest) -> list[Finding]:
     ignores = ignore_list(manifest)
     found = crossing(manifest.patients, related_patients(manifest.patients))
     return [finding for finding in found if ignores.decision(finding) is None]
-
-
-def refuse_overlaps(manifest: Manifest) -> None:
-    """Refuse a manifest in which somebody crosses the splits or folds.
-
-    Args:
-        manifest: Nothing else is read.
-
-    Raises:
-        CohortFaultsError: As `overlaps`, a line each.
-    """
-    found = overlaps(manifest)
-    if found:
-        raise CohortFaultsError([finding.line for finding in found])
 
 
 def changed_files(

@@ -172,9 +172,6 @@ def read_manifest(path: str | Path) -> Manifest:
     Args:
         path: A file that `write_manifest` or another tool wrote to the schema.
 
-    Returns:
-        The manifest, which keeps every rule and fits its hash.
-
     Raises:
         CohortError: Absent, not JSON, another schema, a field that is missing, unknown or of the wrong type, a path
             that leaves the data directory, a patient named twice (so in two splits perhaps), an unknown split,

@@ -105,9 +105,6 @@ def cohort_summary(manifest: Manifest, with_folds: bool, made: bool = False) -> 
         manifest: Of the comparison.
         with_folds: Whether its folds are used, not its hold-out split.
         made: Whether it is a phantom, where the manifest is of a version that does not say so.
-
-    Returns:
-        As ``cohort`` in the report.
     """
     return {
         "layout": manifest.layout,

@@ -47,9 +47,6 @@ def prediction_page(predicted: PredictedStudy) -> Iterator[str]:
 
     Args:
         predicted: What is said of the study, with the slices that the networks were shown.
-
-    Returns:
-        For `write_page`.
     """
     prediction = predicted.prediction
     given = [one for one in prediction.series if one.probability is not None]

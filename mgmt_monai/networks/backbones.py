@@ -48,9 +48,6 @@ def get_backbone(network: str) -> Backbone:
     Args:
         network: A key of ``BACKBONES``.
 
-    Returns:
-        How to build it and what to know about it.
-
     Raises:
         NetworkError: The name is unknown; the message lists those that are known.
 

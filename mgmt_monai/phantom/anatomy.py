@@ -155,11 +155,7 @@ def small_rotation(rng: np.random.Generator, largest_deg: float) -> NDArray[np.f
 
 
 def build_tissue(head: Head, rng: np.random.Generator) -> Tissue:
-    """The head's tissue on its grid.
-
-    Returns:
-        The shares of tissue; see ``Tissue``.
-    """
+    """The head's tissue on its grid."""
     plain = [
         np.arange(n, dtype=np.float32) * np.float32(GRID_MM) + np.float32(start)
         for n, start in zip(GRID_SHAPE, GRID_ORIGIN_MM, strict=True)

@@ -27,9 +27,6 @@ def stream(seed: int, purpose: Stream, *key: int) -> np.random.Generator:
         seed: The cohort's seed, 0 or more.
         purpose: What is drawn from it.
         key: Patient index, then modality index, where the purpose has them.
-
-    Returns:
-        A generator whose draws depend on these arguments alone.
     """
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(int(purpose), *key)))
 

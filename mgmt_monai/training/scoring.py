@@ -100,9 +100,6 @@ class Scoring:
             cohort: Whose patients they are.
             run_directory: Where to.
             learning: What each stage's best network has learnt.
-
-        Returns:
-            What the training is told by.
         """
         folder = run_directory.path
         summaries = self.write(slices, [stage.stage for stage in stages], cohort, folder, learning)

@@ -41,9 +41,6 @@ def training_page(outcome: Outcome, run: RunDirectory) -> Iterator[str]:
     Args:
         outcome: Of the training.
         run: Its folder, with ``figures``.
-
-    Returns:
-        For `write_page`.
     """
     stages = {name: of for name, of in outcome.metrics.items() if name != PLAIN}
     plain = outcome.metrics.get(PLAIN)

@@ -43,9 +43,6 @@ def doctor_page(
         series: One line of JSON a series, as `report.json` has them.
         montages: For each series, in the same order, a JPEG in base64, or "".
         choice: Series in dispute with a picture each, as `write_report` takes them.
-
-    Returns:
-        For `write_page`.
     """
     cohort, confounders = head["cohort"], head["confounders"]
     findings = [finding for finding in head["findings"] if finding["ignored"] is None]

@@ -37,9 +37,6 @@ def patient_folders(data_dir: Path) -> list[Path]:
     Args:
         data_dir: The cohort's folder, which holds ``train``.
 
-    Returns:
-        Paths below ``data_dir``.
-
     Raises:
         CohortError: No such folder, or no ``train`` in it.
     """

@@ -1,4 +1,8 @@
-"""A manifest's split and folds, made or made anew; related patients always stay together."""
+"""A manifest's split and folds, made or made anew; related patients always stay together.
+
+A plan's ``apply`` takes a manifest, whose own split or folds are given up, and its patients' relations where they are
+known (`related_patients`); it returns another manifest.
+"""
 
 from __future__ import annotations
 
@@ -45,13 +49,6 @@ class Holdout:
     def apply(self, manifest: Manifest, related: Sequence[Finding] | None = None) -> Manifest:
         """The manifest, split so.
 
-        Args:
-            manifest: Its own split is given up.
-            related: Its patients' relations, where they are known (`related_patients`).
-
-        Returns:
-            Another one; this one stays as it is.
-
         Raises:
             CohortError: A column is unknown, or a split would lack a class.
         """
@@ -81,13 +78,6 @@ class Listed:
 
     def apply(self, manifest: Manifest, related: Sequence[Finding] | None = None) -> Manifest:
         """The manifest, split so.
-
-        Args:
-            manifest: Its own split is given up.
-            related: Its patients' relations, where they are known (`related_patients`).
-
-        Returns:
-            Another one; this one stays as it is.
 
         Raises:
             CohortError: The table does not name a patient of the manifest.
@@ -129,15 +119,7 @@ class External:
     mappings: tuple[Path, ...] = ()
 
     def apply(self, manifest: Manifest, related: Sequence[Finding] | None = None) -> Manifest:
-        """The manifest, split so.
-
-        Args:
-            manifest: Its own split is given up.
-            related: Its patients' relations, where they are known (`related_patients`).
-
-        Returns:
-            Another one; this one stays as it is.
-        """
+        """The manifest, split so."""
         settings = {
             "method": "external",
             "against": self.against_hash,
@@ -166,10 +148,6 @@ class KFold:
 
     def apply(self, manifest: Manifest, related: Sequence[Finding] | None = None) -> Manifest:
         """The manifest with these folds; its hold-out split stays.
-
-        Args:
-            manifest: Folds it has are given up.
-            related: Its patients' relations, where they are known (`related_patients`).
 
         Raises:
             CohortError: A number is out of range, a column is unknown, or there are too few patients of a class.
@@ -200,10 +178,6 @@ class LeaveSiteOut:
 
     def apply(self, manifest: Manifest, related: Sequence[Finding] | None = None) -> Manifest:
         """The manifest with these folds; its hold-out split stays.
-
-        Args:
-            manifest: Folds it has are given up.
-            related: Its patients' relations, where they are known (`related_patients`).
 
         Raises:
             CohortError: The column is unknown, patients have no site, or there are fewer than two sites.

@@ -165,9 +165,6 @@ def read_aliases(*paths: Path) -> Aliases:
             - UCSF-PDGM's table: columns ``ID`` and ``BraTS21 ID``.
             - Your own: columns ``patient_id,alias``, any number of rows a patient.
 
-    Returns:
-        What all of them say together.
-
     Raises:
         CohortError: A file that is absent or unreadable, or of none of these kinds, or without any name.
     """

@@ -21,9 +21,6 @@ def read_exclusions(exclusions: str | Path) -> dict[str, str]:
         exclusions: ``"default"`` for the packaged list (RSNA-MICCAI 2021's hosts name 00109, 00123 and 00709 as
             faulty), ``"none"`` for an empty one, else a CSV with the columns ``patient_id,reason``.
 
-    Returns:
-        ``{patient_id: reason}``.
-
     Raises:
         CohortError: The file is absent, lacks a column, names a patient twice or none, or gives no reason.
     """

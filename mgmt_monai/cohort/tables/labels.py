@@ -92,9 +92,6 @@ def read_labels(labels_csv: Path) -> Labels:
             first visit in the table, the one whose images are read, and there is none where a later visit says the
             opposite.
 
-    Returns:
-        Labels by patient, and why the others have none.
-
     Raises:
         CohortError: The file is absent or empty, lacks a column, names a patient twice or none, or holds another
             value than these.

@@ -68,9 +68,6 @@ def answer_checklists(report: Mapping[str, Any]) -> tuple[Checklist, ...]:
 
     Args:
         report: As ``data/report.schema.json`` says.
-
-    Returns:
-        CLAIM and TRIPOD+AI, with every item of each.
     """
     text = (
         resources.files("mgmt_monai.comparison.report").joinpath("data", "checklist.json").read_text(encoding="utf-8")

@@ -28,9 +28,6 @@ def write_report(record: ComparisonRecord, folder: Path, overwrite: bool = False
         folder: Made if absent; files of the same report in it are replaced.
         overwrite: Whether those of another one are replaced too.
 
-    Returns:
-        The report, as ``report.json`` has it.
-
     Raises:
         ComparisonError: Another report is there, or the folder cannot be written to.
     """

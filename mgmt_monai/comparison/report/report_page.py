@@ -84,9 +84,6 @@ def report_page(report: Mapping[str, Any], pictures: Mapping[str, str]) -> Itera
         report: As ``data/report.schema.json`` says.
         pictures: SVG text by name, any of `PICTURES`; in the place of one that is missing stands why.
 
-    Returns:
-        For `write_page`.
-
     Raises:
         ComparisonError: The report has another schema, or a picture an unknown name.
     """
@@ -131,9 +128,6 @@ def checklist_page(report: Mapping[str, Any]) -> Iterator[str]:
 
     Args:
         report: As ``data/report.schema.json`` says.
-
-    Returns:
-        For `write_page`.
 
     Raises:
         ComparisonError: The report has another schema.
