@@ -1,7 +1,5 @@
 """From a data directory and a label table to a manifest."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Whether a manifest can be trusted: nothing crosses a split, and the files are still those it speaks of."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Pairs of series that show the same images: slices that are equal, or series that look alike though altered."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """What is known of a patient's series without its pixels, for controls that predict from it."""
 
-from __future__ import annotations
-
 import math
 from contextlib import closing
 from pathlib import Path

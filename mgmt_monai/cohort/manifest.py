@@ -1,7 +1,5 @@
 """The manifest: a cohort's patients, labels, split and ordered series, as one JSON file with a content hash."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

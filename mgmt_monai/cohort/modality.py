@@ -1,7 +1,5 @@
 """A cohort as one modality's training sees it: the patients of a manifest that have the modality, by split."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """A cohort opened for training: its manifest read, or built and written where there is none, and checked."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import os

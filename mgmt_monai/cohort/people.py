@@ -1,7 +1,5 @@
 """The people of a cohort by the tags of their files: who is whose, who is two, and which two are one."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace

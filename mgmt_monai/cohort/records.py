@@ -1,7 +1,5 @@
 """What the manifest holds of one series and of one patient, and the rules these entries keep."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """Pairs of patients who may be one: the same images, the same study, the same person under two names."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations

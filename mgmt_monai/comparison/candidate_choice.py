@@ -1,7 +1,5 @@
 """Which candidate a comparison goes on with: chosen on validation patients alone."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

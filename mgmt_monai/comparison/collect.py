@@ -1,7 +1,5 @@
 """What the trainings of a comparison left behind, brought together under pseudonyms."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence

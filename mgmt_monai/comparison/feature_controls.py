@@ -1,7 +1,5 @@
 """Negative controls that see no pixel: forests that predict from headers or geometry, on the model's own splits."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from itertools import product

@@ -1,7 +1,5 @@
 """Jobs side by side: over this machine's cores, or over a Ray cluster. The results are the same."""
 
-from __future__ import annotations
-
 import socket
 import threading
 from collections.abc import Iterator, Sequence

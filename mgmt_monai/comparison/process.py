@@ -4,8 +4,6 @@ The process ends when the one that started it ends, however that ends: a killed 
 that a second start would find still running.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import json

@@ -8,8 +8,6 @@ A folder of plain files (docs/reference/comparison.md):
 - ``curves.csv``: the figures of every epoch; ``columns.csv``: what is known of the patients.
 """
 
-from __future__ import annotations
-
 import json
 import tempfile
 from collections.abc import Mapping

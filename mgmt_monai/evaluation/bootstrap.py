@@ -1,7 +1,5 @@
 """Intervals from resampled patients: for slices, which go together within a patient, and for the patients' AUC."""
 
-from __future__ import annotations
-
 import logging
 import math
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Two models on the same patients: the difference of their AUCs, and the correction for many comparisons."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 How often the interval holds the truth is in ``docs/explanation/intervals.md``.
 """
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

@@ -3,8 +3,6 @@
 A figure whose denominator is empty is ``nan``, never 0: a model that calls nobody methylated has no precision.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

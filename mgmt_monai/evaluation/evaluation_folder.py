@@ -1,7 +1,5 @@
 """The evaluation of models as files: figures and comparisons as JSON and CSV, and each model's pictures."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence

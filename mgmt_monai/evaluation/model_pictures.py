@@ -1,7 +1,5 @@
 """The pictures of one model's predictions."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The models in predictions tables: each modality and stage in each file is one, its folds and seeds together."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Where to call a patient methylated: a threshold chosen on validation patients."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

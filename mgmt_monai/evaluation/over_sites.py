@@ -1,7 +1,5 @@
 """The AUC of each hospital, and what another hospital would see: a random-effects meta-analysis over sites."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import NamedTuple

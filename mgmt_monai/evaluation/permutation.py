@@ -1,7 +1,5 @@
 """What chance alone would give: the labels are dealt out anew among the patients, many times."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass

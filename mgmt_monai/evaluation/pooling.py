@@ -1,7 +1,5 @@
 """From many models to one row a patient: the models that tested a patient are averaged."""
 
-from __future__ import annotations
-
 import math
 
 import pandas as pd

@@ -4,8 +4,6 @@ Two tables, each a CSV file with a header and UTF-8 text: one row a patient (:da
 row a slice (:data:`SLICE_COLUMNS`). The schema is written out in ``docs/reference/predictions.md``.
 """
 
-from __future__ import annotations
-
 import csv
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """A predictions table held against what is known of its patients, and against itself."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Iterable, Mapping
 

@@ -1,7 +1,5 @@
 """How far the ROC curve itself is uncertain: an interval of the sensitivity at each false positive rate."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

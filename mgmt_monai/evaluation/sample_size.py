@@ -1,7 +1,5 @@
 """How many patients a study needs before an AUC can be told from chance."""
 
-from __future__ import annotations
-
 import math
 
 from scipy.special import gammaln

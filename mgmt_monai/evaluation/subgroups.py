@@ -1,7 +1,5 @@
 """The figures apart for each hospital, scanner or other group of patients, and whether they differ."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Sequence

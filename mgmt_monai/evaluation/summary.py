@@ -1,7 +1,5 @@
 """Every figure of one model at patient and slice level, with its interval, ready for JSON."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

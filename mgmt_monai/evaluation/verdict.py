@@ -4,8 +4,6 @@ A model is held against chance, within hospitals where these are known, and agai
 for the same patients made without the tumour (from header tags, from the geometry, from the background).
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Which slices go together into a batch, epoch by epoch."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sized
 
 import numpy as np

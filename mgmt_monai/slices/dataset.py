@@ -1,7 +1,5 @@
 """A data set of slices: each series is read once, each slice is augmented anew in every epoch."""
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """Batches of slices for a device."""
 
-from __future__ import annotations
-
 import logging
 import os
 import sys

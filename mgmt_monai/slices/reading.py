@@ -1,7 +1,5 @@
 """Series become slices: each is read once, in threads, one after the other in the order of the data."""
 
-from __future__ import annotations
-
 import logging
 import warnings
 from collections import deque

@@ -1,7 +1,5 @@
 """Each process's share of the slices, where several processes train one network."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

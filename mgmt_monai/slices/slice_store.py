@@ -6,8 +6,6 @@ is found again by those who need exactly these slices, and by nobody else. What 
 beside it in the same form, ``features-<modality>-<key>`` with ``features.bin``; the network is part of its key.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import sys

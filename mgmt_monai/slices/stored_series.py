@@ -1,7 +1,5 @@
 """What is stored of every series of one modality, in one file on the disk that appears whole or not at all."""
 
-from __future__ import annotations
-
 import json
 import logging
 import resource

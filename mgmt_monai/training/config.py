@@ -1,7 +1,5 @@
 """The bundle config as it is executed: every override in it, and every key known."""
 
-from __future__ import annotations
-
 import difflib
 import json
 import re

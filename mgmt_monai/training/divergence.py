@@ -1,7 +1,5 @@
 """Whether a training has diverged, told from the course of its losses, finite or not."""
 
-from __future__ import annotations
-
 import math
 
 from mgmt_monai.training.errors import DivergedError

@@ -1,7 +1,5 @@
 """A trained network on a manifest's test patients, scored as a training scores its own."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What happens around an epoch, as handlers of the stage's trainer, in the order the config lists them."""
 
-from __future__ import annotations
-
 import logging
 import time
 from dataclasses import dataclass, field

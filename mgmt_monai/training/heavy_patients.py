@@ -1,7 +1,5 @@
 """Patients who hold a large part of the training's slices."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 from mgmt_monai.slices.dataset import SliceDataset

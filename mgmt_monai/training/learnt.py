@@ -1,7 +1,5 @@
 """Whether a stage has learnt: its best validation loss and its steps, against those of a network that has not."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Figures of an epoch, from all its slices."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Where a training's patients come from, beside every figure: a made cohort is never taken for one of people."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

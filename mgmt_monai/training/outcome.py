@@ -1,7 +1,5 @@
 """What a training came to, in the words that its console, its page and MLflow share."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Parts of a training from Python, made as its config makes them, so that they are the same here and there."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The plain model beside a training: a logistic regression on the patients' mean frozen features."""
 
-from __future__ import annotations
-
 import logging
 from dataclasses import dataclass
 from functools import partial

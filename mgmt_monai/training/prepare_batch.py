@@ -1,7 +1,5 @@
 """A batch on its way from the loader to the network: onto the device, and augmented there."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

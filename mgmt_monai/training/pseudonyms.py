@@ -1,7 +1,5 @@
 """The predictions as they may be shared: under names that only the holder of the run's folder can trace back."""
 
-from __future__ import annotations
-
 import hashlib
 
 import pandas as pd

@@ -5,8 +5,6 @@ main one, rank 0, alone decides what needs a file, and alone writes and tells. W
 training by one process, each function here does nothing, or gives back what it was given.
 """
 
-from __future__ import annotations
-
 import gc
 import logging
 import os

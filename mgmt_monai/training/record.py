@@ -1,7 +1,5 @@
 """A training recorded in MLflow afterwards, from its folder."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from mgmt_monai.tracking import TrackedRun

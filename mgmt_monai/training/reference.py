@@ -1,7 +1,5 @@
 """What the best network makes of the training series, kept so that it can be told when a series is unlike them."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass

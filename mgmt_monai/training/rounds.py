@@ -1,7 +1,5 @@
 """A trainer that somebody runs alone, as MONAI allows, once or in the rounds of a federation."""
 
-from __future__ import annotations
-
 from contextlib import ExitStack
 
 from ignite.engine import Engine, Events

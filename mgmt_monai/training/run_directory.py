@@ -1,7 +1,5 @@
 """One folder a training: ``<output_dir>/<modality>/<run_name>``, and how to find the one to resume."""
 
-from __future__ import annotations
-
 import os
 import zlib
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a training says as it goes, also in its folder: a line an epoch, and ``training.log``."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """The best checkpoints' predictions, their figures and pictures: the test patients are scored here, once."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Mapping, Sequence

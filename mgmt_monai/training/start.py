@@ -1,7 +1,5 @@
 """A training from Python: the main command's run, in this process."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

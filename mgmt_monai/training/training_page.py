@@ -1,7 +1,5 @@
 """The page of a training: its result first, what it is worth, curves, patients, and the settings beside the paper's."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What is only seen across series, or against the label table; `relations` compares patients."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence

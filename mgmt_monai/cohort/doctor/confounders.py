@@ -1,7 +1,5 @@
 """Whether a tag, a plane or a size goes with the label: what a model could read instead of the tumour."""
 
-from __future__ import annotations
-
 import itertools
 import zlib
 from collections.abc import Iterable, Mapping, Sequence

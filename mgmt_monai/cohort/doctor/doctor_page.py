@@ -1,7 +1,5 @@
 """The doctor's page: one HTML file that needs no network, with every series, its pictures and what was found."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import re

@@ -1,7 +1,5 @@
 """The doctor's report: report.json and the page, written while the exams pass by."""
 
-from __future__ import annotations
-
 import json
 import math
 import tempfile

@@ -1,7 +1,5 @@
 """What the doctor keeps of each series while the exams pass by: small, so that a large cohort fits in memory."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """A visit of the doctor: find the series of a data directory, examine them, write the report."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence

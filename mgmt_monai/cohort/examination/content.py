@@ -1,7 +1,5 @@
 """What the pixels of one series show: digests, signature, blank slices, intensities, a strip of its middle slices."""
 
-from __future__ import annotations
-
 import base64
 import math
 from collections.abc import Callable, Sequence

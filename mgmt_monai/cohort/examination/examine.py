@@ -1,7 +1,5 @@
 """One series, read: its headers, and its pixels where asked; whatever is wrong becomes a finding, nothing an error."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """What the headers of a DICOM series say when they are held against each other: order, steps, tags, facts."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence

@@ -5,8 +5,6 @@ caller's main module (a here-document has none), and may be had where a process 
 ``multiprocessing`` (in its workers, in joblib's).
 """
 
-from __future__ import annotations
-
 import atexit
 import os
 import pickle

@@ -1,7 +1,5 @@
 """Many series examined side by side, each where it can harm nothing but itself."""
 
-from __future__ import annotations
-
 import logging
 from collections import deque
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """Exams kept between scans, so that an unchanged series is not read again and a stopped scan goes on."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import logging

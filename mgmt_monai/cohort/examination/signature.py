@@ -4,8 +4,6 @@ Up to 16 slices are described, each by 162 numbers: the head is laid onto a fram
 frame's cosine transform is kept up to 14 half waves across, mean and slowest waves left out.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 

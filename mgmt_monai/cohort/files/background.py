@@ -1,7 +1,5 @@
 """What in a volume is outside the head: a value found at the edge of its slices, padding, voxels that are no number."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -4,8 +4,6 @@ A compressed image repeats its size. Decoders believe it: a JPEG 2000 image of 7
 16 GB, a JPEG image with another made it crash, and one with four others in its last bytes made it loop for ever.
 """
 
-from __future__ import annotations
-
 import re
 import struct
 

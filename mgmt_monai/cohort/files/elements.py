@@ -1,7 +1,5 @@
 """The elements of a DICOM data set, walked over as bytes: wanted values are taken, everything else is stepped over."""
 
-from __future__ import annotations
-
 import struct
 
 _TABLE = """

@@ -1,7 +1,5 @@
 """Compressed pixel data as DICOM wraps it: items up to a delimiter (PS3.5 A.4)."""
 
-from __future__ import annotations
-
 import os
 import struct
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Where slices lie in the patient: normal, order, plane, gaps. Pure functions on header values, in mm, LPS."""
 
-from __future__ import annotations
-
 import numpy as np
 
 #: A series is oblique when its normal is further than this from the nearest body axis. Scanners tilt axial stacks

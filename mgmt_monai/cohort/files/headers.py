@@ -1,7 +1,5 @@
 """One DICOM file's header, without its pixels: a slice, or the slices of an enhanced multi-frame image."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """One NIfTI file: what its header says, whether its voxels are all there, and its slices as stored."""
 
-from __future__ import annotations
-
 import gzip
 import itertools
 import math

@@ -1,7 +1,5 @@
 """Who a DICOM header says the patient is, as hashes: enough to tell people apart, nothing that can be read."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import unicodedata

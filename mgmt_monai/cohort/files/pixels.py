@@ -5,8 +5,6 @@ which are equal to what SimpleITK gives. What SimpleITK would get wrong is kept 
 time, its pieces joined, and each frame's own rescale is applied here.
 """
 
-from __future__ import annotations
-
 import hashlib
 import struct
 import tempfile

@@ -1,7 +1,5 @@
 """Files that Git LFS, git-annex or DataLad has not brought: a pointer lies in their place."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from mgmt_monai.machine import check_machine

@@ -1,7 +1,5 @@
 """Numbers, days and times out of the text that headers hold, and what of it may be told."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 import re

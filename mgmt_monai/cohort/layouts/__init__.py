@@ -1,7 +1,5 @@
 """Where the series of a data directory are: the layouts that are known, and which one a folder has."""
 
-from __future__ import annotations
-
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable

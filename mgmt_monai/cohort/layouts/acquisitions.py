@@ -1,7 +1,5 @@
 """Which slices are one acquisition: those that a scanner parts by a UID each, and those that one UID mixes."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """BIDS: ``sub-01/[ses-01/]anat/sub-01_[ses-01_][ce-gadolinium_]{T1w,T2w,FLAIR}.nii.gz``."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import replace

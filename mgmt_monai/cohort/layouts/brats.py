@@ -3,8 +3,6 @@
 ``BraTS2021_00000_{flair,t1,t1ce,t2}.nii.gz`` (2021) and ``BraTS-GLI-00000-000-{t2f,t1n,t1c,t2w}.nii.gz`` (from 2023).
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What a name says of contrast agent, in the languages that clinics write: given, not given, or nothing that counts."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from typing import NamedTuple

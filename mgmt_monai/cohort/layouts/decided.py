@@ -1,7 +1,5 @@
 """The series that a user's ``series.csv`` takes in place of those that the rules chose."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """One folder a patient, with NIfTI or DICOM files of any name: the words of names, side-cars and tags say which."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

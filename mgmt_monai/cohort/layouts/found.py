@@ -1,7 +1,5 @@
 """One series as a layout finds it, before any of its files is read, and all that a layout finds."""
 
-from __future__ import annotations
-
 import errno
 from collections.abc import Iterable
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """A table that names each series: ``cohort.csv`` with ``patient_id,label,T1w,T1wCE,T2w,FLAIR``."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """NIfTI files whose names say whose they are, of which visit, and of which modality."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple

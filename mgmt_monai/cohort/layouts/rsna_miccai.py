@@ -1,7 +1,5 @@
 """RSNA-MICCAI 2021 as Kaggle gives it: ``train/<patient>/<modality>/*.dcm``."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

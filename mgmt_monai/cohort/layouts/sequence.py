@@ -1,7 +1,5 @@
 """Which MR sequence the tags speak of: by the words of the description, and by the times of the sequence."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Every folder below a data directory, whatever people, exports and links have made of it."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Iterator

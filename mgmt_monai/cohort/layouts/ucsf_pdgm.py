@@ -1,7 +1,5 @@
 """UCSF-PDGM's NIfTI files (TCIA): ``UCSF-PDGM-0004_nifti/UCSF-PDGM-0004_{T1,T1c,T2,FLAIR}.nii.gz``."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

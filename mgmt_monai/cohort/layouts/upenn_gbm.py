@@ -1,7 +1,5 @@
 """UPENN-GBM's NIfTI files (TCIA): ``images_structural/UPENN-GBM-00001_11/UPENN-GBM-00001_11_T1GD.nii.gz``."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

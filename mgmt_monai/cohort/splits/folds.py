@@ -1,7 +1,5 @@
 """K-fold cross-validation: which fold a patient is in, and what a fold means for training, validation and test."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """Which patients must stay on one side of a split: those that are one person, one image or one site."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 from mgmt_monai.cohort.errors import CohortError

@@ -1,7 +1,5 @@
 """Which patient is for training, validation, test."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ A plan's ``apply`` takes a manifest, whose own split or folds are given up, and 
 known (`related_patients`); it returns another manifest.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """What a table says about the patients: site, scanner, age, or anything else in a CSV with one row a patient."""
 
-from __future__ import annotations
-
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """Patients left out on purpose, each with its reason."""
 
-from __future__ import annotations
-
 from importlib import resources
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Findings that somebody looked at and decided to accept, so that the decision is made once."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """``series.csv``: every series among which one was chosen, and which the user has decided on."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path

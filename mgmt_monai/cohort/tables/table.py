@@ -1,7 +1,5 @@
 """A CSV with named columns, as people save them: with a byte order mark, spaces, empty rows, columns in any order."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections import Counter

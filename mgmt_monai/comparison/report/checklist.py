@@ -4,8 +4,6 @@ The items, in this project's own words, are ``data/checklist.json``; where an it
 its answer depends on the report.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

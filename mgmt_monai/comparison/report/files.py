@@ -1,7 +1,5 @@
 """A comparison's report as files: the page, its checklist, the same as JSON and CSV, and the pictures."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The flow of patients into a comparison as a diagram: found, left out and why, in which part."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The pictures of a comparison's report, by the name that its page knows them under."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any

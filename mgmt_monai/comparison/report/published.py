@@ -3,8 +3,6 @@
 The table is ``data/published.json``; ``docs/explanation/paper.md`` says which paper it is.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

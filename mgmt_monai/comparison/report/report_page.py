@@ -3,8 +3,6 @@
 Each is one HTML file that needs no network and runs no script.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping

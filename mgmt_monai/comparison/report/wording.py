@@ -1,7 +1,5 @@
 """How a report writes its figures: ``0.62 (0.48-0.74)``."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Training and validation accuracy of one stage, a panel a modality: the paper's figures 4 and 5."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

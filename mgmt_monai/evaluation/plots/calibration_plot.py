@@ -1,7 +1,5 @@
 """The reliability diagram: whether of the patients given 60 %, 60 % are methylated."""
 
-from __future__ import annotations
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba

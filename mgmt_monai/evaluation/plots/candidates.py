@@ -1,7 +1,5 @@
 """Every network and modality that was compared, held against the best of as many guessers."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

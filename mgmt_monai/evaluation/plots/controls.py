@@ -1,7 +1,5 @@
 """The model beside its negative controls: whatever is found where nothing is to be found is not the tumour."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The decision curve: whether treating by the model does more good than treating all or none."""
 
-from __future__ import annotations
-
 import numpy as np
 from matplotlib.figure import Figure
 

@@ -1,7 +1,5 @@
 """Where the probabilities of several modalities lie, before and after fine-tuning: the paper's figure 6, for all."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

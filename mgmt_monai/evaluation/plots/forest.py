@@ -1,7 +1,5 @@
 """Forest plots: the AUC of the whole cohort and of the patients of each age, sex, scanner; and of each hospital."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Rows of a picture that is half a table: a name, a dot with its interval, and both in figures at the right."""
 
-from __future__ import annotations
-
 import math
 import textwrap
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The learning curves of one training: each metric over the epochs of its stages."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """A picture as files: PNG for documents, SVG for pages."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from threading import Lock
 

@@ -1,7 +1,5 @@
 """The ROC curves of one training: patients beside slices, before and after fine-tuning."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes

@@ -1,7 +1,5 @@
 """The ROC curve of the patients with its band: what the study's main figure, the AUC, is the area of."""
 
-from __future__ import annotations
-
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from sklearn.metrics import roc_curve

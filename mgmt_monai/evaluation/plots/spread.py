@@ -1,7 +1,5 @@
 """How far the figures of one candidate lie apart over folds, seeds and repeats."""
 
-from __future__ import annotations
-
 import math
 
 import pandas as pd

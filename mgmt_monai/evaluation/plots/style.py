@@ -8,8 +8,6 @@ Source:
     people. 2008. https://jfly.uni-koeln.de/color/
 """
 
-from __future__ import annotations
-
 from itertools import cycle, islice
 from typing import Any
 
