@@ -21,6 +21,7 @@ from mgmt_monai.comparison.paper import MODALITIES, MODALITY, NETWORK, NETWORKS
 @click.option("--weights", multiple=True, metavar="NETWORK=FILE", help="Weights of a network; may be repeated.")
 @click.option("--bound", type=click.FloatRange(0.5, 1, True, True), default=0.6, show_default=True,
               help="The smallest AUC that would matter, set beforehand.")  # fmt: skip
+@click.option("--clinical", default="", metavar="COLUMNS", help="What imaging adds to these  [age, sex, gender]")
 @click.option("--name", default="", help="Of the comparison  [made from all that it is about]")
 @click.option(
     "--bundles", type=click.Path(path_type=Path), help="Folder of the modalities' configs  [those of the package]"
@@ -39,6 +40,7 @@ def command(
     seeds: int,
     weights: tuple[str, ...],
     bound: float,
+    clinical: str,
     name: str,
     bundles: Path | None,
     workers: int | None,
@@ -76,6 +78,7 @@ def command(
         weights=files,
         settings=settings,
         bound=bound,
+        clinical=_listed(clinical),
     )
     if ray_address:
         check_reachable(ray_address)

@@ -182,9 +182,11 @@ def _tell_model(name: str, figures: dict[str, Any], named: bool, rule: str) -> N
         f"  at {figures['threshold']:.2f} ({rule}): accuracy {estimate_text(figures['accuracy'])}, sensitivity "
         f"{estimate_text(figures['sensitivity'])}, specificity {estimate_text(figures['specificity'])}"
     )
+    low, high = figures["brier_interval"] or (None, None)
+    ends = "" if low is None else f" ({low:.3f}-{high:.3f})"
     click.echo(
-        f"  calibration slope {estimate_text(figures['calibration_slope'])}, Brier {_number(figures['brier'], 3)} "
-        f"(the prevalence alone: {_number(figures['brier_of_prevalence'], 3)})"
+        f"  calibration slope {estimate_text(figures['calibration_slope'])}, Brier {figures['brier']:.3f}"
+        f"{ends} (the prevalence alone: {figures['brier_of_prevalence']:.3f})"
     )
 
 

@@ -64,7 +64,8 @@ class ComparisonFolder(LockedFolder):
         commit = environment["mlflow.source.git.commit"]
         if commit not in before["commits"]:
             self.update(commits=[*before["commits"], commit])
-        differing = [key for key, value in plan.identity().items() if before["plan"].get(key) != value]
+        own = plan.identity()
+        differing = [key for key in {**before["plan"], **own} if before["plan"].get(key) != own.get(key)]
         differing += ["dataset_dir"] if before["data"] != data else []
         if differing:
             self.close()

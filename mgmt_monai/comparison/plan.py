@@ -86,6 +86,7 @@ class ComparisonPlan:
         weights: File of weights by network; the others start as the config's ``weights`` says.
         settings: Of the config, by key, that every training gets.
         bound: The smallest AUC that would matter, above 0.5 and below 1.
+        clinical: Columns that the image model is held against; empty for age and sex, where they are there.
 
     Raises:
         ComparisonError: A list is empty or names one twice, a reference is not in its list, a modality is unknown, a
@@ -102,6 +103,7 @@ class ComparisonPlan:
     weights: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     bound: float = BOUND
+    clinical: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_names("networks", self.networks, self.reference_network)
@@ -171,6 +173,7 @@ class ComparisonPlan:
             **({} if self.folds is None else {"folds": self.folds, "repeats": self.repeats}),
             "seeds": self.seeds,
             **({} if self.bound == BOUND else {"bound": self.bound}),
+            **({"clinical": ",".join(self.clinical)} if self.clinical else {}),
         }
         words = ["mgmt-monai", "compare", *chain.from_iterable((f"--{k}", str(v)) for k, v in options.items())]
         for network, path in self.weights.items():
@@ -183,9 +186,8 @@ class ComparisonPlan:
         """What makes the comparison this one: the plan without settings that do not change its results."""
         settings = {key: value for key, value in self.settings.items() if key not in FREE_ON_RESUME}
         plan = {**self.as_json(), "settings": json.loads(json.dumps(settings))}
-        if self.bound == BOUND:  # as in comparisons begun before it was a setting
-            del plan["bound"]
-        return plan
+        usual = {"bound": BOUND, "clinical": []}  # as in comparisons begun before they were settings
+        return {key: value for key, value in plan.items() if key not in usual or value != usual[key]}
 
     def digest(self, *beside: str) -> str:
         """Eight hexadecimal digits that tell this plan from another.

@@ -34,12 +34,13 @@ from mgmt_monai.comparison.folder import ComparisonFolder
 from mgmt_monai.comparison.plan import ComparisonPlan, Training
 from mgmt_monai.comparison.process import Job
 from mgmt_monai.comparison.record import RECORD, ComparisonRecord, write_record
+from mgmt_monai.evaluation.imaging_adds import clinical_columns
 from mgmt_monai.evaluation.verdict import power_text, study_power
 from mgmt_monai.evaluation.within_site import site_column
 from mgmt_monai.interruption import interruptible
 from mgmt_monai.packaged_configs import config_path
 from mgmt_monai.tracking import TrackedRun
-from mgmt_monai.tracking.comparisons import COMPARISON_TAG, PLAN_TAG, TEST_TAG, n_judged
+from mgmt_monai.tracking.comparisons import COMPARISON_TAG, PLAN_TAG, TEST_TAG, n_judged, tested
 from mgmt_monai.tracking.environment import environment_tags
 from mgmt_monai.training.config import PATHS, check_overrides, read_config, settings_of
 from mgmt_monai.training.pseudonyms import under_pseudonyms
@@ -112,9 +113,10 @@ class Comparison:
             ComparisonFaultsError: Trainings failed: a line each. The others have run.
             ComparisonError: The folder is another comparison's, or something could not be recorded.
             CohortError: The cohort cannot be trained on.
-            EvaluationError: A training's predictions cannot be judged.
+            EvaluationError: A clinical column is not there, or a training's predictions cannot be judged.
         """
         manifest = self._manifest()
+        clinical_columns(_columns_of(manifest), self.plan.clinical)  # whether they are there
         folder, tracking = self.folder, self.tracking
         environment = environment_tags()
         folder.open(self.plan, str(self.data_dir), environment)
@@ -183,14 +185,15 @@ class Comparison:
         if not path.is_file():
             if any(self.folder.is_begun(training) for training in self.plan.trainings()):
                 return  # begun by a version that wrote none: it is too late
-            held_out = [f"{p.patient_id} {p.label}" for p in manifest.patients if self.plan.folds or p.split == "test"]
+            held_out = [(p.patient_id, p.label) for p in manifest.patients if self.plan.folds or p.split == "test"]
             registered = {
                 "plan": self._shown_plan(),
                 "manifest_hash": manifest.content_hash,
-                "site": site_column(pd.DataFrame([patient.columns for patient in manifest.patients])),
+                "site": site_column(_columns_of(manifest)),
                 "threshold": "Youden's on validation patients",
                 "choice": "the highest AUC on validation patients",
-                "test_patients": hashlib.sha256("\n".join(sorted(held_out)).encode()).hexdigest(),
+                "clinical": clinical_columns(_columns_of(manifest), self.plan.clinical),
+                "test_patients": tested(held_out),
             }
             write_text(path, json.dumps(registered, indent=2, sort_keys=True) + "\n")
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -324,6 +327,10 @@ class Comparison:
         parser = ConfigParser()
         parser.read_config(for_monai({**self._settings, **overrides}))
         return parser.get_parsed_content(key)
+
+
+def _columns_of(manifest: Manifest) -> pd.DataFrame:
+    return pd.DataFrame([patient.columns for patient in manifest.patients])
 
 
 def planned_power(manifest: Manifest, plan: ComparisonPlan) -> str:

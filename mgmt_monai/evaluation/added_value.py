@@ -61,13 +61,13 @@ def added_value(
     if not used.any():
         return math.nan
     y = label_[used].astype(float)
-    score = _normal_scores(np.asarray(control, dtype=float)[used])
+    score = normal_scores(np.asarray(control)[used])
     design = np.column_stack([base[used], score, score**2])
-    fitted = _fitted(design, y, base.shape[1])
+    fitted = expit(design @ logistic(design, y, np.repeat([1e-8, RIDGE], [base.shape[1], 2])))
     weight = fitted * (1 - fitted)
     if weight.sum() < _NOTHING_LEFT:
         return 1.0
-    model = _normal_scores(np.asarray(probability, dtype=float)[used])
+    model = normal_scores(np.asarray(probability)[used])
     root = np.sqrt(weight)
     own = model - design @ np.linalg.lstsq(design * root[:, None], model * root, rcond=None)[0]
     variance = float(weight @ own**2)
@@ -101,7 +101,7 @@ def association(
     size = np.bincount(code)
     first, second = (
         scores - (np.bincount(code, scores) / size)[code]
-        for scores in (_normal_scores(np.asarray(given, dtype=float)) for given in (probability, control))
+        for scores in (normal_scores(given) for given in (probability, control))
     )
     if first @ first < _NOTHING_LEFT and second @ second < _NOTHING_LEFT and len(size) > 1:
         return 0.0
@@ -113,6 +113,28 @@ def association(
     return float(student.sf(r * math.sqrt(free / max(1 - r * r, 1e-12)), free))
 
 
+def logistic(design: np.ndarray, label: np.ndarray, penalty: np.ndarray) -> np.ndarray:
+    """The coefficients of a ridge logistic regression, by Newton's method.
+
+    Args:
+        design: Shape ``(n, terms)``, the intercept among them.
+        label: Shape ``(n,)``, 0 or 1.
+        penalty: Shape ``(terms,)``, above 0: half of it times the squared coefficient is added to the log-loss.
+
+    Returns:
+        Shape ``(terms,)``, after `MOST_STEPS` at most.
+    """
+    beta = np.zeros(design.shape[1])
+    for _ in range(MOST_STEPS):
+        fitted = expit(design @ beta)
+        curvature = (design * (fitted * (1 - fitted))[:, None]).T @ design + np.diag(penalty)
+        step = np.linalg.solve(curvature, design.T @ (label - fitted) - penalty * beta)
+        beta += np.clip(step, -5, 5)
+        if np.abs(step).max() < 1e-8:
+            break
+    return beta
+
+
 def _intercepts(label: np.ndarray, stratum: np.ndarray | None) -> np.ndarray:
     """One column for each stratum with both classes, shape ``(n, strata)``."""
     code = np.zeros(len(label), dtype=int) if stratum is None else np.asarray(stratum)
@@ -120,20 +142,11 @@ def _intercepts(label: np.ndarray, stratum: np.ndarray | None) -> np.ndarray:
     return (code[:, None] == np.array(mixed, dtype=int)[None, :]).astype(float)
 
 
-def _normal_scores(values: np.ndarray) -> np.ndarray:
+def normal_scores(values: ArrayLike) -> np.ndarray:
+    """Ranks as a normal distribution has them.
+
+    Args:
+        values: Shape ``(n,)``, any real score.
+    """
+    values = np.asarray(values, dtype=float)
     return norm.ppf(rankdata(values) / (len(values) + 1))
-
-
-def _fitted(design: np.ndarray, label: np.ndarray, n_free: int) -> np.ndarray:
-    """The probabilities of a logistic regression by Newton's method; the first ``n_free`` terms have no penalty."""
-    penalty = np.diag(np.where(np.arange(design.shape[1]) < n_free, 1e-8, RIDGE))
-    beta = np.zeros(design.shape[1])
-    for _ in range(MOST_STEPS):
-        fitted = expit(design @ beta)
-        slope = design.T @ (label - fitted) - penalty @ beta
-        curvature = (design * (fitted * (1 - fitted))[:, None]).T @ design + penalty
-        step = np.linalg.solve(curvature, slope)
-        beta += np.clip(step, -5, 5)
-        if np.abs(step).max() < 1e-8:
-            break
-    return expit(design @ beta)

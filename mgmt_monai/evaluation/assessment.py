@@ -9,11 +9,13 @@ import pandas as pd
 from mgmt_monai.evaluation import discrimination
 from mgmt_monai.evaluation.bootstrap import patient_auc_interval
 from mgmt_monai.evaluation.calibration import calibrate
+from mgmt_monai.evaluation.decision_curve import net_benefit
 from mgmt_monai.evaluation.delong import auc_estimate
 from mgmt_monai.evaluation.intervals import (
     Estimate,
     as_json,
     balanced_accuracy_interval,
+    ends,
     number_or_none,
 )
 from mgmt_monai.evaluation.permutation import permutation_test
@@ -40,9 +42,10 @@ def assess(
     Returns:
         ``n``, ``n_methylated``, ``level``; as ``{"value", "low", "high", "n"}``: ``auc`` (DeLong on the logit scale),
         ``auc_bootstrap``, ``accuracy``, ``sensitivity``, ``specificity``, ``precision``, ``recall``, ``f1``,
-        ``balanced_accuracy``, ``calibration_slope``, ``calibration_intercept``, ``calibration_in_the_large``; as
-        numbers: ``threshold`` (the mean over the patients), ``brier``, ``brier_of_prevalence``, ``log_loss``,
-        ``ece``, ``permutation_p``; ``classification_report``, text. Undefined: ``None``.
+        ``balanced_accuracy``, ``calibration_slope``, ``calibration_intercept``, ``calibration_in_the_large``,
+        ``net_benefit``; as numbers: ``threshold`` (the mean over the patients), ``brier``, ``brier_of_prevalence``,
+        ``log_loss``, ``ece``, ``permutation_p``; as ``[low, high]``: ``brier_interval``, ``log_loss_interval``,
+        ``ece_interval``; ``classification_report``, text. Undefined: ``None``.
 
     Raises:
         EvaluationError: A label is not 0 or 1, a probability is not finite, or ``level`` is not between 0 and 1.
@@ -58,7 +61,7 @@ def assess(
     balanced = balanced_accuracy_interval(tp, methylated, tn, unmethylated, level)
     whole = auc_estimate(label, probability, level)
     bootstrap = patient_auc_interval(label, probability, level, n_resamples, seed)
-    found = calibrate(label, probability, level)
+    found = calibrate(label, probability, level, seed)
     return {
         "n": whole.n,
         "n_methylated": methylated,
@@ -73,10 +76,12 @@ def assess(
         "f1": figures["f1"],
         "balanced_accuracy": as_json(Estimate((recall + specificity) / 2, *balanced, whole.n)),
         "threshold": float(pooled["threshold"].mean()),
-        "brier": number_or_none(found.brier),
+        "net_benefit": as_json(net_benefit(label, margin >= 0, float(pooled["threshold"].mean()), level)),
+        "brier": found.brier.value,
         "brier_of_prevalence": number_or_none(found.brier_of_prevalence),
-        "log_loss": number_or_none(found.log_loss),
-        "ece": number_or_none(found.ece),
+        "log_loss": found.log_loss.value,
+        "ece": found.ece.value,
+        **{f"{name}_interval": ends(getattr(found, name)) for name in ("brier", "log_loss", "ece")},
         "calibration_slope": as_json(found.slope),
         "calibration_intercept": as_json(found.intercept),
         "calibration_in_the_large": as_json(found.in_the_large),

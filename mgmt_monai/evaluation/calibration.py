@@ -9,18 +9,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import logit
-from sklearn.metrics import log_loss
+from scipy.stats import norm
+from scipy.stats import t as student
 from statsmodels.discrete.discrete_model import Logit
 from statsmodels.tools.tools import add_constant
 
 from mgmt_monai.evaluation.discrimination import checked_arrays
-from mgmt_monai.evaluation.intervals import UNDEFINED, Estimate, normal_quantile, wilson_interval
+from mgmt_monai.evaluation.intervals import (
+    LEAST_IN_CLASS,
+    UNDEFINED,
+    Estimate,
+    Interval,
+    normal_quantile,
+    wilson_interval,
+)
 from mgmt_monai.evaluation.predictions import EvaluationError
 
 CLIP = 2.0**-24
 """Probabilities below it, or above 1 minus it, count as that for logits and logarithms, which have no value at 0 and 1.
 It is the smallest distance from 1 at which a float32 sigmoid is not yet rounded to 1, so a network's 1.0 says no more.
 """
+
+N_RESAMPLES = 500
+"""For the ECE's interval."""
 
 BINS = 5
 """About ten patients a bin in a test set of fifty; more bins would show the noise of the patients."""
@@ -43,10 +54,10 @@ class Calibration:
     slope: Estimate
     intercept: Estimate
     in_the_large: Estimate
-    brier: float
+    brier: Estimate
     brier_of_prevalence: float
-    log_loss: float
-    ece: float
+    log_loss: Estimate
+    ece: Estimate
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,20 +79,25 @@ class ReliabilityCurve:
     n: np.ndarray
 
 
-def calibrate(label: ArrayLike, probability: ArrayLike, level: float = 0.95) -> Calibration:
+def calibrate(label: ArrayLike, probability: ArrayLike, level: float = 0.95, seed: int = 0) -> Calibration:
     """Calibration of probabilities for independent patients.
 
     Slope and intercept are those of a logistic regression of the label on the probability's logit; calibration in the
-    large is the intercept with the logit as offset. The intervals are Wald's, estimate +- z standard errors.
+    large is the intercept with the logit as offset. Their intervals are Wald's, estimate +- z standard errors. Brier
+    score and log-loss are means over patients, with Student's interval on the log scale. The ECE's goes from its value,
+    cleared of the bias of resampled patients, minus z of their standard deviations (from 0 where labels drawn from the
+    probabilities give as large an ECE) to its value plus z of them.
 
     Args:
         label: Shape ``(n,)``, 0 or 1.
         probability: Shape ``(n,)``, in [0, 1]; clipped by :data:`CLIP` where a logarithm is taken of it.
         level: Of the intervals, between 0 and 1.
+        seed: Of the resampling, `N_RESAMPLES` times.
 
     Returns:
         Slope and intercept are ``nan`` where no finite ones exist: a class is absent, all probabilities are equal, or
-        a threshold separates the classes. In the large is ``nan`` when a class is absent.
+        a threshold separates the classes. In the large is ``nan`` when a class is absent. With fewer than
+        `LEAST_IN_CLASS` patients in a class Brier score, log-loss and ECE have no interval.
 
     Raises:
         EvaluationError: Shapes differ, a label is not 0 or 1, a probability is not in [0, 1], or ``level`` is not
@@ -90,22 +106,25 @@ def calibrate(label: ArrayLike, probability: ArrayLike, level: float = 0.95) -> 
     Source:
         Cox DR. Two further applications of a model for binary regression. Biometrika 1958;45:562-565.
         Van Calster B, McLernon DJ, van Smeden M, et al. Calibration: the Achilles heel of predictive analytics.
-        BMC Med 2019;17:230. Brier GW. Mon Weather Rev 1950;78:1-3.
+        BMC Med 2019;17:230. Brier GW. Mon Weather Rev 1950;78:1-3; Bradley AA, Schwartz SS, Hashino T. Weather
+        Forecast 2008;23:992-1006 (its interval). Brocker J, Smith LA. Weather Forecast 2007;22:651-661 (labels drawn
+        from the probabilities).
     """
     label_, probability_ = checked_probabilities(label, probability)
     z = normal_quantile(level)
     clipped = np.clip(probability_, CLIP, 1 - CLIP)
     slope, intercept = _slope_and_intercept(label_, logit(clipped), z)
     prevalence = float(label_.mean())
-    curve = reliability_curve(label_, probability_, BINS, level)
+    given = np.where(label_ == 1, clipped, 1 - clipped)
+    shown = min(label_.sum(), len(label_) - label_.sum()) >= LEAST_IN_CLASS
     return Calibration(
         slope=slope,
         intercept=intercept,
         in_the_large=_in_the_large(label_, logit(clipped), z),
-        brier=float(np.mean((probability_ - label_) ** 2)),
+        brier=_of_losses((probability_ - label_) ** 2, level, shown),
         brier_of_prevalence=prevalence * (1 - prevalence),
-        log_loss=float(log_loss(label_, clipped, labels=[0, 1])),
-        ece=float(np.average(np.abs(curve.observed - curve.probability), weights=curve.n)),
+        log_loss=_of_losses(-np.log(given), level, shown),
+        ece=_ece(label_, probability_, z, shown, seed),
     )
 
 
@@ -133,8 +152,7 @@ def reliability_curve(
     label_, probability_ = checked_probabilities(label, probability)
     if n_bins < 1:
         raise EvaluationError(f"evaluation: expected at least 1 bin, found {n_bins}")
-    edges = np.quantile(probability_, np.linspace(0, 1, n_bins + 1))
-    _, bin_ = np.unique(np.searchsorted(edges[1:-1], probability_), return_inverse=True)
+    bin_ = _bins(probability_, n_bins)
     n = np.bincount(bin_)
     methylated = np.bincount(bin_, weights=label_)
     intervals = [wilson_interval(int(k), int(of), level) for k, of in zip(methylated, n, strict=True)]
@@ -168,6 +186,41 @@ def checked_probabilities(label: ArrayLike, probability: ArrayLike) -> tuple[np.
             f"{outside[0]}; give probabilities, not logits"
         )
     return label_, probability_
+
+
+def _bins(probability: np.ndarray, n_bins: int = BINS) -> np.ndarray:
+    edges = np.quantile(probability, np.linspace(0, 1, n_bins + 1))
+    return np.unique(np.searchsorted(edges[1:-1], probability), return_inverse=True)[1]
+
+
+def _of_losses(losses: np.ndarray, level: float, shown: bool) -> Estimate:
+    """The mean of the patients' losses, which are skewed and above 0."""
+    n, value = len(losses), float(losses.mean())
+    ends = UNDEFINED
+    if shown and value > 0:
+        error = float(losses.std(ddof=1)) / math.sqrt(n) / value
+        factor = math.exp(min(700.0, float(student.ppf((1 + level) / 2, n - 1)) * error))
+        ends = Interval(value / factor, value * factor)
+    return Estimate(value, *ends, n)
+
+
+def _ece(label: np.ndarray, probability: np.ndarray, z: float, shown: bool, seed: int) -> Estimate:
+    n = len(label)
+    bins = _bins(probability)
+    in_bin = np.eye(int(bins.max()) + 1)[bins]
+
+    def of(residuals: np.ndarray) -> np.ndarray:  # a row a resample
+        return np.abs(residuals @ in_bin).sum(axis=-1) / n
+
+    value = float(of(label - probability))
+    if not shown:
+        return Estimate(value, *UNDEFINED, n)
+    random = np.random.default_rng(seed)
+    resampled = of(random.multinomial(n, np.full(n, 1 / n), N_RESAMPLES) * (label - probability))
+    calibrated = of((random.random((N_RESAMPLES, n)) < probability) - probability)
+    half, bias = z * float(resampled.std()), max(0.0, float(resampled.mean()) - value)
+    told = value > np.quantile(calibrated, norm.cdf(z))
+    return Estimate(value, max(0.0, value - bias - half) if told else 0.0, min(1.0, value + half), n)
 
 
 def _slope_and_intercept(label: np.ndarray, logits: np.ndarray, z: float) -> tuple[Estimate, Estimate]:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.stats import t as student
 
 from mgmt_monai.evaluation.calibration import checked_probabilities
+from mgmt_monai.evaluation.intervals import LEAST_IN_CLASS, UNDEFINED, Estimate
 from mgmt_monai.evaluation.predictions import EvaluationError
 
 THRESHOLDS = tuple(percent / 100 for percent in range(1, 100))
 """0.01 to 0.99."""
+
+LEAST_CALLED = 10
+"""Patients called methylated, from which on a net benefit has an interval."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +34,45 @@ class DecisionCurve:
     threshold: np.ndarray
     model: np.ndarray
     all: np.ndarray
+
+
+def gains(label: np.ndarray, called: np.ndarray, threshold: float) -> np.ndarray:
+    """What acting does for each patient, whose mean is the net benefit.
+
+    Args:
+        label: Shape ``(n,)``, 0 or 1.
+        called: Shape ``(n,)``, whether one acts.
+        threshold: That says how one weighs the two errors; taken into 0.01 to 0.99.
+
+    Returns:
+        Shape ``(n,)``: 1 for a methylated patient, ``-t / (1 - t)`` for another, 0 where one does not act.
+    """
+    t = min(0.99, max(0.01, threshold))
+    return called * np.where(label == 1, 1.0, -t / (1 - t))
+
+
+def net_benefit(label: np.ndarray, called: np.ndarray, threshold: float, level: float = 0.95) -> Estimate:
+    """The net benefit at one threshold, with Student's interval of a mean.
+
+    Args:
+        label: As `gains` takes it.
+        called: As `gains` takes it.
+        threshold: As `gains` takes it.
+        level: Of the interval.
+
+    Returns:
+        No interval with fewer than `LEAST_CALLED` patients called, or `LEAST_IN_CLASS` in a class.
+
+    Source:
+        Vickers AJ, Cronin AM, Elkin EB, Gonen M. BMC Med Inform Decis Mak 2008;8:53; Sande SZ et al. Stat Med
+        2020;39:2980-3002 (asymptotic variance).
+    """
+    values = gains(label, called, threshold)
+    n, value = len(values), float(values.mean())
+    if called.sum() < LEAST_CALLED or min(label.sum(), n - label.sum()) < LEAST_IN_CLASS:
+        return Estimate(value, *UNDEFINED, n)
+    half = float(student.ppf((1 + level) / 2, n - 1)) * float(values.std(ddof=1)) / math.sqrt(n)
+    return Estimate(value, value - half, value + half, n)
 
 
 def decision_curve(

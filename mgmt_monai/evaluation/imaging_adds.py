@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.stats import chi2, norm, rankdata
+from scipy.special import expit, log_expit
+from scipy.stats import chi2
 
+from mgmt_monai.evaluation.added_value import logistic, normal_scores
+from mgmt_monai.evaluation.decision_curve import gains
 from mgmt_monai.evaluation.delong import Placements, mean_variance, placements
 from mgmt_monai.evaluation.discrimination import checked_arrays
 from mgmt_monai.evaluation.intervals import (
@@ -91,11 +94,11 @@ def imaging_adds(
     if min(y.sum(), len(y) - y.sum()) < LEAST_IN_CLASS or not design.shape[1]:
         return None
     threshold = min(0.99, max(0.01, threshold))
-    own = norm.ppf(rankdata(scores) / (len(y) + 1))
+    own = normal_scores(scores)
     larger = np.column_stack([design, own])
     random = np.random.default_rng(seed)
     met: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {"clinical": [], "both": [], "image": []}
-    gains: dict[str, list[np.ndarray]] = {"clinical": [], "both": []}
+    gain: dict[str, list[np.ndarray]] = {"clinical": [], "both": []}
     out_of_fold = np.zeros(len(y))
     for _ in range(N_REPEATS):
         fold = np.empty(len(y), dtype=int)
@@ -107,16 +110,16 @@ def imaging_adds(
         for name, values in {**found, "image": own}.items():
             met[name].append(_placements(y, values, fold))
         for name, values in found.items():
-            gains[name].append((values >= threshold) * np.where(y == 1, 1.0, -threshold / (1 - threshold)))
+            gain[name].append(gains(y, values >= threshold, threshold))
     mean = {name: Placements(*(np.mean(part, axis=0) for part in zip(*of, strict=True))) for name, of in met.items()}
-    gain = {name: np.mean(of, axis=0) for name, of in gains.items()}
+    benefits = {name: np.mean(of, axis=0) for name, of in gain.items()}
     added = Placements(*(both - alone for both, alone in zip(mean["both"], mean["clinical"], strict=True)))
     half = WIDEN * normal_quantile(level)
     difference, error = float(added.methylated.mean()), math.sqrt(mean_variance(added))
-    benefit = gain["both"] - gain["clinical"]
+    benefit = benefits["both"] - benefits["clinical"]
     benefit_error = float(benefit.std(ddof=1)) / math.sqrt(len(y))
     few = design.shape[1] <= TERMS_PER_PATIENT * min(y.sum(), len(y) - y.sum())
-    terms = design if few else norm.ppf(rankdata(out_of_fold) / (len(y) + 1))[:, None]
+    terms = design if few else normal_scores(out_of_fold)[:, None]
     ratio = 2 * (_log_likelihood(np.column_stack([terms, own]), y) - _log_likelihood(terms, y))
     return {
         "columns": [str(name) for name in columns.columns],
@@ -126,7 +129,7 @@ def imaging_adds(
         "likelihood_ratio": {"chi2": max(0.0, ratio), "p": float(chi2.sf(max(0.0, ratio), 1))},
         "net_benefit": {
             "threshold": threshold,
-            **{name: number_or_none(float(of.mean())) for name, of in gain.items()},
+            **{name: number_or_none(float(of.mean())) for name, of in benefits.items()},
             "difference": _interval(float(benefit.mean()), half * benefit_error, len(y)),
         },
     }
@@ -176,21 +179,25 @@ def _design(columns: pd.DataFrame) -> np.ndarray:
 
 
 def _cross_fitted(design: np.ndarray, label: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    from sklearn.linear_model import LogisticRegression  # seconds to import
-
-    found = np.empty(len(label))
+    terms, found = _with_intercept(design), np.empty(len(label))
     for number in range(N_FOLDS):
         seen = fold != number
-        fitted = LogisticRegression(C=1 / PENALTY, max_iter=500).fit(design[seen], label[seen])
-        found[~seen] = fitted.predict_proba(design[~seen])[:, 1]
+        found[~seen] = expit(terms[~seen] @ logistic(terms[seen], label[seen], _penalty(design, PENALTY)))
     return found
 
 
 def _log_likelihood(design: np.ndarray, label: np.ndarray) -> float:
-    from sklearn.linear_model import LogisticRegression
+    terms = _with_intercept(design)
+    logits = terms @ logistic(terms, label, _penalty(design, 1e-6))
+    return float(log_expit(np.where(label == 1, logits, -logits)).sum())
 
-    fitted = LogisticRegression(C=1e6, max_iter=2000, tol=1e-8).fit(design, label)
-    return float(np.log(fitted.predict_proba(design)[np.arange(len(label)), label]).sum())
+
+def _with_intercept(design: np.ndarray) -> np.ndarray:
+    return np.column_stack([np.ones(len(design)), design])
+
+
+def _penalty(design: np.ndarray, of_terms: float) -> np.ndarray:
+    return np.repeat([1e-8, of_terms], [1, design.shape[1]])
 
 
 def _placements(label: np.ndarray, values: np.ndarray, fold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

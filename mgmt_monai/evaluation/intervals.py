@@ -60,6 +60,15 @@ def as_json(estimate: Estimate) -> dict[str, float | int | None]:
     }
 
 
+def ends(estimate: Estimate) -> list[float] | None:
+    """The interval of an estimate as JSON has it where the figure stands by itself.
+
+    Args:
+        estimate: ``nan`` where undefined.
+    """
+    return None if math.isnan(estimate.low) else [float(estimate.low), float(estimate.high)]
+
+
 def with_interval(value: float, low: float, high: float, undefined: str = "undefined (one class only)") -> str:
     """A figure and its interval in words, such as ``0.62 (0.51-0.72)``.
 

@@ -24,6 +24,7 @@ from mgmt_monai.evaluation.intervals import (
     UNDEFINED,
     Estimate,
     as_json,
+    ends,
     logit_interval,
     newcombe_interval,
     normal_quantile,
@@ -87,14 +88,12 @@ class WithinSite:
         Args:
             column: That names the site.
         """
-        value = as_json(self.auc)
-        interval = None if value["low"] is None else [value["low"], value["high"]]
         figures = {"p": self.p_value, "between": self.between, "share": self.share, "site_alone": self.site_alone}
         counts = {"n_sites": self.n_sites, "n_mixed": self.n_mixed, "unseen": self.unseen}
         sites = [{**each._asdict(), "auc": as_json(each.auc)} for each in self.sites]
         over = self.over and {**self.over._asdict(), "mean": as_json(self.over.mean)}
         named = {name: number_or_none(figure) for name, figure in figures.items()}
-        return {"column": column, "auc": value["value"], "interval": interval, **named, **counts,
+        return {"column": column, "auc": number_or_none(self.auc.value), "interval": ends(self.auc), **named, **counts,
                 "sites": sites, "over_sites": over}  # fmt: skip
 
 

@@ -24,11 +24,6 @@ FIGURES = {
 
 INTENDED_USE = "Research only. Not for diagnosis or treatment, and not for any other clinical use."
 
-ONE_OF_MANY = (
-    " It is one training of a comparison (seed {seed}): the comparison's report judges the average of all seeds, an "
-    "ensemble; the figures here are this training's own."
-)
-
 FIT = {"keep": "padded to a square", "squash": "squashed to a square"}
 """How a field of view that is not square becomes one, by ``aspect``."""
 
@@ -61,7 +56,7 @@ def make_metadata(source: Source, name: str, requirements: Sequence[str], data_s
         "required_packages_version": {package: _public_version(package) for package in requirements},
         "description": (
             f"Classifies MGMT promoter methylation of glioblastoma from the middle slices of one {source.modality} "
-            "series of brain MRI."
+            f"series of brain MRI.{one_of_many(source.config) and ' '}{one_of_many(source.config)}"
         ),
         "data_source": " ".join(part for part in (source.origin, data_source) if part) or _NOT_SAID,
         "data_type": "DICOM or NIfTI",
@@ -74,12 +69,27 @@ def make_metadata(source: Source, name: str, requirements: Sequence[str], data_s
     }
     size = int(settings["image_size"])
     made["network_data_format"]["inputs"]["image"]["spatial_shape"] = [size, size]
-    if source.config.get("parent_run_id"):
-        made["description"] += ONE_OF_MANY.format(seed=source.config["seed"])
     made["preprocessing"] = preprocessing_of(settings)
     made["evaluation"] = evaluation
     made["training"] = training_of(source)
     return made
+
+
+def one_of_many(config: Mapping[str, Any]) -> str:
+    """What a bundle says of itself where what was judged is more than it.
+
+    Args:
+        config: Of the training.
+
+    Returns:
+        A sentence or two; "" of a training by itself.
+    """
+    if not config.get("parent_run_id"):
+        return ""
+    return (
+        f"It is one training of a comparison (seed {config['seed']}): the comparison's report judges the average of "
+        "all seeds and folds, an ensemble; the figures here are this training's own."
+    )
 
 
 def preprocessing_of(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -192,6 +202,8 @@ def training_of(source: Source) -> dict[str, Any]:
     }
     if config.get("fold") is not None:
         made["fold"] = {key: config.get(key) for key in ("repeat", "fold", "inner_fold")}
+    if said := one_of_many(config):
+        made["one_of_many"] = said
     if source.run_id:
         made["mlflow_run_id"] = source.run_id
     return made

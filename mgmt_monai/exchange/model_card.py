@@ -49,6 +49,7 @@ def model_card(
         splits=[_split(name, training["patients"].get(name)) for name in ("train", "validation", "test")],
         manifest_hash=training["manifest_hash"],
         fold=_fold(training.get("fold")),
+        one_of_many=training.get("one_of_many", ""),
         seed=training["seed"],
         initial_weights=_weights(training["initial_weights"]),
         software=_software(training["software"]),

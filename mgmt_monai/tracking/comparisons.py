@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from mgmt_monai.tracking.errors import TrackingError
@@ -14,7 +16,7 @@ COMPARISON_TAG = "mgmt.comparison"
 """Tells the parent run of a comparison from the run of a training; its value is the comparison's name."""
 
 PLAN_TAG, TEST_TAG = "mgmt.plan", "mgmt.test_patients"
-"""SHA-256 of a comparison's plan, set before anything is scored; of the patients that it tests."""
+"""SHA-256 of a comparison's plan, set before anything is scored; `tested` of the patients that a run tests."""
 
 _NO_STORE = "Run a comparison, or name its folder with --output-dir."
 
@@ -46,8 +48,17 @@ def find_comparison(uri: str, named: str) -> str:
     return str(found[0].info.run_id)
 
 
+def tested(patients: Iterable[tuple[str, int]]) -> str:
+    """What tells the test patients of a run from others: the value of `TEST_TAG`.
+
+    Args:
+        patients: Identifier and label of each, in any order.
+    """
+    return hashlib.sha256("\n".join(sorted(f"{name} {label}" for name, label in patients)).encode()).hexdigest()
+
+
 def n_judged(uri: str, test_patients: str) -> int:
-    """How many comparisons of a store have tested the same patients, one that is under way too.
+    """How many comparisons, and trainings outside them, of a store have tested the same patients; those under way too.
 
     Args:
         uri: The store.

@@ -12,6 +12,7 @@ import pandas as pd
 from mgmt_monai.evaluation.predictions import patients_from_slices
 from mgmt_monai.html_page import write_page
 from mgmt_monai.networks import MGMTClassifier
+from mgmt_monai.tracking.comparisons import TEST_TAG, tested
 from mgmt_monai.training.learnt import LEAST_STEPS, Learning, learning_of
 from mgmt_monai.training.opening import Opening
 from mgmt_monai.training.outcome import PAGE_NAME, Outcome, outcome_of
@@ -95,6 +96,9 @@ class Experiment:
         scores = self.scoring.record(slices, stages, self.opening.cohort, self.opening.run_directory, learning)
         self.opening.run_directory.update(learning={stage: of.as_json() for stage, of in learning.items()})
         self.opening.tracking.set_tags({"learnt": learning[stages[-1].stage].sentence or "yes"})
+        if not self.opening.tracking.parent_run_id:  # a comparison judges all of its trainings at once
+            scored = [(p.patient_id, p.label) for p in self.opening.cohort.manifest.patients if p.split == "test"]
+            self.opening.tracking.set_tags({TEST_TAG: tested(scored)})
         for path in scores.public:
             self.opening.tracking.log_file(path, folder="figures" if path.suffix == ".png" else None)
         last = stages[-1]

@@ -1,6 +1,7 @@
 """``mgmt-monai bundle``: what is written is told, what cannot be is told in one line."""
 
 import json
+import shutil
 from zipfile import ZipFile
 
 import pytest
@@ -21,6 +22,20 @@ def test_export_tells_where_the_bundle_is(finished_run, tmp_path, capsys):
     assert told.err.splitlines()[-1] == f"{len(names)} files, {len(code)} of them its code"
     assert (tmp_path / "mine" / "configs" / "metadata.json").is_file()
     assert (tmp_path / "mine.zip").is_file()
+
+
+def test_export_of_one_of_a_comparisons_trainings_says_so(finished_run, tmp_path, capsys):
+    shutil.copytree(finished_run, tmp_path / "run")
+    path = tmp_path / "run" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "parent_run_id": "0" * 32, "seed": 7}))
+
+    assert main(["bundle", "export", str(tmp_path / "run"), "--out", str(tmp_path)]) == 0
+
+    said = "It is one training of a comparison (seed 7)"
+    assert said in capsys.readouterr().err
+    (bundle,) = tmp_path.glob("mgmt_*")
+    assert said in json.loads((bundle / "configs" / "metadata.json").read_text())["description"]
+    assert said in (bundle / "docs" / "README.md").read_text()
 
 
 def test_export_of_an_identifier_looks_into_the_folder_of_the_trainings(finished_run, tmp_path, capsys, monkeypatch):

@@ -70,18 +70,18 @@ def test_two_groups_by_hand():
     assert found.intercept.value == pytest.approx((math.log(3 / 7) + math.log(1.5)) / 2, abs=1e-6)
     assert found.slope.value == pytest.approx((math.log(1.5) - math.log(3 / 7)) / (2 * math.log(4)), abs=1e-6)
     # Brier: 3 of 0.64 and 7 of 0.04, 6 of 0.04 and 4 of 0.64, over 20.
-    assert found.brier == pytest.approx((7 * 0.64 + 13 * 0.04) / 20)
+    assert found.brier.value == pytest.approx((7 * 0.64 + 13 * 0.04) / 20)
     assert found.brier_of_prevalence == pytest.approx(0.45 * 0.55)
-    assert found.log_loss == pytest.approx(-(13 * math.log(0.8) + 7 * math.log(0.2)) / 20)
-    assert found.ece == pytest.approx((10 * 0.1 + 10 * 0.2) / 20)
+    assert found.log_loss.value == pytest.approx(-(13 * math.log(0.8) + 7 * math.log(0.2)) / 20)
+    assert found.ece.value == pytest.approx((10 * 0.1 + 10 * 0.2) / 20)
 
 
 def test_scores_equal_scikit_learn(patients):
     label, probability = patients
     found = calibrate(label, probability)
-    assert found.brier == pytest.approx(brier_score_loss(label, probability))
+    assert found.brier.value == pytest.approx(brier_score_loss(label, probability))
     assert found.brier_of_prevalence == pytest.approx(brier_score_loss(label, np.full(53, label.mean())))
-    assert found.log_loss == pytest.approx(log_loss(label, probability))
+    assert found.log_loss.value == pytest.approx(log_loss(label, probability))
 
 
 def test_reliability_curve_equals_scikit_learn_with_quantile_bins(patients):
@@ -114,16 +114,16 @@ def test_expected_calibration_error_weighs_bins_by_their_patients(patients):
     # 53 patients: the inner edges lie between the ranks 11, 21, 32 and 42 and the next one.
     bins = np.split(order, [11, 21, 32, 42])
     gaps = [len(each) / 53 * abs(label[each].mean() - probability[each].mean()) for each in bins]
-    assert calibrate(label, probability).ece == pytest.approx(sum(gaps))
+    assert calibrate(label, probability).ece.value == pytest.approx(sum(gaps))
 
 
 def test_certain_probabilities_count_as_the_clip():
     label, probability = np.array([0, 1, 0, 1]), np.array([0.0, 0.0, 1.0, 1.0])
     found = calibrate(label, probability)
     # One right and one wrong at either end.
-    assert found.log_loss == pytest.approx(-(math.log(CLIP) + math.log(1 - CLIP)) / 2)
+    assert found.log_loss.value == pytest.approx(-(math.log(CLIP) + math.log(1 - CLIP)) / 2)
     assert found.slope.value == pytest.approx(0, abs=1e-6)
-    assert found.brier == 0.5
+    assert found.brier.value == 0.5
 
 
 def test_clip_is_the_last_step_of_a_float32_below_one():
@@ -158,9 +158,9 @@ def test_in_the_large_without_variation_by_hand():
 def test_one_class_has_no_calibration_but_a_brier_score():
     found = calibrate([1, 1], [0.5, 0.75])
     assert np.isnan([found.slope.value, found.intercept.value, found.in_the_large.value]).all()
-    assert found.brier == pytest.approx((0.25 + 0.0625) / 2)
+    assert found.brier.value == pytest.approx((0.25 + 0.0625) / 2)
     assert found.brier_of_prevalence == 0
-    assert found.log_loss == pytest.approx(-(math.log(0.5) + math.log(0.75)) / 2)
+    assert found.log_loss.value == pytest.approx(-(math.log(0.5) + math.log(0.75)) / 2)
 
 
 @pytest.mark.parametrize("scale", [1e-7, 1, 30], ids=["nearly constant", "usual", "clipped at both ends"])

@@ -3,7 +3,7 @@
 import pytest
 from mlflow.tracking import MlflowClient
 
-from mgmt_monai.tracking.comparisons import COMPARISON_TAG, TEST_TAG, fetch_files, find_comparison, n_judged
+from mgmt_monai.tracking.comparisons import COMPARISON_TAG, TEST_TAG, fetch_files, find_comparison, n_judged, tested
 from mgmt_monai.tracking.errors import TrackingError
 
 pytestmark = pytest.mark.xdist_group("tracking")
@@ -33,12 +33,14 @@ def test_a_comparison_is_found_by_its_name_or_as_the_newest(store, named, found)
     assert find_comparison(uri, named) == runs[found]
 
 
-def test_comparisons_of_the_same_test_patients_are_counted(store):
+def test_whatever_judged_the_same_test_patients_is_counted(store):
     uri, runs = store
-    for name in ("old", "new"):
-        MlflowClient(uri).set_tag(runs[name], TEST_TAG, "ab" * 32)
+    same = tested([("00001", 1), ("00002", 0)])
+    for name in ("old", "training"):
+        MlflowClient(uri).set_tag(runs[name], TEST_TAG, same)
 
-    assert (n_judged(uri, "ab" * 32), n_judged(uri, "cd" * 32)) == (2, 0)
+    assert same == tested([("00002", 0), ("00001", 1)])
+    assert [n_judged(uri, of) for of in (same, tested([("00001", 1), ("00002", 1)]))] == [2, 0]
 
 
 def test_a_comparison_is_found_by_its_run(store):

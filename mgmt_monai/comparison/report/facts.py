@@ -117,7 +117,8 @@ def findings(record: ComparisonRecord) -> Findings:
         notes=[] if p_value is None else ["best_of_several"],
     )
     groups = subgroups(pooled, record.columns, level)
-    clinical = [*clinical_columns(record.columns), *([site] if site else [])]
+    named = clinical_columns(record.columns, plan.get("clinical", ()))
+    clinical = [*dict.fromkeys([*named, *([site] if site else [])])]
     ranks_of_chosen = across_folds(pooled["probability"], fold_of_chosen, pooled["label"])[0]
     adds = imaging_adds(
         pooled["label"], ranks_of_chosen, record.columns[clinical].reindex(pooled["patient_id"]),
