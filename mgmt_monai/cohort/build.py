@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mgmt_monai.cohort.errors import CohortError, CohortFaultsError
-from mgmt_monai.cohort.examination.exam import SeriesExam
+from mgmt_monai.cohort.examination.exam import SeriesExam, with_sites
 from mgmt_monai.cohort.examination.scan import scan
 from mgmt_monai.cohort.examination.scan_cache import ScanCache
 from mgmt_monai.cohort.findings import Finding, Severity
@@ -110,9 +110,10 @@ def build_manifest(data_dir: Path, sources: Sources, plan: SplitPlan, workers: i
     sources.ignores.warn_of_strangers(found.patients)
     excluded = _excluded(found, sources)
     series = [s for s in found.series if s.patient_id not in excluded and s.patient_id not in labels.unlabelled]
-    columns = _columns(series, sources)
+    told = _columns(series, sources)
     with closing(ScanCache(data_dir)) as cache:
         exams = list(scan(series, data_dir, pixels=True, cache=cache, workers=workers))
+    columns = with_sites(told, ((exam.patient_id, exam.place) for exam in exams))
 
     # A patient without any series is told among those left out; series that nobody asks for, by the doctor alone.
     findings = [f for f in found.findings if f.patient_id not in excluded and f.id not in ("D035", "D037")]

@@ -318,7 +318,7 @@ def site_column(columns: pd.DataFrame, named: str = "") -> str:
     Args:
         columns: What is known of the patients.
         named: The one that was asked for; "" for the first of `SITE_NAMES`, in upper or lower case, also as ``Site No``
-            or ``site_id (...)``.
+            or ``site_id (...)``; what headers tell, a name that ends with ``(DICOM)``, only where no other does.
 
     Returns:
         Its name; "" where none is.
@@ -331,9 +331,10 @@ def site_column(columns: pd.DataFrame, named: str = "") -> str:
             there = ", ".join(map(str, columns.columns)) or "none"
             raise EvaluationError(f"site: expected the column {named!r} in the tables of columns, found {there}")
         return named
+    ordered = sorted(columns.columns, key=lambda name: str(name).endswith("(DICOM)"))
     by_name: Mapping[str, str] = {
         re.sub(r"[ _]?(no|number|id|code|name)$", "", str(name).partition("(")[0].strip().casefold()): str(name)
-        for name in reversed(columns.columns)
+        for name in reversed(ordered)
     }
     return next((by_name[name] for name in SITE_NAMES if name in by_name), "")
 

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from made_cohorts import write_cohort, write_labels
+from made_cohorts import write_cohort, write_labels, write_patient
 from textures import texture
 
 from mgmt_monai.cli.main import main
@@ -253,3 +253,19 @@ def test_the_hospital_alone_is_told_before_anything_is_trained(make_dicom, docto
     assert any(line.startswith("the hospital alone ") for line in told)
     page = (tmp_path / "report/report.html").read_text()
     assert (site["auc"] is None) == ("The hospital alone reaches" not in page)
+
+
+def test_the_hospital_of_the_headers_is_taken_where_no_table_tells_it(make_dicom, doctor, tmp_path):
+    names = [f"{number:05d}" for number in range(1, 21)]
+    for name in names:
+        write_patient(tmp_path / "data", make_dicom, name, InstitutionName=["Xyloburg", "St. Zebulon"][int(name) % 2])
+    data_dir = write_labels(tmp_path / "data", {name: int(name) % 2 for name in names})
+
+    told = doctor(data_dir)[1]
+
+    assert (
+        "the hospital alone reaches 1.00 here, out of fold (column 'institution (DICOM)': 2 sites, 20 patients)" in told
+    )
+    written = "".join(path.read_text(encoding="utf-8") for path in (tmp_path / "report").iterdir())
+    assert "institution (DICOM)" in written
+    assert not any(name in written + "".join(told) for name in ("Xyloburg", "Zebulon"))

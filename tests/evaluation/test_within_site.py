@@ -169,6 +169,12 @@ def test_site_column_is_the_one_named_or_one_of_that_name(names, asked, expected
     assert site_column(pd.DataFrame(columns=names), asked) == expected
 
 
+def test_the_site_of_a_table_goes_before_that_of_the_headers():
+    names = ["institution (DICOM)", "age", "Institution"]
+    assert site_column(pd.DataFrame(columns=names)) == "Institution"
+    assert site_column(pd.DataFrame(columns=names[:2])) == "institution (DICOM)"
+
+
 def test_site_column_that_is_not_there_is_named():
     with pytest.raises(EvaluationError, match="'scanner' in the tables of columns, found age"):
         site_column(pd.DataFrame(columns=["age"]), "scanner")

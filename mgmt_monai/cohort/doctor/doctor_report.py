@@ -5,7 +5,7 @@ import math
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, TextIO
 
@@ -15,7 +15,7 @@ from mgmt_monai.cohort.doctor.checks import label_findings
 from mgmt_monai.cohort.doctor.confounders import ALPHA, Confounder, confounder_findings, find_confounders
 from mgmt_monai.cohort.doctor.doctor_page import doctor_page
 from mgmt_monai.cohort.doctor.survey import Survey
-from mgmt_monai.cohort.examination.exam import SeriesExam
+from mgmt_monai.cohort.examination.exam import SeriesExam, with_sites
 from mgmt_monai.cohort.findings import Finding, Severity
 from mgmt_monai.cohort.layouts.found import Tagged
 from mgmt_monai.cohort.tables.ignores import Ignored, IgnoreList
@@ -49,7 +49,8 @@ class Cohort:
         ignores: Findings that somebody has accepted.
         place: Digest of the data directory's path; "" where there is none.
         site: What the site alone tells of the label: ``column``, ``n_sites``, ``n`` patients and ``auc``; None where no
-            site is known.
+            site is known before the series are read.
+        site_alone: From the columns, with the site that headers tell, the same; None where it is known.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Cohort:
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     ignores: IgnoreList = IgnoreList()  # noqa: RUF009 (it does not change)
     site: Mapping[str, Any] | None = None
+    site_alone: Callable[[Mapping[str, Mapping[str, str]]], Mapping[str, Any] | None] | None = None
     place: str = ""
 
 
@@ -120,7 +122,10 @@ def write_report(
             survey.add(exam)
             rows.write(json.dumps(series_entry(exam, cohort.labels)) + "\n")
             montages.write((exam.content.montage if exam.content else "") + "\n")
-        confounders = find_confounders(survey.facts(cohort.columns), cohort.labels, seed=seed) if cohort.labels else []
+        columns = with_sites(cohort.columns, survey.places)
+        confounders = find_confounders(survey.facts(columns), cohort.labels, seed=seed) if cohort.labels else []
+        if cohort.site_alone is not None:
+            cohort = replace(cohort, site=cohort.site_alone(columns))
         findings, ignored = _decide(_all_findings(survey, cohort, confounders), cohort.ignores)
         head = {
             "schema": SCHEMA,

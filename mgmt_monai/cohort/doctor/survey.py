@@ -50,6 +50,7 @@ class Survey:
         self._records: dict[str, dict[str, SeriesRecord | None]] = {}
         self._facts: dict[tuple[str, str, bool], dict[str, str]] = {}
         self._patient_tags: dict[str, dict[str, str]] = {}
+        self.places: list[tuple[str, tuple[str, str]]] = []
         self._identifying: dict[str, dict[str, tuple[str, ...]]] = {}
 
     def add(self, exam: SeriesExam) -> None:
@@ -60,6 +61,7 @@ class Survey:
         self._patient_tags.setdefault(patient_id, {})[modality] = exam.patient_tag
         self._tagged.append(Tagged(patient_id, exam.directory, exam.people))
         self._identifying.setdefault(patient_id, {})[modality] = exam.identifying
+        self.places.append((patient_id, exam.place))
         # The names of the files are most of a record, and nothing here asks for them.
         self._records.setdefault(patient_id, {})[modality] = replace(record, files=[]) if record else None
         if record is not None:

@@ -98,6 +98,7 @@ def visit(data_dir: Path, out_dir: Path, plan: Visit, overwrite: bool = False) -
         None if labels is None or not labels.labels else {p: n for p, n in labels.labels.items() if p not in excluded}
     )
     columns = read_columns(plan.columns_csv, sorted(patients)) if plan.columns_csv else {}
+    site = plan.site_alone(known, columns) if plan.site_alone and known else None  # a mistyped name costs no scan
     cohort = Cohort(
         name=data_dir.resolve().name,
         place=place,
@@ -111,7 +112,8 @@ def visit(data_dir: Path, out_dir: Path, plan: Visit, overwrite: bool = False) -
         files=found.files.to_json(data_dir) if found.files else None,
         passed_over=partial(found.files.of_patient, data_dir=data_dir) if found.files else lambda patient_id: "",
         columns=columns,
-        site=plan.site_alone(known, columns) if plan.site_alone and known else None,
+        site=site,
+        site_alone=partial(plan.site_alone, known) if plan.site_alone and known and site is None else None,
         ignores=ignores,
     )
     shown = [one for one in found.contenders if one.series.patient_id not in excluded]

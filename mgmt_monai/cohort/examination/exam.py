@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +11,9 @@ from mgmt_monai.cohort.examination.content import SeriesContent
 from mgmt_monai.cohort.files.person import Person
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.records import SeriesRecord
+
+SITE_COLUMN = "institution (DICOM)"
+"""A column of this name is taken as the site where a table names none."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class SeriesExam:
         people: Who its files say that they are of, hashed.
         identifying: Keywords of the identifying tags that have a value, and ``private tags``.
         content: Of its pixels; None where they were not read or cannot be.
+        place: Where it was made, hashed: as `mgmt_monai.cohort.files.person.place_of` tells it.
     """
 
     patient_id: str
@@ -43,6 +48,7 @@ class SeriesExam:
     people: tuple[Person, ...]
     identifying: tuple[str, ...]
     content: SeriesContent | None
+    place: tuple[str, str] = ("", "")
 
     def to_json(self) -> str:
         """The exam as JSON."""
@@ -66,8 +72,42 @@ class SeriesExam:
                 "findings": tuple(Finding(**{**f, "others": tuple(f["others"])}) for f in values["findings"]),
                 "people": tuple(Person(**{**p, "names": tuple(p["names"])}) for p in values["people"]),
                 "identifying": tuple(values["identifying"]),
+                "place": tuple(values["place"]),
                 "content": None
                 if content is None
                 else SeriesContent(**{**content, "histogram": tuple(content["histogram"])}),
             }
         )
+
+
+def with_sites(
+    columns: Mapping[str, Mapping[str, str]], places: Iterable[tuple[str, tuple[str, str]]]
+) -> dict[str, dict[str, str]]:
+    """What is known of the patients, and the site as the headers tell it, under a name that nobody is known by.
+
+    Institutions, or stations where the institutions are one: those that at least half of the patients name, and that
+    have two patients each on average, for what each patient has alone is none of a site.
+
+    Args:
+        columns: By patient and column.
+        places: A patient and `SeriesExam.place`, of each series.
+
+    Returns:
+        The columns; with `SITE_COLUMN` (``site A``, ``site B``, ...) of the patients that name one of two or more.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for patient, (name, station) in places:
+        before = found.get(patient, ("", ""))
+        found[patient] = before[0] or name, before[1] or station
+    known = {patient: dict(of) for patient, of in columns.items()}
+    for told in ({patient: of[which] for patient, of in sorted(found.items()) if of[which]} for which in (0, 1)):
+        sites = {of: f"site {_letters(number)}" for number, of in enumerate(dict.fromkeys(told.values()))}
+        if 1 < len(sites) <= len(told) / 2 and len(told) >= len(found) / 2:
+            for patient, of in told.items():
+                known.setdefault(patient, {})[SITE_COLUMN] = sites[of]
+            break
+    return known
+
+
+def _letters(number: int) -> str:
+    return ("" if number < 26 else _letters(number // 26 - 1)) + chr(ord("A") + number % 26)

@@ -15,7 +15,7 @@ from mgmt_monai.cohort.examination.exam import SeriesExam
 from mgmt_monai.cohort.files import geometry
 from mgmt_monai.cohort.files.headers import HeaderError, SliceHeader, read_headers
 from mgmt_monai.cohort.files.nifti import NiftiHeader, read_nifti
-from mgmt_monai.cohort.files.person import Person, people_of
+from mgmt_monai.cohort.files.person import Person, people_of, place_of
 from mgmt_monai.cohort.files.tags import FileTags
 from mgmt_monai.cohort.files.unfetched import unfetched
 from mgmt_monai.cohort.findings import Finding, Severity, counted
@@ -79,6 +79,7 @@ class _Examination:
         self.facts: dict[str, str] = {}
         self.study = self.patient_tag = ""
         self.people: tuple[Person, ...] = ()
+        self.place = ("", "")
         self.identifying: tuple[str, ...] = ()
         self.content: SeriesContent | None = None
         self.header: list[FileTags] | NiftiHeader | None = None  # of each slice of the record, or of its volume
@@ -102,6 +103,7 @@ class _Examination:
             people=self.people,
             identifying=self.identifying,
             content=self.content,
+            place=self.place,
         )
 
     def tell(self, finding_id: str, path: Path, text: str) -> None:
@@ -191,6 +193,7 @@ class _Examination:
         self.study = header_checks.hashed(headers, "StudyInstanceUID")
         self.patient_tag = header_checks.hashed(headers, "PatientID")
         self.people = people_of(header.tags.values for header in headers)
+        self.place = place_of(header.tags.values for header in headers)
         self.identifying = header_checks.identifying(headers, self.found.patient_id)
         self._tell_all(header_checks.tag_faults(headers, self.found.modality, directory))
         order, locations_mm, fault = header_checks.order_along_normal(headers)

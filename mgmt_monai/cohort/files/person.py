@@ -77,6 +77,19 @@ def people_of(headers: Iterable[Mapping[str, str | int]]) -> tuple[Person, ...]:
     return tuple(sorted(set(map(_person, raw))))
 
 
+def place_of(headers: Iterable[Mapping[str, str | int]]) -> tuple[str, str]:
+    """Where a series was made: hashes of its InstitutionName and StationName, "" where one is empty or names nobody.
+
+    Args:
+        headers: Of its slices, keyword -> value.
+    """
+    rows = list(headers)
+    told = [[str(values.get(tag, "")) for values in rows] for tag in ("InstitutionName", "StationName")]
+    first = (next((text for text in texts if not _is_nobody(text)), "") for texts in told)
+    name, station = (_hash(" ".join(text.casefold().split())) if text else "" for text in first)
+    return name, station
+
+
 def id_hash(text: str) -> str:
     """Twelve hexadecimal digits for an identifier, the same for all its spellings; "" for none.
 
