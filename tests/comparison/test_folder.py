@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from made_records import made_manifest, made_patient, made_series
@@ -84,6 +85,15 @@ def test_other_data_are_another_comparison(folder):
 
     with pytest.raises(ComparisonError, match="started with another dataset_dir"):
         ComparisonFolder(folder.path).open(PLAN, "/other", ENVIRONMENT)
+
+
+def test_what_was_set_beforehand_is_not_left_out_at_the_second_start(tmp_path):
+    first = ComparisonFolder(tmp_path / "comparison")
+    first.open(replace(PLAN, bound=0.7, clinical=("age",)), "/data", ENVIRONMENT)
+    first.close()
+
+    with pytest.raises(ComparisonError, match="started with another bound, clinical"):
+        ComparisonFolder(first.path).open(PLAN, "/data", ENVIRONMENT)
 
 
 def test_another_manifest_is_refused(folder):

@@ -51,9 +51,10 @@ def made():
     chosen = predictions["resnet-10"]
     slices = chosen[(chosen["split"] == "test") & (chosen["stage"] == "fine_tune")].assign(slice_index=0)
 
-    def report(**columns):
+    def report(clinical=(), **columns):
         known = pd.DataFrame(columns, index=PATIENTS)
-        record = ComparisonRecord(about, predictions, controls, slices, pd.DataFrame(), known)
+        told = {**about, "plan": {**about["plan"], "clinical": list(clinical)}}
+        record = ComparisonRecord(told, predictions, controls, slices, pd.DataFrame(), known)
         return json.loads(json.dumps(findings(record).report))
 
     return report
@@ -76,6 +77,13 @@ def test_sites_of_one_label_each_leave_nothing_to_tell(made):
 
     assert (report["verdict"]["state"], report["verdict"]["reasons"][0]) == ("cannot_tell", "no_pairs_within_site")
     assert report["within_site"]["auc"] is report["within_site"]["interval"] is None
+
+
+def test_what_imaging_adds_is_told_beside_the_columns_that_were_named(made):
+    values = {"KPS": [str(n % 7) for n in range(60)], "age": [str(n % 11) for n in range(60)]}
+
+    assert made(**values)["imaging_adds"]["columns"] == ["age"]
+    assert made(clinical=["KPS", "site"], site=[*"AABB"] * 15, **values)["imaging_adds"]["columns"] == ["KPS", "site"]
 
 
 def test_without_a_site_that_stays_open(made):
