@@ -50,7 +50,7 @@ def parse_json(content: bytes) -> Any:
         JsonFileError: Not UTF-8 or not JSON, as `read_json` says.
     """
     try:
-        text = content.decode("utf-8")
+        text = content.decode("utf-8-sig")
         document = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_each_once)
         if "\\ud" in text.lower():  # how a half of a character is written, which no file name and no text can have
             os.fsencode(json.dumps(document, ensure_ascii=False))
@@ -59,20 +59,21 @@ def parse_json(content: bytes) -> Any:
     return document
 
 
-def check_json(document: Any, package: str, schema: str) -> None:
+def check_json(document: Any, package: str, schema: str, quote: bool = True) -> None:
     """Hold a document against its schema.
 
     Args:
         document: As `json.loads` gives it.
         package: Where the schema is packaged.
         schema: Its file below the package's ``data``.
+        quote: Whether the error may show what was found; not where it may be of a patient's header.
 
     Raises:
         JsonFileError: The first thing that differs: where it stands, what was expected, what was found.
     """
     error = next(_validator(package, schema).iter_errors(document), None)
     if error is not None:
-        raise JsonFileError(_words(error))
+        raise JsonFileError(_words(error, quote))
 
 
 @cache
@@ -112,7 +113,7 @@ _Strict = validators.extend(
 )
 
 
-def _words(error: ValidationError) -> str:
+def _words(error: ValidationError, quote: bool) -> str:
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path).lstrip(".")
     rule, wanted, found = error.validator, error.validator_value, error.instance
     if rule == "type":
@@ -123,7 +124,8 @@ def _words(error: ValidationError) -> str:
         expected = error.schema.get("description") or f"text of the form {wanted}"
     else:
         return f"{place or 'the document'}: {_short(error.message)}"
-    return f"{place or 'the document'}: expected {expected}, found {_short(json.dumps(found, ensure_ascii=True))}"
+    shown = _short(json.dumps(found, ensure_ascii=True)) if quote else "another value"
+    return f"{place or 'the document'}: expected {expected}, found {shown}"
 
 
 def _short(text: str) -> str:

@@ -317,7 +317,7 @@ class _Reading:
         told = [f"{self.outside} in {1 - sum(self.n_inside) / self.n_values:.1%} of the pixels"] if self.outside else []
         value = 0.0 if background.value == 0 else -background.value if self.inverted else background.value
         if background.found != "lowest":
-            where = "at the edge of the slices" if background.found == "edge" else "in much of the volume"
+            where = "at the edge of the slices" if background.found == "edge" else "in many voxels"
             below = "tissue lies below it too" if background.tissue_below else "what is below it belongs to it"
             told.append(f"the value {value:g} {where}: {below}")
         elif value and at_edge.size and np.mean(at_edge == np.float32(background.value)) >= EDGE_SHARE:

@@ -10,8 +10,9 @@ EDGE_SHARE = 0.5
 #: Where the lowest value has this share of the edge, it is an ordinary value of the air there, and the background.
 LOWEST_SHARE = 0.01
 
-#: A volume with negative values, of which at least this share is exactly 0, has 0 outside, wherever its edge lies.
-ZERO_SHARE = 0.1
+#: A volume with negative values, of which at least this share is exactly 0 and so many times as many as have the values
+#: next to it, has 0 outside, wherever its edge lies: a z-scored head that was cropped tightly.
+ZERO_SHARE, ZERO_TIMES = 0.01, 10
 
 #: Values below the background are tissue, and not the overshoot of an interpolation, where together they weigh at least
 #: this share of what lies above: a z-scored head weighs the same on both sides, the overshoot of splines 1 to 5 %.
@@ -48,7 +49,7 @@ def find_background(volume: np.ndarray) -> Background:
     """The background of a volume.
 
     It is the lowest value, unless that is a rare one and another one fills the edge of the slices, or (with negative
-    values about) is exactly 0 in much of the volume.
+    values about) 0 stands out among all others.
 
     Args:
         volume: (slices, rows, columns), finite. With other axes, or none, the background is the lowest value.
@@ -135,4 +136,13 @@ def _found(at_edge: np.ndarray, values: np.ndarray, lowest: float) -> tuple[floa
     middle = float(np.partition(at_edge, at_edge.size // 2)[at_edge.size // 2])  # what fills half of it is its median
     if np.mean(at_edge == middle) >= EDGE_SHARE:
         return middle, "edge"
-    return (0.0, "zeros") if lowest < 0 and np.mean(values == 0) >= ZERO_SHARE else None
+    return (0.0, "zeros") if lowest < 0 and _zero_stands_out(values) else None
+
+
+def _zero_stands_out(values: np.ndarray) -> bool:
+    n_zeros, above, below = int(np.count_nonzero(values == 0)), values[values > 0], values[values < 0]
+    beside = (
+        np.count_nonzero(above == above.min(initial=np.inf)),
+        np.count_nonzero(below == below.max(initial=-np.inf)),
+    )
+    return n_zeros >= ZERO_SHARE * values.size and n_zeros >= ZERO_TIMES * int(max(beside))

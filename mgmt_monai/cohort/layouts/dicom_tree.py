@@ -14,9 +14,9 @@ from mgmt_monai.cohort.files.tags import FileTags, HeaderError, read_tags
 from mgmt_monai.cohort.files.unfetched import unfetched
 from mgmt_monai.cohort.findings import Finding, counted
 from mgmt_monai.cohort.layouts.acquisitions import IN_TIME, SHARED, Slice, Values, acquisitions, in_place, joined, taken
-from mgmt_monai.cohort.layouts.found import Contender, Found, FoundSeries, LeftOut, Tagged, n_files_of
+from mgmt_monai.cohort.layouts.found import Found, FoundSeries, Tagged, n_files_of
 from mgmt_monai.cohort.layouts.passed_over import TEXT, UNKNOWN, FileCount, is_own, kind_by_name
-from mgmt_monai.cohort.layouts.series_choice import Candidate, choose
+from mgmt_monai.cohort.layouts.series_choice import Candidate, take_chosen
 from mgmt_monai.cohort.layouts.tree import walk
 from mgmt_monai.errors import printable
 from mgmt_monai.machine import check_machine
@@ -30,6 +30,7 @@ _LOOKED_AT = 200
 _FIRST_BYTES = 132
 _LONGEST_SUFFIX = 5  # "v1.research": what follows is part of the name
 _DICOM_SUFFIXES = frozenset({"", ".", ".dcm", ".ima", ".dicom", ".dic", ".img"})
+_INDEX = "DICOMDIR"  # marked as DICOM files are, and holds no image
 _OTHER_NAMES = frozenset({"dicomdir", "license", "readme", "lockfile", "version"})
 _TEXT_SAMPLE_BYTES = 512
 
@@ -92,16 +93,17 @@ class _Group:
 
 def recognises(data_dir: Path) -> bool:
     """Whether one of the first files is DICOM."""
-    looked_at = 0
+    looked_at = {True: 0, False: 0}  # by whether the name says another kind of file
     for directory, files in walk(Path(data_dir), []):
         for name in files:
             path = directory / name
             kind = _other_by_name(name)
-            if kind not in ("", UNKNOWN):
-                continue
-            looked_at += 1
-            if looked_at > _LOOKED_AT:
+            other = kind not in ("", UNKNOWN)
+            looked_at[other] += 1
+            if looked_at[False] > _LOOKED_AT:
                 return False
+            if looked_at[other] > _LOOKED_AT or kind == _INDEX or is_own(name):
+                continue
             if _looks_like_dicom(path) or (not kind and unfetched(path)):
                 return True
     return False
@@ -159,36 +161,15 @@ def find(data_dir: Path, owner: str = "") -> Found:
 
 
 def _take(groups: Sequence[_Group], found: Found) -> None:
-    candidates = [_candidate(group) for group in groups]
-    choice = choose(candidates)
-    for group, candidate, (modality, reason), open_to, disputed in zip(
-        groups, candidates, choice.verdicts, choice.open_to, choice.disputed, strict=True
-    ):
+    places = []
+    for group in groups:
         paths = group.paths
         directory = Path(os.path.commonpath([path.parent for path in paths]))
         told = [dict(zip(PERSON_TAGS, values, strict=True)) for values in group.people]
         found.people.append(Tagged(group.patient_id, str(directory), people_of(told)))
         files = tuple(path.relative_to(directory).as_posix() for path in paths)
-        series = FoundSeries(group.patient_id, modality or open_to or "", directory, files, reason, group.frames)
-        left_out = None if modality else LeftOut(series.patient_id, directory, candidate.name, len(paths), reason)
-        if left_out is None:
-            found.series.append(series)
-        else:
-            found.left_out.append(left_out)
-        if open_to is not None:
-            found.contenders.append(
-                Contender(
-                    series,
-                    candidate.name,
-                    len(group.slices),
-                    modality,
-                    reason,
-                    disputed,
-                    _shown(series, group),
-                    left_out,
-                )
-            )
-    found.findings += choice.findings(groups[0].patient_id)
+        places.append(FoundSeries(group.patient_id, "", directory, files, "", group.frames))
+    take_chosen([_candidate(group) for group in groups], places, found, lambda i, series: _shown(series, groups[i]))
 
 
 def _shown(series: FoundSeries, group: _Group) -> FoundSeries:
@@ -232,11 +213,10 @@ def _read(
     for name in names:
         path = directory / name
         kind = _other_by_name(name)
-        if kind == UNKNOWN and _looks_like_dicom(path):
-            kind = ""  # IM0001.MR
-        if kind:
-            if not is_own(name):
-                count.pass_over(kind, path)
+        if is_own(name):
+            continue
+        if kind and (kind == _INDEX or not _looks_like_dicom(path)):  # IM0001.MR and IM0001.json may be
+            count.pass_over(kind, path)
             continue
         try:
             tags = read_tags(path)
@@ -296,7 +276,7 @@ def _other_by_name(name: str) -> str:
     stem, dot, suffix = name.lower().rpartition(".")  # as text: a path for each file would take a tenth of the search
     stem, suffix = (stem, dot + suffix) if dot else (suffix, "")
     if stem in _OTHER_NAMES:
-        return "DICOMDIR" if stem == "dicomdir" else TEXT
+        return _INDEX if stem == "dicomdir" else TEXT
     # Identifiers as names end in digits: 1.2.840.113619.2.5 is not a file of kind '5'.
     if suffix in _DICOM_SUFFIXES or suffix[1:].isdigit():
         return ""

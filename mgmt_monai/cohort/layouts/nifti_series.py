@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +12,11 @@ from mgmt_monai.cohort.files.nifti import read_nifti
 from mgmt_monai.cohort.files.tags import HeaderError
 from mgmt_monai.cohort.files.values import finite
 from mgmt_monai.cohort.findings import Finding
-from mgmt_monai.cohort.layouts.found import Contender, Found, FoundSeries, LeftOut
-from mgmt_monai.cohort.layouts.series_choice import Candidate, choose
+from mgmt_monai.cohort.layouts.found import Found, FoundSeries, LeftOut
+from mgmt_monai.cohort.layouts.series_choice import Candidate, take_chosen
 from mgmt_monai.cohort.series import is_nifti
 from mgmt_monai.errors import printable
+from mgmt_monai.json_file import JsonFileError, check_json, parse_json
 from mgmt_monai.machine import check_machine
 
 #: Of a side-car, under DICOM's keywords; times are in seconds there.
@@ -64,7 +64,7 @@ class NiftiFile:
             if (text := _text(self.sidecar.get(keyword))) and keyword not in values:
                 values[keyword] = text
         for keyword in _TIMES_S:
-            seconds = finite(_text(self.sidecar.get(keyword)))
+            seconds = finite(_text(self.sidecar.get(keyword)).split("\\")[0])
             if seconds is not None:
                 values[keyword] = f"{seconds * 1000:g}"
         agent = self.agent or _text(self.sidecar.get("ContrastBolusIngredient", self.sidecar.get("ContrastBolusAgent")))
@@ -91,22 +91,25 @@ def read_sidecar(path: Path, patient_id: str, found: Found) -> dict[str, Any]:
     Args:
         path: The NIfTI file.
         patient_id: Whose.
-        found: Gets a finding (D001) for a side-car that cannot be read.
+        found: Gets a finding (D001) for a side-car that cannot be read or has a value of another kind than its key.
     """
     sidecar = path.with_name(stem_of(path.name) + ".json")
     if not sidecar.is_file():
         return {}
     try:
         with sidecar.open("rb") as stream:
-            told = json.loads(stream.read(_MOST_BYTES).decode("utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        check_machine(error, sidecar)
-        told = None
-    if isinstance(told, dict):
+            content = stream.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise JsonFileError(f"a file of more than {_MOST_BYTES >> 20} MiB")
+        told: dict[str, Any] = parse_json(content)
+        check_json(told, "mgmt_monai.cohort", "sidecar.schema.json", quote=False)
         return told
-    text = "expected a side-car of JSON, found one that cannot be read: mend or remove it"
-    found.findings.append(Finding("D001", patient_id, "", str(sidecar), text))
-    return {}
+    except (OSError, JsonFileError) as error:
+        check_machine(error, sidecar)
+        why = error.strerror if isinstance(error, OSError) else error
+        text = f"expected a side-car as dcm2niix and BIDS have it, found {why}. Mend or remove it"
+        found.findings.append(Finding("D001", patient_id, "", str(sidecar), text))
+        return {}
 
 
 def stem_of(name: str) -> str:
@@ -165,22 +168,8 @@ def take(patient_id: str, files: Sequence[NiftiFile], found: Found) -> None:
         files: All that may be one of the four modalities.
         found: Gets them.
     """
-    candidates = [file.candidate for file in files]
-    choice = choose(candidates)
-    for file, candidate, (modality, reason), open_to, disputed in zip(
-        files, candidates, choice.verdicts, choice.open_to, choice.disputed, strict=True
-    ):
-        name = printable(file.path.name)
-        series = FoundSeries(patient_id, modality or open_to or "", file.path.parent, (file.path.name,), reason)
-        left_out = None if modality else LeftOut(patient_id, file.path, name, 1, reason)
-        if left_out is None:
-            found.series.append(series)
-        else:
-            found.left_out.append(left_out)
-        if open_to is not None:
-            contender = Contender(series, name, candidate.n_slices, modality, reason, disputed, series, left_out)
-            found.contenders.append(contender)
-    found.findings += choice.findings(patient_id)
+    places = [FoundSeries(patient_id, "", file.path.parent, (file.path.name,), "") for file in files]
+    take_chosen([file.candidate for file in files], places, found)
 
 
 def _said_when(name: str) -> int:

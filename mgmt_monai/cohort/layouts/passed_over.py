@@ -211,15 +211,17 @@ def count_hidden(entry: os.DirEntry[str], count: FileCount) -> None:
 
 def _kind(path: Path) -> str:
     kind = kind_by_name(path.name)
-    if kind != UNKNOWN and path.suffix != "":
+    if kind in IMAGES:
         return kind
     try:
         with path.open("rb") as stream:
             first = stream.read(512)
     except OSError:  # it is passed over in any case
-        return UNKNOWN
+        return kind
     if first[128:132] == b"DICM":
         return DICOM
+    if kind != UNKNOWN:
+        return kind
     return TEXT if first and all(byte >= 0x20 or byte in b"\t\r\n\f" for byte in first) else UNKNOWN
 
 

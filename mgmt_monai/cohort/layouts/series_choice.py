@@ -9,6 +9,7 @@ from typing import NamedTuple
 from mgmt_monai.cohort.files.values import day, finite, time_of_day_s
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.layouts.contrast import DENIED, GIVEN, UNSURE
+from mgmt_monai.cohort.layouts.found import Contender, Found, FoundSeries, LeftOut
 from mgmt_monai.cohort.layouts.sequence import Guess, Values, guess, said_by_name, times_fit
 from mgmt_monai.cohort.series import MODALITIES
 
@@ -151,6 +152,39 @@ def choose(candidates: Sequence[Candidate]) -> Choice:
     doubtful = bool(several) or any(own.modality is None and not own.certain for own in guesses)
     open_to = [own.modality or (None if own.certain else "") if doubtful else None for own in guesses]
     return Choice(verdicts, notes, contradictions, open_to, disputed)
+
+
+def take_chosen(
+    candidates: Sequence[Candidate],
+    places: Sequence[FoundSeries],
+    found: Found,
+    shown: Callable[[int, FoundSeries], FoundSeries] = lambda _, series: series,
+) -> None:
+    """Add a patient's series, one of each modality, and what is left out.
+
+    Args:
+        candidates: All series of one patient.
+        places: Where each is; its modality and reason are yet to be said.
+        found: Gets them.
+        shown: What the picture of a series is made of, by its place in ``candidates``.
+    """
+    choice = choose(candidates)
+    for i, (place, (modality, reason), open_to) in enumerate(zip(places, choice.verdicts, choice.open_to, strict=True)):
+        name, files = candidates[i].name, place.files or ()
+        series = replace(place, modality=modality or open_to or "", reason=reason)
+        left_out = None
+        if modality:
+            found.series.append(series)
+        else:
+            path = place.directory / files[0] if candidates[i].file_name else place.directory
+            left_out = LeftOut(place.patient_id, path, name, len(files), reason)
+            found.left_out.append(left_out)
+        if open_to is not None:
+            n_slices, picture = candidates[i].n_slices, shown(i, series)
+            found.contenders.append(
+                Contender(series, name, n_slices, modality, reason, choice.disputed[i], picture, left_out)
+            )
+    found.findings += choice.findings(places[0].patient_id) if places else []
 
 
 def _exams(candidates: Sequence[Candidate], guesses: Sequence[Guess]) -> list[str]:

@@ -373,3 +373,11 @@ def test_real_series_are_neither_clipped_nor_blank_in_the_middle(shared_data: Pa
     assert (content.n_blank, content.n_blank_middle, content.constant) == (0, 0, False)
     slices = [pydicom.dcmread(file).pixel_array for file in folder.glob("*.dcm")]
     assert (content.low, content.high) == (np.min(slices), np.max(slices))
+
+
+def test_background_of_a_z_scored_head_that_touches_the_edge_is_told(tmp_path: Path) -> None:
+    volume = z_scored(stripped())[:, 20:44, 20:44]  # the air fills less than half of the edge
+    nib.save(nib.Nifti1Image(volume.T, np.diag([-1, -1, 1, 1])), tmp_path / "a.nii.gz")
+    exam = examine_series(FoundSeries("P", "T1w", tmp_path, None, "its folder"), tmp_path, True)
+    (text,) = (finding.text for finding in exam.findings if finding.id == "D052")
+    assert "the value 0 in many voxels: tissue lies below it too" in text

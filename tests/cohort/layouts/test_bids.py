@@ -113,9 +113,48 @@ def test_subject_without_images_is_told(tmp_path, subject):
     assert [(f.id, f.patient_id) for f in find_series(tmp_path).findings] == [("D035", "sub-02")]
 
 
-def test_damaged_sidecar_is_an_error_of_its_patient(tmp_path, subject):
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"{", "not a readable JSON file"),
+        (b"", "not a readable JSON file"),
+        (b"[" * 100_000, "not a readable JSON file"),
+        (b"\xff\xfe{}", "not a readable JSON file"),
+        (b'{"EchoTime": NaN}', "NaN is no number of JSON"),
+        (b'{"Doe": "\\ud800"}', "not a readable JSON file"),
+        (b'{"SeriesNumber": ' + b"9" * 5000 + b"}", "not a readable JSON file"),
+        (b'{"EchoTime": 1, "EchoTime": 2}', "the key 'EchoTime' twice"),
+        (b'["Doe"]', "the document: expected object"),
+        (b'"Doe"', "the document: expected object"),
+        (b'{"AcquisitionTime": ["Doe"]}', "AcquisitionTime: expected string or null"),
+        (b'{"AcquisitionTime": 93000}', "AcquisitionTime: expected string or null"),
+        (b'{"ContrastBolusIngredient": 5}', "ContrastBolusIngredient: expected string or null"),
+        (b'{"EchoTime": "Doe"}', "EchoTime: expected a number"),
+        (b'{"EchoTime": true}', "EchoTime: expected number"),
+        (b'{"RepetitionTime": [0.5]}', "RepetitionTime: expected number"),
+        (b'{"ImageType": ["ORIGINAL", 3]}', "ImageType[1]: expected string"),
+        (b'{"SeriesDescription": {"Doe": 1}}', "SeriesDescription: expected string or null"),
+        (b" " * (16 * 2**20) + b"{}", "a file of more than 16 MiB"),
+    ],
+    ids=lambda value: value[:24] if isinstance(value, str) else str(len(value)),
+)
+def test_damaged_sidecar_is_one_error_of_its_patient_and_quotes_nothing(tmp_path, subject, content, why):
     subject("T1w.nii.gz")
-    (tmp_path / "sub-01/anat/sub-01_T1w.json").write_text("{")
+    (tmp_path / "sub-01/anat/sub-01_T1w.json").write_bytes(content)
     (finding,) = bids.find(tmp_path).findings
     assert (finding.id, finding.patient_id) == ("D001", "sub-01")
     assert finding.path.endswith("sub-01_T1w.json")
+    assert why in finding.text
+    assert "Doe" not in finding.line
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\xef\xbb\xbf{}", b'{"EchoTime": null, "SliceThickness": "n/a", "RepetitionTime": "0.5"}',
+     b'{"EchoTime": [0.01, 0.02], "ImageType": ["ORIGINAL"], "ScanningSequence": "GR", "Units": {"x": [1]}}'],
+)  # fmt: skip
+def test_sidecar_that_says_little_is_read(tmp_path, subject, content):
+    subject("T1w.nii.gz")
+    (tmp_path / "sub-01/anat/sub-01_T1w.json").write_bytes(content)
+    found = bids.find(tmp_path)
+    assert (found.findings, [series.modality for series in found.series]) == ([], ["T1w"])

@@ -191,13 +191,10 @@ def test_undecodable_file_name(tmp_path, make_series):
     assert os.fsencode(name) == b"\xff1"
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [("1.2.840.113619.2.5", True), ("IM0001", True), ("x.IMA", True), ("x.dcm", True), ("x.nii", False)],
-)
-def test_recognised_by_content_where_the_name_allows(tmp_path, make_series, name, expected):
+@pytest.mark.parametrize("name", ["1.2.840.113619.2.5", "IM0001", "x.IMA", "x.dcm"])
+def test_recognised_by_content(tmp_path, make_series, name):
     make_series("AX T1", f"a/b/{name}")
-    assert dicom_tree.recognises(tmp_path) is expected
+    assert dicom_tree.recognises(tmp_path)
 
 
 @pytest.mark.parametrize(("n_before", "expected"), [(199, True), (200, False)])
@@ -269,6 +266,21 @@ def test_real_fragments_all_accounted_for(shared_data):
     told = [finding.id for finding in found.findings]
     assert told.count("D037") == len(uids) - len(found.series)
     assert set(told) == {"D034", "D037"}  # several examinations, and several series of one day
+
+
+@pytest.mark.parametrize("suffix", [".json", ".xml", ".txt", ".csv", ".png", ".pdf", ".log", ".db", ".nii", ".zip"])
+def test_dicom_file_is_known_by_content_whatever_its_suffix(tmp_path, make_series, suffix):
+    make_series("AX T1", f"P1/1{suffix}", f"P1/2{suffix}")
+    (tmp_path / f"P1/other{suffix}").write_bytes(b"{}")
+    assert dicom_tree.recognises(tmp_path)
+    found = dicom_tree.find(tmp_path)
+    assert _series(found) == {("P1", "T1w"): [str(tmp_path / f"P1/{n}{suffix}") for n in (1, 2)]}
+    assert (found.findings, found.files.n_read, found.files.n_passed_over) == ([], 2, 1)
+
+
+def test_dicomdir_is_no_image(tmp_path, make_series):
+    make_series("AX T1", "P1/1", "P1/DICOMDIR")
+    assert _series(dicom_tree.find(tmp_path)) == {("P1", "T1w"): [str(tmp_path / "P1/1")]}
 
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian])
