@@ -281,6 +281,7 @@ def test_figures_of_another_size_are_not_kept(module, tmp_path) -> None:
         run._kept(tmp_path / "results.json", {**results(), "size": "quick"})
 
 
+@pytest.mark.slow
 def test_command_writes_figures_table_and_picture(tmp_path) -> None:
     out = tmp_path / "out" / "results.json"
     words = [sys.executable, str(BENCHMARKS / "run.py"), "--quick", "--rounds", "2", "--out", str(out)]

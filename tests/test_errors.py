@@ -174,6 +174,7 @@ def test_bundle_run_own_error_ends_in_one_line(tmp_path: Path) -> None:
     assert done.stderr.endswith("\nError: no data directory\n")
 
 
+@pytest.mark.slow
 def test_bundle_run_unknown_error_keeps_its_traceback(tmp_path: Path) -> None:
     done = bundle_run(tmp_path, "$__import__('json').loads('')")
     assert done.returncode == 1

@@ -18,6 +18,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "explain.md"
 pytestmark = pytest.mark.xdist_group("training")
 
 
+@pytest.mark.slow
 def test_commands_of_the_page_run(
     exported_bundle: Path, phantom_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

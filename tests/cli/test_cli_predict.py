@@ -139,6 +139,7 @@ def test_untrusted_code_is_not_run(here: Path, capsys) -> None:
     assert not (here / "prediction").exists()
 
 
+@pytest.mark.slow
 def test_trusted_bundle_predicts_with_its_own_code(here: Path, exported_bundle: Path) -> None:
     study = "data/phantom/train/90001"
     assert main(["predict", study, "--bundle", str(exported_bundle), "--out", "ours"]) == 0

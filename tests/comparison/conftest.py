@@ -1,10 +1,9 @@
 """A finished comparison of the session's phantom."""
 
 import shutil
-import signal
 
 import pytest
-from small_comparison import comparison_words, kill_when, start_comparison, unfinished
+from small_comparison import comparison_words
 
 from mgmt_monai.cli.main import main
 
@@ -35,21 +34,9 @@ def comparison_data(phantom_dir, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def ended_comparison(comparison_data, tmp_path_factory):
-    """A comparison named ``small`` as Ctrl-C or a scheduler left it: the log, and what was not finished in MLflow."""
+def finished_comparison(comparison_data, tmp_path_factory):
+    """The folder ``runs`` with a finished comparison named ``small``. Not to be changed."""
     runs = tmp_path_factory.mktemp("comparison") / "runs"
-    words, log = comparison_words(comparison_data, runs, "small"), runs.parent / "log.txt"
-    # Killed in the middle of the first training, gone on with, and asked to end among the controls.
-    kill_when(start_comparison(words, log), lambda: list(runs.rglob("last.pt")))
-    among_controls = start_comparison(words, log)
-    code = kill_when(among_controls, lambda: list(runs.rglob("*-blank-*/transfer/best.pt")), by=signal.SIGTERM)
-    return runs, code, log.read_text(), unfinished(runs)
-
-
-@pytest.fixture(scope="session")
-def finished_comparison(comparison_data, ended_comparison):
-    """The folder ``runs`` with that comparison, gone on with and finished. Not to be changed."""
-    runs = ended_comparison[0]
     with pytest.MonkeyPatch.context() as patch:
         for name in ("MLFLOW_TRACKING_URI", "MGMT_DATA_DIR"):
             patch.delenv(name, raising=False)

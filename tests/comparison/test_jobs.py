@@ -47,16 +47,17 @@ def make_job(tmp_path):
 
 
 def test_local_jobs_all_run_and_tell_their_exit_codes(make_job, tmp_path):
-    jobs = [make_job("first"), make_job("second", fails=True), make_job("third")]
+    jobs = [make_job("first"), make_job("second", fails=True)]
 
     codes = {job.name: code for job, code in run_local(jobs, workers=2)}
 
-    assert codes == {"first": 0, "second": 1, "third": 0}
+    assert codes == {"first": 0, "second": 1}
     assert all((tmp_path / f"{name}.txt").is_file() for name in codes)
     assert "ZeroDivisionError" in (tmp_path / "logs" / "second.log").read_text()
     assert (tmp_path / "first.txt").read_text().split()[1] == "1"  # the threads of a job
 
 
+@pytest.mark.slow
 def test_giving_up_lets_what_runs_close_and_starts_nothing_more(make_job, tmp_path):
     jobs = [make_job("quick"), make_job("long", seconds=600, closes=3), make_job("waiting")]
     outcomes = run_local(jobs, workers=1)

@@ -13,7 +13,7 @@ import pytest
 from filelock import FileLock
 from mlflow.tracking import MlflowClient
 from sklearn.metrics import roc_auc_score
-from small_comparison import comparison_words, start_comparison, tables, unfinished
+from small_comparison import comparison_words, kill_when, start_comparison, tables, unfinished
 
 from mgmt_monai.cli.main import main
 from mgmt_monai.comparison.record import ComparisonRecord, read_record
@@ -111,22 +111,25 @@ def test_the_same_command_does_nothing_again(finished_comparison, comparison_dat
     assert tables(folder(finished_comparison) / "report" / "report.json") == found
 
 
-def test_a_comparison_that_was_killed_says_so_and_is_gone_on_with(ended_comparison, finished_comparison):
-    runs, code, said, states = ended_comparison
+@pytest.mark.slow
+def test_a_comparison_killed_twice_says_so_and_gives_the_tables_of_one_that_was_not(
+    finished_comparison, comparison_data, tmp_path
+):
+    runs, log = tmp_path / "runs", tmp_path / "log.txt"
+    words = comparison_words(comparison_data, runs, "small")
+    kill_when(start_comparison(words, log), lambda: list(runs.rglob("last.pt")))  # in the first training
+    among_controls = start_comparison(words, log)
+    code = kill_when(among_controls, lambda: list(runs.rglob("*-blank-*/transfer/best.pt")), by=signal.SIGTERM)
 
-    assert code == 128 + signal.SIGTERM, said
-    assert "interrupted; go on with the same command" in said
-    assert states == {"parent": "KILLED", "blank": "KILLED"}
+    assert code == 128 + signal.SIGTERM, log.read_text()
+    assert "interrupted; go on with the same command" in log.read_text()
+    assert unfinished(runs) == {"parent": "KILLED", "blank": "KILLED"}
     with FileLock(folder(runs) / ".lock").acquire(blocking=False):
         pass  # nobody holds it
-    assert unfinished(finished_comparison) == {}
 
-
-@pytest.mark.slow
-def test_a_comparison_killed_twice_gives_the_tables_of_one_that_was_not(finished_comparison, comparison_data, tmp_path):
-    assert main(comparison_words(comparison_data, tmp_path / "runs", "small")) == 0
-
-    assert tables(folder(tmp_path / "runs") / "report" / "report.json") == tables(
+    assert main(words) == 0
+    assert unfinished(runs) == {}
+    assert tables(folder(runs) / "report" / "report.json") == tables(
         folder(finished_comparison) / "report" / "report.json"
     )
 

@@ -105,6 +105,7 @@ def test_batch_that_shared_memory_does_not_hold_is_an_error_and_no_wait(tmp_path
     assert "No space left on device" in ran.stdout
 
 
+@pytest.mark.slow
 def test_killed_loader_process_is_an_error_and_no_wait():
     """In a process of its own: torch raises wherever the main thread is when it hears of it, also after the test."""
     code = (

@@ -217,6 +217,7 @@ def ask(folder: Path, ready, answers) -> None:
     answers.put(float(store(folder).series(chain())["p2"][:].sum()))
 
 
+@pytest.mark.slow
 def test_processes_that_ask_at_once_get_the_same_store(tmp_path):
     context = multiprocessing.get_context("spawn")
     ready, answers = context.Barrier(2), context.Queue()

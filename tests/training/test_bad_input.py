@@ -217,6 +217,7 @@ def test_mistyped_key(refused):
     assert "'fine_tune_epoch'" in message and "did you mean 'fine_tune_epochs'" in message
 
 
+@pytest.mark.slow
 def test_main_command_refuses_a_mistyped_key_too(data_dir, tmp_path):
     process = start(command(data_dir, tmp_path / "runs", fine_tune_epoch=3), tmp_path)
     output = process.communicate()[0]

@@ -150,6 +150,7 @@ def test_killed_process_ends_the_others_and_the_run_is_resumed(finished_run, pha
     assert_equal_within_rounding(resumed, finished_run)
 
 
+@pytest.mark.slow
 def test_fault_in_the_data_is_one_line_of_each_process(tmp_path):
     process = begin(0, tmp_path / "nowhere", tmp_path / "runs")
     output = process.communicate(timeout=300)[0]

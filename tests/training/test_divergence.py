@@ -92,6 +92,7 @@ def test_training_with_huge_steps_ends_as_diverged(rate, phantom_dir, tmp_path, 
 
 
 @pytest.mark.xdist_group("training")
+@pytest.mark.slow
 def test_second_stage_that_diverges_is_one_line_and_exit_code_1(phantom_dir, tmp_path):
     words = command(phantom_dir, tmp_path / "runs", image_size=32, transfer_epochs=1, fine_tune_learning_rate=100.0)
     ended = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)

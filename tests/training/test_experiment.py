@@ -208,8 +208,10 @@ def test_mlflow_holds_no_study_identifier_user_or_path(finished):
 
 @pytest.mark.parametrize(
     "other_way",
-    [{"slice_store": ""}, {"augment_on": "loader", "num_workers": 2}],
-    ids=["from memory", "single slices by workers"],
+    [
+        pytest.param({"slice_store": ""}, id="from memory"),
+        pytest.param({"augment_on": "loader", "num_workers": 2}, id="single slices by workers", marks=pytest.mark.slow),
+    ],
 )
 def test_same_seed_gives_the_same_figures_in_other_ways(other_way, finished, phantom_dir, tmp_path):
     again = train(phantom_dir, tmp_path / "runs", seed=3, **other_way)
@@ -252,6 +254,7 @@ def test_killed_run_resumes_to_the_same_result(n_writes, finished, phantom_dir, 
     assert len(client.search_runs(["1"])) == 1
 
 
+@pytest.mark.slow
 def test_stage_stopped_early_is_not_trained_on_when_it_is_resumed(phantom_dir, tmp_path):
     settings = {
         "transfer_epochs": 5,
@@ -275,8 +278,8 @@ def test_stage_stopped_early_is_not_trained_on_when_it_is_resumed(phantom_dir, t
 @pytest.mark.parametrize(
     "settings",
     [
-        pytest.param({}, id="alone", marks=pytest.mark.slow),
-        pytest.param({"num_workers": 2, "augment_on": "loader"}, id="workers"),
+        pytest.param({}, id="alone"),
+        pytest.param({"num_workers": 2, "augment_on": "loader"}, id="workers", marks=pytest.mark.slow),
     ],
 )
 def test_terminated_run_is_marked_killed(settings, phantom_dir, tmp_path):
