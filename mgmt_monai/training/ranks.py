@@ -22,6 +22,7 @@ import torch.distributed.nn.functional
 from monai.transforms import Compose
 from torch import distributed, nn
 
+from mgmt_monai.cohort.examination.readers import end_kept
 from mgmt_monai.cohort.modality import ModalityCohort
 from mgmt_monai.cohort.open_cohort import open_cohort
 from mgmt_monai.own_process import is_own_process
@@ -175,7 +176,10 @@ def shared_cohort(**settings: Any) -> ModalityCohort:
     Args:
         settings: Those of `open_cohort`.
     """
-    return from_main_rank(lambda: open_cohort(**settings))
+    try:
+        return from_main_rank(lambda: open_cohort(**settings))
+    finally:
+        end_kept()  # a training takes hours, and scans no more
 
 
 class LedSliceStore(SliceStore):

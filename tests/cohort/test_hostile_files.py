@@ -238,6 +238,7 @@ def test_all_readers_are_killed_and_are_replaced(make_cohort):
     data_dir = make_cohort(40)
     found = find_series(data_dir).series
     exams = []
+    readers_module.end_kept()
     for exam in scan(found, data_dir, pixels=False, workers=2):
         exams.append(exam)
         if len(exams) == 5:
@@ -245,6 +246,8 @@ def test_all_readers_are_killed_and_are_replaced(make_cohort):
                 os.kill(pid, signal.SIGKILL)
     assert [exam.patient_id for exam in exams] == [series.patient_id for series in found]
     assert all(exam.record is not None for exam in exams)
+    assert len(readers_of_this_process()) == 2
+    readers_module.end_kept()
     assert readers_of_this_process() == []
 
 

@@ -16,7 +16,7 @@ import pytest
 from faulty_storage import faulty, needs_compiler
 
 from mgmt_monai.cli.main import main
-from mgmt_monai.cohort.examination.readers import Readers
+from mgmt_monai.cohort.examination.readers import Readers, end_kept
 from mgmt_monai.cohort.examination.scan import scan
 from mgmt_monai.cohort.layouts import find_series
 from mgmt_monai.cohort.layouts.found import FoundSeries
@@ -102,6 +102,7 @@ def test_daemonic_worker_reads_as_any_other(make_cohort):
 
 def test_no_process_to_be_had_is_no_finding(make_cohort, monkeypatch):
     data_dir = make_cohort(2)
+    end_kept()
     monkeypatch.setattr(sys, "executable", "/no/such/python")
     with pytest.raises(MachineError, match=r"no process to read files in can be had \(No such file"):
         _n_read(data_dir)
@@ -109,6 +110,7 @@ def test_no_process_to_be_had_is_no_finding(make_cohort, monkeypatch):
 
 def test_reader_that_cannot_import_is_no_finding(make_cohort, tmp_path, monkeypatch):
     data_dir = make_cohort(2)
+    end_kept()
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     with pytest.raises(MachineError, match=r"can be had \((ModuleNotFound|Import)Error"):
         _n_read(data_dir)

@@ -29,7 +29,7 @@ MEMORY_LIMIT = 4 * 2**30
 #: What the libraries may take to be imported, in seconds: a file server may be slow at it.
 _START_TIMEOUT_S = 300.0
 
-#: Readers that are kept for the next study: as many as it has modalities.
+#: Readers that live on for the next scan of this process: as many as a study has modalities.
 _MOST_KEPT = 4
 
 #: The caller's import path, so that it finds what the caller found; complaints from C go nowhere.
@@ -140,15 +140,14 @@ _kept: list[_Reader] = []
 
 
 class Readers:
-    """Up to so many processes, each started when it is first needed.
+    """Up to so many processes, each started when it is first needed; a few live on for the next, until `end_kept`.
 
     Args:
         n: Processes; where the machine gives fewer, those do the work.
-        keep: Whether a few live on afterwards, for who reads one study after the other.
     """
 
-    def __init__(self, n: int, keep: bool = False) -> None:
-        self._n, self._keep = n, keep
+    def __init__(self, n: int) -> None:
+        self._n = n
         self._tasks: SimpleQueue[tuple[Future[Any], Callable[..., Any], tuple[Any, ...], float] | None] = SimpleQueue()
         self._threads: set[threading.Thread] = set()
         self._readers: set[_Reader] = set()
@@ -185,7 +184,7 @@ class Readers:
         return future
 
     def close(self) -> None:
-        """End what is running, and the processes that are not kept."""
+        """End what is running, and the processes beyond those that live on."""
         with self._lock:
             self._closed = True
             for reader in self._readers:
@@ -227,13 +226,13 @@ class Readers:
                 reader.end()
                 reader = None
         if reader is not None:
-            if self._keep and len(_kept) < _MOST_KEPT:
+            if len(_kept) < _MOST_KEPT:
                 _kept.append(reader)
             else:
                 reader.end()
 
     def _started(self) -> _Reader:
-        while self._keep and _kept:
+        while _kept:
             with suppress(IndexError):  # another thread was quicker
                 if (reader := _kept.pop()).is_alive:
                     return reader
@@ -304,7 +303,7 @@ def _unobtainable(reason: str) -> MachineError:
 
 
 def end_kept() -> None:
-    """End the processes that are kept for the next study."""
+    """End the processes that are kept for the next scan."""
     while _kept:
         _kept.pop().end()
 

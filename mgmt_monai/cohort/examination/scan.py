@@ -65,7 +65,7 @@ def scan(
         MachineError: The machine does not give a file or the processes; what was read before is in the cache.
     """
     n_workers = min(workers or processors(), max(1, len(found)))
-    readers = Readers(n_workers, keep=not identity)
+    readers = Readers(n_workers)
     pending: deque[tuple[FoundSeries, str, SeriesExam | Future[SeriesExam]]] = deque()
     progress = tqdm(total=len(found), desc=description, unit="series", disable=not progress_bar)
 
