@@ -89,6 +89,7 @@ def only_run(tmp_path):
     return find
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_result_of_one_and_write_once(finished_run, phantom_dir, tmp_path, only_run):
     data = tmp_path / "phantom"
     shutil.copytree(phantom_dir, data)
