@@ -48,13 +48,7 @@ def command(
     from mgmt_monai.inference import NOTICE
     from mgmt_monai.inference.abstain import input_reasons
     from mgmt_monai.inference.errors import InferenceError
-    from mgmt_monai.inference.explain.explanation import (
-        METHODS,
-        RESULT,
-        explain_series,
-        result_text,
-        write_explanation,
-    )
+    from mgmt_monai.inference.explain.explanation import METHODS, RESULT, explain_series, result_text, write_explanation
     from mgmt_monai.inference.model import open_models
     from mgmt_monai.inference.study import read_study, study_path
 

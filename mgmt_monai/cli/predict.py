@@ -127,7 +127,7 @@ def _predict_archived(
     predicted = _predict(study_dir, models, out, named, overwrite)
     objects = _write_dicom(predicted, models, out, True, dicom_sc, overwrite)
     store(archive, objects)
-    click.echo(f"{archive.url}: {len(objects)} object{'s' * (len(objects) != 1)} stored")
+    click.echo(f"{archive.base_url}: {len(objects)} object{'s' * (len(objects) != 1)} stored")
 
 
 def _write_dicom(

@@ -13,12 +13,7 @@ from mgmt_monai.evaluation.bootstrap import FIGURES, slice_intervals
 from mgmt_monai.evaluation.delong import auc_interval
 from mgmt_monai.evaluation.discrimination import CLASS_NAMES, Counts
 from mgmt_monai.evaluation.intervals import Estimate, Interval, as_json, f1_interval, wilson_interval
-from mgmt_monai.evaluation.predictions import (
-    PATIENT_COLUMNS,
-    SLICE_COLUMNS,
-    EvaluationError,
-    checked_table,
-)
+from mgmt_monai.evaluation.predictions import PATIENT_COLUMNS, SLICE_COLUMNS, EvaluationError, checked_table
 
 UNITS = ("patient", "slice")
 """What is counted: the patient is the unit of the study, the slice is printed beside it."""

@@ -21,13 +21,7 @@ from torch import Tensor
 from mgmt_monai.atomic import atomic_file
 from mgmt_monai.carried_code import SCRIPTS, renamed, write_code
 from mgmt_monai.exchange.bundle_code import distributions, needed_code
-from mgmt_monai.exchange.configs import (
-    evaluate_config,
-    inference_config,
-    multi_gpu_config,
-    train_config,
-    write_config,
-)
+from mgmt_monai.exchange.configs import evaluate_config, inference_config, multi_gpu_config, train_config, write_config
 from mgmt_monai.exchange.errors import ExchangeError
 from mgmt_monai.exchange.formats import write_onnx, write_torchscript
 from mgmt_monai.exchange.metadata import make_metadata

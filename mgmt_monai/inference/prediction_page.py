@@ -1,7 +1,6 @@
 """A study's result as a page: one HTML file that needs no network and runs no script."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
@@ -25,21 +24,6 @@ PICTURE_QUALITY = 80
 
 #: A scale of distances ends at this many times the limit; what is farther is drawn at its end.
 _DISTANCE_END = 2.0
-
-
-@dataclass(frozen=True)
-class Slice:
-    """A picture of a slice.
-
-    Args:
-        index: Of the slice, from 0.
-        uri: ``data:`` with the JPEG in base64.
-        probability: Of this slice alone; None where the model abstains.
-    """
-
-    index: int
-    uri: str
-    probability: float | None
 
 
 def prediction_page(predicted: PredictedStudy) -> Iterator[str]:
@@ -95,13 +79,14 @@ def _distance(one: SeriesPrediction) -> dict[str, Any] | None:
     }
 
 
-def _slices(one: SeriesPrediction, images: Tensor | None) -> Iterator[Slice]:
+def _slices(one: SeriesPrediction, images: Tensor | None) -> Iterator[dict[str, Any]]:
+    """The slice's index, its picture as JPEG in a ``data:``, and its own probability; None where the model abstains."""
     if images is None or not len(images):
         return
     step = -(-len(images) // SHOWN_SLICES)
     for k in range(0, len(images), step):
         probability = one.slice_probabilities[k] if one.slice_probabilities else None
-        yield Slice(one.slice_indices[k], _picture(images[k, 0].numpy()), probability)
+        yield {"index": one.slice_indices[k], "uri": _picture(images[k, 0].numpy()), "probability": probability}
 
 
 def _picture(image: np.ndarray) -> str:

@@ -114,14 +114,12 @@ def _predict_all(
             f"{out_dir / others[0]}: there is a result of other bundles. Name another --out, or say --overwrite."
         )
     engines = engine_names([model.engine for model in models])
-    unlike = [(folder, _engine_of(done)) for folder, done in kept.items() if done is not None]
-    unlike = [(folder, engine) for folder, engine in unlike if engine != engines]
-    if unlike and not overwrite:
-        folder, engine = unlike[0]
-        raise InferenceError(
-            f"{out_dir / folder}: there is a result by the engine {engine}, not by {engines}. Name it with "
-            "--engine, name another --out, or say --overwrite."
-        )
+    for folder, done in kept.items():
+        if done is not None and (engine := _engine_of(done)) != engines and not overwrite:
+            raise InferenceError(
+                f"{out_dir / folder}: there is a result by the engine {engine}, not by {engines}. Name it with "
+                "--engine, name another --out, or say --overwrite."
+            )
     outcome = BatchOutcome({}, {}, 0, out_dir / TABLE)
     n_kept = 0
     try:
@@ -189,17 +187,13 @@ def _rows(outcome: BatchOutcome, models: Sequence[BundleModel]) -> Iterator[Mapp
                 "patient_id": study,
                 "modality": one.modality,
                 "stage": one.evaluation.get("stage", ""),
-                "probability": _cell(one.probability),
+                "probability": one.probability,
                 "n_slices": len(one.slice_probabilities) or "",
                 "threshold": one.threshold,
-                "distance": _cell(one.distance),
-                "distance_limit": _cell(one.distance_limit),
+                "distance": one.distance,
+                "distance_limit": one.distance_limit,
                 "abstained": "; ".join(one.abstained),
                 "bundle": one.bundle,
                 "bundle_version": one.bundle_version,
                 "model_sha256": one.model_sha256,
             }
-
-
-def _cell(number: float | None) -> float | str:
-    return "" if number is None else number

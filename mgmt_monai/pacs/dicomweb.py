@@ -5,7 +5,6 @@ import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from threading import Thread
@@ -64,20 +63,7 @@ class _TooMuchError(Exception):
     """An answer beyond the limits: what was found, in words."""
 
 
-@dataclass(frozen=True)
-class Archive:
-    """An archive that speaks DICOMweb.
-
-    Args:
-        url: Of the service, as it may be told.
-        client: Speaks to it.
-    """
-
-    url: str
-    client: DICOMwebClient
-
-
-def open_archive(url: str) -> Archive:
+def open_archive(url: str) -> DICOMwebClient:
     """Make ready to speak to an archive; nothing is sent yet.
 
     Certificates are verified, against the authorities of ``REQUESTS_CA_BUNDLE`` where it is set, and that cannot be
@@ -105,10 +91,10 @@ def open_archive(url: str) -> Archive:
     client = DICOMwebClient(checked, session=session, chunk_size=WHOLE_BYTES, timeout=TIMEOUT_S)
     client.set_http_retry_params(retry=False)  # its own would repeat everything, also what a certificate forbids
     client.host = urlsplit(checked).netloc  # goes into the Host header, where its own lacks the port
-    return Archive(checked, client)
+    return client
 
 
-def fetch_study(archive: Archive, study_uid: str, folder: Path, modalities: Sequence[str] = MODALITIES) -> Path:
+def fetch_study(archive: DICOMwebClient, study_uid: str, folder: Path, modalities: Sequence[str] = MODALITIES) -> Path:
     """Copy the images of a study into ``FOLDER/study-<digest>/<series UID>/<instance UID>.dcm``.
 
     The study's folder, after which a prediction is named, is called by a digest of the UID: results that are not DICOM
@@ -145,7 +131,7 @@ def fetch_study(archive: Archive, study_uid: str, folder: Path, modalities: Sequ
     return study_dir
 
 
-def store(archive: Archive, objects: Sequence[Dataset]) -> None:
+def store(archive: DICOMwebClient, objects: Sequence[Dataset]) -> None:
     """Put objects into an archive.
 
     Args:
@@ -157,11 +143,11 @@ def store(archive: Archive, objects: Sequence[Dataset]) -> None:
     """
     for number, one in enumerate(objects, start=1):
         with _told(archive, f"storing object {number} of {len(objects)}"), quietly():
-            answer = archive.client.store_instances([one], study_instance_uid=str(one.StudyInstanceUID))
+            answer = archive.store_instances([one], study_instance_uid=str(one.StudyInstanceUID))
             if failed := answer.get(_FAILED):
                 reason = failed[0].get(_REASON)
                 raise PacsError(
-                    f"{archive.url}: expected object {number} of {len(objects)} to be stored, found it refused "
+                    f"{archive.base_url}: expected object {number} of {len(objects)} to be stored, found it refused "
                     f"(failure reason {'unknown' if reason is None else f'{reason:04X}'}). Ask the archive's "
                     "administrator."
                 )
@@ -247,20 +233,18 @@ def _is_this_machine(host: str) -> bool:
         return False
 
 
-def _instances(archive: Archive, study_uid: str, modalities: Sequence[str]) -> list[tuple[str, str]]:
+def _instances(archive: DICOMwebClient, study_uid: str, modalities: Sequence[str]) -> list[tuple[str, str]]:
     """Series and instance UID of each wanted image."""
     series = {}
     with _told(archive, "looking for the study"), quietly():
-        for found in _pages(
-            lambda offset: archive.client.search_for_series(study_uid, offset=offset), _SERIES, MOST_SERIES
-        ):
+        for found in _pages(lambda offset: archive.search_for_series(study_uid, offset=offset), _SERIES, MOST_SERIES):
             series[_uid(archive, found, _SERIES)] = _text(found, _MODALITY)
     if not series:
-        raise PacsError(f"{archive.url}: expected study {study_uid}, found no series of it. Check the UID.")
+        raise PacsError(f"{archive.base_url}: expected study {study_uid}, found no series of it. Check the UID.")
     wanted = [uid for uid, modality in sorted(series.items()) if not modality or modality in modalities]
     if not wanted:
         raise PacsError(
-            f"{archive.url}: expected a series of modality {' or '.join(modalities)} in study {study_uid}, found "
+            f"{archive.base_url}: expected a series of modality {' or '.join(modalities)} in study {study_uid}, found "
             f"{', '.join(sorted({m if _CODE.fullmatch(m) else 'another' for m in series.values()}))}. Name a study of "
             "head MRI."
         )
@@ -268,7 +252,7 @@ def _instances(archive: Archive, study_uid: str, modalities: Sequence[str]) -> l
     with _told(archive, "looking for the study's images"), quietly():
         for uid in wanted:
             pages = _pages(
-                lambda offset, uid=uid: archive.client.search_for_instances(study_uid, uid, offset=offset),
+                lambda offset, uid=uid: archive.search_for_instances(study_uid, uid, offset=offset),
                 _INSTANCE,
                 MOST_IMAGES - len(images),
             )
@@ -297,24 +281,26 @@ def _text(found: Mapping[str, Any], key: str) -> str:
     return str(values[0]) if isinstance(values, list) and values else ""
 
 
-def _uid(archive: Archive, found: Mapping[str, Any], key: str) -> str:
+def _uid(archive: DICOMwebClient, found: Mapping[str, Any], key: str) -> str:
     uid = _text(found, key)
     if not is_uid(uid):  # it becomes a file name
-        raise PacsError(f"{archive.url}: expected a UID for each series and image, found another value. Do not use it.")
+        raise PacsError(
+            f"{archive.base_url}: expected a UID for each series and image, found another value. Do not use it."
+        )
     return uid
 
 
-def _fetched(archive: Archive, study_uid: str, series_uid: str, instance_uid: str) -> Dataset:
+def _fetched(archive: DICOMwebClient, study_uid: str, series_uid: str, instance_uid: str) -> Dataset:
     with _told(archive, "fetching an image"), quietly():
-        dataset = archive.client.retrieve_instance(study_uid, series_uid, instance_uid)
+        dataset = archive.retrieve_instance(study_uid, series_uid, instance_uid)
         answered = [str(dataset.get(f"{level}InstanceUID")) for level in ("Study", "Series", "SOP")]
     if answered != [study_uid, series_uid, instance_uid]:
-        raise PacsError(f"{archive.url}: expected image {instance_uid}, found another one. Ask its administrator.")
+        raise PacsError(f"{archive.base_url}: expected image {instance_uid}, found another one. Ask its administrator.")
     return dataset
 
 
 @contextmanager
-def _told(archive: Archive, doing: str) -> Iterator[None]:
+def _told(archive: DICOMwebClient, doing: str) -> Iterator[None]:
     """What goes wrong between us and the archive, in one line and without what was sent."""
     try:
         yield
@@ -352,11 +338,11 @@ def _told(archive: Archive, doing: str) -> Iterator[None]:
         ) from error
 
 
-def _problem(archive: Archive, doing: str, found: str, advice: str) -> PacsError:
-    return PacsError(f"{archive.url}, {doing}: expected an answer, found {found[:_SHOWN_CHARACTERS]}. {advice}")
+def _problem(archive: DICOMwebClient, doing: str, found: str, advice: str) -> PacsError:
+    return PacsError(f"{archive.base_url}, {doing}: expected an answer, found {found[:_SHOWN_CHARACTERS]}. {advice}")
 
 
-def _refused(archive: Archive, doing: str, error: requests.HTTPError) -> PacsError:
+def _refused(archive: DICOMwebClient, doing: str, error: requests.HTTPError) -> PacsError:
     response = error.response
     status, reason = (0, "nothing") if response is None else (response.status_code, response.reason)
     advice = {

@@ -25,15 +25,14 @@ PAGES_SERIES_NUMBER = 9902
 SERIES_DESCRIPTION = "MGMT prediction, research use only"
 
 
-def equipment() -> dict[str, Any]:
-    """Who made the object and what its series is called, as highdicom's constructors take it."""
-    return {
-        "manufacturer": MAKER,
-        "manufacturer_model_name": MAKER,
-        "software_versions": __version__,
-        "series_description": SERIES_DESCRIPTION,
-        "specific_character_set": UTF_8,
-    }
+EQUIPMENT: dict[str, Any] = {
+    "manufacturer": MAKER,
+    "manufacturer_model_name": MAKER,
+    "software_versions": __version__,
+    "series_description": SERIES_DESCRIPTION,
+    "specific_character_set": UTF_8,
+}
+"""Who made the object and what its series is called, as highdicom's constructors take it."""
 
 
 def one_patient(sources: Sequence[SourceSeries]) -> SourceSeries:

@@ -12,7 +12,7 @@ from mgmt_monai.inference import NOTICE
 from mgmt_monai.inference.prediction import StudyPrediction
 from mgmt_monai.pacs import codes
 from mgmt_monai.pacs.errors import PacsError
-from mgmt_monai.pacs.result import PAGES_SERIES_NUMBER, equipment, made_of, one_patient
+from mgmt_monai.pacs.result import EQUIPMENT, PAGES_SERIES_NUMBER, made_of, one_patient
 from mgmt_monai.pacs.study_source import SourceSeries, UsedImage
 
 SIDE_LIMIT = 65535
@@ -74,7 +74,7 @@ def _capture(
             sop_instance_uid=generate_uid(prefix=None),
             instance_number=number,
             transfer_syntax_uid="1.2.840.10008.1.2.1",
-            **equipment(),
+            **EQUIPMENT,
         )
         image.copy_patient_and_study_information(owner.first)  # what highdicom alone does not: age, trial and more
     # highdicom wants an orientation of what has none: a page of several views. The standard lets it be empty.

@@ -32,7 +32,7 @@ from mgmt_monai import __version__
 from mgmt_monai.inference import NOTICE
 from mgmt_monai.inference.prediction import SeriesPrediction, StudyPrediction
 from mgmt_monai.pacs import codes
-from mgmt_monai.pacs.result import MAKER, REPORT_SERIES_NUMBER, equipment, made_of, one_patient
+from mgmt_monai.pacs.result import EQUIPMENT, MAKER, REPORT_SERIES_NUMBER, made_of, one_patient
 from mgmt_monai.pacs.study_source import SourceSeries, UsedImage
 
 CONTAINS = RelationshipTypeValues.CONTAINS
@@ -81,7 +81,7 @@ def structured_report(prediction: StudyPrediction, sources: Sequence[SourceSerie
             is_final=False,
             is_verified=False,
             coding_schemes=[codes.scheme_identification()],
-            **equipment(),
+            **EQUIPMENT,
         )
 
 

@@ -3,7 +3,7 @@
 import logging
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,12 +197,11 @@ def _taken_over(whole: Dataset) -> Dataset:
     return header
 
 
-def _check_texts(item: Dataset) -> None:
-    """Raise ValueError where an item of a sequence, such as a code, has a value that the standard forbids."""
-    for element in item.iterall():
-        if element.VR in (*_OF_FIXED_FORM, "LO", "SH", "UI"):
-            for value in element.value if element.VM > 1 else [element.value]:
-                validate_value(element.VR, str(value or ""), RAISE)
+def _check_form(element: Any, kinds: Sequence[str]) -> None:
+    """Raise ValueError where an element of one of these kinds has a value that the standard forbids."""
+    if element.VR in kinds:
+        for value in element.value if element.VM > 1 else [element.value]:
+            validate_value(element.VR, str(value or ""), RAISE)
 
 
 def _element(whole: Dataset, tag: Any) -> Any:
@@ -212,12 +211,11 @@ def _element(whole: Dataset, tag: Any) -> Any:
         if element.VR == "SQ":
             for item in element.value:
                 item.decode()
-                _check_texts(item)
+                for part in item.iterall():
+                    _check_form(part, (*_OF_FIXED_FORM, "LO", "SH", "UI"))
         if element.VR == "DA":
             DA(element.value or None)  # that the day exists
-        if element.VR in _OF_FIXED_FORM:
-            for value in element.value if element.VM > 1 else [element.value]:
-                validate_value(element.VR, str(value or ""), RAISE)
+        _check_form(element, _OF_FIXED_FORM)
     except Exception:  # the same as in `_header`
         return None
     return element

@@ -30,7 +30,8 @@ class CropMiddleSlices(Transform):
     backend = [TransformBackends.NUMPY, TransformBackends.TORCH]  # noqa: RUF012 (MONAI's class attribute)
 
     def __init__(self, fraction: float) -> None:
-        _check_fraction(fraction)
+        if not 0 < fraction <= 1:
+            raise TransformError(f"'fraction' must be above 0 and at most 1 (got {fraction}), e.g. 0.2")
         self.fraction = fraction
 
     def __call__(self, series: Any) -> Any:
@@ -69,8 +70,3 @@ class CropMiddleSlicesd(AtKeys):
 
     def __init__(self, keys: KeysCollection, fraction: float, allow_missing_keys: bool = False) -> None:
         super().__init__(keys, CropMiddleSlices(fraction), allow_missing_keys)
-
-
-def _check_fraction(fraction: float) -> None:
-    if not 0 < fraction <= 1:
-        raise TransformError(f"'fraction' must be above 0 and at most 1 (got {fraction}), e.g. 0.2")

@@ -6,14 +6,7 @@ from pathlib import Path
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.layouts import dicom_tree
 from mgmt_monai.cohort.layouts.found import Found, LeftOut
-from mgmt_monai.cohort.layouts.nifti_series import (
-    NiftiFile,
-    first_examination,
-    in_words,
-    read_sidecar,
-    stem_of,
-    take,
-)
+from mgmt_monai.cohort.layouts.nifti_series import NiftiFile, first_examination, in_words, read_sidecar, stem_of, take
 from mgmt_monai.cohort.layouts.sequence import guess
 from mgmt_monai.cohort.layouts.tree import walk
 from mgmt_monai.cohort.series import MODALITIES, is_nifti

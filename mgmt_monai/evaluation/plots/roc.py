@@ -10,14 +10,7 @@ from mgmt_monai.evaluation.bootstrap import slice_intervals
 from mgmt_monai.evaluation.delong import auc_interval
 from mgmt_monai.evaluation.discrimination import auc
 from mgmt_monai.evaluation.intervals import with_interval
-from mgmt_monai.evaluation.plots.style import (
-    WIDTH,
-    percent,
-    roc_axes,
-    stage_styles,
-    stage_title,
-    stages_of,
-)
+from mgmt_monai.evaluation.plots.style import WIDTH, percent, roc_axes, stage_styles, stage_title, stages_of
 from mgmt_monai.evaluation.predictions import PATIENT_COLUMNS, SLICE_COLUMNS, checked_table
 
 

@@ -1,9 +1,11 @@
 """A map laid on the anatomy as a picture: grey slices, what raises the logit in orange, what lowers it in purple."""
 
 import math
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -95,32 +97,27 @@ def _size(shape: tuple[int, ...], pixel_mm: tuple[float, float]) -> tuple[float,
     )
 
 
-def _draw(axis: object, anatomy: np.ndarray, values: np.ndarray, view: View, limit: float) -> None:
+def _draw(axis: Axes, anatomy: np.ndarray, values: np.ndarray, view: View, limit: float) -> None:
     rows_mm, columns_mm = view.pixel_mm
     aspect = rows_mm / columns_mm if columns_mm > 0 else 1.0
-    axis.imshow(anatomy, cmap="gray", vmin=0, vmax=1, aspect=aspect)  # type: ignore[attr-defined]
-    axis.axis("off")  # type: ignore[attr-defined]
+    axis.imshow(anatomy, cmap="gray", vmin=0, vmax=1, aspect=aspect)
+    axis.axis("off")
     for letter, (x, y) in zip(view.letters, _EDGES, strict=False):
-        axis.text(  # type: ignore[attr-defined]
-            x, y, letter, color="white", fontsize=8, ha="center", va="center",
-            transform=axis.transAxes,  # type: ignore[attr-defined]
-        )  # fmt: skip
+        axis.text(x, y, letter, color="white", fontsize=8, ha="center", va="center", transform=axis.transAxes)
     if limit > 0:
         share = np.clip(values / limit, -1, 1)
         colours = colormaps[COLOURS]((share + 1) / 2)
         colours[..., 3] = OPACITY * np.abs(share)
-        axis.imshow(colours, aspect=aspect, interpolation="nearest")  # type: ignore[attr-defined]
+        axis.imshow(colours, aspect=aspect, interpolation="nearest")
     else:
-        axis.text(  # type: ignore[attr-defined]
-            0.5, 0.12, "the map is zero everywhere", color="white", fontsize=8, ha="center",
-            transform=axis.transAxes,  # type: ignore[attr-defined]
-        )  # fmt: skip
+        words = "the map is zero everywhere"
+        axis.text(0.5, 0.12, words, color="white", fontsize=8, ha="center", transform=axis.transAxes)
 
 
-def _legend(figure: Figure, axes: object, limit: float) -> None:
+def _legend(figure: Figure, axes: Any, limit: float) -> None:
     if limit > 0:
         scale = ScalarMappable(Normalize(-limit, limit), COLOURS)
-        bar = figure.colorbar(scale, ax=axes, fraction=0.05, ticks=[-limit, 0, limit], shrink=0.8)  # type: ignore[arg-type]
+        bar = figure.colorbar(scale, ax=axes, fraction=0.05, ticks=[-limit, 0, limit], shrink=0.8)
         bar.set_ticklabels([f"lowers the logit\n{-limit:.2g}", "0", f"raises the logit\n{limit:.2g}"])
         bar.ax.tick_params(colors="white", labelsize=8)
         bar.outline.set_edgecolor("white")
