@@ -1,7 +1,5 @@
 """``mgmt-monai bundle``: a trained model for others, as MONAI specifies it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

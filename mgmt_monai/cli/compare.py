@@ -1,7 +1,5 @@
 """``mgmt-monai compare``: the paper's tables, with the evidence."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

@@ -1,7 +1,5 @@
 """One folder a comparison: its state, its manifest, its trainings and its record."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,11 +21,7 @@ _KEYS = {
 
 
 class ComparisonFolder(LockedFolder):
-    """Where a comparison keeps everything: ``<output_dir>/comparisons/<name>``.
-
-    Args:
-        path: The folder.
-    """
+    """Where a comparison keeps everything: ``<output_dir>/comparisons/<name>``."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, "comparison", "comparison.json", ComparisonError, keys=_KEYS)
@@ -92,25 +86,13 @@ class ComparisonFolder(LockedFolder):
             )
 
     def run_folder(self, training: Training) -> Path:
-        """Where a training keeps its checkpoints and results.
-
-        Args:
-            training: Of the comparison.
-        """
+        """Where a training keeps its checkpoints and results."""
         return self.path / training.modality.lower() / training.name
 
     def is_done(self, training: Training) -> bool:
-        """Whether a training has run to its end.
-
-        Args:
-            training: Of the comparison.
-        """
+        """Whether a training has run to its end."""
         return self.is_begun(training) and run_in(self.run_folder(training)).state["status"] == "finished"
 
     def is_begun(self, training: Training) -> bool:
-        """Whether there is something of a training to go on from.
-
-        Args:
-            training: Of the comparison.
-        """
+        """Whether there is something of a training to go on from."""
         return run_in(self.run_folder(training)).has_state

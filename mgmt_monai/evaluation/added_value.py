@@ -1,7 +1,5 @@
 """Whether a model tells anything of the label that another prediction does not, and whether the two go together."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Everything that is said of one model's predictions for patients it has not seen, ready for JSON."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pandas as pd

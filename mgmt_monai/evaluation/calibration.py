@@ -1,7 +1,5 @@
 """Whether a probability means what it says: of those given 0.7, are seven in ten methylated?"""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any

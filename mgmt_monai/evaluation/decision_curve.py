@@ -1,7 +1,5 @@
 """Whether acting on the probability does more good than treating everyone or no one."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

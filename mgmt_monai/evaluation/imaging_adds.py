@@ -1,7 +1,5 @@
 """What an image model tells beyond what is known of the patients without any picture: age, sex, site, radiomics."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -141,9 +139,6 @@ def clinical_columns(columns: pd.DataFrame, named: Sequence[str] = ()) -> list[s
     Args:
         columns: What is known of the patients.
         named: Those that were asked for; empty for those whose first word is one of `CLINICAL_WORDS`.
-
-    Returns:
-        Their names.
 
     Raises:
         EvaluationError: One that was asked for is not there.

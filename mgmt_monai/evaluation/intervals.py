@@ -5,8 +5,6 @@ The AUC's own is in :mod:`mgmt_monai.evaluation.delong`; for slices, which are n
 :mod:`mgmt_monai.evaluation.bootstrap`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import NamedTuple

@@ -4,8 +4,6 @@ Patients of two hospitals differ in scanner, protocol and case mix, so a model t
 above 0.5 where hospitals differ in prevalence. Pairs of patients of *one* hospital cannot be told apart that way.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -83,11 +81,7 @@ class WithinSite:
     unseen: bool
 
     def as_json(self, column: str) -> dict[str, Any]:
-        """As ``within_site`` in ``evaluation.json``.
-
-        Args:
-            column: That names the site.
-        """
+        """As ``within_site`` in ``evaluation.json``."""
         figures = {"p": self.p_value, "between": self.between, "share": self.share, "site_alone": self.site_alone}
         counts = {"n_sites": self.n_sites, "n_mixed": self.n_mixed, "unseen": self.unseen}
         sites = [{**each._asdict(), "auc": as_json(each.auc)} for each in self.sites]

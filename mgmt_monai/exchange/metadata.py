@@ -1,7 +1,5 @@
 """``metadata.json``: what MONAI asks of a bundle, and what this one was trained on and reached."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
@@ -78,9 +76,6 @@ def make_metadata(source: Source, name: str, requirements: Sequence[str], data_s
 def one_of_many(config: Mapping[str, Any]) -> str:
     """What a bundle says of itself where what was judged is more than it.
 
-    Args:
-        config: Of the training.
-
     Returns:
         A sentence or two; "" of a training by itself.
     """
@@ -94,9 +89,6 @@ def one_of_many(config: Mapping[str, Any]) -> str:
 
 def preprocessing_of(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What is done with a series before the network and after it, each step with its numbers.
-
-    Args:
-        settings: Of the inference config.
 
     Returns:
         The steps in their order. Of a series in its native plane they are all that it takes to give the bundle's
@@ -154,9 +146,6 @@ _NETWORK = "One logit a slice; the probability of the series is the mean over it
 def evaluation_of(source: Source) -> dict[str, Any]:
     """What the exported stage reached on the run's own test patients.
 
-    Args:
-        source: The run.
-
     Returns:
         ``stage``, ``n``, ``n_methylated``, ``level``, ``threshold``; for each of `FIGURES` its ``value``, ``low`` and
         ``high``, None where undefined.
@@ -185,11 +174,7 @@ def evaluation_of(source: Source) -> dict[str, Any]:
 
 
 def training_of(source: Source) -> dict[str, Any]:
-    """What the model was trained on and with: numbers and names of packages, nobody's identity.
-
-    Args:
-        source: The run.
-    """
+    """What the model was trained on and with: numbers and names of packages, nobody's identity."""
     config: Mapping[str, Any] = source.config
     made: dict[str, Any] = {
         "made_cohort": source.origin.startswith(MADE),

@@ -1,7 +1,5 @@
 """The model card of a bundle: what the model is for, what it reached and what that means, in plain words."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any

@@ -1,7 +1,5 @@
 """Comparisons as MLflow keeps them: the parent run, found by its name or identifier, and its files."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import shutil

@@ -78,11 +78,7 @@ def people_of(headers: Iterable[Mapping[str, str | int]]) -> tuple[Person, ...]:
 
 
 def place_of(headers: Iterable[Mapping[str, str | int]]) -> tuple[str, str]:
-    """Where a series was made: hashes of its InstitutionName and StationName, "" where one is empty or names nobody.
-
-    Args:
-        headers: Of its slices, keyword -> value.
-    """
+    """Where a series was made: hashes of its InstitutionName and StationName, "" where one is empty or names nobody."""
     rows = list(headers)
     told = [[str(values.get(tag, "")) for values in rows] for tag in ("InstitutionName", "StationName")]
     first = (next((text for text in texts if not _is_nobody(text)), "") for texts in told)

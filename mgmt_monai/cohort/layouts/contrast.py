@@ -114,9 +114,6 @@ def said_of_contrast(text: str) -> Said:
     A text with votes both ways names the whole examination and decides nothing. A contrast word behind a word of no
     known language, or behind a dash that may be a minus ("T1 - Gd"), is `UNSURE`: what it says may be a denial.
 
-    Args:
-        text: As it stands in the header.
-
     Example:
         >>> said_of_contrast("T1 SIN CONTRASTE").what, said_of_contrast("ax t1 nach KM").what
         ('denied', 'given')
@@ -153,9 +150,6 @@ def said_of_contrast(text: str) -> Said:
 
 def says_no_agent(text: str) -> bool:
     """Whether the text of an agent says that there was none.
-
-    Args:
-        text: ContrastBolusAgent, as it stands in the header.
 
     Example:
         >>> [says_no_agent(text) for text in ("", "NONE", "sin contraste", "n/a", "GADAVIST 10ml")]

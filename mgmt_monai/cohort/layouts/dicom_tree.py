@@ -1,7 +1,5 @@
 """Any tree of DICOM files, from TCIA or an archive's export: what they are is read from their tags."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """NIfTI files chosen as series are: what a file's name and its side-car say, put as the tags of a series say it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

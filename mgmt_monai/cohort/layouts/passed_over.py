@@ -1,7 +1,5 @@
 """Every file of a data directory accounted for: read, of a series that is left out, or passed over, and why."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterable, Mapping

@@ -169,11 +169,7 @@ def guess(values: Values) -> Guess:
 
 
 def said_by_name(said: Said) -> str:
-    """What a name says of contrast agent, for people, without its words.
-
-    Args:
-        said: By the name.
-    """
+    """What a name says of contrast agent, for people, without its words."""
     told = {
         GIVEN: "contrast agent", DENIED: "no contrast agent", BOTH: "both with and without contrast agent",
         UNSURE: "a contrast word beside an unknown one or a dash",

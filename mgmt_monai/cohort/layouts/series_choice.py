@@ -1,7 +1,5 @@
 """Which of a patient's series are read, where several fit: written rules, and what they decided."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -72,11 +70,7 @@ class Choice(NamedTuple):
     disputed: list[bool]
 
     def findings(self, patient_id: str) -> list[Finding]:
-        """D034 and D038: what was chosen among several, and what contradicts.
-
-        Args:
-            patient_id: Whose series they are.
-        """
+        """D034 and D038: what was chosen among several, and what contradicts."""
         told = [("D034", *note) for note in self.notes] + [("D038", *other) for other in self.contradictions]
         return [Finding(kind, patient_id, modality, "", text) for kind, modality, text in told]
 
@@ -93,9 +87,6 @@ def choose(candidates: Sequence[Candidate]) -> Choice:
     3. In it, of several series of one modality: one of the study with most modalities, then one whose times fit the
        modality, then an original rather than a derived or reformatted one, then the one with most slices, then a 3D
        acquisition, then the thinnest slices, then the lowest SeriesNumber.
-
-    Args:
-        candidates: All series of one patient.
     """
     first = [guess(candidate.values) for candidate in candidates]
     exams = _exams(candidates, first)
