@@ -31,13 +31,13 @@ NOTHING = Said(SILENT)
 #: Nordic, Czech, Romanian, Hungarian, Russian and Greek words that differ. Each needs a contrast word behind it...
 _DENIES = _set(
     "no non not nicht nao nie kein keine keinen ningun aucun aucune nessun nenhum geen brak ss o without wo ohne sans "
-    "sin senza sem bez beze zonder uden utan uten ilman fara без χωρις minus"
+    "sin senza sem bez beze zonder uden utan uten ilman ilma fara brez tanpa без χωρις minus"
 )
 _BEFORE = _set(
-    "v pre prae pra vor avant antes prima prior before ante przed voor pred innan inden enne inainte до πριν"
+    "v pre prae pra vor avant antes prima prior before ante przed voor pred innan fore prije inden enne inainte до πριν"
 )
-_WITH = _set("with w mit m avec con com met z ze ile med s c cu incl including с με")  # noqa: RUF001
-_AFTER = _set("post after nach apres tras despues dopo pos apos depois po na efter etter jalkeen dupa после μετα")
+_WITH = _set("with w mit m avec con com met z ze ile med s c cu incl including amb dengan с με")  # noqa: RUF001
+_AFTER = _set("post after nach apres tras despues dopo pos apos depois po na efter etter jalkeen dupa nakon после μετα")
 #: ... but these say it alone, at the end or before a word that is no object of theirs.
 _ALONE = _set("without wo ohne sans sin senza sem bez beze zonder uden uten pre prae post pos")
 #: Where nothing follows, these say it alone too: "T1 vor", "T1 dopo".
@@ -45,12 +45,12 @@ _LAST = (_BEFORE | _AFTER) - _set("prior po na pa i v")
 #: Before contrast, by themselves.
 _NATIVE = re.compile(r"nat|nati[vf]\w*|natief|vuoto|natywn\w*|plain|blanco|blank|basal[ei]?|simple|unenhanced|nce?")
 #: Behind the contrast word.
-_DENIED_BEHIND = _set("oncesi once onde nelkul elott free frei none no nein non neg negative negativo yok vor vorher")
-_GIVEN_BEHIND = _set("sonrasi sonra utan yes ja oui si sim da nach nachher jalkeen")
+_DENIED_BEHIND = _set("oncesi once onde nelkul elott free frei none no nein non neg negative negativo yok vor vorher verilmeden")
+_GIVEN_BEHIND = _set("sonrasi sonra utan yes ja oui si sim da nach nachher jalkeen verildikten")
 #: Between a preposition and its contrast word.
 _FILLERS = _set(
     "of de del della di do dos des du dem der den la le les el il lo l d i iv ev the any medio mezzo agente "
-    "produit srodek srodka podaniu podani administration administracion somministrazione toediening gabe"
+    "produit srodek srodka podaniu podaniem podani administration administracion somministrazione toediening gabe"
 )
 _AND = _set("and und et y e en ed i oder or ou ve und och og a et u и και")
 
@@ -86,7 +86,7 @@ _GLUED_GIVEN = re.compile(
     r"|pokontra\w*|kontra\w*l[iu]|ilac?l[iu]|kontra\w*sonrasi|plusc|mkm|postc|postcon|[mw]ce"
 )
 _NOTHING = re.compile(
-    r"n|n a|na|nil|null|kein\w*|none|nothing|nichts|ningun[oa]?|aucune?|rien|nessun[oa]?|nenhum[a]?|geen|brak|yok|nie|"
+    r"n|n a|na|nil|null|kein\w*(?: angaben?)?|nicht|zadn\w*|brez|unk|none|nothing|nichts|ningun[oa]?|aucune?|rien|nessun[oa]?|nenhum[a]?|geen|brak|yok|nie|"
     r"nein|no?|nao|ohne|without|wo|sans|sin|senza|sem|bez|zonder|unknown|not applicable|minusc|false|"
     r"(?:none?|no|not|nicht|nil) (?:given|administered|used|applied|injected|gegeben|verabreicht|iniett\w*|injec\w*)|"
     r"non|0(?: 0+)?(?: (?:ml|cc|mg|mmol))?"
@@ -191,10 +191,10 @@ def _of_preposition(tokens: list[str], at: int, what: str, bound: set[int]) -> l
 def _of_noun(tokens: list[str], at: int) -> tuple[str, str]:
     token = tokens[at]
     before, behind = tokens[at - 1] if at else "", tokens[at + 1] if at + 1 < len(tokens) else ""
-    if behind in _DENIED_BEHIND or (behind in _DENIES and at + 2 == len(tokens)):
-        return DENIED, f"{token} {behind}"
     if behind in _GIVEN_BEHIND:
         return GIVEN, f"{token} {behind}"
+    if behind in _DENIED_BEHIND or (behind in _DENIES and at + 2 == len(tokens)):
+        return DENIED, f"{token} {behind}"
     known = (
         not before.isalpha() or len(before) == 1 or before in _NEUTRAL | _FILLERS | _AND | _WITH | _AFTER
         or _NOUN.fullmatch(before) or _ABSENT.fullmatch(before) or token in ("enh", "enhanced", "ce")
@@ -232,7 +232,7 @@ _SPELLINGS = tuple(
         (r"(?<![a-z])w[/\\](?=\s?[a-z])", " with "),
         (r"(?<![a-z])s[./\\]\s?(?=[a-z])", " sin "),
         (rf"(?:\+\s?|\bplus )(?:{_SHORT}|con|cm|contrast\w*|kontrast\w*)(?![a-z])|(?<![a-z])c ?\+", " plusc "),
-        (rf"(?<![^\W_])-{_SHORT}(?![a-z])|(?<=[\W_]){_SHORT} ?-(?! ?\w)", " minusc "),
+        (rf"(?<![^\W_])-{_SHORT}(?![a-z])|(?<=[\W_])(?:{_SHORT}|[ck]ontrast\w*) ?-(?! ?\w)", " minusc "),
         # A dash between spaces may be a minus or a comma: 'T1 - Gd'.
         (rf"[\s_]-[\s_]+(?:{_SHORT}|contrast\w*|kontrast\w*)(?![^\W_])", " dash kontrast "),
         # Glued to the weighting: 'T1wCE', 'T1post', 'postT1', 'T1C'.

@@ -21,6 +21,8 @@ NO_CONTRAST = (
     "T1 IV-", "T1 K-", "T1 a vuoto", "T1 s.c.", "T1 nat.", "T1 KM ohne", "T1 przedkontrastowe",
     "T1 bez KL", "T1 před KL", "T1 KL-", "T1 -KL", "T1 bez k.l.", "T1-", "T1 (-)", "T1 C-", "T1 CE-", "T1 Gd -",
     "T1 w/out", "T1 w/out contrast", "T1 W.O.", "T1 s. mdc", "T1 no CM", "T1 noncon", "T1 v. KM", "T1 bez k.",
+    "T1 före kontrast", "T1 prije kontrasta", "T1 brez kontrasta", "T1 tanpa kontras", "T1 przed podaniem kontrastu",
+    "T1 contrast -", "T1 kontrast verilmeden önce", "T1 kontrasztanyag előtt", "T1 bez kontrastnej látky",
 )
 CONTRAST = (
     "CON CONTRASTE", "nach KM", "mit KM", "AVEC GADO", "CON CONTRASTO", "T1 GAD", "post gd", "T1+C", "T1 post",
@@ -37,6 +39,7 @@ CONTRAST = (
     "T1 w/", "AX T1 W/", "T1 w/c", "T1 w/cont", "T1+", "T1W +", "AX T1+", "T1 (+)", "T1 SE +", "T1-GAD", "T1_C+",
     "t1 km+", "T1 po KL", "T1 s KL", "T1 KL", "T1 po k.l.", "T1 +KL", "T1KL", "T1 po podání KL", "T1 con m.d.c.",
     "T1 con mc", "T1 post cont", "T1 postcontr.", "T1 + iv", "T1 with CM", "T1 GBCA", "T1 c/ctte",
+    "T1 nakon kontrasta", "T1 dengan kontras", "T1 amb contrast", "T1 kontrasztanyag után", "T1 cu contrast",
 )
 THE_WHOLE_EXAMINATION = (
     "W/WO", "WITH AND WITHOUT", "BRAIN W/WO CONTRAST", "with and without contrast", "mit und ohne KM",
@@ -94,6 +97,10 @@ def test_word_of_no_known_language_or_dash_before_contrast_is_not_taken_as_yes(t
         "none given",
         "nicht gegeben",
         "0 ml",
+        "keine Angabe",
+        "nicht",
+        "unk",
+        "brez",
     ],
 )
 def test_agent_that_says_there_was_none(text):
