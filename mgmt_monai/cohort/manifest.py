@@ -108,8 +108,11 @@ def phantom_truth(data_dir: Path) -> dict[str, float]:
     if not truth.is_file():
         return {}
     try:
-        return {"reachable_auc": float(json.loads(truth.read_text(encoding="utf-8"))["reachable_auc"])}
-    except (ValueError, KeyError, TypeError) as error:
+        auc = float(read_json(truth)["reachable_auc"])
+        if not 0 <= auc <= 1:
+            raise ValueError(auc)
+        return {"reachable_auc": auc}
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise CohortError(
             f"{truth}: expected a phantom's truth with 'reachable_auc', found none. Make the phantom again, or "
             "remove this file."

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from mgmt_monai.atomic import sync, write_text
+from mgmt_monai.json_file import parse_json
 from mgmt_monai.locked_folder import HeldError, Lock
 from mgmt_monai.slices.errors import SlicesError
 
@@ -128,7 +129,7 @@ class StoredFolder:
     def _read(self) -> dict[str, Any] | None:
         """What the index says; None where there is none, or not the whole of what it tells of."""
         try:
-            index: dict[str, Any] = json.loads((self.path / "index.json").read_text(encoding="utf-8"))
+            index: dict[str, Any] = parse_json((self.path / "index.json").read_bytes())
             n_slices = sum(int(series["n_slices"]) for series in index["series"])
             n_bytes = n_slices * int(np.prod(index["shape"])) * np.dtype(index["dtype"]).itemsize
             whole = index["key"] == self.key and self.data.stat().st_size == n_bytes

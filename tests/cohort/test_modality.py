@@ -491,10 +491,14 @@ def test_phantom_is_known_from_its_manifest_where_its_truth_is_gone(phantom_dir,
     assert cohort.manifest.content_hash == replace(manifest, made={}).content_hash
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"reachable_auc": "high"}'])
-def test_broken_truth_refused(make_cohort, cohort_of, text):
+@pytest.mark.parametrize(
+    "value",
+    ['"high"', "NaN", "1e999", "2", "9" * 400, "9" * 5000, "null", "[" * 100_000, "0.9}, {", ""],
+    ids=lambda value: value[:9],
+)
+def test_broken_truth_refused(make_cohort, cohort_of, value):
     data_dir = make_cohort()
-    (data_dir / "truth.json").write_text(text)
+    (data_dir / "truth.json").write_text(f'{{"reachable_auc": {value}}}' if value else value)
     assert "expected a phantom's truth with 'reachable_auc'" in refused(lambda: cohort_of(data_dir))
 
 

@@ -178,7 +178,9 @@ def test_failed_build_leaves_nothing(tmp_path, function, words):
     assert stores(tmp_path) == []
 
 
-@pytest.mark.parametrize("damage", ["shortened", "overwritten", "no index", "torn index", "another's index", "swapped"])
+@pytest.mark.parametrize(
+    "damage", ["shortened", "overwritten", "no index", "torn index", "deep index", "another's index", "swapped"]
+)
 def test_damaged_store_is_built_again(tmp_path, damage, caplog):
     store(tmp_path).series(chain())
     (folder,) = tmp_path.glob("T1w-*")
@@ -193,6 +195,8 @@ def test_damaged_store_is_built_again(tmp_path, damage, caplog):
         index.unlink()
     elif damage == "torn index":
         index.write_text(index.read_text()[:50])
+    elif damage == "deep index":
+        index.write_text("[" * 100_000)
     elif damage == "swapped":  # two patients, whose slices then are each other's
         told = index.read_text()
         index.write_text(told.replace('"p0"', '"p?"').replace('"p2"', '"p0"').replace('"p?"', '"p2"'))

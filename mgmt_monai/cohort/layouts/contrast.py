@@ -45,7 +45,9 @@ _LAST = (_BEFORE | _AFTER) - _set("prior po na pa i v")
 #: Before contrast, by themselves.
 _NATIVE = re.compile(r"nat|nati[vf]\w*|natief|vuoto|natywn\w*|plain|blanco|blank|basal[ei]?|simple|unenhanced|nce?")
 #: Behind the contrast word.
-_DENIED_BEHIND = _set("oncesi once onde nelkul elott free frei none no nein non neg negative negativo yok vor vorher verilmeden")
+_DENIED_BEHIND = _set(
+    "oncesi once onde nelkul elott free frei none no nein non neg negative negativo yok vor vorher verilmeden"
+)
 _GIVEN_BEHIND = _set("sonrasi sonra utan yes ja oui si sim da nach nachher jalkeen verildikten")
 #: Between a preposition and its contrast word.
 _FILLERS = _set(
@@ -86,7 +88,8 @@ _GLUED_GIVEN = re.compile(
     r"|pokontra\w*|kontra\w*l[iu]|ilac?l[iu]|kontra\w*sonrasi|plusc|mkm|postc|postcon|[mw]ce"
 )
 _NOTHING = re.compile(
-    r"n|n a|na|nil|null|kein\w*(?: angaben?)?|nicht|zadn\w*|brez|unk|none|nothing|nichts|ningun[oa]?|aucune?|rien|nessun[oa]?|nenhum[a]?|geen|brak|yok|nie|"
+    r"n|n a|na|nil|null|kein\w*(?: angaben?)?|nicht|zadn\w*|brez|unk|"
+    r"none|nothing|nichts|ningun[oa]?|aucune?|rien|nessun[oa]?|nenhum[a]?|geen|brak|yok|nie|"
     r"nein|no?|nao|ohne|without|wo|sans|sin|senza|sem|bez|zonder|unknown|not applicable|minusc|false|"
     r"(?:none?|no|not|nicht|nil) (?:given|administered|used|applied|injected|gegeben|verabreicht|iniett\w*|injec\w*)|"
     r"non|0(?: 0+)?(?: (?:ml|cc|mg|mmol))?"
