@@ -103,6 +103,7 @@ def test_other_allocator_is_left_alone(tmp_path):
 
 
 @pytest.mark.skipif(not uses_glibc(), reason="another C library")
+@pytest.mark.slow
 def test_training_is_the_same_to_the_last_bit():
     before, told, after = printed(TRAINED, "keep_freed_memory(everywhere=True)")
     assert told == "True"

@@ -53,6 +53,7 @@ def test_sdist_has_the_configs_as_files(built: tuple[Path, Path]) -> None:
     assert [name for name, member in packed.items() if member.issym() or member.islnk()] == []
 
 
+@pytest.mark.slow
 def test_unpacked_wheel_runs_without_the_checkout(built: tuple[Path, Path], tmp_path: Path) -> None:
     unpacked, here = tmp_path / "unpacked", tmp_path / "here"
     here.mkdir()

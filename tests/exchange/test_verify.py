@@ -66,6 +66,7 @@ def test_verify_runs_no_foreign_code(copied: Path, tmp_path: Path) -> None:
     assert not mark.exists()
 
 
+@pytest.mark.slow
 def test_verify_runs_no_compiled_code_of_the_bundle(copied: Path, tmp_path: Path) -> None:
     mark, script = tmp_path / "mark", copied / "scripts" / "errors.py"
     code = compile(f"{script.read_text()}\nopen({str(mark)!r}, 'w')\n", str(script), "exec", dont_inherit=True)

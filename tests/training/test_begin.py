@@ -26,9 +26,8 @@ monai.bundle.run(run_id="training", config_file={config!r}, logging_file=False, 
 """
 
 
-@pytest.mark.parametrize(
-    "resume", [pytest.param(False, id="again", marks=pytest.mark.slow), pytest.param(True, id="resumed")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("resume", [pytest.param(False, id="again"), pytest.param(True, id="resumed")])
 def test_training_killed_before_it_has_a_state_is_started_by_the_same_command(
     resume: bool, phantom_dir: Path, tmp_path: Path
 ) -> None:
@@ -44,6 +43,7 @@ def test_training_killed_before_it_has_a_state_is_started_by_the_same_command(
     assert (folder / "predictions.csv").is_file()
 
 
+@pytest.mark.slow
 def test_of_two_trainings_of_one_name_at_once_one_runs_and_the_other_says_why_not(
     phantom_dir: Path, tmp_path: Path
 ) -> None:
