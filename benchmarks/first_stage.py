@@ -3,8 +3,8 @@
 Made patients (T1w, the phantom's own anatomy, appearance and scanner) are turned into frozen features once; cohorts are
 drawn from them, and the paper's head is trained on each as the first stage trains it, but without augmentation.
 
-**Fixed before the seeds from 2000 on were run.** Rows: `PATIENTS` x `REACHABLE`. Cohorts: seeds from 0 on to tune
-(``--first-seed 0``), 2000 to 2019 to report; 1000 to 1019, on which the rule before was reported, too.
+**Fixed before the seeds from 3000 on were run.** Rows: `PATIENTS` x `REACHABLE`. Cohorts: seeds from 0 on to tune
+(``--first-seed 0``), 3000 to 3019 to report; 1000 to 1019 and 2000 to 2019, on which rules before were reported, too.
 Of each cohort 10 % are the test part, 15 % of the rest for validation, and the AUC is that of `NEW_PATIENTS` others.
 Wanted: with 30 and with 60 patients and a reachable AUC of 0.92 a mean of at least the plain model's less 0.02, and a
 lowest one of at least 0.65; from 100 patients on nothing lost.
@@ -22,6 +22,23 @@ plain model, and the paper's stage goes on from there, with nothing else changed
 | the same, at least 8 steps an epoch | 0.780 (0.649) | 0.812 (0.686) |
 | the same, no checkpoint in the first half | 0.775 (0.649) | 0.807 (0.686) |
 | taken: as long as drawn ones, the second BatchNorm's statistics from patients' means | 0.783 (0.696) | |
+
+The plain model's strength, chosen from 1e-6 to the one named; AUC (lowest), and log-loss less that of the prevalence
+(highest), seeds 0 to 59 with 30 patients and 0 to 39 with 60:
+
+| | 30 patients | 60 patients |
+|---|---|---|
+| 1, whole powers, as it was | 0.784 (0.647), -0.072 (0.325) | 0.817 (0.710), -0.125 (0.147) |
+| 0.1, whole powers | 0.784 (0.647), -0.083 (0.325) | 0.817 (0.710), -0.125 (0.147) |
+| 0.01, whole powers | 0.784 (0.647), -0.101 (0.033) | 0.817 (0.710), -0.139 (-0.004) |
+| taken: 0.01, with 10^-2.5 | 0.784 (0.647), -0.106 (0.033) | 0.819 (0.710), -0.149 (-0.004) |
+| 1, folds dealt twice | 0.784 (0.647), -0.074 (0.325) | |
+| the strongest within one standard error | 0.780 (0.617), -0.059 (0.259) | |
+| the one that is best for the new patients | 0.794 (0.647), -0.069 (0.259) | |
+
+So no choice of strength reaches more with such a draw of some 22 training patients. Nor did other plain models, at the
+best of their strengths: classes of equal weight 0.786 (0.629), slices 0.763 (0.607), three principal components 0.785
+(0.651), five 0.791 (0.637), features whitened by their spread within patients 0.769 (0.592).
 """
 
 from __future__ import annotations
@@ -216,7 +233,7 @@ def _patient_auc(scores, owner, labels) -> float:
 
 
 @click.command()
-@click.option("--first-seed", default=2000, show_default=True, help="Of the cohorts; tuned on 0.")
+@click.option("--first-seed", default=3000, show_default=True, help="Of the cohorts; tuned on 0.")
 @click.option("--rules", default=",".join(RULES), show_default=True)
 @click.option("--patients", default=",".join(map(str, PATIENTS)), show_default=True)
 @click.option("--reachable", default=",".join(map(str, REACHABLE)), show_default=True)

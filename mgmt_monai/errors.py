@@ -24,6 +24,9 @@ FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 #: Characters that end a line, steer a terminal, turn the direction of writing, or are no text at all.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _LAYOUT = "\n\r\t"
+
+#: Characters of a message, and of a word in it, such as a path: of longer ones the middle is left out.
+_LONGEST, _LONGEST_WORD = 2000, 500
 REMEDIES = {
     errno.EIO: "have the disk or the file server looked at",
     errno.ESTALE: "the file server has lost the file: mount the folder again",
@@ -47,8 +50,20 @@ _LOST = re.compile(
 class MgmtMonaiError(ValueError):
     """Something the user can mend: the message names what, where, what was expected and what to do.
 
-    The command line shows the message alone, without a traceback, and ends with exit code 1.
+    The command line shows the message alone, without a traceback, and ends with exit code 1. What was found may be a
+    text of thousands of letters: its middle is left out.
+
+    Example:
+        >>> str(MgmtMonaiError("x" * 9999)) == "x" * 100 + "..." + "x" * 100
+        True
     """
+
+    def __str__(self) -> str:
+        """The message."""
+        long_word = rf"\S{{{_LONGEST_WORD},}}"
+        text = re.sub(long_word, lambda found: f"{found[0][:100]}...{found[0][-100:]}", super().__str__())
+        half = _LONGEST // 2
+        return text if len(text) <= _LONGEST else f"{text[:half]} ... {text[-half:]}"
 
 
 def one_line(error: BaseException) -> str | None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mgmt_monai.cli.main import main
+from mgmt_monai.training.training_page import PAPER
 
 ROOT = Path(__file__).parents[1]
 BUNDLES = {path.name: json.loads(path.read_text()) for path in sorted((ROOT / "bundles").glob("*.json"))}
@@ -111,6 +112,23 @@ def test_paper_page_gives_every_decision_a_setting_or_a_reason() -> None:
     rows = table_rows(PAPER_PAGE, "| the paper | the trouble | here | setting |")
 
     assert [row[0] for row in rows if len(row) != 4 or not row[3]] == []
+
+
+def test_page_of_a_training_tells_the_papers_values_as_the_paper_page() -> None:
+    rows = table_rows(PAPER_PAGE, "| the paper | the trouble | here | setting |")
+    text = PAPER_PAGE.read_text()
+    in_words = {
+        "exclusions": ("none", "| all 585 patients |"), "control": ("none", ""), "plane": ("native", "no mention of "),
+        "aspect": ("squash", "| 300 x 300 | squashes"), "backbone": ("efficientnet-b0", "| EfficientNet-B0 from "),
+        "weights": ("imagenet", "from ImageNet;"), "weigh": ("slice", "`slice` is probably the paper's way"),
+        "transfer_least_steps": (0, "`transfer_least_steps`; 0 is the paper's way"),
+    }  # fmt: skip
+    assert {name: PAPER[name] for name in in_words} == {name: value for name, (value, _) in in_words.items()}
+    assert [words for _, words in in_words.values() if words not in text] == []
+    for name in set(PAPER) - set(in_words):
+        (said,) = (row[0] for row in rows if f"`{name}`" in row[3])
+        numbers = [float(number) for number in re.findall(r"\d+(?:\.\d+)?(?:e-\d+)?", said)]
+        assert PAPER[name] in numbers + [number / 100 for number in numbers], (name, said)
 
 
 def test_paper_page_prints_what_its_example_prints() -> None:

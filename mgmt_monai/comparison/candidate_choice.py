@@ -9,9 +9,7 @@ from sklearn.metrics import log_loss
 
 from mgmt_monai.comparison.plan import Candidate, ComparisonPlan
 from mgmt_monai.evaluation.discrimination import auc
-
-LAST_STAGE = "fine_tune"
-"""The stage whose network is the result of a training."""
+from mgmt_monai.training.plain_model import PLAIN
 
 
 @dataclass(frozen=True)
@@ -23,19 +21,28 @@ class Choice:
     n_compared: int
 
 
-def validation_figures(
-    predictions: Mapping[str, pd.DataFrame], candidate: Candidate, stage: str = LAST_STAGE
-) -> tuple[float, float]:
+def all_candidates(predictions: Mapping[str, pd.DataFrame], plan: ComparisonPlan) -> tuple[Candidate, ...]:
+    """What is trained, and the plain models on the reference network's features.
+
+    Args:
+        predictions: Patient table by network.
+        plan: Whose candidates they are.
+
+    Returns:
+        The plan's, then a plain model a modality, where every training of it could fit one.
+    """
+    plain = [Candidate(plan.reference_network, modality, PLAIN) for modality in plan.modalities]
+    n_models = len(plan.trainings()) // len(plan.candidates)
+    return *plan.candidates, *(each for each in plain if len(_models(predictions, each)) == n_models)
+
+
+def validation_figures(predictions: Mapping[str, pd.DataFrame], candidate: Candidate) -> tuple[float, float]:
     """AUC and log-loss of a candidate on validation patients, each the mean over its models (folds, seeds).
 
     Returns:
         AUC (``nan`` where no model has both classes) and log-loss.
     """
-    table = predictions[candidate.network]
-    chosen = table[
-        (table["modality"] == candidate.modality) & (table["stage"] == stage) & (table["split"] == "validation")
-    ]
-    models = [model for _, model in chosen.groupby(["fold", "seed"])]
+    models = _models(predictions, candidate)
     aucs = pd.Series([auc(model["label"], model["probability"]) for model in models], dtype=float)
     losses = pd.Series([log_loss(model["label"], model["probability"], labels=[0, 1]) for model in models], dtype=float)
     return float(aucs.mean()), float(losses.mean())
@@ -48,11 +55,19 @@ def choose(predictions: Mapping[str, pd.DataFrame], plan: ComparisonPlan) -> Cho
         predictions: Patient table by network; its test rows are not looked at.
         plan: Whose candidates they are.
     """
-    found = {candidate: validation_figures(predictions, candidate) for candidate in plan.candidates}
+    candidates = all_candidates(predictions, plan)
+    found = {candidate: validation_figures(predictions, candidate) for candidate in candidates}
 
     def rank(candidate: Candidate) -> tuple[float, float]:
         value, loss = found[candidate]
         return (-math.inf if math.isnan(value) else value, -loss)
 
-    best = max(plan.candidates, key=rank)
-    return Choice(best, found[best][0], len(plan.candidates))
+    best = max(candidates, key=rank)
+    return Choice(best, found[best][0], len(candidates))
+
+
+def _models(predictions: Mapping[str, pd.DataFrame], candidate: Candidate) -> list[pd.DataFrame]:
+    """The validation rows of each model, by fold and seed."""
+    table = predictions[candidate.network]
+    of = (table["modality"] == candidate.modality) & (table["stage"] == candidate.stage)
+    return [model for _, model in table[of & (table["split"] == "validation")].groupby(["fold", "seed"])]

@@ -9,9 +9,9 @@ import pandas as pd
 
 from mgmt_monai.cohort.manifest import Manifest
 from mgmt_monai.cohort.series import MODALITIES
-from mgmt_monai.comparison.candidate_choice import LAST_STAGE, Choice
+from mgmt_monai.comparison.candidate_choice import Choice
 from mgmt_monai.comparison.folder import ComparisonFolder
-from mgmt_monai.comparison.plan import ComparisonPlan, Training
+from mgmt_monai.comparison.plan import LAST_STAGE, ComparisonPlan, Training
 from mgmt_monai.comparison.record import CURVE_COLUMNS
 from mgmt_monai.evaluation.predictions import PATIENT_COLUMNS, read_patients, read_slices
 from mgmt_monai.evaluation.subgroups import quarters
@@ -40,7 +40,7 @@ def predictions_by(what: str, folder: ComparisonFolder, trainings: Iterable[Trai
 
 
 def chosen_slices(folder: ComparisonFolder, plan: ComparisonPlan, choice: Choice) -> pd.DataFrame:
-    """Slice table of the candidate chosen: its last stage on the test patients.
+    """Slice table of the candidate chosen, on the test patients.
 
     Args:
         folder: Of the comparison.
@@ -53,7 +53,8 @@ def chosen_slices(folder: ComparisonFolder, plan: ComparisonPlan, choice: Choice
         if (training.network, training.modality) == (choice.candidate.network, choice.candidate.modality)
     ]
     slices = pd.concat(tables, ignore_index=True)
-    return slices[(slices["stage"] == LAST_STAGE) & (slices["split"] == "test")].reset_index(drop=True)
+    of_stage = slices["stage"] == choice.candidate.stage
+    return slices[of_stage & (slices["split"] == "test")].reset_index(drop=True)
 
 
 def curves_of(folder: ComparisonFolder, trainings: Iterable[Training], n_folds: int | None) -> pd.DataFrame:

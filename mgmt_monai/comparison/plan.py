@@ -21,6 +21,9 @@ TRAINED_CONTROLS = ("permuted_labels", "blank", "background")
 
 NO_CONTROL = "none"
 
+LAST_STAGE = "fine_tune"
+"""The stage whose network is the result of a training."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -29,10 +32,12 @@ class Candidate:
     Args:
         network: A backbone.
         modality: What it sees.
+        stage: Of its trainings: the last one, or the plain model on the backbone's frozen features.
     """
 
     network: str
     modality: str
+    stage: str = LAST_STAGE
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,7 @@ class ComparisonPlan:
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
-        """Every network on the reference modality, then the reference network on the other modalities."""
+        """What is trained: every network on the reference modality, then the reference network on the others."""
         first = [Candidate(network, self.reference_modality) for network in self.networks]
         others = [Candidate(self.reference_network, modality) for modality in self.modalities]
         return tuple(dict.fromkeys(first + others))
@@ -147,7 +152,7 @@ class ComparisonPlan:
         Returns:
             The trainings.
         """
-        of_chosen = [training for training in self.trainings() if _candidate(training) == chosen]
+        of_chosen = [t for t in self.trainings() if (t.network, t.modality) == (chosen.network, chosen.modality)]
         return tuple(replace(training, control=control) for control in TRAINED_CONTROLS for training in of_chosen)
 
     def as_json(self) -> dict[str, Any]:
@@ -203,10 +208,6 @@ class ComparisonPlan:
             yield None, None
         else:
             yield from product(range(self.repeats), range(self.folds))
-
-
-def _candidate(training: Training) -> Candidate:
-    return Candidate(training.network, training.modality)
 
 
 def _check_names(what: str, names: tuple[str, ...], reference: str) -> None:

@@ -8,6 +8,7 @@ import logging
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,7 @@ class Comparison:
                 choice = choose(predictions_by("network", folder, self.plan.trainings()), self.plan)
                 chosen = choice.candidate
                 logger.info(
-                    f"chosen on validation patients: {chosen.network} on {chosen.modality} "
+                    f"chosen on validation patients: {chosen.network} on {chosen.modality}, {chosen.stage} "
                     f"(AUC {choice.validation_auc:.2f}, of {choice.n_compared} compared)"
                 )
                 self._train(self.plan.controls(chosen), "Controls")
@@ -191,7 +192,7 @@ class Comparison:
                 "manifest_hash": manifest.content_hash,
                 "site": site_column(_columns_of(manifest)),
                 "threshold": "Youden's on validation patients",
-                "choice": "the highest AUC on validation patients",
+                "choice": "the highest AUC on validation patients, of networks and the reference's plain models",
                 "clinical": clinical_columns(_columns_of(manifest), self.plan.clinical),
                 "test_patients": tested(held_out),
             }
@@ -283,8 +284,7 @@ class Comparison:
             "cohort": cohort_summary(manifest, plan.folds is not None, bool(phantom_truth(self.data_dir))),
             "trainings": training_rows(folder, trainings),
             "chosen": {
-                "network": chosen.network,
-                "modality": chosen.modality,
+                **asdict(chosen),
                 "validation_auc": None if math.isnan(choice.validation_auc) else choice.validation_auc,
                 "n_compared": choice.n_compared,
             },

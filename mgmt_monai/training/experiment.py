@@ -69,7 +69,7 @@ class Experiment:
             stage.run()
         checkpoints = {stage.progress.stage: stage.progress.best_checkpoint for stage in self.stages}
         wait_for_all()  # the main process may still be writing
-        if self.opening.plain_checkpoint.is_file():
+        if self.opening.has_plain:
             checkpoints[PLAIN] = self.opening.plain_checkpoint
         return self.scoring.predict(checkpoints, self.opening.cohort)
 

@@ -19,6 +19,7 @@ from mgmt_monai.slices import EpochBatches
 from mgmt_monai.tracking import TrackedRun
 from mgmt_monai.training.divergence import check_course
 from mgmt_monai.training.ranks import is_main_rank
+from mgmt_monai.training.run_directory import check_whole
 from mgmt_monai.training.run_log import duration, epoch_line
 from mgmt_monai.training.stage import ROW_COLUMNS, StageProgress, read_checkpoint, save_state
 
@@ -149,7 +150,11 @@ class ResumePoint:
         engine.add_event_handler(Events.COMPLETED, self.finish)
 
     def load(self, engine: Engine) -> None:
-        """Bring everything to the last finished epoch, where there is one."""
+        """Bring everything to the last finished epoch, where there is one.
+
+        Raises:
+            TrainingError: The best network's checkpoint, which is of an epoch before, is gone.
+        """
         is_further_round = engine.state.epoch > 0  # of this process, perhaps with weights from elsewhere: they stay
         if is_further_round or not self.progress.last_checkpoint.is_file():
             return
@@ -159,6 +164,8 @@ class ResumePoint:
         engine.state.epoch = self.progress.epochs
         engine.state.iteration = self.progress.epochs * engine.state.epoch_length
         self._keep_best()
+        if self.progress.best_epoch < self.progress.epochs:
+            check_whole(self.progress.best_checkpoint)
 
     def save(self, engine: Engine) -> None:
         """Write the checkpoints, each whole or not at all; the best network last, so that it never runs ahead."""

@@ -37,7 +37,7 @@ def check_device(device: torch.device | str) -> None:
         TrainingError: torch does not know it, or this machine does not have it.
     """
     try:
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).item()  # of the device 'meta' there is none
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise TrainingError(
             f"device: expected one that torch finds on this machine, found {device!r} ({str(error).splitlines()[0]}). "

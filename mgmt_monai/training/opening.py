@@ -26,7 +26,7 @@ from mgmt_monai.slices import EpochBatches, SliceDataset
 from mgmt_monai.tracking import TrackedRun
 from mgmt_monai.tracking.environment import environment_tags
 from mgmt_monai.training.config import settings_of, without_paths
-from mgmt_monai.training.errors import DivergedError
+from mgmt_monai.training.errors import DivergedError, TrainingError
 from mgmt_monai.training.heavy_patients import heavy_patients
 from mgmt_monai.training.origin import origin_of
 from mgmt_monai.training.outcome import small_test
@@ -92,6 +92,11 @@ class Opening:
     def plain_checkpoint(self) -> Path:
         """The network with the plain model as its head."""
         return self.run_directory.path / PLAIN / "best.pt"
+
+    @property
+    def has_plain(self) -> bool:
+        """Whether the plain model could be fitted."""
+        return self.run_directory.state.get("plain_sha256") is not None
 
     @property
     def precision(self) -> str:
@@ -168,6 +173,8 @@ class Opening:
         if is_new:
             directory.update(weights="given" if is_given else self.weights.source)
             self._begin_first_stage(is_given)
+        elif not self.first.epochs:  # in a further round of this process the network is trained already
+            self._mend_plain()
         self._note_precision()
         self._name_heavy_patients()
         logger.info(origin_of(self.cohort)["text"])
@@ -178,11 +185,9 @@ class Opening:
 
     def _begin_first_stage(self, is_given: bool) -> None:
         """Few slices teach a head that is drawn too little: it begins as the plain model."""
-        if not is_given and not self.weights.pretrained:
-            self._calibrate()
         head, steps = self.network.head, len(self.batches)
         drawn = {name: tensor.clone() for name, tensor in head.state_dict().items()}
-        begins = self.plain.run(self.plain_checkpoint) and steps < self.least_steps and not is_given
+        begins = self._fit_plain(is_given) and steps < self.least_steps and not is_given
         if begins:
             logger.info(
                 f"few training slices: {steps} step{'' if steps == 1 else 's'} an epoch, fewer than "
@@ -191,6 +196,32 @@ class Opening:
         else:
             head.load_state_dict(drawn)
         self.run_directory.update(first_stage={"steps": steps, "head_begins_as_plain_model": begins})
+
+    def _fit_plain(self, is_given: bool) -> bool:
+        """Fit the plain model and note what was written, so that a resumed training scores that and no other file."""
+        if not is_given and not self.weights.pretrained:
+            self._calibrate()
+        self.plain_checkpoint.unlink(missing_ok=True)
+        is_fitted = self.plain.run(self.plain_checkpoint)
+        self.run_directory.update(plain_sha256=self._plain_sha256())
+        return is_fitted
+
+    def _mend_plain(self) -> None:
+        """Fit a resumed training's plain model again where its file is gone or is another's."""
+        written, found = self.run_directory.state.get("plain_sha256"), self._plain_sha256()
+        if found == written:
+            return
+        told = f"{self.plain_checkpoint}: expected SHA-256 {written}, found {found or 'no file'}"
+        if self.run_directory.state["weights"] == "given":
+            raise TrainingError(f"{told}; it was fitted with weights from elsewhere. Put it back, or start a new run.")
+        logger.warning(f"{told}; the plain model is fitted again")
+        before = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+        self._fit_plain(is_given=False)
+        self.network.load_state_dict(before)
+
+    def _plain_sha256(self) -> str | None:
+        path = self.plain_checkpoint
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
     def _note_precision(self) -> None:
         """``precision`` may be auto: what that came to is noted, and told where a resumed training has it otherwise."""

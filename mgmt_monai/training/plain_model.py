@@ -25,9 +25,10 @@ logger = logging.getLogger(__name__)
 PLAIN = "plain"
 """Stands in the predictions tables where a stage would."""
 
-STRENGTHS = tuple(10.0**power for power in range(-6, 1))
+STRENGTHS = tuple(10.0**power for power in (-6, -5, -4, -3, -2.5, -2))
 """Inverse strengths of the penalty, scikit-learn's ``C``, that are tried: with a thousand standardised features the
-first leaves hardly more than the prevalence, and the last can learn some hundred patients by heart."""
+first leaves hardly more than the prevalence. Larger ones rank new patients no better and are far too sure: chosen once
+in a while among few patients, 0.1 and 1 made the log-loss worse than the prevalence's (benchmarks/first_stage.py)."""
 
 ROUNDING = 1e-5
 """Of the largest feature: a spread below it is what rounding leaves, which in blank images tells how many slices were

@@ -130,18 +130,20 @@ def check_whole(checkpoint: Path) -> None:
         checkpoint: As ``torch.save`` writes it: a zip file.
 
     Raises:
-        TrainingError: It is cut off or changed.
+        TrainingError: It is not there, cut off or changed.
     """
     try:
         with ZipFile(checkpoint) as parts:
             damaged = parts.testzip()
         if damaged is None:
             return
-        found = f"{damaged}: wrong checksum"
+        found = f"a damaged file ({damaged}: wrong checksum)"
+    except FileNotFoundError:
+        found = "none"
     except (BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, zlib.error) as error:
-        found = str(error)
+        found = f"a damaged file ({error})"
     raise TrainingError(
-        f"{checkpoint}: expected a checkpoint, found a damaged file ({found}). Delete {checkpoint.parent}: "
+        f"{checkpoint}: expected a checkpoint, found {found}. Delete {checkpoint.parent}: "
         "with --resume true this stage is trained again, to the same result."
     )
 

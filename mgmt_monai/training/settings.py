@@ -21,9 +21,9 @@ WHOLE: dict[str, tuple[float, float]] = {
     "fold": (0, math.inf),
     "inner_fold": (0, math.inf),
     "seed": (0, 2**32 - 1),
-    "num_workers": (0, math.inf),
-    "image_size": (32, math.inf),
-    "hidden_units": (1, math.inf),
+    "num_workers": (0, 1024),
+    "image_size": (32, 4096),
+    "hidden_units": (1, 65536),
     "transfer_epochs": (1, math.inf),
     "transfer_batch_size": (2, math.inf),
     "transfer_least_steps": (0, math.inf),
@@ -32,7 +32,7 @@ WHOLE: dict[str, tuple[float, float]] = {
     "early_stopping_patience": (1, math.inf),
     "plateau_patience": (0, math.inf),
     "evaluation_batch_size": (1, math.inf),
-    "bootstrap_resamples": (1, math.inf),
+    "bootstrap_resamples": (1, 100_000),
     "reference_slices": (3, math.inf),
 }
 
@@ -198,6 +198,10 @@ def _check_text(name: str, value: object) -> None:
         raise TrainingError(f"{name}: expected {kind}, found {value!r}.")
     if name == "run_name" and value:
         check_run_name(value)
+    if value != value.strip():
+        raise TrainingError(f"{name}: expected {kind}, without blanks at its edges, found {value!r}.")
+    if value.startswith("~") and re.search("file|folder", kind):
+        raise TrainingError(f"{name}: expected {kind}, found {value!r}: no shell has read the '~'. Write it in full.")
 
 
 def _check_backbone(config: Mapping[str, Any]) -> None:
@@ -227,4 +231,4 @@ def _range(low: float, high: float) -> str:
     start = f"from {low:g}" if low != math.ulp(0.0) else "above 0"
     if math.isinf(high):
         return start
-    return f"{start} {'to' if high in (1, 100, 180) or high > 1e6 else 'below'} {round(high, 9):g}"
+    return f"{start} {'to' if float(high).is_integer() else 'below'} {round(high, 9):.10g}"

@@ -116,13 +116,14 @@ class Stage:
         """Train to the last epoch or to early stopping, from the last finished epoch where there is one.
 
         Raises:
-            TrainingError: The network cannot be compiled here.
+            TrainingError: The network cannot be compiled here, or a checkpoint is gone.
         """
         progress = self.progress
         wait_for_all()  # the main process may still be writing the checkpoints of the stage before
         if progress.last_checkpoint.is_file():
             progress.load_state_dict(read_checkpoint(progress.last_checkpoint)["progress"])
             if progress.finished:
+                check_whole(progress.best_checkpoint)
                 logger.info(f"stage {progress.stage}: finished before, {_epochs(progress.epochs)}")
                 return
         elif progress.after is not None:

@@ -24,8 +24,8 @@ _OF_THE_COMMAND = {
 }  # fmt: skip
 
 _NOTHING = ("None", "null")
-_WHOLE_NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_WHOLE_NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def read_word(name: str, word: str) -> Any:
@@ -62,7 +62,8 @@ def read_word(name: str, word: str) -> Any:
         _refuse_nothing(name, word)
         if _WHOLE_NUMBER.fullmatch(word):
             return int(word) if len(word) < 40 else word  # Python refuses to read thousands
-        return float(word) if _NUMBER.fullmatch(word) else word
+        number = float(word) if _NUMBER.fullmatch(word) else word
+        return number or (word if re.search("[1-9]", word.lower().partition("e")[0]) else number)  # 1e-400 is no 0
     return _literal(name, word)
 
 

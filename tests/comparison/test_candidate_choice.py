@@ -60,3 +60,22 @@ def test_a_candidate_without_validation_auc_is_not_chosen():
     chance = table([0.5] * 4, [0.5] * 4)
 
     assert choose({"a": one_class, "b": chance}, PLAN).candidate.network == "b"
+
+
+def test_plain_model_of_the_reference_network_is_chosen_where_it_is_better():
+    poor, good = [0.1, 0.8, 0.2, 0.9], [0.1, 0.2, 0.8, 0.9]
+    tables = {name: pd.concat([table(poor, poor), table(good, poor, stage="plain")]) for name in ("a", "b")}
+
+    choice = choose(tables, PLAN)
+
+    assert (choice.candidate, choice.n_compared) == (Candidate("a", "T1w", "plain"), 3)
+
+
+def test_plain_model_that_a_fold_lacks_is_no_candidate():
+    plan = ComparisonPlan(("a",), ("T1w",), "a", "T1w", folds=3)
+    poor, good = [0.1, 0.8, 0.2, 0.9], [0.1, 0.2, 0.8, 0.9]
+    networks = [table(poor, poor, fold) for fold in range(3)]
+    plain = [table(good, poor, fold, "plain") for fold in range(3)]
+
+    assert choose({"a": pd.concat([*networks, *plain[:2]])}, plan).candidate.stage == "fine_tune"
+    assert choose({"a": pd.concat([*networks, *plain])}, plan).candidate.stage == "plain"

@@ -205,7 +205,7 @@ def test_setting_that_is_neither_true_nor_false_is_refused(name):
 
 def test_scaler_of_float16_goes_on_from_the_checkpoint(tmp_path):
     def point(scale: float) -> tuple[ResumePoint, SimpleNamespace]:
-        progress = StageProgress("transfer", SimpleNamespace(path=tmp_path), epochs=1)
+        progress = StageProgress("transfer", SimpleNamespace(path=tmp_path), epochs=1, best_epoch=1)
         network = nn.Linear(1, 1)
         optimizer = torch.optim.SGD(network.parameters(), 0.1)
         schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
@@ -221,6 +221,14 @@ def test_scaler_of_float16_goes_on_from_the_checkpoint(tmp_path):
     after, other = point(65536.0)
     after.load(other)
     assert other.scaler.get_scale() == 128.0
+    before.progress.epochs = 2
+    before.save(engine)
+    (tmp_path / "transfer/best.pt").unlink()
+    resumed, engine = point(1.0)
+    with pytest.raises(
+        TrainingError, match=r"transfer/best\.pt: expected a checkpoint, found none\. Delete .*/transfer: "
+    ):
+        resumed.load(engine)
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ import torch
 
 from mgmt_monai.training import default_device, loader_workers, machine
 from mgmt_monai.training.errors import TrainingError
-from mgmt_monai.training.machine import training_dtype
+from mgmt_monai.training.machine import check_device, training_dtype
 
 
 @pytest.mark.parametrize(("there", "expected"), [(True, "cuda:0"), (False, "cpu")])
@@ -70,3 +70,9 @@ def test_float16_without_scaled_gradients_is_refused(device):
 def test_unknown_precision_is_refused():
     with pytest.raises(TrainingError, match="one of auto, float32, bfloat16, float16, found 'half'"):
         training_dtype("half", "cpu")
+
+
+def test_device_without_numbers_is_refused():
+    check_device("cpu")
+    with pytest.raises(TrainingError, match=r"^device: expected one that torch finds on this machine, found 'meta'"):
+        check_device("meta")

@@ -1,13 +1,14 @@
 """The plain model of a real training, against scikit-learn called by hand on features of a plain loop."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from mlflow.tracking import MlflowClient
-from phantom_runs import workflow
+from phantom_runs import train, workflow
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.model_selection import StratifiedKFold
@@ -31,7 +32,7 @@ def by_hand(features: np.ndarray, labels: np.ndarray, others: np.ndarray, seed: 
     folds = list(StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(features, labels))
     losses = {
         strength: np.mean([log_loss(labels[out], probabilities(strength, fit, features[out])) for fit, out in folds])
-        for strength in (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+        for strength in (1e-6, 1e-5, 1e-4, 1e-3, 10**-2.5, 1e-2)
     }
     return probabilities(min(losses, key=losses.get), np.arange(len(labels)), others)
 
@@ -56,7 +57,7 @@ def test_rounding_of_blank_images_is_no_signal():
     model = fit_logistic(features, labels, seed=0)
     np.testing.assert_allclose(model.predict_proba(features)[:, 1], 0.5, atol=1e-6)
     features[:, 3] += rng.normal(0, 0.1, 20) + labels
-    assert np.ptp(fit_logistic(features, labels, seed=0).predict_proba(features)[:, 1]) > 0.1
+    assert np.ptp(fit_logistic(features, labels, seed=0).predict_proba(features)[:, 1]) > 0.02
 
 
 @pytest.mark.parametrize("labels", [[0, 0, 0, 0], [1, 1, 1], [0, 0, 0, 1]], ids=["no 1", "no 0", "one of a class"])
@@ -119,6 +120,28 @@ class TestOfATraining:
         (slices,) = (finished_run.parents[1] / "slices").glob("T1w-*")
         assert index["shape"] == [1, 1280] and index["dtype"] == "float32"
         assert index["series"] == json.loads((slices / "index.json").read_text())["series"]
+
+    @pytest.mark.parametrize("found", ["none", "another's", "given"])
+    def test_resumed_training_scores_the_plain_model_that_it_wrote(
+        self, found, finished_run, phantom_dir, tmp_path, caplog
+    ):
+        shutil.copytree(finished_run.parents[1], tmp_path / "runs")
+        run = tmp_path / "runs" / "t1w" / finished_run.name
+        state = json.loads((run / "run.json").read_text())
+        state |= {"status": "killed"} | ({"weights": "given"} if found == "given" else {})
+        (run / "run.json").write_text(json.dumps(state))
+        (run / "plain/best.pt").unlink()
+        if found == "another's":
+            shutil.copy(run / "transfer/best.pt", run / "plain/best.pt")
+        if found == "given":
+            with pytest.raises(RuntimeError) as error:
+                train(phantom_dir, tmp_path / "runs", seed=3, resume=True)
+            assert "fitted with weights from elsewhere. Put it back" in str(error.value.__cause__)
+            return
+        train(phantom_dir, tmp_path / "runs", seed=3, resume=True)
+        assert "the plain model is fitted again" in caplog.text
+        for name in ("predictions.csv", "metrics.json"):
+            assert (run / name).read_text() == (finished_run / name).read_text()
 
     @pytest.mark.parametrize("fault", ["one class", "no room", "one unit"])
     def test_training_is_not_lost_where_there_is_no_plain_model(self, fault, phantom_dir, tmp_path, caplog):

@@ -52,7 +52,8 @@ SETTINGS = sorted(
 WORDS_TYPED = [
     "None", "null", "", " ", "a#2", "#", "a::b", "2024_01_15", "3_0", "0x10", "1e5", "1e400", "007", "True", "false",
     "a,b", "[1]", "{a: b}", "(1)", "'7'", '"a#b"', "nan", "inf", "-1", "1.5", "1j", "...", "b'a'", "a b",
-    "9" * 5000,
+    "9" * 5000, "x" * 5000, "1e-400", "-0", "+1", "1\uff12", "\u0663", "\u22121", "1 ", " a", "~", "~/x", "NONE",
+    "SQUASH", "squash ", "TRUE", "yes", "a ",
 ]  # fmt: skip
 
 
@@ -79,7 +80,8 @@ def is_meant(name: str, word: str, value: object) -> bool:
         return isinstance(value, str) and value == (word[1:-1] if quoted else word)
     if name in BOOLEANS:
         return str(value).lower() == word.lower() and word.lower() in ("true", "false")
-    return not isinstance(value, bool | str) and "_" not in word and float(value) == float(word)
+    is_lost = not float(value) and bool(set("123456789") & set(word.partition("e")[0]))
+    return not isinstance(value, bool | str) and "_" not in word and float(value) == float(word) and not is_lost
 
 
 def test_every_top_level_scalar_has_a_type():
@@ -254,6 +256,20 @@ def test_words_of_another_program_are_not_held_against_its_settings(monkeypatch)
     )
     with pytest.raises(TrainingError, match="seed"):
         check_values({"seed": 1})
+
+
+@pytest.mark.parametrize("name", sorted(TEXTS))
+def test_text_of_thousands_of_letters_is_not_told_whole(name):
+    for text in (" " + "x" * 9000, " " + "x " * 4500):
+        with pytest.raises(MgmtMonaiError, match=rf"^{name}: expected .{{,2200}}$"):
+            check_settings({name: text})
+
+
+@pytest.mark.parametrize("name", ["output_dir", "weights", "slice_store", "exclusions"])
+def test_tilde_that_no_shell_has_read_makes_no_folder_of_that_name(name):
+    with pytest.raises(TrainingError, match=rf"^{name}: .* found '~/x': no shell"):
+        check_settings({name: "~/x"})
+    check_settings({name: "a~/x"})
 
 
 def test_some_settings_may_be_empty():

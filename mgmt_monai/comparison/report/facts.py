@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from mgmt_monai import __version__
-from mgmt_monai.comparison.candidate_choice import LAST_STAGE, validation_figures
+from mgmt_monai.comparison.candidate_choice import all_candidates, validation_figures
 from mgmt_monai.comparison.feature_controls import STAGE as FOREST_STAGE
-from mgmt_monai.comparison.plan import Candidate, ComparisonPlan
+from mgmt_monai.comparison.plan import LAST_STAGE, Candidate, ComparisonPlan
 from mgmt_monai.comparison.record import ComparisonRecord
 from mgmt_monai.evaluation.assessment import as_json, assess, number_or_none
 from mgmt_monai.evaluation.bootstrap import slice_intervals
@@ -26,7 +26,6 @@ from mgmt_monai.evaluation.subgroups import Subgroup, interactions, subgroups
 from mgmt_monai.evaluation.summary import patient_figures
 from mgmt_monai.evaluation.verdict import BOUND, FOLDS_WIDEN, Verdict, across_folds, judge
 from mgmt_monai.evaluation.within_site import site_codes, site_column
-from mgmt_monai.training.plain_model import PLAIN
 
 SCHEMA = "mgmt-monai/comparison-report/1"
 """Name and version of a report; `mgmt_monai/comparison/report/data/report.schema.json` says what is in it."""
@@ -87,11 +86,13 @@ def findings(record: ComparisonRecord) -> Findings:
     about = record.about
     level, n_resamples = interval_settings(record)
     plan = about["plan"]
-    candidates = ComparisonPlan(**plan).candidates
-    chosen = Candidate(about["chosen"]["network"], about["chosen"]["modality"])
-    last = {each: _pooled(record, each, LAST_STAGE, None) for each in candidates}
+    of_plan = ComparisonPlan(**plan)
+    # Those of older records, which do not tell the stage, were not chosen among plain models.
+    candidates = all_candidates(record.predictions, of_plan) if "stage" in about["chosen"] else of_plan.candidates
+    chosen = Candidate(*(about["chosen"].get(key, LAST_STAGE) for key in ("network", "modality", "stage")))
+    last = {each: _pooled(record, each, None) for each in candidates}
     pooled = last[chosen]
-    controls = {name: _control(record, name, pooled) for name in CONTROLS if name in record.controls}
+    controls = {name: _control(record, name, chosen, pooled) for name in CONTROLS if name in record.controls}
     patients, labels, common = _common(last, candidates)
     site = site_column(record.columns)
     sites = record.columns[site] if site else None
@@ -99,11 +100,11 @@ def findings(record: ComparisonRecord) -> Findings:
     if plan["folds"] is not None and len(candidates) > 1 and len(labels):
         # Validation patients of one fold are test patients of another: the choice has seen them.
         stratum = None if sites is None else site_codes(sites.reindex(patients), len(patients))
-        fold = folds_of_test(_of_stage(record, chosen, LAST_STAGE), pd.Series(patients))
+        fold = folds_of_test(_of_stage(record, chosen), pd.Series(patients))
         ranks = np.stack([across_folds(scores, fold, labels)[0] for scores in common])
         p_values = best_of_p_values(labels, ranks, N_PERMUTATIONS, 0, stratum, FOLDS_WIDEN)
         p_value = float(p_values[candidates.index(chosen)])
-    fold_of_chosen = folds_of_test(_of_stage(record, chosen, LAST_STAGE), pooled["patient_id"])
+    fold_of_chosen = folds_of_test(_of_stage(record, chosen), pooled["patient_id"])
     verdict = judge(
         pooled["label"],
         pooled["probability"],
@@ -131,7 +132,7 @@ def findings(record: ComparisonRecord) -> Findings:
         "verdict": verdict.as_json(),
         "within_site": None if verdict.site is None else verdict.site.as_json(site),
         "imaging_adds": adds,
-        "chosen": {**about["chosen"], "stage": LAST_STAGE},
+        "chosen": {**about["chosen"], "stage": chosen.stage},
         "figures": {
             **assess(pooled, level, n_resamples, N_PERMUTATIONS),
             **_slice_figures(record.slices, level, n_resamples),
@@ -141,9 +142,7 @@ def findings(record: ComparisonRecord) -> Findings:
                 "network": network,
                 "pretrained": _pretrained(about, network),
                 "stage": LAST_STAGE,
-                "figures": _at_papers_threshold(
-                    record, Candidate(network, plan["reference_modality"]), LAST_STAGE, level
-                ),
+                "figures": _at_papers_threshold(record, Candidate(network, plan["reference_modality"]), level),
             }
             for network in plan["networks"]
         ],
@@ -152,19 +151,14 @@ def findings(record: ComparisonRecord) -> Findings:
                 "modality": modality,
                 **{
                     stage: _at_papers_threshold(
-                        record, Candidate(plan["reference_network"], modality), stage, level, ("accuracy", "auc")
+                        record, Candidate(plan["reference_network"], modality, stage), level, ("accuracy", "auc")
                     )
                     for stage in ("transfer", LAST_STAGE)
                 },
             }
             for modality in plan["modalities"]
         ],
-        "candidates": _compared(
-            record,
-            {**{(each, LAST_STAGE): table for each, table in last.items()}, **_plain(record, chosen)},
-            chosen,
-            level,
-        ),
+        "candidates": _compared(record, last, chosen, level),
         "noise": _noise(labels, common),
         "controls": [
             {
@@ -192,18 +186,15 @@ def model_aucs(record: ComparisonRecord, candidate: Candidate) -> pd.DataFrame:
 
     Args:
         record: Of the comparison.
-        candidate: Network and modality.
+        candidate: Network, modality and stage.
 
     Returns:
         Columns ``fold``, ``seed``, ``auc`` (``nan`` where a fold's test lacks a class).
     """
-    table = record.predictions[candidate.network]
-    chosen = table[
-        (table["modality"] == candidate.modality) & (table["stage"] == LAST_STAGE) & (table["split"] == "test")
-    ]
+    table = _of_stage(record, candidate)
     rows = [
         {"fold": fold, "seed": seed, "auc": auc(model["label"], model["probability"])}
-        for (fold, seed), model in chosen.groupby(["fold", "seed"])
+        for (fold, seed), model in table[table["split"] == "test"].groupby(["fold", "seed"])
     ]
     return pd.DataFrame(rows)
 
@@ -246,28 +237,28 @@ def _comparison(about: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _pooled(record: ComparisonRecord, candidate: Candidate, stage: str, threshold: float | None) -> pd.DataFrame:
+def _pooled(record: ComparisonRecord, candidate: Candidate, threshold: float | None) -> pd.DataFrame:
     """One row a test patient, in an order without pseudonyms: what is resampled does not depend on them."""
-    pooled = pool(_of_stage(record, candidate, stage), threshold)
+    pooled = pool(_of_stage(record, candidate), threshold)
     return pooled.sort_values(["probability", "threshold", "label"], ignore_index=True)
 
 
-def _of_stage(record: ComparisonRecord, candidate: Candidate, stage: str) -> pd.DataFrame:
+def _of_stage(record: ComparisonRecord, candidate: Candidate) -> pd.DataFrame:
     table = candidate_table(record, candidate)
-    return table[table["stage"] == stage]
+    return table[table["stage"] == candidate.stage]
 
 
-def _control(record: ComparisonRecord, name: str, pooled: pd.DataFrame) -> np.ndarray:
+def _control(record: ComparisonRecord, name: str, chosen: Candidate, pooled: pd.DataFrame) -> np.ndarray:
     """A control's probabilities, of the model's patients in their order."""
     table = record.controls[name]
-    found = control_scores(table[table["stage"].isin((LAST_STAGE, FOREST_STAGE))])
+    found = control_scores(table[table["stage"].isin((chosen.stage, FOREST_STAGE))])
     return found.loc[pooled["patient_id"]].to_numpy()
 
 
 def _at_papers_threshold(
-    record: ComparisonRecord, candidate: Candidate, stage: str, level: float, figures: Sequence[str] = SHOWN_FIGURES
+    record: ComparisonRecord, candidate: Candidate, level: float, figures: Sequence[str] = SHOWN_FIGURES
 ) -> dict[str, Any]:
-    pooled = _pooled(record, candidate, stage, PAPER_THRESHOLD)
+    pooled = _pooled(record, candidate, PAPER_THRESHOLD)
     found = patient_figures(pooled["label"], pooled["probability"], level, PAPER_THRESHOLD)
     return {figure: found[figure] for figure in figures}
 
@@ -290,29 +281,18 @@ def _slice_figures(slices: pd.DataFrame, level: float, n_resamples: int) -> dict
     }
 
 
-def _plain(record: ComparisonRecord, chosen: Candidate) -> dict[tuple[Candidate, str], pd.DataFrame]:
-    """The plain models on the features of the reference network and of the one chosen, where trainings have them."""
-    plan = record.about["plan"]
-    return {
-        (each, PLAIN): _pooled(record, each, PLAIN, None)
-        for each in ComparisonPlan(**plan).candidates
-        if each.network in (plan["reference_network"], chosen.network)
-        and (candidate_table(record, each)["stage"] == PLAIN).any()
-    }
-
-
 def _pretrained(about: Mapping[str, Any], network: str) -> bool:
     return all(row["pretrained"] for row in about["trainings"] if row["network"] == network)
 
 
 def _compared(
-    record: ComparisonRecord, models: Mapping[tuple[Candidate, str], pd.DataFrame], chosen: Candidate, level: float
+    record: ComparisonRecord, models: Mapping[Candidate, pd.DataFrame], chosen: Candidate, level: float
 ) -> list[dict[str, Any]]:
-    """A row for each candidate and stage; those of the stage `PLAIN` are compared too, but none of them is chosen."""
-    best = models[chosen, LAST_STAGE].set_index("patient_id")
-    differences: dict[tuple[Candidate, str], PairedComparison] = {}
+    """A row for each candidate."""
+    best = models[chosen].set_index("patient_id")
+    differences: dict[Candidate, PairedComparison] = {}
     for model, table in models.items():
-        if model != (chosen, LAST_STAGE):
+        if model != chosen:
             both = best.join(table.set_index("patient_id"), how="inner", rsuffix="_other")
             if not len(both):
                 continue
@@ -321,21 +301,19 @@ def _compared(
         zip(differences, holm([found.p_value for found in differences.values()]) if differences else [], strict=True)
     )
     rows = []
-    for (candidate, stage), table in models.items():
+    for candidate, table in models.items():
         figures = patient_figures(table["label"], table["probability"] - table["threshold"], level, 0.0)
-        difference = differences.get((candidate, stage))
+        difference = differences.get(candidate)
         rows.append(
             {
-                "network": candidate.network,
-                "modality": candidate.modality,
-                "stage": stage,
-                "validation_auc": number_or_none(validation_figures(record.predictions, candidate, stage)[0]),
+                **asdict(candidate),
+                "validation_auc": number_or_none(validation_figures(record.predictions, candidate)[0]),
                 "auc": patient_figures(table["label"], table["probability"], level)["auc"],
                 "accuracy": figures["accuracy"],
                 "auc_difference": None
                 if difference is None
-                else {**_difference(difference), "p_holm": number_or_none(adjusted[candidate, stage])},
-                "chosen": (candidate, stage) == (chosen, LAST_STAGE),
+                else {**_difference(difference), "p_holm": number_or_none(adjusted[candidate])},
+                "chosen": candidate == chosen,
             }
         )
     return rows
@@ -370,9 +348,7 @@ def _noise(labels: np.ndarray, common: np.ndarray) -> dict[str, Any]:
 def _spread(record: ComparisonRecord, candidate: Candidate) -> dict[str, Any]:
     values = model_aucs(record, candidate)["auc"].dropna()
     return {
-        "network": candidate.network,
-        "modality": candidate.modality,
-        "stage": LAST_STAGE,
+        **asdict(candidate),
         "n_models": len(values),
         "mean": number_or_none(values.mean()),
         "sd": number_or_none(values.std(ddof=1)),

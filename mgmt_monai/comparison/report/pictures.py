@@ -7,8 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mgmt_monai.comparison.candidate_choice import LAST_STAGE
-from mgmt_monai.comparison.plan import NO_CONTROL, Candidate
+from mgmt_monai.comparison.plan import LAST_STAGE, NO_CONTROL, Candidate
 from mgmt_monai.comparison.record import ComparisonRecord
 from mgmt_monai.comparison.report.facts import N_PERMUTATIONS, Findings, candidate_table, interval_settings, model_aucs
 from mgmt_monai.evaluation.intervals import Estimate
@@ -32,13 +31,13 @@ def pictures(record: ComparisonRecord, found: Findings) -> Iterator[tuple[str, F
     level, n_resamples = interval_settings(record)
     yield from model_pictures(pooled, found.groups, level, n_resamples, within=report["within_site"])
     yield "controls", controls_figure(_control_rows(found), level)
-    labels, rows = found.common_labels, _trained(report)
+    labels, rows = found.common_labels, report["candidates"]
     if 0 < labels.sum() < len(labels):
         null = best_of(labels, found.common, "auc", n_permutations=N_PERMUTATIONS)
         yield (
             "candidates",
             candidates_figure(
-                [f"{row['network']}, {row['modality']}" for row in rows],
+                [f"{row['network']}, {row['modality']}{_beside(row['stage'])}" for row in rows],
                 [_estimate(row["auc"]) for row in rows],
                 null,
                 next(number for number, row in enumerate(rows) if row["chosen"]),
@@ -59,27 +58,25 @@ def pictures(record: ComparisonRecord, found: Findings) -> Iterator[tuple[str, F
         yield "spread", spread_figure(_spread_frame(record, found))
 
 
-def _trained(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The candidates but the plain models, which are in the table alone."""
-    return [row for row in report["candidates"] if row["stage"] != PLAIN]
+def _beside(stage: str) -> str:
+    return ", plain model" if stage == PLAIN else ""
 
 
 def _control_rows(found: Findings) -> list[ControlRow]:
     chosen = found.report["chosen"]
-    model = ControlRow(
-        f"The model: {chosen['network']}, {chosen['modality']}", _estimate(found.report["figures"]["auc"]), True
-    )
+    name = f"The model: {chosen['network']}, {chosen['modality']}{_beside(chosen['stage'])}"
+    model = ControlRow(name, _estimate(found.report["figures"]["auc"]), True)
     return [model, *(ControlRow(row["title"], _estimate(row["auc"]), False) for row in found.report["controls"])]
 
 
 def _spread_frame(record: ComparisonRecord, found: Findings) -> pd.DataFrame:
     folds = record.about["plan"]["folds"] or 1
     parts = []
-    for row in _trained(found.report):
-        aucs = model_aucs(record, Candidate(row["network"], row["modality"]))
+    for row in found.report["spread"]:
+        aucs = model_aucs(record, Candidate(row["network"], row["modality"], row["stage"]))
         parts.append(
             aucs.assign(
-                candidate=f"{row['network']}, {row['modality']}",
+                candidate=f"{row['network']}, {row['modality']}{_beside(row['stage'])}",
                 repeat=aucs["fold"] // folds,
                 fold=aucs["fold"] % folds,
             )

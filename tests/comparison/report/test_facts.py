@@ -46,14 +46,15 @@ def made():
         **{"plan": plan.as_json(), "cohort": sample["cohort"]},
         "chosen": {"network": "resnet-10", "modality": "T1w", "validation_auc": 0.7, "n_compared": 2},
     }
-    predictions = {"efficientnet-b0": table(0), "resnet-10": table(1, gap=0.3, plain=True)}
-    controls = {"header_tags": table(2), "blank": table(3, constant=True)}
+    predictions = {"efficientnet-b0": table(0, plain=True), "resnet-10": table(1, gap=0.3, plain=True)}
+    controls = {"header_tags": table(2, plain=True), "blank": table(3, constant=True, plain=True)}
     chosen = predictions["resnet-10"]
     slices = chosen[(chosen["split"] == "test") & (chosen["stage"] == "fine_tune")].assign(slice_index=0)
 
-    def report(clinical=(), **columns):
+    def report(chosen=None, clinical=(), **columns):
         known = pd.DataFrame(columns, index=PATIENTS)
         told = {**about, "plan": {**about["plan"], "clinical": list(clinical)}}
+        told |= {"chosen": about["chosen"] | chosen} if chosen else {}
         record = ComparisonRecord(told, predictions, controls, slices, pd.DataFrame(), known)
         return json.loads(json.dumps(findings(record).report))
 
@@ -93,14 +94,22 @@ def test_without_a_site_that_stays_open(made):
     assert "no_site_column" in report["verdict"]["reasons"]
 
 
-def test_plain_model_is_compared_and_not_chosen(made):
-    report = made(site=[""] * 60)
+def test_plain_model_of_the_reference_network_is_a_candidate_and_can_be_chosen(made):
+    report = made({"network": "efficientnet-b0", "stage": "plain"}, site=[""] * 60)
 
-    trained, plain = (
-        [row for row in report["candidates"] if (row["stage"] == "plain") == is_plain] for is_plain in (False, True)
-    )
-    assert [row["network"] for row in trained] == ["efficientnet-b0", "resnet-10"]
-    assert [(row["network"], row["chosen"]) for row in plain] == [("resnet-10", False)]
-    assert plain[0]["auc"] == trained[1]["auc"]  # the table has the same probabilities
-    assert plain[0]["auc_difference"]["value"] == 0
-    assert report["noise"]["n_candidates"] == 2
+    rows = report["candidates"]
+    assert [(row["network"], row["stage"], row["chosen"]) for row in rows] == [
+        ("efficientnet-b0", "fine_tune", False), ("resnet-10", "fine_tune", False), ("efficientnet-b0", "plain", True)
+    ]  # fmt: skip
+    assert rows[2]["auc"] == rows[0]["auc"]  # the table has the same probabilities
+    assert rows[0]["auc_difference"]["value"] == 0
+    assert report["noise"]["n_candidates"] == len(report["spread"]) == 3
+    assert report["chosen"]["stage"] == "plain"
+    assert [row["stage"] for row in report["table_1"]] == ["fine_tune", "fine_tune"]
+
+
+def test_record_that_does_not_tell_the_stage_was_chosen_among_networks(made):
+    report = made()
+
+    assert [row["stage"] for row in report["candidates"]] == ["fine_tune", "fine_tune"]
+    assert (report["chosen"]["stage"], report["noise"]["n_candidates"]) == ("fine_tune", 2)
