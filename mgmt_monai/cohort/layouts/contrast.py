@@ -72,13 +72,13 @@ _AGENTS = (
     r"ablavar|vasovist|dotagraf|pixxoscan|cyclolux|magnegita"
 )
 _NOUN = re.compile(
-    rf"contra?st?\w*|kontra[sz]\w*|[ck]ontr|(?:iv)?km|kl|gbca|kmg|km[gm]abe|gd\w{{0,5}}|gad\w*|gado\w*|mdc|pdc|civ|enh\w*|inj|injec\w*|inje[ck]t\w*|"
+    rf"contra?st\w*|contras?|kontra[sz]\w*|[ck]ontr|(?:iv)?km|kl|gbca|kmg|km[gm]abe|gd\w{{0,5}}|gad\w*|gado\w*|mdc|pdc|civ|enh\w*|inj|injec\w*|inje[ck]t\w*|"
     rf"iniez\w*|iniett\w*|tehoste?\w*|varjoain\w*|ce|agent\w*|bolus|{_AGENTS}|контраст\w*|ку|гадо\w*|σκιαγραφ\w*"
 )
 #: Only behind one of the words above: alone they are anything.
 _NOUN_BEHIND = _set("c con cont cte ctte cm mc k iv ev ilac medium")
 #: Glued together, and the one-word forms.
-_GLUED = r"(?:[ck]ont(?:r\w*)?|km|kl|gd|gad\w*|gado\w*|enh\w*|inj\w*|ce)"
+_GLUED = r"(?:contra?st\w*|kontra\w*|[ck]ont(?:ra?s?)?|km|kl|gd|gad\w*|gado\w*|enh\w*|inj\w*|ce)"
 _GLUED_DENIED = re.compile(
     rf"(?:pre|prae|przed|non|un|vor|ohne|sin|sans|senza|sem|bez|zonder|anti){_GLUED}"
     r"|kontra\w*s[iu]z|ilac?s[iu]z|kontra\w*oncesi|[ck]ontra\w*fr(?:ei|i|ee)|km ?frei|minusc|prec|precon|noncon|smdc"
@@ -223,7 +223,7 @@ _SPELLINGS = tuple(
         (r"\+ ?[/\\] ?-|- ?[/\\] ?\+", " both "),
         (r"(?<![a-z])w[/\\]?o ?[/\\&+] ?w(?![a-z])", " both "),
         (r"(?<![a-z])(?:w[/\\]o(?:ut)?|w\.o\.?)(?![a-z])", " without "),
-        (r"(?<![a-z])(i|k)\. ?(v|l)\.?(?![a-z])", r" \1\2 "),
+        (r"(?<![a-z])(?:(i|k|c)\. ?(v|l|m|e)\.?|(n)[/.](c)\.?)(?![a-z])", r" \1\2\3\4 "),
         (r"(?<![a-z])m\.d\.c\.?(?![a-z])", " mdc "),
         (r"(?<![a-z])s\. ?c\.?(?![a-z])", " sin c "),
         (r"(?<![a-z])(?:iv|k) ?\+|\+ ?(?:iv|k)(?![a-z])", " plusc "),
@@ -233,7 +233,7 @@ _SPELLINGS = tuple(
         (r"(?<=t1|se|fs)\s?\+\W*\Z|(?<=t1w|tse|tfe|mpr)\s?\+\W*\Z|(?<=rage|spgr|vibe)\s?\+\W*\Z", " plusc "),
         (r"(?<=t1)w?(?:-\W*\Z| ?\(-\))", " minusc "),
         (r"(?<![a-z])w[/\\](?=\s?[a-z])", " with "),
-        (r"(?<![a-z])s[./\\]\s?(?=[a-z])", " sin "),
+        (r"(?<![a-z])s(?:[/\\]\s?(?=[a-z])|\.\s?(?=mdc|contr|gad|gd))", " sin "),
         (rf"(?:\+\s?|\bplus )(?:{_SHORT}|con|cm|contrast\w*|kontrast\w*)(?![a-z])|(?<![a-z])c ?\+", " plusc "),
         (rf"(?<![^\W_])-{_SHORT}(?![a-z])|(?<=[\W_])(?:{_SHORT}|[ck]ontrast\w*) ?-(?! ?\w)", " minusc "),
         # A dash between spaces may be a minus or a comma: 'T1 - Gd'.

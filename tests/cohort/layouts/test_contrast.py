@@ -22,7 +22,8 @@ NO_CONTRAST = (
     "T1 bez KL", "T1 před KL", "T1 KL-", "T1 -KL", "T1 bez k.l.", "T1-", "T1 (-)", "T1 C-", "T1 CE-", "T1 Gd -",
     "T1 w/out", "T1 w/out contrast", "T1 W.O.", "T1 s. mdc", "T1 no CM", "T1 noncon", "T1 v. KM", "T1 bez k.",
     "T1 före kontrast", "T1 prije kontrasta", "T1 brez kontrasta", "T1 tanpa kontras", "T1 przed podaniem kontrastu",
-    "T1 contrast -", "T1 kontrast verilmeden önce", "T1 kontrasztanyag előtt", "T1 bez kontrastnej látky",
+    "T1 N.C.", "T1 n/c", "T1 contrast -",
+    "T1 kontrast verilmeden önce", "T1 kontrasztanyag előtt", "T1 bez kontrastnej látky",
 )
 CONTRAST = (
     "CON CONTRASTE", "nach KM", "mit KM", "AVEC GADO", "CON CONTRASTO", "T1 GAD", "post gd", "T1+C", "T1 post",
@@ -39,7 +40,7 @@ CONTRAST = (
     "T1 w/", "AX T1 W/", "T1 w/c", "T1 w/cont", "T1+", "T1W +", "AX T1+", "T1 (+)", "T1 SE +", "T1-GAD", "T1_C+",
     "t1 km+", "T1 po KL", "T1 s KL", "T1 KL", "T1 po k.l.", "T1 +KL", "T1KL", "T1 po podání KL", "T1 con m.d.c.",
     "T1 con mc", "T1 post cont", "T1 postcontr.", "T1 + iv", "T1 with CM", "T1 GBCA", "T1 c/ctte",
-    "T1 nakon kontrasta", "T1 dengan kontras", "T1 amb contrast", "T1 kontrasztanyag után", "T1 cu contrast",
+    "T1 K.M.", "T1 nakon kontrasta", "T1 dengan kontras", "T1 amb contrast", "T1 kontrasztanyag után", "T1 cu contrast",
 )
 THE_WHOLE_EXAMINATION = (
     "W/WO", "WITH AND WITHOUT", "BRAIN W/WO CONTRAST", "with and without contrast", "mit und ohne KM",
@@ -52,6 +53,8 @@ NOTHING = (
     "AX T1 post surgery", "T1 C-spine", "T1 nach RT ohne fs", "T1 post stroke", "T1 prior",
     "T1 post RT", "T1 SE con SAT", "T2 FLAIR w/o FS",
     "T1 w", "T1-W", "T1 - SAG", "T1-SE", "T1 w/ FS", "T1+FS", "T1+T2", "T1 ax - 2", "AX T1 -", "T1 C-T-L", "AX T1 5 CM",
+    "T1 CONTROL", "T1 contralateral", "T1 con control", "T1 postcontrol", "T1 CORONAL +5", "T2 TSE - REPEAT",
+    "T1 k-space", "AX T1 FLAIR -", "T1 S.E.", "T1 I.R.",
 )
 # fmt: on
 
