@@ -71,6 +71,8 @@ def command(
     Each modality and stage in each file is a model; its test patients are judged, folds and seeds together. OUT gets
     evaluation.json, figures.csv, comparisons.csv, subgroups.csv and a folder of pictures for each model.
     """
+    import pandas as pd
+
     from mgmt_monai.evaluation.evaluation_folder import write_evaluation
     from mgmt_monai.evaluation.intervals import estimate_text
     from mgmt_monai.evaluation.models import not_learnt, pool_models, read_rows, threshold_rule, trained_on
@@ -78,20 +80,27 @@ def command(
 
     rows, left_out = read_rows(predictions, None if labels is None else _labels(predictions, labels))
     told = [f"{n} prediction{'s' * (n != 1)} {what}: not judged" for what, n in left_out.items()]
-    incomplete = [] if manifest is None else _held(rows, manifest, allow_missing)
-    told += incomplete
+    incomplete = {} if manifest is None else _held(rows, manifest, allow_missing)
+    for name, of in rows.items():
+        tested = of[of["split"] == "test"]
+        if tested["fold"].nunique() > 1 and (untested := set(of["patient_id"]) - set(tested["patient_id"])):
+            told.append(f"{name}: {len(untested)} patients of the table are tested in no fold, so they are not judged")
     same = clones(rows.values())
     if same:
         pairs = [f"{other} = {first}" for other, first in list(same.items())[:SHOWN_PAIRS]]
         more = f" and {len(same) - SHOWN_PAIRS} more" if len(same) > SHOWN_PAIRS else ""
+        tables = pd.concat(rows.values()).drop_duplicates("patient_id").set_index("patient_id")["label"]
+        other = int((tables[list(same)].to_numpy() != tables[list(same.values())].to_numpy()).sum())
+        labels_differ = f", {other} of them under another label," if other else ""
         told.append(
-            f"{len(same)} patients have the very predictions of another and are not judged: {', '.join(pairs)}{more}"
+            f"{len(same)} patients have the very predictions of another{labels_differ} and are not judged: "
+            f"{', '.join(pairs)}{more}"
         )
         rows = {name: of[~of["patient_id"].isin(list(same))].reset_index(drop=True) for name, of in rows.items()}
     models = pool_models(rows, threshold)
     patients = dict.fromkeys(patient for pooled in models.values() for patient in pooled["patient_id"])
     known = _columns(patients, columns, manifest)
-    notes = [*(["test_patients_missing"] if incomplete else []), *(["clones"] if same else [])]
+    notes = [*(["test_patients_missing"] if any(incomplete.values()) else []), *(["clones"] if same else [])]
     unlearnt, origins = not_learnt(predictions, rows), trained_on(predictions)
     asked = [name.strip() for name in clinical.split(",") if name.strip()]
     evaluated = write_evaluation(
@@ -113,13 +122,13 @@ def command(
     )
     for name, figures in evaluated["models"].items():
         verdict = figures["verdict"]
-        said = "a control" if verdict is None else verdict["sentence"]
+        said = " ".join(["a control" if verdict is None else verdict["sentence"], *incomplete.get(name, ())])
         click.echo(f"{name}: {said}" if len(models) > 1 or verdict is None else said)
     for line in [*origins, *told, *(f"{name}: {sentence}" for name, sentence in unlearnt.items())]:
         click.echo(line)
     _tell_best(evaluated["best_of"])
     for name, figures in evaluated["models"].items():
-        _tell_model(name, figures, bool(site), threshold_rule(rows[name], threshold))
+        _tell_model(name, figures, bool(site), threshold_rule(rows[name], threshold), bool(asked))
     for row in (row for row in evaluated["interactions"] if row["p_holm"] <= 0.05):
         click.echo(
             f"{row['model']}: the AUC differs among the values of {row['column']}, p {row['p_holm']:.4f} after Holm"
@@ -143,7 +152,7 @@ def _tell_best(found: dict[str, Any] | None) -> None:
         )
 
 
-def _tell_model(name: str, figures: dict[str, Any], named: bool, rule: str) -> None:
+def _tell_model(name: str, figures: dict[str, Any], named: bool, rule: str, asked: bool) -> None:
     """The figures, and what the verdict leaves open."""
     from mgmt_monai.evaluation.intervals import estimate_text
     from mgmt_monai.evaluation.verdict import REASONS
@@ -177,16 +186,20 @@ def _tell_model(name: str, figures: dict[str, Any], named: bool, rule: str) -> N
             f"  {seeds['n']} seeds: mean AUC {seeds['mean']:.2f} (sd {seeds['sd']:.2f}, {seeds['low']:.2f} to "
             f"{seeds['high']:.2f}); the AUC above is that of their average, an ensemble"
         )
+    if asked and verdict is not None and figures["imaging_adds"] is None:
+        click.echo(
+            "  what imaging adds is not told: the columns do not vary, or under 10 patients have one of the labels"
+        )
     _tell_added(figures["imaging_adds"])
     click.echo(
         f"  at {figures['threshold']:.2f} ({rule}): accuracy {estimate_text(figures['accuracy'])}, sensitivity "
         f"{estimate_text(figures['sensitivity'])}, specificity {estimate_text(figures['specificity'])}"
     )
     low, high = figures["brier_interval"] or (None, None)
-    ends = "" if low is None else f" ({low:.3f}-{high:.3f})"
+    brier = {"value": figures["brier"], "low": low, "high": high}
     click.echo(
-        f"  calibration slope {estimate_text(figures['calibration_slope'])}, Brier {figures['brier']:.3f}"
-        f"{ends} (the prevalence alone: {figures['brier_of_prevalence']:.3f})"
+        f"  calibration slope {estimate_text(figures['calibration_slope'])}, Brier {estimate_text(brier, 3)}; "
+        f"the prevalence alone: {figures['brier_of_prevalence']:.3f}"
     )
 
 
@@ -208,8 +221,8 @@ def _tell_added(adds: dict[str, Any] | None) -> None:
     )
 
 
-def _held(rows: dict[str, pd.DataFrame], manifest: Path, allow_missing: bool) -> list[str]:
-    """Hold each model's rows against the manifest; a line for each model whose test patients are not all there."""
+def _held(rows: dict[str, pd.DataFrame], manifest: Path, allow_missing: bool) -> dict[str, list[str]]:
+    """Hold each model's rows against the manifest; sentences for each model whose test patients are not all there."""
     from mgmt_monai.cohort.manifest import read_manifest
     from mgmt_monai.evaluation.predictions import EvaluationError
     from mgmt_monai.evaluation.referee import fold_splits, hold, missing
@@ -219,7 +232,8 @@ def _held(rows: dict[str, pd.DataFrame], manifest: Path, allow_missing: bool) ->
     held_out = {patient.patient_id: patient.split for patient in known.patients}
     folds = {patient.patient_id: list(patient.folds) for patient in known.patients}
     n_folds = known.folds.get("n_folds", 0)
-    faults, partial = [], []
+    faults: dict[str, str] = {}
+    partial: dict[str, str] = {}
     for name, of in rows.items():
         tested = of[of["split"] == "test"]
         own = {p.patient_id for p in known.patients if of["modality"].iloc[0] in p.series} or set(labels)
@@ -241,13 +255,13 @@ def _held(rows: dict[str, pd.DataFrame], manifest: Path, allow_missing: bool) ->
                 expected |= {patient for patient in own if splits[patient] == "test"}
             if expected != own:
                 out = f"{len(own - expected)} of {len(own)} patients"
-                partial.append(f"{name}: the table lacks the folds that test {out}: these are not judged")
+                partial[name] = f"The table lacks the folds that test {out}: these are not judged."
         if absent := missing(of, expected):
-            faults.append(f"{name}: {len(absent)} of {len(expected)} test patients are missing ({', '.join(absent[:3])}"
-                          f"{', ...' if len(absent) > 3 else ''})")  # fmt: skip
-    if faults and not allow_missing:
-        raise click.ClickException(f"{faults[0]}. Add them, or judge the others with --allow-missing.")
-    return [*faults, *partial]
+            faults[name] = (f"{len(absent)} of {len(expected)} test patients are missing ({', '.join(absent[:3])}"
+                            f"{', ...' if len(absent) > 3 else ''}).")  # fmt: skip
+    for name, fault in {} if allow_missing else faults.items():
+        raise click.ClickException(f"{name}: {fault} Add them, or judge the others with --allow-missing.")
+    return {name: [of[name] for of in (faults, partial) if name in of] for name in rows}
 
 
 def _fits(tested: pd.DataFrame, labels: Mapping[str, int], splits: Mapping[str, str]) -> bool:

@@ -163,7 +163,8 @@ def _design(columns: pd.DataFrame) -> np.ndarray:
             and numbers.nunique() > 2
             and np.isfinite(numbers.dropna()).all()
         ):
-            filled = numbers.fillna(numbers.mean()).to_numpy()
+            scaled = numbers / max(numbers.abs().max(), 1e-300)  # squares of large numbers are infinite
+            filled = scaled.fillna(scaled.mean()).to_numpy()
             parts.append((filled - filled.mean()) / filled.std())
             if numbers.isna().any():
                 parts.append(numbers.isna().to_numpy(dtype=float))

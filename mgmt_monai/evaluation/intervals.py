@@ -67,36 +67,44 @@ def ends(estimate: Estimate) -> list[float] | None:
     return None if math.isnan(estimate.low) else [float(estimate.low), float(estimate.high)]
 
 
-def with_interval(value: float, low: float, high: float, undefined: str = "undefined (one class only)") -> str:
-    """A figure and its interval in words, such as ``0.62 (0.51-0.72)``.
+def with_interval(
+    value: float, low: float, high: float, undefined: str = "undefined (one class only)", digits: int = 2
+) -> str:
+    """A figure and its interval in words; ends below zero are joined by ``to``, for a hyphen would be read as a sign.
 
     Args:
         value: The figure; ``nan`` where undefined.
         low: The lower end; ``nan`` without an interval.
         high: The upper end.
         undefined: What to say of an undefined figure.
+        digits: After the point; a value that rounds to zero has no sign.
 
-    Returns:
-        Two decimals each.
+    Example:
+        >>> with_interval(0.62, 0.51, 0.72), with_interval(-0.02, -0.1, 0.06)
+        ('0.62 (0.51-0.72)', '-0.02 (-0.10 to 0.06)')
     """
     if math.isnan(value):
         return undefined
-    ends = "no interval" if math.isnan(low) or math.isnan(high) else f"{low:.2f}-{high:.2f}"
-    return f"{value:.2f} ({ends})"
+    low_, high_ = f"{low:z.{digits}f}", f"{high:z.{digits}f}"
+    told = (
+        "no interval" if math.isnan(low) or math.isnan(high) else (" to " if "-" in low_ else "-").join((low_, high_))
+    )
+    return f"{value:z.{digits}f} ({told})"
 
 
-def estimate_text(estimate: Mapping[str, float | int | None]) -> str:
+def estimate_text(estimate: Mapping[str, float | int | None], digits: int = 2) -> str:
     """An estimate as a line of text has it.
 
     Args:
         estimate: As `as_json` returns it.
+        digits: After the point.
 
     Example:
         >>> estimate_text({"value": 0.62, "low": 0.48, "high": 0.743, "n": 58})
         '0.62 (0.48-0.74)'
     """
     value, low, high = (math.nan if (found := estimate[name]) is None else found for name in ("value", "low", "high"))
-    return with_interval(value, low, high, undefined="undefined")
+    return with_interval(value, low, high, "undefined", digits)
 
 
 def newcombe_interval(auc: float, n_positive: int, n_negative: int, level: float = 0.95) -> Interval:

@@ -95,7 +95,8 @@ def clones(tables: Iterable[pd.DataFrame]) -> dict[str, str]:
         tables: The columns of a predictions table, of every model; its test rows are looked at.
 
     Returns:
-        The first patient of the same predictions, by the others.
+        The first patient of the same predictions, by the others: to six digits, for two runs differ in the seventh, or
+        where that says nothing to all of them.
     """
     test = pd.concat([table[table["split"] == "test"].assign(table=number) for number, table in enumerate(tables)])
     keys = ["table", "modality", "stage", "fold", "seed"]
@@ -107,13 +108,17 @@ def clones(tables: Iterable[pd.DataFrame]) -> dict[str, str]:
     telling = telling.loc[:, telling.nunique() > max(2, 0.1 * len(wide))].dropna(how="all")
     if telling.shape[1] == 0:
         return {}
-    groups = telling.fillna(-1.0).round(12).groupby(list(telling.columns), sort=False).groups
+    return _clones(telling.round(6), keys.index("fold")) or _clones(telling.round(12), keys.index("fold"))
+
+
+def _clones(telling: pd.DataFrame, fold_level: int) -> dict[str, str]:
+    groups = telling.fillna(-1.0).groupby(list(telling.columns), sort=False).groups
     twins = [list(members) for members in groups.values() if len(members) > 1]
     n_pairs = sum(math.comb(len(members), 2) for members in twins)
     # Models of one fold test the same patients, and must all agree; other folds test others.
     of_fold: dict[int, float] = {}
     for column in telling.columns:
-        fold = column[keys.index("fold")]
+        fold = column[fold_level]
         of_fold[fold] = min(of_fold.get(fold, math.inf), _met_by_chance(telling[column].dropna().to_numpy()))
     expected = sum(of_fold.values())
     if not n_pairs or poisson.sf(n_pairs - 1, expected) > CLONE_P:

@@ -49,6 +49,10 @@ NO_SHORTCUT_CONTROLS = re.compile(r"(?<![a-z])(blank|permuted[ _-]labels)(?![a-z
 """In the names of controls that find mistakes of procedure and see no shortcut: they alone do not make a signal
 believable."""
 
+LEAST_TOLD_APART = 0.1
+"""Of all pairs of patients, the share to which a control gives different values, from which on it is informative: one
+that is constant but for a few patients could see no shortcut."""
+
 LEAST_IN_FOLD = 10
 """Test patients of the smallest fold from which on ranks within folds are compared: of fewer too little is left of what
 a model tells; of one patient, or of patients of one label, nothing."""
@@ -60,7 +64,7 @@ REASONS = {
     "not_above_chance": "The AUC is not shown to be above 0.5.",
     "one_class": "The patients are all of one label.",
     "no_pairs_within_site": "No site has patients of both labels, so that label and site cannot be told apart.",
-    "no_informative_control": "No control could have seen a shortcut: none was given, or all are constant here.",
+    "no_informative_control": "No control could have seen a shortcut: none was given, or all are (nearly) constant.",
     "not_beyond_control": "The model is not shown to tell more than a control without the tumour.",
     "control_above_chance": "A control without the tumour is above chance: the labels can be told without the tumour.",
     "explained_by_control": "A control without the tumour explains the model's predictions.",
@@ -87,7 +91,7 @@ class Control:
         p_value: One-sided, of its AUC against chance, within sites where these are known.
         p_holm: The same, corrected for the number of controls that vary.
         difference: The model minus the control, paired.
-        informative: It varies on these patients.
+        informative: It varies on these patients (`LEAST_TOLD_APART`).
         p_added: One-sided, of what the model tells beyond it.
         explains: It is above chance, goes with the model among patients of one label, and leaves the model nothing.
     """
@@ -384,7 +388,7 @@ def _controls(
     above: bool,
 ) -> list[Control]:
     given = {name: checked_arrays(label, values)[1] for name, values in controls.items()}
-    varies = {name: bool(np.ptp(values) > 0) for name, values in given.items()}
+    varies = {name: told_apart(values) >= LEAST_TOLD_APART for name, values in given.items()}
     p_values = {
         name: permutation_test(label, values, n_permutations, seed + 1 + number, code).p_value
         for number, (name, values) in enumerate(given.items())
@@ -411,6 +415,21 @@ def _controls(
     return found
 
 
+def told_apart(values: np.ndarray) -> float:
+    """The share of all pairs of patients that have different values.
+
+    Args:
+        values: Shape ``(n,)``.
+
+    Example:
+        >>> told_apart(np.array([1, 1, 1, 2])), told_apart(np.array([5.0]))
+        (0.5, 0.0)
+    """
+    sizes = np.unique(values, return_counts=True)[1]
+    n = int(sizes.sum())
+    return 1 - float((sizes * (sizes - 1)).sum()) / max(1, n * (n - 1))
+
+
 def widened(p: float, widen: float) -> float:
     """The p-value of a normal statistic whose standard error is so many times as large.
 
@@ -431,7 +450,7 @@ def _checks(
     for control in controls:
         figures = f"AUC {with_interval(*control.auc[:3])}, {_p(control.p_value)}, {_p(control.p_holm)} after Holm"
         if not control.informative:
-            text = f"{figures}: constant on these patients, so that it says nothing"
+            text = f"{figures}: constant on these patients, or nearly so: it says nothing"
             checks.append(Check(f"The control '{control.name}' is informative", False, text))
             continue
         text = f"{figures}; {_p(control.p_added)} of what the model adds to it (at most {ALPHA_MODEL} is asked for)"

@@ -6,6 +6,7 @@ above 0.5 where hospitals differ in prevalence. Pairs of patients of *one* hospi
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -113,7 +114,7 @@ def within_site(
     Args:
         label: Shape ``(n,)``, 0 or 1, of independent patients.
         probability: Shape ``(n,)``, any real score.
-        site: Shape ``(n,)``, of any type that can be compared; equal values are one site, numbers too.
+        site: Shape ``(n,)``, text or numbers; equal values are one site, however they are written (``01`` and ``1.0``).
         level: Of the interval, between 0 and 1.
         n_permutations: Of the labels within each site.
         seed: Of the permutations and of the folds.
@@ -292,9 +293,16 @@ def site_codes(site: ArrayLike, n: int) -> np.ndarray:
         raise EvaluationError(f"site: expected one value a patient, found {len(values)} for {n} patients")
     unknown = ~values.index.isin(known_sites(values).index)
     code = np.full(n, -1)
-    code[~unknown] = pd.factorize(values[~unknown])[0]
+    code[~unknown] = pd.factorize(values[~unknown].map(_written))[0]
     code[unknown] = code.max() + 1 + np.arange(unknown.sum())
     return code
+
+
+def _written(site: object) -> str:
+    """A site's name as all of its writings have it: ``01``, ``1`` and ``1.0``; ``Köln`` in either Unicode form."""
+    text = " ".join(unicodedata.normalize("NFKC", str(site)).casefold().split())
+    number = re.fullmatch(r"0*(\d+)(\.0+)?", text)
+    return number[1] if number else text
 
 
 def known_sites(site: pd.Series) -> pd.Series:
@@ -315,16 +323,19 @@ def site_column(columns: pd.DataFrame, named: str = "") -> str:
             or ``site_id (...)``; what headers tell, a name that ends with ``(DICOM)``, only where no other does.
 
     Returns:
-        Its name; "" where none is.
+        Its name; "" where none is that has a value.
 
     Raises:
-        EvaluationError: The one named is not there.
+        EvaluationError: The one named is not there, or names no patient's site.
     """
     if named:
         if named not in columns.columns:
             there = ", ".join(map(str, columns.columns)) or "none"
             raise EvaluationError(f"site: expected the column {named!r} in the tables of columns, found {there}")
+        if len(columns) and not len(known_sites(columns[named])):
+            raise EvaluationError(f"site: expected values in the column {named!r}, found none; name another")
         return named
+    columns = columns.loc[:, [not len(columns) or len(known_sites(of)) > 0 for _, of in columns.items()]]
     ordered = sorted(columns.columns, key=lambda name: str(name).endswith("(DICOM)"))
     by_name: Mapping[str, str] = {
         re.sub(r"[ _]?(no|number|id|code|name)$", "", str(name).partition("(")[0].strip().casefold()): str(name)

@@ -232,7 +232,8 @@ def test_evaluate_judges_an_incomplete_table_where_it_is_allowed_and_says_so(sha
 
     assert main(["evaluate", *words, "--allow-missing", "--out", str(tmp_path / "out")]) == 0
 
-    assert "24 of 32 test patients are missing" in capsys.readouterr().out.splitlines()[1]
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.startswith("Cannot tell") and "24 of 32 test patients are missing" in first
     found = json.loads((tmp_path / "out" / "evaluation.json").read_text())["models"]["T1w fine_tune"]
     assert "test_patients_missing" in found["verdict"]["reasons"]
 
@@ -246,6 +247,27 @@ def test_evaluate_names_clones_and_judges_each_once(shared_data, tmp_path, capsy
     assert said.startswith("40 patients have the very predictions of another and are not judged: qp000")
     found = json.loads((tmp_path / "out" / "evaluation.json").read_text())["models"]["T1w fine_tune"]
     assert found["n"] == 40
+
+
+def test_evaluate_says_who_is_contradicted_who_is_never_tested_and_what_adds_nothing(tmp_path, capsys):
+    first = np.random.default_rng(0).random(12).round(6)
+    table = pd.DataFrame(
+        {"patient_id": [f"p{n:02}" for n in range(24)], "modality": "T1w", "stage": "mine", "split": "test", "fold": 0,
+         "seed": 0, "label": [0, 1] * 6 + [1, 0] * 6, "probability": [*first, *first], "n_slices": 3}
+    )  # fmt: skip
+    tested = pd.concat([table.assign(fold=k, split=np.where(table.index % 3 == k, "test", "train")) for k in (0, 1)])
+    for name, of in (("clones", table), ("folds", tested)):
+        write_patients(of, tmp_path / f"{name}.csv")
+    (tmp_path / "columns.csv").write_text("patient_id,grade\n" + "".join(f"p{n:02},4\n" for n in range(24)))
+    said = {}
+    for name in ("clones", "folds"):
+        words = ["--columns", str(tmp_path / "columns.csv"), "--clinical", "grade", "--out", str(tmp_path / name)]
+        assert main(["evaluate", str(tmp_path / f"{name}.csv"), *words]) == 0
+        said[name] = capsys.readouterr().out
+
+    assert "12 patients have the very predictions of another, 12 of them under another label, and" in said["clones"]
+    assert "T1w mine: 8 patients of the table are tested in no fold" in said["folds"]
+    assert all("what imaging adds is not told" in text for text in said.values())
 
 
 def test_evaluate_takes_the_labels_of_a_batch_from_a_table(tmp_path, capsys):

@@ -78,3 +78,8 @@ def test_clones_are_found_in_different_folds_of_rounded_predictions():
     tables = [rows(random.integers(100, 400, 100) / 500, fold=fold, first=100 * fold) for fold in range(5)]
 
     assert clones(tables) == {}
+
+
+def test_two_runs_of_one_image_differ_in_the_seventh_digit_and_are_one_patient():
+    first = np.random.default_rng(3).random(40)
+    assert clones([rows(np.r_[first, first + 3e-9])]).items() >= {"p40": "p0", "p79": "p39"}.items()

@@ -121,6 +121,17 @@ def test_without_a_control_that_could_see_a_shortcut_nothing_is_supported(contro
     assert named == [f"The control '{name}' is informative" for name, value in controls.items() if value]
 
 
+@pytest.mark.parametrize(("n_other", "informative"), [(1, False), (2, False), (10, True)])
+def test_a_control_that_is_constant_but_for_a_few_patients_could_see_no_shortcut(n_other, informative):
+    label, model, _ = study(0, model=0.95)
+    control = np.where(np.arange(58) < n_other, 0.9, 0.5)
+
+    found = judge(label, model, {"header_tags": control}, n_permutations=500)
+
+    assert found.controls[0].informative == informative
+    assert ("no_informative_control" in found.reasons) != informative
+
+
 def test_a_site_counts_instead_of_all_pairs_and_is_a_control():
     """A model that knows the site alone, and one that knows the label alone."""
     random = np.random.default_rng(2)

@@ -180,6 +180,18 @@ def test_site_column_that_is_not_there_is_named():
         site_column(pd.DataFrame(columns=["age"]), "scanner")
 
 
+def test_a_column_without_any_site_is_none():
+    columns = pd.DataFrame({"site": ["", "n/a"], "centre": ["", "x"]})
+    assert (site_column(columns), site_column(columns[["site"]])) == ("centre", "")
+    with pytest.raises(EvaluationError, match="expected values in the column 'site', found none"):
+        site_column(columns, "site")
+
+
+def test_a_site_is_one_however_it_is_written():
+    written = ["1", "01", "1.0", 1, "10", "K\u00f6ln", "Ko\u0308ln ", "k\u00d6LN", "1a", "01a"]
+    assert site_codes(written, 10).tolist() == [0, 0, 0, 0, 1, 2, 2, 2, 3, 4]
+
+
 def test_another_number_of_sites_than_patients_is_refused():
     with pytest.raises(EvaluationError, match="one value a patient, found 3 for 2"):
         within_site([0, 1], [0.1, 0.2], [*"ABC"])

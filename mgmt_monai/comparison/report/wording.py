@@ -3,7 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mgmt_monai.evaluation.intervals import estimate_text
+
 UNDEFINED = "undefined"
+
+
+figure = estimate_text
+"""A figure with its interval, such as ``0.62 (0.48-0.74)``."""
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -21,31 +27,6 @@ def number(value: float | None, digits: int = 2) -> str:
         ('0.62', '0.00', 'undefined')
     """
     return UNDEFINED if value is None else f"{value:z.{digits}f}"
-
-
-def figure(estimate: Mapping[str, Any], digits: int = 2) -> str:
-    """A figure with its interval.
-
-    Args:
-        estimate: ``value``, ``low`` and ``high``, None where undefined.
-        digits: After the point.
-
-    Returns:
-        Such as ``0.62 (0.48-0.74)``; ends below zero are joined by ``to``, for a hyphen would be read as a sign.
-
-    Example:
-        >>> figure({"value": 0.62, "low": 0.48, "high": 0.74})
-        '0.62 (0.48-0.74)'
-        >>> figure({"value": -0.02, "low": -0.1, "high": 0.06})
-        '-0.02 (-0.10 to 0.06)'
-    """
-    if estimate["value"] is None:
-        return UNDEFINED
-    if estimate["low"] is None or estimate["high"] is None:
-        return f"{number(estimate['value'], digits)} (no interval)"
-    low, high = number(estimate["low"], digits), number(estimate["high"], digits)
-    joined = f"{low} to {high}" if low.startswith("-") else f"{low}-{high}"
-    return f"{number(estimate['value'], digits)} ({joined})"
 
 
 def difference(estimate: Mapping[str, Any], digits: int = 2) -> str:
