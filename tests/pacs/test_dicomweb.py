@@ -284,7 +284,7 @@ def test_url_of_another_kind_is_refused_without_being_told(url: str, expected: s
     "url", ["https://archive.example/dicom-web", "http://localhost:8042", "http://127.0.0.1/", "http://[::1]:8042/x"]
 )
 def test_encrypted_and_local_urls_are_taken(url: str) -> None:
-    assert open_archive(url).url == url.rstrip("/")
+    assert open_archive(url).base_url == url.rstrip("/")
 
 
 def test_credentials_are_not_in_the_text_of_the_archive(monkeypatch: pytest.MonkeyPatch) -> None:
