@@ -10,9 +10,11 @@ EDGE_SHARE = 0.5
 #: Where the lowest value has this share of the edge, it is an ordinary value of the air there, and the background.
 LOWEST_SHARE = 0.01
 
-#: A volume with negative values, of which at least this share is exactly 0 and so many times as many as have the values
-#: next to it, has 0 outside, wherever its edge lies: a z-scored head that was cropped tightly.
-ZERO_SHARE, ZERO_TIMES = 0.01, 10
+#: A volume with negative values, of which at least this share is exactly 0, has 0 outside, wherever its edge lies...
+ZERO_SHARE = 0.1
+
+#: ... or this share, where so many times as many are 0 as have the values next to it: a z-scored head, tightly cropped.
+FEW_ZEROS_SHARE, ZERO_TIMES = 0.01, 10
 
 #: Values below the background are tissue, and not the overshoot of an interpolation, where together they weigh at least
 #: this share of what lies above: a z-scored head weighs the same on both sides, the overshoot of splines 1 to 5 %.
@@ -140,9 +142,13 @@ def _found(at_edge: np.ndarray, values: np.ndarray, lowest: float) -> tuple[floa
 
 
 def _zero_stands_out(values: np.ndarray) -> bool:
-    n_zeros, above, below = int(np.count_nonzero(values == 0)), values[values > 0], values[values < 0]
+    n_zeros = int(np.count_nonzero(values == 0))
+    share = n_zeros / max(values.size, 1)
+    if not FEW_ZEROS_SHARE <= share < ZERO_SHARE:
+        return share >= ZERO_SHARE
+    above, below = values[values > 0], values[values < 0]
     beside = (
         np.count_nonzero(above == above.min(initial=np.inf)),
         np.count_nonzero(below == below.max(initial=-np.inf)),
     )
-    return n_zeros >= ZERO_SHARE * values.size and n_zeros >= ZERO_TIMES * int(max(beside))
+    return n_zeros >= ZERO_TIMES * int(max(beside))
