@@ -83,6 +83,7 @@ def _save(path: Path, made: Path, artifacts: Mapping[str, Path], signature: Mode
     served.write_bytes(carried(Path(__file__).with_name(served.name), code.name))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*input example was not provided.*")
+        warnings.filterwarnings("ignore", message=".*type hint")  # of MLflow's own classes, when it is imported
         mlflow.pyfunc.save_model(
             path=path,
             python_model=str(served),
