@@ -52,18 +52,23 @@ class MgmtMonaiError(ValueError):
 
     The command line shows the message alone, without a traceback, and ends with exit code 1. What was found may be a
     text of thousands of letters: its middle is left out.
-
-    Example:
-        >>> str(MgmtMonaiError("x" * 9999)) == "x" * 100 + "..." + "x" * 100
-        True
     """
 
     def __str__(self) -> str:
         """The message."""
-        long_word = rf"\S{{{_LONGEST_WORD},}}"
-        text = re.sub(long_word, lambda found: f"{found[0][:100]}...{found[0][-100:]}", super().__str__())
-        half = _LONGEST // 2
-        return text if len(text) <= _LONGEST else f"{text[:half]} ... {text[-half:]}"
+        return shortened(super().__str__())
+
+
+def shortened(text: str) -> str:
+    """A message whose middle is left out where it is very long, and that of very long words in it.
+
+    Example:
+        >>> len(shortened("x" * 9999)), len(shortened("x y" * 9999))
+        (203, 2005)
+    """
+    text = re.sub(rf"\S{{{_LONGEST_WORD},}}", lambda found: f"{found[0][:100]}...{found[0][-100:]}", text)
+    half = _LONGEST // 2
+    return text if len(text) <= _LONGEST else f"{text[:half]} ... {text[-half:]}"
 
 
 def one_line(error: BaseException) -> str | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from mgmt_monai.errors import shortened
 from mgmt_monai.own_process import is_own_process
 from mgmt_monai.tracking.errors import TrackingError
 from mgmt_monai.tracking.store_file import file_of, make_store, store_uri
@@ -73,13 +74,13 @@ def shown(uri: str) -> str:
         uri: Of the store, or a text with it.
 
     Returns:
-        The same without user name and password.
+        The same without user name and password, `shortened`.
 
     Example:
         >>> shown("https://doe:secret@mlflow.example.org/x")
         'https://mlflow.example.org/x'
     """
-    return re.sub(r"//[^/@]*@", "//", uri)
+    return shortened(re.sub(r"//[^/@]*@", "//", uri))
 
 
 def reason(error: Exception) -> str:
