@@ -12,8 +12,6 @@ from monai.engines import Evaluator
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from mgmt_monai.atomic import write_text
-from mgmt_monai.csv_file import csv_text
 from mgmt_monai.networks import MGMTClassifier
 from mgmt_monai.slices import EpochBatches
 from mgmt_monai.tracking import TrackedRun
@@ -21,7 +19,7 @@ from mgmt_monai.training.divergence import check_course
 from mgmt_monai.training.ranks import is_main_rank
 from mgmt_monai.training.run_directory import check_whole
 from mgmt_monai.training.run_log import duration, epoch_line
-from mgmt_monai.training.stage import ROW_COLUMNS, StageProgress, read_checkpoint, save_state
+from mgmt_monai.training.stage import StageProgress, read_checkpoint, save_state
 
 logger = logging.getLogger(__name__)
 
@@ -221,11 +219,9 @@ class Publish(_EpochHandler):
         is_over = engine.state.epoch > self.progress.epochs  # the next stage has told more since
         if is_over or not is_main_rank():
             return
-        rows = self.progress.all_rows()
-        path = self.progress.run_directory.path / "epochs.csv"
-        write_text(path, csv_text(ROW_COLUMNS, ([row[name] for name in ROW_COLUMNS] for row in rows)))
+        self.progress.write_epochs()
         figures: dict[int, dict[str, float]] = {}
-        for row in rows:
+        for row in self.progress.all_rows():
             figures.setdefault(row["epoch"], {})[f"{row['split']}/{row['metric']}"] = row["value"]
         for epoch, of_epoch in figures.items():
             self.tracking.log_metrics(of_epoch, step=epoch)

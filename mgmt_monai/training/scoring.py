@@ -101,7 +101,7 @@ class Scoring:
         """
         folder = run_directory.path
         summaries = self.write(slices, [stage.stage for stage in stages], cohort, folder, learning)
-        public = [folder / "metrics.json", folder / "classification_report.txt", folder / "epochs.csv"]
+        public = [folder / "metrics.json", folder / "classification_report.txt", stages[-1].write_epochs()]
         curves = pd.DataFrame(stages[-1].all_rows(), columns=ROW_COLUMNS)
         figure = learning_curves_figure(curves[curves["metric"] != "learning_rate"])
         public += _save({"learning_curves.png": figure}, folder / "figures")

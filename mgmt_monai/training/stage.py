@@ -13,7 +13,8 @@ import torch
 from monai.engines import SupervisedTrainer
 from torch import nn
 
-from mgmt_monai.atomic import atomic_file
+from mgmt_monai.atomic import atomic_file, write_text
+from mgmt_monai.csv_file import csv_text
 from mgmt_monai.networks import MGMTClassifier
 from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.training.ranks import is_main_rank, wait_for_all
@@ -73,6 +74,12 @@ class StageProgress:
     def all_rows(self) -> list[dict[str, Any]]:
         """The figures of every finished epoch, of the stages before too: stage, epoch, split, metric, value."""
         return [*(self.after.all_rows() if self.after is not None else []), *self.rows]
+
+    def write_epochs(self) -> Path:
+        """Write `all_rows` into the run's ``epochs.csv``."""
+        path = self.run_directory.path / "epochs.csv"
+        write_text(path, csv_text(ROW_COLUMNS, ([row[name] for name in ROW_COLUMNS] for row in self.all_rows())))
+        return path
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps, as plain values."""

@@ -131,6 +131,7 @@ class TestOfATraining:
         state |= {"status": "killed"} | ({"weights": "given"} if found == "given" else {})
         (run / "run.json").write_text(json.dumps(state))
         (run / "plain/best.pt").unlink()
+        (run / "epochs.csv").unlink()
         if found == "another's":
             shutil.copy(run / "transfer/best.pt", run / "plain/best.pt")
         if found == "given":
@@ -140,7 +141,7 @@ class TestOfATraining:
             return
         train(phantom_dir, tmp_path / "runs", seed=3, resume=True)
         assert "the plain model is fitted again" in caplog.text
-        for name in ("predictions.csv", "metrics.json"):
+        for name in ("predictions.csv", "metrics.json", "epochs.csv"):
             assert (run / name).read_text() == (finished_run / name).read_text()
 
     @pytest.mark.parametrize("fault", ["one class", "no room", "one unit"])
