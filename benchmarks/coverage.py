@@ -9,14 +9,19 @@ from functools import lru_cache
 import click
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import expit
+from scipy.stats import norm
 from simulated import binormal, clustered, paired, true_figures
 
 from mgmt_monai.evaluation.bootstrap import FIGURES, patient_auc_interval, resampled_figures, slice_intervals
+from mgmt_monai.evaluation.calibration import calibrate
 from mgmt_monai.evaluation.comparison import compare_paired
+from mgmt_monai.evaluation.decision_curve import net_benefit
 from mgmt_monai.evaluation.delong import auc_and_variance, auc_interval
 from mgmt_monai.evaluation.discrimination import auc, counts
 from mgmt_monai.evaluation.intervals import (
     UNDEFINED,
+    Estimate,
     Interval,
     balanced_accuracy_interval,
     f1_interval,
@@ -35,6 +40,9 @@ _AT_THRESHOLD = (*FIGURES[1:], "balanced_accuracy")
 
 _Method = Callable[[np.ndarray, np.ndarray, int], Interval]
 """Of labels, scores and the study's number, which seeds what is random."""
+
+Sample = tuple[np.ndarray, np.ndarray]
+"""Labels and probabilities."""
 
 _newcombe = lru_cache(maxsize=None)(newcombe_interval)
 _wilson = lru_cache(maxsize=None)(wilson_interval)
@@ -164,6 +172,49 @@ def paired_rows(simulations: int, seed: int) -> Iterator[str]:
             yield _row(n_patients, first, second, cell)
 
 
+def score_rows(simulations: int, seed: int) -> Iterator[str]:
+    """Markdown rows: coverage and mean width of the intervals of scores over patients, of the studies that have one.
+
+    Args:
+        simulations: How many studies a row.
+        seed: Of the simulation.
+    """
+    yield from _head("patients", "true AUC", "logits times", figures=("Brier", "log-loss", "ECE", "net benefit"))
+    for n_patients, true_auc, stretch in (
+        (n, value, by) for n in (24, 53, 200) for value in (0.6, 0.8) for by in (1, 2)
+    ):
+        random = np.random.default_rng(seed)
+
+        def drawn(
+            n: int, true_auc: float = true_auc, by: int = stretch, random: np.random.Generator = random
+        ) -> Sample:
+            label, score = binormal(n, true_auc, random)
+            return label, expit(by * math.sqrt(2) * norm.ppf(true_auc) * score)
+
+        truth = _true_scores(*drawn(100_000))
+        found = [_scores(*drawn(n_patients), study) for study in range(simulations)]
+        shown = (
+            [Interval(each.low, each.high) for each in of if not math.isnan(each.low)]
+            for of in zip(*found, strict=True)
+        )
+        cells = (_cell(of or [UNDEFINED], value) for of, value in zip(shown, truth, strict=True))
+        yield _row(n_patients, true_auc, stretch, *cells)
+
+
+def _scores(label: np.ndarray, probability: np.ndarray, study: int) -> list[Estimate]:
+    found = calibrate(label, probability, seed=study)
+    return [found.brier, found.log_loss, found.ece, net_benefit(label, probability >= 0.5, 0.5)]
+
+
+def _true_scores(label: np.ndarray, probability: np.ndarray) -> list[float]:
+    """The same of very many patients, by their definitions."""
+    bins = np.array_split(np.argsort(probability), 5)
+    ece = sum(abs((label[of] - probability[of]).sum()) for of in bins) / len(label)
+    loss = -np.log(np.where(label == 1, probability, 1 - probability)).mean()
+    gain = ((probability >= 0.5) * (2 * label - 1)).mean()
+    return [float(((probability - label) ** 2).mean()), float(loss), float(ece), float(gain)]
+
+
 def delong_interval(label: ArrayLike, probability: ArrayLike, level: float = 0.95) -> Interval:
     """``auc +- z sd``, cut to [0, 1]; of no width at an AUC of 0 or 1. The field's usual one, for comparison.
 
@@ -221,6 +272,7 @@ def main(simulations: int, resamples: int, seed: int) -> None:
         ("F1 over patients", f1_rows(simulations, resamples, seed)),
         ("Figures over slices", slice_rows(simulations, resamples, seed)),
         ("Difference of two AUCs over the same patients", paired_rows(simulations, seed)),
+        ("Scores over patients", score_rows(simulations, seed)),
     ):
         click.echo(f"\n### {title}\n")
         for row in rows:
