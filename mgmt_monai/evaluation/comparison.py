@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import norm, rankdata
 
 from mgmt_monai.evaluation.delong import Placements, mean_variance, placements
-from mgmt_monai.evaluation.intervals import UNDEFINED, Interval, normal_quantile
+from mgmt_monai.evaluation.intervals import LEAST_IN_CLASS, UNDEFINED, Interval, normal_quantile
 from mgmt_monai.evaluation.predictions import EvaluationError
 
 _NO_VARIANCE = 1e-25
@@ -53,7 +53,8 @@ def compare_paired(
         level: Of the interval, between 0 and 1.
 
     Returns:
-        The comparison; all ``nan`` when a class is absent, interval and p-value ``nan`` with one patient in a class.
+        The comparison; all ``nan`` when a class is absent, interval and p-value ``nan`` with fewer than
+        `LEAST_IN_CLASS` patients in one.
 
     Raises:
         EvaluationError: Shapes differ, a label is not 0 or 1, a probability is not finite, or ``level`` is not
@@ -71,7 +72,7 @@ def compare_paired(
     difference = auc_a - auc_b
     # The variance of the paired differences is var(a) + var(b) - 2 cov(a, b) without writing out the covariance.
     variance = mean_variance(Placements(a.methylated - b.methylated, a.unmethylated - b.unmethylated))
-    if math.isnan(variance):
+    if min(map(len, a)) < LEAST_IN_CLASS:
         return PairedComparison(auc_a, auc_b, difference, *UNDEFINED, math.nan)
     if variance < _NO_VARIANCE:
         same_order = np.array_equal(rankdata(probability_a), rankdata(probability_b))

@@ -12,7 +12,7 @@ from statsmodels.stats.multitest import multipletests
 from mgmt_monai.evaluation.comparison import PairedComparison, compare_paired, holm
 from mgmt_monai.evaluation.predictions import EvaluationError
 
-LABEL = np.array([0, 0, 0, 1, 1, 1])
+LABEL = np.repeat([0, 1], 5)
 
 
 def _brute_force(label, first, second):
@@ -85,27 +85,28 @@ def test_models_swapped_change_only_the_sign():
 
 
 def test_identical_order_differs_by_nothing():
-    _, first, _ = paired(6, 0.6, 0.6, np.random.default_rng(10))
+    _, first, _ = paired(10, 0.6, 0.6, np.random.default_rng(10))
     found = compare_paired(LABEL, first, 1 / (1 + np.exp(-first)))
     assert found == PairedComparison(found.auc_a, found.auc_a, 0.0, 0.0, 0.0, 1.0)
     assert found.auc_a == pytest.approx(roc_auc_score(LABEL, first))
 
 
 def test_two_perfect_models_are_not_shown_to_be_equally_good():
-    found = compare_paired(LABEL, [1, 2, 3, 4, 5, 6], [2, 1, 3, 4, 5, 6])
+    found = compare_paired(LABEL, range(10), [1, 0, *range(2, 10)])
     assert (found.auc_a, found.auc_b, found.difference, found.p_value) == (1.0, 1.0, 0.0, 1.0)
     assert math.isnan(found.low)
     assert math.isnan(found.high)
 
 
 def test_no_variance_and_unequal_aucs_have_neither_p_value_nor_interval():
-    found = compare_paired(LABEL, [1, 2, 3, 4, 5, 6], [0.5] * 6)
+    found = compare_paired(LABEL, range(10), [0.5] * 10)
     assert (found.auc_a, found.auc_b, found.difference) == (1.0, 0.5, 0.5)
     assert all(math.isnan(each) for each in (found.low, found.high, found.p_value))
 
 
-def test_one_in_a_class_has_aucs_only():
-    found = compare_paired([1, 0, 0], [0.5, 0.2, 0.7], [0.9, 0.2, 0.7])
+@pytest.mark.parametrize("n", [1, 4])
+def test_fewer_than_5_in_a_class_have_aucs_only(n):
+    found = compare_paired([1] * n + [0] * 40, [0.5] * n + [0.2, 0.7] * 20, [0.9] * n + [0.2, 0.7] * 20)
     assert (found.auc_a, found.auc_b, found.difference) == (0.5, 1.0, -0.5)
     assert all(math.isnan(each) for each in (found.low, found.high, found.p_value))
 
@@ -117,8 +118,8 @@ def test_one_class_absent_is_undefined_throughout(label):
 
 
 def test_models_of_other_patients_are_refused():
-    with pytest.raises(EvaluationError, match=r"found shapes \(6,\) and \(5,\)"):
-        compare_paired(LABEL, [1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5])
+    with pytest.raises(EvaluationError, match=r"found shapes \(10,\) and \(5,\)"):
+        compare_paired(LABEL, range(10), range(5))
 
 
 def test_holm_by_hand():
