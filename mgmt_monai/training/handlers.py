@@ -17,9 +17,8 @@ from mgmt_monai.slices import EpochBatches
 from mgmt_monai.tracking import TrackedRun
 from mgmt_monai.training.divergence import check_course
 from mgmt_monai.training.ranks import is_main_rank
-from mgmt_monai.training.run_directory import check_whole
 from mgmt_monai.training.run_log import duration, epoch_line
-from mgmt_monai.training.stage import StageProgress, read_checkpoint, save_state
+from mgmt_monai.training.stage import StageProgress, digest, read_checkpoint, save_state
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +150,7 @@ class ResumePoint:
         """Bring everything to the last finished epoch, where there is one.
 
         Raises:
-            TrainingError: The best network's checkpoint, which is of an epoch before, is gone.
+            TrainingError: The best network's checkpoint, which is of an epoch before, is gone or another's.
         """
         is_further_round = engine.state.epoch > 0  # of this process, perhaps with weights from elsewhere: they stay
         if is_further_round or not self.progress.last_checkpoint.is_file():
@@ -163,12 +162,14 @@ class ResumePoint:
         engine.state.iteration = self.progress.epochs * engine.state.epoch_length
         self._keep_best()
         if self.progress.best_epoch < self.progress.epochs:
-            check_whole(self.progress.best_checkpoint)
+            self.progress.check_best()
 
     def save(self, engine: Engine) -> None:
         """Write the checkpoints, each whole or not at all; the best network last, so that it never runs ahead."""
         if not is_main_rank():
             return
+        if self.progress.best_epoch == self.progress.epochs:
+            self.progress.best_digest = digest(self.network.state_dict())
         state = {name: part.state_dict() for name, part in self._all_parts(engine).items()}
         save_state(state, self.progress.last_checkpoint)
         self._keep_best()

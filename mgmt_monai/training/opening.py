@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -36,7 +35,7 @@ from mgmt_monai.training.pseudonyms import pseudonym
 from mgmt_monai.training.ranks import lost_ranks_told, n_ranks
 from mgmt_monai.training.run_directory import RunDirectory
 from mgmt_monai.training.run_log import run_log
-from mgmt_monai.training.stage import StageProgress
+from mgmt_monai.training.stage import StageProgress, digest
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +85,7 @@ class Opening:
     def __post_init__(self) -> None:
         self.is_open = False
         self.last_words = ""
-        self._as_built = _digest(self.network)
+        self._as_built = digest(self.network.state_dict())
 
     @property
     def plain_checkpoint(self) -> Path:
@@ -169,7 +168,7 @@ class Opening:
         tracking.start(directory.mlflow_run_id, folder=directory.path)
         directory.update(status="running", mlflow_run_id=tracking.run_id or directory.mlflow_run_id)
         is_new = not self.first.last_checkpoint.is_file()  # later, a checkpoint takes their place
-        is_given = is_new and _digest(self.network) != self._as_built
+        is_given = is_new and digest(self.network.state_dict()) != self._as_built
         if is_new:
             directory.update(weights="given" if is_given else self.weights.source)
             self._begin_first_stage(is_given)
@@ -281,14 +280,6 @@ class Opening:
         batches = tqdm(self.calibration_images, desc="Calibrating BatchNorm")
         images = (self.prepare_batch(batch, self.device, False)[0] for batch in batches)
         calibrate_batchnorm(self.network, images)
-
-
-def _digest(network: nn.Module) -> str:
-    """Of all its weights."""
-    made = hashlib.sha256()
-    for tensor in network.state_dict().values():
-        made.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return made.hexdigest()
 
 
 def _end_progress_bars() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -42,6 +43,7 @@ class StageProgress:
     epochs: int = 0
     best_loss: float = math.inf
     best_epoch: int = 0
+    best_digest: str = ""
     epochs_without_improvement: int = 0
     finished: bool = False
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -81,6 +83,19 @@ class StageProgress:
         write_text(path, csv_text(ROW_COLUMNS, ([row[name] for name in ROW_COLUMNS] for row in self.all_rows())))
         return path
 
+    def check_best(self) -> None:
+        """Hold the best network's checkpoint against what was noted of it.
+
+        Raises:
+            TrainingError: It is not there, damaged, or another's.
+        """
+        found = digest(read_checkpoint(self.best_checkpoint))
+        if self.best_digest not in ("", found):
+            raise TrainingError(
+                f"{self.best_checkpoint}: expected this training's network of epoch {self.best_epoch}, found another. "
+                f"Delete {self.directory}: with --resume true this stage is trained again, to the same result."
+            )
+
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps, as plain values."""
         return {name: getattr(self, name) for name in _KEPT}
@@ -88,10 +103,10 @@ class StageProgress:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what a checkpoint kept."""
         for name in _KEPT:
-            setattr(self, name, state[name])
+            setattr(self, name, state.get(name, getattr(self, name)))
 
 
-_KEPT = ("epochs", "best_loss", "best_epoch", "epochs_without_improvement", "finished", "rows")
+_KEPT = ("epochs", "best_loss", "best_epoch", "best_digest", "epochs_without_improvement", "finished", "rows")
 
 #: Of the table of all epochs.
 ROW_COLUMNS = ["stage", "epoch", "split", "metric", "value"]
@@ -123,14 +138,14 @@ class Stage:
         """Train to the last epoch or to early stopping, from the last finished epoch where there is one.
 
         Raises:
-            TrainingError: The network cannot be compiled here, or a checkpoint is gone.
+            TrainingError: The network cannot be compiled here, or a checkpoint is gone or another's.
         """
         progress = self.progress
         wait_for_all()  # the main process may still be writing the checkpoints of the stage before
         if progress.last_checkpoint.is_file():
             progress.load_state_dict(read_checkpoint(progress.last_checkpoint)["progress"])
             if progress.finished:
-                check_whole(progress.best_checkpoint)
+                progress.check_best()
                 logger.info(f"stage {progress.stage}: finished before, {_epochs(progress.epochs)}")
                 return
         elif progress.after is not None:
@@ -203,6 +218,18 @@ def save_state(state: dict[str, Any], path: Path) -> None:
     """
     with atomic_file(path) as temporary, temporary.open("wb") as stream:  # of a path, torch hides that a disk is full
         torch.save(state, stream)
+
+
+def digest(state: Mapping[str, torch.Tensor]) -> str:
+    """Of a network's weights, SHA-256.
+
+    Args:
+        state: Of the network.
+    """
+    made = hashlib.sha256()
+    for tensor in state.values():
+        made.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return made.hexdigest()
 
 
 def read_checkpoint(checkpoint: Path) -> Any:

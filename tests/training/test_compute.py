@@ -16,6 +16,7 @@ from mgmt_monai.networks import MGMTClassifier, load_backbone_weights
 from mgmt_monai.training import PrecisionInferer, ResumePoint, Stage, StageProgress
 from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.training.settings import check_settings
+from mgmt_monai.training.stage import save_state
 
 N_SLICES = 6
 
@@ -223,6 +224,11 @@ def test_scaler_of_float16_goes_on_from_the_checkpoint(tmp_path):
     assert other.scaler.get_scale() == 128.0
     before.progress.epochs = 2
     before.save(engine)
+    point(1.0)[0].load(point(1.0)[1])
+    save_state(nn.Linear(1, 1).state_dict(), tmp_path / "transfer/best.pt")
+    resumed, engine = point(1.0)
+    with pytest.raises(TrainingError, match=r"transfer/best\.pt: expected this training's network of epoch 1, f"):
+        resumed.load(engine)
     (tmp_path / "transfer/best.pt").unlink()
     resumed, engine = point(1.0)
     with pytest.raises(
