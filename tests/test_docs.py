@@ -164,7 +164,7 @@ def test_evaluation_page_prints_what_its_commands_print(shared_data: Path, tmp_p
     table = shared_data.resolve() / "tables" / "rsna2021_radiomics_3d_unet.csv"
     script = ROOT / "docs" / "radiomics_baseline.py"
     made = subprocess.run([sys.executable, str(script), str(table), "radiomics.csv"], check=True, capture_output=True)
-    assert f"{re.search(r'([0-9]+) features with', page)[1]} features" in made.stdout.decode()
+    assert f"{re.search(r'([0-9]+) radiomics features', page)[1]} features" in made.stdout.decode()
 
     mapping = shared_data.resolve() / "tables" / "BraTS21-17_Mapping.csv"
     column = "Site No (represents the originating institution)"
