@@ -141,7 +141,8 @@ def test_no_epoch_repeats_the_augmentation_of_another(phantom_dir, tmp_path):
 def test_run_in_mlflow_is_finished_and_described(record):
     assert record.info.status == "FINISHED"
     assert record.data.params["seed"] == "3" and len(record.data.params["manifest_hash"]) == 64
-    assert {"mlflow.source.git.commit", "version.monai", "version.torch", "hardware.cpu"} <= set(record.data.tags)
+    tags = {"mlflow.source.git.commit", "version.monai", "version.torch", "hardware.cpu", "mgmt.test_patients"}
+    assert tags <= set(record.data.tags)
     (dataset,) = record.inputs.dataset_inputs
     assert record.data.params["manifest_hash"].startswith(dataset.dataset.digest)
 
