@@ -43,7 +43,8 @@ REMEDIES = {
 
 #: torch's words for a loader's process that was killed, or that the shared memory has no room for.
 _LOST = re.compile(
-    r"DataLoader worker \(pid[^)]+\)+ (exited unexpectedly|is killed by signal: [\w ]+)|/torch_\S+: .+\)"
+    r"DataLoader worker \(pid[^)]+\)+ (exited unexpectedly|is killed by signal: [\w ]+)"
+    r"|(?<=[< ])/torch_\d+_\d+_\d+\S* .+\)"
 )
 
 

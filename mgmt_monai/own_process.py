@@ -101,4 +101,5 @@ def _is_listed() -> bool:
 
 def _program() -> str:
     spec = getattr(sys.modules["__main__"], "__spec__", None)
-    return Path(sys.argv[0]).stem if spec is None else str(spec.name)
+    words = getattr(sys, "argv", None) or [""]  # a program that Python is embedded in may have none
+    return Path(words[0]).stem if spec is None else str(spec.name)

@@ -77,6 +77,14 @@ def test_one_line_own_error_sent_by_a_worker_process() -> None:
     assert one_line(error) == "patient 00009: slice missing"
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["cannot open /data/torch_cohort/a.nii: none (really)", "/home/igloo/torch_1_2_3: no (x)", "in torch_1_2_3: (x)"],
+)
+def test_path_that_sounds_like_torchs_shared_memory_is_no_lost_process(text: str) -> None:
+    assert one_line(RuntimeError(text)) is None
+
+
 def test_one_line_unknown_error() -> None:
     assert one_line(raised(lambda: raise_from(RuntimeError("odd"), ValueError("odder")))) is None
 

@@ -57,6 +57,25 @@ except Exception as error:
     print(type(error).__name__)
 """
 
+#: From Python, what is drawn, known and found is put back too; the front door has it of `train` and `predict`.
+FROM_PYTHON = """
+import os, random
+import numpy, torch, monai.utils, mlflow
+import mgmt_monai as mgmt
+rest = state
+def state():
+    return {{
+        **rest(), "drawn": (random.getstate(), numpy.random.get_state()[1].tobytes(), torch.get_rng_state().tolist()),
+        "seed": monai.utils.get_seed(), "environment": dict(os.environ), "path": sys.path[:],
+        "cudnn": (torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark),
+    }}
+mgmt.train, mgmt.predict
+before = state()
+"""
+
+TRAIN_FROM_PYTHON = FROM_PYTHON + 'assert mgmt.train("t1w", **{settings!r}).is_dir()'
+PREDICT_FROM_PYTHON = FROM_PYTHON + "assert mgmt.predict({study!r}, {bundle!r}).series"
+
 PREDICT = """
 from pathlib import Path
 from mgmt_monai.inference.model import open_models
@@ -90,7 +109,12 @@ def told_by(code: str, cwd: Path) -> str:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.parametrize(
-    "code", [pytest.param(TRAIN, id="to its end", marks=pytest.mark.slow), pytest.param(TRAIN_BADLY, id="that fails")]
+    "code",
+    [
+        pytest.param(TRAIN, id="to its end", marks=pytest.mark.slow),
+        pytest.param(TRAIN_BADLY, id="that fails", marks=pytest.mark.slow),
+        pytest.param(TRAIN_FROM_PYTHON, id="front door"),
+    ],
 )
 def test_host_is_as_before_after_a_training(code: str, phantom_dir: Path, tmp_path: Path) -> None:
     settings = {**SMALL, "dataset_dir": str(phantom_dir), "output_dir": str(tmp_path / "runs")}
@@ -100,7 +124,12 @@ def test_host_is_as_before_after_a_training(code: str, phantom_dir: Path, tmp_pa
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_host_is_as_before_after_a_prediction(exported_bundle: Path, phantom_dir: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "code", [pytest.param(PREDICT, marks=pytest.mark.slow), PREDICT_FROM_PYTHON], ids=["inside", "front door"]
+)
+def test_host_is_as_before_after_a_prediction(
+    code: str, exported_bundle: Path, phantom_dir: Path, tmp_path: Path
+) -> None:
     study = next(path for path in sorted((phantom_dir / "train").iterdir()) if path.is_dir())
-    told = told_by(PREDICT.format(bundle=str(exported_bundle), study=str(study)), tmp_path)
+    told = told_by(code.format(bundle=str(exported_bundle), study=str(study)), tmp_path)
     assert "the host's own hook: KeyError" in told

@@ -187,7 +187,7 @@ def power_text(found: Mapping[float, float]) -> str:
 
     Example:
         >>> power_text({0.6: 0.254, 0.65: 0.5})
-        'Of 100 studies of this size at most 25 would show an AUC of 0.60, 50 one of 0.65.'
+        'Of 100 tests of this size at most 25 would show an AUC of 0.60, 50 one of 0.65.'
         >>> power_text({})
         'A study of this size can show nothing.'
     """
@@ -195,7 +195,7 @@ def power_text(found: Mapping[float, float]) -> str:
         return "A study of this size can show nothing."
     parts = [f"{100 * share:.0f} {'one' if n else 'would show an AUC'} of {auc:.2f}"
              for n, (auc, share) in enumerate(found.items())]  # fmt: skip
-    return f"Of 100 studies of this size at most {', '.join(parts)}."
+    return f"Of 100 tests of this size at most {', '.join(parts)}."
 
 
 def study_power(n_methylated: int, n_unmethylated: int, bound: float = BOUND) -> dict[float, float]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from mgmt_monai.host_state import as_it_was
 from mgmt_monai.inference.engines.engine import PyTorchEngine
 from mgmt_monai.inference.model import open_models
 from mgmt_monai.inference.predict_study import predict_study
@@ -38,5 +39,5 @@ def predict(
         >>> said.probability  # doctest: +SKIP
         0.71
     """
-    with open_models([Path(bundle) for bundle in bundles], trust, engine) as models:
+    with as_it_was(), open_models([Path(bundle) for bundle in bundles], trust, engine) as models:
         return predict_study(Path(study_dir), models, named, progress_bar=False).prediction

@@ -9,6 +9,7 @@ from typing import Any
 from monai.bundle import ConfigWorkflow
 
 from mgmt_monai.errors import one_line
+from mgmt_monai.host_state import as_it_was
 from mgmt_monai.packaged_configs import config_path
 from mgmt_monai.training.config import check_overrides, read_config
 from mgmt_monai.training.errors import TrainingError
@@ -38,11 +39,13 @@ def train(config: str | Path = "t1w", **settings: Any) -> Path:
         >>> run = mgmt.train("t1w", dataset_dir="data/phantom", seed=1)  # doctest: +SKIP
     """
     path, settings = training_config(config, settings)
-    with warnings.catch_warnings():
-        # Whoever names a config here trusts it; MONAI warns on every run that it is code.
-        warnings.filterwarnings("ignore", message="parsing config_file", category=UserWarning)
-        workflow = ConfigWorkflow(str(path), logging_file=False, run_id="training", workflow_type="train", **settings)
-    with own_error():
+    with as_it_was(), own_error():
+        with warnings.catch_warnings():
+            # Whoever names a config here trusts it; MONAI warns on every run that it is code.
+            warnings.filterwarnings("ignore", message="parsing config_file", category=UserWarning)
+            workflow = ConfigWorkflow(
+                str(path), logging_file=False, run_id="training", workflow_type="train", **settings
+            )
         workflow.initialize()
         workflow.run()
         workflow.finalize()

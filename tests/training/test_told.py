@@ -96,7 +96,7 @@ def test_mlflow_gets_a_description_and_a_handful_of_figures(finished_run):
 def test_small_test_is_told_with_its_power_and_of_a_fold_without_the_folds(phantom_dir, finished_run):
     manifest = read_manifest(phantom_dir / "manifest.json")
     whole = small_test(ModalityCohort(manifest, "T1w", phantom_dir))
-    assert "Of 100 studies of this size" in whole and "compare --folds 5" in whole
+    assert "Of 100 tests of this size" in whole and "compare --folds 5" in whole
     folded = KFold(n_folds=3, n_repeats=1, n_inner_folds=0, seed=0).apply(manifest, [])
     assert "Folds test" not in small_test(ModalityCohort(folded, "T1w", phantom_dir, Fold(0, 0)))
 
