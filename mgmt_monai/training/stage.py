@@ -101,7 +101,16 @@ class StageProgress:
         return {name: getattr(self, name) for name in _KEPT}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what a checkpoint kept."""
+        """Take up what a checkpoint kept.
+
+        Raises:
+            TrainingError: It is another stage's.
+        """
+        if other := {row["stage"] for row in state.get("rows", ())} - {self.stage}:
+            raise TrainingError(
+                f"{self.last_checkpoint}: expected a checkpoint of the stage {self.stage}, found one of "
+                f"{min(other)}. Delete {self.directory}: with --resume true this stage is trained again."
+            )
         for name in _KEPT:
             setattr(self, name, state.get(name, getattr(self, name)))
 

@@ -237,6 +237,17 @@ def test_scaler_of_float16_goes_on_from_the_checkpoint(tmp_path):
         resumed.load(engine)
 
 
+def test_checkpoint_of_another_stage_is_refused(tmp_path):
+    row = {"stage": "transfer", "epoch": 1, "split": "train", "metric": "loss", "value": 1.0}
+    folder = SimpleNamespace(path=tmp_path)
+    kept = StageProgress("transfer", folder, epochs=1, rows=[row]).state_dict()
+    with pytest.raises(TrainingError, match=r"fine_tune/last\.pt: expected a checkpoint of the stage fine_tune, found"):
+        StageProgress("fine_tune", folder).load_state_dict(kept)
+    again = StageProgress("transfer", folder)
+    again.load_state_dict(kept)
+    assert again.epochs == 1
+
+
 @pytest.mark.slow
 @pytest.mark.xdist_group("training")
 def test_compiled_training_is_that_of_the_network_as_it_is_within_rounding(finished_run, phantom_dir, tmp_path):
