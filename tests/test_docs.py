@@ -170,3 +170,9 @@ def test_evaluation_page_prints_what_its_commands_print(shared_data: Path, tmp_p
     column = "Site No (represents the originating institution)"
     assert main(["evaluate", "radiomics.csv", "--columns", str(mapping), "--site", column]) == 0
     assert capsys.readouterr().out == printed
+
+
+def test_test_files_that_contributing_names_are_there() -> None:
+    named = re.findall(r"tests/[\w/.]+\.py", (ROOT / "CONTRIBUTING.md").read_text())
+
+    assert named and [path for path in named if not (ROOT / path).is_file()] == []

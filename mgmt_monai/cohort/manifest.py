@@ -203,8 +203,7 @@ def read_manifest(path: str | Path) -> Manifest:
     if document.get("content_hash") != manifest.content_hash:
         raise CohortError(
             f"{path}: expected the content hash {manifest.content_hash}, found {document.get('content_hash')}: it was "
-            "changed after it was built. Build it again with 'mgmt-monai manifest build "
-            "--overwrite'."
+            "changed after it was built. Build it with its options: 'mgmt-monai manifest build DATA_DIR --overwrite'."
         )
     return manifest
 

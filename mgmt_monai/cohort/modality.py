@@ -1,6 +1,7 @@
 """A cohort as one modality's training sees it: the patients of a manifest that have the modality, by split."""
 
 import logging
+import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,9 +118,10 @@ class ModalityCohort:
             lacking = [finding.patient_id for finding in absent if finding not in accepted]
             raise CohortError(
                 f"{self.dataset_dir}: {names([f'patient {p}' for p in lacking])}: expected a "
-                f"{self.modality} series, found none (D030). Add it, or accept it for these patients with an ignore "
-                "list (columns finding,patient_id,reason) and a new manifest ('mgmt-monai manifest build --ignore "
-                "FILE'): they are then left out here."
+                f"{self.modality} series, found none (D030). Add it, or leave these patients out of all trainings: put "
+                "them in a CSV (columns patient_id,reason), build the manifest again with its other options "
+                f"('mgmt-monai manifest build {shlex.quote(str(self.dataset_dir))} --exclude FILE --overwrite'), and "
+                "train with '--exclusions FILE'."
             )
         if accepted:
             logger.warning(f"left out: {len(accepted)} patients without {self.modality}, as the ignore list accepts")

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import shlex
 from pathlib import Path
 
 from mgmt_monai.cohort.build import Sources, build_manifest
@@ -92,16 +93,17 @@ def open_cohort(
     check_data_dir(dataset_dir)
     inside = dataset_dir / "manifest.json"
     outside = Path(output_dir) / f"manifest-{dataset_dir.resolve().name}.json"
+    sources = Sources(labels_csv=labels, exclusions=exclusions)
     known = [Path(manifest)] if manifest else [path for path in (inside, outside) if path.is_file()]
     if known and known[0].is_file():
         opened = read_manifest(known[0])
         if not scored_only:
-            _check_settings(known[0], opened, plan, exclusions)
+            _check_settings(known[0], opened, dataset_dir, sources, plan)
         _check_labels(known[0], opened, dataset_dir, labels)
         _check_files(opened, dataset_dir, modality)
     else:
         path = known[0] if known else inside if os.access(dataset_dir, os.W_OK) else outside
-        opened = _build(path, dataset_dir, Sources(labels_csv=labels, exclusions=exclusions), plan)
+        opened = _build(path, dataset_dir, sources, plan)
     return ModalityCohort(opened, modality, dataset_dir, chosen, seed if permute_labels else None, bool(scored_only))
 
 
@@ -146,29 +148,32 @@ def _whole(name: str, value: object) -> int:
     return int(number)
 
 
-def _check_settings(path: Path, manifest: Manifest, plan: Holdout, exclusions: str | Path) -> None:
-    settings = holdout_settings(plan)
-    ours = manifest.split.get("method") == "holdout"  # another split is the user's own, and so are its exclusions
-    reasons = read_exclusions(exclusions) if ours else {}
+def _check_settings(path: Path, manifest: Manifest, dataset_dir: Path, sources: Sources, plan: Holdout) -> None:
+    if manifest.split.get("method") != "holdout":  # another split is the user's own, and so are its exclusions
+        return
+    settings, reasons = holdout_settings(plan), read_exclusions(sources.exclusions)
     kept = [p.patient_id for p in manifest.patients if p.patient_id in reasons]
-    dropped = [patient_id for patient_id in manifest.excluded if patient_id not in reasons] if ours else []
+    dropped = [patient_id for patient_id in manifest.excluded if patient_id not in reasons]
+    differing = [
+        f"{key} {manifest.split.get(key)} (asked: {asked})"
+        for key, asked in settings.items()
+        if manifest.split.get(key) != asked
+    ]
     if kept or dropped:
-        which = names(kept or dropped)
-        found = f"{which} is in it, although listed" if kept else f"{which} is left out, although not listed"
-        raise CohortError(
-            f"{path}: made with another exclusion list than {str(exclusions)!r}: patient {found}. Build it again with "
-            "'mgmt-monai manifest build --overwrite', or name another file with --manifest FILE."
-        )
-    if ours and any(manifest.split.get(key) != settings[key] for key in settings):
-        differing = [
-            f"{key} {manifest.split.get(key)} (asked: {settings[key]})"
-            for key in settings
-            if manifest.split.get(key) != settings[key]
-        ]
-        raise CohortError(
-            f"{path}: made with another split: {', '.join(differing)}. Build it again with 'mgmt-monai manifest "
-            "build --overwrite', or name another file with --manifest FILE."
-        )
+        found = f"{names(kept)} is in it, although" if kept else f"{names(dropped)} is left out, although not"
+        fault = f"another exclusion list than {str(sources.exclusions)!r}: patient {found} listed"
+    elif differing:
+        fault = f"another split: {', '.join(differing)}"
+    else:
+        return
+    asked = {"labels": sources.labels_csv, "exclude": sources.exclusions, "test-fraction": plan.test_fraction,
+             "train-fraction": plan.train_fraction, "seed": plan.seed}  # fmt: skip
+    words = ["mgmt-monai", "manifest", "build", str(dataset_dir), "--out", str(path), "--overwrite"]
+    words += [word for key, value in asked.items() if value is not None for word in (f"--{key}", str(value))]
+    raise CohortError(
+        f"{path}: made with {fault}. Ask for the same, name another file with --manifest FILE, or build it "
+        f"again: {shlex.join(words)}"
+    )
 
 
 def _check_labels(path: Path, manifest: Manifest, dataset_dir: Path, labels_csv: Path | None) -> None:
@@ -177,8 +182,9 @@ def _check_labels(path: Path, manifest: Manifest, dataset_dir: Path, labels_csv:
         return
     if hashlib.sha256(table.read_bytes()).hexdigest() != manifest.labels_sha256:
         raise CohortError(
-            f"{path}: made with other labels than {table} now has. Build it again with 'mgmt-monai manifest build "
-            "--overwrite', or name the table it was made with by --labels_csv FILE."
+            f"{path}: made with other labels than {table} now has. Name the table it was made with by --labels_csv "
+            f"FILE, or build it again with its other options: 'mgmt-monai manifest build "
+            f"{shlex.quote(str(dataset_dir))} --overwrite'."
         )
 
 

@@ -1,6 +1,7 @@
 import logging
 import math
 import os
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from made_cohorts import write_cohort
 from scipy.stats import norm
 from textures import texture
 
+from mgmt_monai.cli.main import main
 from mgmt_monai.cohort import build as build_module
 from mgmt_monai.cohort import check as check_module
 from mgmt_monai.cohort import open_cohort as open_module
@@ -20,6 +22,12 @@ from mgmt_monai.cohort.manifest import Manifest, read_manifest, write_manifest
 from mgmt_monai.cohort.modality import Fold, ModalityCohort
 from mgmt_monai.cohort.open_cohort import open_cohort
 from mgmt_monai.cohort.splits.plans import Holdout
+
+
+def build_again(message):
+    """Runs the command that a message ends with, as it is printed."""
+    program, *words = shlex.split(message.partition("build it again: ")[2])
+    assert (program, main(words)) == ("mgmt-monai", 0)
 
 
 @pytest.fixture
@@ -203,9 +211,9 @@ def test_layout_without_its_label_table_is_told_which_and_how_to_name_another(ma
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({"test_fraction": 0.2}, "another split: test_fraction 0.1 (asked: 0.2). Build it again"),
-        ({"train_fraction": 0.7}, "another split: train_fraction 0.8 (asked: 0.7). Build it again"),
-        ({"split_seed": 1}, "another split: seed 0 (asked: 1). Build it again"),
+        ({"test_fraction": 0.2}, "another split: test_fraction 0.1 (asked: 0.2)."),
+        ({"train_fraction": 0.7}, "another split: train_fraction 0.8 (asked: 0.7)."),
+        ({"split_seed": 1}, "another split: seed 0 (asked: 1)."),
     ],
     ids=["test_fraction", "train_fraction", "split_seed"],
 )
@@ -215,6 +223,8 @@ def test_other_split_settings_than_the_manifests_refused(make_cohort, cohort_of,
     message = refused(lambda: cohort_of(data_dir, **settings))
     assert message.startswith(f"{data_dir / 'manifest.json'}: ")
     assert expected in message
+    build_again(message)
+    cohort_of(data_dir, **settings)
 
 
 def test_split_of_another_method_is_taken_as_it_is(make_cohort, cohort_of, tmp_path):
@@ -247,7 +257,10 @@ def test_other_exclusions_than_the_manifests_refused(make_cohort, cohort_of, tmp
     listed.write_text("patient_id,reason\n00002,motion\n")
     exclusions = {"none": "none", "list": listed}
     cohort_of(data_dir, exclusions=exclusions[before])
-    assert expected in refused(lambda: cohort_of(data_dir, exclusions=exclusions[after]))
+    message = refused(lambda: cohort_of(data_dir, exclusions=exclusions[after]))
+    assert expected in message
+    build_again(message)
+    cohort_of(data_dir, exclusions=exclusions[after])
 
 
 def test_patient_without_the_modality_refused_by_name(make_cohort, cohort_of):
@@ -258,7 +271,8 @@ def test_patient_without_the_modality_refused_by_name(make_cohort, cohort_of):
     assert len(cohort_of(data_dir).items("train")) == 14
     message = refused(lambda: cohort_of(data_dir, modality="T2w"))
     assert "patient 00006: expected a T2w series, found none (D030)" in message
-    assert "manifest build --ignore FILE" in message
+    assert f"'mgmt-monai manifest build {data_dir} --exclude FILE --overwrite'" in message
+    assert "'--exclusions FILE'" in message
 
 
 def test_several_patients_without_the_modality_are_all_named(of_manifest):

@@ -147,7 +147,7 @@ def test_patient_without_the_modality(refused, data_dir):
     shutil.move(patient(data_dir) / "T1w", patient(data_dir) / "FLAIR")
     message = refused()
     assert f"patient {patient(data_dir).name}: expected a T1w series, found none" in message
-    assert "manifest build --ignore FILE" in message
+    assert f"manifest build {data_dir} --exclude FILE --overwrite" in message and "--exclusions FILE" in message
 
 
 def test_patient_without_a_label(refused, data_dir):
