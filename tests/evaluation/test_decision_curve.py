@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mgmt_monai.evaluation.decision_curve import decision_curve
+from mgmt_monai.evaluation.decision_curve import LEAST_CALLED, decision_curve, gains, net_benefit
 from mgmt_monai.evaluation.predictions import EvaluationError
 
 LABEL = [1, 1, 0, 0, 0]
@@ -31,6 +31,23 @@ def test_default_thresholds_equal_counting_patient_by_patient():
             expected[0] += worth if p >= t else 0
             expected[1] += worth
         assert (model, treat_all) == pytest.approx(expected)
+
+
+def test_net_benefit_has_an_interval_from_ten_called_on():
+    label = np.array([1, 0] * 10)
+    of_nine, of_ten = (net_benefit(label, np.arange(20) < called, 0.5) for called in (9, 10))
+
+    assert LEAST_CALLED == 10
+    assert np.isnan([of_nine.low, of_nine.high]).all()
+    # Five gain 1, five lose 1, ten nothing: mean 0, standard error sqrt(10 / 19 / 20), t of 19 degrees 2.093.
+    assert (of_ten.value, of_ten.low, of_ten.high) == pytest.approx((0, -0.33953, 0.33953), abs=1e-5)
+
+
+@pytest.mark.parametrize(("threshold", "lost"), [(0.001, 1 / 99), (0.5, 1), (0.999, 99)])
+def test_threshold_is_taken_into_1_to_99_percent(threshold, lost):
+    found = gains(np.array([1, 0, 0]), np.array([True, True, False]), threshold)
+
+    assert found == pytest.approx([1, -lost, 0])
 
 
 def test_treating_all_is_worth_nothing_at_the_prevalence():

@@ -4,13 +4,12 @@ import json
 import math
 from importlib import resources
 
+import jsonschema
 import pytest
 
 from mgmt_monai.cohort.doctor.doctor_report import Cohort, write_report
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.tables.ignores import Ignored, IgnoreList
-
-jsonschema = pytest.importorskip("jsonschema")
 
 GAP = ("D011", "expected a slice every 5.00 mm, found 2 missing in 1 gap (a.dcm and b.dcm lie 15.00 mm apart)")
 SCHEMA = json.loads(resources.files("mgmt_monai.cohort").joinpath("data/doctor.schema.json").read_text())

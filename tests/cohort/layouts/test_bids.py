@@ -76,6 +76,8 @@ def test_lowest_run_is_taken_and_told(tmp_path, subject):
     [
         (["10", "9"], {}, "9"),
         (["postop", "preop"], {}, "preop"),
+        (["a", "initial"], {}, "initial"),
+        (["recurrence", "z"], {}, "z"),
         (["a", "b"], {"a": "2020-05-01T10:00:00", "b": "2019-05-01T10:00:00"}, "b"),
     ],
 )

@@ -75,6 +75,17 @@ def test_same_file_twice_is_told(tmp_path, make_nifti):
     assert "left out copy/BraTS2021_00001_t1.nii.gz" in found.findings[0].text
 
 
+def test_file_in_fewer_folders_is_taken_whatever_its_name(tmp_path, make_nifti):
+    make_nifti("a/b/BraTS2021_00001_t1.nii.gz", "z/BraTS2021_00001_t1.nii.gz")
+    assert [series.directory for series in brats.find(tmp_path).series] == [tmp_path / "z"]
+
+
+def test_file_four_folders_deep_is_not_looked_for(tmp_path, make_nifti):
+    make_nifti("a/b/c/d/BraTS2021_00001_t1.nii.gz")
+    assert not brats.recognises(tmp_path)
+    assert _found(tmp_path) == []
+
+
 def test_real_case(shared_data):
     directory = shared_data / "nifti"
     found = brats.find(directory)

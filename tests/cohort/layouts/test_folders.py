@@ -79,6 +79,11 @@ def test_first_examination_is_taken_whole(tmp_path, make_nifti):
     assert len(found.left_out) == 3
 
 
+def test_hidden_folders_are_no_patients(tmp_path, make_nifti):
+    make_nifti("p/t1.nii.gz", ".p/t1.nii.gz")
+    assert folders.find(tmp_path).patients == {"p"}
+
+
 def test_dicom_is_the_folders_patient_and_goes_before_its_nifti_copy(tmp_path, make_nifti, make_dicom):
     make_nifti("p/t1.nii.gz", "p/flair.nii.gz", "q/t1.nii.gz")
     for index in range(2):
