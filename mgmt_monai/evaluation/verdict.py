@@ -426,8 +426,8 @@ def told_apart(values: np.ndarray) -> float:
         (0.5, 0.0)
     """
     sizes = np.unique(values, return_counts=True)[1]
-    n = int(sizes.sum())
-    return 1 - float((sizes * (sizes - 1)).sum()) / max(1, n * (n - 1))
+    pairs = int(sizes.sum()) * (int(sizes.sum()) - 1)
+    return (pairs - int((sizes * (sizes - 1)).sum())) / max(1, pairs)
 
 
 def widened(p: float, widen: float) -> float:

@@ -3,7 +3,8 @@
 import pytest
 from mlflow.tracking import MlflowClient
 
-from mgmt_monai.tracking.comparisons import COMPARISON_TAG, TEST_TAG, fetch_files, find_comparison, n_judged, tested
+from mgmt_monai.tracking import comparisons
+from mgmt_monai.tracking.comparisons import COMPARISON_TAG, TEST_TAG, fetch_files, find_comparison, n_judged
 from mgmt_monai.tracking.errors import TrackingError
 
 pytestmark = pytest.mark.xdist_group("tracking")
@@ -35,12 +36,12 @@ def test_a_comparison_is_found_by_its_name_or_as_the_newest(store, named, found)
 
 def test_whatever_judged_the_same_test_patients_is_counted(store):
     uri, runs = store
-    same = tested([("00001", 1), ("00002", 0)])
+    same = comparisons.tested([("00001", 1), ("00002", 0)])
     for name in ("old", "training"):
         MlflowClient(uri).set_tag(runs[name], TEST_TAG, same)
 
-    assert same == tested([("00002", 0), ("00001", 1)])
-    assert [n_judged(uri, of) for of in (same, tested([("00001", 1), ("00002", 1)]))] == [2, 0]
+    assert same == comparisons.tested([("00002", 0), ("00001", 1)])
+    assert [n_judged(uri, of) for of in (same, comparisons.tested([("00001", 1), ("00002", 1)]))] == [2, 0]
 
 
 def test_a_comparison_is_found_by_its_run(store):
