@@ -1,5 +1,6 @@
 """The people of a cohort by the tags of their files: who is whose, who is two, and which two are one."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -29,14 +30,17 @@ class People:
 
     def __init__(self, tagged: Iterable[Tagged], aliases: Mapping[str, Sequence[str]] | None = None) -> None:
         self._aliases = aliases or {}
+        self._named: list[tuple[str, str, str]] = []
         told: dict[str, dict[str, set[Person]]] = {}
         for item in tagged:
             told.setdefault(item.patient_id, {}).setdefault(item.directory, set()).update(item.people)
+            if item.named:
+                self._named.append((item.patient_id, item.directory, item.named))
         self._told = _without_dummies(told)
 
     def findings(self) -> list[Finding]:
         """D047: files of another patient of the cohort; D048: two people under one patient or PatientID."""
-        swapped = [*self._swapped_tags(), *self._swapped_folders()]
+        swapped = [*self._swapped_tags(), *self._swapped_folders(), *self._swapped_names()]
         return [*{finding.patient_id: finding for finding in reversed(swapped)}.values(), *self._merged()]
 
     def others(self, patient_id: str) -> list[str]:
@@ -88,17 +92,37 @@ class People:
                     if normalised(part) in ids:
                         named.setdefault(depth, []).append((patient_id, ids[normalised(part)], directory))
         for entries in named.values():
-            pairs = {(patient_id, meant) for patient_id, meant, _ in entries}
-            n_own = sum(patient_id == meant for patient_id, meant in pairs)
-            is_one_to_one = len(pairs) == len(self._told) == len({meant for _, meant in pairs})
-            is_mostly_own = 2 * n_own > len(self._told) and 2 * len(pairs) <= 3 * len(self._told)
-            if not (is_mostly_own or is_one_to_one):
+            if not self._mean_patients(entries):
                 continue  # folders are not named after patients here: series 1, 2, 3
             for patient_id, meant, directory in entries:
                 parts = {normalised(part) for part in PurePosixPath(directory).parts}
                 if patient_id != meant and normalised(patient_id) not in parts:
                     text = f"expected a folder of this patient by its PatientID, found the one named after {meant}"
                     yield Finding("D047", patient_id, "", directory, text, (meant,))
+
+    def _swapped_names(self) -> Iterator[Finding]:
+        """Files that are named after another patient, in folders that are the patients."""
+        ids = {normalised(patient_id): patient_id for patient_id in self._told}
+        entries = []
+        for patient_id, directory, name in self._named:
+            runs = [run for run in map(normalised, _runs(name)) if run in ids]
+            own = normalised(patient_id)
+            if runs:  # the longest: p1_2 is not p1; but the patient's own of two
+                longest = max(runs, key=len)
+                is_own = own in runs and (own == longest or own not in longest)
+                entries.append((patient_id, patient_id if is_own else ids[longest], directory))
+        all_mean = self._mean_patients(entries)
+        for patient_id, meant_id, directory in entries:
+            if patient_id != meant_id and (all_mean or re.search(r"[^\W\d_].*\d|\d.*[^\W\d_]", meant_id)):
+                text = f"expected files named after this patient, found one named after {meant_id}"
+                yield Finding("D047", patient_id, "", directory, text, (meant_id,))
+
+    def _mean_patients(self, entries: Sequence[tuple[str, str, str]]) -> bool:
+        """Whether names are patients' names, not numbers of series: most are their own patient's, or each is one's."""
+        pairs = {(patient_id, meant) for patient_id, meant, _ in entries}
+        n_own = sum(patient_id == meant for patient_id, meant in pairs)
+        is_one_to_one = len(pairs) == len(self._told) == len({meant for _, meant in pairs})
+        return is_one_to_one or (2 * n_own > len(self._told) and 2 * len(pairs) <= 3 * len(self._told))
 
     def _merged(self) -> Iterator[Finding]:
         for patient_id, folders in sorted(self._told.items()):
@@ -118,6 +142,12 @@ class People:
                 if differ and not _differ(one) and not _differ(other):
                     text = f"expected one person of a PatientID, found {_and(differ)}, as patient {b}"
                     yield Finding("D048", a, "", "", text, (b,))
+
+
+def _runs(name: str) -> Iterator[str]:
+    """Every part of a name from the beginning of a word to the end of one."""
+    words = list(re.finditer(r"[^\W_]+", name))
+    return (name[a.start() : b.end()] for i, a in enumerate(words) for b in words[i:])
 
 
 def _without_dummies(told: Mapping[str, Mapping[str, set[Person]]]) -> dict[str, dict[str, set[Person]]]:

@@ -108,3 +108,21 @@ def test_a_value_of_everybody_or_of_many_joins_nobody():
     assert same(*everybody) == {}
     many = [tagged(f"P{n}", "XYZ", "Kept^Name", "19500203", "F") for n in range(4)]
     assert same(*many, tagged("Q", "Q", "Doe^Jane", "19610203")) == {}
+
+
+def named(**files):
+    return [Tagged(patient, patient, (), name) for patient, names in files.items() for name in names.split()]
+
+
+def test_files_of_folders_named_after_another_patient():
+    items = named(p001="p002_t1 p001_t2", p002="x/t1_P001", p01="p01_1_t1", p01_1="p01_t1", p3="p3_like_p001")
+    assert told(*items) == [
+        ("D047", "p001", "p002"), ("D047", "p002", "p001"), ("D047", "p01", "p01_1"), ("D047", "p01_1", "p01"),
+    ]  # fmt: skip
+
+
+def test_files_named_after_numbered_patients():
+    swapped = [Tagged(folder, folder, (), f"{name}_t1") for folder, name in (("7", "8"), ("8", "7"), ("9", "9"))]
+    assert told(*swapped) == [("D047", "7", "8"), ("D047", "8", "7")]
+    series = [Tagged(p, p, (), f"{n}_scan") for p in ("1", "2", "3") for n in "123"]
+    assert told(*series) == []

@@ -84,6 +84,22 @@ def _file(path: Path, patient: Path, found: Found) -> tuple[str, NiftiFile | Non
         found.left_out.append(LeftOut(patient.name, path, path.name, 1, reason))
         return "", None
     entities = dict(pair.split("-", 1) for pair in match["entities"].split("_") if pair)
+    session = f"ses-{entities['ses']}" if "ses" in entities else ""
+    folder = path.parent.parent  # of the session, or of the subject
+    of_session = folder.name if folder.name.startswith("ses-") else ""
+    of_subject = folder.parent.name if of_session else folder.name
+    if (match["patient"], session) != (of_subject, of_session):
+        said, held = (
+            "_".join(filter(None, names)) for names in ((match["patient"], session), (of_subject, of_session))
+        )
+        reason = (
+            f"named {said}, but in the folder of {held}. Find out whose it is; move or rename it, with its side-car"
+        )
+        found.left_out.append(LeftOut(patient.name, path, path.name, 1, reason))
+        if match["patient"] != of_subject:
+            text = f"expected files named {of_subject}, found {path.name}: it is not read"
+            found.findings.append(Finding("D047", patient.name, "", str(path), text, (match["patient"],)))
+        return "", None
     part, suffix = entities.get("part", "mag"), match["suffix"]
     if suffix not in _SUFFIXES or part != "mag":
         reason = f"a {part} image" if suffix in _SUFFIXES else f"of suffix {suffix}, none of {', '.join(_SUFFIXES)}"
@@ -97,7 +113,7 @@ def _file(path: Path, patient: Path, found: Found) -> tuple[str, NiftiFile | Non
     agent = entities.get("ce", "")
     if agent and (agent.lower() in ("none", "no", "without") or said_of_contrast(agent).what == DENIED):
         agent = "none"
-    return f"ses-{entities['ses']}" if "ses" in entities else "", NiftiFile(path, sidecar, words, agent)
+    return session, NiftiFile(path, sidecar, words, agent)
 
 
 def _take_first(patient: Path, sessions: dict[str, list[NiftiFile]], found: Found) -> None:

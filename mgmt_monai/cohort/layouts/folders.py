@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.layouts import dicom_tree
-from mgmt_monai.cohort.layouts.found import Found, LeftOut
+from mgmt_monai.cohort.layouts.found import Found, LeftOut, Tagged
 from mgmt_monai.cohort.layouts.nifti_series import NiftiFile, first_examination, in_words, read_sidecar, stem_of, take
 from mgmt_monai.cohort.layouts.sequence import guess
 from mgmt_monai.cohort.layouts.tree import walk
@@ -48,6 +48,9 @@ def find_patient(patient: Path, found: Found) -> None:
     name = printable(patient.name)
     found.patients.add(name)
     named = _files(patient, found)
+    for file, _ in named:
+        below = printable(stem_of(file.path.relative_to(patient).as_posix()))
+        found.people.append(Tagged(name, str(file.path.parent), (), below))
     files = first_examination(name, _examinations(named), found) if named else []
     if dicom_tree.recognises(patient):
         of_tags = dicom_tree.find(patient, owner=name)

@@ -127,11 +127,12 @@ class Contender:
 
 @dataclass(frozen=True)
 class Tagged:
-    """Who the files of one series say that they are of."""
+    """Who the files of one series say that they are of; ``named``: the file below a folder that is the patient."""
 
     patient_id: str
     directory: str
     people: tuple[Person, ...]
+    named: str = ""
 
 
 @dataclass

@@ -160,3 +160,23 @@ def test_sidecar_that_says_little_is_read(tmp_path, subject, content):
     (tmp_path / "sub-01/anat/sub-01_T1w.json").write_bytes(content)
     found = bids.find(tmp_path)
     assert (found.findings, [series.modality for series in found.series]) == ([], ["T1w"])
+
+
+def test_files_named_after_another_subject_are_errors_and_not_read(tmp_path, subject, make_nifti):
+    swapped = {"sub-02": "sub-03", "sub-03": "sub-02", "sub-08": "sub-09"}
+    subject("T1w.nii.gz")
+    make_nifti(*(f"{folder}/anat/{name}_T1w.nii.gz" for folder, name in swapped.items()))
+    found = find_series(tmp_path)
+    assert [series.patient_id for series in found.series] == ["sub-01"]
+    told = {finding.patient_id: finding.others for finding in found.findings if finding.id == "D047"}
+    assert told == {folder: (name,) for folder, name in swapped.items()}
+    assert {finding.patient_id for finding in found.findings if finding.id == "D035"} == set(swapped)
+
+
+@pytest.mark.parametrize("path", ["ses-1/anat/sub-10_ses-2_T1w", "ses-1/anat/sub-10_T1w", "anat/sub-10_ses-1_T1w"])
+def test_session_of_file_and_folder_differ(tmp_path, make_nifti, path):
+    make_nifti(f"sub-10/{path}.nii.gz", "sub-10/ses-1/anat/sub-10_ses-1_T2w.nii.gz")
+    found = find_series(tmp_path)
+    assert set(chosen(found)) == {"T2w"}
+    (finding,) = found.findings
+    assert (finding.id, "move or rename it" in finding.text) == ("D037", True)

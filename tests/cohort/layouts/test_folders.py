@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mgmt_monai.cohort.layouts import find_series, folders
+from mgmt_monai.cohort.people import People
 
 
 def chosen(found):
@@ -97,3 +98,9 @@ def test_dicom_is_the_folders_patient_and_goes_before_its_nifti_copy(tmp_path, m
         ("q", "T1w", 1),
     }
     assert any("which the DICOM files have" in item.reason for item in found.left_out)
+
+
+def test_names_of_files_reach_the_check_of_people(tmp_path, make_nifti):
+    make_nifti("p001/p002_t1.nii.gz", "p002/p001_t1.nii.gz", "p003/p003_t1.nii.gz")
+    told = {finding.patient_id: finding.others for finding in People(find_series(tmp_path).people).findings()}
+    assert told == {"p001": ("p002",), "p002": ("p001",)}
