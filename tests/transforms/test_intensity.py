@@ -153,6 +153,11 @@ def z_scored(volume: np.ndarray) -> np.ndarray:
     return volume
 
 
+def padded_below(volume: np.ndarray) -> np.ndarray:
+    volume[:, :2] = -1  # of the air
+    return volume
+
+
 def nan_outside(volume: np.ndarray) -> np.ndarray:
     volume[volume == 0] = np.nan
     return volume
@@ -165,7 +170,7 @@ def z_scored_nan(volume: np.ndarray) -> np.ndarray:
     return volume
 
 
-@pytest.mark.parametrize("form", [one_negative, overshoot, z_scored, nan_outside, z_scored_nan])
+@pytest.mark.parametrize("form", [one_negative, overshoot, padded_below, z_scored, nan_outside, z_scored_nan])
 def test_same_head_in_another_form_gives_the_same_picture(brain, form):
     expected = ScaleIntensityRobust(1, 99)(brain)
     scaled = ScaleIntensityRobust(1, 99)(form(brain.copy()))

@@ -7,7 +7,8 @@ import numpy as np
 #: The edge of the slices is outside where at least this share of it has one value (or is not a number).
 EDGE_SHARE = 0.5
 
-#: Where the lowest value has this share of the edge, it is an ordinary value of the air there, and the background.
+#: Where the lowest value has this share of the edge, it is an ordinary value of the air there, and the background; but a
+#: negative one beside an edge of 0 is the padding of a part.
 LOWEST_SHARE = 0.01
 
 #: A volume with negative values, of which at least this share is exactly 0, has 0 outside, wherever its edge lies...
@@ -81,6 +82,8 @@ def background_of(at_edge: np.ndarray, values: np.ndarray, lowest: float) -> Bac
     found = _found(at_edge, values, lowest)
     if found is None:
         return Background(lowest)
+    if np.mean(at_edge == lowest) >= LOWEST_SHARE:
+        values = values[values != lowest]  # padding is no tissue
     deviation = np.asarray(values, np.float64) - found[0]
     below, above = -deviation[deviation < 0].sum(), deviation[deviation > 0].sum()
     return Background(*found, tissue_below=bool(below >= WEIGHT_BELOW * above))
@@ -133,11 +136,14 @@ def fill_outside(volume: np.ndarray, outside: np.ndarray) -> None:
 
 
 def _found(at_edge: np.ndarray, values: np.ndarray, lowest: float) -> tuple[float, str] | None:
-    if not at_edge.size or np.mean(at_edge == lowest) >= LOWEST_SHARE:
+    if not at_edge.size:
         return None
+    is_common = np.mean(at_edge == lowest) >= LOWEST_SHARE
     middle = float(np.partition(at_edge, at_edge.size // 2)[at_edge.size // 2])  # what fills half of it is its median
-    if np.mean(at_edge == middle) >= EDGE_SHARE:
+    if np.mean(at_edge == middle) >= EDGE_SHARE and (not is_common or middle == 0 > lowest):
         return middle, "edge"
+    if is_common:
+        return None
     return (0.0, "zeros") if lowest < 0 and _zero_stands_out(values) else None
 
 
