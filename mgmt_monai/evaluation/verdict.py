@@ -28,6 +28,9 @@ ALPHA_MODEL = 0.025
 """One-sided level at which the model is above chance, and adds to a control: that of the lower end of a 95 % interval.
 """
 
+RULE_LEVEL = 0.95
+"""Of the interval that the state rests on, whatever level is shown."""
+
 ALPHA_BELOW = 0.01
 """One-sided level at which it is below chance. It is strict, for it says that somebody made a mistake."""
 
@@ -278,19 +281,29 @@ def judge(
     m, k = int(checked.sum()), int(len(checked) - checked.sum())
     own = scores
     scores, widen = (own, 1.0) if fold is None else across_folds(own, fold, checked)
-    wide = float(2 * norm.cdf(widen * normal_quantile(level)) - 1)
+    too_few_a_fold = (
+        widen > 1 and scores is own
+    )  # their levels differ as the prevalence they learnt from, the other way
     code = found_site = None
     if site is not None:
         code = site_codes(site, len(checked))
         found_site = within_site(checked, scores, site, level, n_permutations, seed, fold, widen)
     tested = permutation_test(checked, scores, n_permutations, seed) if found_site is None else found_site
-    model = auc_estimate(checked, scores, wide) if found_site is None else found_site.auc
+
+    def estimate(shown: float) -> Estimate:
+        if site is None:
+            return auc_estimate(checked, scores, float(2 * norm.cdf(widen * normal_quantile(shown)) - 1))
+        return within_site(checked, scores, site, shown, 1, seed, fold, widen).auc
+
+    model = estimate(level) if found_site is None else found_site.auc
+    ruled = model if level == RULE_LEVEL else estimate(RULE_LEVEL)
     p_model = widened(tested.p_value, widen) if p_value is None else p_value
-    above = bool(p_model <= ALPHA_MODEL and model.low > 0.5)
-    below = bool(widened(tested.p_low, widen) <= ALPHA_BELOW and model.high < 0.5)
+    above = bool(p_model <= ALPHA_MODEL and ruled.low > 0.5)
+    below = bool(widened(tested.p_low, widen) <= ALPHA_BELOW and ruled.high < 0.5) and not too_few_a_fold
     found = _controls(checked, probability, scores, controls, level, n_permutations, seed, code, widen, above)
     seen = any(c.informative and not NO_SHORTCUT_CONTROLS.search(c.name) for c in found)
-    seen = seen or (found_site is not None and found_site.n_mixed > 1)
+    if code is not None and found_site is not None and found_site.n_mixed > 1:
+        seen = seen or told_apart(code) >= LEAST_TOLD_APART
     beyond = all(control.p_added <= ALPHA_MODEL for control in found if control.informative)
 
     reasons = []
@@ -302,7 +315,7 @@ def judge(
         state, reasons = BELOW_CHANCE, ["labels_reversed"]
     elif any(control.explains for control in found):
         state, reasons = CONTAMINATED, ["explained_by_control"]
-    elif model.high < bound:
+    elif ruled.high < bound and not too_few_a_fold:
         state, reasons = TOO_SMALL, ["upper_end_below_bound"]
     elif above and beyond and seen:
         state = SUPPORTED
@@ -315,7 +328,7 @@ def judge(
         reasons.append("control_above_chance")
     reasons += ["too_few_for_an_interval"] if math.isnan(model.low) and not math.isnan(model.value) else []
     reasons += ["folds"] if widen > 1 else []
-    reasons += ["small_folds"] if widen > 1 and scores is own else []
+    reasons += ["small_folds"] if too_few_a_fold else []
     reasons += ["no_site_column"] if site is None else []
     each = (m, k) if code is None else (equal_classes(checked, code),) * 2
     return Verdict(

@@ -267,3 +267,31 @@ def test_four_of_a_label_have_no_interval_and_no_claim():
 
     assert (found.state, math.isnan(found.auc.low)) == (CANNOT_TELL, True)
     assert "too_few_for_an_interval" in found.reasons
+
+
+@pytest.mark.parametrize("level", [0.5, 0.8, 0.99])
+def test_the_level_that_is_shown_does_not_move_the_state(level):
+    label, model = np.tile([0, 1], 30), np.random.default_rng(3).random(60)
+    site = np.repeat(["A", "B"], 30)
+    for sites in (None, site):
+        shown, ruled = judge(label, model, {}, level=level, site=sites), judge(label, model, {}, site=sites)
+        assert (shown.state, shown.reasons, shown.p_value) == (ruled.state, ruled.reasons, ruled.p_value)
+        assert (shown.auc.high - shown.auc.low < ruled.auc.high - ruled.auc.low) == (level < 0.95)
+
+
+@pytest.mark.parametrize(("n_other", "state"), [(2, "cannot_tell"), (100, "supported")])
+def test_a_site_of_a_few_patients_could_see_no_shortcut(n_other, state):
+    label = np.tile([0, 1], 100)
+    model = np.random.default_rng(0).normal(label, 1)
+    found = judge(label, model, {}, site=["B"] * n_other + ["A"] * (200 - n_other))
+    assert found.state == state
+    assert ("no_informative_control" in found.reasons) == (state == "cannot_tell")
+
+
+def test_leaving_one_out_is_not_called_below_chance():
+    """The mean of the others' labels goes against the label of the one that is left out."""
+    label = np.tile([0, 1], 20)
+    model = (label.sum() - label) / 39 + np.random.default_rng(1).normal(0, 1e-3, 40)
+    assert judge(label, model, {}).state == "below_chance"
+    found = judge(label, model, {}, fold=np.arange(40))
+    assert found.state == "cannot_tell" and "small_folds" in found.reasons

@@ -7,8 +7,8 @@ import numpy as np
 #: The edge of the slices is outside where at least this share of it has one value (or is not a number).
 EDGE_SHARE = 0.5
 
-#: Where the lowest value has this share of the edge, it is an ordinary value of the air there, and the background; but a
-#: negative one beside an edge of 0 is the padding of a part.
+#: Where the lowest value has this share of the edge, it is an ordinary value of the air there, and the background; but
+#: a negative one beside an edge of 0 is the padding of a part.
 LOWEST_SHARE = 0.01
 
 #: A volume with negative values, of which at least this share is exactly 0, has 0 outside, wherever its edge lies...
