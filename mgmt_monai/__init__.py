@@ -2,18 +2,28 @@
 
 What a notebook needs is here, and is imported when it is first named:
 
+- `write_phantom`: a made cohort to try it on; `config_path`: the packaged configs.
 - `open_cohort`: the patients of one modality, split; `read_manifest`: the list of patients that it rests on.
 - `slice_transforms`: from a patient to the slices of a training; `transforms`: each step.
 - `SliceDataset`: the slices, one item a slice; `MGMTClassifier`: the network.
 - `train`: both stages, and the test; `export_run`: the trained model as a bundle; `predict`: a study.
 - `evaluate`: what a table of predictions is worth; `judge`: whether there is a signal, beside negative controls.
-- `write_phantom`: a made cohort to try it on; `config_path`: the packaged configs; `MgmtMonaiError`: what you can mend.
+- `MgmtMonaiError`: what you can mend.
+
+Each one's example goes on from those before it, in an empty folder. Of `judge`, `transforms` and `MgmtMonaiError`:
 
 Example:
+    >>> import torch
     >>> import mgmt_monai as mgmt
-    >>> data = mgmt.write_phantom("data/phantom", n_patients=80, effect=3, seed=0)  # doctest: +SKIP
-    >>> run = mgmt.train("t1w", dataset_dir=data)  # doctest: +SKIP
-    >>> mgmt.evaluate(run / "predictions.csv")["T1w fine_tune"]["auc"]  # doctest: +SKIP
+    >>> mgmt.judge([0, 1] * 20, [0.2, 0.8] * 20, {"header_tags": [0.3, 0.7] * 20}).state
+    'contaminated'
+    >>> mgmt.transforms.PadToSquare()(torch.zeros(1, 2, 4)).shape
+    torch.Size([1, 4, 4])
+    >>> try:
+    ...     mgmt.slice_transforms(image_sise=128)
+    ... except mgmt.MgmtMonaiError as error:
+    ...     print(str(error).partition("?")[0])
+    config key 'image_sise': unknown; did you mean 'image_size'
 """
 
 from importlib import import_module

@@ -30,7 +30,8 @@ def config_path(name: str | Path) -> Path:
         ConfigError: Neither a packaged config nor a file.
 
     Example:
-        >>> config_path("T1w").name
+        >>> import mgmt_monai as mgmt
+        >>> mgmt.config_path("T1w").name
         't1w.json'
     """
     packaged = isinstance(name, str) and name.lower() in config_names()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import inspect
+import io
 import json
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -56,9 +59,40 @@ def test_type_checkers_see_no_other_name() -> None:
     assert sorted(named_for_type_checkers()) == NAMES
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - {"transforms", "MgmtMonaiError"}))
-def test_name_has_an_example(name: str) -> None:
-    assert "Example:" in str(inspect.getdoc(getattr(mgmt, name)))
+def told(name: str) -> str:
+    """The docstring that has a name's example."""
+    return str(
+        mgmt.__doc__ if name in ("judge", "transforms", "MgmtMonaiError") else inspect.getdoc(getattr(mgmt, name))
+    )
+
+
+def run_examples(text: str, scope: dict[str, object]) -> str:
+    """What differs when the examples of a docstring are run, those too that its own doctest skips; "" where none."""
+    examples = doctest.DocTestParser().get_examples(text.replace("# doctest: +SKIP", ""))
+    assert examples
+    runner, out = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS), io.StringIO()
+    test = doctest.DocTest(examples, scope, "front door", None, 0, text)
+    runner.run(test, out=out.write, clear_globs=False)
+    scope.update(test.globs)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "+SKIP" not in told(name)])
+def test_example_without_a_training_needs_no_other(name: str) -> None:
+    assert f"mgmt.{name}" in told(name)
+    assert run_examples(told(name), {}) == ""
+
+
+@pytest.mark.slow
+def test_examples_are_one_story_in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("MLFLOW_TRACKING_URI", "MGMT_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    listed = re.findall(r"`(\w+)`", str(mgmt.__doc__).partition("Each one's")[0])
+    assert sorted(listed) == NAMES
+    scope: dict[str, object] = {}
+
+    assert [differs for name in listed if (differs := run_examples(told(name), scope))] == []
 
 
 def test_unknown_name_is_an_attribute_error() -> None:

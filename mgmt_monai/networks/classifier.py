@@ -44,8 +44,9 @@ class MGMTClassifier(nn.Module):
         NetworkError: An unknown ``network``, or ``hidden_units`` or ``dropout`` out of range.
 
     Example:
-        >>> _ = torch.manual_seed(0)
-        >>> classifier = MGMTClassifier().eval()
+        >>> import torch
+        >>> import mgmt_monai as mgmt
+        >>> classifier = mgmt.MGMTClassifier().eval()
         >>> classifier(torch.rand(2, 1, 64, 64)).shape
         torch.Size([2, 1])
 

@@ -134,7 +134,7 @@ def write_phantom(out_dir: str | Path, n_patients: int, effect: float, seed: int
 
     Example:
         >>> import mgmt_monai as mgmt
-        >>> mgmt.write_phantom("data/phantom", n_patients=80, effect=3, seed=0)  # doctest: +SKIP
+        >>> mgmt.write_phantom("data/phantom", n_patients=16, effect=3, seed=0)  # doctest: +SKIP
         PosixPath('data/phantom')
     """
     out_dir = Path(out_dir)

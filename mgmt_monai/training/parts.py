@@ -28,9 +28,9 @@ def open_cohort(dataset_dir: str | Path, config: str | Path = "t1w", **settings:
 
     Example:
         >>> import mgmt_monai as mgmt
-        >>> cohort = mgmt.open_cohort("data/phantom", "t1w", test_fraction=0.3)  # doctest: +SKIP
+        >>> cohort = mgmt.open_cohort("data/phantom", "t1w")  # doctest: +SKIP
         >>> len(cohort.items("test"))  # doctest: +SKIP
-        24
+        2
     """
     cohort: ModalityCohort = _part("cohort", config, {"dataset_dir": dataset_dir, **settings})
     return cohort

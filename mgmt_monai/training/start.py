@@ -36,7 +36,8 @@ def train(config: str | Path = "t1w", **settings: Any) -> Path:
 
     Example:
         >>> import mgmt_monai as mgmt
-        >>> run = mgmt.train("t1w", dataset_dir="data/phantom", seed=1)  # doctest: +SKIP
+        >>> short = {"image_size": 48, "transfer_epochs": 1, "fine_tune_epochs": 1}
+        >>> run = mgmt.train("t1w", dataset_dir="data/phantom", seed=1, **short)  # doctest: +SKIP
     """
     path, settings = training_config(config, settings)
     with as_it_was(), own_error():
