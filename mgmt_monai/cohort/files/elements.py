@@ -53,6 +53,7 @@ _TABLE = """
 00181000 LO DeviceSerialNumber
 00181030 LO ProtocolName
 00181041 DS ContrastBolusVolume
+00181042 TM ContrastBolusStartTime
 00181044 DS ContrastBolusTotalDose
 00181314 DS FlipAngle
 00189008 CS EchoPulseSequence

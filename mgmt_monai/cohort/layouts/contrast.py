@@ -87,13 +87,18 @@ _GLUED_GIVEN = re.compile(
     rf"(?:post|nach|mit|apres|dopo|pos|met|na|con){_GLUED}"
     r"|pokontra\w*|kontra\w*l[iu]|ilac?l[iu]|kontra\w*sonrasi|plusc|mkm|postc|postcon|[mw]ce"
 )
+#: What the text of an agent begins with where there was none (nv: n.v.t.) ...
 _NOTHING = re.compile(
-    r"n|n a|na|nil|null|kein\w*(?: angaben?)?|nicht|zadn\w*|brez|unk|"
-    r"none|nothing|nichts|ningun[oa]?|aucune?|rien|nessun[oa]?|nenhum[a]?|geen|brak|yok|nie|"
-    r"nein|no?|nao|ohne|without|wo|sans|sin|senza|sem|bez|zonder|unknown|not applicable|minusc|false|"
-    r"(?:none?|no|not|nicht|nil) (?:given|administered|used|applied|injected|gegeben|verabreicht|iniett\w*|injec\w*)|"
-    r"non|0(?: 0+)?(?: (?:ml|cc|mg|mmol))?"
+    r"n|na|nil|null|kein\w*|nichts?|zadn\w*|brez|unk|unknown|none|not|nothing|ningun\w*|aucune?|rien|nessun\w*|"
+    r"nenhum\w*|geen|niet|nej|ne|nei|ikke|inte|ej|ei|hayir|nincs|nu|niciun\w*|brak|yok|nie|nein|no|non|nao|pas|without|"
+    r"wo|ohne|sans|sin|senza|sem|bez|zonder|utan|uden|ilman|minusc|false|entfallt|δεν|οχι|нет|не|без|なし|無し?|无|没有|沒有|없음"
 )
+#: ... unless an agent or an amount stands behind it ("No. 2 Gadavist"), or it is another word ("non-ionic").
+_SOMETHING = re.compile(r"gad\w*|gd\w*|ioni\w*|[1-9]\d*")
+_REFUSED = re.compile(
+    r"refus\w*|declin\w*|withh[eo]ld|abgelehnt|verweigert|rifiut\w*|rechaz\w*|recus\w*|geweigerd|отказ\w*"
+)
+_AMOUNT = re.compile(r"(\d+(?:[.,]\d*)?)\s*(?:(?:ml|cc|cm3|mg|g|mmol|мл)\b(?!\s*/)|\Z)")
 _CJK = ((DENIED, re.compile("造影前|非造影|単純|平扫|平掃|造影なし|조영전|조영 ?전")),
         (GIVEN, re.compile("造影|增强|增強|조영")))  # fmt: skip
 
@@ -158,9 +163,13 @@ def says_no_agent(text: str) -> bool:
         >>> [says_no_agent(text) for text in ("", "NONE", "sin contraste", "n/a", "GADAVIST 10ml")]
         [True, True, True, True, False]
     """
-    plain = " ".join(_tokens(text))
-    nothing = not plain or (plain.isdigit() and not int(plain)) or _NOTHING.fullmatch(plain)
-    return bool(nothing) or said_of_contrast(text).what == DENIED
+    tokens = _tokens(text)
+    amounts = [float(one.replace(",", ".")) for one in _AMOUNT.findall(text.lower())]
+    if not tokens or (amounts and not any(amounts)) or any(map(_REFUSED.fullmatch, tokens)):
+        return True
+    if _NOTHING.fullmatch(tokens[0]) and not any(map(_SOMETHING.fullmatch, tokens)):
+        return True
+    return said_of_contrast(text).what == DENIED
 
 
 def _of_preposition(tokens: list[str], at: int, what: str, bound: set[int]) -> list[tuple[str, str]]:
@@ -211,7 +220,7 @@ def _tokens(text: str) -> list[str]:
     text = "".join(one for one in unicodedata.normalize("NFKD", text) if not unicodedata.combining(one))
     for pattern, plain in _SPELLINGS:
         text = pattern.sub(plain, text)
-    return [token for token in re.split(r"[\W_]+", text) if token]
+    return [token for token in re.split(r"[\W_]+", unicodedata.normalize("NFC", text)) if token]
 
 
 _CONTRAST = r"(?:c|ce|con|gd|gad\w*|km|kl|post\w*|pre\w*|nativ\w*|kontrast\w*|contrast\w*)"

@@ -20,7 +20,7 @@ from mgmt_monai.machine import check_machine
 #: Of a side-car, under DICOM's keywords; times are in seconds there.
 _TAKEN = (
     "ImageType", "BodyPartExamined", "SequenceName", "ScanningSequence", "SequenceVariant", "MRAcquisitionType",
-    "SeriesNumber", "SliceThickness", "ContrastBolusVolume",
+    "SeriesNumber", "SliceThickness", "ContrastBolusVolume", "ContrastBolusTotalDose", "ContrastBolusStartTime",
 )  # fmt: skip
 _TIMES_S = ("EchoTime", "RepetitionTime", "InversionTime")
 

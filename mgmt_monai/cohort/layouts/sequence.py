@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mgmt_monai.cohort.files.headers import is_phase
-from mgmt_monai.cohort.files.values import finite, told
+from mgmt_monai.cohort.files.values import finite, time_of_day_s, told
 from mgmt_monai.cohort.layouts.contrast import (
     BOTH,
     DENIED,
@@ -103,6 +103,8 @@ _ENHANCED_KINDS = (
 _WEIGHTINGS = {"T1": "T1w", "T2": "T2w", "FLUID_ATTENUATED": "FLAIR", "T2_STAR": "T2*"}
 #: So many acquisitions in the same places are a dynamic series: the phases of a contrast study are fewer.
 _DYNAMIC = 8
+#: A bolus that starts later than this after a series is one of the day before: the night lies between.
+_HALF_A_DAY_S = 12 * 3600
 #: Weightings that fit a modality; makers do not always tell a FLAIR's inversion.
 _FITTING_TIMES = {"FLAIR": ("FLAIR", "T2w"), "T1w": ("T1w",), "T1wCE": ("T1w",), "T2w": ("T2w",)}
 
@@ -118,6 +120,7 @@ class Guess:
             whether contrast agent was given, and none says the opposite.
         agent: There is contrast agent in the patient: this series says so.
         by_tag: What the tags of the contrast agent say: given, not given, or nothing (None).
+        no_amount: The amount of its contrast agent is said to be 0.
         by_words: What the name says, as `mgmt_monai.cohort.layouts.contrast.Said` has it.
     """
 
@@ -127,6 +130,7 @@ class Guess:
     agent: bool = False
     by_tag: bool | None = None
     by_words: Said = NOTHING
+    no_amount: bool = False
 
 
 def guess(values: Values) -> Guess:
@@ -162,10 +166,9 @@ def guess(values: Values) -> Guess:
     agrees = name.what not in ((DENIED,) if given else (GIVEN,)) and (
         by_tag is not None or name.what in (GIVEN, DENIED)
     )
-    by = agent if by_tag is not None else said_by_name(name)
-    return Guess(
-        "T1wCE" if given else "T1w", f"{reason}; {by}", agrees, agent=bool(given), by_tag=by_tag, by_words=name
-    )
+    by = agent if by_tag is not None or (agent and not name.what) else said_by_name(name)
+    modality, reason, no_amount = "T1wCE" if given else "T1w", f"{reason}; {by}", by_tag is None and bool(agent)
+    return Guess(modality, reason, agrees, agent=bool(given), by_tag=by_tag, by_words=name, no_amount=no_amount)
 
 
 def said_by_name(said: Said) -> str:
@@ -339,20 +342,28 @@ def _by_words(words: str, times: tuple[str, str] | None) -> tuple[str | None, st
 
 
 def _agent(values: Values) -> tuple[bool | None, str]:
-    """What the tags of the contrast agent say, and by which value."""
+    """What the tags of the contrast agent say, and by which value; nothing (None) of an agent whose amount is 0."""
     administered = str(values.get("ContrastBolusAgentAdministered", "")).upper()
     if administered in ("YES", "NO"):
         given = administered == "YES"
         return given, f"{'' if given else 'no '}contrast agent by ContrastBolusAgentAdministered"
     text = str(values.get("ContrastBolusAgent", "")).strip()
-    if text:
-        given = not says_no_agent(text)
-        return given, f"{'' if given else 'no '}contrast agent by ContrastBolusAgent"
-    for keyword, unit in (("ContrastBolusVolume", "ml"), ("ContrastBolusTotalDose", "ml")):
-        amount = finite(str(values.get(keyword, "")))
-        if amount:
-            return True, f"contrast agent by {keyword} {amount:g} {unit}"
-    return None, ""
+    if text and says_no_agent(text):
+        return False, "no contrast agent by ContrastBolusAgent"
+    amounts = {
+        keyword: amount
+        for keyword in ("ContrastBolusVolume", "ContrastBolusTotalDose")
+        if (amount := finite(str(values.get(keyword, "")))) is not None
+    }
+    filled = [f"{keyword} {amount:g} ml" for keyword, amount in amounts.items() if amount]
+    if not text and not filled:
+        return None, ""
+    bolus, taken = (time_of_day_s(str(values.get(f"{name}Time", ""))) for name in ("ContrastBolusStart", "Acquisition"))
+    if bolus is not None and taken is not None and 0 < bolus - taken < _HALF_A_DAY_S:
+        return False, "taken before the contrast agent by ContrastBolusStartTime"
+    if text and amounts and not filled:
+        return None, f"ContrastBolusAgent beside {next(iter(amounts))} 0"
+    return True, f"contrast agent by {'ContrastBolusAgent' if text else filled[0]}"
 
 
 def _text(values: Values) -> tuple[str, str]:

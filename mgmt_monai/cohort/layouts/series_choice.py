@@ -88,7 +88,7 @@ def choose(candidates: Sequence[Candidate]) -> Choice:
        modality, then an original rather than a derived or reformatted one, then the one with most slices, then a 3D
        acquisition, then the thinnest slices, then the lowest SeriesNumber.
     """
-    first = [guess(candidate.values) for candidate in candidates]
+    first = [guess({**candidate.values, "AcquisitionTime": candidate.taken[1]}) for candidate in candidates]
     exams = _exams(candidates, first)
     guesses, doubts = _with_contrast(candidates, first, exams)
     known = [i for i, own in enumerate(guesses) if own.modality]
@@ -217,7 +217,8 @@ def _with_contrast(
             elif name is not None:
                 given, by = name, said_by_name(guesses[i].by_words)
             else:
-                after = _taken_after(i, candidates, [j for j in own if guesses[j].agent and j != i])
+                others = [] if guesses[i].no_amount else [j for j in own if guesses[j].agent and j != i]
+                after = _taken_after(i, candidates, others)
                 # Beside a series that has contrast for sure, the unknown word is likely its denial.
                 sure = any(guesses[j].by_tag or _name(guesses[j]) for j in t1)
                 given = after is not None or (guesses[i].by_words.what == UNSURE and not sure)

@@ -104,12 +104,31 @@ def test_word_of_no_known_language_or_dash_before_contrast_is_not_taken_as_yes(t
         "nicht",
         "unk",
         "brez",
+        "none/none",
+        "patient refused",
+        "no aplica",
+        "No administrado",
+        "Pas d'injection",
+        "niet",
+        "n.v.t.",
+        "nej",
+        "нет",
+        "なし",
+        "없음",
+        "No contrast agent used",
+        "Gadavist 0 ml",
+        "Dotarem 0,0 cc",
+        "Gadovist 1.0 mmol/ml, 0 ml",
     ],
 )
 def test_agent_that_says_there_was_none(text):
     assert says_no_agent(text)
 
 
-@pytest.mark.parametrize("text", ["GADAVIST", "gadoterate meglumine 10 ml", "x", "YES", "Dotarem 0.5 ml", "Applied"])
+@pytest.mark.parametrize(
+    "text",
+    ["GADAVIST", "gadoterate meglumine 10 ml", "x", "YES", "Dotarem 0.5 ml", "Applied", "Gadavist 7 ml",
+     "Gadovist 0.1 mmol/kg", "No. 2 Gadavist", "non-ionic", "10 ml @ 0 ml/s"],
+)  # fmt: skip
 def test_agent(text):
     assert not says_no_agent(text)

@@ -197,6 +197,29 @@ def test_agent_that_was_denied_goes_before_the_name():
     assert "its name says the opposite" in choice.contradictions[0][1]
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({**at("095000"), "ContrastBolusStartTime": "100000"}, {**at("100500"), "ContrastBolusStartTime": "100000"}),
+        ({**at("235000"), "ContrastBolusStartTime": "235900"}, {**at("000500"), "ContrastBolusStartTime": "235900"}),
+        ({"ContrastBolusVolume": "0"}, {"ContrastBolusVolume": "7.5"}),
+        ({"ContrastBolusTotalDose": "0"}, {"ContrastBolusTotalDose": "7.5"}),
+        ({"ContrastBolusAgent": "Gadovist 0 ml"}, {"ContrastBolusAgent": "Gadovist 7 ml"}),
+    ],
+    ids=["start", "start before midnight", "volume", "dose", "amount in the text"],
+)
+@pytest.mark.parametrize("numbers", ["38", "83"])
+def test_agent_filled_in_before_it_was_given(before, after, numbers):
+    own = {"ContrastBolusAgent": "Gadovist"}
+    assert chosen(series("AX T1", numbers[0], **own | before), series("AX T1", numbers[1], **own | after)) == [
+        "T1w", "T1wCE",
+    ]  # fmt: skip
+
+
+def test_amount_that_nobody_filled_in_leaves_it_to_the_name():
+    assert chosen(series("AX T1 POST", ContrastBolusAgent="Gadovist", ContrastBolusVolume="0")) == ["T1wCE"]
+
+
 def test_volume_of_an_agent_without_its_name_counts():
     assert chosen(series("AX T1", "3"), series("AX T1", "8", ContrastBolusVolume="7.5")) == ["T1w", "T1wCE"]
 
