@@ -11,6 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from mgmt_monai.evaluation import discrimination
 from mgmt_monai.training.errors import DivergedError
+from mgmt_monai.training.prepare_batch import weighs_by_patient
 from mgmt_monai.training.ranks import from_all_ranks
 
 #: One figure, nan where it is undefined, of ``(n,)`` logits, labels (0 or 1) and indices of the slices' patients.
@@ -61,10 +62,13 @@ class EpochFigure(Metric):
     Args:
         figure: ``loss``, ``accuracy``, ``auc`` or ``patient_auc``. Undefined figures are nan.
         weigh: ``patient``: each patient weighs the same in a loss; ``slice``: each slice does.
+
+    Raises:
+        TrainingError: Another word for ``weigh``.
     """
 
     def __init__(self, figure: str, weigh: str = "slice") -> None:
-        self.figure = FIGURES["patient_loss" if (figure, weigh) == ("loss", "patient") else figure]
+        self.figure = FIGURES["patient_loss" if weighs_by_patient(weigh) and figure == "loss" else figure]
         super().__init__()
 
     def reset(self) -> None:

@@ -10,6 +10,17 @@ from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.transforms.batch import BatchAugmentation, augmentation_seed
 
 
+def weighs_by_patient(weigh: str) -> bool:
+    """What the setting ``weigh`` says.
+
+    Raises:
+        TrainingError: It is neither ``patient`` nor ``slice``.
+    """
+    if weigh not in ("patient", "slice"):
+        raise TrainingError(f"weigh: expected patient or slice, found {weigh!r}")
+    return weigh == "patient"
+
+
 class PrepareBatch:
     """What an engine calls before each step of the training.
 
@@ -22,12 +33,13 @@ class PrepareBatch:
 
     Raises:
         TransformError: A transform that does not take batches.
+        TrainingError: Another word for ``weigh``.
     """
 
     def __init__(self, transforms: Sequence[Any], seed: int, weigh: str = "slice") -> None:
         self.augmentation = BatchAugmentation(transforms) if transforms else None
         self.seed = int(seed)
-        self.by_patient = weigh == "patient"
+        self.by_patient = weighs_by_patient(weigh)
 
     def __call__(
         self,

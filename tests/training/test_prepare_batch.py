@@ -9,6 +9,7 @@ from mgmt_monai.slices import EpochBatches, SliceDataset
 from mgmt_monai.training import PrepareBatch
 from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.training.heavy_patients import heavy_patients
+from mgmt_monai.training.metrics import EpochFigure
 from mgmt_monai.transforms import RandBrightnessd, RandSliceAffined
 
 ITEMS = [{"image": n, "label": n % 2, "patient_id": str(n)} for n in (3, 1, 4)]
@@ -61,6 +62,13 @@ def test_patients_weigh_the_same_in_every_epoch_whatever_their_slices():
     assert totals[0] + totals[3] == pytest.approx(totals[1]) == pytest.approx(totals[2])
     assert sum(totals.values()) == pytest.approx(10)  # a mean of 1
     assert [dataset[n]["weight"].item() for n in (0, 3)] == pytest.approx([2 / 3, 10 / 3])
+
+
+@pytest.mark.parametrize("word", ["patients", "Patient", "", None, True])
+def test_another_word_of_what_weighs_the_same_is_refused(word):
+    for made in (lambda: PrepareBatch([], 1, weigh=word), lambda: EpochFigure("loss", weigh=word)):
+        with pytest.raises(TrainingError, match="weigh: expected patient or slice"):
+            made()
 
 
 def test_slices_that_do_not_tell_what_they_weigh_are_refused():

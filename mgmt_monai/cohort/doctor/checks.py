@@ -105,7 +105,7 @@ def identifying_tags(keywords: Mapping[str, Mapping[str, Sequence[str]]]) -> lis
 
 
 def mixed_shapes(series: Mapping[str, Mapping[str, SeriesRecord | None]]) -> list[Finding]:
-    """D060: modalities whose series differ in height by width, in mm where it is known, or in pixel spacing.
+    """D060: modalities whose series differ in rows, columns or pixel spacing.
 
     Args:
         series: Records by patient and modality; None for an unusable one.
@@ -118,8 +118,8 @@ def mixed_shapes(series: Mapping[str, Mapping[str, SeriesRecord | None]]) -> lis
     findings = []
     for modality, records in sorted(by_modality.items()):
         parts = []
-        if _differ([height_by_width(record) for record in records]):
-            sizes = Counter(f"{record.rows} x {record.columns}" for record in records).most_common()
+        sizes = Counter(f"{record.rows} x {record.columns}" for record in records).most_common()
+        if len(sizes) > 1:
             shown = ", ".join(f"{size} in {n}" for size, n in sizes[:SHOWN_SIZES])
             parts.append(f"{shown}{' and others' if len(sizes) > SHOWN_SIZES else ''} of {len(records)} series")
         pairs = [pair for record in records if (pair := known_pixel_spacing_mm(record))]

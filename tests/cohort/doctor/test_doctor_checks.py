@@ -98,9 +98,19 @@ def shaped(make_exam, *shapes):
             "256 x 192 in 2, 256 x 256 in 1 of 3 series",
             id="another aspect",
         ),
-        pytest.param([(256, 256, [0.9, 0.9]), (512, 512, [0.45, 0.45])], "pixels of 0.45 to 0.9 mm", id="finer pixels"),
+        pytest.param([(256, 256, [0.9, 0.9]), (256, 256, [0.9, 1.2])], "pixels of 0.9 to 1.2 mm", id="wider pixels"),
         pytest.param(
-            [(256, 256, [0.9, 0.9]), (256, 192, [0.9, 1.2])], "pixels of 0.9 to 1.2 mm", id="the same field of view"
+            [(256, 256, [0.9, 0.9]), (512, 512, [0.45, 0.45])],
+            "256 x 256 in 1, 512 x 512 in 1 of 2 series; pixels of 0.45 to 0.9 mm",
+            id="finer pixels",
+        ),
+        pytest.param(
+            [(256, 256, [0.9, 0.9]), (512, 512, [0.9, 0.9])],
+            "256 x 256 in 1, 512 x 512 in 1 of 2 series",
+            id="another field of view",
+        ),
+        pytest.param(
+            [(256, 256, None), (512, 512, None)], "256 x 256 in 1, 512 x 512 in 1 of 2 series", id="spacing unknown"
         ),
         pytest.param(
             [(n, 256, [0.9, 0.9]) for n in (256, 192, 200, 224)],
