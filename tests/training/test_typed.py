@@ -56,6 +56,13 @@ WORDS_TYPED = [
     "SQUASH", "squash ", "TRUE", "yes", "a ",
 ]  # fmt: skip
 
+#: Of these words, the ones that a setting takes, by hand: a flag, whole numbers with a least and without a fold, ...
+HEARD = {
+    "resume": {"True", "TRUE", "false"}, "compile": {"True", "TRUE", "false"}, "seed": {"+1", "-0"},
+    "transfer_epochs": {"+1"}, "fold": {"+1", "-0", "None", "null"}, "rotation_deg": {"+1", "-0", "1.5", "007"},
+    "transfer_learning_rate": {"+1", "1.5", "007", "1e5"}, "dropout": {"-0"}, "aspect": set(),
+}  # fmt: skip
+
 
 def as_monai_has_it(config: dict, given: dict) -> dict:
     """A config with overrides as the executed one is: through MONAI's own parser, without what is None."""
@@ -114,6 +121,7 @@ def test_word_is_heard_or_refused_by_python_m_monai_bundle(config, name, monkeyp
 
 @pytest.mark.parametrize("name", sorted({name for config, name in SETTINGS if config == "t1w"}))
 def test_word_is_heard_or_refused_by_mgmt_monai_train(name):
+    heard = set()
     for word in WORDS_TYPED:
         try:
             _, given = training_config("t1w", overrides([f"--{name}", word]))
@@ -123,6 +131,11 @@ def test_word_is_heard_or_refused_by_mgmt_monai_train(name):
             executed = as_monai_has_it(CONFIGS["t1w"], given)
             check_values(executed)
             assert is_meant(name, word, used(executed, name)), (name, word, given)
+            heard.add(word)
+    if name in HEARD:
+        assert heard == HEARD[name]
+    elif name in TEXTS and name not in ("dataset_dir", "backbone"):  # which name what has to be there
+        assert heard >= {"1.5", "True", "a b", "yes", "2024_01_15"}
 
 
 @pytest.mark.parametrize("name", sorted({name for config, name in SETTINGS if config == "t1w"}))
