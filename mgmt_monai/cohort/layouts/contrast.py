@@ -40,8 +40,8 @@ _WITH = _set("with w mit m avec con com met z ze ile med s c cu incl including a
 _AFTER = _set("post after nach apres tras despues dopo pos apos depois po na efter etter jalkeen dupa nakon после μετα")
 #: ... but these say it alone, at the end or before a word that is no object of theirs.
 _ALONE = _set("without wo ohne sans sin senza sem bez beze zonder uden uten pre prae post pos")
-#: Where nothing follows, these say it alone too: "T1 vor", "T1 dopo".
-_LAST = (_BEFORE | _AFTER) - _set("prior po na pa i v")
+#: Where nothing follows, these say it alone too: "T1 vor", "T1 dopo", "T1 avec".
+_LAST = (_BEFORE | _AFTER | _set("with mit avec con com met med cu amb με")) - _set("prior po na pa i v")
 #: Before contrast, by themselves.
 _NATIVE = re.compile(r"nat|nati[vf]\w*|natief|vuoto|natywn\w*|plain|blanco|blank|basal[ei]?|simple|unenhanced|nce?")
 #: Behind the contrast word.
@@ -193,7 +193,11 @@ def _of_preposition(tokens: list[str], at: int, what: str, bound: set[int]) -> l
     others = set(tokens[at + 1 : follows]) & ((_DENIES | _BEFORE) if what == GIVEN else (_WITH | _AFTER))
     if joined and others:
         return [(GIVEN, "with"), (DENIED, "and without")]
-    if token not in _ALONE and (target or token not in _LAST):
+    before = tokens[at - 1] if at else ""
+    is_noun = token in _WITH and (
+        before in prepositions or (token == "met" and before in ("brain", "head", "cerebral"))
+    )
+    if token not in _ALONE and (target or token not in _LAST or is_noun):  # "non con", "brain met"
         return []
     if target and (_ABSENT if token not in ("pre", "prae", "post") else _EVENTS).fullmatch(target):
         return []

@@ -6,7 +6,15 @@ from pathlib import Path
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.layouts import dicom_tree
 from mgmt_monai.cohort.layouts.found import Found, LeftOut, Tagged
-from mgmt_monai.cohort.layouts.nifti_series import NiftiFile, first_examination, in_words, read_sidecar, stem_of, take
+from mgmt_monai.cohort.layouts.nifti_series import (
+    NiftiFile,
+    first_examination,
+    in_words,
+    is_after_surgery,
+    read_sidecar,
+    stem_of,
+    take,
+)
 from mgmt_monai.cohort.layouts.sequence import guess
 from mgmt_monai.cohort.layouts.tree import walk
 from mgmt_monai.cohort.series import MODALITIES, is_nifti
@@ -116,15 +124,20 @@ def _files(patient: Path, found: Found) -> list[tuple[NiftiFile, str]]:
 
 
 def _examinations(files: list[tuple[NiftiFile, str]]) -> dict[str, list[NiftiFile]]:
-    """Files by examination: the folder in the patient's, where two of these have the same modality."""
+    """Files by examination: the folder in the patient's, where two of these share a modality; else by their names."""
     modalities: dict[str, set[str]] = {}
     for file, folder in files:
         modalities.setdefault(folder, set()).add(guess(file.values).modality or "")
     seen = [modality for own in modalities.values() for modality in own if modality]
-    several = len(seen) > len(set(seen)) and any(len(own - {""}) > 1 for own in modalities.values())
+    if len(seen) == len(set(seen)) or not any(len(own - {""}) > 1 for own in modalities.values()):
+        later = {is_after_surgery(file.words) for file, _ in files if guess(file.values).modality}
+        files = [
+            (file, ("post-op" if is_after_surgery(file.words) else "not post-op") if len(later) > 1 else "")
+            for file, _ in files
+        ]
     examinations: dict[str, list[NiftiFile]] = {}
     for file, folder in files:
-        examinations.setdefault(printable(folder) if several else "", []).append(file)
+        examinations.setdefault(printable(folder), []).append(file)
     return examinations
 
 

@@ -24,8 +24,26 @@ _TAKEN = (
 )  # fmt: skip
 _TIMES_S = ("EchoTime", "RepetitionTime", "InversionTime")
 
-#: In full and as BraTS abbreviates.
+# What an image was registered to says nothing of it: "flair_to_t1", "FLAIR2T1", "t2_reg_t1ce", "FLAIR_T1space".
+_IMAGE = r"(?<![A-Za-z0-9])[a-z]?(?:t1|t2|flair|mprage|pet|ct)[a-z]*?"
+_REG = r"(?:(?:co)?reg[a-z]*?|aligned|warped|resampled)"
+_TARGET = (
+    r"(?:(?:t1|mprage)[a-z]*(?:[\W_]+(?:ce|gd|c|km|post|pre)(?![a-z0-9]))?|(?:t2|flair)[a-z]*)"
+    r"(?:[\W_]?(?:space|grid))?(?![a-z0-9])"
+)
+
+#: In full, as BraTS abbreviates, and without the target of a registration.
 _ABBREVIATED = (
+    (re.compile(rf"[\W_](?:{_REG}[\W_]*)?to[\W_]*{_TARGET}", re.IGNORECASE), ""),
+    (
+        re.compile(
+            rf"({_IMAGE}(?:[\W_].*?)?)(?:[\W_](?:{_REG}[\W_]*(?:to|2|in|on)?|in|on)[\W_]*{_TARGET}"
+            rf"|[\W_](?:space-{_TARGET}|(?:t1[a-z]*?[\W_]?|t2[a-z]*?)(?:space|grid)(?![a-z0-9])))",
+            re.IGNORECASE,
+        ),
+        r"\1",
+    ),
+    (re.compile(rf"({_IMAGE}){_REG}?(?:to|2|in|on){_TARGET}", re.IGNORECASE), r"\1"),
     (re.compile(r"(?<![A-Za-z0-9])t2f(?![A-Za-z0-9])", re.IGNORECASE), "flair"),
     (re.compile(r"(?<![A-Za-z0-9])t1n(?![A-Za-z0-9])", re.IGNORECASE), "t1 native"),
 )
@@ -33,6 +51,13 @@ _ABBREVIATED = (
 #: Examinations whose names say when, before any order of the alphabet.
 _BEFORE = re.compile(r"(?:ses-)?(?:pre|baseline|base|bl|initial|diag)", re.IGNORECASE)
 _AFTER = re.compile(r"(?:ses-)?(?:post|follow|fu\d*|recur|rec|progress)", re.IGNORECASE)
+
+#: A file of after surgery or treatment, by its name.
+_AFTER_SURGERY = re.compile(
+    r"(?<![a-z])(?:(?:post|after|nach|apres)[\W_]*(?:op|oper[a-z]*|surg[a-z]*|resec[a-z]*|rt|rtx|radi[a-z]*|chemo[a-z]*|"
+    r"treat[a-z]*|tx|therap[a-z]*|biops[a-z]*)|follow[\W_]?up|fu\d+|recur[a-z]*|rezidiv)(?![a-z])",
+    re.IGNORECASE,
+)
 
 #: A side-car is a page of text; more is another file under its name.
 _MOST_BYTES = 16 * 2**20
@@ -116,15 +141,20 @@ def stem_of(name: str) -> str:
 
 
 def in_words(name: str) -> str:
-    """A name with abbreviations that no description has written out.
+    """A name with abbreviations that no description has written out, and without what it was registered to.
 
     Example:
-        >>> in_words("case7_t2f"), in_words("case7-t1n")
-        ('case7_flair', 'case7-t1 native')
+        >>> in_words("case7_t2f"), in_words("case7-t1n"), in_words("t2_to_t1ce")
+        ('case7_flair', 'case7-t1 native', 't2')
     """
     for pattern, plain in _ABBREVIATED:
         name = pattern.sub(plain, name)
     return name
+
+
+def is_after_surgery(name: str) -> bool:
+    """Whether a name says so: ``T1 post op``, ``t2_followup``."""
+    return bool(_AFTER_SURGERY.search(name))
 
 
 def first_examination(

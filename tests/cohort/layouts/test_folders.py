@@ -104,3 +104,30 @@ def test_names_of_files_reach_the_check_of_people(tmp_path, make_nifti):
     make_nifti("p001/p002_t1.nii.gz", "p002/p001_t1.nii.gz", "p003/p003_t1.nii.gz")
     told = {finding.patient_id: finding.others for finding in People(find_series(tmp_path).people).findings()}
     assert told == {"p001": ("p002",), "p002": ("p001",)}
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        pytest.param(
+            "t1 t1ce_to_t1 t2_to_t1 flair_to_t1", "t1 t1ce_to_t1 t2_to_t1 flair_to_t1", id="to"
+        ),
+        pytest.param("T1 T1toT2 T1CE2T1 T2toT1 FLAIR2T1", "T1 T1CE2T1 T2toT1 FLAIR2T1", id="glued"),
+        pytest.param("t1 t1_ce_reg_t1 T2_in_T1 flair_brain_on_t1_post", None, id="reg, in, on"),
+        pytest.param("reg_t1 T1ce_regto_T1 T2_T1space FLAIR_T1space", None, id="space"),
+        pytest.param("T1_SPACE T1_SPACE_gd T2_SPACE T2_FLAIR_SPACE", None, id="the sequence SPACE"),
+        pytest.param("2_t1 3_t1_ce 4_t2 5_flair", None, id="numbers"),
+        pytest.param("t1_sans t1_avec t2 flair_avec", None, id="avec"),
+        pytest.param("t1_ohne t1_mit t2 flair", None, id="mit"),
+        pytest.param("T1_pre_op T1_post_op T1_Gd_pre_op T1_Gd_post_op T2_preop FLAIR_preop",
+                     "T1_pre_op T1_Gd_pre_op T2_preop FLAIR_preop", id="before surgery"),
+        pytest.param("t1 t1gd t2 flair t1_followup t1gd_followup", "t1 t1gd t2 flair", id="follow-up"),
+        pytest.param("t1_postop t1ce_postop t2_postop flair_postop", None, id="all after surgery"),
+    ],
+)  # fmt: skip
+def test_words_beside_the_sequence(tmp_path, make_nifti, names, expected):
+    make_nifti(*(f"p009/p009_{name}.nii.gz" for name in names.split()))
+    modalities = ("T1w", "T1wCE", "T2w", "FLAIR")
+    wanted = dict(zip(modalities, (expected or names).split(), strict=True))
+    found = chosen(folders.find(tmp_path))
+    assert {modality: name[10:-7] for modality, name in found.items()} == wanted
