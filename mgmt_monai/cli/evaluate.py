@@ -120,13 +120,13 @@ def command(
         origins,
         asked,
     )
+    _tell_best(evaluated["best_of"])
     for name, figures in evaluated["models"].items():
         verdict = figures["verdict"]
         said = " ".join(["a control" if verdict is None else verdict["sentence"], *incomplete.get(name, ())])
         click.echo(f"{name}: {said}" if len(models) > 1 or verdict is None else said)
     for line in [*origins, *told, *(f"{name}: {sentence}" for name, sentence in unlearnt.items())]:
         click.echo(line)
-    _tell_best(evaluated["best_of"])
     for name, figures in evaluated["models"].items():
         _tell_model(name, figures, bool(site), threshold_rule(rows[name], threshold), bool(asked))
     for row in (row for row in evaluated["interactions"] if row["p_holm"] <= 0.05):

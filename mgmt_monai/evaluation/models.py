@@ -303,9 +303,14 @@ def primary_models(rows: Mapping[str, pd.DataFrame], candidates: Sequence[str], 
         named: As `judged` takes ``primary``.
 
     Returns:
-        Those named; else those of the stage `PRIMARY_STAGE`; else none.
+        Those named; else those of the stage `PRIMARY_STAGE` where every model has one, as a training's own table has;
+        else none.
     """
-    return list(named) or [name for name in candidates if rows[name]["stage"].iloc[0] == PRIMARY_STAGE]
+    of_stage = {name: str(rows[name]["stage"].iloc[0]) for name in candidates}
+    trained = {name.removesuffix(f" {PRIMARY_STAGE}") for name, stage in of_stage.items() if stage == PRIMARY_STAGE}
+    if named or trained != {name.removesuffix(f" {stage}") for name, stage in of_stage.items()}:
+        return list(named)
+    return [name for name, stage in of_stage.items() if stage == PRIMARY_STAGE]
 
 
 def best_of_models(

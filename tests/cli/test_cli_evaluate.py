@@ -136,7 +136,7 @@ def test_evaluate_refuses_a_site_column_that_is_not_there(predictions, tmp_path,
     assert "site: expected the column 'hospital' in the tables of columns, found age" in capsys.readouterr().err
 
 
-def test_evaluate_tells_the_best_of_many_after_their_verdicts(predictions, tmp_path, capsys):
+def test_evaluate_tells_the_best_of_many_before_their_verdicts(predictions, tmp_path, capsys):
     lines = predictions.read_text().splitlines()
     more = [line.replace(",T1w,", f",m{number},") for number in range(3) for line in lines[1:]]
     predictions.write_text("\n".join([*lines, *more]) + "\n")
@@ -146,8 +146,23 @@ def test_evaluate_tells_the_best_of_many_after_their_verdicts(predictions, tmp_p
     verdicts = [
         line["verdict"] for line in json.loads((tmp_path / "out" / "evaluation.json").read_text())["models"].values()
     ]
-    assert [line.partition(": ")[2] for line in said[:4]] == [verdict["sentence"] for verdict in verdicts]
-    assert said[4].startswith("4 models: the best has AUC 0.")
+    assert [line.partition(": ")[2] for line in said[1:5]] == [verdict["sentence"] for verdict in verdicts]
+    assert said[0].startswith("4 models: the best has AUC 0.")
+
+
+def test_a_stage_of_somebody_elses_table_is_no_plan(tmp_path, capsys):
+    """One of four guessers is called fine_tune, the others transfer."""
+    draw = np.random.default_rng(3)
+    rows = ["patient_id,modality,stage,split,fold,seed,label,probability,n_slices"]
+    for n in range(4):
+        stage = "fine_tune" if n == 2 else "transfer"
+        rows += [f"p{i},m{n},{stage},test,0,0,{i % 2},{draw.random():.4f},1" for i in range(54)]
+    (tmp_path / "predictions.csv").write_text("\n".join(rows) + "\n")
+
+    assert main(["evaluate", str(tmp_path / "predictions.csv"), "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.startswith("4 models: the best has AUC 0.")
+    models = json.loads((tmp_path / "out" / "evaluation.json").read_text())["models"]
+    assert all("best_of_several" in figures["verdict"]["reasons"] for figures in models.values())
 
 
 def test_evaluate_twice_writes_the_same_bytes(predictions, tmp_path):
