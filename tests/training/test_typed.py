@@ -108,6 +108,7 @@ def test_shipped_config_is_taken(config):
 def test_word_is_heard_or_refused_by_python_m_monai_bundle(config, name, monkeypatch):
     """The arguments as Fire makes them of the words, then as MONAI has them; no process is needed for either."""
     monkeypatch.setattr("mgmt_monai.training.config.is_bundle_command", lambda: True)
+    heard = set()
     for word in WORDS_TYPED:
         executed = as_monai_has_it(CONFIGS[config], {name: DefaultParseValue(word)})
         monkeypatch.setattr(sys, "argv", ["monai.bundle", "run", "--config_file", "x.json", f"--{name}={word}"])
@@ -117,6 +118,9 @@ def test_word_is_heard_or_refused_by_python_m_monai_bundle(config, name, monkeyp
             assert name in str(error) and "\n" not in str(error)
         else:
             assert is_meant(name, word, used(executed, name)), (name, word, executed[name])
+            heard.add(word)
+    if name in HEARD:  # Fire's own words for an octal and for nothing are others
+        assert heard == HEARD[name] - {"007", "null"}
 
 
 @pytest.mark.parametrize("name", sorted({name for config, name in SETTINGS if config == "t1w"}))
@@ -140,6 +144,7 @@ def test_word_is_heard_or_refused_by_mgmt_monai_train(name):
 
 @pytest.mark.parametrize("name", sorted({name for config, name in SETTINGS if config == "t1w"}))
 def test_value_is_heard_or_refused_in_python(name):
+    heard = []
     for value in [
         None,
         "",
@@ -164,6 +169,13 @@ def test_value_is_heard_or_refused_in_python(name):
             executed = as_monai_has_it(CONFIGS["t1w"], given)
             check_values(executed)
             assert used(executed, name) == value
+            heard.append(value)
+    if name in BOOLEANS:
+        assert heard == [True]
+    elif name in ("experiment_name", "weights", "device"):
+        assert heard == ["a#2", "a::b"]
+    elif name in ("seed", "transfer_learning_rate", "rotation_deg"):
+        assert heard == ([] if name == "seed" else [1.5])
 
 
 @pytest.mark.parametrize("name", sorted({*WHOLE, *NUMBERS, *BOOLEANS, *WORDS, *TEXTS} - set(OPTIONAL)))
