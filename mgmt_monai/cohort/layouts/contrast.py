@@ -34,37 +34,52 @@ _DENIES = _set(
     "sin senza sem bez beze zonder uden utan uten ilman ilma fara brez tanpa без χωρις minus"
 )
 _BEFORE = _set(
-    "v pre prae pra vor avant antes prima prior before ante przed voor pred innan fore prije inden enne inainte до πριν"
+    "v pre prae pra vor avant antes previ previo previa previos prima prior before ante przed voor pred innan fore "
+    "prije inden enne inainte до πριν"
 )
 _WITH = _set("with w mit m avec con com met z ze ile med s c cu incl including amb dengan с με")  # noqa: RUF001
 _AFTER = _set("post after nach apres tras despues dopo pos apos depois po na efter etter jalkeen dupa nakon после μετα")
-#: ... but these say it alone, at the end or before a word that is no object of theirs.
+#: ... but these say it alone, at the end or before a word of `_NEUTRAL`.
 _ALONE = _set("without wo ohne sans sin senza sem bez beze zonder uden uten pre prae post pos")
 #: Where nothing follows, these say it alone too: "T1 vor", "T1 dopo", "T1 avec".
-_LAST = (_BEFORE | _AFTER | _set("with mit avec con com met med cu amb με")) - _set("prior po na pa i v")
+_LAST = (_BEFORE | _AFTER | _set("with mit avec con com met med cu amb με")) - _set(
+    "prior po na pa i v previ previo previa previos"
+)
 #: Before contrast, by themselves.
-_NATIVE = re.compile(r"nat|nati[vf]\w*|natief|vuoto|natywn\w*|plain|blanco|blank|basal[ei]?|simple|unenhanced|nce?")
+_NATIVE = re.compile(
+    r"nat|nati[vf]\w*|natief|vuoto|natywn\w*|нативн\w*|dirett[oa]|plain|blanco|blank|basal[ei]?|simple|unenhanced|nce?"
+)
 #: Behind the contrast word.
 _DENIED_BEHIND = _set(
-    "oncesi once onde nelkul elott free frei none no nein non neg negative negativo yok vor vorher verilmeden"
+    "oncesi oncesinde once onde nelkul elott free frei none no nein non neg negative negativo yok vor vorher minus"
 )
 _GIVEN_BEHIND = _set("sonrasi sonra utan yes ja oui si sim da nach nachher jalkeen verildikten")
 #: Between a preposition and its contrast word.
 _FILLERS = _set(
-    "of de del della di do dos des du dem der den la le les el il lo l d i iv ev the any medio mezzo agente "
-    "produit srodek srodka podaniu podaniem podani administration administracion somministrazione toediening gabe"
+    "of to de del della di do dos des du dem der den la le les el il lo l d i iv ev the any medio meio mezzo agente "
+    "produit srodek srodka sr podaniu podaniem podani administration administracion administracao somministrazione "
+    "toediening gabe substanta substancji substancia substance введения введением введении"
 )
 _AND = _set("and und et y e en ed i oder or ou ve und och og a et u и και")
 
-#: What `pre` and `post` may speak of beside contrast, and what may be absent beside it.
-_EVENTS = re.compile(
-    r"op\w*|surg\w*|chir\w*|resect\w*|resek\w*|rt|rtx|xrt|radi\w*|tx|treat\w*|therap\w*|chemo\w*|biops\w*|proc\w*|"
-    r"traum\w*|partum|ictal|shunt|embol\w*|sat|scan|mortem|rx|trat\w*|opera\w*|"
-    r"stroke\w*|infar\w*|bleed\w*|ha?emorr\w*|seiz\w*|injury|natal"
+#: Between the contrast word and what is said of it.
+_CARRIERS = _set("madde maddesi maddeden ilac mittel medium media agent agente anyag was were wurde is est fue foi e")
+#: Behind it, after a denial: "contrast not given"; or by themselves.
+_DONE = re.compile(
+    r"given|administ\w*|used|applied|injec\w*|gegeben|verabreicht|appli\w*|injiz\w*|somminist\w*|iniett\w*|inyect\w*|"
+    r"injet\w*|utili\w*|usado|podan\w*|gegeven|toegediend|gitt|givet|введ[её]н\w*|вводил\w*"
 )
+_REFUSED = re.compile(
+    r"refus\w*|declin\w*|withh[eo]ld|abgelehnt|verweigert|rifiut\w*|rechaz\w*|recus\w*|geweigerd|отказ\w*|verilme\w*"
+)
+#: "6 months post".
+_SPANS = re.compile(
+    r"(?:day|week|month|year|hour|h?r|mo|wk|yr)s?|m[oe]na?t\w*|jahre?|woche\w*|tage?|mois|mes(?:es)?|mesi|dias?"
+)
+#: What may be absent beside contrast.
 _ABSENT = re.compile(
     r"fat|fs|fatsat|sat|mt|mtc|fc|flow\w*|gat\w*|trig\w*|arms?|dixon|spa?ir|motion|breath\w*|sedat\w*|sense|grappa|"
-    r"asset|filter|norm\w*|comp\w*|angio|fett\w*|grasa|graisse|grasso|gordura|vet|stir|dwi|swi|coil"
+    r"gap|\w*satura\w*|\w*sup+r\w*|asset|filter|norm\w*|comp\w*|angio|fett\w*|grasa|graisse|grasso|gordura|vet|stir|dwi|swi|coil"
 )
 
 _AGENTS = (
@@ -72,16 +87,17 @@ _AGENTS = (
     r"ablavar|vasovist|dotagraf|pixxoscan|cyclolux|magnegita"
 )
 _NOUN = re.compile(
-    rf"contra?st\w*|contras?|kontra[sz]\w*|[ck]ontr|(?:iv)?km|kl|gbca|kmg|km[gm]abe|gd\w{{0,5}}|gad\w*|gado\w*|mdc|pdc|civ|enh\w*|inj|injec\w*|inje[ck]t\w*|"
+    rf"contra?st\w*|contras?|kontra[sz]\w*|[ck]ontr|(?:iv)?km|kl|gbca|kmg|km[gm]abe|gd(?!c$)\w{{0,5}}|gad\w*|mdc|pdc|civ|enh\w*|inj|in[jy]e[ck]\w*|injet\w*|"
     rf"iniez\w*|iniett\w*|tehoste?\w*|varjoain\w*|ce|agent\w*|bolus|{_AGENTS}|контраст\w*|ку|гадо\w*|σκιαγραφ\w*"
 )
 #: Only behind one of the words above: alone they are anything.
-_NOUN_BEHIND = _set("c con cont cte ctte cm mc k iv ev ilac medium")
+_NOUN_BEHIND = _set("c con cont cte ctte cm mc pc k iv ev ilac medium")
 #: Glued together, and the one-word forms.
 _GLUED = r"(?:contra?st\w*|kontra\w*|[ck]ont(?:ra?s?)?|km|kl|gd|gad\w*|gado\w*|enh\w*|inj\w*|ce)"
 _GLUED_DENIED = re.compile(
-    rf"(?:pre|prae|przed|non|un|vor|ohne|sin|sans|senza|sem|bez|zonder|anti){_GLUED}"
-    r"|kontra\w*s[iu]z|ilac?s[iu]z|kontra\w*oncesi|[ck]ontra\w*fr(?:ei|i|ee)|km ?frei|minusc|prec|precon|noncon|smdc"
+    rf"(?:pre|prae|przed|non?|un|vor|ohne|sin|sans|senza|sem|bez|zonder|anti){_GLUED}"
+    r"|(?:\w*kontra\w*|ilac?|(?:iv)?km|gad\w*)s[iu]z|kontra\w*oncesi"
+    r"|[ck]ontra\w*fr(?:ei|i|ee)|km ?frei|minusc|prec|precon|noncon|smdc"
 )
 _GLUED_GIVEN = re.compile(
     rf"(?:post|nach|mit|apres|dopo|pos|met|na|con){_GLUED}"
@@ -95,11 +111,9 @@ _NOTHING = re.compile(
 )
 #: ... unless an agent or an amount stands behind it ("No. 2 Gadavist"), or it is another word ("non-ionic").
 _SOMETHING = re.compile(r"gad\w*|gd\w*|ioni\w*|[1-9]\d*")
-_REFUSED = re.compile(
-    r"refus\w*|declin\w*|withh[eo]ld|abgelehnt|verweigert|rifiut\w*|rechaz\w*|recus\w*|geweigerd|отказ\w*"
-)
 _AMOUNT = re.compile(r"(\d+(?:[.,]\d*)?)\s*(?:(?:ml|cc|cm3|mg|g|mmol|мл)\b(?!\s*/)|\Z)")
-_CJK = ((DENIED, re.compile("造影前|非造影|単純|平扫|平掃|造影なし|조영전|조영 ?전")),
+_CJK = ((DENIED, re.compile("(?:造影|增强|增強|조영)[제剤剂]? ?(?:前|なし|無|전|없|\\(?-)|[非未无無](?:造影|增强|增強)"
+                            "|単純|平扫|平掃")),
         (GIVEN, re.compile("造影|增强|增強|조영")))  # fmt: skip
 
 #: Words that stand before a contrast word and change nothing of it: planes, sequences, parts of the body, what is done.
@@ -111,8 +125,11 @@ _NEUTRAL = _set(
     "schadel hirn crane cerveau tete cerebro cerebral cabeza cabeca craneo cranio encefalo testa glowa glowy mozg "
     "mozgu beyin kafa hoofd hersenen mr mri rm irm mrt protocol routine hr hires high res hd isotropic whole full "
     "dynamic dyn late delayed early first second third repeat rpt new old motion blade propeller arms gdc nd dis "
-    "td ti te tr sense gw black blood cap m ph multi echo mt on off elic eff"
+    "td ti te tr sense gw black blood cap m ph multi echo mt on off elic eff spine neck orbit orbits sella stereo "
+    "stereotactic mm cm ns"
 )
+#: What may stand behind a lone `post`: not what is done to a patient, before or after which a T1 may be.
+_OF_SEQUENCE = (_NEUTRAL | _DENIES | _BEFORE | _WITH | _AFTER) - _set("gk gamma knife tumor tumour sat")
 
 
 def said_of_contrast(text: str) -> Said:
@@ -128,6 +145,7 @@ def said_of_contrast(text: str) -> Said:
         >>> said_of_contrast("BRAIN W/WO").what, said_of_contrast("T1 post op").what
         ('both', '')
     """
+    text = unicodedata.normalize("NFKC", text).translate(_DASHES)
     for what, pattern in _CJK:
         match = pattern.search(text)
         if match:
@@ -139,7 +157,8 @@ def said_of_contrast(text: str) -> Said:
         if token == "both":
             votes += [(GIVEN, "with"), (DENIED, "and without")]
         elif _NATIVE.fullmatch(token) or _GLUED_DENIED.fullmatch(token):
-            votes.append((DENIED, token))
+            if not token.startswith("basal") or _stands_alone(tokens, i + 1):
+                votes.append((DENIED, token))
         elif token in _DENIES | _BEFORE:
             votes += _of_preposition(tokens, i, DENIED, bound)
         elif token in _WITH | _AFTER:
@@ -194,22 +213,45 @@ def _of_preposition(tokens: list[str], at: int, what: str, bound: set[int]) -> l
     if joined and others:
         return [(GIVEN, "with"), (DENIED, "and without")]
     before = tokens[at - 1] if at else ""
+    further = tokens[follows + 1] if token in _DENIES and target.isalpha() and follows + 1 < len(tokens) else ""
+    if len(token) > 1 and _NOUN.fullmatch(further) and not (_ABSENT.fullmatch(target) or target in _OF_SEQUENCE):
+        bound.add(follows + 1)  # "without intravenous contrast"
+        return [(what, f"{token} {target} {further}")]
     is_noun = token in _WITH and (
         before in prepositions or (token == "met" and before in ("brain", "head", "cerebral"))
     )
     if token not in _ALONE and (target or token not in _LAST or is_noun):  # "non con", "brain met"
         return []
-    if target and (_ABSENT if token not in ("pre", "prae", "post") else _EVENTS).fullmatch(target):
+    position = token == "pos" and (target or not (before in _NEUTRAL or before.isdigit()))  # "supine pos", "pos1"
+    absent = token in _DENIES and _ABSENT.fullmatch(target)
+    if position or absent or _SPANS.fullmatch(before) or not _stands_alone(tokens, follows):
         return []
     return [(what, token)]
 
 
+def _stands_alone(tokens: list[str], follows: int) -> bool:
+    """Whether what follows is nothing, or speaks of the sequence only: "post ax 3 mm", not "post craniotomy"."""
+    target, further = [*tokens[follows : follows + 2], "", ""][:2]
+    if target.isdigit():
+        return not _SPANS.fullmatch(further)
+    return len(target) <= 1 or target in _OF_SEQUENCE
+
+
 def _of_noun(tokens: list[str], at: int) -> tuple[str, str]:
     token = tokens[at]
-    before, behind = tokens[at - 1] if at else "", tokens[at + 1] if at + 1 < len(tokens) else ""
+    before, follows = tokens[at - 1] if at else "", at + 1
+    while follows < len(tokens) and tokens[follows] in _CARRIERS:
+        follows += 1
+    behind, further = [*tokens[follows : follows + 2], "", ""][:2]
     if behind in _GIVEN_BEHIND:
         return GIVEN, f"{token} {behind}"
-    if behind in _DENIED_BEHIND or (behind in _DENIES and at + 2 == len(tokens)):
+    ends = (
+        not further
+        or _DONE.fullmatch(further)
+        or (_stands_alone(tokens, follows + 1) and not _ABSENT.fullmatch(further))
+    )
+    denied = ends if behind in _DENIES else behind in _DENIED_BEHIND or _REFUSED.fullmatch(behind)
+    if denied:
         return DENIED, f"{token} {behind}"
     known = (
         not before.isalpha() or len(before) == 1 or before in _NEUTRAL | _FILLERS | _AND | _WITH | _AFTER
@@ -229,6 +271,7 @@ def _tokens(text: str) -> list[str]:
 
 _CONTRAST = r"(?:c|ce|con|gd|gad\w*|km|kl|post\w*|pre\w*|nativ\w*|kontrast\w*|contrast\w*)"
 _SHORT = r"(?:c|ce|gd|gado?|km|kl)"  # what stands beside a plus or minus
+_DASHES = str.maketrans("\u2212\u2013\u2014", "---")  # minus, en and em dash
 _SPELLINGS = tuple(
     (re.compile(pattern), plain)
     for pattern, plain in (
@@ -239,6 +282,11 @@ _SPELLINGS = tuple(
         (r"(?<![a-z])(?:(i|k|c)\. ?(v|l|m|e)\.?|(n)[/.](c)\.?)(?![a-z])", r" \1\2\3\4 "),
         (r"(?<![a-z])m\.d\.c\.?(?![a-z])", " mdc "),
         (r"(?<![a-z])s\. ?c\.?(?![a-z])", " sin c "),
+        (r"(?<![a-z])s ?(?=civ(?![a-z]))", " sin "),
+        (r"['\u2019](?=[sl][iu]z?(?![a-z]))", ""),
+        (rf"(?<![^\W_]){_SHORT}(?: ?minus(?![a-z])|-(?=[\s_]))|(?<![^\W_])c0(?![^\W_])", " minusc "),
+        (r"(?<![^\W_])(?:\w*[ck]ontrast\w*|c|ce|gd|gado?|km|kl) ?\(-\)", " minusc "),
+        (r"(?<![\w.,])0 ?(?:(?:ml|mg|cc) ?)?(?=(?:gd|gad\w*|km|kl|[ck]ontrast\w*)(?![a-z]))", " no "),
         (r"(?<![a-z])(?:iv|k) ?\+|\+ ?(?:iv|k)(?![a-z])", " plusc "),
         (r"(?<![a-z])(?:iv|k)-(?!\w)", " minusc "),
         # Cut off, or all that is said: 'T1 w/', 'T1+', 'T1 (+)', 'T1-'.
@@ -253,7 +301,7 @@ _SPELLINGS = tuple(
         (rf"[\s_]-[\s_]+(?:{_SHORT}|contrast\w*|kontrast\w*)(?![^\W_])", " dash kontrast "),
         # Glued to the weighting: 'T1wCE', 'T1post', 'postT1', 'T1C'.
         (rf"(?<![a-z0-9])([a-z]*?)(t1)w?i?(?=(?:{_CONTRAST}|[\W_]|\Z)(?![a-z]))", r" \1 \2 "),
-        (r"(?<![a-z0-9])t1[\W_]*c(?![a-z]|[ -]?sp|-t)", " t1 plusc "),
+        (r"(?<![a-z0-9])t1[\W_]*c(?![a-z]|\d(?!\w)|[ -]?sp|-t)", " t1 plusc "),
         (r"(?<![a-z0-9])([mw])(?=(?:ce|km)(?![a-z]))", r"\1 "),
         (r"(?<=[a-z])(?=\d)|(?<=\d)(?=[a-z])", " "),
     )

@@ -23,6 +23,13 @@ NO_CONTRAST = (
     "T1 w/out", "T1 w/out contrast", "T1 W.O.", "T1 s. mdc", "T1 no CM", "T1 noncon", "T1 v. KM", "T1 bez k.",
     "T1 före kontrast", "T1 prije kontrasta", "T1 brez kontrasta", "T1 tanpa kontras", "T1 przed podaniem kontrastu",
     "T1 N.C.", "T1 n/c", "T1 contrast -",
+    "T1 kontrast madde öncesi", "kontrast madde verilmeden", "KM'siz", "IVKM'siz", "T1 previo a contraste", "T1 sCIV",
+    "T1 Gd(-)", "CE(-)", "KM(-)", "contraste (-)", "CE- T1", "造影(-)", "造影剤なし", "KM nicht gegeben",
+    "contrast not given", "contrast refused", "contrast withheld", "T1 C minus", "T1 C0", "T1 0 Gd", "增强前",
+    "fara substanta de contrast", "T1_NOCONTRAST", "T1 diretto", "antes de inyectar", "avant PC", "нативная",
+    "prior to contrast", "przed podaniem śr. kontrastowego", "до введения контраста", "без введения контраста",
+    "sem meio de contraste", "kontrast verilmedi", "T1 Gd\u2212", "without intravenous contrast", "T1 KM none ax",
+    "PRE T1 AX", "T1 KM - nicht verabreicht",
     "T1 kontrast verilmeden önce", "T1 kontrasztanyag előtt", "T1 bez kontrastnej látky",
 )
 CONTRAST = (
@@ -39,6 +46,8 @@ CONTRAST = (
     "COR T1 IV+", "T1 K+", "T1 +K", "T1 IVKM", "T1 AVEC IV", "T1 pokontrastowe", "T1 po kontr.",
     "T1 w/", "AX T1 W/", "T1 w/c", "T1 w/cont", "T1+", "T1W +", "AX T1+", "T1 (+)", "T1 SE +", "T1-GAD", "T1_C+",
     "t1 km+", "T1 po KL", "T1 s KL", "T1 KL", "T1 po k.l.", "T1 +KL", "T1KL", "T1 po podání KL", "T1 con m.d.c.",
+    "sin saturacion grasa con contraste", "sans saturation de graisse après injection", "without gap Gd",
+    "zonder vetsuppressie met contrast", "ohne Gap KM", "POST SAG T1", "T1 post 10 min", "T1 Gd no FS", "T1 post p2",
     "T1 con mc", "T1 post cont", "T1 postcontr.", "T1 + iv", "T1 with CM", "T1 GBCA", "T1 c/ctte",
     "T1 K.M.", "T1 nakon kontrasta", "T1 dengan kontras", "T1 amb contrast", "T1 kontrasztanyag után", "T1 cu contrast",
 )
@@ -54,6 +63,9 @@ NOTHING = (
     "T1 post RT", "T1 SE con SAT", "T2 FLAIR w/o FS",
     "T1 w", "T1-W", "T1 - SAG", "T1-SE", "T1 w/ FS", "T1+FS", "T1+T2", "T1 ax - 2", "AX T1 -", "T1 C-T-L", "AX T1 5 CM",
     "T1 CONTROL", "T1 contralateral", "T1 con control", "T1 postcontrol", "T1 CORONAL +5", "T2 TSE - REPEAT",
+    "T1 post craniotomy", "T1 post LITT", "T1 post DBS", "T1 post TMZ", "T1 post GK", "T1 post gamma knife",
+    "T1 post laser", "T1 post transplant", "T1 post fall", "T1 post MVA", "T1 6 months post", "T1 post 6 months",
+    "T1 pos1 HFS", "T1 supine pos", "T1 C1-C2", "T1 GDC", "T1 pre craniotomy", "T1 basal ganglia",
     "T1 k-space", "AX T1 FLAIR -", "T1 S.E.", "T1 I.R.",
 )
 # fmt: on
@@ -117,6 +129,7 @@ def test_word_of_no_known_language_or_dash_before_contrast_is_not_taken_as_yes(t
         "없음",
         "No contrast agent used",
         "Gadavist 0 ml",
+        "GADAVIST - NOT GIVEN",
         "Dotarem 0,0 cc",
         "Gadovist 1.0 mmol/ml, 0 ml",
     ],
@@ -128,7 +141,7 @@ def test_agent_that_says_there_was_none(text):
 @pytest.mark.parametrize(
     "text",
     ["GADAVIST", "gadoterate meglumine 10 ml", "x", "YES", "Dotarem 0.5 ml", "Applied", "Gadavist 7 ml",
-     "Gadovist 0.1 mmol/kg", "No. 2 Gadavist", "non-ionic", "10 ml @ 0 ml/s"],
+     "Dotarem, no adverse reaction", "Gadovist 0.1 mmol/kg", "No. 2 Gadavist", "non-ionic", "10 ml @ 0 ml/s"],
 )  # fmt: skip
 def test_agent(text):
     assert not says_no_agent(text)
