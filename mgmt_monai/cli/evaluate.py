@@ -169,6 +169,11 @@ def _tell_model(name: str, figures: dict[str, Any], named: bool, rule: str, aske
         auc = estimate_text({"value": within["auc"], "low": low, "high": high})
         taken = "" if named else f" (the column '{within['column']}' is taken as the site)"
         click.echo(f"  within sites: AUC {auc}, permutation p {_number(within['p'], 4)}{taken}")
+        paired = sum(one["auc"]["n"] for one in within["sites"] if 0 < one["n_methylated"] < one["auc"]["n"])
+        if paired < figures["n"]:
+            click.echo(
+                f"  within sites are {paired} of {figures['n']} patients: the others' site is unknown or has one label"
+            )
         if within["unseen"]:
             click.echo("  each site was tested by models that had not seen it")
         if over := within["over_sites"]:

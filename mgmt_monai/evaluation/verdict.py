@@ -303,7 +303,8 @@ def judge(
     found = _controls(checked, probability, scores, controls, level, n_permutations, seed, code, widen, above)
     seen = any(c.informative and not NO_SHORTCUT_CONTROLS.search(c.name) for c in found)
     if code is not None and found_site is not None and found_site.n_mixed > 1:
-        seen = seen or told_apart(code) >= LEAST_TOLD_APART
+        among = code[np.bincount(code)[code] > 1]  # of a site known for a few, most pairs are not told apart
+        seen = seen or told_apart(among) * (len(among) / len(code)) ** 2 >= LEAST_TOLD_APART
     beyond = all(control.p_added <= ALPHA_MODEL for control in found if control.informative)
 
     reasons = []

@@ -60,7 +60,7 @@ class WithinSite:
         pooled: The AUC over all pairs.
         between: What labels permuted within each site give on average over all pairs: all that the sites explain.
         share: ``(between - 0.5) / (pooled - 0.5)``, at most 1 and at least 0; ``nan`` where the pooled AUC is not
-            above 0.5.
+            above 0.5, and where a patient has no site or one alone: the signal in that patient would be the site's.
         site_alone: AUC of the prevalence at the patient's site among other patients, mean over `N_REPEATS` times
             `N_FOLDS` folds.
         sites: Each known site, the largest first.
@@ -146,7 +146,7 @@ def within_site(
     tested = permutation_test(label_, probability_, n_permutations, seed, code)
     pooled = auc(label_, probability_)
     between = expected_auc(label_, probability_, code)
-    share = (between - 0.5) / (pooled - 0.5) if pooled > 0.5 else math.nan
+    share = (between - 0.5) / (pooled - 0.5) if pooled > 0.5 and np.bincount(code).min() > 1 else math.nan
     n_mixed = sum(1 for _ in _mixed(label_, code))
     sites = _sites(label_, probability_, np.asarray(site, dtype=object), code, wide)
     return WithinSite(

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -148,6 +149,16 @@ def test_evaluate_tells_the_best_of_many_before_their_verdicts(predictions, tmp_
     ]
     assert [line.partition(": ")[2] for line in said[1:5]] == [verdict["sentence"] for verdict in verdicts]
     assert said[0].startswith("4 models: the best has AUC 0.")
+
+
+def test_patients_in_no_pair_of_a_site_are_counted(predictions, tmp_path, capsys):
+    patients = sorted(set(pd.read_csv(predictions, dtype=str)["patient_id"]))
+    sites = ["A" if n < 20 else "" for n in range(len(patients))]
+    pd.DataFrame({"patient_id": patients, "site": sites}).to_csv(tmp_path / "columns.csv", index=False)
+
+    words = ["evaluate", str(predictions), "--columns", str(tmp_path / "columns.csv"), "--out", str(tmp_path / "out")]
+    assert main(words) == 0
+    assert re.search(r"\n  within sites are \d+ of \d+ patients: ", capsys.readouterr().out)
 
 
 def test_a_stage_of_somebody_elses_table_is_no_plan(tmp_path, capsys):

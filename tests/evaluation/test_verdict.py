@@ -279,13 +279,21 @@ def test_the_level_that_is_shown_does_not_move_the_state(level):
         assert (shown.auc.high - shown.auc.low < ruled.auc.high - ruled.auc.low) == (level < 0.95)
 
 
-@pytest.mark.parametrize(("n_other", "state"), [(2, "cannot_tell"), (100, "supported")])
-def test_a_site_of_a_few_patients_could_see_no_shortcut(n_other, state):
+@pytest.mark.parametrize(
+    ("site", "state"),
+    [
+        (["B"] * 2 + ["A"] * 198, "cannot_tell"),
+        (["A", "A", "B", "B"] * 8 + [""] * 168, "cannot_tell"),
+        (["B"] * 100 + ["A"] * 100, "supported"),
+    ],
+    ids=["two patients", "known for a few", "two halves"],
+)
+def test_a_site_of_a_few_patients_could_see_no_shortcut(site, state):
     label = np.tile([0, 1], 100)
-    model = np.random.default_rng(0).normal(label, 1)
-    found = judge(label, model, {}, site=["B"] * n_other + ["A"] * (200 - n_other))
+    found = judge(label, np.random.default_rng(0).normal(2 * label, 1), {}, site=site)
     assert found.state == state
     assert ("no_informative_control" in found.reasons) == (state == "cannot_tell")
+    assert np.isnan(found.site.share) == ("" in site)
 
 
 def test_leaving_one_out_is_not_called_below_chance():
