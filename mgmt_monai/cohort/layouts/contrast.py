@@ -126,7 +126,7 @@ _NEUTRAL = _set(
     "mozgu beyin kafa hoofd hersenen mr mri rm irm mrt protocol routine hr hires high res hd isotropic whole full "
     "dynamic dyn late delayed early first second third repeat rpt new old motion blade propeller arms gdc nd dis "
     "td ti te tr sense gw black blood cap m ph multi echo mt on off elic eff spine neck orbit orbits sella stereo "
-    "stereotactic mm cm ns"
+    "stereotactic mm cm ns thins mip volumetric reformatted reformats smartbrain vista delay rr fil magnetization"
 )
 #: What may stand behind a lone `post`: not what is done to a patient, before or after which a T1 may be.
 _OF_SEQUENCE = (_NEUTRAL | _DENIES | _BEFORE | _WITH | _AFTER) - _set("gk gamma knife tumor tumour sat")

@@ -365,6 +365,14 @@ def test_agent_by_code_counts_as_contrast(tmp_path, make_series, make_enhanced):
     ]
 
 
+def test_series_taken_before_the_bolus_starts_has_no_agent(tmp_path, make_series):
+    bolus = {"ContrastBolusAgent": "Gadovist", "ContrastBolusStartTime": "100000"}
+    make_series("AX T1", "a/1", uid="1.1.1", SeriesNumber=8, AcquisitionTime="095000", **bolus)
+    make_series("AX T1", "b/1", uid="1.1.2", SeriesNumber=3, AcquisitionTime="100500", **bolus)
+    found = dicom_tree.find(tmp_path).series
+    assert {one.modality: one.directory.name for one in found} == {"T1w": "a", "T1wCE": "b"}
+
+
 def test_agent_of_no_item_is_none(tmp_path, make_series):
     make_series("AX T1", "a/1", ContrastBolusAgentSequence=pydicom.Sequence([]))
     assert [one.modality for one in dicom_tree.find(tmp_path).series] == ["T1w"]

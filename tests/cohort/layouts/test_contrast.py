@@ -47,7 +47,8 @@ CONTRAST = (
     "T1 w/", "AX T1 W/", "T1 w/c", "T1 w/cont", "T1+", "T1W +", "AX T1+", "T1 (+)", "T1 SE +", "T1-GAD", "T1_C+",
     "t1 km+", "T1 po KL", "T1 s KL", "T1 KL", "T1 po k.l.", "T1 +KL", "T1KL", "T1 po podání KL", "T1 con m.d.c.",
     "sin saturacion grasa con contraste", "sans saturation de graisse après injection", "without gap Gd",
-    "zonder vetsuppressie met contrast", "ohne Gap KM", "POST SAG T1", "T1 post 10 min", "T1 Gd no FS", "T1 post p2",
+    "zonder vetsuppressie met contrast", "ohne Gap KM", "POST SAG T1", "T1 post 10 min",
+    "AX T1 POST THINS", "T1 Gd no FS", "T1 post p2",
     "T1 con mc", "T1 post cont", "T1 postcontr.", "T1 + iv", "T1 with CM", "T1 GBCA", "T1 c/ctte",
     "T1 K.M.", "T1 nakon kontrasta", "T1 dengan kontras", "T1 amb contrast", "T1 kontrasztanyag után", "T1 cu contrast",
 )
