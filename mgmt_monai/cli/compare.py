@@ -59,8 +59,8 @@ def command(
     from functools import partial
 
     from mgmt_monai.comparison.jobs import check_reachable, default_workers, run_local, run_on_ray
+    from mgmt_monai.comparison.kept_results import REPORT, stored_record
     from mgmt_monai.comparison.plan import ComparisonPlan
-    from mgmt_monai.comparison.record import REPORT, stored_record
     from mgmt_monai.comparison.report.files import write_report
     from mgmt_monai.comparison.sweep import Comparison
 

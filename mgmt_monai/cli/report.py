@@ -25,7 +25,7 @@ def command(comparison: str, out: Path, output_dir: Path, overwrite: bool) -> No
     Everything is read from MLflow: the server that MLFLOW_TRACKING_URI names, else the store in --output-dir. OUT gets
     report.html (one page that needs no network), checklist.html, report.json, tables as CSV, pictures as PNG and SVG.
     """
-    from mgmt_monai.comparison.record import stored_record
+    from mgmt_monai.comparison.kept_results import stored_record
     from mgmt_monai.comparison.report.files import write_report
     from mgmt_monai.tracking.comparisons import find_comparison
     from mgmt_monai.tracking.mlflow_store import tracking_uri

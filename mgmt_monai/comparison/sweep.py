@@ -32,9 +32,9 @@ from mgmt_monai.comparison.collect import (
 from mgmt_monai.comparison.errors import ComparisonError, ComparisonFaultsError
 from mgmt_monai.comparison.feature_controls import feature_control_predictions
 from mgmt_monai.comparison.folder import ComparisonFolder
+from mgmt_monai.comparison.kept_results import RECORD, ComparisonRecord, write_record
 from mgmt_monai.comparison.plan import ComparisonPlan, Training
 from mgmt_monai.comparison.process import Job
-from mgmt_monai.comparison.record import RECORD, ComparisonRecord, write_record
 from mgmt_monai.evaluation.imaging_adds import clinical_columns
 from mgmt_monai.evaluation.verdict import power_text, study_power
 from mgmt_monai.evaluation.within_site import site_column

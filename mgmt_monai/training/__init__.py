@@ -3,7 +3,7 @@
 from mgmt_monai.training.config import check_config, executed_config
 from mgmt_monai.training.experiment import Experiment
 from mgmt_monai.training.handlers import EarlyStopping, EpochRecord, Plateau, Publish, ResumePoint, SeedEpoch
-from mgmt_monai.training.machine import PrecisionInferer, check_device, default_device, loader_workers, training_dtype
+from mgmt_monai.training.hardware import PrecisionInferer, check_device, default_device, loader_workers, training_dtype
 from mgmt_monai.training.metrics import EpochFigure
 from mgmt_monai.training.opening import Opening
 from mgmt_monai.training.plain_model import PlainModel

@@ -11,7 +11,7 @@ from mgmt_monai.cohort.series import MODALITIES
 from mgmt_monai.networks.backbones import get_backbone
 from mgmt_monai.networks.errors import NetworkError
 from mgmt_monai.training.errors import TrainingError
-from mgmt_monai.training.machine import PRECISIONS
+from mgmt_monai.training.hardware import PRECISIONS
 from mgmt_monai.transforms.reformat import PLANES
 
 #: Whole numbers: the least and the greatest allowed.

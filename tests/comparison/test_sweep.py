@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from small_comparison import comparison_words, kill_when, start_comparison, tables, unfinished
 
 from mgmt_monai.cli.main import main
-from mgmt_monai.comparison.record import ComparisonRecord, read_record
+from mgmt_monai.comparison.kept_results import ComparisonRecord, read_record
 from mgmt_monai.comparison.report.facts import findings
 from mgmt_monai.training.pseudonyms import under_pseudonyms
 

@@ -12,8 +12,8 @@ import pandas as pd
 from mgmt_monai import __version__
 from mgmt_monai.comparison.candidate_choice import all_candidates, validation_figures
 from mgmt_monai.comparison.feature_controls import STAGE as FOREST_STAGE
+from mgmt_monai.comparison.kept_results import ComparisonRecord
 from mgmt_monai.comparison.plan import LAST_STAGE, Candidate, ComparisonPlan
-from mgmt_monai.comparison.record import ComparisonRecord
 from mgmt_monai.evaluation.assessment import as_json, assess, number_or_none
 from mgmt_monai.evaluation.bootstrap import slice_intervals
 from mgmt_monai.evaluation.comparison import PairedComparison, compare_paired, holm

@@ -6,7 +6,7 @@ from typing import Any
 
 from mgmt_monai.atomic import check_replaceable, holds_text, write_text
 from mgmt_monai.comparison.errors import ComparisonError
-from mgmt_monai.comparison.record import ComparisonRecord
+from mgmt_monai.comparison.kept_results import ComparisonRecord
 from mgmt_monai.comparison.report.facts import findings
 from mgmt_monai.comparison.report.pictures import pictures
 from mgmt_monai.comparison.report.report_page import CHECKLIST_NAME, REPORT_NAME, checklist_page, report_page

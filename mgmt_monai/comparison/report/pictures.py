@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from mgmt_monai.comparison.kept_results import ComparisonRecord
 from mgmt_monai.comparison.plan import LAST_STAGE, NO_CONTROL, Candidate
-from mgmt_monai.comparison.record import ComparisonRecord
 from mgmt_monai.comparison.report.facts import N_PERMUTATIONS, Findings, candidate_table, interval_settings, model_aucs
 from mgmt_monai.evaluation.intervals import Estimate
 from mgmt_monai.evaluation.model_pictures import model_pictures

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from comparison.sample_report import sample_report
 
+from mgmt_monai.comparison.kept_results import ComparisonRecord
 from mgmt_monai.comparison.plan import ComparisonPlan
-from mgmt_monai.comparison.record import ComparisonRecord
 from mgmt_monai.comparison.report.facts import findings
 
 jsonschema = pytest.importorskip("jsonschema")

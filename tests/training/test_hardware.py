@@ -3,9 +3,9 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from mgmt_monai.training import default_device, loader_workers, machine
+from mgmt_monai.training import default_device, hardware, loader_workers
 from mgmt_monai.training.errors import TrainingError
-from mgmt_monai.training.machine import check_device, training_dtype
+from mgmt_monai.training.hardware import check_device, training_dtype
 
 
 @pytest.mark.parametrize(("there", "expected"), [(True, "cuda:0"), (False, "cpu")])
@@ -24,7 +24,7 @@ def test_no_loader_process_where_the_network_can_use_every_core(device):
     [(16, None, 4), (5, "1", 4), (4, "1", 3), (1, "1", 0), (16, "4", 3), (2, "4", 0)],
 )
 def test_loader_processes_for_a_gpu_leave_a_core_to_each_process(cores, processes, expected, monkeypatch):
-    monkeypatch.setattr(machine, "processors", lambda: cores)
+    monkeypatch.setattr(hardware, "processors", lambda: cores)
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
     if processes is not None:
         monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)  # as torchrun sets it
