@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.layouts.contrast import DENIED, GIVEN, said_of_contrast
 from mgmt_monai.cohort.layouts.found import Found, LeftOut
-from mgmt_monai.cohort.layouts.nifti_series import NiftiFile, first_examination, read_sidecar, take
+from mgmt_monai.cohort.layouts.nifti_series import NiftiFile, first_examination, read_sidecar, stem_of, take
 from mgmt_monai.cohort.layouts.tree import walk
 from mgmt_monai.cohort.tables.table import read_table
 from mgmt_monai.machine import check_machine
@@ -19,6 +20,11 @@ NAME = "bids"
 EXPECTS = "sub-*/[ses-*/]anat/sub-*_{T1w,T2w,FLAIR}.nii[.gz]"
 
 _SUFFIXES = ("T1w", "T2w", "FLAIR")
+#: What others call them, in small letters, and what BIDS does.
+_RENAMED = {
+    "t1": "T1w", "t1w": "T1w", "t1n": "T1w", "t2": "T2w", "t2w": "T2w", "flair": "FLAIR", "t2f": "FLAIR",
+    **dict.fromkeys(("t1ce", "t1c", "t1gd", "t1wce", "t1km", "t1post", "t1cew"), "ce-gd_T1w"),
+}  # fmt: skip
 _FILE = re.compile(
     r"(?P<patient>sub-[A-Za-z0-9+]+)(?P<entities>(?:_[a-z]+-[A-Za-z0-9+]+)*)_(?P<suffix>[A-Za-z0-9]+)\.nii(?:\.gz)?"
 )
@@ -47,6 +53,7 @@ def find(data_dir: Path) -> Found:
     data_dir = Path(data_dir)
     found = Found([], set())
     ignored = _ignored(data_dir)
+    sidecars: dict[Path, list[str]] = {}
     for patient in _patients(data_dir):
         found.patients.add(patient.name)
         sessions: dict[str, list[NiftiFile]] = {}
@@ -55,7 +62,7 @@ def find(data_dir: Path) -> Found:
             if any(_fits(relative, pattern) for pattern in ignored):
                 found.left_out.append(LeftOut(patient.name, path, path.name, 1, "named in .bidsignore"))
                 continue
-            session, file = _file(path, patient, found)
+            session, file = _file(path, patient, found, sidecars)
             if file is not None:
                 sessions.setdefault(session, []).append(file)
         if sessions:
@@ -77,7 +84,7 @@ def _images(patient: Path, findings: list[Finding]) -> Iterator[Path]:
             yield from (directory / name for name in files if name.lower().endswith((".nii", ".nii.gz")))
 
 
-def _file(path: Path, patient: Path, found: Found) -> tuple[str, NiftiFile | None]:
+def _file(path: Path, patient: Path, found: Found, sidecars: dict[Path, list[str]]) -> tuple[str, NiftiFile | None]:
     match = _FILE.fullmatch(path.name)
     if match is None:
         reason = "not named as BIDS names: expected sub-<label>[_<key>-<value>]_<suffix>.nii.gz"
@@ -103,9 +110,19 @@ def _file(path: Path, patient: Path, found: Found) -> tuple[str, NiftiFile | Non
     part, suffix = entities.get("part", "mag"), match["suffix"]
     if suffix not in _SUFFIXES or part != "mag":
         reason = f"a {part} image" if suffix in _SUFFIXES else f"of suffix {suffix}, none of {', '.join(_SUFFIXES)}"
+        if part == "mag" and suffix.lower() in _RENAMED:
+            reason += f"; rename it to {path.name.replace(f'_{suffix}.', f'_{_RENAMED[suffix.lower()]}.')}"
         found.left_out.append(LeftOut(patient.name, path, path.name, 1, reason))
         return "", None
-    sidecar = read_sidecar(path, patient.name, found)
+    # As BIDS inherits: from the data set's folder down to the file's, in each from the general to the special.
+    parts = set(stem_of(path.name).split("_"))
+    sidecar: dict[str, Any] = {}
+    for level in reversed(path.parents[: 4 if of_session else 3]):
+        if level not in sidecars:
+            sidecars[level] = sorted((one.stem for one in level.glob("*.json")), key=lambda stem: stem.count("_"))
+        for stem in sidecars[level]:
+            if suffix == stem.rpartition("_")[2] and parts.issuperset(stem.split("_")):
+                sidecar |= read_sidecar(level / f"{stem}.json", patient.name, found)
     words = " ".join([suffix, *(entities[key] for key in ("acq", "rec", "desc") if key in entities)])
     described = said_of_contrast(str(sidecar.get("SeriesDescription") or sidecar.get("ProtocolName") or ""))
     if described.what in (GIVEN, DENIED) and said_of_contrast(words).what not in (GIVEN, DENIED):

@@ -112,11 +112,11 @@ def read_sidecar(path: Path, patient_id: str, found: Found) -> dict[str, Any]:
     """The JSON beside a NIfTI file; empty without one.
 
     Args:
-        path: The NIfTI file.
+        path: The NIfTI file, or the JSON itself.
         patient_id: Whose.
         found: Gets a finding (D001) for a side-car that cannot be read or has a value of another kind than its key.
     """
-    sidecar = path.with_name(stem_of(path.name) + ".json")
+    sidecar = path.with_name(stem_of(path.name).removesuffix(".json") + ".json")
     if not sidecar.is_file():
         return {}
     try:

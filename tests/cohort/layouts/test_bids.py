@@ -180,3 +180,26 @@ def test_session_of_file_and_folder_differ(tmp_path, make_nifti, path):
     assert set(chosen(found)) == {"T2w"}
     (finding,) = found.findings
     assert (finding.id, "move or rename it" in finding.text) == ("D037", True)
+
+
+@pytest.mark.parametrize("session", ["", "1"])
+def test_sidecars_are_inherited_and_the_nearer_goes_before(tmp_path, make_nifti, session):
+    agent = {"ContrastBolusIngredient": "GADOLINIUM"}
+    told = {"T1w": agent, "T2w": agent, "sub-02/sub-02_T1w": {"ContrastBolusIngredient": "NONE"}, "acq-x_T1w": {}}
+    for name in ("01", "02", "03"):
+        stem = f"sub-{name}/ses-1/anat/sub-{name}_ses-1" if session else f"sub-{name}/anat/sub-{name}"
+        make_nifti(f"{stem}_acq-3D_T1w.nii.gz")
+        told |= {f"{stem}_T1w": {"ContrastBolusIngredient": "NONE"}} if name == "03" else {}
+    for path, content in told.items():
+        (tmp_path / f"{path}.json").write_text(json.dumps(content))
+    read = [(series.patient_id, series.modality) for series in find_series(tmp_path).series]
+    assert read == [("sub-01", "T1wCE"), ("sub-02", "T1w"), ("sub-03", "T1w")]
+    (one,) = bids.find(tmp_path / "sub-01").series
+    assert one.modality == "T1wCE", "one subject alone inherits too"
+
+
+@pytest.mark.parametrize(("suffix", "name"), [("T1ce", "ce-gd_T1w"), ("flair", "FLAIR"), ("t2", "T2w"), ("T2star", "")])
+def test_other_suffix_is_told_with_the_name_to_give(tmp_path, make_nifti, suffix, name):
+    make_nifti(f"sub-06/anat/sub-06_{suffix}.nii.gz")
+    (item,) = bids.find(tmp_path).left_out
+    assert item.reason.endswith(f"; rename it to sub-06_{name}.nii.gz" if name else "none of T1w, T2w, FLAIR")
