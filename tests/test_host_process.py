@@ -113,7 +113,7 @@ def told_by(code: str, cwd: Path) -> str:
     [
         pytest.param(TRAIN, id="to its end", marks=pytest.mark.slow),
         pytest.param(TRAIN_BADLY, id="that fails", marks=pytest.mark.slow),
-        pytest.param(TRAIN_FROM_PYTHON, id="front door"),
+        pytest.param(TRAIN_FROM_PYTHON, id="front door", marks=pytest.mark.slow),
     ],
 )
 def test_host_is_as_before_after_a_training(code: str, phantom_dir: Path, tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ def make_job(tmp_path):
     return make
 
 
+@pytest.mark.slow
 def test_local_jobs_all_run_and_tell_their_exit_codes(make_job, tmp_path):
     jobs = [make_job("first"), make_job("second", fails=True)]
 

@@ -27,6 +27,7 @@ def folder(runs):
     return runs / "comparisons" / "small"
 
 
+@pytest.mark.slow
 def test_every_training_is_a_run_under_the_comparisons(finished_comparison):
     client = MlflowClient(f"sqlite:///{finished_comparison / 'mlruns.db'}")
     runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
@@ -42,6 +43,7 @@ def test_every_training_is_a_run_under_the_comparisons(finished_comparison):
     assert {"report/report.html", "report/report.json", "report/checklist.html"} <= names
 
 
+@pytest.mark.slow
 def test_report_keeps_its_schema_and_counts_what_was_done(finished_comparison):
     report = json.loads((folder(finished_comparison) / "report" / "report.json").read_text())
     schema = json.loads((resources.files("mgmt_monai.comparison.report") / "data" / "report.schema.json").read_text())
@@ -68,6 +70,7 @@ def test_report_keeps_its_schema_and_counts_what_was_done(finished_comparison):
             assert found == pytest.approx(roc_auc_score(of["label"], of["probability"]))
 
 
+@pytest.mark.slow
 def test_the_plan_is_written_before_anything_is_scored_and_every_judgement_is_counted(finished_comparison):
     path = folder(finished_comparison) / "plan.json"
     report = json.loads((folder(finished_comparison) / "report" / "report.json").read_text())
@@ -79,6 +82,7 @@ def test_the_plan_is_written_before_anything_is_scored_and_every_judgement_is_co
     assert json.loads(path.read_text())["site"] == "site"
 
 
+@pytest.mark.slow
 def test_no_patient_and_no_path_is_in_what_is_shared(finished_comparison, comparison_data):
     patients = [path.name for path in (comparison_data / "train").iterdir()]
     names = re.compile(rb"(?<![0-9a-f.])(" + "|".join(patients).encode() + rb")(?![0-9a-f])")
@@ -102,6 +106,7 @@ def test_no_patient_and_no_path_is_in_what_is_shared(finished_comparison, compar
     assert {row["column"] for row in report["subgroups"]} == {"plane", "site"}
 
 
+@pytest.mark.slow
 def test_the_same_command_does_nothing_again(finished_comparison, comparison_data):
     before = {path: path.stat().st_mtime_ns for path in finished_comparison.rglob("*.pt")}
     found = tables(folder(finished_comparison) / "report" / "report.json")
@@ -149,6 +154,7 @@ def test_a_ray_cluster_gives_the_same_tables(finished_comparison, comparison_dat
     )
 
 
+@pytest.mark.slow
 def test_report_is_made_from_mlflow_alone(finished_comparison, tmp_path, capsys):
     store = tmp_path / "runs"
     store.mkdir()
@@ -162,6 +168,7 @@ def test_report_is_made_from_mlflow_alone(finished_comparison, tmp_path, capsys)
     assert again["verdict"]["sentence"] in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_figures_do_not_depend_on_the_pseudonyms(finished_comparison):
     record = read_record(folder(finished_comparison) / "record")
 
@@ -180,6 +187,7 @@ def test_figures_do_not_depend_on_the_pseudonyms(finished_comparison):
     assert findings(first).report == findings(second).report
 
 
+@pytest.mark.slow
 def test_blank_images_are_chance_to_the_last_digit(finished_comparison):
     controls = json.loads((folder(finished_comparison) / "report" / "report.json").read_text())["controls"]
 
@@ -187,6 +195,7 @@ def test_blank_images_are_chance_to_the_last_digit(finished_comparison):
     assert (blank["auc"]["value"], blank["p"]) == (0.5, 1.0)
 
 
+@pytest.mark.slow
 def test_record_reads_back_as_it_is_in_mlflow(finished_comparison):
     record = read_record(folder(finished_comparison) / "record")
 
@@ -216,6 +225,7 @@ def test_record_reads_back_as_it_is_in_mlflow(finished_comparison):
         ),
     ],
 )
+@pytest.mark.slow
 def test_a_comparison_that_cannot_be_run_is_refused_in_one_line(
     finished_comparison, comparison_data, words, told, capsys
 ):

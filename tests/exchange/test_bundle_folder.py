@@ -140,6 +140,7 @@ def test_other_config_asks_for_trust(bundle_of, change, why: str) -> None:
             load_model(bundle)
 
 
+@pytest.mark.slow
 def test_trusted_bundle_runs_its_own_code_and_untrusted_does_not(bundle_of, tmp_path: Path) -> None:
     config = json.loads(template_text().replace("scripts", "mgmt_monai")) | {"backbone": BACKBONE, "image_size": 48}
     config["imports"] += ["$import scripts", "$import scripts.marker"]

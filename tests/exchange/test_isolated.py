@@ -144,6 +144,7 @@ def test_external_cohort_is_scored_as_in_the_training_run(
     assert "16 test patients, 8 methylated" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_bundle_trains_again(run_of_a_bundle):
     state = json.loads((run_of_a_bundle / "run.json").read_text())
     metrics = json.loads((run_of_a_bundle / "metrics.json").read_text())
@@ -153,6 +154,7 @@ def test_bundle_trains_again(run_of_a_bundle):
     assert metrics["fine_tune"]["test"]["patient"]["auc"]["n"] == 4
 
 
+@pytest.mark.slow
 def test_run_of_a_bundle_is_exported_as_the_bundle_was(run_of_a_bundle, exported_bundle, tmp_path):
     with open_source(run_of_a_bundle, "", tmp_path) as source:
         again = export_bundle(source, tmp_path)
@@ -163,6 +165,7 @@ def test_run_of_a_bundle_is_exported_as_the_bundle_was(run_of_a_bundle, exported
         assert bundle.is_ours
 
 
+@pytest.mark.slow
 def test_model_that_a_bundle_logs_has_its_code_beside_it(run_of_a_bundle):
     (served,) = run_of_a_bundle.parents[1].glob("mlartifacts/models/*/artifacts/**/served_model.py")
     (code,) = (path for path in (served.parent / "code").iterdir() if path.is_dir())
@@ -173,6 +176,7 @@ def test_model_that_a_bundle_logs_has_its_code_beside_it(run_of_a_bundle):
     assert "import scripts" not in content
 
 
+@pytest.mark.slow
 def test_nothing_planted_comes_into_the_bundle_of_a_run(run_of_a_bundle, planted_cohort, tmp_path):
     assert "PLANTEDID" in (run_of_a_bundle / "predictions.csv").read_text()
     assert str(planted_cohort) in (run_of_a_bundle / "config.json").read_text()

@@ -110,6 +110,7 @@ def test_share_counts_the_positive_part_within_the_head() -> None:
     assert share_inside(-abs(laid), region, head).inside is None
 
 
+@pytest.mark.slow
 def test_explain_command_writes_maps_checks_and_shares(
     t1w_bundle: Path, phantom_dir: Path, patient: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
