@@ -68,7 +68,7 @@ demo: $(READY)
 
 test: lint types docs
 	@OMP_NUM_THREADS=1 timeout --foreground --kill-after 60 $(TEST_LIMIT) \
-	    $(BIN)/python -m pytest -m "not slow" -n 3 --dist loadgroup -o faulthandler_timeout=900 || { \
+	    $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup -o faulthandler_timeout=900 || { \
 	    code=$$?; test $$code -ne 124 || echo "make test: stopped after $(TEST_LIMIT) (TEST_LIMIT), something hangs"; exit $$code; }
 
 test-slow: $(READY)

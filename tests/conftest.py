@@ -35,16 +35,12 @@ def do_not_wait_for_the_disk(connection: Any, _: object) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow tests get longer than ``timeout`` of setup.cfg; a file's tests stay together, so that they set up once.
-
-    The largest group begins first, so that no process is left alone with it at the end.
-    """
+    """Slow tests get longer than ``timeout`` of setup.cfg; a file's tests stay together, so that they set up once."""
     for item in items:
         if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.timeout(SLOW_LIMIT_S))
         if not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group").args[0] != "training")
 
 
 def pytest_collection_finish() -> None:
