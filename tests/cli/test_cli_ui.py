@@ -109,11 +109,11 @@ def test_sigterm_ends_all_that_it_started(made_store, tmp_path):
     assert process.stdout is not None
     while "Open http" not in process.stdout.readline():
         assert process.poll() is None
-    mine = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    mine = subprocess.run(["ps", "-ewwo", "args"], capture_output=True, text=True, check=True).stdout
     assert f"--port {port}" in mine
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 143
-    left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    left = subprocess.run(["ps", "-ewwo", "args"], capture_output=True, text=True, check=True).stdout
     assert f"--port {port}" not in left
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
