@@ -65,12 +65,7 @@ class SliceStore:
             SlicesError: Series that cannot be read, slices of unlike sizes, a chain that no digest can be made of, or
                 a folder that cannot take them.
         """
-
-        def read() -> Iterator[tuple[str, Tensor]]:
-            for item, volume in read_series(self.data, chain, f"Preparing {self.modality} slices"):
-                yield item["patient_id"], volume
-
-        return self._stored("slices", self._key(chain), chain, read)
+        return self._slices(chain)
 
     def features(self, chain: Compose, network: str, compute: Callable[[Tensor], Tensor]) -> dict[str, StoredSeries]:
         """What a frozen network makes of every slice, by patient; computed where nobody has done so before.
@@ -86,7 +81,7 @@ class SliceStore:
         Raises:
             SlicesError: As `series`.
         """
-        slices = self.series(chain)
+        slices = self._slices(chain)  # not `series`, in which several processes wait for each other
         key = hashlib.sha256(f"{self._key(chain)} {network}".encode()).hexdigest()
 
         def computed() -> Iterator[tuple[str, Tensor]]:
@@ -94,6 +89,13 @@ class SliceStore:
                 yield patient_id, compute(stored[:].float().unsqueeze(1)).unsqueeze(1)
 
         return self._stored("features", key, chain, computed)
+
+    def _slices(self, chain: Compose) -> dict[str, StoredSeries]:
+        def read() -> Iterator[tuple[str, Tensor]]:
+            for item, volume in read_series(self.data, chain, f"Preparing {self.modality} slices"):
+                yield item["patient_id"], volume
+
+        return self._stored("slices", self._key(chain), chain, read)
 
     def _stored(
         self, what: str, key: str, chain: Compose, produce: Callable[[], Iterator[tuple[str, Tensor]]]
