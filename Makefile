@@ -11,7 +11,7 @@ DEMO_OVERRIDES ?= --test_fraction 0.3 --image_size 96 --transfer_epochs 5 --fine
 
 SEED ?= 0
 
-# Some twelve minutes on two cores; what takes six times as long hangs.
+# A quarter of an hour on two cores; what takes five times as long hangs.
 TEST_LIMIT ?= 80m
 
 BIN := $(VENV)/bin

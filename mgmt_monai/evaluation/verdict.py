@@ -22,7 +22,7 @@ from mgmt_monai.evaluation.intervals import Estimate, as_json, normal_quantile, 
 from mgmt_monai.evaluation.permutation import permutation_test
 from mgmt_monai.evaluation.predictions import EvaluationError
 from mgmt_monai.evaluation.sample_size import power
-from mgmt_monai.evaluation.within_site import WithinSite, equal_classes, site_codes, within_site
+from mgmt_monai.evaluation.within_site import WithinSite, equal_classes, site_codes, stratified_auc, within_site
 
 ALPHA_MODEL = 0.025
 """One-sided level at which the model is above chance, and adds to a control: that of the lower end of a 95 % interval.
@@ -281,9 +281,8 @@ def judge(
     m, k = int(checked.sum()), int(len(checked) - checked.sum())
     own = scores
     scores, widen = (own, 1.0) if fold is None else across_folds(own, fold, checked)
-    too_few_a_fold = (
-        widen > 1 and scores is own
-    )  # their levels differ as the prevalence they learnt from, the other way
+    # Scores of different models are compared; each model's level goes against the labels that it did not learn from.
+    too_few_a_fold = widen > 1 and scores is own
     code = found_site = None
     if site is not None:
         code = site_codes(site, len(checked))
@@ -291,9 +290,8 @@ def judge(
     tested = permutation_test(checked, scores, n_permutations, seed) if found_site is None else found_site
 
     def estimate(shown: float) -> Estimate:
-        if site is None:
-            return auc_estimate(checked, scores, float(2 * norm.cdf(widen * normal_quantile(shown)) - 1))
-        return within_site(checked, scores, site, shown, 1, seed, fold, widen).auc
+        wide = float(2 * norm.cdf(widen * normal_quantile(shown)) - 1)
+        return auc_estimate(checked, scores, wide) if code is None else stratified_auc(checked, scores, code, wide)
 
     model = estimate(level) if found_site is None else found_site.auc
     ruled = model if level == RULE_LEVEL else estimate(RULE_LEVEL)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mgmt_monai.training.errors import TrainingError
+from mgmt_monai.training.settings import WORDS
 from mgmt_monai.transforms.batch import BatchAugmentation, augmentation_seed
 
 
@@ -16,8 +17,8 @@ def weighs_by_patient(weigh: str) -> bool:
     Raises:
         TrainingError: It is neither ``patient`` nor ``slice``.
     """
-    if weigh not in ("patient", "slice"):
-        raise TrainingError(f"weigh: expected patient or slice, found {weigh!r}")
+    if weigh not in WORDS["weigh"]:
+        raise TrainingError(f"weigh: expected {' or '.join(WORDS['weigh'])}, found {weigh!r}")
     return weigh == "patient"
 
 
