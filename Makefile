@@ -11,7 +11,7 @@ DEMO_OVERRIDES ?= --test_fraction 0.3 --image_size 96 --transfer_epochs 5 --fine
 
 SEED ?= 0
 
-# A quarter of an hour on two cores; what takes five times as long hangs.
+# Some ten minutes on two quiet cores; what takes eight times as long hangs.
 TEST_LIMIT ?= 80m
 
 BIN := $(VENV)/bin
@@ -66,7 +66,8 @@ demo: $(READY)
 	MGMT_DATA_DIR=data/phantom $(BIN)/python -m monai.bundle run training --config_file bundles/t1w.json $(DEMO_OVERRIDES)
 	@echo "The run with its curves and pictures: $(BIN)/mgmt-monai ui"
 
-test: lint types docs
+test: $(READY)
+	@$(MAKE) --no-print-directory --jobs 2 lint types docs
 	@OMP_NUM_THREADS=1 timeout --foreground --kill-after 60 $(TEST_LIMIT) \
 	    $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup -o faulthandler_timeout=900 || { \
 	    code=$$?; test $$code -ne 124 || echo "make test: stopped after $(TEST_LIMIT) (TEST_LIMIT), something hangs"; exit $$code; }

@@ -39,7 +39,7 @@ _PAIRS = ((0.6, 0.6), (0.8, 0.6), (0.8, 0.8), (0.95, 0.8))
 _AT_THRESHOLD = (*FIGURES[1:], "balanced_accuracy")
 
 _Method = Callable[[np.ndarray, np.ndarray, int], Interval]
-"""Of labels, scores and the study's number, which seeds what is random."""
+"""Of labels, scores and the draw's number, which seeds what is random."""
 
 Sample = tuple[np.ndarray, np.ndarray]
 """Labels and probabilities."""
@@ -70,14 +70,14 @@ def auc_rows(simulations: int, resamples: int, seed: int) -> Iterator[str]:
     """Markdown rows: coverage and mean width of the intervals in use of the AUC over patients.
 
     Args:
-        simulations: How many studies a row.
-        resamples: How many resamples of the patients a study.
+        simulations: How many draws a row.
+        resamples: How many resamples of the patients a draw.
         seed: Of the simulation.
     """
     methods: dict[str, _Method] = {
         "DeLong, logit": lambda label, score, _: auc_interval(label, score),
-        "stratified bootstrap": lambda label, score, study: patient_auc_interval(
-            label, score, n_resamples=resamples, seed=study
+        "stratified bootstrap": lambda label, score, draw: patient_auc_interval(
+            label, score, n_resamples=resamples, seed=draw
         ),
     }
     yield from _auc_table(methods, simulations, seed)
@@ -87,14 +87,14 @@ def other_auc_rows(simulations: int, resamples: int, seed: int) -> Iterator[str]
     """Markdown rows: the same of the intervals that are not in use.
 
     Args:
-        simulations: How many studies a row.
-        resamples: How many resamples of the patients a study.
-        seed: Of the simulation; the same studies as in :func:`auc_rows`.
+        simulations: How many draws a row.
+        resamples: How many resamples of the patients a draw.
+        seed: Of the simulation; the same draws as in :func:`auc_rows`.
     """
     methods: dict[str, _Method] = {
         "DeLong": lambda label, score, _: delong_interval(label, score),
         "Newcombe": lambda label, score, _: _newcombe_of(label, score),
-        "bootstrap percentiles": lambda label, score, study: _percentiles_of(label, score, resamples, study),
+        "bootstrap percentiles": lambda label, score, draw: _percentiles_of(label, score, resamples, draw),
     }
     yield from _auc_table(methods, simulations, seed)
 
@@ -103,7 +103,7 @@ def proportion_rows(simulations: int, seed: int) -> Iterator[str]:
     """Markdown rows: coverage and mean width of the closed intervals of the figures at the threshold over patients.
 
     Args:
-        simulations: How many studies a row.
+        simulations: How many draws a row.
         seed: Of the simulation.
     """
     yield from _head("patients", "true AUC", figures=_AT_THRESHOLD)
@@ -119,8 +119,8 @@ def f1_rows(simulations: int, resamples: int, seed: int) -> Iterator[str]:
     """Markdown rows: coverage and mean width of F1's interval over patients, in closed form and resampled.
 
     Args:
-        simulations: How many studies a row.
-        resamples: How many resamples of the patients a study.
+        simulations: How many draws a row.
+        resamples: How many resamples of the patients a draw.
         seed: Of the simulation.
     """
     yield from _head("patients", "true AUC", figures=("Wilson indirect", "bootstrap"))
@@ -130,8 +130,8 @@ def f1_rows(simulations: int, resamples: int, seed: int) -> Iterator[str]:
         samples = [binormal(n_patients, true_auc, random) for _ in range(simulations)]
         closed = [proportions(*sample)["f1"] for sample in samples]
         resampled = [
-            slice_intervals(*sample, np.arange(n_patients), threshold=0.0, n_resamples=resamples, seed=study)["f1"]
-            for study, sample in enumerate(samples)
+            slice_intervals(*sample, np.arange(n_patients), threshold=0.0, n_resamples=resamples, seed=draw)["f1"]
+            for draw, sample in enumerate(samples)
         ]
         yield _row(n_patients, true_auc, _cell(closed, truth), _cell(resampled, truth))
 
@@ -140,8 +140,8 @@ def slice_rows(simulations: int, resamples: int, seed: int) -> Iterator[str]:
     """Markdown rows: coverage and mean width of the intervals over slices.
 
     Args:
-        simulations: How many studies a row.
-        resamples: How many resamples of the patients a study.
+        simulations: How many draws a row.
+        resamples: How many resamples of the patients a draw.
         seed: Of the simulation.
     """
     yield from _head("patients", "true AUC", figures=FIGURES)
@@ -149,8 +149,8 @@ def slice_rows(simulations: int, resamples: int, seed: int) -> Iterator[str]:
         random = np.random.default_rng(seed)
         truth = true_figures(true_auc, n_patients)
         found = [
-            slice_intervals(*clustered(n_patients, true_auc, random), threshold=0.0, n_resamples=resamples, seed=study)
-            for study in range(simulations)
+            slice_intervals(*clustered(n_patients, true_auc, random), threshold=0.0, n_resamples=resamples, seed=draw)
+            for draw in range(simulations)
         ]
         cells = (_cell([each[figure] for each in found], truth[figure]) for figure in FIGURES)
         yield _row(n_patients, true_auc, *cells)
@@ -160,7 +160,7 @@ def paired_rows(simulations: int, seed: int) -> Iterator[str]:
     """Markdown rows: coverage and mean width of the interval of a difference of two AUCs over the same patients.
 
     Args:
-        simulations: How many studies a row.
+        simulations: How many draws a row.
         seed: Of the simulation.
     """
     yield from _head("patients", "true AUC, first", "true AUC, second", figures=("difference",))
@@ -173,10 +173,10 @@ def paired_rows(simulations: int, seed: int) -> Iterator[str]:
 
 
 def score_rows(simulations: int, seed: int) -> Iterator[str]:
-    """Markdown rows: coverage and mean width of the intervals of scores over patients, of the studies that have one.
+    """Markdown rows: coverage and mean width of the intervals of scores over patients, of the draws that have one.
 
     Args:
-        simulations: How many studies a row.
+        simulations: How many draws a row.
         seed: Of the simulation.
     """
     yield from _head("patients", "true AUC", "logits times", figures=("Brier", "log-loss", "ECE", "net benefit"))
@@ -192,7 +192,7 @@ def score_rows(simulations: int, seed: int) -> Iterator[str]:
             return label, expit(by * math.sqrt(2) * norm.ppf(true_auc) * score)
 
         truth = _true_scores(*drawn(100_000))
-        found = [_scores(*drawn(n_patients), study) for study in range(simulations)]
+        found = [_scores(*drawn(n_patients), draw) for draw in range(simulations)]
         shown = (
             [Interval(each.low, each.high) for each in of if not math.isnan(each.low)]
             for of in zip(*found, strict=True)
@@ -201,8 +201,8 @@ def score_rows(simulations: int, seed: int) -> Iterator[str]:
         yield _row(n_patients, true_auc, stretch, *cells)
 
 
-def _scores(label: np.ndarray, probability: np.ndarray, study: int) -> list[Estimate]:
-    found = calibrate(label, probability, seed=study)
+def _scores(label: np.ndarray, probability: np.ndarray, draw: int) -> list[Estimate]:
+    found = calibrate(label, probability, seed=draw)
     return [found.brier, found.log_loss, found.ece, net_benefit(label, probability >= 0.5, 0.5)]
 
 
@@ -260,8 +260,8 @@ def proportions(label: np.ndarray, score: np.ndarray) -> dict[str, Interval]:
 
 
 @click.command()
-@click.option("--simulations", default=4000, show_default=True, help="Simulated studies a row.")
-@click.option("--resamples", default=500, show_default=True, help="Resamples a study.")
+@click.option("--simulations", default=4000, show_default=True, help="Simulated draws a row.")
+@click.option("--resamples", default=500, show_default=True, help="Resamples a draw.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the simulation.")
 def main(simulations: int, resamples: int, seed: int) -> None:
     """Print the coverage of every 95 % interval of these figures as Markdown tables; it takes minutes."""
@@ -285,7 +285,7 @@ def _auc_table(methods: Mapping[str, _Method], simulations: int, seed: int) -> I
         random = np.random.default_rng(seed)
         samples = [binormal(n_patients, true_auc, random, sd) for _ in range(simulations)]
         cells = (
-            _cell([method(*sample, study) for study, sample in enumerate(samples)], true_auc)
+            _cell([method(*sample, draw) for draw, sample in enumerate(samples)], true_auc)
             for method in methods.values()
         )
         yield _row(n_patients, true_auc, sd, *cells)

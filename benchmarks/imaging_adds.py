@@ -2,7 +2,7 @@
 
 Rows and seeds are fixed here before it runs: 1000 and on are reported, 0 to 99 are for tuning. Half of the patients are
 methylated; the first clinical column is a number with a true AUC of 0.65, the others are numbers and two categories
-that tell nothing. The truth of a row is the mean of its studies' differences: cross-fitting has no bias for models of
+that tell nothing. The truth of a row is the mean of its draws' differences: cross-fitting has no bias for models of
 4/5 of the patients.
 """
 
@@ -24,7 +24,7 @@ CLINICAL_AUC = 0.65
 
 
 class Row(NamedTuple):
-    """One kind of study.
+    """One kind of draw.
 
     Args:
         n: Patients.
@@ -53,12 +53,12 @@ ROWS = (
 """Forty columns stand for radiomics."""
 
 
-def study(row: Row, seed: int) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
+def draw(row: Row, seed: int) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
     """Label, scores of the image model, and clinical columns.
 
     Args:
         row: The kind.
-        seed: Of the study.
+        seed: Of the draw.
     """
     random = np.random.default_rng(seed)
     label = random.permutation(np.arange(row.n) % 2)
@@ -75,10 +75,10 @@ def line(row: Row, seeds: range) -> str:
     """A row of the table.
 
     Args:
-        row: The kind of study.
-        seeds: One for each study.
+        row: The kind of draw.
+        seeds: One for each draw.
     """
-    found = [imaging_adds(*study(row, seed), seed=seed) or {} for seed in seeds]
+    found = [imaging_adds(*draw(row, seed), seed=seed) or {} for seed in seeds]
     cells = []
     for part in ([each["difference"] for each in found], [each["net_benefit"]["difference"] for each in found]):
         value, low, high = (np.array([each[name] for each in part]) for name in ("value", "low", "high"))
@@ -105,11 +105,11 @@ def table(n_studies: int, first_seed: int = FIRST_SEED) -> Iterator[str]:
 
 
 @click.command()
-@click.option("--studies", default=200, show_default=True, help="Of each row.")
+@click.option("--draws", default=200, show_default=True, help="Of each row.")
 @click.option("--first-seed", default=FIRST_SEED, show_default=True)
-def main(studies: int, first_seed: int) -> None:
+def main(draws: int, first_seed: int) -> None:
     """Print how often the interval of what imaging adds holds the truth, and how often it says more than is there."""
-    for found in table(studies, first_seed):
+    for found in table(draws, first_seed):
         click.echo(found)
 
 

@@ -1,4 +1,4 @@
-"""Simulated studies whose true figures are known, to judge intervals by.
+"""Simulated draws whose true figures are known, to judge intervals by.
 
 Patients' scores are normal with unit variance, means ``d / 2`` apart from 0 on either side, so that the truth is
 known: the AUC is ``Phi(d / sqrt 2)`` and, at the threshold 0, recall, specificity and accuracy are ``Phi(d / 2)``.

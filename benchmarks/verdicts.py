@@ -1,4 +1,4 @@
-"""How often each verdict is given to simulated studies whose truth is known: ``python benchmarks/verdicts.py``.
+"""How often each verdict is given to simulated draws whose truth is known: ``python benchmarks/verdicts.py``.
 
 Rows, seeds and the rule are fixed here before it runs: 1000 and on are reported, 0 to 99 are for tuning
 (docs/explanation/verdict.md). Scores are normal; a true AUC of a shifts those of methylated patients by sqrt(2) z(a).
@@ -28,7 +28,7 @@ N_FEATURES, RIDGE = 40, 20.0
 STATES = ("supported", "too_small_to_matter", "cannot_tell", "below_chance", "contaminated")
 
 
-class Study(NamedTuple):
+class Draw(NamedTuple):
     """What `judge` takes: label, probability, controls, and its other arguments."""
 
     label: np.ndarray
@@ -40,7 +40,7 @@ class Study(NamedTuple):
 def scored(
     random: np.random.Generator, n: int = 59, model: float = 0.5, header: float = 0.5, shared: float = 0.0,
     flipped: float = 0.0,
-) -> Study:  # fmt: skip
+) -> Draw:  # fmt: skip
     """Independent patients, a model and four controls.
 
     Args:
@@ -56,20 +56,20 @@ def scored(
     own = random.standard_normal(n) + label * math.sqrt(2) * norm.ppf(model)
     noise = {name: random.standard_normal(n) for name in ("geometry", "background", "permuted_labels")}
     given = np.where(random.random(n) < flipped, 1 - label, label)
-    return Study(given, shared * tags + math.sqrt(1 - shared**2) * own, {"header_tags": tags, **noise}, {})
+    return Draw(given, shared * tags + math.sqrt(1 - shared**2) * own, {"header_tags": tags, **noise}, {})
 
 
-def of_site(random: np.random.Generator, n: int = 200, known: bool = True, model: float = 0.5) -> Study:
+def of_site(random: np.random.Generator, n: int = 200, known: bool = True, model: float = 0.5) -> Draw:
     """Two hospitals with 62 and 43 % methylated, of which the model sees one inside the head."""
     site = random.permutation(np.arange(n) % 2)
     label = (random.random(n) < np.where(site == 1, 0.62, 0.43)).astype(int)
     score = random.standard_normal(n) + 2.0 * site + label * math.sqrt(2) * norm.ppf(model)
-    return Study(label, score, {"header_tags": random.standard_normal(n)}, {"site": site} if known else {})
+    return Draw(label, score, {"header_tags": random.standard_normal(n)}, {"site": site} if known else {})
 
 
 def cross_validated(
     random: np.random.Generator, n: int = 200, n_candidates: int = 1, strength: float = 0.0, n_folds: int = 5
-) -> Study:
+) -> Draw:
     """A ridge regression in folds; of several candidates the one with the best AUC is judged."""
     label = random.permutation(np.arange(n) % 2)
     fold = random.permutation(np.arange(n) % n_folds)
@@ -87,10 +87,10 @@ def cross_validated(
     if n_candidates > 1:
         ranks = np.stack([fold_ranks(scores, fold) for scores in found])
         others["p_value"] = float(best_of_p_values(label, ranks, N_PERMUTATIONS, widen=FOLDS_WIDEN)[chosen])
-    return Study(label, found[chosen], {"header_tags": random.standard_normal(n)}, others)
+    return Draw(label, found[chosen], {"header_tags": random.standard_normal(n)}, others)
 
 
-ROWS: Mapping[str, tuple[Callable[[np.random.Generator], Study], str]] = {
+ROWS: Mapping[str, tuple[Callable[[np.random.Generator], Draw], str]] = {
     "null, 59": (scored, "null"),
     "null, 20": (partial(scored, n=20), "null"),
     "null, 582": (partial(scored, n=582), "null"),
@@ -114,16 +114,16 @@ ROWS: Mapping[str, tuple[Callable[[np.random.Generator], Study], str]] = {
     "AUC 0.80, 20": (partial(scored, n=20, model=0.8), "clean"),
     "signal in 5 folds, 200": (partial(cross_validated, strength=2.5), "clean"),
 }
-"""Name with the number of patients, how a study is made, and what is asked of it: of *null* at most 2.5 % supported,
+"""Name with the number of patients, how a draw is made, and what is asked of it: of *null* at most 2.5 % supported,
 of *clean* and *adds* at most 5 % contaminated, of *adds* at least 90 % supported; *unseen* is told from no signal."""
 
 
-def shares(make: Callable[[np.random.Generator], Study], seeds: range) -> Counter[str]:
+def shares(make: Callable[[np.random.Generator], Draw], seeds: range) -> Counter[str]:
     """How often each state is given.
 
     Args:
-        make: A study from a source of randomness.
-        seeds: One for each study.
+        make: A draw from a source of randomness.
+        seeds: One for each draw.
     """
     found: Counter[str] = Counter()
     for seed in seeds:
@@ -139,7 +139,7 @@ def table(n_studies: int, first_seed: int = FIRST_SEED) -> Iterator[str]:
         n_studies: Of each row.
         first_seed: The seeds are this one and those that follow.
     """
-    yield f"| study, patients | asked | {' | '.join(state.replace('_', ' ') for state in STATES)} |"
+    yield f"| draw, patients | asked | {' | '.join(state.replace('_', ' ') for state in STATES)} |"
     yield "|---" * (2 + len(STATES)) + "|"
     for name, (make, asked) in ROWS.items():
         found = shares(make, range(first_seed, first_seed + n_studies))
@@ -148,11 +148,11 @@ def table(n_studies: int, first_seed: int = FIRST_SEED) -> Iterator[str]:
 
 
 @click.command()
-@click.option("--studies", default=1000, show_default=True, help="Of each row.")
+@click.option("--draws", default=1000, show_default=True, help="Of each row.")
 @click.option("--first-seed", default=FIRST_SEED, show_default=True)
-def main(studies: int, first_seed: int) -> None:
-    """Print the share of each verdict in simulated studies."""
-    for line in table(studies, first_seed):
+def main(draws: int, first_seed: int) -> None:
+    """Print the share of each verdict in simulated draws."""
+    for line in table(draws, first_seed):
         click.echo(line)
 
 

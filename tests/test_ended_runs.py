@@ -63,6 +63,7 @@ def test_test_that_waits_for_ever_fails_and_the_others_run(tmp_path):
     assert "Timeout (>2.0s)" in said
 
 
+@pytest.mark.slow
 def test_test_that_hears_no_signal_ends_the_run(tmp_path):
     """A loop in C that neither ends nor lets Python in."""
     code, said = run(tmp_path, "sum(itertools.repeat(0))", "--timeout", "2", "-o", "faulthandler_timeout=5")

@@ -58,6 +58,7 @@ class OneFault(Dataset):
             raise RuntimeError("applying transform X") from error
 
 
+@pytest.mark.slow
 def test_no_control_character_of_a_bundle_run_reaches_the_terminal(tmp_path):
     say = "$__import__('logging').getLogger('a').warning(chr(27) + '[2J'), print(chr(7) + 'b')"
     done = bundle_run(tmp_path, say)

@@ -125,7 +125,9 @@ def test_host_is_as_before_after_a_training(code: str, phantom_dir: Path, tmp_pa
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.parametrize(
-    "code", [pytest.param(PREDICT, marks=pytest.mark.slow), PREDICT_FROM_PYTHON], ids=["inside", "front door"]
+    "code",
+    [pytest.param(PREDICT, marks=pytest.mark.slow), pytest.param(PREDICT_FROM_PYTHON, marks=pytest.mark.slow)],
+    ids=["inside", "front door"],
 )
 def test_host_is_as_before_after_a_prediction(
     code: str, exported_bundle: Path, phantom_dir: Path, tmp_path: Path

@@ -36,7 +36,7 @@ from mgmt_monai.comparison.kept_results import RECORD, ComparisonRecord, write_r
 from mgmt_monai.comparison.plan import ComparisonPlan, Training
 from mgmt_monai.comparison.process import Job
 from mgmt_monai.evaluation.imaging_adds import clinical_columns
-from mgmt_monai.evaluation.verdict import power_text, study_power
+from mgmt_monai.evaluation.verdict import power_by_auc, power_text
 from mgmt_monai.evaluation.within_site import site_column
 from mgmt_monai.interruption import interruptible
 from mgmt_monai.packaged_configs import config_path
@@ -348,7 +348,7 @@ def planned_power(manifest: Manifest, plan: ComparisonPlan) -> str:
 
     def line(patients: Sequence[PatientRecord]) -> str:
         methylated = sum(patient.label for patient in patients)
-        return power_text(study_power(methylated, len(patients) - methylated, plan.bound))
+        return power_text(power_by_auc(methylated, len(patients) - methylated, plan.bound))
 
     said = f"{len(tested)} test patients: {line(tested)}"
     if plan.folds is None and len(of_modality) > len(tested):

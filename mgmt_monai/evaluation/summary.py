@@ -16,7 +16,7 @@ from mgmt_monai.evaluation.intervals import Estimate, Interval, as_json, f1_inte
 from mgmt_monai.evaluation.predictions import PATIENT_COLUMNS, SLICE_COLUMNS, EvaluationError, checked_table
 
 UNITS = ("patient", "slice")
-"""What is counted: the patient is the unit of the study, the slice is printed beside it."""
+"""What is counted: the patient is the unit, the slice is printed beside it."""
 
 _ONE_MODEL = ("modality", "stage", "split", "seed")
 

@@ -43,10 +43,10 @@ test patients trained the other folds' models. By simulation, ``python benchmark
 it exists (Bengio Y, Grandvalet Y. J Mach Learn Res 2004;5:1089-1105)."""
 
 BOUND = 0.6
-"""The smallest AUC that would matter, unless another is set before the study."""
+"""The smallest AUC that would matter, unless another is set before the evaluation."""
 
 POWER_AUCS = (0.6, 0.65, 0.7)
-"""For which a study's power is told."""
+"""For which the power of a test is told."""
 
 NO_SHORTCUT_CONTROLS = re.compile(r"(?<![a-z])(blank|permuted[ _-]labels)(?![a-z])", re.IGNORECASE)
 """In the names of controls that find mistakes of procedure and see no shortcut: they alone do not make a signal
@@ -130,7 +130,7 @@ class Verdict:
         controls: In the order given.
         checks: The steps that led there.
         site: The figures within sites, where these are known.
-        power: Of a study of this size, by true AUC: the share of such studies that reach a p-value of `ALPHA_MODEL`.
+        power: Of a test of this size, by true AUC: the share of such tests that reach a p-value of `ALPHA_MODEL`.
         bound: The smallest AUC that would matter.
     """
 
@@ -186,7 +186,7 @@ class Verdict:
 
 
 def power_text(found: Mapping[float, float]) -> str:
-    """The power of a study in words.
+    """The power of a test of this size in words.
 
     Example:
         >>> power_text({0.6: 0.254, 0.65: 0.5})
@@ -201,8 +201,8 @@ def power_text(found: Mapping[float, float]) -> str:
     return f"Of 100 tests of this size at most {', '.join(parts)}."
 
 
-def study_power(n_methylated: int, n_unmethylated: int, bound: float = BOUND) -> dict[float, float]:
-    """The power of a study by true AUC: for the smallest that would matter and for `POWER_AUCS`.
+def power_by_auc(n_methylated: int, n_unmethylated: int, bound: float = BOUND) -> dict[float, float]:
+    """The power of a test of this size by true AUC: for the smallest that would matter and for `POWER_AUCS`.
 
     Args:
         n_methylated: Test patients.
@@ -256,7 +256,7 @@ def judge(
             folds. None: it was not, and its own is worked out.
         site: Shape ``(n,)``, the hospital or any other group that may be seen in a picture.
         fold: Shape ``(n,)``, of a cross-validation.
-        bound: The smallest AUC that would matter, set before the study.
+        bound: The smallest AUC that would matter, set before the evaluation.
         notes: Keys of `REASONS` that stand beside the verdict's own.
 
     Returns:
@@ -338,7 +338,7 @@ def judge(
         controls=tuple(found),
         checks=tuple(_checks(model, p_model, above, found, found_site)),
         site=found_site,
-        power=study_power(math.ceil(each[0] / widen**2), math.ceil(each[1] / widen**2), bound),
+        power=power_by_auc(math.ceil(each[0] / widen**2), math.ceil(each[1] / widen**2), bound),
         bound=bound,
     )
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from mgmt_monai.cohort.modality import ModalityCohort
 from mgmt_monai.evaluation.summary import figure_line
-from mgmt_monai.evaluation.verdict import Verdict, judge, power_text, study_power
+from mgmt_monai.evaluation.verdict import Verdict, judge, power_by_auc, power_text
 from mgmt_monai.training.origin import MADE_FIGURES, origin_of, sites_of
 from mgmt_monai.training.plain_model import PLAIN
 
@@ -148,7 +148,7 @@ def small_test(cohort: ModalityCohort, with_power: bool = True) -> str:
         with_power: Tell what a test of this size can show.
     """
     labels = [patient.label for patient in cohort.manifest.members("test", cohort.modality)]
-    found = study_power(sum(labels), len(labels) - sum(labels))
+    found = power_by_auc(sum(labels), len(labels) - sum(labels))
     if found.get(OF_AUC, 0.0) >= LEAST_POWER:
         return ""
     n = len(cohort.manifest.patients)

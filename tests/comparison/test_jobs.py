@@ -78,6 +78,7 @@ def test_giving_up_lets_what_runs_close_and_starts_nothing_more(make_job, tmp_pa
     assert not (tmp_path / "waiting.txt").exists()
 
 
+@pytest.mark.slow
 def test_a_job_ends_with_the_process_that_started_it(make_job, tmp_path):
     job = make_job("orphan", seconds=600)
     code = f"from mgmt_monai.comparison.process import Job, run_job; run_job({job!r})"

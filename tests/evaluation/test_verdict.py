@@ -15,8 +15,8 @@ from mgmt_monai.evaluation.verdict import (
     SUPPORTED,
     TOO_SMALL,
     judge,
+    power_by_auc,
     power_text,
-    study_power,
 )
 
 CONTROLS = ("header_tags", "geometry", "background", "permuted_labels")
@@ -214,9 +214,9 @@ def test_cannot_tell_says_what_such_a_study_can_show():
     found = judge(*study(3, model=0.55), n_permutations=200)
 
     assert found.state == CANNOT_TELL
-    assert found.sentence.endswith(power_text(study_power(29, 29)))
-    assert study_power(0, 5) == {}
-    assert list(study_power(29, 29, 0.62)) == [0.6, 0.62, 0.65, 0.7]
+    assert found.sentence.endswith(power_text(power_by_auc(29, 29)))
+    assert power_by_auc(0, 5) == {}
+    assert list(power_by_auc(29, 29, 0.62)) == [0.6, 0.62, 0.65, 0.7]
 
 
 def test_the_object_is_that_of_the_files():

@@ -121,6 +121,7 @@ def test_study_is_predicted_as_in_the_training_run(exported_bundle, finished_run
     assert len(expected) > 3
 
 
+@pytest.mark.slow
 def test_external_cohort_is_scored_as_in_the_training_run(
     exported_bundle, finished_run, phantom_dir, python, tmp_path, capsys
 ):

@@ -86,6 +86,7 @@ def test_verify_refuses_a_study_that_is_not_there(exported_bundle: Path, tmp_pat
         next(verify_bundle(bundle, study=tmp_path / "none"))
 
 
+@pytest.mark.slow
 def test_verify_tells_what_a_config_lacks(copied: Path, phantom_dir: Path) -> None:
     for name, key in (("inference", "inferer"), ("train", "validate")):
         path = copied / "configs" / f"{name}.json"

@@ -87,6 +87,7 @@ def test_loader_processes_are_no_more_than_shared_memory_has_room_for(caplog):
 
 
 @pytest.mark.skipif(os.getuid() != 0 or shutil.which("unshare") is None, reason="needs the right to mount")
+@pytest.mark.slow
 def test_batch_that_shared_memory_does_not_hold_is_an_error_and_no_wait(tmp_path):
     code = (
         "from monai.transforms import Compose, Lambdad\nimport torch\nfrom mgmt_monai.slices import SliceDataset\n"

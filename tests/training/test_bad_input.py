@@ -262,6 +262,7 @@ def test_missing_slice_is_a_warning_with_the_gap(data_dir, tmp_path, caplog):
     assert f"patient {patient(data_dir).name}, T1w" in caplog.text and "found 1 missing in" in caplog.text
 
 
+@pytest.mark.slow
 def test_full_disk(data_dir, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()

@@ -221,6 +221,7 @@ def test_same_seed_gives_the_same_figures_in_other_ways(other_way, finished, pha
     assert (tmp_path / "runs" / "slices").exists() == ("slice_store" not in other_way)
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_figures(finished, phantom_dir, tmp_path):
     other = train(phantom_dir, tmp_path / "runs", seed=4)
     assert (other / "epochs.csv").read_text() != (finished / "epochs.csv").read_text()
@@ -279,7 +280,7 @@ def test_stage_stopped_early_is_not_trained_on_when_it_is_resumed(phantom_dir, t
 @pytest.mark.parametrize(
     "settings",
     [
-        pytest.param({}, id="alone"),
+        pytest.param({}, id="alone", marks=pytest.mark.slow),
         pytest.param({"num_workers": 2, "augment_on": "loader"}, id="workers", marks=pytest.mark.slow),
     ],
 )

@@ -1,4 +1,4 @@
-"""The ROC curve of the patients with its band: what the study's main figure, the AUC, is the area of."""
+"""The ROC curve of the patients with its band: what the main figure, the AUC, is the area of."""
 
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike

@@ -186,7 +186,9 @@ def test_explain_writes_nothing_that_names_the_patient(
         assert value not in caplog.text
 
 
-@pytest.mark.parametrize("axes", ["LPS", "RAS", "PIR", "LSA"])
+@pytest.mark.parametrize(
+    "axes", ["LPS", "PIR", *(pytest.param(axes, marks=pytest.mark.slow) for axes in ["RAS", "LSA"])]
+)
 def test_map_of_a_nifti_series_lies_on_its_own_voxels(
     axes: str, t1w_model: BundleModel, patient: Path, tmp_path: Path
 ) -> None:
