@@ -192,6 +192,7 @@ def test_bundle_run_unknown_error_keeps_its_traceback(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is a signal on POSIX only")
+@pytest.mark.slow
 def test_one_line_errors_ctrl_c(tmp_path: Path) -> None:
     done = bundle_run(tmp_path, "$(_ for _ in ()).throw(KeyboardInterrupt())")
     assert done.stderr.endswith("\nInterrupted.\n") and "Traceback" not in done.stderr

@@ -47,6 +47,7 @@ def ui(finished_run, tmp_path):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+@pytest.mark.slow
 def test_run_its_curves_and_its_pictures_are_in_the_browser(ui, finished_run):
     api = pytest.importorskip("playwright.sync_api")
     expect = api.expect

@@ -46,6 +46,7 @@ def test_verify_takes_monais_own_schema(exported_bundle: Path, shared_data: Path
     assert check.fault == ""
 
 
+@pytest.mark.slow
 def test_verify_tells_what_metadata_lacks(copied: Path) -> None:
     path = copied / "configs" / "metadata.json"
     metadata = json.loads(path.read_text())

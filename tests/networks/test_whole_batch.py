@@ -28,6 +28,7 @@ def shared(tmp_path_factory) -> list[list[dict]]:
 
 
 @pytest.mark.parametrize("index", range(len(CASES)), ids=[" ".join(map(str, case)) for case in CASES])
+@pytest.mark.slow
 def test_step_of_shared_batch_is_that_of_one_process(index, shared):
     expected = step(*CASES[index], together=False)
     ranks = [results[index] for results in shared]
