@@ -91,7 +91,7 @@ def _site_alone(
     import pandas as pd
 
     from mgmt_monai.evaluation.intervals import number_or_none
-    from mgmt_monai.evaluation.within_site import known_sites, site_alone, site_codes, site_column
+    from mgmt_monai.evaluation.within_site import known_sites, other_sites, site_alone, site_codes, site_column
 
     table = pd.DataFrame.from_dict(dict(columns), orient="index")
     column = site_column(table, site)
@@ -105,4 +105,6 @@ def _site_alone(
     found = {"column": column, "n_sites": int(values.nunique()), "n": len(values), "auc": auc}
     told = "is not judged with so few patients" if auc is None else f"reaches {auc:.2f} here, out of fold"
     click.echo(f"the hospital alone {told} (column {column!r}: {found['n_sites']} sites, {len(values)} patients)")
+    if not site and (others := other_sites(table)):
+        click.echo(f"the column {others[0]!r} is called a site, too, and differs: --site {others[0]!r} takes it")
     return found

@@ -76,7 +76,7 @@ def command(
     from mgmt_monai.evaluation.evaluation_folder import write_evaluation
     from mgmt_monai.evaluation.intervals import estimate_text
     from mgmt_monai.evaluation.models import not_learnt, pool_models, read_rows, threshold_rule, trained_on
-    from mgmt_monai.evaluation.referee import clones
+    from mgmt_monai.evaluation.referee import clones, trained_elsewhere
 
     rows, left_out = read_rows(predictions, None if labels is None else _labels(predictions, labels))
     told = [f"{n} prediction{'s' * (n != 1)} {what}: not judged" for what, n in left_out.items()]
@@ -85,6 +85,7 @@ def command(
         tested = of[of["split"] == "test"]
         if tested["fold"].nunique() > 1 and (untested := set(of["patient_id"]) - set(tested["patient_id"])):
             told.append(f"{name}: {len(untested)} patients of the table are tested in no fold, so they are not judged")
+    told += trained_elsewhere(rows)
     same = clones(rows.values())
     if same:
         pairs = [f"{other} = {first}" for other, first in list(same.items())[:SHOWN_PAIRS]]
@@ -157,11 +158,12 @@ def _tell_model(name: str, figures: dict[str, Any], named: bool, rule: str, aske
     from mgmt_monai.evaluation.intervals import estimate_text
     from mgmt_monai.evaluation.verdict import REASONS
 
-    verdict, within, seeds = figures["verdict"], figures["within_site"], figures["seeds"]
+    verdict, within = figures["verdict"], figures["within_site"]
     click.echo(f"{name}: {figures['n']} test patients, {figures['n_methylated']} methylated")
     for reason in [] if verdict is None else verdict["reasons"]:
         click.echo(f"  {REASONS[reason]}")
-    pooled = f"AUC {estimate_text(figures['auc'])}, permutation p {_number(figures['permutation_p'], 4)}"
+    whose = "" if figures["seeds"] is None else "the ensemble's "
+    pooled = f"{whose}AUC {estimate_text(figures['auc'])}, permutation p {_number(figures['permutation_p'], 4)}"
     if within is None:
         click.echo(f"  {pooled}")
     else:
@@ -186,11 +188,6 @@ def _tell_model(name: str, figures: dict[str, Any], named: bool, rule: str, aske
             "" if within["share"] is None else f"; {100 * within['share']:.0f} % of what lies above 0.5 is the sites'"
         )
         click.echo(f"  pairs of all sites: {pooled}{share}")
-    if seeds is not None:
-        click.echo(
-            f"  {seeds['n']} seeds: mean AUC {seeds['mean']:.2f} (sd {seeds['sd']:.2f}, {seeds['low']:.2f} to "
-            f"{seeds['high']:.2f}); the AUC above is that of their average, an ensemble"
-        )
     if asked and verdict is not None and figures["imaging_adds"] is None:
         click.echo(
             "  what imaging adds is not told: the columns do not vary, or under 10 patients have one of the labels"

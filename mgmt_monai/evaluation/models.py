@@ -16,11 +16,11 @@ from mgmt_monai.evaluation.comparison import compare_paired, holm
 from mgmt_monai.evaluation.discrimination import auc
 from mgmt_monai.evaluation.imaging_adds import clinical_columns, imaging_adds
 from mgmt_monai.evaluation.permutation import best_of, best_of_p_values, permutation_test
-from mgmt_monai.evaluation.pooling import control_scores, folds_of_test, pool
+from mgmt_monai.evaluation.pooling import control_scores, folds_of_test, pool, seeds_as_folds
 from mgmt_monai.evaluation.predictions import EvaluationError, is_batch, read_batch, read_patients
 from mgmt_monai.evaluation.referee import hold
 from mgmt_monai.evaluation.verdict import BOUND, across_folds, judge, widened
-from mgmt_monai.evaluation.within_site import site_codes, site_column
+from mgmt_monai.evaluation.within_site import other_sites, site_codes, site_column
 
 PRIMARY_STAGE = "fine_tune"
 """What a training's config names as its result before anything is trained: judged alone, its other stages beside it."""
@@ -39,8 +39,9 @@ def read_rows(
         labels: By patient, for the latter; the former's own are held against them.
 
     Returns:
-        The columns of a predictions table (and ``threshold``, of ``predict --batch``), by name: modality and stage,
-        behind the file's name where there are several files. How many predictions were left out, by reason.
+        The columns of a predictions table (and ``threshold``, of ``predict --batch``; as `seeds_as_folds` has them), by
+        name: modality and stage, behind the file's name where there are several files. How many predictions were left
+        out, by reason.
 
     Raises:
         EvaluationError: A table cannot be read or breaks the schema, a model has no test patients, or two files have
@@ -65,7 +66,7 @@ def read_rows(
                     f"{path}, {name}: expected rows of split test to judge, found {', '.join(rows['split'].unique())}; "
                     "add the predictions for the test patients"
                 )
-            models[name] = rows.reset_index(drop=True)
+            models[name] = seeds_as_folds(rows.reset_index(drop=True))
     return models, {what: n for what, n in left_out.items() if n}
 
 
@@ -163,6 +164,18 @@ def seed_spread(rows: pd.DataFrame) -> dict[str, float | int] | None:
     return {"n": len(aucs), **{name: float(value) for name, value in spread.items()}, "sd": sd}
 
 
+def seeds_text(spread: Mapping[str, float | int] | None) -> str:
+    """What `seed_spread` returns in words; "" of one seed.
+
+    Example:
+        >>> seeds_text({"n": 2, "mean": 0.6, "sd": 0.0354, "low": 0.575, "high": 0.625})
+        '2 seeds have a mean AUC of 0.60 (sd 0.04, 0.57 to 0.62)'
+    """
+    return "" if spread is None else (
+        "{n} seeds have a mean AUC of {mean:.2f} (sd {sd:.2f}, {low:.2f} to {high:.2f})".format(**spread)
+    )  # fmt: skip
+
+
 def evaluate(
     *predictions: str | Path,
     threshold: float | None = None,
@@ -242,8 +255,8 @@ def judged(
         ``seeds`` (as `seed_spread`).
 
     Raises:
-        EvaluationError: A control, a primary model, the site's or a clinical column is not there, a control has not
-            tested a model's patients, or a patient has another label in another model.
+        EvaluationError: A control, a primary model, the site's or a clinical column is not there, two columns could be
+            the site, a control has not tested a model's patients, or a patient has another label in another model.
     """
     for what, names in (("control", controls), ("primary model", primary)):
         for name in names:
@@ -251,6 +264,11 @@ def judged(
                 known = ", ".join(model for model in models if what == "control" or model not in controls)
                 raise EvaluationError(f"{what} {name!r}: expected one of the models {known or 'none'}; name one")
     column = "" if columns is None else site_column(columns, site)
+    if columns is not None and not site and (others := other_sites(columns)):
+        raise EvaluationError(
+            f"site: expected one column that tells it, found {column!r} and {others[0]!r}, which differ; "
+            "name one (--site)"
+        )
     if site and not column:
         raise EvaluationError(f"site: expected the column {site!r}, found no table of columns; give one")
     if clinical and columns is None:
@@ -282,7 +300,12 @@ def judged(
             site=sites.get(name),
             fold=fold,
             bound=bound,
-            notes=[*notes, *(["best_of_several"] if len(candidates) > 1 and meant != [name] else [])],
+            seeds=seeds_text(figures["seeds"]),
+            notes=[
+                *notes,
+                *(["seeds_as_folds"] if "seeds_as_folds" in rows[name] else []),
+                *(["best_of_several"] if len(candidates) > 1 and meant != [name] else []),
+            ],
         )
         within = None if verdict.site is None else verdict.site.as_json(column)
         adds = None

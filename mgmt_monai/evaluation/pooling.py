@@ -96,7 +96,7 @@ def control_scores(table: pd.DataFrame) -> pd.Series:
 
 
 def folds_of_test(table: pd.DataFrame, patients: pd.Series) -> pd.Series:
-    """The fold whose models tested each patient: of repeated folds that of the first repeat.
+    """The fold whose models tested each patient: of several repeats and seeds that of the first.
 
     Args:
         table: As `pool` takes it.
@@ -105,8 +105,32 @@ def folds_of_test(table: pd.DataFrame, patients: pd.Series) -> pd.Series:
     Returns:
         Whole numbers in the patients' order.
     """
+    test = table[table["split"] == "test"].sort_values(["seed", "fold"])
+    return test.groupby("patient_id")["fold"].first().loc[patients.to_numpy()].reset_index(drop=True)
+
+
+def seeds_as_folds(table: pd.DataFrame) -> pd.DataFrame:
+    """The same rows, with the seed's number as the fold's where seeds are folds: they test other patients each.
+
+    Seeds train on the same patients and test the same ones. Where a fold's seeds do not (a patient is tested by one and
+    trained on by another, or a patient is tested by half of them or fewer), each is a split of its own.
+
+    Args:
+        table: As `pool` takes it, checked.
+    """
     test = table[table["split"] == "test"]
-    return test.groupby("patient_id")["fold"].min().loc[patients.to_numpy()].reset_index(drop=True)
+    if table["seed"].nunique() < 2:
+        return table
+    by_fold = ["fold", "patient_id"]
+    n_seeds = test.groupby("fold")["seed"].nunique()
+    tested = test.groupby(by_fold).size()
+    trained = table[table["split"] != "test"].groupby(by_fold).size()
+    half = (tested.groupby("fold").mean() <= n_seeds / 2) & (n_seeds > 1)
+    if not half.any() and not tested.index.isin(trained.index).any():
+        # Each fold a seed of its own: no patient is tested by two, and there is no average.
+        return table.assign(seed=0) if n_seeds.max() == 1 else table
+    number = pd.factorize(pd.Series(list(zip(table["fold"], table["seed"], strict=True))), sort=True)[0]
+    return table.assign(fold=number, seed=0, seeds_as_folds=True)
 
 
 def _thresholds(validation: pd.DataFrame, test: pd.DataFrame) -> dict[tuple[int, int], float]:

@@ -2,9 +2,13 @@
 
 import math
 from collections.abc import Collection, Iterable, Mapping
+from itertools import permutations
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.special import logit
 from scipy.stats import poisson
 
 from mgmt_monai.evaluation.predictions import EvaluationError
@@ -12,10 +16,24 @@ from mgmt_monai.evaluation.predictions import EvaluationError
 CLONE_P = 0.0001
 """So many patients with another's very predictions are chance no more often than this: then they are named."""
 
+CLONE_STEPS = (1e-12, 6e-7, 2e-5, 5.1e-5, 5.1e-4)
+"""So near are the predictions of one patient: two runs differ in the seventh digit; noise; four digits and three."""
+
 _NEAR = 10
 """Steps of the predictions' last digit within which others lie, to know how often two meet by chance."""
 
 _SHOWN = 3
+
+_KEYS = ["table", "modality", "stage", "fold", "seed"]
+
+_SATURATED = 20
+"""Steps that a probability has to be away from 0 and 1 to be compared."""
+
+_RESCALED_STEP = 1e-4
+"""Of logits: what five digits leave of them."""
+
+_MOST_RESCALED = 2000
+"""Patients whose pairs are tried: the memory grows with their square."""
 
 
 def hold(
@@ -85,49 +103,125 @@ def missing(rows: pd.DataFrame, expected: Collection[str]) -> list[str]:
     return sorted(set(expected) - set(rows.loc[rows["split"] == "test", "patient_id"]))
 
 
-def clones(tables: Iterable[pd.DataFrame]) -> dict[str, str]:
-    """Patients with the very predictions of another: one person under two names, or one image.
-
-    Two patients can meet by chance where predictions have few digits. How often they would is told by how many lie
-    close to each other; patients are named where that many are chance in less than `CLONE_P`.
+def trained_elsewhere(models: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Models whose test patients another model of the same fold and seed has seen in training, and models that are one.
 
     Args:
-        tables: The columns of a predictions table, of every model; its test rows are looked at.
+        models: The columns of a predictions table, by name.
 
     Returns:
-        The first patient of the same predictions, by the others: to six digits, for two runs differ in the seventh, or
-        where that says nothing to all of them.
+        A sentence each.
     """
-    test = pd.concat([table[table["split"] == "test"].assign(table=number) for number, table in enumerate(tables)])
-    keys = ["table", "modality", "stage", "fold", "seed"]
-    wide = test.pivot_table(index="patient_id", columns=keys, values="probability", sort=False)
-    if wide.shape[0] < 2:
-        return {}
-    # Saturated and constant predictions are the same for many: they tell nothing of a patient.
-    telling = wide.where((wide > 0) & (wide < 1))
-    telling = telling.loc[:, telling.nunique() > max(2, 0.1 * len(wide))].dropna(how="all")
-    if telling.shape[1] == 0:
-        return {}
-    return _clones(telling.round(6), keys.index("fold")) or _clones(telling.round(12), keys.index("fold"))
+    told = []
+    keys = ["fold", "seed", "patient_id"]
+    test, ranks = {}, {}
+    for name, rows in models.items():
+        of = rows[rows["split"] == "test"].set_index(keys)["probability"]
+        test[name], ranks[name] = of, of.sort_index().round(12).rank()
+    for name, other in permutations(models, 2):
+        rows = models[other]
+        seen = test[name].index.intersection(pd.MultiIndex.from_frame(rows.loc[rows["split"] == "train", keys]))
+        if len(seen):
+            told.append(
+                f"{name}: {_some(seen.get_level_values('patient_id').unique())} of its test patients are train in "
+                f"{other}: if one was made from the other, it has seen them"
+            )
+        if name < other and len(ranks[name]) > 2 and ranks[name].nunique() > 2 and ranks[name].equals(ranks[other]):
+            told.append(f"{name} and {other} order all patients alike: they are one model under two names")
+    return told
 
 
-def _clones(telling: pd.DataFrame, fold_level: int) -> dict[str, str]:
-    groups = telling.fillna(-1.0).groupby(list(telling.columns), sort=False).groups
-    twins = [list(members) for members in groups.values() if len(members) > 1]
-    n_pairs = sum(math.comb(len(members), 2) for members in twins)
-    # Models of one fold test the same patients, and must all agree; other folds test others.
+def clones(tables: Iterable[pd.DataFrame]) -> dict[str, str]:
+    """Test patients with the predictions of another: one person under two names, or one image.
+
+    Two patients can meet by chance. How often they would is told by how many lie close to each other; patients are
+    named where that many are chance in less than `CLONE_P`.
+
+    Args:
+        tables: The columns of a predictions table, of every model.
+
+    Returns:
+        Another patient of the same predictions, by test patient: the first of them stays, but where a model that tests
+        one has seen another in training none does.
+    """
+    every = pd.concat([table.assign(table=number) for number, table in enumerate(tables)])
+    every["test"] = (every["split"] == "test").astype(float)
+    wide = every.pivot_table(index="patient_id", columns=_KEYS, values="probability", sort=False)
+    # Constant predictions are the same for many: they tell nothing of a patient.
+    wide = wide.loc[:, wide.nunique() > max(2, 0.1 * len(wide))]
+    best, pairs = 0.0, np.empty((0, 2), dtype=int)
+    for step in CLONE_STEPS:
+        # Nor do those so near to 0 or 1, or so near to all others, that the step is no small part of them.
+        spread = wide.quantile(0.75) - wide.quantile(0.25) > 2 * _SATURATED * step
+        found, more = _excess(wide.loc[:, spread].where(wide * (1 - wide) > _SATURATED * step), step)
+        best, pairs = (more, found) if more > 1.3 * best else (best, pairs)
+    for _, column in wide.items() if not len(pairs) else ():
+        pairs = np.concatenate([pairs, _rescaled(column.to_numpy())])
+    group = pd.Series(
+        connected_components(coo_matrix((np.ones(len(pairs)), pairs.T), (len(wide),) * 2), directed=False)[1],
+        index=wide.index,
+    )
+    tests = every.pivot_table(index="patient_id", columns=_KEYS, values="test", sort=False)
+    named = {}
+    for _, of in group[group.duplicated(keep=False)].groupby(group):
+        split = tests.loc[of.index]
+        tested = list(of.index[split.max(axis=1) > 0])
+        learnt = bool(((split.max() == 1) & (split.min() == 0)).any())
+        named.update({patient: next(other for other in (*tested, *of.index) if other != patient)
+                      for patient in tested[0 if learnt else 1 :]})  # fmt: skip
+    return named
+
+
+def _excess(telling: pd.DataFrame, step: float) -> tuple[np.ndarray, float]:
+    """Pairs of patients, by place, who agree to a step wherever both have a value; by how many more than by chance."""
+    values = telling.to_numpy()
+    met: set[tuple[int, int]] = set()
+    for column in values.T:
+        order = np.argsort(column)[: int(np.isfinite(column).sum())]
+        for apart in range(1, len(order)):
+            near = np.flatnonzero(column[order[apart:]] - column[order[:-apart]] <= step)
+            if not len(near):
+                break
+            met.update(zip(*np.sort([order[near], order[near + apart]], axis=0).tolist(), strict=True))
+    pairs = [pair for pair in sorted(met) if not (np.abs(values[pair[0]] - values[pair[1]]) > step).any()]
+    # Models of one fold see the same patients, and must all agree; other folds see others.
     of_fold: dict[int, float] = {}
-    for column in telling.columns:
-        fold = column[fold_level]
-        of_fold[fold] = min(of_fold.get(fold, math.inf), _met_by_chance(telling[column].dropna().to_numpy()))
-    expected = sum(of_fold.values())
-    if not n_pairs or poisson.sf(n_pairs - 1, expected) > CLONE_P:
-        return {}
-    return {other: members[0] for members in twins for other in members[1:]}
+    for key, column in telling.items():
+        fold = key[_KEYS.index("fold")]
+        of_fold[fold] = min(of_fold.get(fold, math.inf), _met_by_chance(column.dropna().to_numpy(), step))
+    chance = sum(of_fold.values())
+    clear = chance <= len(pairs) / 5 and poisson.sf(len(pairs) - 1, chance) <= CLONE_P
+    return np.array(pairs), len(pairs) - chance if pairs and clear else 0.0
 
 
-def _met_by_chance(values: np.ndarray) -> float:
-    """How many pairs of independent patients are expected to be equal, from how many nearly are."""
+def _rescaled(values: np.ndarray) -> np.ndarray:
+    """Pairs of patients, by place, the one's logits the other's moved, or multiplied, by one number for all pairs."""
+    alone = ~pd.Series(values).duplicated(keep=False).to_numpy()
+    inside = np.flatnonzero((values > 0) & (values < 1) & alone)[:_MOST_RESCALED]
+    logits = logit(values[inside])
+    for scale in (logits, np.log(np.abs(logits) + 1e-12)):
+        first, second = np.triu_indices(len(scale), 1)
+        kept = (logits[first] * logits[second] > 0) | (scale is logits)
+        first, second = first[kept], second[kept]
+        apart = scale[first] - scale[second]
+        first, second = np.where(apart > 0, first, second), np.where(apart > 0, second, first)
+        order = np.argsort(np.abs(apart))
+        order = order[np.abs(apart)[order] > 10 * _RESCALED_STEP]
+        ordered = np.abs(apart)[order]
+        count = np.searchsorted(ordered, ordered + 2 * _RESCALED_STEP, "right") - np.arange(len(ordered))
+        if not len(count):
+            continue
+        peak = int(count.argmax())
+        others = count[np.abs(ordered - ordered[peak]) > 4 * _RESCALED_STEP]
+        # A grid of logits has many such numbers; chance has many that join two pairs or three.
+        if count[peak] >= max(6, len(logits) / 10) and count[peak] > 2 * max(others, default=0):
+            of = order[peak : peak + count[peak]]
+            return inside[np.column_stack([first[of], second[of]])]
+    return np.empty((0, 2), dtype=int)
+
+
+def _met_by_chance(values: np.ndarray, step: float) -> float:
+    """How many pairs of independent patients are expected within a step, from how many nearly are."""
     distinct = np.unique(values.round(12))
     if len(distinct) < 2:
         return math.inf
@@ -137,12 +231,19 @@ def _met_by_chance(values: np.ndarray) -> float:
         steps = (distinct - distinct[0]) / gap
         if np.abs(steps - steps.round()).max() < 1e-3:
             break
-    else:  # decimal digits
-        gap = 10.0 ** -next(d for d in range(13) if np.abs(distinct - distinct.round(d)).max() < 1e-13 or d == 12)
+    else:  # decimal digits, of the probabilities or of their logits
+        gap = 10.0 ** -_digits(distinct)
+        if distinct[0] > 0 and distinct[-1] < 1:
+            gap = max(gap, 0.25 * 10.0 ** -_digits(logit(distinct)))
+    gap = max(gap, 2 * step)
     ordered = np.sort(values)
     upper = np.searchsorted(ordered, ordered + (_NEAR + 0.5) * gap)
     lower = np.searchsorted(ordered, ordered + 0.5 * gap)
     return max(float((upper - lower).sum()) / (2 * _NEAR), len(values) ** 2 * gap / 2)
+
+
+def _digits(values: np.ndarray) -> int:
+    return next(d for d in range(13) if np.abs(values - values.round(d)).max() < 10.0 ** (-d - 3) or d == 12)
 
 
 def _some(patients: Iterable[str]) -> str:

@@ -74,8 +74,10 @@ REASONS = {
     "upper_end_below_bound": "The upper end of the interval lies below the smallest AUC that would matter.",
     "labels_reversed": "The AUC is below 0.5 by more than chance: labels or probabilities are probably reversed.",
     "no_site_column": "No site is known: a hospital that shows inside the head cannot be seen by any control.",
+    "other_site_column": "Several columns are called a site and differ; the first of them is taken.",
     "best_of_several": "One of several models: its p-value is that of the best of all.",
     "folds": "Folds are not independent: the standard error is taken 1.3 times as large.",
+    "seeds_as_folds": "The seeds test different patients: each is taken as a fold.",
     "small_folds": "A fold has under 10 test patients or one label: probabilities of different models are compared.",
     "too_few_for_an_interval": "Fewer than 5 patients have one of the labels: no interval would keep its word.",
     "clones": "Patients with the very predictions of another were left out.",
@@ -132,6 +134,7 @@ class Verdict:
         site: The figures within sites, where these are known.
         power: Of a test of this size, by true AUC: the share of such tests that reach a p-value of `ALPHA_MODEL`.
         bound: The smallest AUC that would matter.
+        seeds: The AUCs of the seeds in words, where their average is judged.
     """
 
     state: str
@@ -143,6 +146,7 @@ class Verdict:
     site: WithinSite | None
     power: Mapping[float, float]
     bound: float
+    seeds: str = ""
 
     @property
     def sentence(self) -> str:
@@ -150,6 +154,8 @@ class Verdict:
         figure = ("AUC " if self.site is None else "within sites the AUC is ") + with_interval(
             *self.auc[:3], "undefined"
         )
+        if self.seeds:
+            figure = f"{self.seeds}; their average, an ensemble, is judged: {figure}"
         if self.state == SUPPORTED:
             return f"Signal supported: {figure}, and the model tells more than any control without the tumour."
         if self.state == CONTAMINATED:
@@ -229,6 +235,7 @@ def judge(
     fold: ArrayLike | None = None,
     bound: float = BOUND,
     notes: Sequence[str] = (),
+    seeds: str = "",
 ) -> Verdict:
     """Hold a model's predictions against chance, within sites, and against its negative controls.
 
@@ -258,6 +265,7 @@ def judge(
         fold: Shape ``(n,)``, of a cross-validation.
         bound: The smallest AUC that would matter, set before the evaluation.
         notes: Keys of `REASONS` that stand beside the verdict's own.
+        seeds: What the seeds reach, each apart, where their average is judged: stands before it.
 
     Returns:
         The verdict with the figures it rests on.
@@ -340,6 +348,7 @@ def judge(
         site=found_site,
         power=power_by_auc(math.ceil(each[0] / widen**2), math.ceil(each[1] / widen**2), bound),
         bound=bound,
+        seeds=seeds,
     )
 
 

@@ -7,7 +7,7 @@ above 0.5 where hospitals differ in prevalence. Pairs of patients of *one* hospi
 import math
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -335,13 +335,33 @@ def site_column(columns: pd.DataFrame, named: str = "") -> str:
         if len(columns) and not len(known_sites(columns[named])):
             raise EvaluationError(f"site: expected values in the column {named!r}, found none; name another")
         return named
-    columns = columns.loc[:, [not len(columns) or len(known_sites(of)) > 0 for _, of in columns.items()]]
-    ordered = sorted(columns.columns, key=lambda name: str(name).endswith("(DICOM)"))
-    by_name: Mapping[str, str] = {
-        re.sub(r"[ _]?(no|number|id|code|name)$", "", str(name).partition("(")[0].strip().casefold()): str(name)
-        for name in reversed(ordered)
-    }
-    return next((by_name[name] for name in SITE_NAMES if name in by_name), "")
+    return next(iter(_called_sites(columns)), "")
+
+
+def other_sites(columns: pd.DataFrame) -> list[str]:
+    """Columns that are called a site and part the patients in another way than the one that `site_column` takes.
+
+    Args:
+        columns: What is known of the patients; what headers tell counts only where no other column does.
+    """
+    first, *others = _called_sites(columns) or [""]
+    if not first or first.endswith("(DICOM)") or not len(columns):
+        return []
+    codes = {name: site_codes(columns[name], len(columns)) for name in (first, *others)}
+    return [
+        name for name in others
+        if not name.endswith("(DICOM)") and (codes[name] != codes[first]).any()
+    ]  # fmt: skip
+
+
+def _called_sites(columns: pd.DataFrame) -> list[str]:
+    """Those that are called a site and have a value, in the order of `SITE_NAMES`, headers' last of each."""
+    called: dict[str, list[str]] = {name: [] for name in SITE_NAMES}
+    for name in sorted(columns.columns, key=lambda name: str(name).endswith("(DICOM)")):
+        word = re.sub(r"[ _]?(no|number|id|code|name)$", "", str(name).partition("(")[0].strip().casefold())
+        if word in called and (not len(columns) or len(known_sites(columns[name]))):
+            called[word].append(str(name))
+    return [name for word in SITE_NAMES for name in called[word]]
 
 
 def _sites(

@@ -129,6 +129,17 @@ def test_evaluate_takes_a_site_column_and_says_so(predictions, tmp_path, capsys,
     assert told in printed
 
 
+def test_evaluate_asks_which_of_two_columns_is_the_site(predictions, tmp_path, capsys):
+    sites = tmp_path / "sites.csv"
+    sites.write_text("patient_id,site,hospital\n" + "".join(f"{n:05},{n // 2 % 4},{n % 3}\n" for n in range(40)))
+    words = ["evaluate", str(predictions), "--columns", str(sites), "--out", str(tmp_path / "out")]
+
+    assert main(words) == 1
+    assert "found 'site' and 'hospital', which differ; name one (--site)" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main([*words, "--site", "hospital"]) == 0
+
+
 def test_evaluate_refuses_a_site_column_that_is_not_there(predictions, tmp_path, capsys):
     sites = tmp_path / "sites.csv"
     sites.write_text("patient_id,age\n00000,50\n")

@@ -31,6 +31,8 @@ def test_ten_seeds_have_a_mean_and_the_ensemble_is_named(evidence):
     assert found["seeds"]["n"] == 10
     assert 0.54 <= found["seeds"]["low"] <= found["seeds"]["mean"] <= found["seeds"]["high"] <= 0.66
     assert found["auc"]["value"] == pytest.approx(0.80, abs=0.01)
+    told = "10 seeds have a mean AUC of 0.61 (sd 0.03, 0.55 to 0.65); their average, an ensemble, is judged: AUC 0.80"
+    assert told in found["verdict"]["sentence"]
 
 
 @pytest.mark.slow

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit, logit
 
 from mgmt_monai.evaluation.predictions import EvaluationError
-from mgmt_monai.evaluation.referee import clones, fold_splits, hold, missing
+from mgmt_monai.evaluation.referee import clones, fold_splits, hold, missing, trained_elsewhere
 
 
 def rows(probability, split="test", fold=0, modality="T1w", first=0) -> pd.DataFrame:
@@ -83,3 +84,67 @@ def test_clones_are_found_in_different_folds_of_rounded_predictions():
 def test_two_runs_of_one_image_differ_in_the_seventh_digit_and_are_one_patient():
     first = np.random.default_rng(3).random(40)
     assert clones([rows(np.r_[first, first + 3e-9])]).items() >= {"p40": "p0", "p79": "p39"}.items()
+
+
+COPIES = {
+    "noise": lambda p: p + np.random.default_rng(5).uniform(-1e-5, 1e-5, len(p)),
+    "three digits": lambda p: p.round(3),
+    "four digits": lambda p: p.round(4),
+    "sharper": lambda p: expit(1.3 * logit(p)).round(5),
+    "another prevalence": lambda p: expit(logit(p) + 0.4).round(5),
+}
+
+
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+def test_a_copy_that_was_rounded_shaken_or_rescaled_is_found(copied):
+    first = np.random.default_rng(4).beta(2, 2, 40).round(5)
+
+    found = clones([rows(np.r_[first, copied(first)])])
+
+    assert sum(found.get(f"p{40 + number}") == f"p{number}" for number in range(40)) >= 34
+    assert len(found) <= 43
+
+
+MET = {
+    "a forest's": lambda random: random.integers(100, 400, 80) / 500,
+    "neighbours'": lambda random: random.integers(0, 11, 80) / 10,
+    "rounded logits": lambda random: expit(random.standard_normal(80).round(2)),
+    "a grid": lambda random: np.linspace(0.1, 0.9, 80),
+    "nearly one value": lambda random: (0.53 + 0.0005 * random.standard_normal(80)).round(6),
+    "nearly certain": lambda random: expit(5 * random.standard_normal(80)),
+}
+
+
+@pytest.mark.parametrize("drawn", MET.values(), ids=MET)
+def test_independent_patients_are_no_copies(drawn):
+    assert [clones([rows(drawn(np.random.default_rng(seed)))]) for seed in range(3)] == [{}] * 3
+
+
+def test_a_test_patient_who_was_trained_on_under_another_name_is_named():
+    random = np.random.default_rng(6)
+    test, train = random.random(30), random.random(30)
+    train[:4] = test[:4]
+
+    held_out = clones([pd.concat([rows(test), rows(train, split="train", first=100)])])
+    assert held_out == {f"p{number}": f"p{100 + number}" for number in range(4)}
+
+    tables = [rows(test), rows(train, split="train", first=100)]
+    tables += [rows(test[::-1], split="train", fold=1).assign(patient_id=[f"p{n}" for n in range(29, -1, -1)])]
+    tables += [rows(train, fold=1, first=100)]  # each tests what the other was trained on
+    assert set(clones([pd.concat(tables)])) == {f"p{number}" for number in (0, 1, 2, 3, 100, 101, 102, 103)}
+
+
+def test_what_another_stage_has_seen_is_told_and_one_model_under_two_names():
+    random = np.random.default_rng(7)
+    first = random.random(20)
+    models = {
+        "a": rows(first),
+        "b": rows(random.random(20), split="train"),
+        "c": rows(expit(3 * logit(first))),
+        "d": rows(random.random(20)),
+    }
+
+    told = trained_elsewhere(models)
+
+    assert [sentence.partition(":")[0] for sentence in told] == ["a", "a and c order all patients alike", "c", "d"]
+    assert "20 (p0, p1, p2, ...) of its test patients are train in b" in told[0]

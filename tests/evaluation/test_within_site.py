@@ -16,6 +16,7 @@ from mgmt_monai.evaluation.within_site import (
     NO_SITE,
     equal_classes,
     expected_auc,
+    other_sites,
     site_alone,
     site_codes,
     site_column,
@@ -226,3 +227,11 @@ def test_a_site_is_known_by_its_columns_first_word(name):
 
 def test_the_place_of_a_tumour_is_no_hospital():
     assert site_column(pd.DataFrame(columns=["tumour site", "site of tumour", "number"])) == ""
+
+
+def test_two_columns_that_part_the_patients_otherwise_are_told():
+    columns = pd.DataFrame({"Hospital": [*"AABB"], "site": [*"1212"], "center": [*"2121"], "site (DICOM)": [*"1111"]})
+
+    assert (site_column(columns), other_sites(columns)) == ("site", ["Hospital"])
+    assert other_sites(columns[["site", "center"]]) == []
+    assert other_sites(columns[["Hospital", "site (DICOM)"]]) == []

@@ -20,12 +20,13 @@ from mgmt_monai.evaluation.comparison import PairedComparison, compare_paired, h
 from mgmt_monai.evaluation.discrimination import accuracy, auc, counts
 from mgmt_monai.evaluation.imaging_adds import clinical_columns, imaging_adds
 from mgmt_monai.evaluation.intervals import Estimate
+from mgmt_monai.evaluation.models import seed_spread, seeds_text
 from mgmt_monai.evaluation.permutation import best_of, best_of_p_values
 from mgmt_monai.evaluation.pooling import control_scores, folds_of_test, pool
 from mgmt_monai.evaluation.subgroups import Subgroup, interactions, subgroups
 from mgmt_monai.evaluation.summary import patient_figures
 from mgmt_monai.evaluation.verdict import BOUND, FOLDS_WIDEN, Verdict, across_folds, judge
-from mgmt_monai.evaluation.within_site import site_codes, site_column
+from mgmt_monai.evaluation.within_site import other_sites, site_codes, site_column
 
 SCHEMA = "mgmt-monai/comparison-report/1"
 """Name and version of a report; `mgmt_monai/comparison/report/data/report.schema.json` says what is in it."""
@@ -115,7 +116,11 @@ def findings(record: ComparisonRecord) -> Findings:
         site=None if sites is None else sites.reindex(pooled["patient_id"]),
         fold=fold_of_chosen,
         bound=plan.get("bound", BOUND),
-        notes=[] if p_value is None else ["best_of_several"],
+        notes=[
+            *([] if p_value is None else ["best_of_several"]),
+            *(["other_site_column"] if other_sites(record.columns) else []),
+        ],
+        seeds=seeds_text(seed_spread(_of_stage(record, chosen))),
     )
     groups = subgroups(pooled, record.columns, level)
     named = clinical_columns(record.columns, plan.get("clinical", ()))
