@@ -191,6 +191,12 @@ def says_no_agent(text: str) -> bool:
     return said_of_contrast(text).what == DENIED
 
 
+def without_accents(text: str) -> str:
+    """A text in small letters, without accents."""
+    text = text.lower().translate(str.maketrans("łßøæı", "lsoai"))
+    return "".join(one for one in unicodedata.normalize("NFKD", text) if not unicodedata.combining(one))
+
+
 def _of_preposition(tokens: list[str], at: int, what: str, bound: set[int]) -> list[tuple[str, str]]:
     token = tokens[at]
     follows = at + 1
@@ -262,8 +268,7 @@ def _of_noun(tokens: list[str], at: int) -> tuple[str, str]:
 
 def _tokens(text: str) -> list[str]:
     text = re.sub(r"(?<=[a-z])(?=[A-Z][A-Za-z])", " ", text)  # vorKM, PostGd
-    text = text.lower().translate(str.maketrans("łßøæı", "lsoai"))
-    text = "".join(one for one in unicodedata.normalize("NFKD", text) if not unicodedata.combining(one))
+    text = without_accents(text)
     for pattern, plain in _SPELLINGS:
         text = pattern.sub(plain, text)
     return [token for token in re.split(r"[\W_]+", unicodedata.normalize("NFC", text)) if token]

@@ -15,6 +15,7 @@ from mgmt_monai.cohort.layouts.contrast import (
     Said,
     said_of_contrast,
     says_no_agent,
+    without_accents,
 )
 
 Values = Mapping[str, str | int]
@@ -35,31 +36,70 @@ _SHORT_REPETITION_MS, _LONG_REPETITION_MS = 1100.0, 1800.0
 #: Storage classes of MR images (PS3.4 annex B.5): MR, enhanced MR, enhanced MR colour, legacy converted enhanced MR.
 _MR_CLASSES = frozenset(f"1.2.840.10008.5.1.4.1.1.4{tail}" for tail in ("", ".1", ".3", ".4"))
 
+_ANOTHER_PART = "another part of the body"
+
 #: Words, in the spelling that `_words` leaves, of series that are none of the four modalities. The first that fits.
+#: Stems, as far as one serves several languages: English, German, French, Spanish, Italian, Portuguese, Dutch, Polish,
+#: Turkish, Russian; the Nordic, Czech, Romanian and Hungarian words that differ.
 _OTHER_WORDS = tuple(
     (kind, re.compile(rf"(?<!\S)(?:{words})(?!\S)"))
     for kind, words in (
-        ("a localizer", r"loc|locali[sz]er\w*|scout\w*|aa\w*scout|survey|topogram|3 ?p(?:l|lane)|3d plane|smartbrain"),
-        ("a calibration scan", r"cal|calib\w*|prescan|ref ?scan|sense ref|shim\w*|field ?map\w*|b[01] ?map\w*|noise"),
+        (
+            "a localizer",
+            r"loca?|lo[ck]ali[sz](?!ed)\w*|локал\w*|scout\w*|aa\w*scout|survey|topogram\w*|"
+            r"s[ck]ano(?:gram\w*)?|pilot(?! stud)|3 ?p(?:l\w*|iani)?|"
+            r"3d plane|plan ?scan|reperage|posi[ct]ionn?(?:ador|eur)|centra(?:tura|ge)|ubersicht\w*|smartbrain",
+        ),
+        (
+            "a calibration scan",
+            r"cal|[ck]alib\w*|prescan|ref ?scan|sense ref|shim\w*|field ?map\w*|b[01] ?map\w*|noise",
+        ),
         (
             "diffusion",
-            r"e?adc\w*|dwi\w*|dti\w*|dki|diff\w*|diffusion|trace\w*|tensor|colfa|fa|b\d{2,4}|noddi|ivim",
+            r"e?adc\w*|dwi\w*|dti\w*|dki|d[iy]f+\w*|диф+уз\w*|trace\w*|tensor|colfa|fa|b\d{2,4}|noddi|ivim",
         ),
-        ("perfusion", r"perf\w*|pwi|dsc\w*|dce\w*|rel ?cb[vf]|r?cb[vf]|mtt|ttp|tmax|p?c?asl|pasl|3dasl|ktrans"),
+        (
+            "perfusion",
+            r"perf\w*|перфуз\w*|pwi|dsc\w*|dce\w*|rel ?cb[vf]|r?cb[vf]|mtt|ttp|tmax|p?c?asl|pasl|3dasl|ktrans",
+        ),
+        ("a dynamic series", r"d[iy]n(?:am\w*)?|динам\w*|twist|tricks"),
         ("functional MRI", r"bold|fmri|rs ?fmri"),
         ("susceptibility-weighted", r"swi\w*|swan\w*|tstar|venbold|hemo\w*|heme"),
-        ("an angiogram", r"mra|mrv|tof|angio\w*|venogra\w*|inhance"),
-        ("spectroscopy", r"mrsi?|csi|spectro\w*|svs|press"),
+        ("an angiogram", r"mra|mrv|tof|angio\w*|ангио\w*|veno\w*|ph?leb\w*|fleb\w*|inhance|[23]d pca?"),
+        ("spectroscopy", r"mrsi?|csi|e?spe[ck]tro\w*|спектро\w*|svs|press"),
         ("a projection", r"mip|minip|mnip|projection"),
-        ("a calculated image", r"map|maps|mapit|subtr\w*|sub|inv[12]"),
+        (
+            "a calculated image",
+            r"map\w*|inv[12]|(?:(?<!^)sub|sub(?! (?!t[12]\b)[a-z]*\d))|s[uo]\w{0,3}tr\w*|"
+            r"суб\w*трак\w*|вычит\w*|ode[cj]\w*|cikar\w*|kivon\w*|"  # noqa: RUF001
+            r"dixon f(?:at)?|dixon opp\w*|fat (?:only|image)",
+        ),
         ("a phase image", r"pha|phase"),
         ("proton-density-weighted", r"pd|pdw|proton\w*"),
         ("STIR or double inversion", r"stir|dir"),
         ("a steady-state sequence", r"ciss|fiesta\w*|drive|truefisp|trufi|b ?ffe"),
         ("a saved screen", r"screen\w*|save|report|dose|key ?images?|phoenix\w*"),
         ("echo-planar", r"ep2d\w*|epi"),
-        ("another part of the body", r"[ctl]? ?spine|cervical|thoracic|lumbar|neck|orbits?|iacs?|pituitary|sella|tmj"),
+        (
+            _ANOTHER_PART,
+            r"(?:orbit|орбит|oczod|petro[su]|felsenb|mastoid|pituit|h?[iy]po(?:ph|f)[iy]|przysad|гипофиз|turc|"
+            r"турец|kiefer|sinus|paranas|parot|facial|lar[iy]n)\w*|ia[cm]s?|cai|khbw|rochers?|sell[ae]|sela|silla|tmj|"
+            r"atm|nnh|face|faccia",
+        ),
     )
+)
+
+#: Parts below the head; also where ProtocolName names them, and no head.
+_BELOW_HEAD = re.compile(
+    r"(?<!\S)(?:(?:\w*spine|spinal|\w*wirbel|\w*wervel|ra[ck]hi|colon+a|coluna|columna|coloana|kregos|omurg|позвон|pater|"
+    r"gerinc|rygg|neurax|m[iy]elo|moelle|midoll|medul+a|cervic|[sz]ervik|шеин|грудн|поясн|lumba|lomb|thora|tora[ckx]|"
+    r"dorsal|sacr|hals|szyj|boyun|abdom|pelvi|mamm|prostat|knie|ginocc|kolan|колен)\w*|cerv|[ctl] spine|[hbl]?ws|"
+    r"[ctl]wk|neck|nek|nacken|cou|collo|cuello|pescoco|шея|chest|breast|heart|cardiac|liver|shoulder|schulter|epaule|"
+    r"hombro|spalla|ombro|knee|genoux?|rodilla|joelho)(?!\S)"
+)
+_HEAD = re.compile(
+    r"(?<!\S)(?:brain|head|skull|kopf|schadel|crane|cerveau|tete|testa|beyin|hoofd|"
+    r"(?:cran[io]|neurocr|hirn|cerebr|cabe[zc]a|en[ck][ei]f|encephal|glow|mozg|hersen|мозг|голов)\w*)(?!\S)"
 )
 
 #: The same for ImageType (PS3.3 C.8.3.1.1.1 and what the makers write).
@@ -84,10 +124,7 @@ _OTHER_IMAGE_TYPES = tuple(
     )
 )
 
-_BODY_PARTS = re.compile(
-    r"[CTL]SPINE|.*SPINE.*|NECK|CHEST|THORAX|ABDOMEN|PELVIS|BREAST|HEART|LIVER|PROSTATE|KNEE|SHOULDER|HIP|ANKLE|"
-    r"WRIST|ELBOW|HAND|FOOT|EXTREMITY|ORBIT|UTERUS|KIDNEY"
-)
+_BODY_PARTS = re.compile(r"hip|ankle|wrist|elbow|hand|foot|extremity|uterus|kidney")
 
 _T1_NAMES = "t1|mprage|e?fspgr|spgr|irspgr|bravo|vibe|flash|tfe|thrive|lava"
 _T1 = re.compile(rf"(?<!\S)(?:{_T1_NAMES})(?!\S)")
@@ -290,9 +327,9 @@ def _no_mr(values: Values) -> str | None:
 
 
 def _other_kind(values: Values) -> str | None:
-    body = str(values.get("BodyPartExamined", "")).upper()
-    if _BODY_PARTS.fullmatch(body):
-        return "another part of the body (BodyPartExamined)"
+    body = _words(str(values.get("BodyPartExamined", "")))
+    if _BODY_PARTS.fullmatch(body) or _BELOW_HEAD.search(body) or _OTHER_WORDS[-1][1].search(body):
+        return f"{_ANOTHER_PART} (BodyPartExamined)"
     image_type = str(values.get("ImageType", "")).upper()
     if is_phase(values):
         return "a phase image (ImageType)"
@@ -311,6 +348,9 @@ def _other_kind(values: Values) -> str | None:
     for kind, pattern in _OTHER_WORDS:
         if pattern.search(words):
             return f"{kind} (by its name)"
+    protocol = _words(str(values.get("ProtocolName", "")))
+    if _BELOW_HEAD.search(words) or (_BELOW_HEAD.search(protocol) and not _HEAD.search(f"{words} {protocol}")):
+        return f"{_ANOTHER_PART} (by its name)"
     if "EP" in _kinds(values):
         return "echo-planar: diffusion, perfusion or functional MRI (ScanningSequence EP)"
     return None
@@ -381,7 +421,7 @@ def _words(text: str) -> str:
         >>> _words("sagT1W_3D_TFE+C"), _words("Ax T2* w/o"), _words("t1_mprage_pat2 (pre)")
         ('sag t1 3d tfe c', 'ax tstar w o', 't1 mprage pat2 pre')
     """
-    text = text.lower()
+    text = without_accents(text)
     for pattern, plain in _SPELLINGS:
         text = pattern.sub(plain, text)
     return " ".join(text.split())
@@ -392,6 +432,7 @@ _SPELLINGS = tuple(
     for pattern, plain in (
         (r"t2 ?\*|t2[\W_]?star", " tstar "),
         (r"mp[\W_]?rage", " mprage "),
+        (r"(?<!\w)post ?(?:-|minus) ?pre(?!\w)", " sub "),
         (r"[\W_]+", " "),
         # Glued before: 'sagT1', '3DT1', 'eT1W', 'postT1'; but not the acceleration 'pat2'.
         (

@@ -10,6 +10,27 @@ from mgmt_monai.cohort.layouts.sequence import by_times, contradiction, guess
 MR = {"Modality": "MR"}
 
 
+OF_TEN_LANGUAGES = {
+    "localizer": "localizador T1|localisateur|Lokalisator|localizzatore|lokalizatör|локалайзер|Übersicht|3-plan T1|"
+    "repérage|scanogramma|pilot",
+    "calculated": "T1 sustracción|T1 soustraction|T1 sottrazione mdc|T1 subtração|Subtraktion T1 KM|T1 subtractie|"
+    "T1 odejmowanie|T1 çikarma|T1 субтракция|Post-Pre T1|SUB T1|T1_sub|t1_vibe_dixon_F|T1 mapping",
+    "another part": "T1 rachis|T1 cervical|T1 lumbaire|T1 LWS|HWS sag T1|Wirbelsäule T1|T1 columna|T1 colonna|"
+    "T1 coluna lombar|T1 wervelkolom|T1 kręgosłup|T1 omurga|T1 servikal|T1 позвоночник|T1 шейный отдел|T1 orbites|"
+    "T1 selle turcique|T1 silla turca|T1 Hypophyse KM|T1 hipófisis|T1 ipofisi|T1 przysadka|T1 гипофиз|T1 IAM|T1 KHBW|"
+    "T1 moelle|T1 genou",
+    "dynamic": "DYN T1 vibe|T1 dynamique|T1 dinámico|T1 dynamiczne",
+    "diffusion": "difusión|dyfuzja T2|difüzyon|диффузия",
+}
+
+NO_OTHER_KIND = {
+    "T1w": "T1 post op|T1 OP-Planung|T1 localized tumor|T1 cráneo|T1 głowa|T1 мозг|T1 spin echo|T1 se planar|"
+    "sub-01_t1w|T1 subtle|Medulloblastom T1|T1 sagittal|pilot study T1",
+    "T1wCE": "VIBE post|T1 VIBE KM|T1 Kopf nach Gado",
+    "FLAIR": "FLAIR cerebro",
+}
+
+
 def described(text, **values):
     return {**MR, "SeriesDescription": text, **values}
 
@@ -115,6 +136,8 @@ def test_guess_by_words(text, expected):
         ("Screen Save", "screen"),
         ("SAG T1 C-SPINE", "another part"),
         ("AX T1 ORBITS POST", "another part"),
+        *((text, kind) for kind, texts in OF_TEN_LANGUAGES.items() for text in texts.split("|")),
+        ("T1 espectroscopia", "spectroscopy"),
         ("AX T1 T2", "both T1 and T2"),
         ("MRI HEAD", "neither"),
         ("", "neither"),
@@ -125,6 +148,24 @@ def test_left_out_by_words(text, expected):
     told = guess(described(text))
     assert told.modality is None
     assert re.search(expected, told.reason)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [(text, kind) for kind, texts in NO_OTHER_KIND.items() for text in texts.split("|")]
+)
+def test_words_that_only_look_like_another_kind(text, expected):
+    assert guess(described(text)).modality == expected
+
+
+@pytest.mark.parametrize(
+    ("protocol", "body", "expected"),
+    [
+        ("HWS", "", None), ("MRI BRAIN + C-SPINE", "", "T1w"), ("Rachis cervical", "", None), ("Kopf", "", "T1w"),
+        ("", "WHOLESPINE", None), ("", "RACHIS", None), ("", "HYPOPHYSE", None), ("", "KOPF", "T1w"), ("", "", "T1w"),
+    ],
+)  # fmt: skip
+def test_another_part_by_protocol_and_body_part(protocol, body, expected):
+    assert guess(described("t1_tse_sag", ProtocolName=protocol, BodyPartExamined=body)).modality == expected
 
 
 @pytest.mark.parametrize(
