@@ -43,10 +43,10 @@ ROWS = (
     *(
         Row(n, n_columns, image, copies)
         for image, copies in ((0.5, 0.0), (0.5, 0.8), (0.65, 0.0), (0.75, 0.0))
-        for n in (60, 200, 582)
+        for n in (150, 200, 582)
         for n_columns in (2, 5)
     ),
-    Row(60, 40),
+    Row(150, 40),
     Row(200, 40),
     Row(200, 40, 0.75),
 )

@@ -24,7 +24,7 @@ def test_the_documented_rows_are_the_commands_and_none_claims_what_is_not_there(
 
 def test_a_line_of_the_table_has_what_its_head_names():
     head, _ = (line for line, _ in zip(module.table(1), range(2), strict=False))
-    line = module.line(module.Row(60, 2, 0.75), range(1000, 1002))
+    line = module.line(module.Row(150, 2, 0.75), range(1000, 1002))
 
     assert line.count("|") == head.count("|")
-    assert line.startswith("| AUC 0.75 | 60 | 2 | +0.")
+    assert line.startswith("| AUC 0.75 | 150 | 2 | +0.")

@@ -76,7 +76,7 @@ def command(
     from mgmt_monai.evaluation.evaluation_folder import write_evaluation
     from mgmt_monai.evaluation.intervals import estimate_text
     from mgmt_monai.evaluation.models import not_learnt, pool_models, read_rows, threshold_rule, trained_on
-    from mgmt_monai.evaluation.referee import clones, trained_elsewhere
+    from mgmt_monai.evaluation.referee import clones, name_groups, noticed
 
     rows, left_out = read_rows(predictions, None if labels is None else _labels(predictions, labels))
     told = [f"{n} prediction{'s' * (n != 1)} {what}: not judged" for what, n in left_out.items()]
@@ -85,7 +85,7 @@ def command(
         tested = of[of["split"] == "test"]
         if tested["fold"].nunique() > 1 and (untested := set(of["patient_id"]) - set(tested["patient_id"])):
             told.append(f"{name}: {len(untested)} patients of the table are tested in no fold, so they are not judged")
-    told += trained_elsewhere(rows)
+    told += noticed(rows)
     same = clones(rows.values())
     if same:
         pairs = [f"{other} = {first}" for other, first in list(same.items())[:SHOWN_PAIRS]]
@@ -126,6 +126,8 @@ def command(
         verdict = figures["verdict"]
         said = " ".join(["a control" if verdict is None else verdict["sentence"], *incomplete.get(name, ())])
         click.echo(f"{name}: {said}" if len(models) > 1 or verdict is None else said)
+    if all(of["within_site"] is None for of in evaluated["models"].values()) and (said := name_groups(patients)):
+        told.append(said)
     for line in [*origins, *told, *(f"{name}: {sentence}" for name, sentence in unlearnt.items())]:
         click.echo(line)
     for name, figures in evaluated["models"].items():
@@ -216,10 +218,11 @@ def _tell_added(adds: dict[str, Any] | None) -> None:
         f"  {', '.join(adds['columns'])} alone: AUC {estimate_text(adds['clinical'])}; with the image model "
         f"{estimate_text(adds['both'])}"
     )
+    ends = ["" if of["low"] is None else f" ({of['low']:+.3f} to {of['high']:+.3f})" for of in (difference, benefit)]
+    few = "" if ends[0] else "; no intervals: a label has under 75 patients"
     click.echo(
-        f"  imaging adds {difference['value']:+.2f} ({difference['low']:+.2f} to {difference['high']:+.2f}), "
-        f"likelihood ratio p {_number(adds['likelihood_ratio']['p'], 4)}, net benefit {benefit['value']:+.3f} "
-        f"({benefit['low']:+.3f} to {benefit['high']:+.3f}) a patient"
+        f"  imaging adds {difference['value']:+.3f}{ends[0]}, likelihood ratio p "
+        f"{_number(adds['likelihood_ratio']['p'], 4)}, net benefit {benefit['value']:+.3f}{ends[1]} a patient{few}"
     )
 
 

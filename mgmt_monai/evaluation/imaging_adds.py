@@ -9,10 +9,11 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import expit, log_expit
 from scipy.stats import chi2
+from scipy.stats import t as student
 
 from mgmt_monai.evaluation.added_value import logistic, normal_scores
 from mgmt_monai.evaluation.decision_curve import gains
-from mgmt_monai.evaluation.delong import Placements, mean_variance, placements
+from mgmt_monai.evaluation.delong import Placements, mean_variance
 from mgmt_monai.evaluation.discrimination import checked_arrays
 from mgmt_monai.evaluation.intervals import (
     UNDEFINED,
@@ -31,9 +32,16 @@ CLINICAL_WORDS = ("age", "sex", "gender")
 N_FOLDS, N_REPEATS = 5, 20
 """Of the cross-fitting: the models are fitted on the other folds' patients, and a patient's figures are the mean."""
 
-WIDEN = 1.3
-"""By how much the standard error is larger than that of independent models: as
-:data:`mgmt_monai.evaluation.verdict.FOLDS_WIDEN`, for the same reason."""
+TRAINING = 90.0
+"""The variance is that of models which do not depend on their patients, ``1 + TRAINING / m`` times: with ``m`` patients
+in the smaller class, models of other patients would be others. By simulation (``benchmarks/imaging_adds.py``)."""
+
+LEAST_ERROR = 0.5
+"""Over the number of patients it is the least standard error of a difference: in some studies a term that tells nothing
+is fitted as next to nothing, and both models hardly differ on any patient; in others they do."""
+
+LEAST_FOR_INTERVAL = 75
+"""Patients of each label, from which on there are intervals; of 50 they held the truth in 90 of 100 studies."""
 
 LEAST_IN_CLASS = 10
 """Patients of each label, from which on anything is fitted: two in each fold."""
@@ -74,8 +82,8 @@ def imaging_adds(
     Returns:
         ``columns``, ``n``; ``clinical``, ``image``, ``both`` (AUCs) and ``difference`` (both minus clinical), as
         ``{"value", "low", "high", "n"}``; ``likelihood_ratio`` (``chi2``, ``p``; one degree of freedom);
-        ``net_benefit`` (``threshold``, ``clinical``, ``both``, ``difference``). None with fewer than `LEAST_IN_CLASS`
-        patients of a label, or without a column that varies.
+        ``net_benefit`` (``threshold``, ``clinical``, ``both``, ``difference``). No intervals with fewer than
+        `LEAST_FOR_INTERVAL` patients of a label; None with fewer than `LEAST_IN_CLASS`, or no column that varies.
 
     Raises:
         EvaluationError: Shapes differ, a label is not 0 or 1, or a score is not finite.
@@ -83,7 +91,8 @@ def imaging_adds(
     Source:
         Demler OV, Pencina MJ, D'Agostino RB. Stat Med 2012;31:2577-2587 (DeLong's test in nested models); Pepe MS
         et al. Stat Med 2013;32:1467-1482 (the likelihood ratio is the test); Williamson BD et al. J Am Stat Assoc
-        2023;118:1645-1658 (cross-fitting); Vickers AJ et al. Diagn Progn Res 2019;3:18 (net benefit).
+        2023;118:1645-1658 (cross-fitting); Nadeau C, Bengio Y. Mach Learn
+        2003;52:239-281 (the variance of training); Vickers AJ et al. Diagn Progn Res 2019;3:18 (net benefit).
     """
     y, scores = checked_arrays(label, image)
     if len(columns) != len(y):
@@ -112,23 +121,28 @@ def imaging_adds(
     mean = {name: Placements(*(np.mean(part, axis=0) for part in zip(*of, strict=True))) for name, of in met.items()}
     benefits = {name: np.mean(of, axis=0) for name, of in gain.items()}
     added = Placements(*(both - alone for both, alone in zip(mean["both"], mean["clinical"], strict=True)))
-    half = WIDEN * normal_quantile(level)
-    difference, error = float(added.methylated.mean()), math.sqrt(mean_variance(added))
+    fewer = int(min(y.sum(), len(y) - y.sum()))
+    wide = float(student.isf((1 - level) / 2, fewer - 1)) if fewer >= LEAST_FOR_INTERVAL else math.nan
     benefit = benefits["both"] - benefits["clinical"]
-    benefit_error = float(benefit.std(ddof=1)) / math.sqrt(len(y))
+
+    def difference(values: np.ndarray, variance: float) -> dict[str, float | int | None]:
+        value, least = float(values.mean()), LEAST_ERROR / len(y)
+        half = wide * math.hypot(math.sqrt(variance * (1 + TRAINING / fewer)), least)
+        return as_json(Estimate(value, value - half, value + half, len(y)))
+
     few = design.shape[1] <= TERMS_PER_PATIENT * min(y.sum(), len(y) - y.sum())
     terms = design if few else normal_scores(out_of_fold)[:, None]
     ratio = 2 * (_log_likelihood(np.column_stack([terms, own]), y) - _log_likelihood(terms, y))
     return {
         "columns": [str(name) for name in columns.columns],
         "n": len(y),
-        **{name: as_json(_estimate(mean[name], level)) for name in ("clinical", "image", "both")},
-        "difference": _interval(difference, half * error, len(y)),
+        **{name: as_json(_estimate(mean[name], wide, fewer)) for name in ("clinical", "image", "both")},
+        "difference": difference(added.methylated, mean_variance(added)),
         "likelihood_ratio": {"chi2": max(0.0, ratio), "p": float(chi2.sf(max(0.0, ratio), 1))},
         "net_benefit": {
             "threshold": threshold,
             **{name: number_or_none(float(of.mean())) for name, of in benefits.items()},
-            "difference": _interval(float(benefit.mean()), half * benefit_error, len(y)),
+            "difference": difference(benefit, float(benefit.var(ddof=1)) / len(y)),
         },
     }
 
@@ -201,16 +215,14 @@ def _placements(label: np.ndarray, values: np.ndarray, fold: np.ndarray) -> tupl
     methylated, unmethylated = np.empty(int(label.sum())), np.empty(int((1 - label).sum()))
     for number in range(N_FOLDS):
         of = fold == number
-        found = placements(label[of], values[of])
-        methylated[of[label == 1]], unmethylated[of[label == 0]] = found
+        first, second = values[of & (label == 1)][:, None], values[of & (label == 0)]
+        above = (first > second) + 0.5 * (first == second)
+        methylated[of[label == 1]], unmethylated[of[label == 0]] = above.mean(axis=1), above.mean(axis=0)
     return methylated, unmethylated
 
 
-def _estimate(mean: Placements, level: float) -> Estimate:
+def _estimate(mean: Placements, wide: float, fewer: int) -> Estimate:
     value, variance = float(mean.methylated.mean()), mean_variance(mean)
-    ends = logit_interval(value, WIDEN * math.sqrt(variance), level) if 0 < value < 1 and variance > 0 else UNDEFINED
+    error = wide * math.sqrt(variance * (1 + TRAINING / fewer)) / normal_quantile(0.95)
+    ends = logit_interval(value, error) if 0 < value < 1 and error > 0 else UNDEFINED
     return Estimate(value, *ends, len(mean.methylated) + len(mean.unmethylated))
-
-
-def _interval(value: float, half: float, n: int) -> dict[str, float | int | None]:
-    return as_json(Estimate(value, value - half, value + half, n))

@@ -16,7 +16,7 @@ from mgmt_monai.evaluation.comparison import compare_paired, holm
 from mgmt_monai.evaluation.discrimination import auc
 from mgmt_monai.evaluation.imaging_adds import clinical_columns, imaging_adds
 from mgmt_monai.evaluation.permutation import best_of, best_of_p_values, permutation_test
-from mgmt_monai.evaluation.pooling import control_scores, folds_of_test, pool, seeds_as_folds
+from mgmt_monai.evaluation.pooling import control_scores, folds_of_test, pool, seeds_as_folds, untold
 from mgmt_monai.evaluation.predictions import EvaluationError, is_batch, read_batch, read_patients
 from mgmt_monai.evaluation.referee import hold
 from mgmt_monai.evaluation.verdict import BOUND, across_folds, judge, widened
@@ -24,6 +24,9 @@ from mgmt_monai.evaluation.within_site import other_sites, site_codes, site_colu
 
 PRIMARY_STAGE = "fine_tune"
 """What a training's config names as its result before anything is trained: judged alone, its other stages beside it."""
+
+MOST_UNTOLD = 0.05
+"""Of predictions, from which on it matters who was left out; a training that failed is to be run again."""
 
 DEFAULT_THRESHOLD = 0.5
 """Where a table has no validation patients to choose one on."""
@@ -284,6 +287,7 @@ def judged(
     meant = primary_models(rows, candidates, primary)
     best = _best_p(models, rows, candidates, sites, seed) | _best_p(models, rows, meant, sites, seed)
     found: dict[str, dict[str, Any]] = {}
+    every = len({patient for pooled in models.values() for patient in pooled["patient_id"]})
     for name, pooled in models.items():
         figures = {**assess(pooled, level, seed=seed), "seeds": seed_spread(rows[name])}
         if name in controls:
@@ -304,6 +308,8 @@ def judged(
             notes=[
                 *notes,
                 *(["seeds_as_folds"] if "seeds_as_folds" in rows[name] else []),
+                *(["chosen_patients"] if untold(rows[name]) > MOST_UNTOLD else []),
+                *(["other_patients"] if len(pooled) < every else []),
                 *(["best_of_several"] if len(candidates) > 1 and meant != [name] else []),
             ],
         )

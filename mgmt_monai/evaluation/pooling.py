@@ -133,6 +133,34 @@ def seeds_as_folds(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(fold=number, seed=0, seeds_as_folds=True)
 
 
+def untold(table: pd.DataFrame) -> float:
+    """The share of predictions that a design of folds and seeds would have and the table has not.
+
+    Models, by seed and fold, test every patient in turn: each all of them, or several their parts of them. A patient
+    whom none of such a round has tested or learnt from may have been left out for the prediction.
+
+    Args:
+        table: As `pool` takes it.
+
+    Returns:
+        From 0 to 1.
+
+    Example:
+        >>> rows = {"patient_id": [*"abab"], "seed": [0, 0, 1, 1], "fold": 0, "split": "test"}
+        >>> untold(pd.DataFrame(rows)), untold(pd.DataFrame(rows).iloc[:3])
+        (0.0, 0.25)
+    """
+    every = set(table.loc[table["split"] == "test", "patient_id"])
+    rounds: list[tuple[set[str], set[str]]] = []
+    for _, of in table.groupby(["seed", "fold"]):
+        tested, known = set(of.loc[of["split"] == "test", "patient_id"]), set(of["patient_id"])
+        if not rounds or tested & rounds[-1][0]:
+            rounds.append((tested, known))
+        else:
+            rounds[-1] = (rounds[-1][0] | tested, rounds[-1][1] | known)
+    return sum(len(every - known) for _, known in rounds) / max(1, len(rounds) * len(every))
+
+
 def _thresholds(validation: pd.DataFrame, test: pd.DataFrame) -> dict[tuple[int, int], float]:
     """Each testing model's threshold, by fold and seed."""
     of_model = dict(list(validation.groupby(["fold", "seed"])))

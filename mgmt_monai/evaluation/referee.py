@@ -1,6 +1,9 @@
 """A predictions table held against what is known of its patients, and against itself."""
 
 import math
+import re
+import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from itertools import permutations
 
@@ -23,6 +26,12 @@ _NEAR = 10
 """Steps of the predictions' last digit within which others lie, to know how often two meet by chance."""
 
 _SHOWN = 3
+
+_LEAST_GROUP = 5
+"""Patients whose names begin alike."""
+
+_LEAST_SPREAD = 1e-5
+"""Of probabilities."""
 
 _KEYS = ["table", "modality", "stage", "fold", "seed"]
 
@@ -103,8 +112,11 @@ def missing(rows: pd.DataFrame, expected: Collection[str]) -> list[str]:
     return sorted(set(expected) - set(rows.loc[rows["split"] == "test", "patient_id"]))
 
 
-def trained_elsewhere(models: Mapping[str, pd.DataFrame]) -> list[str]:
-    """Models whose test patients another model of the same fold and seed has seen in training, and models that are one.
+def noticed(models: Mapping[str, pd.DataFrame]) -> list[str]:
+    """What a reader of predictions tables should know and no figure tells.
+
+    Patients whom another model of the same fold and seed has seen in training; one model, or one patient, under two
+    names; probabilities that hardly differ.
 
     Args:
         models: The columns of a predictions table, by name.
@@ -114,21 +126,51 @@ def trained_elsewhere(models: Mapping[str, pd.DataFrame]) -> list[str]:
     """
     told = []
     keys = ["fold", "seed", "patient_id"]
-    test, ranks = {}, {}
-    for name, rows in models.items():
-        of = rows[rows["split"] == "test"].set_index(keys)["probability"]
-        test[name], ranks[name] = of, of.sort_index().round(12).rank()
+    tests = {name: rows[rows["split"] == "test"].set_index(keys)["probability"] for name, rows in models.items()}
+    ranks = {name: of.sort_index().round(12).rank() for name, of in tests.items()}
+    every = {patient for of in tests.values() for patient in of.index.get_level_values("patient_id")}
+    for name, of in tests.items():
+        if 0 < (spread := float(of.max() - of.min())) < _LEAST_SPREAD:
+            told.append(f"{name}: its probabilities differ by {spread:.1g} at most, as rounding errors do")
     for name, other in permutations(models, 2):
         rows = models[other]
-        seen = test[name].index.intersection(pd.MultiIndex.from_frame(rows.loc[rows["split"] == "train", keys]))
+        seen = tests[name].index.intersection(pd.MultiIndex.from_frame(rows.loc[rows["split"] == "train", keys]))
         if len(seen):
             told.append(
                 f"{name}: {_some(seen.get_level_values('patient_id').unique())} of its test patients are train in "
                 f"{other}: if one was made from the other, it has seen them"
             )
-        if name < other and len(ranks[name]) > 2 and ranks[name].nunique() > 2 and ranks[name].equals(ranks[other]):
+        if name < other and ranks[name].nunique() > 2 and ranks[name].equals(ranks[other]):
             told.append(f"{name} and {other} order all patients alike: they are one model under two names")
+    written: dict[tuple[str, ...], list[str]] = {}
+    for patient in sorted(every):
+        written.setdefault(_words(patient), []).append(patient)
+    if alike := [" = ".join(names) for names in written.values() if len(names) > 1]:
+        told.append(f"{_some(alike)} are names that differ in their writing alone: give one person one name")
     return told
+
+
+def name_groups(patients: Iterable[str]) -> str:
+    """Whether patients' names begin in a few ways, as those of several sites do.
+
+    Returns:
+        A sentence; "" where they do not.
+
+    Example:
+        >>> name_groups([f"{site}-{n:03}" for site in ("UCSF", "UPENN") for n in range(5)])
+        "the patients' names begin in 2 ways (UCSF: 5, UPENN: 5): if these are sites, give a column site"
+    """
+    begins = list(patients)
+    for _ in range(3):  # such as UCSF-001, UPENN-00001_11
+        begins = [re.sub(r"[\W_]*\d+$", "", name) for name in begins]
+        large = {begin: n for begin, n in Counter(begins).items() if n >= _LEAST_GROUP}
+        if sum(large.values()) >= 0.9 * len(begins):
+            break
+    if len(large) < 2 or sum(large.values()) < 0.9 * len(begins):
+        return ""
+    shown = ", ".join(f"{begin or 'a number'}: {n}" for begin, n in [*large.items()][:_SHOWN])
+    more = ", ..." if len(large) > _SHOWN else ""
+    return f"the patients' names begin in {len(large)} ways ({shown}{more}): if these are sites, give a column site"
 
 
 def clones(tables: Iterable[pd.DataFrame]) -> dict[str, str]:
@@ -244,6 +286,11 @@ def _met_by_chance(values: np.ndarray, step: float) -> float:
 
 def _digits(values: np.ndarray) -> int:
     return next(d for d in range(13) if np.abs(values - values.round(d)).max() < 10.0 ** (-d - 3) or d == 12)
+
+
+def _words(name: str) -> tuple[str, ...]:
+    found = re.findall(r"\d+|[^\W\d_]+", unicodedata.normalize("NFKC", name).casefold())
+    return tuple(word.lstrip("0") or "0" if word.isdigit() else word for word in found) or (name,)
 
 
 def _some(patients: Iterable[str]) -> str:

@@ -80,6 +80,9 @@ REASONS = {
     "seeds_as_folds": "The seeds test different patients: each is taken as a fold.",
     "small_folds": "A fold has under 10 test patients or one label: probabilities of different models are compared.",
     "too_few_for_an_interval": "Fewer than 5 patients have one of the labels: no interval would keep its word.",
+    "labels_by_fold": "Folds part the labels: the level of a fold's model tells them, and no tumour is needed.",
+    "chosen_patients": "Folds and seeds do not test all patients alike: who is missing may have been chosen.",
+    "other_patients": "Other models test patients whom this one does not; a fold's models belong in one (column fold).",
     "clones": "Patients with the very predictions of another were left out.",
     "test_patients_missing": "Test patients of the manifest are missing from the table.",
 }
@@ -178,6 +181,8 @@ class Verdict:
             return "the model is not shown to be above chance"
         if "not_beyond_control" in self.reasons:
             return "the model is not shown to tell more than a control without the tumour"
+        if "chosen_patients" in self.reasons and "no_informative_control" not in self.reasons:
+            return "who is tested by which model may have been chosen by the result"
         return "no control could have seen a shortcut, so that a signal is not told from one"
 
     def as_json(self) -> dict[str, Any]:
@@ -291,6 +296,7 @@ def judge(
     scores, widen = (own, 1.0) if fold is None else across_folds(own, fold, checked)
     # Scores of different models are compared; each model's level goes against the labels that it did not learn from.
     too_few_a_fold = widen > 1 and scores is own
+    parted = too_few_a_fold and labels_by_fold(checked, np.asarray(fold))
     code = found_site = None
     if site is not None:
         code = site_codes(site, len(checked))
@@ -304,7 +310,7 @@ def judge(
     model = estimate(level) if found_site is None else found_site.auc
     ruled = model if level == RULE_LEVEL else estimate(RULE_LEVEL)
     p_model = widened(tested.p_value, widen) if p_value is None else p_value
-    above = bool(p_model <= ALPHA_MODEL and ruled.low > 0.5)
+    above = bool(p_model <= ALPHA_MODEL and ruled.low > 0.5 and not parted)
     below = bool(widened(tested.p_low, widen) <= ALPHA_BELOW and ruled.high < 0.5) and not too_few_a_fold
     found = _controls(checked, probability, scores, controls, level, n_permutations, seed, code, widen, above)
     seen = any(c.informative and not NO_SHORTCUT_CONTROLS.search(c.name) for c in found)
@@ -324,7 +330,7 @@ def judge(
         state, reasons = CONTAMINATED, ["explained_by_control"]
     elif ruled.high < bound and not too_few_a_fold:
         state, reasons = TOO_SMALL, ["upper_end_below_bound"]
-    elif above and beyond and seen:
+    elif above and beyond and seen and "chosen_patients" not in notes:
         state = SUPPORTED
     else:
         state = CANNOT_TELL
@@ -336,6 +342,7 @@ def judge(
     reasons += ["too_few_for_an_interval"] if math.isnan(model.low) and not math.isnan(model.value) else []
     reasons += ["folds"] if widen > 1 else []
     reasons += ["small_folds"] if too_few_a_fold else []
+    reasons += ["labels_by_fold"] if parted else []
     reasons += ["no_site_column"] if site is None else []
     each = (m, k) if code is None else (equal_classes(checked, code),) * 2
     return Verdict(
@@ -375,6 +382,30 @@ def across_folds(scores: ArrayLike, fold: ArrayLike, label: ArrayLike) -> tuple[
         return values, 1.0
     comparable = min(sizes) >= LEAST_IN_FOLD and bool(((methylated > 0) & (methylated < sizes)).all())
     return fold_ranks(values, fold) if comparable else values, FOLDS_WIDEN
+
+
+def labels_by_fold(label: np.ndarray, fold: np.ndarray) -> bool:
+    """Whether folds part the labels, so that the level of a fold's model tells them.
+
+    Args:
+        label: Shape ``(n,)``, 0 or 1.
+        fold: Shape ``(n,)``.
+
+    Returns:
+        Whether patients of one fold have different labels in less than half as many pairs as all patients do; of fewer
+        than `LEAST_IN_FOLD` such pairs nobody knows, as where one patient is left out.
+
+    Example:
+        >>> labels_by_fold(np.repeat([0, 1], 20), np.repeat([0, 1], 20))
+        True
+        >>> labels_by_fold(np.repeat([0, 1], 20), np.tile([0, 1], 20))
+        False
+    """
+    code = np.unique(fold, return_inverse=True)[1]
+    n, m = np.bincount(code), np.bincount(code, label)
+    pairs = float((n * (n - 1) / 2).sum())
+    every = label.sum() * (len(label) - label.sum()) / max(1, len(label) * (len(label) - 1) / 2)
+    return bool(pairs >= LEAST_IN_FOLD and (m * (n - m)).sum() < 0.5 * every * pairs)
 
 
 def fold_ranks(scores: ArrayLike, fold: ArrayLike) -> np.ndarray:

@@ -61,8 +61,28 @@ def test_many_columns_of_noise_do_not_pass_for_a_clinical_model():
 
     found = imaging_adds(label, score, noise)
 
-    assert found["clinical"]["low"] < 0.5
+    assert found["clinical"]["value"] < 0.65
     assert found["likelihood_ratio"]["p"] > 0.001
+
+
+def test_no_interval_is_shown_where_it_would_not_keep_its_word():
+    few, enough = (imaging_adds(*study(6, n=n, image=0.65)) for n in (148, 150))
+
+    for found, shown in ((few, False), (enough, True)):
+        parts = [found[name] for name in ("clinical", "image", "both", "difference")]
+        for part in (*parts, found["net_benefit"]["difference"]):
+            assert part["value"] is not None
+            assert (part["low"] is not None, part["high"] is not None) == (shown, shown)
+
+
+def test_two_models_that_never_differ_have_an_interval_all_the_same():
+    label = np.arange(400) % 2
+    columns = pd.DataFrame({"age": norm.ppf((np.arange(400) // 2 + 0.5) / 200) + 4 * label})
+
+    found = imaging_adds(label, label * 0.0, columns)["difference"]
+
+    assert found["value"] == pytest.approx(0, abs=1e-12)
+    assert found["high"] == pytest.approx(1.972 * 0.5 / 400, rel=1e-3)  # Student's, 199 degrees of freedom
 
 
 def test_too_few_or_constant_columns_say_nothing():

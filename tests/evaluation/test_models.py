@@ -278,3 +278,15 @@ def test_labels_beside_a_table_that_has_its_own_are_held_against_them(written):
     assert read_rows([path], labels)[1] == {}
     with pytest.raises(EvaluationError, match=r"expected the label table.s labels, found another for 1 .test-2. of 6"):
         read_rows([path], {**labels, "test-2": 1})
+
+
+def test_who_keeps_the_seeds_that_fit_a_patient_shows_nothing(written):
+    every = pd.concat([guesses(seed, 100).assign(modality="m0", seed=seed) for seed in range(10)])
+    fit = every["probability"].where(every["label"] == 1, 1 - every["probability"])
+    kept = every[fit.groupby(every["patient_id"]).rank(method="first") > 3]
+    rows, _ = read_rows([written("a.csv", kept), written("control.csv", guesses(11, 100))])
+
+    found = judged(rows, pool_models(rows), controls=["control m11 fine_tune"])["a m0 fine_tune"]["verdict"]
+
+    assert found["auc"]["low"] > 0.7
+    assert found["state"] == "cannot_tell" and "chosen_patients" in found["reasons"]

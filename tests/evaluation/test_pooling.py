@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_curve
 
-from mgmt_monai.evaluation.pooling import folds_of_test, pool, seeds_as_folds
+from mgmt_monai.evaluation.pooling import folds_of_test, pool, seeds_as_folds, untold
 from mgmt_monai.evaluation.predictions import PATIENT_COLUMNS, EvaluationError
 
 
@@ -195,3 +195,17 @@ def test_a_seed_deals_folds_of_its_own():
     table = pd.DataFrame({"patient_id": ["a", "b"] * 2, "seed": [0, 0, 1, 1], "fold": [1, 0, 0, 1], "split": "test"})
 
     assert folds_of_test(table, pd.Series(["a", "b"])).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("splits", "share"),
+    [
+        ({0: "ttt", 1: "ttt"}, 0),
+        ({0: "t--", 1: "-t-", 2: "--t", 3: "tt-", 4: "--t"}, 0),  # folds, twice
+        ({0: "tll", 1: "ltt", 2: "tlt"}, 0),  # drawn anew each time
+        ({0: "tt-", 1: "-tt", 2: "t-t"}, 1 / 3),  # who fits
+        ({0: "ttt", 1: "ttt", 2: "tt-"}, 1 / 9),  # one is lost
+    ],
+)
+def test_what_a_design_would_have_and_a_table_has_not(splits, share):
+    assert untold(_seeds(splits)) == pytest.approx(share)

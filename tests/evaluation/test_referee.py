@@ -6,7 +6,7 @@ import pytest
 from scipy.special import expit, logit
 
 from mgmt_monai.evaluation.predictions import EvaluationError
-from mgmt_monai.evaluation.referee import clones, fold_splits, hold, missing, trained_elsewhere
+from mgmt_monai.evaluation.referee import clones, fold_splits, hold, missing, name_groups, noticed
 
 
 def rows(probability, split="test", fold=0, modality="T1w", first=0) -> pd.DataFrame:
@@ -139,12 +139,31 @@ def test_what_another_stage_has_seen_is_told_and_one_model_under_two_names():
     first = random.random(20)
     models = {
         "a": rows(first),
-        "b": rows(random.random(20), split="train"),
+        "b": pd.concat([rows(random.random(20), split="train"), rows(random.random(4), first=20)]),
         "c": rows(expit(3 * logit(first))),
-        "d": rows(random.random(20)),
     }
 
-    told = trained_elsewhere(models)
+    told = noticed(models)
 
-    assert [sentence.partition(":")[0] for sentence in told] == ["a", "a and c order all patients alike", "c", "d"]
+    assert [sentence.partition(":")[0] for sentence in told] == ["a", "a and c order all patients alike", "c"]
     assert "20 (p0, p1, p2, ...) of its test patients are train in b" in told[0]
+
+
+def test_names_written_twice_and_rounding_errors_are_told():
+    random = np.random.default_rng(8)
+    models = {"a": rows(random.random(20)), "b": rows(random.random(8)), "c": rows(0.5 + 1e-7 * random.random(20))}
+    models["b"]["patient_id"] = ["p0", "P-01", *(f"p{n}" for n in range(2, 8))]
+
+    told = noticed(models)
+
+    assert told[0] == "c: its probabilities differ by 9e-08 at most, as rounding errors do"
+    assert told[1].startswith("1 (P-01 = p1) are names that differ in their writing alone")
+    assert noticed({"a": models["a"]}) == []
+
+
+@pytest.mark.parametrize(
+    "names", [[f"{n:05}" for n in range(40)], [f"TCGA-{n:02}-{n:04}" for n in range(40)], ["UCSF-1", "UPENN-2"] * 2],
+    ids=["numbers", "as many as patients", "few"],
+)  # fmt: skip
+def test_names_that_do_not_group_patients_tell_no_site(names):
+    assert name_groups(names) == ""

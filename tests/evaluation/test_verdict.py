@@ -303,3 +303,14 @@ def test_leaving_one_out_is_not_called_below_chance():
     assert judge(label, model, {}).state == "below_chance"
     found = judge(label, model, {}, fold=np.arange(40))
     assert found.state == "cannot_tell" and "small_folds" in found.reasons
+
+
+@pytest.mark.parametrize("size", [20, 2], ids=["two folds", "pairs"])
+def test_folds_of_one_label_each_show_nothing(size):
+    label, fold = np.repeat([0, 1], 20), np.arange(40) // size
+    model = 0.2 + 0.6 * label + 0.01 * np.random.default_rng(0).random(40)  # the level of each fold's model
+
+    found = judge(label, model, {"header_tags": np.random.default_rng(1).random(40)}, fold=fold, n_permutations=500)
+
+    assert (found.state, found.reasons[0]) == (CANNOT_TELL, "not_above_chance")
+    assert "labels_by_fold" in found.reasons
