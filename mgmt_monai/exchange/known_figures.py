@@ -28,7 +28,7 @@ def known_figures(metadata: Mapping[str, Any], name: str) -> dict[str, Any]:
 
     Returns:
         ``stage``, ``level``, ``threshold``, ``n``, ``n_methylated``; and of `FIGURES` a dict each of ``value``,
-        ``low``, ``high``: 0 to 1, None where undefined, the value within its interval; ``trained_on``, in words, and
+        ``low``, ``high``: 0 to 1, None where undefined, the value within its interval; ``trained_on``, in words, and that it is one of many, and
         ``made_cohort``, whether that was a phantom. What is not there has no key.
 
     Raises:
@@ -99,8 +99,12 @@ def _origin(metadata: Mapping[str, Any]) -> dict[str, Any]:
     text, training = metadata.get("data_source"), metadata.get("training")
     if not isinstance(text, str) or not text:
         return {}
-    made = isinstance(training, Mapping) and training.get("made_cohort") is True
-    return {"trained_on": printable(text)[:_ORIGIN_LIMIT], "made_cohort": made or text.startswith(MADE)}
+    training = training if isinstance(training, Mapping) else {}
+    said = [text, *(of for of in [training.get("one_of_many")] if isinstance(of, str))]
+    return {
+        "trained_on": " ".join(printable(part)[:_ORIGIN_LIMIT] for part in said),
+        "made_cohort": training.get("made_cohort") is True or text.startswith(MADE),
+    }
 
 
 def _figure(name: str, key: str, given: object) -> dict[str, float | None]:
