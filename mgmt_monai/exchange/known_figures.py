@@ -28,8 +28,8 @@ def known_figures(metadata: Mapping[str, Any], name: str) -> dict[str, Any]:
 
     Returns:
         ``stage``, ``level``, ``threshold``, ``n``, ``n_methylated``; and of `FIGURES` a dict each of ``value``,
-        ``low``, ``high``: 0 to 1, None where undefined, the value within its interval; ``trained_on``, in words, and that it is one of many, and
-        ``made_cohort``, whether that was a phantom. What is not there has no key.
+        ``low``, ``high``: 0 to 1, None where undefined, the value within its interval; ``trained_on``, in words, with
+        whether it is one of many, and ``made_cohort``, whether that was a phantom. What is not there has no key.
 
     Raises:
         ExchangeError: A part is of another kind or out of range.
