@@ -1,10 +1,9 @@
 """How far what imaging adds to clinical columns can be believed: ``python benchmarks/imaging_adds.py``.
 
-Rows and seeds are fixed here before it runs: 2000 and on are reported; 0 to 99, and 1000 to 1199 of an earlier rule, are
-for tuning. Half of the patients are
-methylated; the first clinical column is a number with a true AUC of 0.65, the others are numbers and two categories
-that tell nothing. The truth of a row is the mean of its draws' differences: cross-fitting has no bias for models of
-4/5 of the patients.
+Rows and seeds are fixed here before it runs: 2000 and on are reported; 0 to 99, and those of an earlier rule, 1000 to
+1199, are for tuning. Half of the patients are methylated; the first clinical column is a number with a true AUC of
+0.65, the others are numbers and two categories that tell nothing. The truth of a row is the mean of its draws'
+differences: cross-fitting has no bias for models of 4/5 of the patients.
 """
 
 from __future__ import annotations
