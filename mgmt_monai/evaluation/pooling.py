@@ -119,7 +119,7 @@ def seeds_as_folds(table: pd.DataFrame) -> pd.DataFrame:
         table: As `pool` takes it, checked.
     """
     test = table[table["split"] == "test"]
-    if table["seed"].nunique() < 2:
+    if test.groupby("seed")["patient_id"].agg(frozenset).nunique() < 2:  # one seed, or each deals folds of its own
         return table
     by_fold = ["fold", "patient_id"]
     n_seeds = test.groupby("fold")["seed"].nunique()
@@ -129,7 +129,7 @@ def seeds_as_folds(table: pd.DataFrame) -> pd.DataFrame:
     if not half.any() and not tested.index.isin(trained.index).any():
         # Each fold a seed of its own: no patient is tested by two, and there is no average.
         return table.assign(seed=0) if n_seeds.max() == 1 else table
-    number = pd.factorize(pd.Series(list(zip(table["fold"], table["seed"], strict=True))), sort=True)[0]
+    number = pd.factorize(pd.Series(list(zip(table["seed"], table["fold"], strict=True))), sort=True)[0]
     return table.assign(fold=number, seed=0, seeds_as_folds=True)
 
 

@@ -41,7 +41,7 @@ _SATURATED = 20
 _RESCALED_STEP = 1e-4
 """Of logits: what five digits leave of them."""
 
-_MOST_RESCALED = 2000
+_MOST_RESCALED = 1000
 """Patients whose pairs are tried: the memory grows with their square."""
 
 

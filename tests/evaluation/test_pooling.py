@@ -193,6 +193,10 @@ def test_seeds_of_the_same_test_patients_stay_and_a_seed_for_each_fold_is_no_see
 
 def test_a_seed_deals_folds_of_its_own():
     table = pd.DataFrame({"patient_id": ["a", "b"] * 2, "seed": [0, 0, 1, 1], "fold": [1, 0, 0, 1], "split": "test"})
+    learnt = table.assign(fold=1 - table["fold"], split="train")
+
+    assert "seeds_as_folds" not in seeds_as_folds(pd.concat([table, learnt]))
+    assert untold(table) == 0
 
     assert folds_of_test(table, pd.Series(["a", "b"])).tolist() == [1, 0]
 
