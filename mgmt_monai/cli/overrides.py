@@ -18,9 +18,10 @@ def overrides(words: Sequence[str]) -> dict[str, object]:
     Raises:
         click.UsageError: A word is no option, or an option lacks its value.
         CohortError: The data directory is not there.
-        TrainingError: Nothing for a setting that always has a value, or a word that would be read as something else.
+        TrainingError: A key twice, nothing for a setting that always has a value, or a word that would be read as
+            something else.
     """
-    typed: dict[str, str] = {}
+    pairs: list[tuple[str, str]] = []
     rest = list(words)
     while rest:
         word = rest.pop(0)
@@ -33,14 +34,16 @@ def overrides(words: Sequence[str]) -> dict[str, object]:
             if not rest:
                 raise click.UsageError(f"--{key} needs a value")
             value = rest.pop(0)
-        typed[key] = value
-    if not typed:
+        pairs.append((key, value))
+    if not pairs:
         return {}
+    typed = dict(pairs)
     data_dir = typed.get("dataset_dir", "")
     if data_dir and data_dir[0] not in "$@%'\"":  # told before anything heavy is imported
         from mgmt_monai.cohort.layouts.found import check_data_dir
 
         check_data_dir(Path(data_dir))
-    from mgmt_monai.training.typed import read_word
+    from mgmt_monai.training.typed import check_once, read_word
 
+    check_once(key for key, _ in pairs)
     return {key: read_word(key.replace("#", "::"), word) for key, word in typed.items()}

@@ -15,10 +15,10 @@ from mgmt_monai.packaged_configs import config_path
 
 @click.command("train", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 @click.argument("config", required=False)
-@click.option("--config_file", "--config-file", "config_file", hidden=True)
+@click.option("--config_file", "--config-file", "config_file", multiple=True, hidden=True)
 @click.option("--quiet", is_flag=True, help="Say warnings alone, and at the end the run's folder on stdout.")
 @click.pass_context
-def command(context: click.Context, config: str | None, config_file: str | None, quiet: bool) -> None:
+def command(context: click.Context, config: str | None, config_file: tuple[str, ...], quiet: bool) -> None:
     """Train on CONFIG, a modality (t1w, t1wce, t2w, flair) or a config file; any key of it is set with --KEY VALUE.
 
     The same run as 'python -m monai.bundle run training --config_file "$(mgmt-monai config CONFIG)"', but a key that
@@ -26,11 +26,11 @@ def command(context: click.Context, config: str | None, config_file: str | None,
 
     Example: mgmt-monai train t1w --dataset_dir data/phantom --seed 1
     """
-    named = config_file or config
-    if named is None:
+    named, *others = [*config_file, *([config] if config else [])] or [""]
+    if not named:
         raise click.UsageError("name a config: t1w, t1wce, t2w, flair or a file")
     config_path(named)  # a mistyped one is told before anything heavy is imported
-    settings = overrides([*([config] if config_file and config else []), *context.args])
+    settings = overrides([*others, *context.args])
 
     if quiet:
         from mgmt_monai.training.start import train

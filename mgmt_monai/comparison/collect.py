@@ -10,6 +10,7 @@ import pandas as pd
 from mgmt_monai.cohort.manifest import Manifest
 from mgmt_monai.cohort.series import MODALITIES
 from mgmt_monai.comparison.candidate_choice import Choice
+from mgmt_monai.comparison.errors import ComparisonError
 from mgmt_monai.comparison.folder import ComparisonFolder
 from mgmt_monai.comparison.kept_results import CURVE_COLUMNS
 from mgmt_monai.comparison.plan import LAST_STAGE, ComparisonPlan, Training
@@ -21,20 +22,33 @@ LEAST_SHARED = 3
 """A value that fewer patients share could single one out, and is no subgroup: it is left empty in the record."""
 
 
-def predictions_by(what: str, folder: ComparisonFolder, trainings: Iterable[Training]) -> dict[str, pd.DataFrame]:
+def predictions_by(
+    what: str, folder: ComparisonFolder, trainings: Iterable[Training], stage: str = ""
+) -> dict[str, pd.DataFrame]:
     """The patient tables of trainings, one below the other, with the patients' own names.
 
     Args:
         what: Tells them apart: ``network`` or ``control``.
         folder: Of the comparison.
         trainings: All done.
+        stage: That each has to have scored: a plain model, say, which a training goes on without where it cannot be
+            fitted.
 
     Returns:
         By network or control, in the trainings' order: the columns of a patient table.
+
+    Raises:
+        ComparisonError: A training has no predictions of the stage.
     """
     tables: dict[str, list[pd.DataFrame]] = {}
     for training in trainings:
         table = read_patients(folder.run_folder(training) / "predictions.csv")
+        if stage and stage not in set(table["stage"]):
+            raise ComparisonError(
+                f"training {training.name}: expected predictions of the stage {stage}, which was chosen, found none; "
+                f"its training.log says why. Mend that, delete {folder.run_folder(training)} and start the comparison "
+                "again."
+            )
         tables.setdefault(getattr(training, what), []).append(table)
     return {name: pd.concat(of, ignore_index=True)[list(PATIENT_COLUMNS)] for name, of in tables.items()}
 

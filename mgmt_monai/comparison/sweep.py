@@ -261,7 +261,7 @@ class Comparison:
         predictions = predictions_by("network", folder, plan.trainings())
         controls = {
             **feature_control_predictions(manifest, self.data_dir, chosen.modality, plan.folds, plan.repeats),
-            **predictions_by("control", folder, plan.controls(chosen)),
+            **predictions_by("control", folder, plan.controls(chosen), chosen.stage),
         }
         environment = state["environment"]
         about = {

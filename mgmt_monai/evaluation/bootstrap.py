@@ -1,6 +1,5 @@
 """Intervals from resampled patients: for slices, which go together within a patient, and for the patients' AUC."""
 
-import logging
 import math
 from typing import NamedTuple
 
@@ -27,7 +26,6 @@ MOST_UNDEFINED = 0.05
 """Above this share of resamples without a figure, its interval is undefined rather than quietly selective."""
 
 _CHUNK = 4_000_000
-_logger = logging.getLogger(__name__)
 
 
 def patient_auc_interval(
@@ -77,7 +75,7 @@ def slice_intervals(
     the logit scale.
 
     - Resamples in which a figure is undefined are left out; when they are more than :data:`MOST_UNDEFINED` of
-      all, the interval is undefined and a warning says so.
+      all, the interval is undefined.
     - Where no resample moves the figure (all slices right, or all wrong, or every patient with the same share), the
       resamples know nothing. The interval is then the closed one for the number of patients, as if each had one slice.
 
@@ -110,10 +108,6 @@ def slice_intervals(
     found = {}
     for figure, values in resampled.items():
         undefined = float(np.isnan(values).mean())
-        if MOST_UNDEFINED < undefined < 1:
-            _logger.warning(
-                "%s over slices: undefined in %.0f %% of the resamples, so it has no interval", figure, 100 * undefined
-            )
         defined = values[~np.isnan(values)]
         found[figure] = UNDEFINED if undefined > MOST_UNDEFINED else _interval(figure, defined, sample, level)
     return found

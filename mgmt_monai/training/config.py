@@ -4,19 +4,20 @@ import difflib
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from monai.bundle import ConfigWorkflow
 
+from mgmt_monai.errors import MgmtMonaiError
 from mgmt_monai.json_file import read_json
 from mgmt_monai.own_process import is_bundle_command
 from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.training.ranks import check_joined
-from mgmt_monai.training.settings import check_settings
-from mgmt_monai.training.typed import check_arrived, check_unharmed, plain
+from mgmt_monai.training.settings import SETTINGS, check_settings, is_live
+from mgmt_monai.training.typed import check_arrived, check_once, check_unharmed, plain
 
 #: Keys that MONAI reads itself, so that nothing in the config has to refer to them.
 _RESERVED = {
@@ -101,6 +102,10 @@ def check_values(config: Mapping[str, Any]) -> None:
     """
     if is_bundle_command():
         check_arrived(config, sys.argv[1:])
+    for caller in () if is_bundle_command() else _callers():  # monai.bundle.run, called from Python
+        if caller.f_globals.get("__name__") == "monai.bundle.scripts":
+            for key in [key for key, value in caller.f_locals.get("override", {}).items() if value is None]:
+                raise TrainingError(f"{key}: expected a value, found None, which MONAI leaves out. Leave it out.")
     check_unharmed(config)
     check_settings({key: plain(value) for key, value in config.items()})
 
@@ -121,24 +126,41 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def check_overrides(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
-    """Refuse an override of a key that the config does not have.
+    """Refuse an override of a key that the config does not have, or that takes no such value.
 
     Args:
         config: As it is in its file.
         overrides: Values by key; ``train::trainer::max_epochs`` or ``train#trainer#max_epochs`` reach inside.
 
     Raises:
-        TrainingError: Names the key, and the key that was probably meant.
+        TrainingError: Names the key, and the key that was probably meant, or what it takes: a value where it has one,
+            a section or an expression where it has one, and in the place of a setting what the setting takes.
     """
-    for key in overrides:
-        inner: Any = config
+    check_once(overrides)
+    for key, value in overrides.items():
+        own: Any = config
         for part in re.split("::|#", key):
-            if isinstance(inner, list) and part.isdigit() and int(part) < len(inner):
-                inner = inner[int(part)]
-            elif isinstance(inner, Mapping) and part in inner:
-                inner = inner[part]
+            if isinstance(own, list) and part.isdigit() and int(part) < len(own):
+                own = own[int(part)]
+            elif isinstance(own, Mapping) and part in own:
+                own = own[part]
             else:
-                raise TrainingError(unknown_key(key, known=inner if isinstance(inner, Mapping) else ()))
+                raise TrainingError(unknown_key(key, known=own if isinstance(own, Mapping) else ()))
+        found = plain(value)
+        if key == "run":
+            raise TrainingError("run: expected the config's own: this runs its section training, and nothing else.")
+        if key in SETTINGS or is_live(found):
+            continue
+        if isinstance(own, list | Mapping) or (key in config and is_live(own)):
+            if not isinstance(found, list | Mapping) or (not found and key in config):
+                raise TrainingError(f"{key}: expected a section or an expression, found {found!r}.")
+        elif isinstance(own, str) and own[1:] in SETTINGS:
+            try:
+                check_settings({own[1:]: found})
+            except MgmtMonaiError as error:
+                raise TrainingError(f"{key}, in the place of {error}") from None
+        elif found is None and own is not None:
+            raise TrainingError(f"{key}: expected a value, found None. Leave it out for the config's own.")
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
@@ -229,13 +251,15 @@ def _of(workflow: ConfigWorkflow) -> dict[str, Any]:
 
 def _workflow() -> ConfigWorkflow | None:
     """The one that evaluates a config, among the callers."""
+    found = (frame.f_locals.get("self") for frame in _callers())
+    return next((of for of in found if isinstance(of, ConfigWorkflow)), None)
+
+
+def _callers() -> Iterator[FrameType]:
     frame: FrameType | None = sys._getframe()
     while frame is not None:
-        workflow = frame.f_locals.get("self")
-        if isinstance(workflow, ConfigWorkflow):
-            return workflow
+        yield frame
         frame = frame.f_back
-    return None
 
 
 def _referenced(value: Any) -> set[str]:

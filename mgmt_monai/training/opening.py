@@ -56,6 +56,7 @@ class Opening:
         plain: The logistic regression on the same features.
         first: Progress of the first stage.
         training: Training slices.
+        validation: Validation slices.
         prepare_batch: Of the first stage's trainer.
         device: That it trains on.
         control: Which negative control this training is, or ``none``.
@@ -76,6 +77,7 @@ class Opening:
     plain: PlainModel
     first: StageProgress
     training: SliceDataset
+    validation: SliceDataset
     prepare_batch: PrepareBatch
     device: torch.device
     control: str
@@ -234,17 +236,16 @@ class Opening:
 
     def _name_heavy_patients(self) -> None:
         """Under pseudonyms in the log; who they are stands in ``run.json``, which stays in the run's folder."""
-        heavy = heavy_patients(self.training)
-        key = self.run_directory.pseudonym_key
-        for patient, share in heavy.items():
-            weight = (
-                "as much as any other" if self.weigh == "patient" else "by its slices (--weigh patient: as any other)"
-            )
-            logger.warning(
-                f"patient {pseudonym(key, patient)} (see heavy_patients in run.json) holds {share:.0%} of the training "
-                f"slices, and weighs {weight}"
-            )
-        self.run_directory.update(heavy_patients=heavy)
+        key, found = self.run_directory.pseudonym_key, {}
+        weight = "as much as any other" if self.weigh == "patient" else "by its slices (--weigh patient: as any other)"
+        for part, slices in (("training", self.training), ("validation", self.validation)):
+            for patient, share in heavy_patients(slices).items():
+                found[patient] = share
+                logger.warning(
+                    f"patient {pseudonym(key, patient)} (see heavy_patients in run.json) holds {share:.0%} of the "
+                    f"{part} slices, and weighs {weight}"
+                )
+        self.run_directory.update(heavy_patients=found)
 
     def _describe(self, config: dict[str, Any]) -> None:
         manifest = self.cohort.manifest

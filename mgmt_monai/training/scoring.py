@@ -148,6 +148,10 @@ class Scoring:
                     n_resamples=self.bootstrap_resamples,
                     seed=self.seed,
                 )
+        of_slices = chain.from_iterable(split["slice"].items() for of in summaries.values() for split in of.values())
+        without = {name: None for name, of in of_slices if of["value"] is not None and of["low"] is None}
+        if without:
+            logger.warning(f"{', '.join(without)} over slices: no interval where too many resamples have no value")
         for stage, of in (learning or {}).items():
             summaries[stage]["learning"] = of.as_json()
         report = _reports(summaries)

@@ -95,6 +95,9 @@ TEXTS: dict[str, str] = {
     "backbone": "a network's name",
 }
 
+SETTINGS = frozenset({*WHOLE, *NUMBERS, *BOOLEANS, *WORDS, *TEXTS})
+"""Every setting's name."""
+
 #: Of `TEXTS`: what may be ``""``, which then means something.
 MAY_BE_EMPTY = ("labels_csv", "manifest", "run_name", "parent_run_id", "slice_store")
 
@@ -133,6 +136,10 @@ def check_settings(config: Mapping[str, Any]) -> None:
     for name in TEXTS:
         if name in config and not is_live(config[name]):
             _check_text(name, config[name])
+    for name in config.keys() - SETTINGS:
+        # MONAI would build nothing, and run nothing, without a word.
+        if config[name] in (None, "", [], {}) and not re.search("::|#", name):
+            raise TrainingError(f"{name}: expected a section or an expression, found {_shown(config[name])}.")
     _check_backbone(config)
     for name, words in WORDS.items():
         value = config.get(name, words[0])

@@ -10,7 +10,8 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,9 @@ def check_arrived(config: Mapping[str, Any], words: Sequence[str]) -> None:
     Raises:
         TrainingError: Names the setting, what was typed, what would have been used, and how to write it.
     """
-    for name, word in dict(_typed(words)).items():
+    typed = list(_typed(words))
+    check_once(name for name, _ in typed)
+    for name, word in typed:
         found = plain(_at(config, name))
         if name in _OF_THE_COMMAND or found is _ABSENT:  # an unknown key is refused as such
             continue
@@ -154,11 +157,21 @@ def check_arrived(config: Mapping[str, Any], words: Sequence[str]) -> None:
             )
 
 
-class _Absent:
-    """No such key."""
+def check_once(names: Iterable[str]) -> None:
+    """Refuse a key that is given twice, of which one value would be used without a word.
+
+    Args:
+        names: Of all that is given; ``a#b`` and ``a::b`` are one.
+
+    Raises:
+        TrainingError: Names the key.
+    """
+    for name, n in Counter(name.replace("#", "::") for name in names).items():
+        if n > 1:
+            raise TrainingError(f"{name}: expected one value, found {n}, of which the last would be used. Give one.")
 
 
-_ABSENT = _Absent()
+_ABSENT = object()  # no such key
 
 
 def _refuse_nothing(name: str, word: str) -> None:
@@ -187,7 +200,7 @@ def _literal(name: str, word: str) -> Any:
 
     value = DefaultParseValue(word)
     if value is None:
-        raise TrainingError(f"{name}: expected a value, found None, which MONAI leaves out. Write --{name} '$None'.")
+        _refuse_nothing(name, "None")
     if value == word:
         return value
     number = isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,9 +1,14 @@
 """What a record says of the cohort and of its patients, and what it does not."""
 
 import pandas as pd
+import pytest
 from made_records import made_manifest, made_patient, made_series
 
-from mgmt_monai.comparison.collect import LEAST_SHARED, cohort_summary, patient_columns
+from mgmt_monai.comparison.collect import LEAST_SHARED, cohort_summary, patient_columns, predictions_by
+from mgmt_monai.comparison.errors import ComparisonError
+from mgmt_monai.comparison.folder import ComparisonFolder
+from mgmt_monai.comparison.plan import Candidate, ComparisonPlan
+from mgmt_monai.evaluation.predictions import write_patients
 from mgmt_monai.training.pseudonyms import under_pseudonyms
 
 MANIFEST = made_manifest(
@@ -75,3 +80,29 @@ def test_a_patient_has_one_pseudonym_in_all_tables_and_another_under_another_key
     assert first["patient_id"].nunique() == 2
     assert set(under_pseudonyms(rows, "other")["patient_id"]).isdisjoint(first["patient_id"])
     assert list(first["value"]) == [1, 2, 3]
+
+
+def test_control_without_the_stage_that_was_chosen_is_told(tmp_path):
+    plan = ComparisonPlan(("resnet-10",), ("T1w",), "resnet-10", "T1w")
+    controls = plan.controls(Candidate("resnet-10", "T1w", "plain"))
+    folder = ComparisonFolder(tmp_path)
+    for training in controls:
+        stages = ["fine_tune"] if training is controls[1] else ["fine_tune", "plain"]
+        rows = {
+            "patient_id": "00001",
+            "modality": "T1w",
+            "split": "test",
+            "fold": 0,
+            "seed": 0,
+            "label": 1,
+            "n_slices": 1,
+        }
+        folder.run_folder(training).mkdir(parents=True)
+        table = pd.DataFrame([{**rows, "stage": stage, "probability": 0.5} for stage in stages])
+        write_patients(table, folder.run_folder(training) / "predictions.csv")
+    assert list(predictions_by("control", folder, controls)) == [each.control for each in controls]
+    expected = (
+        rf"^training {controls[1].name}: .* stage plain, which was chosen, .* delete {folder.run_folder(controls[1])} "
+    )
+    with pytest.raises(ComparisonError, match=expected):
+        predictions_by("control", folder, controls, "plain")

@@ -1,10 +1,16 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from mgmt_monai.phantom.appearance import tumour_look
+from mgmt_monai.evaluation.discrimination import auc
+from mgmt_monai.phantom.anatomy import GRID_MM, GRID_ORIGIN_MM, GRID_SHAPE, build_tissue
+from mgmt_monai.phantom.appearance import paint, tumour_look
 from mgmt_monai.phantom.effect import Stream, draw_labels, draw_latent, reachable_auc, squash, stream
+from mgmt_monai.phantom.made_cohort import plan_patient
+from mgmt_monai.transforms import CropMiddleSlices
 
 
 @pytest.mark.parametrize("effect", [0.0, 0.5, 1.0, 3.0], ids=lambda d: f"effect{d}")
@@ -18,6 +24,38 @@ def test_latent_auc_reaches_the_reachable_auc(effect):
     latent = [draw_latent(int(label), effect, 1, index) for index, label in enumerate(labels)]
     # The standard error of an AUC at 2000 + 2000 is below 0.01.
     assert roc_auc_score(labels, latent) == pytest.approx(norm.cdf(effect / np.sqrt(2)), abs=0.03)
+
+
+@pytest.mark.parametrize("wrong", [0.1, 0.3])
+def test_labels_of_which_a_share_is_wrong_pull_the_auc_towards_chance(wrong):
+    """Of a pair, both labels are right, one is, or none: A (1 - w)^2 + w (1 - w) + (1 - A) w^2."""
+    labels = draw_labels(4000, seed=1)
+    latent = np.array([draw_latent(int(label), 2.0, 1, index) for index, label in enumerate(labels)])
+    noisy = labels ^ (np.random.default_rng(0).random(4000) < wrong)
+    best = norm.cdf(2 / np.sqrt(2))
+    expected = best * (1 - wrong) ** 2 + wrong * (1 - wrong) + (1 - best) * wrong**2
+    assert auc(noisy, [squash(value) for value in latent]) == pytest.approx(expected, abs=0.03)
+    assert expected == pytest.approx(0.5 + (1 - 2 * wrong) * (best - 0.5))
+
+
+@pytest.mark.parametrize(("off_mm", "is_seen"), [(0.0, True), (60.0, False)])
+def test_tumour_off_the_centre_is_in_no_middle_slice(off_mm, is_seen):
+    """What the label changes of the pixels lies within the tumour's reach, and so does what the middle slices show."""
+    head = plan_patient(0, 5).head
+    middle = GRID_ORIGIN_MM[2] + GRID_MM * (GRID_SHAPE[2] - 1) / 2
+    centre = np.array([0.0, 0.0, middle + off_mm])
+    head = replace(head, tumour_centre_mm=centre, tumour_radius_mm=12.0, oedema_mm=6.0)
+    tissue = build_tissue(head, stream(5, Stream.TISSUE, 0))
+    one, other = (paint(tissue, "T1w", tumour_look(latent), 12.0) for latent in (-2.0, 2.0))
+    volumes = [np.moveaxis(image, 2, 0) for image in (one, other)]
+    differing = np.flatnonzero((volumes[0] != volumes[1]).any(axis=(1, 2)))
+    places = GRID_ORIGIN_MM[2] + GRID_MM * differing
+    reach = 1.3 * 12.0 + 2.2 * 6.0  # of the box around it
+    assert len(places) and np.abs(places - centre[2]).max() <= reach + GRID_MM
+    kept = [CropMiddleSlices(0.2)(volume) for volume in volumes]
+    half = 0.2 * GRID_SHAPE[2] * GRID_MM / 2
+    assert (np.abs(places - middle) < half - GRID_MM).any() == is_seen
+    assert (kept[0] != kept[1]).any() == is_seen
 
 
 @pytest.mark.parametrize(("n_patients", "methylated"), [(2, 1), (7, 3), (100, 50)])

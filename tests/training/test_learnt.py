@@ -25,19 +25,37 @@ def test_network_is_held_against_the_prevalence_by_patient_as_scikit_learn_does(
     found = learning_of({"1": 0.8, "0": 0.3}, training, slices_of((0, 5), (1, 3)), 12, 10)
     assert found.best_loss == pytest.approx(log_loss([0, 1], [0.3, 0.8]))
     assert found.prevalence_loss == pytest.approx(log_loss([0, 1], [0.75, 0.75]))
+    assert found.constant_loss == pytest.approx(np.log(2))
+    assert found.loss_to_beat == pytest.approx(min(found.prevalence_loss - 1 / 4, np.log(2) - 1e-6))
     assert (found.n_validation, found.steps, found.has_learnt) == (2, 12, True)
 
 
-def test_training_of_one_class_has_nothing_to_learn():
-    one_class, validation = slices_of((1, 3), (1, 4)), slices_of((0, 5), (1, 3))
-    assert learning_of({"0": 0.1, "1": 0.9}, one_class, validation, 99, 10).has_learnt is False
+@pytest.mark.parametrize("labels", [(0, 1, 1), (0, 0, 0, 1)], ids=str)
+@pytest.mark.parametrize("answer", [None, 0.5, 0.4, 0.9])
+def test_no_constant_has_learnt_whatever_the_validation_patients_prevalence(labels, answer):
+    validation = slices_of(*((label, 2 + n) for n, label in enumerate(labels)))
+    constant = np.float32(np.mean(labels) if answer is None else answer)
+    last_digits = {str(n): float(constant) + (2 * label - 1) * 1e-8 for n, label in enumerate(labels)}
+    assert learning_of(last_digits, slices_of((0, 2), (1, 3)), validation, 99, 10).has_learnt is False
+
+
+@pytest.mark.parametrize("of", ["training", "validation"])
+def test_one_class_leaves_nothing_to_learn_or_to_see_it_by(of):
+    one, both = slices_of((1, 3), (1, 4)), slices_of((0, 5), (1, 3))
+    parts = (one, both) if of == "training" else (both, one)
+    assert learning_of({"0": 0.1 if of == "training" else 0.9, "1": 0.9}, *parts, 99, 10).has_learnt is False
 
 
 @pytest.mark.parametrize(
     ("loss", "steps", "expected", "said"),
     [
-        (0.68, LEAST_STEPS, True, None),
-        (0.69, LEAST_STEPS, False, "loss of 4 validation patients 0.6900, always answering the prevalence: 0.6900"),
+        (0.564, LEAST_STEPS, True, None),
+        (
+            0.566,
+            LEAST_STEPS,
+            False,
+            "loss of 4 validation patients 0.5660, expected below 0.5650: always answering the prevalence has 0.6900",
+        ),
         (0.75, 400, False, "0.7500"),
         (0.3, LEAST_STEPS - 1, False, "9 of Adam"),
         (float("inf"), 0, False, "0 of Adam"),
@@ -45,7 +63,7 @@ def test_training_of_one_class_has_nothing_to_learn():
     ids=["learnt", "not below", "above", "too few steps", "nothing done"],
 )
 def test_stage_that_has_not_learnt_says_why(loss, steps, expected, said):
-    learning = Learning(loss, 0.69, 4, steps)
+    learning = Learning(loss, 0.69, 0.68, 4, steps)
     assert learning.has_learnt is expected
     assert (learning.sentence == "") is expected
     assert said is None or (learning.sentence.startswith(NOT_LEARNT) and said in learning.sentence)

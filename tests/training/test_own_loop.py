@@ -120,8 +120,9 @@ def slices_of(dataset):
     )
 
 
-@pytest.mark.parametrize(("weigh", "least_steps"), [("slice", 0), ("patient", 3)])
-def test_both_stages_are_those_of_a_plain_loop(weigh, least_steps, phantom_dir, tmp_path):
+@pytest.mark.parametrize(("weigh", "least_steps", "labels"), [("slice", 0, "as they are"), ("patient", 3, "noisy")])
+def test_both_stages_are_those_of_a_plain_loop(weigh, least_steps, labels, phantom_dir, tmp_path):
+    """Noisy: those of two training patients of each label are the other's, and the validation has one class."""
     ours = workflow(
         phantom_dir, tmp_path / "runs", seed=SEED, image_size=SIZE, weigh=weigh, dropout=DROPOUT, **PLAIN,
         **{f"{stage}_epochs": n for stage, n in EPOCHS.items()},
@@ -134,6 +135,11 @@ def test_both_stages_are_those_of_a_plain_loop(weigh, least_steps, phantom_dir, 
     theirs = Network().to(memory_format=torch.channels_last)
     start = ours.parser.get_parsed_content("network").state_dict()
     load(theirs, start)
+    if labels == "noisy":
+        train, validation = (ours.parser.get_parsed_content(f"{part}::dataset") for part in ("train", "validate"))
+        wrong = [n for label in (0, 1) for n, item in enumerate(train.data) if item["label"] == label][1::2]
+        train.data = [{**item, "label": item["label"] ^ (n in wrong)} for n, item in enumerate(train.data)]
+        validation.data = [{**item, "label": 1} for item in validation.data]
     sets = [slices_of(ours.parser.get_parsed_content(f"{part}::dataset")) for part in ("train", "validate")]
     assert len(set(torch.bincount(sets[0][2]).tolist())) > 1, "all patients have as many slices: nothing is tested"
     ours.run()

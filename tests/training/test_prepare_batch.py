@@ -1,8 +1,10 @@
+import json
 from types import SimpleNamespace
 
 import pytest
 import torch
 from monai.transforms import Compose, Lambdad
+from phantom_runs import workflow
 from torch.utils.data import DataLoader
 
 from mgmt_monai.slices import EpochBatches, SliceDataset
@@ -90,6 +92,19 @@ def test_slices_that_do_not_tell_what_they_weigh_are_refused():
 def test_patient_with_a_large_part_of_the_slices_is_found(counts, expected):
     slices = SimpleNamespace(patient_ids=[str(n) for n in range(len(counts))], slice_counts=counts)
     assert heavy_patients(slices) == pytest.approx(expected)
+
+
+@pytest.mark.xdist_group("training")
+def test_heavy_patients_of_training_and_validation_are_named(phantom_dir, tmp_path, caplog):
+    opening = workflow(phantom_dir, tmp_path / "runs").parser.get_parsed_content("opening")
+    opening.training = SimpleNamespace(patient_ids=["a", "b", "c"], slice_counts=[8, 1, 1])
+    opening.validation = SimpleNamespace(patient_ids=["d", "e", "f"], slice_counts=[1, 1, 7])
+    with opening.held("stopped"):
+        pass
+    state = json.loads((opening.run_directory.path / "run.json").read_text())
+    assert state["heavy_patients"] == pytest.approx({"a": 0.8, "f": 7 / 9})
+    told = [record.getMessage() for record in caplog.records if "heavy_patients" in record.getMessage()]
+    assert "holds 80% of the training slices" in told[0] and "holds 78% of the validation slices" in told[1]
 
 
 def test_slices_that_do_not_tell_which_tell_which_they_are_are_refused_and_features_pass():

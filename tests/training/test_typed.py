@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from fire.parser import DefaultParseValue
-from monai.bundle import ConfigParser
+from monai.bundle import ConfigParser, run
 from phantom_runs import BUNDLES
 
 from mgmt_monai.cli.overrides import overrides
@@ -232,6 +232,9 @@ def test_what_is_told_can_be_typed():
         (["--run_name", "--seed", "1"], {"run_name": True}, "run_name: expected a value after --run_name"),
         (["--seed", "1", "--image_size", "3_0_0"], {"image_size": 300}, "image_size: typed '3_0_0', but 300 would"),
         (["--train::n", "None"], {"train": {"n": 5}}, "train::n: expected a value, found None"),
+        (["--seed", "1", "--seed", "1"], {"seed": 1}, "seed: expected one value, found 2"),
+        (["--nocompile", "--compile=True"], {"compile": True}, "compile: expected one value, found 2"),
+        (["--train#n", "1", "--train::n", "2"], {"train": {"n": 2}}, "train::n: expected one value, found 2"),
         (["--train#n", "a#b"], {"train": {"n": "a"}}, "train::n: typed 'a#b', but 'a' would be used"),
     ],
 )
@@ -248,7 +251,6 @@ def test_value_that_arrived_as_another_is_told_with_how_to_write_it(words, found
          {"seed": 1, "rotation_deg": 15, "fine_tune_learning_rate": 1e-05}),
         (["--compile", "--noresume", "--shift_fraction", "-0.1"],
          {"compile": True, "resume": False, "shift_fraction": -0.1}),
-        (["--seed", "1", "--seed", "2"], {"seed": 2}),
         (["--unknown", "None"], {}),
         (["--seed", "@split_seed"], {"seed": "@split_seed"}),
         (["--train::on", "[1, 2]", "--train::n", "a"], {"train": {"on": [1, 2], "n": "a"}}),
@@ -299,3 +301,67 @@ def test_tilde_that_no_shell_has_read_makes_no_folder_of_that_name(name):
 
 def test_some_settings_may_be_empty():
     check_settings(dict.fromkeys(MAY_BE_EMPTY, ""))
+
+
+NESTED = "train::trainer::max_epochs"
+
+#: Of any key of a config, by Python and by the command: what is given, and what is told.
+REFUSED = [
+    ({"run": None}, "run: expected the config's own"),
+    ({"run": "%fine_tune"}, "run: expected the config's own"),
+    ({"network": None}, "network: expected a section or an expression, found None"),
+    ({"network": 3}, "network: expected a section or an expression, found 3"),
+    ({"train": None}, "train: expected a section or an expression, found None"),
+    ({"training": []}, r"training: expected a section or an expression, found \[\]"),
+    ({"initialize": ""}, "initialize: expected a section or an expression, found ''"),
+    ({"cohort": "$None"}, "cohort: expected a section or an expression, found None"),
+    ({"train::handlers": None}, "train::handlers: expected a section or an expression, found None"),
+    ({"train::progress::stage": None}, "train::progress::stage: expected a value, found None"),
+    ({NESTED: None}, f"{NESTED}, in the place of transfer_epochs: expected a whole number from 1, found None"),
+    ({"fine_tune#trainer#max_epochs": 0}, "max_epochs, in the place of fine_tune_epochs: expected .* found 0"),
+    ({"train::optimizer::lr": "1e-3"}, "lr, in the place of transfer_learning_rate: expected a number"),
+    ({NESTED: 1, "train#trainer#max_epochs": 2}, f"{NESTED}: expected one value, found 2"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "expected"), REFUSED)
+def test_key_inside_a_config_takes_what_is_in_its_place(given, expected):
+    with pytest.raises(TrainingError, match=expected):
+        training_config("t1w", given)
+
+
+@pytest.mark.parametrize("given", [{NESTED: 2}, {NESTED: "@fine_tune_epochs"}, {"train::handlers": []},
+                                   {"network": "$@network_def"}, {"cohort::fold": None}])  # fmt: skip
+def test_key_inside_a_config_is_heard(given):
+    assert training_config("t1w", given)[1] == for_monai(given)
+
+
+@pytest.mark.parametrize("config", ["t1w", "evaluate", "inference"])
+def test_nothing_for_any_key_but_a_fold_is_refused_by_python_m_monai_bundle(config, monkeypatch):
+    monkeypatch.setattr("mgmt_monai.training.config.is_bundle_command", lambda: True)
+    for name in sorted(CONFIGS[config].keys() - {*OPTIONAL, "tracking"}):  # which is an argument of MONAI's own too
+        is_section = isinstance(
+            CONFIGS[config][name], dict
+        )  # of which MONAI itself says that it is none, or is not used
+        for word in ("None",) if is_section else ("None", "$None"):
+            executed = as_monai_has_it(CONFIGS[config], {name: DefaultParseValue(word)})
+            monkeypatch.setattr(sys, "argv", ["monai.bundle", "run", f"--{name}", word])
+            with pytest.raises(MgmtMonaiError, match=rf"^({name}|run): expected"):  # which refers to training
+                check_values(executed)
+
+
+@pytest.mark.parametrize("words", [["--seed", "1", "--seed=2"], ["--train#n", "1", "--train::n", "1"]])
+def test_option_given_twice_is_refused_by_mgmt_monai_train(words):
+    with pytest.raises(TrainingError, match=r"^(seed|train::n): expected one value, found 2"):
+        overrides(words)
+
+
+def test_none_that_monai_bundle_run_leaves_out_in_python_is_refused(tmp_path):
+    """MONAI's own function, whose config does nothing but ask for the check."""
+    config = tmp_path / "c.json"
+    asks = "$__import__('mgmt_monai.training.config', fromlist=['config']).check_values_here()"
+    config.write_text(json.dumps({"seed": 1, "initialize": [asks], "training": ["$1"]}))
+    run(run_id="training", config_file=str(config), seed=2)
+    with pytest.raises(RuntimeError) as error:
+        run(run_id="training", config_file=str(config), seed=None)
+    assert "seed: expected a value, found None, which MONAI leaves out" in str(error.value.__cause__)
