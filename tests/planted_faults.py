@@ -342,6 +342,13 @@ def split_person(phantom: PlantedPhantom) -> Iterator[Expected]:
     yield "D045", phantom.patients[13], ""
 
 
+def almost_one_person(phantom: PlantedPhantom) -> Iterator[Expected]:
+    for index, birth_date in ((9, "19580307"), (12, "19580703")):
+        phantom.edit(index, "T2w", lambda i, d, born=birth_date: named(d, "Loe^Lucy", born, "F"))
+        yield "D044", phantom.patients[index], ""
+    yield "D061", phantom.patients[9], ""
+
+
 def merged_people(phantom: PlantedPhantom) -> Iterator[Expected]:
     phantom.edit(10, "T1w", lambda i, d: named(d, "Roe^Richard", "19500308", "M"))
     phantom.edit(10, "FLAIR", lambda i, d: named(d, "Poe^Paula", "19481130", "F"))
@@ -392,6 +399,6 @@ FAULTS = (
     no_position, gap, uneven, oblique, flipped, few, phase, modality_tag, other_sequence, folder_inside, blank,
     constant, clipped, eight_bit, lossy, rescale, undecodable, missing_modality, no_label, no_images, other_patient,
     no_known_series, copied_series, same_images, nearly_same_images, same_study, confounded, identifying,
-    swapped_patients, split_person, merged_people, not_fetched, unread_images,
+    swapped_patients, split_person, almost_one_person, merged_people, not_fetched, unread_images,
     high_padding, uid_per_slice, mixed,
 )  # fmt: skip

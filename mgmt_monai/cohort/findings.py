@@ -309,6 +309,11 @@ KINDS = {
             "Shape and pixel spacing go with the scanner, and so with the hospital: padding and sharpness show them.",
             "Keep the aspect, compare with the negative control of slice count and spacing, and look for D043",
         ),
+        Kind(
+            "D061", _W, "two patients who may be one",
+            "Name, birth date and sex are almost the same: a mistyped entry, or two people. They stay in one split.",
+            "Find out; leave one out if they are one, or record in the ignore list that they are two",
+        ),
     )
 }  # fmt: skip
 

@@ -5,12 +5,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import PurePosixPath
 
-from mgmt_monai.cohort.files.person import Person, contradict, id_hash, same_name
+from mgmt_monai.cohort.files.person import Person, contradict, id_hash, may_be_one, same_name
 from mgmt_monai.cohort.findings import Finding, counted
 from mgmt_monai.cohort.layouts.found import Tagged
+from mgmt_monai.cohort.records import PERHAPS
 from mgmt_monai.cohort.tables.aliases import normalised
 
 #: A value that more patients share than this is a dummy and joins nobody: a person is scanned under two or three names.
@@ -44,26 +45,42 @@ class People:
         return [*{finding.patient_id: finding for finding in reversed(swapped)}.values(), *self._merged()]
 
     def others(self, patient_id: str) -> list[str]:
-        """The other patients of the cohort who are this person, by PatientID or by name, birth date and sex; sorted."""
-        return sorted(self._same.get(patient_id, ()))
+        """The other patients of the cohort who are this person, by PatientID or by name, birth date and sex; sorted.
+
+        Then, behind `PERHAPS`, those who may be: see `mgmt_monai.cohort.files.person.may_be_one`.
+        """
+        return sorted(self._same.get(patient_id, ()), key=lambda name: (name.startswith(PERHAPS), name))
 
     def _people(self, patient_id: str) -> set[Person]:
         return {person for people in self._told[patient_id].values() for person in people}
 
     @cached_property  # once a cohort: asked for each patient
-    def _same(self) -> dict[str, set[str]]:
-        by_key: dict[tuple[str, str], set[str]] = {}
+    def _same(self) -> dict[str, list[str]]:
+        by_key: dict[tuple[str, ...], set[str]] = {}
         for patient_id in self._told:
             for person in self._people(patient_id):
-                for kind, value in (("id", person.patient_id), ("born", person.birth_date)):
-                    if value:
-                        by_key.setdefault((kind, value), set()).add(patient_id)
-        same: dict[str, set[str]] = {}
-        for (kind, _), sharing in by_key.items():
+                words = [name.split() for name in person.names]
+                keys: set[tuple[str, ...]] = {("id", person.patient_id)} if person.patient_id else set()
+                keys |= {("word", word) for name in words for word in name}
+                keys |= {("born", person.birth_date, word) for name in words for word in name if person.birth_date}
+                keys |= {("name", *pair) for name in words for pair in combinations(name, 2)}
+                for key in keys:
+                    by_key.setdefault(key, set()).add(patient_id)
+        common = max(FEW, COMMON_SHARE * len(self._told))
+        found: dict[tuple[str, str], str] = {}
+        for (kind, *_), sharing in by_key.items():
+            if kind == "word" or (kind == "name" and len(sharing) > common):
+                continue
             for a, b in combinations(sorted(sharing), 2):
-                if kind == "id" or _are_one(self._people(a), self._people(b)):
-                    same.setdefault(a, set()).add(b)
-                    same.setdefault(b, set()).add(a)
+                pairs = list(product(self._people(a), self._people(b)))
+                if kind == "id" or any(_are_one(*pair) for pair in pairs):
+                    found[a, b] = ""
+                elif any(may_be_one(*pair, lambda word: len(by_key["word", word]) <= common) for pair in pairs):
+                    found.setdefault((a, b), PERHAPS)
+        same: dict[str, list[str]] = {}
+        for (a, b), perhaps in found.items():
+            same.setdefault(a, []).append(perhaps + b)
+            same.setdefault(b, []).append(perhaps + a)
         return same
 
     def _swapped_tags(self) -> Iterator[Finding]:
@@ -175,12 +192,8 @@ def _without_dummies(told: Mapping[str, Mapping[str, set[Person]]]) -> dict[str,
     }
 
 
-def _are_one(one: Iterable[Person], other: Iterable[Person]) -> bool:
-    return any(
-        a.birth_date and a.birth_date == b.birth_date and same_name(a, b) and not contradict(a, b)
-        for a in one
-        for b in other
-    )
+def _are_one(a: Person, b: Person) -> bool:
+    return bool(a.birth_date and a.birth_date == b.birth_date and same_name(a, b) and not contradict(a, b))
 
 
 def _differ(people: Iterable[Person]) -> dict[str, int]:

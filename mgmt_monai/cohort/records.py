@@ -12,6 +12,9 @@ SPLITS = ("train", "validation", "test")
 #: How many hexadecimal digits of ``digests`` stand for one slice.
 DIGEST_DIGITS = 12
 
+#: Before an alias: the patient of the cohort may be the same person; nothing proves it.
+PERHAPS = "perhaps "
+
 #: Stands for a slice that holds one value only.
 CONSTANT_DIGEST = "0" * DIGEST_DIGITS
 

@@ -6,7 +6,7 @@ from itertools import combinations
 
 from mgmt_monai.cohort.duplicates import Duplicate, find_duplicates
 from mgmt_monai.cohort.findings import Finding, counted
-from mgmt_monai.cohort.records import CONSTANT_DIGEST, PatientRecord, slice_digests
+from mgmt_monai.cohort.records import CONSTANT_DIGEST, PERHAPS, PatientRecord, slice_digests
 from mgmt_monai.cohort.tables.aliases import normalised
 
 #: A name or study that more patients share than this is a placeholder: each is then paired with the first alone, which
@@ -22,8 +22,8 @@ def related_patients(patients: Sequence[PatientRecord], others: Sequence[Patient
         others: Of another cohort: then only pairs of one from each are told, ``others`` second.
 
     Returns:
-        D040 the same images, D041 nearly the same, D042 one study, D045 one person by their names; the second
-        patient of the pair is in ``others`` of the finding. Sorted.
+        D040 the same images, D041 nearly the same, D042 one study, D045 one person by their names, D061 perhaps one;
+        the second patient of the pair is in ``others`` of the finding. Sorted.
     """
     tables = [patients] if others is None else [patients, others]
     names: dict[str, tuple[int, str]] = {}
@@ -48,6 +48,7 @@ def related_patients(patients: Sequence[PatientRecord], others: Sequence[Patient
             _names,
             "expected two people, found one person by their names, the tables of aliases or the tags of their files",
         ),
+        ("D061", _perhaps, "expected two people, found almost the same name and birth date in the tags of their files"),
     ):
         owners: dict[str, list[tuple[int, str]]] = {}
         for number, table in enumerate(tables):
@@ -139,7 +140,13 @@ def _studies(patient: PatientRecord) -> set[str]:
 
 
 def _names(patient: PatientRecord) -> set[str]:
-    return {normalised(name) for name in (patient.patient_id, *patient.aliases)}
+    return {normalised(name) for name in (patient.patient_id, *patient.aliases) if not name.startswith(PERHAPS)}
+
+
+def _perhaps(patient: PatientRecord) -> set[str]:
+    """The pairs that the patient is in: of its own name and each that it perhaps has."""
+    others = (name.removeprefix(PERHAPS) for name in patient.aliases if name.startswith(PERHAPS))
+    return {"\0".join(sorted((patient.patient_id, other))) for other in others}
 
 
 def _pairs(sharing: Sequence[tuple[int, str]]) -> Iterator[tuple[tuple[int, str], tuple[int, str]]]:

@@ -93,7 +93,7 @@ class Survey:
         )
 
     def cohort_findings(self) -> list[Finding]:
-        """What is seen across series and patients: D030, D033, D036, D040 to D042, D044, D045, D047, D048, D060."""
+        """Seen across series and patients: D030, D033, D036, D040 to D042, D044, D045, D047, D048, D060, D061."""
         people = People(self._tagged, self._aliases)
         records = [
             PatientRecord(

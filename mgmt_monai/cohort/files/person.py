@@ -3,7 +3,7 @@
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
@@ -38,7 +38,7 @@ class Person:
         patient_id: For the PatientID.
         called: For the PatientName, read as an identifier: de-identified sets repeat the patient's number there.
         names: For the PatientName, one text a writing (Latin letters, others): the hashes of its words, sorted.
-        birth_date: For the PatientBirthDate.
+        birth_date: For the PatientBirthDate: the hashes of year, month and day.
         sex: ``F``, ``M`` or "".
     """
 
@@ -66,7 +66,7 @@ def _person(told: tuple[str, ...]) -> Person:
         patient_id="" if _is_nobody(number) else id_hash(number),
         called="" if _is_nobody(name) else id_hash(name),
         names=() if repeats else _writings(name),
-        birth_date=_hash(born) if _is_birth_date(born) else "",
+        birth_date=_birth_date(born),
         sex=sex.upper() if sex.upper() in ("F", "M") else "",
     )
 
@@ -106,6 +106,27 @@ def same_name(one: Person, other: Person) -> bool | None:
         _agree(a.split(), b.split()) for a in one.names for b in other.names if a.startswith("@") == b.startswith("@")
     ]
     return any(answers) if answers else None
+
+
+def may_be_one(one: Person, other: Person, is_rare: Callable[[str], bool]) -> bool:
+    """Whether two people may be one: mistyped, or told of incompletely.
+
+    Args:
+        one: A person.
+        other: Another, of another patient.
+        is_rare: Whether few have this word, or none has more: what many share joins nobody.
+
+    Returns:
+        True for one name with birth dates that differ in year, month or day alone, or in their order, or of which one
+        is not known; or for one birth date with a word of the name in common. Not for two sexes.
+    """
+    if "sexes" in contradict(one, other):
+        return False
+    born = (one.birth_date.split(), other.birth_date.split())
+    if same_name(one, other) and (not all(born) or _are_near(*born)):
+        return True
+    words = {word for name in one.names for word in name.split()} & {w for name in other.names for w in name.split()}
+    return bool(born[0]) and born[0] == born[1] and any(is_rare(word) for word in words - {"@"})
 
 
 def contradict(one: Person, other: Person) -> list[str]:
@@ -151,13 +172,20 @@ def _is_nobody(text: str) -> bool:
     return not plain or _NO_NAME.fullmatch(plain) is not None
 
 
-def _is_birth_date(text: str) -> bool:
+def _birth_date(text: str) -> str:
     digits = text.replace(".", "").replace("-", "")
+    parts = digits[:4], digits[4:6], digits[6:]
     try:
-        born = date(int(digits[:4]), int(digits[4:6]), int(digits[6:8]))
+        born = date(*map(int, parts))
     except ValueError:
-        return False
-    return len(digits) == 8 and born.year >= FIRST_BIRTH_YEAR and digits not in _NO_BIRTH_DATES
+        return ""
+    known = len(digits) == 8 and born.year >= FIRST_BIRTH_YEAR and digits not in _NO_BIRTH_DATES
+    return " ".join(map(_hash, parts)) if known else ""
+
+
+def _are_near(one: list[str], other: list[str]) -> bool:
+    """Birth dates that differ in one part, or in the order of month and day."""
+    return sum(a == b for a, b in zip(one, other, strict=True)) == 2 or [one[0], one[2], one[1]] == other
 
 
 def _hash(text: str) -> str:
