@@ -7,6 +7,7 @@ process, however that ends.
 
 import errno
 import fcntl
+import hashlib
 import json
 import logging
 import os
@@ -23,6 +24,7 @@ from uuid import uuid4
 
 from mgmt_monai.atomic import is_temporary, remove_leftovers, secret, write_text
 from mgmt_monai.errors import FULL_DISK, MgmtMonaiError
+from mgmt_monai.json_file import JsonFileError, read_json
 
 logger = logging.getLogger(__name__)
 
@@ -130,8 +132,8 @@ class Lock:
             temporary.unlink(missing_ok=True)
 
     def _read_owner(self) -> dict[str, Any]:
-        with suppress(OSError, ValueError):
-            owner = json.loads(self._owner.read_text(encoding="utf-8"))
+        with suppress(JsonFileError):
+            owner = read_json(self._owner)
             return owner if isinstance(owner, dict) else {}
         return {}
 
@@ -236,11 +238,21 @@ class LockedFolder:
     def pseudonym_key(self) -> str:
         """The folder's secret: without it nobody can tell which patient a pseudonym stands for.
 
-        It is in a file of its own that only the user may read, made when it is first asked for.
+        It is in a file of its own that only the user may read, made when it is first asked for. A digest of it is noted
+        in the state: where the file is gone, or another, the pseudonyms are others than before, which is told.
         """
-        key = str(self.state.get("pseudonym_key") or secret(self.path / KEY))  # the first: of earlier versions
+        state = self.state
+        key = str(state.get("pseudonym_key") or secret(self.path / KEY))  # the first: of earlier versions
         if re.fullmatch("[0-9a-f]{32}", key) is None:
             raise self._damaged(KEY, "32 hexadecimal digits", "something else")
+        digest = hashlib.sha256(key.encode()).hexdigest()[:12]
+        if (before := state.get("pseudonyms", digest)) != digest:
+            logger.warning(
+                f"{self.path / KEY}: expected the key that this {self._what} began with, found none or another: its "
+                "patients have other pseudonyms from now on. Put the file back from a copy to keep the first ones"
+            )
+        if self.is_held and (before != digest or "pseudonyms" not in state):
+            self.update(pseudonyms=digest)
         return key
 
     def read_json(self, name: str, what: str) -> dict[str, Any]:
@@ -250,8 +262,8 @@ class LockedFolder:
             MgmtMonaiError: It is absent or damaged, or holds no object.
         """
         try:
-            content = json.loads((self.path / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            content = read_json(self.path / name)
+        except JsonFileError as error:
             raise self._damaged(name, what, f"none ({error})") from error
         if not isinstance(content, dict):
             raise self._damaged(name, what, repr(content)[:40])

@@ -13,14 +13,14 @@ import pytest
 from faulty_storage import faulty, needs_compiler
 
 from mgmt_monai.errors import MgmtMonaiError
-from mgmt_monai.locked_folder import LockedFolder
+from mgmt_monai.locked_folder import KEY, LockedFolder
 
 #: Takes and begins a folder when the file "go" is there; says how that went.
 BEGIN = """
 import sys, time
 from pathlib import Path
 from mgmt_monai.errors import MgmtMonaiError
-from mgmt_monai.locked_folder import LockedFolder
+from mgmt_monai.locked_folder import KEY, LockedFolder
 folder = LockedFolder(Path(sys.argv[1]), "training", "state.json", MgmtMonaiError)
 print("ready", flush=True)
 while not Path(sys.argv[2]).exists():
@@ -102,7 +102,24 @@ def test_place_of_a_file_is_not_free(tmp_path: Path) -> None:
     assert made(tmp_path / "b").is_free
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[1]", "\0\0"])
+def test_key_that_is_gone_or_another_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = made(tmp_path / "a")
+    folder.take()
+    folder.begin({"of": "1"})
+    first = folder.pseudonym_key
+    assert folder.pseudonym_key == first
+    assert not caplog.records
+    for change in (Path.unlink, lambda path: path.write_text("0" * 32)):
+        change(tmp_path / "a" / KEY)
+        assert folder.pseudonym_key != first
+        [record] = caplog.records
+        assert "other pseudonyms from now on" in record.message
+        caplog.clear()
+    assert first not in (tmp_path / "a" / "state.json").read_text()
+    folder.close()
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", "\0\0", "[" * 100_000, '{"of": NaN}', '{"of": 1, "of": 2}'])
 def test_state_that_is_none_is_told_in_one_line(content: str, tmp_path: Path) -> None:
     (tmp_path / "state.json").write_text(content)
     with pytest.raises(MgmtMonaiError, match=r"state\.json: expected the state of a training, found"):

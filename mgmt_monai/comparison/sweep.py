@@ -198,7 +198,7 @@ class Comparison:
             }
             write_text(path, json.dumps(registered, indent=2, sort_keys=True) + "\n")
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        self.tracking.set_tags({PLAN_TAG: digest, TEST_TAG: json.loads(path.read_bytes())["test_patients"]})
+        self.tracking.set_tags({PLAN_TAG: digest, TEST_TAG: self._tested()})
         self.tracking.log_file(path)
         logger.info(f"plan written before anything is scored: {path}, SHA-256 {digest}")
 
@@ -207,9 +207,18 @@ class Comparison:
         path = self.folder.path / PLAN
         if not path.is_file():
             return {}
-        written = path.read_bytes()
-        judged = n_judged(self.tracking.uri, json.loads(written)["test_patients"])
-        return {"plan_hash": hashlib.sha256(written).hexdigest(), "n_judged": judged}
+        judged = n_judged(self.tracking.uri, self._tested())
+        return {"plan_hash": hashlib.sha256(path.read_bytes()).hexdigest(), "n_judged": judged}
+
+    def _tested(self) -> str:
+        """Which patients the plan that was written first has for the test, as `tested` says it."""
+        told = self.folder.read_json(PLAN, "the plan of a comparison").get("test_patients")
+        if not isinstance(told, str):
+            raise ComparisonError(
+                f"{self.folder.path / PLAN}: expected test_patients as it was written, found {type(told).__name__}. "
+                "Put the file back from a copy."
+            )
+        return told
 
     def _train(self, trainings: Sequence[Training], title: str) -> None:
         waiting = [training for training in trainings if not self.folder.is_done(training)]

@@ -1,9 +1,8 @@
 """The models in predictions tables: each modality and stage in each file is one, its folds and seeds together."""
 
-import json
+import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,9 @@ from mgmt_monai.evaluation.predictions import EvaluationError, is_batch, read_ba
 from mgmt_monai.evaluation.referee import hold
 from mgmt_monai.evaluation.verdict import BOUND, across_folds, judge, widened
 from mgmt_monai.evaluation.within_site import other_sites, site_codes, site_column
+from mgmt_monai.json_file import JsonFileError, read_json
+
+logger = logging.getLogger(__name__)
 
 PRIMARY_STAGE = "fine_tune"
 """What a training's config names as its result before anything is trained: judged alone, its other stages beside it."""
@@ -85,15 +87,12 @@ def not_learnt(paths: Sequence[Path], names: Collection[str]) -> dict[str, str]:
     """
     found = {}
     for path in paths:
-        try:
-            stages = json.loads((path.parent / "metrics.json").read_text(encoding="utf-8"))
-            told = {stage: of["learning"]["sentence"] for stage, of in stages.items() if "learning" in of}
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            continue
+        stages = {stage: of for stage, of in _beside(path, "metrics.json").items() if isinstance(of, dict)}
+        told = {stage: of["learning"]["sentence"] for stage, of in stages.items() if "learning" in of}
         for name in names:
             sentence = told.get(name.split()[-1])
             if sentence and (len(paths) == 1 or name.startswith(f"{path.stem} ")):
-                found[name] = str(sentence)
+                found[name] = sentence
     return found
 
 
@@ -105,9 +104,22 @@ def trained_on(paths: Iterable[Path]) -> list[str]:
     """
     found: dict[str, None] = {}
     for path in paths:
-        with suppress(OSError, ValueError, TypeError, KeyError):
-            found[str(json.loads((path.parent / "run.json").read_text(encoding="utf-8"))["origin"]["text"])] = None
+        if origin := _beside(path, "run.json").get("origin"):
+            found[origin["text"]] = None
     return list(found)
+
+
+def _beside(table: Path, name: str) -> dict[str, Any]:
+    """A training's file beside its table; empty without one. What is none of a training is told."""
+    path = table.parent / name
+    if not path.exists():
+        return {}
+    try:
+        content: dict[str, Any] = read_json(path, "mgmt_monai.training", "run.schema.json")
+    except JsonFileError as error:
+        logger.warning(f"{path}: expected a training's file, found another: it is not asked ({error})")
+        return {}
+    return content
 
 
 def pool_models(rows: Mapping[str, pd.DataFrame], threshold: float | None = None) -> dict[str, pd.DataFrame]:

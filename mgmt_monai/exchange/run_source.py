@@ -1,6 +1,5 @@
 """What a bundle is made of: a finished run, in its folder or in MLflow."""
 
-import json
 import logging
 import re
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ from typing import Any
 
 from mgmt_monai.exchange.configs import in_package_names
 from mgmt_monai.exchange.errors import ExchangeError
+from mgmt_monai.json_file import JsonFileError, read_json
 from mgmt_monai.locked_folder import KEY
 from mgmt_monai.networks.efficientnet import PADDINGS, has_odd_map
 from mgmt_monai.tracking.runs import StoredRun, fetch_run
@@ -239,11 +239,9 @@ def _pseudonym_key(folder: Path, state: Mapping[str, Any]) -> str:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(_existing(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ExchangeError(f"{path}: expected JSON, found something else ({error}). Train again.") from error
-    if not isinstance(content, dict):
-        raise ExchangeError(f"{path}: expected an object, found {type(content).__name__}. Train again.")
+        content: dict[str, Any] = read_json(_existing(path), "mgmt_monai.training", "run.schema.json")
+    except JsonFileError as error:
+        raise ExchangeError(f"{path}: {error}. Train again.") from error
     return content
 
 

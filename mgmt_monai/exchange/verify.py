@@ -17,6 +17,7 @@ from mgmt_monai.errors import printable
 from mgmt_monai.exchange.bundle_folder import BundleFolder
 from mgmt_monai.exchange.errors import ExchangeError
 from mgmt_monai.exchange.trust import CACHE, RESULTS, foreign_code
+from mgmt_monai.json_file import JsonFileError, read_json
 from mgmt_monai.phantom import write_phantom
 
 #: What each process is started with: `python -m MODULE ARGUMENTS`, but this package is not there.
@@ -150,8 +151,8 @@ def _properties(root: Path, study: Path, cohort: Path, out: Path) -> Iterator[Ch
 def _prediction(path: Path) -> Check:
     name = "the prediction is a probability"
     try:
-        probability = json.loads(path.read_text(encoding="utf-8"))["probability"]
-    except (OSError, ValueError, KeyError, TypeError):
+        probability = read_json(path)["probability"]
+    except (JsonFileError, KeyError, TypeError):
         return Check(name, "expected prediction.json with a probability, found none")
     fits = isinstance(probability, float) and 0 <= probability <= 1
     return Check(name, "" if fits else f"expected a number from 0 to 1, found {probability!r}")

@@ -10,8 +10,9 @@ from typing import Any
 from mgmt_monai.cohort.examination.exam import SeriesExam
 from mgmt_monai.cohort.examination.scan import scan
 from mgmt_monai.cohort.findings import Finding, Severity
-from mgmt_monai.cohort.layouts import bids, brats, dicom_tree, folders, ucsf_pdgm, upenn_gbm
+from mgmt_monai.cohort.layouts import bids, dicom_tree, folders
 from mgmt_monai.cohort.layouts.found import Found, FoundSeries
+from mgmt_monai.cohort.layouts.nifti_names import BRATS, UCSF_PDGM, UPENN_GBM
 from mgmt_monai.cohort.manifest import series_reference
 from mgmt_monai.cohort.records import PatientRecord
 from mgmt_monai.cohort.series import MODALITIES, Series, is_nifti
@@ -202,7 +203,7 @@ def _find(study_dir: Path) -> Found:
     if named:
         series = [FoundSeries("", modality, study_dir / modality, None, f"folder {modality}") for modality in named]
         return Found(series, set())
-    for layout in (brats, upenn_gbm, ucsf_pdgm, bids):
+    for layout in (BRATS, UPENN_GBM, UCSF_PDGM, bids):
         if layout.recognises(study_dir):
             return layout.find(study_dir)
     if folders.has_nifti(study_dir):

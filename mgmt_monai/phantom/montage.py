@@ -1,6 +1,5 @@
 """A picture of a phantom: one patient a row, one modality a column."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from mgmt_monai.atomic import atomic_file
 from mgmt_monai.cohort.files.pixels import read_slices
+from mgmt_monai.json_file import read_json
 from mgmt_monai.phantom.appearance import MODALITIES
 
 
@@ -45,9 +45,10 @@ def save_montage(phantom_dir: Path, path: Path, n_rows: int = 5) -> Path:
         ``path``.
 
     Raises:
-        OSError: The phantom cannot be read or the picture not written.
+        JsonFileError: The phantom's ``truth.json`` cannot be read.
+        OSError: The picture cannot be written.
     """
-    truth = json.loads((phantom_dir / "truth.json").read_text(encoding="utf-8"))
+    truth = read_json(phantom_dir / "truth.json")
     ranked = sorted(truth["patients"], key=lambda patient: patient["latent"])
     rows = min(n_rows, len(ranked))
     chosen = [ranked[round(i)] for i in np.linspace(0, len(ranked) - 1, rows)]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mgmt_monai.json_file import parse_json
 from mgmt_monai.tracking.comparisons import COMPARISON_TAG
 from mgmt_monai.tracking.errors import TrackingError
 from mgmt_monai.tracking.mlflow_store import reading, shown
@@ -67,7 +67,7 @@ def fetch_run(uri: str, run_id: str, folder: Path) -> StoredRun:
         status=run.info.status,
         params=dict(run.data.params),
         tags=dict(run.data.tags),
-        counts=json.loads(profiles[0]) if profiles and profiles[0] else {},
+        counts=parse_json(profiles[0].encode()) if profiles and profiles[0] else {},
         folder=folder,
         checkpoint=checkpoint,
         reference=reference,

@@ -352,7 +352,7 @@ def read_notes(folder: Path, absent_ok: bool = False) -> dict[str, dict[str, Any
         if all(note["kind"] in _SENT and {"value", "told"} <= set(note) for note in notes.values()):
             return dict(notes)
         found = "something else"
-    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
         found = f"none ({error})"
     raise TrackingError(
         f"{path}: expected what MLflow is told of a training, found {found}. If this is a training's folder, it is of "

@@ -12,15 +12,31 @@ from mgmt_monai.evaluation.models import (
     comparisons,
     evaluate,
     judged,
+    not_learnt,
     pool_models,
     read_rows,
     seed_spread,
+    trained_on,
 )
 from mgmt_monai.evaluation.permutation import best_of_p_values, permutation_test
 from mgmt_monai.evaluation.predictions import PATIENT_COLUMNS, EvaluationError, write_patients
 from mgmt_monai.evaluation.verdict import fold_ranks
 
 LABELS = [0, 0, 0, 1, 1, 1]
+
+
+def test_file_beside_a_table_that_is_none_of_a_training_is_told(tmp_path, caplog):
+    table = tmp_path / "predictions.csv"
+    assert (not_learnt([table], ["fine_tune"]), trained_on([table])) == ({}, [])
+    for content in ('{"origin": "Mars"}', "[1]", "{", '{"fine_tune": {"learning": 5}}'):
+        (tmp_path / "metrics.json").write_text(content)
+        (tmp_path / "run.json").write_text(content)
+        assert (not_learnt([table], ["fine_tune"]), trained_on([table])) == ({}, [])
+        assert [record.message.count("json: expected a training's file") for record in caplog.records] == [1, 1]
+        caplog.clear()
+    (tmp_path / "metrics.json").write_text('{"accuracy": 0.5}')
+    assert not_learnt([table], ["fine_tune"]) == {}
+    assert not caplog.records
 
 
 def table(probability, modality="T1w", stage="fine_tune", split="test", labels=LABELS) -> pd.DataFrame:

@@ -142,11 +142,22 @@ def test_missing_file_is_told(copied_run, name):
     assert "\n" not in str(caught.value)
 
 
-def test_damaged_file_is_told(copied_run):
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("metrics.json", "{", "not a readable JSON file"),
+        ("metrics.json", "[]", "the document: expected object, found"),
+        ("run.json", '{"origin": "Mars"}', 'origin: expected object, found "Mars"'),
+        ("run.json", '{"counts": [1]}', "counts: expected object"),
+        ("run.json", '{"software": {"torch": 2}}', "software.torch: expected string, found 2"),
+        ("run.json", "[" * 100_000, "not a readable JSON file"),
+    ],
+)
+def test_damaged_file_is_told(name, content, expected, copied_run):
     folder = copied_run("run.json")
-    (folder / "metrics.json").write_text("{")
+    (folder / name).write_text(content)
 
-    with pytest.raises(ExchangeError, match=r"metrics\.json: expected JSON"):
+    with pytest.raises(ExchangeError, match=f"{re.escape(name)}: {re.escape(expected)}"):
         opened(folder)
 
 

@@ -9,10 +9,10 @@ from typing import Protocol
 
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.findings import Finding, counted
-from mgmt_monai.cohort.layouts import bids, brats, dicom_tree, folders, listed, rsna_miccai, ucsf_pdgm, upenn_gbm
+from mgmt_monai.cohort.layouts import bids, dicom_tree, folders, listed, rsna_miccai
 from mgmt_monai.cohort.layouts.decided import apply_decisions, decisions_of
 from mgmt_monai.cohort.layouts.found import HOW_TO_GET_DATA, Found, FoundSeries, LeftOut, check_data_dir
-from mgmt_monai.cohort.layouts.nifti_names import named_as
+from mgmt_monai.cohort.layouts.nifti_names import BRATS, UCSF_PDGM, UPENN_GBM, named_as
 from mgmt_monai.cohort.layouts.passed_over import FileCount, amount, count_files
 from mgmt_monai.cohort.layouts.tree import walk
 from mgmt_monai.cohort.series import MODALITIES
@@ -52,13 +52,13 @@ class Layout(Protocol):
         """The label table it comes with, whether it is there or not."""
 
 
-_MODULES: tuple[Layout, ...] = (rsna_miccai, brats, upenn_gbm, ucsf_pdgm, bids, listed, dicom_tree, folders)
+_MODULES: tuple[Layout, ...] = (rsna_miccai, BRATS, UPENN_GBM, UCSF_PDGM, bids, listed, dicom_tree, folders)
 
 #: Every layout by its name.
 LAYOUTS: dict[str, Layout] = {module.NAME: module for module in _MODULES}
 
 #: Those that are known by their files' names alone, which are looked at once for all.
-_NAMED = {module.NAME: module.parse for module in (brats, upenn_gbm, ucsf_pdgm)}
+_NAMED = {layout.NAME: layout for layout in (BRATS, UPENN_GBM, UCSF_PDGM)}
 
 
 def find_series(
@@ -135,7 +135,7 @@ def recognised(data_dir: Path) -> list[str]:
     """The names of all layouts that a folder may have: none, one, or several that only the user can choose from."""
     # Others hold DICOM files or folders too, so these two are what is left when no other fits.
     last = (dicom_tree.NAME, folders.NAME)
-    named = named_as(data_dir, _NAMED)
+    named = named_as(data_dir, _NAMED.values())
     names = [
         name
         for name, module in LAYOUTS.items()

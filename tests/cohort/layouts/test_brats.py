@@ -1,10 +1,10 @@
 import pytest
 
-from mgmt_monai.cohort.layouts import brats
+from mgmt_monai.cohort.layouts.nifti_names import BRATS
 
 
 def _found(data_dir):
-    return [(series.patient_id, series.modality, series.files) for series in brats.find(data_dir).series]
+    return [(series.patient_id, series.modality, series.files) for series in BRATS.find(data_dir).series]
 
 
 def test_spelling_of_2021(tmp_path, make_nifti):
@@ -31,14 +31,14 @@ def test_spelling_of_2023_in_any_case(tmp_path, make_nifti):
 
 def test_reason_is_the_part_of_the_name_that_says_the_modality(tmp_path, make_nifti):
     make_nifti("BraTS2021_00495_t1ce.nii.gz", "BraTS-GLI-00007-000-T2f.nii.gz")
-    reasons = {series.modality: series.reason for series in brats.find(tmp_path).series}
+    reasons = {series.modality: series.reason for series in BRATS.find(tmp_path).series}
     assert reasons == {"T1wCE": "file name _t1ce", "FLAIR": "file name -T2f"}
 
 
 @pytest.mark.parametrize("folder", ["", "training data/", "a/b/c/"], ids=["flat", "one folder", "three folders"])
 def test_files_up_to_three_folders_deep(tmp_path, make_nifti, folder):
     make_nifti(f"{folder}BraTS2021_00001_t1.nii.gz", f"{folder}BraTS2021_00002_t1.nii")
-    assert brats.recognises(tmp_path)
+    assert BRATS.recognises(tmp_path)
     assert [patient for patient, _, _ in _found(tmp_path)] == ["00001", "00002"]
 
 
@@ -54,14 +54,14 @@ def test_files_up_to_three_folders_deep(tmp_path, make_nifti, folder):
 )
 def test_other_names_passed_over(tmp_path, name):
     (tmp_path / name).touch()
-    assert not brats.recognises(tmp_path)
+    assert not BRATS.recognises(tmp_path)
     assert _found(tmp_path) == []
 
 
 def test_first_of_several_time_points(tmp_path, make_nifti):
     make_nifti(*(f"BraTS-GLI-00007-{visit}-t1n.nii.gz" for visit in ("002", "001", "010")))
     make_nifti("BraTS-GLI-00007-002-t2w.nii.gz")
-    found = brats.find(tmp_path)
+    found = BRATS.find(tmp_path)
     assert _found(tmp_path) == [("BraTS-GLI-00007", "T1w", ("BraTS-GLI-00007-001-t1n.nii.gz",))]
     assert [(finding.id, finding.patient_id) for finding in found.findings] == [("D034", "BraTS-GLI-00007")]
     assert "took the first, 001, and left out 002, 010" in found.findings[0].text
@@ -69,7 +69,7 @@ def test_first_of_several_time_points(tmp_path, make_nifti):
 
 def test_same_file_twice_is_told(tmp_path, make_nifti):
     make_nifti("BraTS2021_00001_t1.nii.gz", "copy/BraTS2021_00001_t1.nii.gz")
-    found = brats.find(tmp_path)
+    found = BRATS.find(tmp_path)
     assert [series.directory for series in found.series] == [tmp_path]
     assert [(finding.id, finding.modality) for finding in found.findings] == [("D034", "T1w")]
     assert "left out copy/BraTS2021_00001_t1.nii.gz" in found.findings[0].text
@@ -77,18 +77,18 @@ def test_same_file_twice_is_told(tmp_path, make_nifti):
 
 def test_file_in_fewer_folders_is_taken_whatever_its_name(tmp_path, make_nifti):
     make_nifti("a/b/BraTS2021_00001_t1.nii.gz", "z/BraTS2021_00001_t1.nii.gz")
-    assert [series.directory for series in brats.find(tmp_path).series] == [tmp_path / "z"]
+    assert [series.directory for series in BRATS.find(tmp_path).series] == [tmp_path / "z"]
 
 
 def test_file_four_folders_deep_is_not_looked_for(tmp_path, make_nifti):
     make_nifti("a/b/c/d/BraTS2021_00001_t1.nii.gz")
-    assert not brats.recognises(tmp_path)
+    assert not BRATS.recognises(tmp_path)
     assert _found(tmp_path) == []
 
 
 def test_real_case(shared_data):
     directory = shared_data / "nifti"
-    found = brats.find(directory)
+    found = BRATS.find(directory)
     assert found.findings == []
     assert {series.modality: series.files for series in found.series} == {
         "FLAIR": ("BraTS-GLI-00000-000-t2f.nii.gz",),

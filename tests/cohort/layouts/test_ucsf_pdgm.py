@@ -1,6 +1,6 @@
 import pytest
 
-from mgmt_monai.cohort.layouts import ucsf_pdgm
+from mgmt_monai.cohort.layouts.nifti_names import UCSF_PDGM
 
 CASE = "UCSF-PDGM-0004"
 
@@ -8,8 +8,8 @@ CASE = "UCSF-PDGM-0004"
 def test_four_modalities_and_nothing_else(tmp_path, make_nifti):
     others = ("ADC", "DWI_bias", "SWI", "ASL", "tumor_segmentation", "brain_parenchyma_segmentation", "DTI_eddy_FA")
     make_nifti(*(f"{CASE}_nifti/{CASE}_{suffix}.nii.gz" for suffix in ("T1", "T1c", "T2", "FLAIR", *others)))
-    assert ucsf_pdgm.recognises(tmp_path)
-    found = ucsf_pdgm.find(tmp_path)
+    assert UCSF_PDGM.recognises(tmp_path)
+    found = UCSF_PDGM.find(tmp_path)
     assert {series.modality: series.files[0] for series in found.series} == {
         "FLAIR": f"{CASE}_FLAIR.nii.gz",
         "T1w": f"{CASE}_T1.nii.gz",
@@ -28,14 +28,14 @@ def test_four_modalities_and_nothing_else(tmp_path, make_nifti):
 )
 def test_bias_corrected_copy_is_taken_only_where_it_is_alone(tmp_path, make_nifti, names, taken):
     make_nifti(*(f"{CASE}_nifti/{CASE}_{name}.nii.gz" for name in names))
-    found = ucsf_pdgm.find(tmp_path)
+    found = UCSF_PDGM.find(tmp_path)
     assert [series.files for series in found.series] == [(f"{CASE}_{taken}.nii.gz",)]
     assert found.findings == []
 
 
 def test_follow_up_is_no_second_patient(tmp_path, make_nifti):
     make_nifti(*(f"UCSF-PDGM-0433{visit}_nifti/UCSF-PDGM-0433{visit}_T2.nii.gz" for visit in ("_FU007d", "")))
-    found = ucsf_pdgm.find(tmp_path)
+    found = UCSF_PDGM.find(tmp_path)
     assert [series.files for series in found.series] == [("UCSF-PDGM-0433_T2.nii.gz",)]
     assert found.patients == {"UCSF-PDGM-0433"}
     (note,) = found.findings
@@ -47,7 +47,7 @@ def test_follow_up_is_no_second_patient(tmp_path, make_nifti):
 def test_folder_of_another_patient_is_not_overlooked(tmp_path, make_nifti):
     make_nifti(f"{CASE}_nifti/{CASE}_T1.nii.gz")
     (tmp_path / "UCSF-PDGM-0005_FU003d_nifti").mkdir()
-    assert ucsf_pdgm.find(tmp_path).patients == {CASE, "UCSF-PDGM-0005"}
+    assert UCSF_PDGM.find(tmp_path).patients == {CASE, "UCSF-PDGM-0005"}
 
 
 @pytest.mark.parametrize(
@@ -62,4 +62,4 @@ def test_folder_of_another_patient_is_not_overlooked(tmp_path, make_nifti):
 def test_labels_file(tmp_path, names, expected):
     for name in names:
         (tmp_path / name).touch()
-    assert ucsf_pdgm.labels_file(tmp_path) == tmp_path / expected
+    assert UCSF_PDGM.labels_file(tmp_path) == tmp_path / expected

@@ -1,6 +1,6 @@
 import pytest
 
-from mgmt_monai.cohort.layouts import upenn_gbm
+from mgmt_monai.cohort.layouts.nifti_names import UPENN_GBM
 
 FOLDER = "UPENN-GBM-00001_11"
 
@@ -9,8 +9,8 @@ FOLDER = "UPENN-GBM-00001_11"
 def test_four_modalities(tmp_path, make_nifti, above):
     make_nifti(*(f"{above}{FOLDER}/{FOLDER}_{suffix}.nii.gz" for suffix in ("T1", "T1GD", "T2", "FLAIR")))
     make_nifti(f"images_segm/{FOLDER}_segm.nii.gz", f"images_structural_unstripped/x/{FOLDER}_T1_unstripped.nii.gz")
-    assert upenn_gbm.recognises(tmp_path)
-    found = upenn_gbm.find(tmp_path)
+    assert UPENN_GBM.recognises(tmp_path)
+    found = UPENN_GBM.find(tmp_path)
     assert {series.modality: series.files[0] for series in found.series} == {
         "FLAIR": f"{FOLDER}_FLAIR.nii.gz",
         "T1w": f"{FOLDER}_T1.nii.gz",
@@ -23,14 +23,14 @@ def test_four_modalities(tmp_path, make_nifti, above):
 
 def test_visit_before_surgery_taken(tmp_path, make_nifti):
     make_nifti(*(f"UPENN-GBM-00036_{visit}/UPENN-GBM-00036_{visit}_T1.nii.gz" for visit in ("21", "11")))
-    found = upenn_gbm.find(tmp_path)
+    found = UPENN_GBM.find(tmp_path)
     assert [series.files for series in found.series] == [("UPENN-GBM-00036_11_T1.nii.gz",)]
     assert [finding.id for finding in found.findings] == ["D034"]
 
 
 def test_follow_up_taken_where_there_is_no_other(tmp_path, make_nifti):
     make_nifti("UPENN-GBM-00612_21_T1.nii.gz")
-    found = upenn_gbm.find(tmp_path)
+    found = UPENN_GBM.find(tmp_path)
     assert [series.patient_id for series in found.series] == ["UPENN-GBM-00612"]
     assert found.findings == []
 
@@ -50,4 +50,4 @@ def test_follow_up_taken_where_there_is_no_other(tmp_path, make_nifti):
 def test_labels_file(tmp_path, names, expected):
     for name in names:
         (tmp_path / name).touch()
-    assert upenn_gbm.labels_file(tmp_path) == tmp_path / expected
+    assert UPENN_GBM.labels_file(tmp_path) == tmp_path / expected
