@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 from scipy.stats import norm, rankdata
+from scipy.stats import t as student
+from sklearn.linear_model import LogisticRegression
 
-from mgmt_monai.evaluation.added_value import added_value, association
+from mgmt_monai.evaluation.added_value import added_value, association, logistic
 
 
 def pair(random, n=100, control=0.5, model=0.5, shared=0.0):
@@ -78,3 +80,19 @@ def test_association_is_among_patients_of_one_label():
     assert association(label, model, control) > 0.05
     assert association(label, *pair(random, n=200, shared=0.5)[1:]) < 0.001
     assert association(label, model, np.ones(200)) == 1
+
+
+def test_association_is_the_t_test_of_a_regression_with_the_groups():
+    label, model, control = pair(np.random.default_rng(3), n=15, control=0.7, model=0.7, shared=0.4)
+    scores = [norm.ppf(rankdata(each) / 16) for each in (control, model)]
+    fitted = sm.OLS(scores[1], np.column_stack([label == 0, label == 1, scores[0]]).astype(float)).fit()
+
+    assert association(label, model, control) == pytest.approx(student.sf(fitted.tvalues[-1], 15 - 3))
+
+
+def test_ridge_logistic_regression_is_scikit_learns():
+    random = np.random.default_rng(9)
+    design, label = random.standard_normal((30, 3)), np.arange(30) % 2
+    theirs = LogisticRegression(C=1 / 0.3, fit_intercept=False, tol=1e-10).fit(design, label)
+
+    assert logistic(design, label, np.full(3, 0.3)) == pytest.approx(theirs.coef_[0], abs=1e-6)

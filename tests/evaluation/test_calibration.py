@@ -72,6 +72,10 @@ def test_two_groups_by_hand():
     # Brier: 3 of 0.64 and 7 of 0.04, 6 of 0.04 and 4 of 0.64, over 20.
     assert found.brier.value == pytest.approx((7 * 0.64 + 13 * 0.04) / 20)
     assert found.brier_of_prevalence == pytest.approx(0.45 * 0.55)
+    # Seven losses of 0.64 and thirteen of 0.04, mean 0.25: Student's interval (19 degrees of freedom), log scale.
+    sd = math.sqrt((7 * 0.39**2 + 13 * 0.21**2) / 19)
+    factor = math.exp(2.0930241 * sd / math.sqrt(20) / 0.25)
+    assert (found.brier.low, found.brier.high) == pytest.approx((0.25 / factor, 0.25 * factor))
     assert found.log_loss.value == pytest.approx(-(13 * math.log(0.8) + 7 * math.log(0.2)) / 20)
     assert found.ece.value == pytest.approx((10 * 0.1 + 10 * 0.2) / 20)
 

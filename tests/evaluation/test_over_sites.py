@@ -41,6 +41,9 @@ def test_mean_spread_and_intervals_are_those_of_statsmodels(level):
 def test_equal_sites_have_no_spread_and_few_or_undefined_ones_say_nothing():
     same = [Estimate(0.6, *logit_interval(0.6, 0.05), 50)] * 3
     assert over_sites(same).spread == 0.0
+    # Of equal variance v and 0.1 apart on the logit scale: Q is 0.02 / (v + spread squared), expected 2.
+    apart = [Estimate(expit(at), *expit([at - 0.09 * 1.959964, at + 0.09 * 1.959964]), 50) for at in (-0.1, 0, 0.1)]
+    assert over_sites(apart).spread ** 2 == pytest.approx(0.01 - 0.09**2, rel=1e-3)
     assert over_sites(same[:2]) is None
     assert over_sites([*same[:2], Estimate(math.nan, math.nan, math.nan, 9), Estimate(1.0, 0.8, 1.0, 40)]) is None
 

@@ -11,8 +11,9 @@ from statsmodels.stats.proportion import proportion_confint
 
 from mgmt_monai.evaluation.comparison import holm
 from mgmt_monai.evaluation.delong import auc_interval
+from mgmt_monai.evaluation.intervals import Estimate
 from mgmt_monai.evaluation.predictions import EvaluationError
-from mgmt_monai.evaluation.subgroups import interactions, quarters, subgroups
+from mgmt_monai.evaluation.subgroups import Subgroup, interactions, quarters, subgroups
 
 
 def _pooled(label, probability):
@@ -194,6 +195,8 @@ def test_an_interaction_is_cochrans_q_of_the_groups_with_an_auc():
     # Of two groups, Q is the square of the difference over its standard error.
     assert found["chi2"] == pytest.approx((logit(a.value) - logit(b.value)) ** 2 / np.sum(np.square(error)), rel=1e-5)
     assert found["p_holm"] == found["p"] < 0.001
+    # Chi-squared with one degree of freedom is a squared normal number.
+    assert found["p"] == pytest.approx(math.erfc(math.sqrt(found["chi2"] / 2)))
 
 
 @pytest.mark.slow
@@ -207,3 +210,10 @@ def test_interactions_of_several_columns_are_corrected():
     rows = interactions(subgroups(pooled, columns[["scanner"]].assign(other=list("xy") * 50 + list("yx") * 50)))
     assert [row["p_holm"] for row in rows] == pytest.approx(holm([row["p"] for row in rows]).tolist())
     assert len(rows) == 2
+
+
+def test_a_group_whose_interval_reaches_0_or_1_has_no_part_in_an_interaction():
+    ends = {"a": (0.5, 0.7), "b": (0.5, 0.7), "c": (0.0, 0.7), "d": (0.5, 1.0)}
+    each = {name: Estimate(0.6, *of, 40) for name, of in ends.items()}
+    groups = [Subgroup("scanner", name, 40, 20, auc, auc, auc, auc) for name, auc in each.items()]
+    assert [row["n_groups"] for row in interactions(groups)] == [2]

@@ -215,6 +215,8 @@ def test_cannot_tell_says_what_such_a_study_can_show():
 
     assert found.state == CANNOT_TELL
     assert found.sentence.endswith(power_text(power_by_auc(29, 29)))
+    few = judge(np.repeat([1, 0], [12, 40]), np.linspace(0, 1, 52), {}, n_permutations=50)
+    assert few.power == power_by_auc(12, 40)
     assert power_by_auc(0, 5) == {}
     assert list(power_by_auc(29, 29, 0.62)) == [0.6, 0.62, 0.65, 0.7]
 
