@@ -389,6 +389,27 @@ def uid_per_slice(phantom: PlantedPhantom) -> Iterator[Expected]:
     yield "D053", phantom.patients[15], "FLAIR"
 
 
+def spare_bits(phantom: PlantedPhantom) -> Iterator[Expected]:
+    def change(index: int, dataset: Dataset) -> None:
+        pixels = dataset.pixel_array.copy()
+        pixels[:3, :3] |= 0x8000
+        set_pixels(dataset, pixels)
+        dataset.BitsStored, dataset.HighBit = 15, 14
+
+    phantom.edit(13, "FLAIR", change)
+    yield "D027", phantom.patients[13], "FLAIR"
+
+
+def mixed_thickness(phantom: PlantedPhantom) -> Iterator[Expected]:
+    phantom.edit(14, "FLAIR", lambda i, d: setattr(d, "SliceThickness", 1 + i % 2))
+    yield "D055", phantom.patients[14], "FLAIR"
+
+
+def alternating(phantom: PlantedPhantom) -> Iterator[Expected]:
+    phantom.edit(14, "T1wCE", lambda i, d: setattr(d, "AcquisitionNumber", 1 + i % 2))
+    yield "D056", phantom.patients[14], "T1wCE"
+
+
 def mixed(phantom: PlantedPhantom) -> Iterator[Expected]:
     for modality in ("FLAIR", "T1w", "T1wCE", "T2w"):  # a phantom's scanners differ
         yield "D060", "", modality
@@ -400,5 +421,5 @@ FAULTS = (
     constant, clipped, eight_bit, lossy, rescale, undecodable, missing_modality, no_label, no_images, other_patient,
     no_known_series, copied_series, same_images, nearly_same_images, same_study, confounded, identifying,
     swapped_patients, split_person, almost_one_person, merged_people, not_fetched, unread_images,
-    high_padding, uid_per_slice, mixed,
+    high_padding, uid_per_slice, spare_bits, mixed_thickness, alternating, mixed,
 )  # fmt: skip

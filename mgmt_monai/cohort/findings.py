@@ -181,6 +181,11 @@ KINDS = {
             "Export the file again or leave the patient out",
         ),
         Kind(
+            "D027", _W, "bits above Bits Stored",
+            "They are cut off as an old overlay; the few values that need them would turn dark.",
+            "Look at the picture, and export the series again where bright tissue is dark",
+        ),
+        Kind(
             "D030", _W, "missing modality",
             "The patient cannot be used for models of this modality.",
             "Add the series, or leave the patient out for it",
@@ -303,6 +308,16 @@ KINDS = {
             "D054", _N, "acquired plane not known",
             "The volume is read as axial slices; it may have been acquired, and be sharpest, in another plane.",
             "Read every patient in one plane with --plane, or write dim_info",
+        ),
+        Kind(
+            "D055", _W, "geometry in doubt",
+            "A volume has one geometry; some of these slices have another place or size than it gives them.",
+            "Check that these are the slices of one acquisition, and their headers those of the scanner",
+        ),
+        Kind(
+            "D056", _W, "alternating slices",
+            "Every second slice may be of another acquisition, such as before and after contrast agent.",
+            "Look at the pictures; if there are two acquisitions, keep the files of one here",
         ),
         Kind(
             "D060", _N, "mixed shapes",

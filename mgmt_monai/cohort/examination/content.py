@@ -40,6 +40,9 @@ THUMBNAILS_LIMIT = 512
 #: Values beyond are damage, and their differences would leave 32-bit floating point, which the model computes in.
 VALUE_LIMIT = 1e30
 
+#: So many slices, and so much more of them brighter than darker (of every second one), are no chance.
+ALTERNATING_SLICES, ALTERNATING_SHARE = 6, 0.8
+
 HISTOGRAM_BINS = 32
 
 MONTAGE_SLICES = 5
@@ -72,6 +75,10 @@ class SeriesContent:
         montage: Up to five of the middle 20 % of the slices side by side, 96 pixels high, JPEG in base64; as a
             radiologist sees them where the orientation is known, as stored where it is not.
         background: What was taken for the outside of the head, in words; "" where it is the lowest value: 0, noise.
+        n_empty: Slices in which no pixel is inside: all padding, or NaN.
+        n_cut: Pixels that lost bits above Bits Stored.
+        alternation: By how much every second slice is brighter than its neighbours, a share of the robust range; 0
+            where not nearly all are.
     """
 
     digests: str
@@ -87,6 +94,9 @@ class SeriesContent:
     histogram: tuple[int, ...]
     montage: str
     background: str = ""
+    n_empty: int = 0
+    n_cut: int = 0
+    alternation: float = 0.0
 
 
 def read_content(
@@ -186,7 +196,7 @@ class _Reading:
         self.thumbnails: list[_Picture] = []
         self.strip: list[_Picture] = []
         self.n_inside: list[int] = []
-        self.n_values = 0
+        self.n_values = self.n_cut = 0
         self.outside = ""
         self.dark, self.bright = math.inf, -math.inf
         self.n_brightest = 0
@@ -207,6 +217,7 @@ class _Reading:
         if self.identity:
             self.digests.append(digest(stored.values))
         self.n_values += values.size
+        self.n_cut += stored.n_cut
         self.n_inside.append(inside.size)
         dark = self._ends(stored.path, inside, slope, intercept)
         step, at_edge = _sample_step(values.shape, self.per_slice), edge(values[None])
@@ -248,7 +259,8 @@ class _Reading:
             reach = max(high - background.value, background.value - low)
             return np.abs(values - background.value) > BACKGROUND_LEVEL * reach
 
-        n_tissue = [int(np.count_nonzero(tissue(values))) for values in self.samples]
+        tissues = [values[tissue(values)] for values in self.samples]
+        n_tissue = [values.size for values in tissues]
         blank = [n < BLANK_FOREGROUND * n_all for n, n_all in zip(n_tissue, self.n_sampled, strict=True)]
         n_foreground = sum(self.n_inside) * sum(n_tissue) / sample.size
 
@@ -274,6 +286,9 @@ class _Reading:
             histogram=histogram,
             montage=_montage(pictures(self.strip), low, high),
             background=self._told(background, at_edge),
+            n_empty=self.n_inside.count(0),
+            n_cut=self.n_cut,
+            alternation=0.0 if constant else _alternation(tissues, blank) / (high - low),
         )
 
     def _outside(self, stored: StoredSlice) -> np.ndarray | None:
@@ -331,6 +346,17 @@ def _fills(at_edge: np.ndarray, sample: np.ndarray, lowest: float) -> bool:
         return False
     value = np.partition(at_edge, at_edge.size // 2)[at_edge.size // 2]  # a third of the time of np.median
     return bool(np.mean(at_edge == value) >= EDGE_SHARE and (value > np.float32(lowest) or (sample == value).all()))
+
+
+def _alternation(tissues: Sequence[np.ndarray], blank: Sequence[bool]) -> float:
+    """By how much every second slice is brighter than the mean of its neighbours; 0 where not nearly all are."""
+    means = np.array([math.nan if out else values.mean() for values, out in zip(tissues, blank, strict=True)])
+    steps = means[1:-1] - (means[:-2] + means[2:]) / 2
+    steps[1::2] *= -1
+    steps = steps[np.isfinite(steps)]
+    if len(steps) < ALTERNATING_SLICES or abs(np.sign(steps).mean()) < ALTERNATING_SHARE:
+        return 0.0
+    return float(np.median(np.abs(steps)))
 
 
 def _sample_step(shape: tuple[int, ...], wanted: int) -> int:

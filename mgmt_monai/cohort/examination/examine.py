@@ -36,6 +36,11 @@ BLANK_SHARE = 0.5
 CLIPPED_SHARE = 0.01
 
 
+#: Neighbouring slices whose brightness differs to and fro by more than this share of the robust range are two scans:
+#: cross-talk of interleaved slices is a few per cent.
+ALTERNATION = 0.1
+
+
 def examine_series(found: FoundSeries, data_dir: Path, pixels: bool, identity: bool = True) -> SeriesExam:
     """Read every header of a series, and its pixels where asked; whatever is wrong becomes a finding.
 
@@ -202,6 +207,8 @@ class _Examination:
         headers = [headers[i] for i in order]
         if not self._has("D001", "D002", "D004"):  # what is missing there has been told
             self._tell_all(header_checks.step_faults(headers, locations_mm, directory))
+        if not self._has("D005", "D006", "D007"):
+            self._tell_all(header_checks.volume_faults(headers, locations_mm, directory))
         first = headers[0]
         plane, codes = "unknown", ""
         if first.orientation is not None and geometry.is_orientation(first.orientation):
@@ -240,12 +247,21 @@ class _Examination:
         where = files[0] if len(files) == 1 else self.found.directory
         if content.constant:
             self.tell("D021", where, f"expected an image, found the value {content.low:g} in every pixel")
-        elif content.n_blank_middle or content.n_blank > BLANK_SHARE * record.n_slices:
+        elif content.n_blank_middle or content.n_empty or content.n_blank > BLANK_SHARE * record.n_slices:
             text = f"{content.n_blank} of {record.n_slices} slices blank ({content.n_blank / record.n_slices:.0%})"
-            self.tell("D020", where, f"expected anatomy, found {text}, {content.n_blank_middle} in the middle 20 %")
+            empty = f", {content.n_empty} all NaN or padding" if content.n_empty else ""
+            self.tell(
+                "D020", where, f"expected anatomy, found {text}{empty}, {content.n_blank_middle} in the middle 20 %"
+            )
         if content.clipped > CLIPPED_SHARE:
             text = f"found {content.clipped:.1%} of the tissue at the highest value ({content.high:g})"
             self.tell("D022", where, f"expected at most {CLIPPED_SHARE:.0%}, {text}")
+        if content.n_cut:
+            text = f"found some in {counted(content.n_cut, 'pixel')}, which are cut off"
+            self.tell("D027", where, f"expected no bits above BitsStored, {text}")
+        if content.alternation > ALTERNATION:
+            text = f"found every second one brighter by {content.alternation:.0%} of the range"
+            self.tell("D056", where, f"expected neighbouring slices of like brightness, {text}")
         if content.background:
             self.tell("D052", where, f"expected 0, the lowest value, outside the head, found {content.background}")
 

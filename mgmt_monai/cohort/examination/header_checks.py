@@ -11,7 +11,7 @@ from mgmt_monai.cohort.files import geometry
 from mgmt_monai.cohort.files.headers import SliceHeader
 from mgmt_monai.cohort.files.values import finite, told
 from mgmt_monai.cohort.findings import counted
-from mgmt_monai.cohort.layouts.acquisitions import Slice, acquisitions, is_one, taken
+from mgmt_monai.cohort.layouts.acquisitions import Slice, acquisitions, interleaved, is_one, taken
 from mgmt_monai.cohort.layouts.sequence import contradiction
 
 #: Echo times of one echo differ by less than this share; echoes of one series are milliseconds apart.
@@ -42,7 +42,7 @@ Told = tuple[str, Path, str]
 
 
 def acquisition_faults(headers: Sequence[SliceHeader], n_files: int, directory: Path) -> Iterator[Told]:
-    """What shows that these are not the slices of one acquisition: D005 to D007; D053 where many UIDs are one.
+    """What shows that these are not the slices of one acquisition: D005 to D007, D056; D053 where many UIDs are one.
 
     Args:
         headers: Of all slices, at least one, in any order.
@@ -53,9 +53,11 @@ def acquisition_faults(headers: Sequence[SliceHeader], n_files: int, directory: 
     enhanced = next((header for header in headers if header.frame is not None), None)
     if enhanced is not None and n_files > 1:
         yield "D006", enhanced.path, f"expected a multi-frame file alone, found {n_files} files"
-    other = next((header for header in headers if header.shape != first.shape), None)
-    if other is not None:
-        yield "D005", other.path, f"expected {_size(first)} as in {first.path.name}, found {_size(other)}"
+    others = [header for header in headers if not _as_large(header, first)]
+    if others:
+        size = _size if others[0].shape != first.shape else _spacing
+        found = f"found {size(others[0])} in {counted(len(others), 'slice')}"
+        yield "D005", others[0].path, f"expected {size(first)} as in {first.path.name}, {found}"
     slices = [
         Slice(h.path, h.frame, h.tags.values, _text(h, "ImagePositionPatient"), taken(h.tags.values)) for h in headers
     ]
@@ -74,6 +76,8 @@ def acquisition_faults(headers: Sequence[SliceHeader], n_files: int, directory: 
     if len(parts) > 1 and parts[0].by not in ("EchoTime", "EchoNumbers"):
         sizes = " and ".join(counted(len(part.slices), "slice") for part in parts[:5])
         yield "D006", directory, f"expected one acquisition, found {len(parts)} told apart by {parts[0].by}: {sizes}"
+    elif len(parts) == 1 and (by := interleaved(slices)):
+        yield "D056", directory, f"expected one acquisition, found several that lie evenly among each other, by {by}"
     echoes = sorted({_number(header, "EchoTime") for header in headers} - {None}, key=lambda value: value or 0.0)
     if any(a and b and b / a > 1 + ECHO_TOLERANCE for a, b in itertools.pairwise(echoes)):
         times = ", ".join(f"{value:g}" for value in echoes[:5])
@@ -106,6 +110,9 @@ def tag_faults(headers: Sequence[SliceHeader], modality: str, directory: Path) -
         lacking = sum(_number(h, "RescaleSlope") is None for h in headers)
         what = f"none in {lacking} of {len(headers)} slices" if lacking else f"{len(pairs)} pairs"
         yield "D025", directory, f"expected one rescale slope and intercept, found {what}"
+    shown = _by_value(headers, "PhotometricInterpretation")
+    if len(shown) > 1:
+        yield "D025", directory, f"expected one PhotometricInterpretation, found {' and '.join(map(told, shown))}"
 
 
 def order_along_normal(headers: Sequence[SliceHeader]) -> tuple[Sequence[int], np.ndarray, Told | None]:
@@ -165,6 +172,31 @@ def step_faults(headers: Sequence[SliceHeader], locations_mm: np.ndarray, direct
         odd = steps[uneven]
         text = f"expected a slice every {spacing:.2f} mm, found steps from {odd.min():.2f} to {odd.max():.2f} mm"
         yield "D012", directory, text
+
+
+def volume_faults(headers: Sequence[SliceHeader], locations_mm: np.ndarray, directory: Path) -> Iterator[Told]:
+    """What the slices of one volume do not share: D055.
+
+    Args:
+        headers: In geometric order.
+        locations_mm: Along the normal, in that order; none where they are not known.
+        directory: The series' folder.
+    """
+    if headers[0].pixel_spacing_mm is None:
+        yield "D055", directory, "expected a PixelSpacing, found none; pixels are taken for 1 mm wide and high"
+    thick = sorted(filter(None, (finite(text) for text in _by_value(headers, "SliceThickness"))))
+    if thick and thick[-1] > thick[0] * (1 + geometry.UNEVEN_TOLERANCE):
+        yield "D055", directory, f"expected one SliceThickness, found {thick[0]:g} to {thick[-1]:g} mm"
+    frames = len(_by_value(headers, "FrameOfReferenceUID"))
+    if frames > 1:
+        yield "D055", directory, f"expected one FrameOfReferenceUID, found {frames}: places cannot be compared"
+    if len(locations_mm) > 2:
+        positions = np.array([header.position for header in headers])
+        share = (locations_mm - locations_mm[0]) / (locations_mm[-1] - locations_mm[0])
+        off = np.linalg.norm(positions - positions[0] - np.outer(share, positions[-1] - positions[0]), axis=1)
+        if off.max() > geometry.PLACE_TOLERANCE_MM:
+            text = f"found {_name(headers[int(off.argmax())])} {off.max():.1f} mm off, across the normal"
+            yield "D055", directory, f"expected slices straight behind each other, {text}"
 
 
 def facts(headers: Sequence[SliceHeader]) -> dict[str, str]:
@@ -240,3 +272,16 @@ def _name(header: SliceHeader) -> str:
 
 def _size(header: SliceHeader) -> str:
     return f"{header.shape[0]} x {header.shape[1]} pixels"
+
+
+def _spacing(header: SliceHeader) -> str:
+    spacing = header.pixel_spacing_mm
+    return "no PixelSpacing" if spacing is None else f"pixels of {spacing[0]:g} x {spacing[1]:g} mm"
+
+
+def _as_large(header: SliceHeader, other: SliceHeader) -> bool:
+    """Whether two slices have as many pixels, of one size."""
+    one, two = header.pixel_spacing_mm, other.pixel_spacing_mm
+    if one is None or two is None or one == two:
+        return header.shape == other.shape and one == two
+    return header.shape == other.shape and bool(np.allclose(one, two, rtol=geometry.SPACING_TOLERANCE, atol=0))

@@ -92,7 +92,7 @@ def rle_fault(data: bytes, rows: int, columns: int, bits_allocated: int) -> str 
         return f"RLE pixels in {n_segments} segments, where the header has {bits_allocated} bits"
     ends = [*starts[1:n_segments], len(data)]
     for start, end in zip(starts, ends, strict=False):
-        position, size = start, 0
+        position, size, end = start, 0, min(end, len(data))
         while position < end - 1:
             head = data[position]
             if head < 128:
@@ -135,8 +135,10 @@ def _scan_fault(data: bytes, position: int, scan_end: re.Pattern[bytes]) -> str 
         found = scan_end.search(data, position + 2 + max(2, length))
         if position + 2 + length > len(data):
             return "a JPEG image that breaks off in a segment"
-        if found is None or data[found.start() + 1] == _IMAGE_END:
-            return None  # what is missing of the coded data, decoders make up
+        if found is None:
+            return "a JPEG image that breaks off: what is missing, decoders would make up"
+        if data[found.start() + 1] == _IMAGE_END:
+            return None
         position = found.start()
     return f"a JPEG image of more than {_MARKERS_LIMIT} segments"
 

@@ -12,6 +12,9 @@ ORIENTATION_TOLERANCE = 1e-3
 #: Slices nearer than this lie at the same position; no clinical MRI has thinner spacing than 0.1 mm.
 POSITION_TOLERANCE_MM = 0.01
 
+#: Places that lie further apart than this are two: about a pixel. What writers round is a thousandth of it.
+PLACE_TOLERANCE_MM = 1.0
+
 #: No scanner's table takes a patient further than 10 m from its centre: a position beyond is a damaged value.
 POSITION_LIMIT_MM = 10_000.0
 

@@ -36,10 +36,6 @@ _CLASSES = {
     540: (Nifti2PairHeader, b"n+2\0"),
 }
 
-#: A corner of the volume that sform and qform place further apart than this is two places. Both are written in 32-bit
-#: floating point and agree to micrometres; a millimetre is about a pixel.
-FORM_TOLERANCE_MM = 1.0
-
 #: So many bytes behind the voxels may fill up a file; more are voxels that the header does not claim.
 SPARE_BYTES = 15
 
@@ -76,7 +72,7 @@ class NiftiHeader:
         intercept: ``scl_inter``, 0 where the file has none.
         offset: Where the voxels begin in the (decompressed) file, in bytes.
         other_place: How the qform, where it has a code too, differs from the sform that is taken, in words; "" where
-            they agree within `FORM_TOLERANCE_MM`.
+            they agree within `geometry.PLACE_TOLERANCE_MM`.
         stored_plane: The plane that the order of the stored axes speaks for, where that is not axial and nothing else
             shows how the volume was acquired, so that it is read as axial; "" for all others.
     """
@@ -310,7 +306,7 @@ def _other_place(raw: Nifti1PairHeader, shape: tuple[int, int, int]) -> str:
             return "a qform that is no placement"
         corners = np.array([[*corner, 1] for corner in itertools.product(*((0, n - 1) for n in shape))])
         apart_mm = float(np.linalg.norm(corners @ (qform - sform).T, axis=1).max())
-    if apart_mm <= FORM_TOLERANCE_MM:
+    if apart_mm <= geometry.PLACE_TOLERANCE_MM:
         return ""
     if not math.isfinite(apart_mm) or not np.linalg.norm(qform[:3, :3], axis=0).all():
         return "a qform that is no placement"

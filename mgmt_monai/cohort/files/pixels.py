@@ -60,6 +60,7 @@ class StoredSlice:
         pixel_spacing_mm: Between rows, between columns, or None.
         padding: ``(rows, columns)`` bool, where nothing was imaged (PixelPaddingValue, PS3.3 C.7.5.1.1.2); None where
             no pixel is so.
+        n_cut: Pixels whose bits above Bits Stored, such as an old overlay, were cut off.
     """
 
     path: Path
@@ -70,6 +71,7 @@ class StoredSlice:
     orientation: np.ndarray | None
     pixel_spacing_mm: tuple[float, float] | None
     padding: np.ndarray | None = None
+    n_cut: int = 0
 
     @property
     def inverted(self) -> bool:
@@ -152,12 +154,12 @@ def read_slices(
         header: What was read before: the tags of each slice, or the NIfTI file's header.
 
     Yields:
-        Stored values, equal for one image however it is encoded: the bits above Bits Stored are cut off, nothing else
+        Stored values, equal for one image however it is encoded: overlays above Bits Stored are cut off, nothing else
         is done to them (MONOCHROME1 is not turned).
 
     Raises:
         ContentError: A file that is gone, cut short or no grey-scale image, whose size or encoding is beyond the limits
-            of this module, or that cannot be decoded.
+            of this module, whose values need more bits than Bits Stored, or that cannot be decoded.
     """
     if is_nifti(files[0].name):
         with content_errors(files[0]):
@@ -257,6 +259,7 @@ def _dicom_slice(path: Path, tags: FileTags, frame: int | None) -> StoredSlice:
     spacing = finite_numbers(str(own.get("PixelSpacing", "")), 2)
     orientation = finite_numbers(str(own.get("ImageOrientationPatient", "")), 6)
     cut = _cut(values, form)
+    padding = _padding(values, cut, form, tags)
     mirror = -1 if form.signed else 2**form.bits_stored - 1
     return StoredSlice(
         path=path,
@@ -266,7 +269,8 @@ def _dicom_slice(path: Path, tags: FileTags, frame: int | None) -> StoredSlice:
         mirror=mirror if tags.values.get("PhotometricInterpretation") == "MONOCHROME1" else None,
         orientation=None if orientation is None else np.array(orientation),
         pixel_spacing_mm=None if spacing is None else (spacing[0], spacing[1]),
-        padding=_padding(values, cut, form, tags),
+        padding=padding,
+        n_cut=0 if cut is values else _n_cut(path, values, cut, padding, form),
     )
 
 
@@ -277,12 +281,30 @@ def _number(text: str | int | None, default: float) -> float:
 
 
 def _cut(values: np.ndarray, form: _Format) -> np.ndarray:
-    """The values without the bits above Bits Stored, where old overlays may lie."""
-    spare = form.bits_allocated - form.bits_stored
-    if not spare:
+    """The values without the bits above Bits Stored, where old overlays may lie; the same array where none is set."""
+    spare, top = form.bits_allocated - form.bits_stored, 2 ** (form.bits_stored - form.signed)
+    if not spare or -top <= int(values.min()) <= int(values.max()) < top:
         return values
     plain = values.astype(values.dtype.newbyteorder("="), copy=False)
     return (plain << spare) >> spare  # of a signed type, the second shift repeats the sign
+
+
+def _n_cut(path: Path, values: np.ndarray, cut: np.ndarray, padding: np.ndarray | None, form: _Format) -> int:
+    """How many pixels lost bits above Bits Stored, but for padding and for signs that the writer did not repeat there.
+
+    Raises:
+        ContentError: The bits belong to the values: without them, neighbours are no more alike.
+    """
+    whole = values.astype(np.int64)
+    if form.signed and whole.min() >= 0:  # two's complement of Bits Stored alone
+        whole = np.where(whole < 2**form.bits_stored, cut, whole)
+    lost = whole != cut
+    if padding is not None:
+        lost &= ~padding
+    if lost.any() and np.abs(np.diff(cut.astype(np.int64))).sum() >= np.abs(np.diff(whole)).sum():
+        ends = f"values from {whole[lost].min()} to {whole[lost].max()} in {form.bits_stored} bits"
+        raise ContentError(path, f"a header that claims less than there is: {ends} (BitsStored)")
+    return int(lost.sum())
 
 
 def _padding(values: np.ndarray, cut: np.ndarray, form: _Format, tags: FileTags) -> np.ndarray | None:
@@ -326,7 +348,7 @@ def _decoded(path: Path, form: _Format, tags: FileTags, index: int) -> np.ndarra
         raise ContentError(path, found)
     if tags.syntax == RLE and (found := rle_fault(data, form.rows, form.columns, form.bits_allocated)) is not None:
         raise ContentError(path, found)
-    lone = _lone_image(data, form, tags.syntax)
+    lone = _lone_header(form, tags.syntax) + _encapsulated(data)
     shown = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
@@ -348,20 +370,21 @@ def _decoded(path: Path, form: _Format, tags: FileTags, index: int) -> np.ndarra
     values = np.squeeze(sitk.GetArrayFromImage(image))
     if image.GetNumberOfComponentsPerPixel() != 1 or values.size != form.rows * form.columns:
         raise ContentError(path, f"compressed pixels that are not {form.rows} x {form.columns} grey values")
-    # ITK's type follows Bits Stored and may be wider or narrower than the stored one; the values are the same
+    # ITK's type may be wider or narrower than the stored one; the values are the same
     return values.reshape(form.rows, form.columns).astype(form.dtype())
 
 
-def _lone_image(data: bytes, form: _Format, syntax: str) -> bytes:
-    """A DICOM file of one compressed grey-scale image and nothing more."""
+def _encapsulated(data: bytes) -> bytes:
+    """The pixel data element of one compressed image."""
     from pydicom.encaps import encapsulate
 
     pixels = struct.pack("<HH2sHL", 0x7FE0, 0x0010, b"OB", 0, UNDEFINED) + encapsulate([data], has_bot=False)
-    return _lone_header(form, syntax) + pixels + struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
+    return pixels + struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
 
 
 @lru_cache
 def _lone_header(form: _Format, syntax: str) -> bytes:
+    """What stands before that in a DICOM file of it alone; all bits are stored, for GDCM would cut off the others."""
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import UID, MRImageStorage
 
@@ -371,7 +394,8 @@ def _lone_header(form: _Format, syntax: str) -> bytes:
     image.SOPClassUID, image.SOPInstanceUID = MRImageStorage, "1.2.3"
     image.SamplesPerPixel, image.PhotometricInterpretation = 1, "MONOCHROME2"
     image.Rows, image.Columns, image.PixelRepresentation = form.rows, form.columns, int(form.signed)
-    image.BitsAllocated, image.BitsStored, image.HighBit = form.bits_allocated, form.bits_stored, form.bits_stored - 1
+    image.BitsAllocated = image.BitsStored = form.bits_allocated
+    image.HighBit = form.bits_allocated - 1
     stream = BytesIO()
     image.save_as(stream, enforce_file_format=True)
     return stream.getvalue()

@@ -10,7 +10,7 @@ import numpy as np
 
 from mgmt_monai.cohort.files import geometry
 from mgmt_monai.cohort.files.headers import is_phase
-from mgmt_monai.cohort.files.values import day, finite_numbers, time_of_day_s
+from mgmt_monai.cohort.files.values import day, finite, finite_numbers, time_of_day_s
 
 Values = Mapping[str, str | int]
 
@@ -27,6 +27,12 @@ IN_TIME = ("temporal position", "AcquisitionNumber", "AcquisitionTime")
 
 #: Fewer slices than this show no regular stack.
 _FEW = 3
+
+#: The packages of one acquisition are taken within minutes; a longer break lies between two.
+BREAK_S = 600
+
+#: Numbers of one acquisition differ by less than this share.
+_NUMBER_TOLERANCE = 0.1
 
 
 class Slice(NamedTuple):
@@ -114,8 +120,10 @@ def joined(series: Mapping[Any, Sequence[Slice]]) -> list[list[Any]]:
 def acquisitions(slices: Sequence[Slice]) -> list[Acquisition]:
     """The acquisitions that one series mixes: several slices in one place, or uneven steps, that tags tell apart.
 
-    Slices of one regular stack are one acquisition, whatever their tags. Phase images are no part of it: they are told
-    apart where the magnitude images are of several.
+    Slices that lie evenly among each other are told apart by what one acquisition has once: contrast agent, timing,
+    flip angle, kind of image, names and identifiers of the series. AcquisitionNumber and AcquisitionTime do not suffice
+    there, for scanners take the odd slices after the even ones: `interleaved` names them. Phase images are no part
+    of it: they are told apart where the magnitude images are of several.
 
     Returns:
         One part for a series of one acquisition, or of slices that nothing tells apart; parts in order of time.
@@ -125,6 +133,26 @@ def acquisitions(slices: Sequence[Slice]) -> list[Acquisition]:
     if len(parts) > 1 and 0 < len(magnitude) < len(slices):
         parts.append(Acquisition([one for one in slices if is_phase(one.values)], "ComplexImageComponent"))
     return parts if len(parts) > 1 else [Acquisition(list(slices))]
+
+
+def interleaved(slices: Sequence[Slice]) -> str:
+    """What speaks for several acquisitions in one regular stack: packages of one, or two scans.
+
+    Returns:
+        ``AcquisitionNumber`` where slices of several lie among each other, ``AcquisitionTime`` where a break of more
+        than `BREAK_S` parts such; else "".
+    """
+    timed = sorted((moment, i) for i, one in enumerate(slices) if (moment := _moment(one)) is not None)
+    parts: list[list[Slice]] = [[]]
+    for n, ((date, seconds), i) in enumerate(timed):
+        if n and (date != timed[n - 1][0][0] or seconds - timed[n - 1][0][1] > BREAK_S):
+            parts.append([])
+        parts[-1].append(slices[i])
+    numbered = _by_value(list(slices), _value("AcquisitionNumber", "FrameAcquisitionNumber"))
+    for tag, found in (("AcquisitionNumber", numbered), ("AcquisitionTime", parts)):
+        if 1 < len(found) < len(slices) and min(map(len, found)) >= _FEW and _overlap(found):
+            return tag
+    return ""
 
 
 def in_place(slices: Sequence[Slice]) -> list[Slice]:
@@ -166,10 +194,19 @@ def _split(slices: list[Slice]) -> list[Acquisition]:
             better = sum(map(_n_repeated, parts)) < n_repeated
         else:
             even = all(len(part) >= _FEW and not _is_uneven(part) for part in parts)
-            better = even and (uneven or decides_alone) and _overlap(parts)
+            decides = decides_alone and (tag not in _NUMBERS or _are_apart(parts, value_of))
+            better = even and (uneven or decides) and _overlap(parts)
         if better:
             return [Acquisition(deeper.slices, tag) for part in parts for deeper in _split(part)]
     return _in_time(slices, locations_mm) if n_repeated else [Acquisition(slices)]
+
+
+def _are_apart(parts: Sequence[Sequence[Slice]], value_of: Callable[[Values], Hashable]) -> bool:
+    numbers = [finite(str(value_of(part[0].values))) for part in parts]
+    if None in numbers:
+        return False
+    ordered = sorted(number for number in numbers if number is not None)
+    return all(b > a * (1 + _NUMBER_TOLERANCE) for a, b in itertools.pairwise(ordered))
 
 
 def _overlap(parts: Sequence[Sequence[Slice]]) -> bool:
@@ -295,16 +332,20 @@ _TELLING: tuple[tuple[str, bool, Callable[[Values], Hashable]], ...] = (
     ("DiffusionBValue", True, _value("DiffusionBValue")),
     ("temporal position", True, _value("TemporalPositionIdentifier", "TemporalPositionIndex")),
     ("AcquisitionNumber", False, _value("AcquisitionNumber", "FrameAcquisitionNumber")),
-    ("ImageType", False, _value("ImageType")),
-    ("InversionTime", False, _value("InversionTime", "InversionTimes")),
-    ("FlipAngle", False, _value("FlipAngle")),
-    ("RepetitionTime", False, _value("RepetitionTime")),
-    ("SeriesNumber", False, _value("SeriesNumber")),
+    ("ImageType", True, _value("ImageType")),
+    ("InversionTime", True, _value("InversionTime", "InversionTimes")),
+    ("FlipAngle", True, _value("FlipAngle")),
+    ("RepetitionTime", True, _value("RepetitionTime")),
+    ("SeriesNumber", True, _value("SeriesNumber")),
+    ("SeriesDescription", True, _value("SeriesDescription")),
+    ("SequenceName", True, _value("SequenceName")),
+    ("StudyInstanceUID", True, _value("StudyInstanceUID")),
 )
+_NUMBERS = ("InversionTime", "FlipAngle", "RepetitionTime")
 _DECIDING = tuple(one for one in _TELLING if one[1])
 _TELLING_TAGS = (
     "ContrastBolusAgentAdministered", "ContrastBolusAgent", "EchoNumbers", "EffectiveEchoTime", "EchoTime",
     "DiffusionBValue", "TemporalPositionIdentifier", "TemporalPositionIndex", "AcquisitionNumber",
     "FrameAcquisitionNumber", "ImageType", "InversionTime", "InversionTimes", "FlipAngle", "RepetitionTime",
-    "SeriesNumber",
+    "SeriesNumber", "SeriesDescription", "SequenceName", "StudyInstanceUID",
 )  # fmt: skip

@@ -445,3 +445,83 @@ def test_plane_that_only_the_order_of_storage_shows_is_told(tmp_path, axes, spac
 
 def test_nifti_of_one_slice_needs_no_place(tmp_path):
     assert nifti_findings(tmp_path / "a.nii.gz", (0, 0), n_slices=1) == [("D015", "warning")]
+
+
+def findings_of(folder: FoundSeries, pixels: bool = False) -> dict[str, str]:
+    return {finding.id: finding.text for finding in exam_of(folder, pixels).findings}
+
+
+TEN = {f"{i}.dcm": {"position": (0, 0, 2 * i)} for i in range(10)}
+LAST = {f"{i}.dcm" for i in (7, 8, 9)}
+
+
+@pytest.mark.parametrize(
+    ("own", "finding", "text"),
+    [
+        ({"PixelSpacing": [1, 0.75]}, "D005", "of 0.5 x 0.75 mm as in 0.dcm, found pixels of 1 x 0.75 mm in 3 slices"),
+        ({"PixelSpacing": None}, "D005", "found no PixelSpacing in 3 slices"),
+        ({"shape": (2, 3)}, "D005", "expected 4 x 6 pixels as in 0.dcm, found 2 x 3 pixels in 3 slices"),
+        ({"SliceThickness": 5}, "D055", "expected one SliceThickness, found 2 to 5 mm"),
+        ({"FrameOfReferenceUID": "1.6"}, "D055", "expected one FrameOfReferenceUID, found 2"),
+        ({"PhotometricInterpretation": "MONOCHROME1"}, "D025", "found MONOCHROME2 and MONOCHROME1"),
+    ],
+    ids=["spacing", "no spacing", "size", "thickness", "frame of reference", "photometric"],
+)  # fmt: skip
+def test_slices_at_the_end_of_another_geometry_are_told(make_folder, own, finding, text):
+    slices = {name: {"FrameOfReferenceUID": "1.5", **of, **(own if name in LAST else {})} for name, of in TEN.items()}
+    found = findings_of(make_folder(slices))
+    assert set(found) == {finding}
+    assert text in found[finding]
+
+
+def test_slice_beside_the_stack_is_told_and_a_slanted_stack_is_not(make_folder):
+    slanted = {f"{i}.dcm": {"position": (0.9 * i, 0, 2 * i)} for i in range(10)}
+    assert findings_of(make_folder(slanted)) == {}
+    slanted["4.dcm"] = {"position": (3.6, 1.5, 8)}
+    assert "found 4.dcm 1.5 mm off" in findings_of(make_folder(slanted))["D055"]
+
+
+def test_series_without_pixel_spacing_is_told(make_folder):
+    assert "expected a PixelSpacing, found none" in findings_of(make_folder(TEN, PixelSpacing=None))["D055"]
+
+
+def write_head(folder: FoundSeries, make_dicom, volume: np.ndarray, **attributes) -> FoundSeries:
+    for index, image in enumerate(volume):
+        make_dicom(folder.directory / f"{index}.dcm", image, position=(0, 0, 2 * index), **attributes)
+    return folder
+
+
+def made_head(n_slices: int = 12) -> np.ndarray:
+    z, y, x = np.mgrid[:n_slices, :40, :32]
+    inside = ((y - 20) / 17) ** 2 + ((x - 16) / 13) ** 2 + ((z - n_slices / 2) / n_slices) ** 2 < 1
+    return np.where(inside, 500 + 200 * np.sin(x / 3) * np.cos(y / 4) + 30 * np.cos(z), 0).astype(np.uint16)
+
+
+@pytest.mark.parametrize(("factor", "is_told"), [(1.0, False), (1.08, False), (1.4, True), (0.7, True)])
+def test_every_second_slice_of_another_brightness_is_told(make_folder, make_dicom, factor, is_told):
+    volume = made_head()
+    volume[1::2] = (volume[1::2] * factor).astype(np.uint16)
+    found = findings_of(write_head(make_folder({}), make_dicom, volume), pixels=True)
+    assert ("D056" in found) == is_told
+
+
+def test_bits_above_bits_stored_are_told(make_folder, make_dicom):
+    volume = made_head()
+    volume[:, :3, :3] |= 0x8000
+    found = findings_of(write_head(make_folder({}), make_dicom, volume, BitsStored=12, HighBit=11), pixels=True)
+    assert found == {"D027": "expected no bits above BitsStored, found some in 108 pixels, which are cut off"}
+    found = findings_of(
+        write_head(make_folder({}), make_dicom, made_head() * 9, BitsStored=12, HighBit=11), pixels=True
+    )
+    assert "claims less than there is" in found["D026"]
+
+
+@pytest.mark.parametrize("empty", [[0], [11], [1, 2, 9]], ids=["first", "last", "three"])
+def test_slices_of_nan_alone_are_told(tmp_path, empty):
+    volume = made_head().astype(np.float32)
+    volume[empty] = np.nan
+    nibabel.save(nibabel.Nifti1Image(volume.T[::-1, ::-1], np.diag([1, 1, 4, 1])), tmp_path / "a.nii.gz")
+    exam = examine_series(FoundSeries("P", "T1w", tmp_path, ("a.nii.gz",), "named"), tmp_path, True)
+    (text,) = (finding.text for finding in exam.findings if finding.id == "D020")
+    assert f"found {len(empty)} of 12 slices blank" in text
+    assert f"{len(empty)} all NaN or padding" in text

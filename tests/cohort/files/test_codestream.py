@@ -52,12 +52,11 @@ FINE = (
         (encoded("JPEG2000", no_jp2=True, tile_size=(16, 16), quality_layers=[20, 5, 1]), JPEG_2000),
         (bytes(64), RLE),
         (JPEG[:-2] + b"\xff\xfe\0\6text" + JPEG[-2:], BASELINE),
-        (JPEG[:-2], BASELINE),
         (bytes(jpeg_ls.encode_array(np.full((ROWS, COLUMNS), 255, np.uint8))), JPEG_LS),
         (bytes(jpeg_ls.encode_array(PIXELS)), JPEG_LS),
     ],
     ids=["JPEG", "JPEG 2000", "JPEG 2000 in boxes", "tiles and layers", "RLE", "JPEG with a comment behind its scan",
-         "JPEG without end", "JPEG-LS", "JPEG-LS of noise"],
+         "JPEG-LS", "JPEG-LS of noise"],
 )  # fmt: skip
 def test_whole_code_streams_have_no_fault(data: bytes, syntax: str) -> None:
     assert fault(data, syntax, ROWS, COLUMNS) is None
@@ -71,6 +70,9 @@ def test_whole_code_streams_have_no_fault(data: bytes, syntax: str) -> None:
         (changed(JPEG, SOF, 1, b"\xe0"), BASELINE, "without a size"),
         (encoded("JPEG", np.zeros((ROWS, COLUMNS, 3), np.uint8)), BASELINE, "in 3 colours"),
         (JPEG[:30], BASELINE, "breaks off"),
+        (JPEG[:-2], BASELINE, "breaks off: what is missing"),
+        (JPEG[: len(JPEG) // 2], BASELINE, "breaks off: what is missing"),
+        (bytes(jpeg_ls.encode_array(PIXELS))[:-200], JPEG_LS, "breaks off: what is missing"),
         (JPEG[:-4] + b"\xff\xfe" + JPEG[-2:], BASELINE, "breaks off in a segment"),
         (JPEG[:-2] + 1000 * b"\xff\xfe\0\2" + JPEG[-2:], BASELINE, "more than 1000 segments"),
         (changed(J2K, SIZ, 6, struct.pack(">I", 2**31)), JPEG_2000, "48 x 2147483648 pixels"),
@@ -91,7 +93,8 @@ def test_whole_code_streams_have_no_fault(data: bytes, syntax: str) -> None:
         (J2K, HTJ2K, "no reader here decodes"),
     ],
     ids=[
-        "JPEG rows", "JPEG bits", "JPEG without frame", "JPEG colour", "JPEG cut", "JPEG comment",
+        "JPEG rows", "JPEG bits", "JPEG without frame", "JPEG colour", "JPEG cut", "JPEG without end",
+        "half a JPEG", "JPEG-LS cut", "JPEG comment",
         "JPEG comments", "width", "offset", "empty tiles",
         "tile offset", "components", "bits", "sampling", "layers", "levels", "precincts", "no precincts",
         "cut", "JPEG 2000 as JPEG-LS",

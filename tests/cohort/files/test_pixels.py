@@ -62,6 +62,57 @@ def test_bits_above_bits_stored_are_cut_off(tmp_path: Path, make_dicom: Callable
     np.testing.assert_array_equal(only(path), np.tile([[0x123, 0xFFF], [0, 1]], (32, 32)))
 
 
+def smooth(top: int) -> np.ndarray:
+    """60 x 40 pixels that rise to ``top``."""
+    down, across = np.mgrid[:60, :40]
+    return (top * (np.sin(down / 19) * np.sin(across / 13)) ** 2).round().astype(np.int64)
+
+
+@pytest.mark.parametrize("rle", [False, True], ids=["native", "RLE"])
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        (smooth(9000), np.uint16),
+        (smooth(4500), np.uint16),
+        (smooth(900) + 0x3000, np.uint16),
+        (smooth(9000) - 100, np.int16),
+        (smooth(900) << 4, np.uint16),
+        (-smooth(3000), np.int16),
+    ],
+    ids=["more bits", "a bit more", "all of them", "signed", "HighBit 15", "below"],
+)
+def test_values_that_need_more_bits_than_stored_are_refused(
+    tmp_path: Path, make_dicom: Callable[..., Path], values: np.ndarray, dtype: type, rle: bool
+) -> None:
+    path = make_dicom(tmp_path / "a.dcm", values.astype(dtype), rle=rle, BitsStored=12, HighBit=11)
+    wrapped = pydicom.dcmread(path).pixel_array  # the other reader cuts them off without a word
+    assert not np.array_equal(wrapped, values)
+    with pytest.raises(ContentError, match=r"claims less than there is: values from .* in 12 bits") as caught:
+        only(path)
+    assert caught.value.finding == "D026"
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "attributes", "n_cut"),
+    [
+        (smooth(900), np.uint16, {}, 0),
+        (smooth(900) + 0x8000 * (smooth(100) % 7 == 0), np.uint16, {}, np.sum(smooth(100) % 7 == 0)),
+        (smooth(900) + 6000 * (smooth(100) == 100), np.uint16, {}, np.sum(smooth(100) == 100)),
+        (smooth(900) - 400, np.int16, {}, 0),
+        ((smooth(900) - 400) & 0xFFF, np.int16, {}, 0),
+        (np.where(smooth(100) < 3, 0xF000, smooth(900)), np.uint16, {"PixelPaddingValue": 0xF000}, 0),
+    ],
+    ids=["none", "overlay", "bright specks", "sign repeated", "sign not repeated", "padding"],
+)
+def test_bits_that_are_no_part_of_the_values_are_counted(
+    tmp_path: Path, make_dicom: Callable[..., Path], values: np.ndarray, dtype: type, attributes: dict, n_cut: int
+) -> None:
+    path = make_dicom(tmp_path / "a.dcm", values.astype(dtype), BitsStored=12, HighBit=11, **attributes)
+    (stored,) = read_slices([path], None)
+    assert stored.n_cut == n_cut
+    np.testing.assert_array_equal(stored.values, pydicom.dcmread(path).pixel_array)
+
+
 def test_sign_of_fewer_bits_is_kept(tmp_path: Path, make_dicom: Callable[..., Path]) -> None:
     image = np.array([[0x0FFF, 0x0001], [0x0800, 0x07FF]], np.int16)
     path = make_dicom(tmp_path / "a.dcm", image, BitsStored=12, HighBit=11)
@@ -285,6 +336,20 @@ def test_two_compressed_images_in_a_file_of_one_frame_are_refused(shared_data: P
         source.save_as(tmp_path / "a.dcm")
         with pytest.raises(ContentError, match="where the header has"):
             only(tmp_path / "a.dcm")
+
+
+@pytest.mark.parametrize("kept", [0.02, 0.2, 0.5, 0.98])
+def test_rle_cut_short_in_its_last_frame_is_refused(
+    tmp_path: Path, make_dicom: Callable[..., Path], kept: float
+) -> None:
+    path = make_dicom(tmp_path / "a.dcm", np.stack([IMAGE] * 3), NumberOfFrames=3, Rows=60, Columns=40, rle=True)
+    dataset = pydicom.dcmread(path)
+    *frames, last = pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=3)
+    dataset.PixelData = encapsulate([*frames, last[: max(64, int(kept * len(last)))]])
+    dataset.save_as(path)
+    assert len(list(read_slices([path], [0, 1]))) == 2
+    with pytest.raises(ContentError, match="RLE pixels of"):
+        only(path, [2])
 
 
 def test_byte_that_fills_up_to_an_even_length_is_no_fault(tmp_path: Path, make_dicom: Callable[..., Path]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from mgmt_monai.cohort.doctor.visit import Visit, visit
 from mgmt_monai.cohort.examination.examine import examine_series
 from mgmt_monai.cohort.layouts import dicom_tree, find_series
-from mgmt_monai.cohort.layouts.acquisitions import Slice, acquisitions, is_one, joined
+from mgmt_monai.cohort.layouts.acquisitions import Slice, acquisitions, interleaved, is_one, joined
 from mgmt_monai.cohort.layouts.decided import apply_decisions
 from mgmt_monai.cohort.layouts.found import FoundSeries
 from mgmt_monai.inference.study import find_study
@@ -140,6 +140,43 @@ def test_slices_taken_twice_are_told_from_the_stack():
 def test_before_and_after_contrast_half_a_step_apart():
     before, after = slices([0, 5, 10, 15]), slices([2.5, 7.5, 12.5, 17.5], ContrastBolusAgent="GADAVIST")
     assert sorted(parts_of([*before, *after])) == [[0, 5, 10, 15], [2.5, 7.5, 12.5, 17.5]]
+
+
+@pytest.mark.parametrize(
+    ("tag", "values"),
+    [
+        ("FlipAngle", ("10", "70")),
+        ("RepetitionTime", ("500", "4000")),
+        ("InversionTime", ("0", "900")),
+        ("ImageType", ("ORIGINAL\\PRIMARY", "DERIVED\\SECONDARY")),
+        ("SeriesNumber", ("3", "4")),
+        ("SeriesDescription", ("T1 pre", "T1 post")),
+        ("SequenceName", ("*se2d1", "*fl3d1")),
+        ("StudyInstanceUID", ("1.1", "1.2")),
+        ("TemporalPositionIdentifier", ("1", "2")),
+    ],
+)
+def test_two_acquisitions_that_lie_evenly_among_each_other(tag, values):
+    one, other = slices(STACK, **{tag: values[0]}), slices([2.5, 7.5, 12.5], **{tag: values[1]})
+    assert parts_of([*one, *other]) == [STACK, [2.5, 7.5, 12.5]]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "by"),
+    [
+        pytest.param({"AcquisitionNumber": "1"}, {"AcquisitionNumber": "2"}, "AcquisitionNumber", id="number"),
+        pytest.param({"time": "100000"}, {"time": "103000"}, "AcquisitionTime", id="half an hour"),
+        pytest.param({"time": "100000"}, {"time": "100400"}, "", id="packages"),
+        pytest.param({"RepetitionTime": "500"}, {"RepetitionTime": "501"}, "", id="rounded"),
+        pytest.param({}, {}, "", id="nothing"),
+    ],
+)
+def test_what_may_be_packages_of_one_acquisition_is_named(one, other, by):
+    whole = [*slices(STACK, **one), *slices([2.5, 7.5, 12.5, 17.5], **other)]
+    assert len(acquisitions(whole)) == 1
+    assert interleaved(whole) == by
+    beside = [*slices(STACK, **one), *slices([25, 30, 35], **other)]
+    assert interleaved(beside) == ""
 
 
 @pytest.mark.parametrize(
