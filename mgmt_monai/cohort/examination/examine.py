@@ -162,6 +162,8 @@ class _Examination:
             self.tell("D010", path, "expected a qform_code or a sform_code above 0, found 0 in both")
         if header.other_place:
             self.tell("D050", path, f"expected sform and qform at one place, found {header.other_place}; sform is read")
+        for doubt in header.doubts:
+            self.tell("D055", path, f"expected {doubt}")
         if header.stored_plane:
             text = f"found equal spacing, none, and {header.stored_plane} slices by the order of storage; read as axial"
             self.tell("D054", path, f"expected a spacing or a dim_info that shows the acquired slices, {text}")

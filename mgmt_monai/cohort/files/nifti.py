@@ -73,6 +73,8 @@ class NiftiHeader:
         offset: Where the voxels begin in the (decompressed) file, in bytes.
         other_place: How the qform, where it has a code too, differs from the sform that is taken, in words; "" where
             they agree within `geometry.PLACE_TOLERANCE_MM`.
+        doubts: What is odd about its geometry, in words: axes not at right angles, ``pixdim`` that is not the affine's
+            spacing, a unit that is not mm.
         stored_plane: The plane that the order of the stored axes speaks for, where that is not axial and nothing else
             shows how the volume was acquired, so that it is read as axial; "" for all others.
     """
@@ -97,6 +99,7 @@ class NiftiHeader:
     offset: int
     other_place: str = ""
     stored_plane: str = ""
+    doubts: tuple[str, ...] = ()
 
     @property
     def compressed(self) -> bool:
@@ -161,6 +164,7 @@ def read_nifti(path: Path) -> NiftiHeader:
         offset=_offset(raw),
         other_place=_other_place(raw, shape),
         stored_plane="" if is_told or not placed or stored_plane == "axial" else stored_plane,
+        doubts=tuple(_doubts(raw, affine, steps)),
     )
     # Where the file does not say where its voxels begin, they must fill it: else nobody knows which bytes are meant.
     _check_complete(header, SPARE_BYTES if raw["vox_offset"] else 0)
@@ -294,6 +298,20 @@ def _affine(raw: Nifti1PairHeader) -> tuple[np.ndarray, bool]:
     return affine, bool(raw["qform_code"] > 0 or raw["sform_code"] > 0)
 
 
+def _doubts(raw: Nifti1PairHeader, affine: np.ndarray, steps: np.ndarray) -> Iterator[str]:
+    units = affine[:3, :3] / steps
+    cosine = np.abs(units.T @ units - np.eye(3)).max()
+    sizes = np.abs(np.asarray(raw["pixdim"][1:4], np.float64))
+    if cosine > 2 * geometry.DIRECTION_TOLERANCE:
+        yield f"axes at right angles, found {np.degrees(np.arccos(min(1.0, cosine))):.0f} degrees"
+    elif not np.allclose(sizes, steps, rtol=geometry.SPACING_TOLERANCE, atol=0):
+        by_affine, by_pixdim = (" x ".join(f"{size:g}" for size in of) for of in (steps, sizes))
+        yield f"pixdim as the affine has it, {by_affine} mm, found {by_pixdim}"
+    unit = raw.get_xyzt_units()[0] if raw["xyzt_units"] & 7 in (1, 2, 3) else "mm"
+    if unit != "mm":
+        yield f"the unit mm, found {unit}, which is taken for mm"
+
+
 def _other_place(raw: Nifti1PairHeader, shape: tuple[int, int, int]) -> str:
     """What the qform says instead of the sform, where both have a code and disagree; else ""."""
     if not (raw["qform_code"] > 0 and raw["sform_code"] > 0):
@@ -322,6 +340,8 @@ def _plane(across: np.ndarray, directions: np.ndarray) -> str:
 
 
 def _scaling(raw: Nifti1PairHeader) -> tuple[float, float]:
+    if np.isinf(raw["scl_slope"]) or (np.isinf(raw["scl_inter"]) and raw["scl_slope"]):  # nibabel takes them for none
+        raise HeaderError(f"a damaged header: scl_slope {raw['scl_slope']:g}, scl_inter {raw['scl_inter']:g}", "D001")
     try:
         slope, intercept = raw.get_slope_inter()
     except HeaderDataError as error:
@@ -376,7 +396,10 @@ def _decompressed(header: NiftiHeader) -> np.ndarray:
         while chunk := stream.read(min(stored.size - filled, _CHUNK_BYTES)):
             stored[filled : filled + len(chunk)] = np.frombuffer(chunk, np.uint8)
             filled += len(chunk)
-        _skip(stream, SPARE_BYTES + 1)  # to the end, where gzip holds checksum and length against what was read
+        # To the end, where gzip holds checksum and length against what was read; another volume may follow.
+        more = _skip(stream, SPARE_BYTES + 1) > SPARE_BYTES
+    if more:
+        raise HeaderError(f"{_LESS}: its voxels take {stored.size} bytes, and more follows")
     if filled < stored.size:
         raise HeaderError(f"a truncated file: its voxels take {stored.size} bytes, {filled} are there", "D002")
     return stored.view(header.dtype).reshape(header.shape, order="F")

@@ -380,3 +380,73 @@ def test_flipped_bit_in_gzip_is_an_error(tmp_path: Path) -> None:
         path.write_bytes(damaged)
         with pytest.raises(HeaderError):
             list(stored_slices(read_nifti(path)))
+
+
+@pytest.mark.parametrize(
+    ("offset", "data", "found"),
+    [
+        (280, struct.pack("<f", -1), ()),
+        (284, struct.pack("<f", 0.5), ("axes at right angles, found 76 degrees",)),
+        (76, struct.pack("<4f", 1, 2, 2, 3), ("pixdim as the affine has it, 1 x 2 x 3 mm, found 2 x 2 x 3",)),
+        (80, struct.pack("<3f", 0, 0, 0), ("pixdim as the affine has it, 1 x 2 x 3 mm, found 0 x 0 x 0",)),
+        (123, b"\1", ("the unit mm, found meter, which is taken for mm",)),
+        (123, b"\3", ("the unit mm, found micron, which is taken for mm",)),
+        (123, b"\0", ()),
+    ],
+    ids=["sound", "shear", "pixdim", "pixdim 0", "metres", "microns", "no unit"],
+)
+def test_geometry_in_doubt_is_told(
+    make_nifti: Callable[..., Path], offset: int, data: bytes, found: tuple[str, ...]
+) -> None:
+    """The cosine of the sheared axes is 0.5 / (2 * sqrt(1 + 0.0625)), 76 degrees; by sform, with qform code 0."""
+    path = changed(make_nifti(np.zeros((4, 5, 6), np.int16), name="a.nii"), offset, data)
+    assert read_nifti(changed(path, 252, struct.pack("<hh", 0, 1))).doubts == found
+    exam = examine_series(FoundSeries("P", "T1w", path.parent, (path.name,), "named"), path.parent, False)
+    assert [finding.text for finding in exam.findings if finding.id == "D055"] == [f"expected {text}" for text in found]
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(0.0, 0.0), (np.nan, np.nan), (0.0, 7.0), (np.nan, 0.0)])
+def test_scaling_of_none_is_one(make_nifti: Callable[..., Path], slope: float, intercept: float) -> None:
+    path = changed(make_nifti(np.ones((4, 5, 6), np.int16), name="a.nii"), 112, struct.pack("<ff", slope, intercept))
+    header = read_nifti(path)
+    assert (header.slope, header.intercept) == (1.0, 0.0)
+    assert np.asarray(nib.load(path).dataobj).max() == 1
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(np.inf, 0.0), (-np.inf, 0.0), (1.0, np.inf), (2.0, np.nan)])
+def test_scaling_that_is_no_number_is_refused(make_nifti: Callable[..., Path], slope: float, intercept: float) -> None:
+    path = changed(make_nifti(np.ones((4, 5, 6), np.int16), name="a.nii"), 112, struct.pack("<ff", slope, intercept))
+    with pytest.raises(HeaderError, match="damaged header"):
+        read_nifti(path)
+
+
+@pytest.mark.parametrize(
+    ("build", "text"),
+    [
+        (lambda raw: gzip.compress(raw[:500]) + gzip.compress(raw[500:]), ""),
+        (lambda raw: gzip.compress(raw) + gzip.compress(b""), ""),
+        (lambda raw: gzip.compress(raw) + bytes(600), ""),
+        (lambda raw: gzip.compress(raw) + gzip.compress(raw), "more follows"),
+        (lambda raw: gzip.compress(raw) + gzip.compress(raw[352:]), "more follows"),
+        (lambda raw: gzip.compress(raw) + b"junk" * 9, "damaged gzip data"),
+        (lambda raw: gzip.compress(raw) + len(raw).to_bytes(4, "little"), "damaged gzip data"),
+        (lambda raw: gzip.compress(raw)[:-8], "break off"),
+        (lambda raw: gzip.compress(raw)[:-1], "break off"),
+        (lambda raw: gzip.compress(raw[:500]) + gzip.compress(raw[500:])[:-30], "break off"),
+        (lambda raw: gzip.compress(raw[:500]) + gzip.compress(raw[500:-9]), "the data at"),
+        (lambda raw: gzip.compress(raw[:500]), "the data at"),
+    ],
+    ids=["two members", "an empty one", "zeros behind", "the file twice", "the voxels twice", "text behind",
+         "a length behind", "no checksum", "a byte short", "second cut", "second short", "first alone"],
+)  # fmt: skip
+def test_gzip_data_are_one_whole_volume_or_refused(
+    make_nifti: Callable[..., Path], build: Callable[[bytes], bytes], text: str
+) -> None:
+    voxels = np.random.default_rng(0).integers(0, 999, (8, 9, 10), np.int16)
+    path = make_nifti(voxels)
+    path.write_bytes(build(gzip.decompress(path.read_bytes())))
+    if not text:
+        np.testing.assert_array_equal(np.stack(list(stored_slices(read_nifti(path)))), voxels.T)
+        return
+    with pytest.raises(HeaderError, match=text):
+        list(stored_slices(read_nifti(path)))

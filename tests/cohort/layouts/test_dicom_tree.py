@@ -231,7 +231,8 @@ def test_date_that_pydicom_cannot_read_counts_as_none(tmp_path, make_series):
 
 def test_first_file_speaks_for_its_series(tmp_path, make_series):
     make_series("AX T1", "a/1")
-    make_series("AX T2", "a/2", "a/3")
+    make_series("AX T2", "a/2", ImagePositionPatient=[0, 0, 1])
+    make_series("AX T2", "a/3", ImagePositionPatient=[0, 0, 2])
     assert [(key, len(files)) for key, files in _series(dicom_tree.find(tmp_path)).items()] == [(("P1", "T1w"), 3)]
 
 
