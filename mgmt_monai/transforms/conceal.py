@@ -143,7 +143,9 @@ def _without_head(voxels: np.ndarray) -> np.ndarray:
 def _brightness(volume: np.ndarray) -> np.ndarray:
     """The volume; or how far from the background it is, where tissue lies on both sides of that."""
     background = find_background(volume)
-    return np.abs(volume - np.float32(background.value)) if background.tissue_below else volume
+    if not background.tissue_below:
+        return volume
+    return np.abs(volume - np.float32(background.value)) * background.foreground(volume)
 
 
 def _air_limit(volume: np.ndarray) -> float:

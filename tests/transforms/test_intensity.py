@@ -158,6 +158,33 @@ def padded_below(volume: np.ndarray) -> np.ndarray:
     return volume
 
 
+def masked(part: tuple[slice, ...], value: float):
+    """A form: z-scored, with one low value in a part of what lies outside."""
+
+    def form(volume: np.ndarray) -> np.ndarray:
+        outside = volume == 0
+        volume = z_scored(volume)
+        volume[part] = np.where(outside[part], value, volume[part])
+        return volume
+
+    form.__name__ = f"masked {value}"
+    return form
+
+
+masked_corner = masked((slice(None), slice(0, 3), slice(0, 6)), -8)
+masked_mostly = masked((slice(None), slice(0, 28)), -8)
+masked_wholly = masked((slice(None),), -8)
+
+
+def masked_inside_air_and_tissue(volume: np.ndarray) -> np.ndarray:
+    """The air is no 0 either."""
+    outside = volume == 0
+    volume = z_scored(volume)
+    volume[outside] = volume.min() - 0.1
+    volume[:, :3, :6] = -40
+    return volume
+
+
 def nan_outside(volume: np.ndarray) -> np.ndarray:
     volume[volume == 0] = np.nan
     return volume
@@ -170,7 +197,13 @@ def z_scored_nan(volume: np.ndarray) -> np.ndarray:
     return volume
 
 
-@pytest.mark.parametrize("form", [one_negative, overshoot, padded_below, z_scored, nan_outside, z_scored_nan])
+@pytest.mark.parametrize(
+    "form",
+    [
+        one_negative, overshoot, padded_below, z_scored, nan_outside, z_scored_nan, masked_corner, masked_mostly,
+        masked_wholly, masked_inside_air_and_tissue,
+    ],
+)  # fmt: skip
 def test_same_head_in_another_form_gives_the_same_picture(brain, form):
     expected = ScaleIntensityRobust(1, 99)(brain)
     scaled = ScaleIntensityRobust(1, 99)(form(brain.copy()))
@@ -208,6 +241,14 @@ def test_tightly_cropped_head_gives_the_same_picture_in_every_form(form, inset):
     expected[0, 5, 4] = scaled[0, 5, 4]  # what may be negative
     np.testing.assert_allclose(scaled, expected, atol=0.01)
     assert not scaled[head == 0].any()
+
+
+def test_mask_within_the_head_is_as_dark_as_air(brain):
+    hidden = (slice(None), slice(10, 13), slice(8, 11))
+    expected, volume = brain.copy(), z_scored(brain.copy())
+    expected[hidden], volume[hidden] = 0, -8
+    np.testing.assert_allclose(ScaleIntensityRobust(1, 99)(volume), ScaleIntensityRobust(1, 99)(expected), atol=1e-4)
+    assert find_background(volume).mask == -8
 
 
 def test_noise_of_air_is_no_background(brain):

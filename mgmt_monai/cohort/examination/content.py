@@ -12,7 +12,7 @@ import numpy as np
 
 from mgmt_monai.cohort.examination.signature import make_signature, thumbnail
 from mgmt_monai.cohort.files import geometry
-from mgmt_monai.cohort.files.background import EDGE_SHARE, Background, background_of, edge, nan_outside
+from mgmt_monai.cohort.files.background import EDGE_SHARE, Background, background_of, edge, filling, nan_outside
 from mgmt_monai.cohort.files.nifti import NiftiHeader, read_nifti
 from mgmt_monai.cohort.files.pixels import ContentError, StoredSlice, content_errors, digest, read_slices
 from mgmt_monai.cohort.files.tags import FileTags
@@ -245,11 +245,12 @@ class _Reading:
         sample = np.concatenate(self.samples)
         if not sample.size or not any(self.n_inside[self.middle]):
             raise ContentError(self.path, f"nothing but {self.outside} in the middle 20 % of the slices")
-        low, high = (float(value) for value in np.percentile(sample, ROBUST_PERCENTILES))
-        if high <= low:
-            low, high = self.dark, self.bright
         at_edge, lowest = np.concatenate(self.edges), float(np.float32(self.dark))
         background = background_of(at_edge, sample, lowest)
+        unmasked = sample if background.mask is None else sample[sample > background.mask]
+        low, high = (float(value) for value in np.percentile(unmasked, ROBUST_PERCENTILES))
+        if high <= low:
+            low, high = self.dark, self.bright
         if background.found != "lowest" and not background.tissue_below:
             low = max(low, background.value)
 
@@ -257,7 +258,7 @@ class _Reading:
             if not background.tissue_below:
                 return values > low + BACKGROUND_LEVEL * (high - low)
             reach = max(high - background.value, background.value - low)
-            return np.abs(values - background.value) > BACKGROUND_LEVEL * reach
+            return (np.abs(values - background.value) > BACKGROUND_LEVEL * reach) & background.foreground(values)
 
         tissues = [values[tissue(values)] for values in self.samples]
         n_tissue = [values.size for values in tissues]
@@ -335,6 +336,8 @@ class _Reading:
             where = "at the edge of the slices" if background.found == "edge" else "in many voxels"
             below = "tissue lies below it too" if background.tissue_below else "what is below it belongs to it"
             told.append(f"the value {value:g} {where}: {below}")
+            if background.mask is not None:
+                told.append(f"a mask of {-background.mask if self.inverted else background.mask:g}")
         elif value and at_edge.size and np.mean(at_edge == np.float32(background.value)) >= EDGE_SHARE:
             told.append(f"{value:g}, the lowest value")
         return " and ".join(told)
@@ -342,10 +345,8 @@ class _Reading:
 
 def _fills(at_edge: np.ndarray, sample: np.ndarray, lowest: float) -> bool:
     """Whether one value fills the edge of a slice and may have tissue below it: here, or if all is so, in others."""
-    if not at_edge.size:
-        return False
-    value = np.partition(at_edge, at_edge.size // 2)[at_edge.size // 2]  # a third of the time of np.median
-    return bool(np.mean(at_edge == value) >= EDGE_SHARE and (value > np.float32(lowest) or (sample == value).all()))
+    value = filling(at_edge)
+    return value is not None and bool(value > np.float32(lowest) or (sample == value).all())
 
 
 def _alternation(tissues: Sequence[np.ndarray], blank: Sequence[bool]) -> float:

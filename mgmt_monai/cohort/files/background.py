@@ -17,6 +17,10 @@ ZERO_SHARE = 0.1
 #: ... or this share, where so many times as many are 0 as have the values next to it: a z-scored head, tightly cropped.
 FEW_ZEROS_SHARE, ZERO_TIMES = 0.01, 10
 
+#: A lowest, negative value of at least this share of the voxels, so much of the range below all others, is no tissue but
+#: the mask of a part: what lies outside besides is found among the others.
+MASK_SHARE, MASK_GAP = 0.001, 0.05
+
 #: Values below the background are tissue, and not the overshoot of an interpolation, where together they weigh at least
 #: this share of what lies above: a z-scored head weighs the same on both sides, the overshoot of splines 1 to 5 %.
 WEIGHT_BELOW = 0.1
@@ -30,11 +34,13 @@ class Background:
         value: Of its voxels.
         found: ``lowest`` value of the volume, the value of the ``edge`` of its slices, or exact ``zeros``.
         tissue_below: Tissue lies below it too, as in a z-scored head; else what is below belongs to the background.
+        mask: Of the voxels of a masked part, below all tissue, which are background too; None where there is none.
     """
 
     value: float
     found: str = "lowest"
     tissue_below: bool = False
+    mask: float | None = None
 
     def foreground(self, values: np.ndarray) -> np.ndarray:
         """Which values are tissue.
@@ -45,14 +51,16 @@ class Background:
         Returns:
             The same shape, bool.
         """
-        return values != self.value if self.tissue_below else values > self.value
+        if not self.tissue_below:
+            return values > self.value
+        return values != self.value if self.mask is None else (values != self.value) & (values > self.mask)
 
 
 def find_background(volume: np.ndarray) -> Background:
     """The background of a volume.
 
-    It is the lowest value, unless that is a rare one and another one fills the edge of the slices, or (with negative
-    values about) 0 stands out among all others.
+    It is the lowest value, unless that is a rare one or a mask, and another one fills the edge of the slices, or (with
+    negative values about) 0 stands out among all others.
 
     Args:
         volume: (slices, rows, columns), finite. With other axes, or none, the background is the lowest value.
@@ -79,14 +87,22 @@ def background_of(at_edge: np.ndarray, values: np.ndarray, lowest: float) -> Bac
         values: All of its values or an even sample of them, any shape.
         lowest: The lowest of all.
     """
-    found = _found(at_edge, values, lowest)
+    mask = None
+    if _is_mask(values, lowest):
+        inner, rest = at_edge[at_edge != lowest], values[values != lowest]
+        fills = filling(inner) if inner.size >= LOWEST_SHARE * at_edge.size else None
+        found = (fills, "edge") if fills is not None else (0.0, "zeros") if _zero_stands_out(rest) else None
+        if found is not None:
+            mask, values = lowest, rest
+    else:
+        found = _found(at_edge, values, lowest)
+        if found is not None and np.mean(at_edge == lowest) >= LOWEST_SHARE:
+            values = values[values != lowest]  # padding is no tissue
     if found is None:
         return Background(lowest)
-    if np.mean(at_edge == lowest) >= LOWEST_SHARE:
-        values = values[values != lowest]  # padding is no tissue
     deviation = np.asarray(values, np.float64) - found[0]
     below, above = -deviation[deviation < 0].sum(), deviation[deviation > 0].sum()
-    return Background(*found, tissue_below=bool(below >= WEIGHT_BELOW * above))
+    return Background(*found, tissue_below=bool(below >= WEIGHT_BELOW * above), mask=mask)
 
 
 def edge(volume: np.ndarray) -> np.ndarray:
@@ -100,6 +116,18 @@ def edge(volume: np.ndarray) -> np.ndarray:
     """
     parts = [volume[:, 0], volume[:, -1], volume[:, 1:-1, 0], volume[:, 1:-1, -1]]
     return np.concatenate([part.ravel() for part in parts])
+
+
+def filling(at_edge: np.ndarray) -> float | None:
+    """The value that fills the edge of slices, at least `EDGE_SHARE` of it; None where none does.
+
+    Args:
+        at_edge: ``(n,)``, as `edge` gives it.
+    """
+    if not at_edge.size:
+        return None
+    middle = np.partition(at_edge, at_edge.size // 2)[at_edge.size // 2]  # what fills half of it is its median
+    return float(middle) if np.mean(at_edge == middle) >= EDGE_SHARE else None
 
 
 def nan_outside(volume: np.ndarray) -> np.ndarray | None:
@@ -135,13 +163,21 @@ def fill_outside(volume: np.ndarray, outside: np.ndarray) -> None:
         volume[outside] = lowest
 
 
+def _is_mask(values: np.ndarray, lowest: float) -> bool:
+    if lowest >= 0 or not values.size:
+        return False
+    others = values != lowest
+    above, highest = float(values.min(initial=np.inf, where=others)), float(values.max())
+    is_apart = above - lowest >= MASK_GAP * (highest - lowest) > 0
+    return bool(is_apart and values.size - np.count_nonzero(others) >= MASK_SHARE * values.size)
+
+
 def _found(at_edge: np.ndarray, values: np.ndarray, lowest: float) -> tuple[float, str] | None:
     if not at_edge.size:
         return None
-    is_common = np.mean(at_edge == lowest) >= LOWEST_SHARE
-    middle = float(np.partition(at_edge, at_edge.size // 2)[at_edge.size // 2])  # what fills half of it is its median
-    if np.mean(at_edge == middle) >= EDGE_SHARE and (not is_common or middle == 0 > lowest):
-        return middle, "edge"
+    is_common, fills = np.mean(at_edge == lowest) >= LOWEST_SHARE, filling(at_edge)
+    if fills is not None and (not is_common or fills == 0 > lowest):
+        return fills, "edge"
     if is_common:
         return None
     return (0.0, "zeros") if lowest < 0 and _zero_stands_out(values) else None
