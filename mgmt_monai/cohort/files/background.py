@@ -17,8 +17,8 @@ ZERO_SHARE = 0.1
 #: ... or this share, where so many times as many are 0 as have the values next to it: a z-scored head, tightly cropped.
 FEW_ZEROS_SHARE, ZERO_TIMES = 0.01, 10
 
-#: A lowest, negative value of at least this share of the voxels, so much of the range below all others, is no tissue but
-#: the mask of a part: what lies outside besides is found among the others.
+#: A lowest, negative value of at least this share of the voxels, so much of the range below all others, is no tissue
+#: but the mask of a part: what lies outside besides is found among the others.
 MASK_SHARE, MASK_GAP = 0.001, 0.05
 
 #: Values below the background are tissue, and not the overshoot of an interpolation, where together they weigh at least
