@@ -17,9 +17,9 @@ ZERO_SHARE = 0.1
 #: ... or this share, where so many times as many are 0 as have the values next to it: a z-scored head, tightly cropped.
 FEW_ZEROS_SHARE, ZERO_TIMES = 0.01, 10
 
-#: A lowest, negative value of at least this share of the voxels, so much of the range below all others, is no tissue
-#: but the mask of a part: what lies outside besides is found among the others.
-MASK_SHARE, MASK_GAP = 0.001, 0.05
+#: A lowest, negative value of at least this share of the voxels and so many, by so much of the range below all others,
+#: is no tissue but the mask of a part: what lies outside besides is found among the others.
+MASK_SHARE, MASK_LEAST, MASK_GAP = 0.001, 10, 0.05
 
 #: Values below the background are tissue, and not the overshoot of an interpolation, where together they weigh at least
 #: this share of what lies above: a z-scored head weighs the same on both sides, the overshoot of splines 1 to 5 %.
@@ -169,7 +169,8 @@ def _is_mask(values: np.ndarray, lowest: float) -> bool:
     others = values != lowest
     above, highest = float(values.min(initial=np.inf, where=others)), float(values.max())
     is_apart = above - lowest >= MASK_GAP * (highest - lowest) > 0
-    return bool(is_apart and values.size - np.count_nonzero(others) >= MASK_SHARE * values.size)
+    n_lowest = values.size - np.count_nonzero(others)
+    return bool(is_apart and n_lowest >= max(MASK_SHARE * values.size, MASK_LEAST))
 
 
 def _found(at_edge: np.ndarray, values: np.ndarray, lowest: float) -> tuple[float, str] | None:
