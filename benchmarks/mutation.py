@@ -3,7 +3,8 @@
 The faults are Cosmic Ray's (https://cosmic-ray.readthedocs.io), and "return None", which it has not. Its own runner
 takes one test command for all modules and starts PyTorch and MONAI anew for each fault, minutes where seconds do;
 mutmut 3 changes functions alone, and leaves constants and class bodies as they are. So the running is done here: in a
-copy of the tree, each fault in a fork of a process that has imported the libraries, and only its module's own tests.
+copy of the tree, each fault in a fork of a process that has imported the libraries, by its room's tests, the module's
+own first.
 """
 
 from __future__ import annotations
@@ -160,14 +161,13 @@ def _meaning(text: str) -> str:
 
 
 def tests_of(tree: Path, module: str) -> list[str]:
-    """The mirrored tests of a module, and its own examples, as pytest takes them."""
+    """A module's own examples, the mirrored tests, and the others of its room, as pytest takes them."""
     path = Path(module)
     folder = tree / "tests" / path.parent
-    found = [*folder.glob(f"test_{path.stem}.py"), *sorted(folder.glob(f"test_{path.stem}_*.py"))]
-    if not found and path.stem in TESTED_BY:
-        found = [folder / TESTED_BY[path.stem]]
-    found = found or [folder]  # of a module without a test file of its own, all of the room's
-    return [str(one) for one in (tree / "mgmt_monai" / path, *found)]
+    own = [*folder.glob(f"test_{path.stem}.py"), *sorted(folder.glob(f"test_{path.stem}_*.py"))]
+    if not own and path.stem in TESTED_BY:
+        own = [folder / TESTED_BY[path.stem]]
+    return [str(one) for one in dict.fromkeys((tree / "mgmt_monai" / path, *own, *sorted(folder.glob("test_*.py"))))]
 
 
 def run_tests(tree: Path, module: str, timeout_s: float, writes_bytecode: bool = False) -> str:
@@ -210,7 +210,7 @@ def run_tests(tree: Path, module: str, timeout_s: float, writes_bytecode: bool =
 
 
 def judged(tree: Path, mutants: Sequence[Mutant]) -> Iterator[tuple[Mutant, bool]]:
-    """Each mutant, and whether its module's tests notice it.
+    """Each mutant, and whether its room's tests notice it.
 
     Args:
         tree: A copy of the repository; it is as before when this ends.

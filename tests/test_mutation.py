@@ -51,7 +51,7 @@ def tree(tmp_path):
         ("mgmt_monai/room", "sums.py", SUM),
         ("tests/room", "test_sums.py", GOOD),
         ("tests/room", "test_sums_of_others.py", ""),
-        ("tests/room", "test_summary.py", "1 / 0\n"),
+        ("tests/room", "test_a_whole.py", ""),
     ):
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
         (tmp_path / folder / name).write_text(text)
@@ -84,10 +84,14 @@ def test_draw_stays_when_lines_are_put_before(mutation, tree):
     assert [fault.key for fault in mutation.sample(tree / "mgmt_monai", "room", 3, 0)] == before
 
 
-def test_tests_of_a_module_are_those_that_bear_its_name(mutation, tree):
+def test_tests_of_a_module_begin_with_those_that_bear_its_name(mutation, tree):
     found = [Path(name).relative_to(tree).as_posix() for name in mutation.tests_of(tree, "room/sums.py")]
-    assert found == ["mgmt_monai/room/sums.py", "tests/room/test_sums.py", "tests/room/test_sums_of_others.py"]
-    assert mutation.tests_of(tree, "room/other.py")[1:] == [str(tree / "tests" / "room")]
+    own = ["mgmt_monai/room/sums.py", "tests/room/test_sums.py", "tests/room/test_sums_of_others.py"]
+    assert found == [*own, "tests/room/test_a_whole.py"]
+    assert mutation.tests_of(tree, "room/other.py")[1:] == [
+        str(tree / found[3]),
+        *(str(tree / name) for name in own[1:]),
+    ]
 
 
 @pytest.mark.parametrize("tests", [GOOD, GOOD.split(" and ")[0] + "\n"], ids=["good tests", "tests that miss a rule"])
