@@ -120,7 +120,7 @@ def build_manifest(data_dir: Path, sources: Sources, plan: SplitPlan, workers: i
     findings += [f for exam in exams for f in exam.findings]
     findings += _unlabelled(exams, labels, labels_csv, data_dir)
     people = _people(found, exams, sources.aliases)
-    findings += people.findings()
+    findings += [finding for finding in people.findings() if finding.patient_id not in excluded]
     findings, accepted = _accept(findings, sources.ignores)
     _refuse(findings, data_dir)
     patients = _patients(exams, labels.labels, _dropped(accepted), columns, sources.aliases, people)
@@ -241,10 +241,9 @@ def _patients(
 
 
 def _people(found: Found, exams: Sequence[SeriesExam], aliases: Aliases | None) -> People:
-    examined = {exam.patient_id for exam in exams}
-    tagged = [item for item in found.people if item.patient_id in examined]
-    tagged += [Tagged(exam.patient_id, exam.directory, exam.people) for exam in exams]
-    return People(tagged, {patient_id: _aliases(patient_id, aliases) for patient_id in examined})
+    """All of the data directory's, also those left out: whose a file is does not hang on who is trained on."""
+    tagged = [*found.people, *(Tagged(exam.patient_id, exam.directory, exam.people) for exam in exams)]
+    return People(tagged, {patient_id: _aliases(patient_id, aliases) for patient_id in found.patients})
 
 
 def _aliases(patient_id: str, aliases: Aliases | None) -> list[str]:

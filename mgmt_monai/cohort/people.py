@@ -26,7 +26,7 @@ class People:
 
     Args:
         tagged: Each series' patient, folder and people, as often as wished.
-        aliases: Other names of each patient's person.
+        aliases: Other names of each patient's person; of every patient known, also of those without files here.
     """
 
     def __init__(self, tagged: Iterable[Tagged], aliases: Mapping[str, Sequence[str]] | None = None) -> None:
@@ -38,6 +38,7 @@ class People:
             if item.named:
                 self._named.append((item.patient_id, item.directory, item.named))
         self._told = _without_dummies(told)
+        self._known = sorted({*self._told, *self._aliases})
 
     def findings(self) -> list[Finding]:
         """D047: files of another patient of the cohort; D048: two people under one patient or PatientID."""
@@ -86,7 +87,7 @@ class People:
     def _swapped_tags(self) -> Iterator[Finding]:
         owners = {
             id_hash(name): patient_id
-            for patient_id in sorted(self._told)
+            for patient_id in self._known
             for name in (*self._aliases.get(patient_id, ()), patient_id)
         }
         for patient_id, folders in self._told.items():
@@ -101,7 +102,7 @@ class People:
 
     def _swapped_folders(self) -> Iterator[Finding]:
         """Folders that are named after another patient, in a tree whose patients are told by their tags."""
-        ids = {normalised(patient_id): patient_id for patient_id in self._told}
+        ids = {normalised(patient_id): patient_id for patient_id in self._known}
         named: dict[int, list[tuple[str, str, str]]] = {}  # by depth: patient, whom the folder's name means, folder
         for patient_id, folders in self._told.items():
             for directory in sorted(folders):
@@ -119,7 +120,7 @@ class People:
 
     def _swapped_names(self) -> Iterator[Finding]:
         """Files that are named after another patient, in folders that are the patients."""
-        ids = {normalised(patient_id): patient_id for patient_id in self._told}
+        ids = {normalised(patient_id): patient_id for patient_id in self._known}
         entries = []
         for patient_id, directory, name in self._named:
             runs = [run for run in map(normalised, _runs(name)) if run in ids]

@@ -104,8 +104,8 @@ def trained_on(paths: Iterable[Path]) -> list[str]:
     """
     found: dict[str, None] = {}
     for path in paths:
-        if origin := _beside(path, "run.json").get("origin"):
-            found[origin["text"]] = None
+        if text := _beside(path, "run.json").get("origin", {}).get("text"):
+            found[text] = None
     return list(found)
 
 

@@ -156,10 +156,9 @@ def _of_artifacts(run: StoredRun) -> Source:
 
 
 def _origin(state: Mapping[str, Any]) -> str:
-    """An earlier version noted of a phantom that it was one, and nothing else."""
-    if state.get("origin"):
-        return str(state["origin"]["text"])
-    return f"{MADE}: no images of patients." if state.get("phantom") else ""
+    """Earlier versions noted no sentence, and the first that it was a phantom alone."""
+    told = state.get("origin", {"made": state.get("phantom")})
+    return str(told.get("text", f"{MADE}: no images of patients." if told.get("made") else ""))
 
 
 def _folder_of(run_id: str, output_dir: Path) -> Path | None:

@@ -4,6 +4,7 @@ import shutil
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 
 from mgmt_monai.cohort.build import Sources, build_manifest
@@ -41,6 +42,18 @@ def test_build_of_a_cohort(make_cohort):
     record = patient.series["T1w"]
     assert (record.directory, record.files) == ("train/00005/T1w", ["Image-2.dcm", "Image-1.dcm"])
     assert (record.rows, record.columns, record.plane, record.pixel_spacing_mm) == (8, 12, "axial", [0.5, 0.75])
+
+
+def test_files_of_a_patient_who_is_left_out_are_told(make_cohort):
+    data_dir = make_cohort(20)
+    shutil.copytree(data_dir / "train/00003", data_dir / "train/00109")  # excluded by the packaged list
+    for path in (data_dir / "train/00005").rglob("*.dcm"):
+        dataset = pydicom.dcmread(path)
+        dataset.PatientID = "BraTS2021_00109"
+        dataset.save_as(path)
+    [fault] = faults_of(data_dir).faults
+    assert "patient 00005" in fault
+    assert "of patient 00109: files of another patient (D047)" in fault
 
 
 def test_moved_cohort_has_the_same_manifest(make_cohort, tmp_path):

@@ -107,7 +107,7 @@ def visit(data_dir: Path, out_dir: Path, plan: Visit, overwrite: bool = False) -
         unlabelled=() if labels is None else set(labels.unlabelled),
         patients=patients,
         findings=[finding for finding in found.findings if finding.patient_id not in excluded],
-        aliases={} if aliases is None else {patient: list(aliases.names(patient)) for patient in patients},
+        aliases={p: list(aliases.names(p)) if aliases else [] for p in found.patients},  # also of those left out
         tagged=[item for item in found.people if item.patient_id not in excluded],
         files=found.files.to_json(data_dir) if found.files else None,
         passed_over=partial(found.files.of_patient, data_dir=data_dir) if found.files else lambda patient_id: "",
