@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -13,7 +13,9 @@ from mgmt_monai.cohort.layouts import bids, dicom_tree, folders, listed, rsna_mi
 from mgmt_monai.cohort.layouts.decided import apply_decisions, decisions_of
 from mgmt_monai.cohort.layouts.found import HOW_TO_GET_DATA, Found, FoundSeries, LeftOut, check_data_dir
 from mgmt_monai.cohort.layouts.nifti_names import BRATS, UCSF_PDGM, UPENN_GBM, named_as
+from mgmt_monai.cohort.layouts.nifti_series import in_words, stem_of
 from mgmt_monai.cohort.layouts.passed_over import FileCount, amount, count_files
+from mgmt_monai.cohort.layouts.sequence import guess
 from mgmt_monai.cohort.layouts.tree import walk
 from mgmt_monai.cohort.series import MODALITIES
 from mgmt_monai.cohort.tables.aliases import normalised
@@ -172,7 +174,7 @@ def _tell_what_is_not_read(found: Found, data_dir: Path) -> None:
 
 
 def _tell_unread_images(found: Found, files: FileCount, data_dir: Path) -> list[Finding]:
-    """D051 for folders with images of which no series of a patient is read."""
+    """D051 for folders with images of which no series is read, and for a patient's own that may be one it lacks."""
     if not files.images:
         return []
     owners: dict[Path, set[str]] = {}  # of each folder with series below it: whose they are, two of them at most
@@ -183,18 +185,29 @@ def _tell_unread_images(found: Found, files: FileCount, data_dir: Path) -> list[
                 own.add(series.patient_id)
             if folder == data_dir:
                 break
-    read = {normalised(series.patient_id) for series in found.series}
+    read = {normalised(series.patient_id): series.patient_id for series in found.series}
     unread: dict[Path, list[tuple[str, Path]]] = {}
+    beside: dict[str, list[tuple[str, Path]]] = {}  # by the patient whose they are
     for folder, entries in files.images.items():
         parts = [normalised(part) for part in Path(_below(str(folder), data_dir)).parts]
-        if folder in owners or folder == data_dir or read & set(parts) or not folder.is_relative_to(data_dir):
+        if folder == data_dir or not folder.is_relative_to(data_dir):
             continue
         top = folder
-        while top.parent not in owners and top.parent != data_dir:
+        while top not in owners and top.parent not in owners and top.parent != data_dir:
             top = top.parent
-        if len(owners.get(top.parent, ())) == 1 and top.parent != data_dir:
-            continue  # beside the series of one patient: theirs
-        unread.setdefault(top, []).extend((kind, folder / name) for kind, name in entries)
+        near = owners.get(top, owners.get(top.parent, set()) if top.parent != data_dir else set())
+        own = {read[part] for part in parts if part in read} or near
+        if len(own) == 1:
+            beside.setdefault(next(iter(own)), []).extend((kind, folder / name) for kind, name in entries)
+        elif not own or (top not in owners and not read.keys() & set(parts)):
+            unread.setdefault(top, []).extend((kind, folder / name) for kind, name in entries)
+    findings = list(_tell_lacking(beside, found, data_dir))
+    if len(findings) > UNREAD_LIMIT:
+        shown = ", ".join(finding.patient_id for finding in findings[:5])
+        text = f"expected every modality, found {len(findings)} that may be passed over, of patients {shown}, ..."
+        found.findings.append(Finding("D051", "", "", "", text))
+    else:
+        found.findings += findings
     findings = []
     for top, named in sorted(unread.items()):
         kinds = Counter(kind for kind, _ in named)
@@ -209,6 +222,27 @@ def _tell_unread_images(found: Found, files: FileCount, data_dir: Path) -> list[
         f"expected files as the layout {found.layout} has them, found {len(findings)} folders of others ({first}, ...)"
     )
     return [Finding("D051", "", "", "", text)]
+
+
+def _tell_lacking(beside: dict[str, list[tuple[str, Path]]], found: Found, data_dir: Path) -> Iterator[Finding]:
+    """What is passed over in a patient's own folders and may be a modality that is not read of the patient."""
+    for patient_id, named in sorted(beside.items()):
+        lacking = set(MODALITIES) - {series.modality for series in found.series if series.patient_id == patient_id}
+        of: dict[str, list[tuple[str, Path]]] = {}
+        for kind, path in named:
+            words = in_words(f"{path.parent.name} {stem_of(path.name).removeprefix(patient_id)}")
+            if not folders.is_mask(words):
+                told = guess({"Modality": "MR", "SeriesDescription": words})
+                if told.modality or not told.certain:
+                    of.setdefault(told.modality or "", []).append((kind, path))
+        for modality in sorted(of.keys() & lacking) or sorted(of.keys() & {""} if lacking else ()):
+            (kind, first), n = of[modality][0], len(of[modality])
+            missing = modality or " or ".join(one for one in MODALITIES if one in lacking)
+            text = (
+                f"expected {missing} as the layout {found.layout} has it, found none, but passed over "
+                f"{amount(n, kind)} such as {printable(first.name)}{', which may be it' if modality else ''}"
+            )
+            yield Finding("D051", patient_id, modality, _below(str(first), data_dir), text)
 
 
 def _below(path: str, data_dir: Path) -> str:

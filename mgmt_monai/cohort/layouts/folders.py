@@ -91,6 +91,12 @@ def has_nifti(patient: Path) -> bool:
     return any(is_nifti(name) for _, names in walk(patient, []) for name in names)
 
 
+def is_mask(name: str) -> str:
+    """The word of a name that says a mask or labels; "" without one."""
+    found = _NO_IMAGE.search(name.lower().replace("_", " ").replace("-", " "))
+    return found[0] if found else ""
+
+
 def _patients(data_dir: Path) -> list[Path]:
     return sorted(path for path in data_dir.iterdir() if path.is_dir() and not path.name.startswith("."))
 
@@ -106,9 +112,9 @@ def _files(patient: Path, found: Found) -> list[tuple[NiftiFile, str]]:
                 continue
             path = directory / name
             stem = stem_of(name)
-            if mask := _NO_IMAGE.search(stem.lower().replace("_", " ").replace("-", " ")):
+            if mask := is_mask(stem):
                 found.left_out.append(
-                    LeftOut(owner, path, printable(name), 1, f"a mask or labels ({mask[0]!r} in its name)")
+                    LeftOut(owner, path, printable(name), 1, f"a mask or labels ({mask!r} in its name)")
                 )
                 continue
             own = stem.removeprefix(patient.name) or stem

@@ -125,6 +125,42 @@ def test_nifti_patient_in_a_dicom_tree_is_named(tmp_path, make_series):
     assert "found 2 NIfTI files such as P7/t1.nii.gz" in told.text
 
 
+@pytest.mark.parametrize(
+    ("name", "modality", "text"),
+    [
+        (
+            "P1/p_flair.nii.gz",
+            "FLAIR",
+            "expected FLAIR as the layout dicom has it, found none, but passed over 1 NIfTI",
+        ),
+        ("P1/nifti/P1_t2.nii.gz", "T2w", "such as P1_t2.nii.gz, which may be it"),
+        ("converted/P1/T1 nach KM.nii", "T1wCE", "1 NIfTI file such as T1 nach KM.nii, which may be it"),
+        ("P1/scan3.nii.gz", "", "expected FLAIR or T1wCE or T2w as the layout"),
+        ("P1/t1.nii.gz", None, ""),
+        ("P1/flair_seg.nii.gz", None, ""),
+        ("P1/localizer.nii.gz", None, ""),
+    ],
+)
+def test_modality_of_a_patient_in_the_other_format_is_named(tmp_path, make_series, name, modality, text):
+    make_series("AX T1", "P1/1.dcm")
+    make_series("AX T1", "P2/1.dcm", patient="P2", uid="1.1.2", study="1.2")
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).touch()
+    told = [finding for finding in find_series(tmp_path).findings if finding.id == "D051"]
+    assert [(one.patient_id, one.modality, one.path) for one in told] == [("P1", modality, name)] * (
+        modality is not None
+    )
+    assert all(text in one.text for one in told)
+
+
+def test_dicom_series_of_a_nifti_patient_is_named(tmp_path, make_nifti, make_series):
+    make_nifti(*(f"BraTS2021_00001/BraTS2021_00001_{said}.nii.gz" for said in ("t1", "t1ce", "t2")))
+    make_series("AX FLAIR", "BraTS2021_00001/FLAIR/1.dcm", "BraTS2021_00001/FLAIR/2.dcm")
+    [told] = find_series(tmp_path).findings
+    assert (told.id, told.patient_id, told.modality) == ("D051", "00001", "FLAIR")
+    assert "passed over 2 DICOM files" in told.text
+
+
 @pytest.mark.parametrize("said", ["t1c", "t1ce", "T1CE", "t1gd"])
 @pytest.mark.parametrize("case", ["BraTS-GLI-00001-000-", "BraTS2021_00001_"])
 def test_words_of_either_year_are_read_in_both_spellings(tmp_path, case, said):
