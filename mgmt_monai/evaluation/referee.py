@@ -197,8 +197,13 @@ def clones(tables: Iterable[pd.DataFrame]) -> dict[str, str]:
         spread = wide.quantile(0.75) - wide.quantile(0.25) > 2 * _SATURATED * step
         found, more = _excess(wide.loc[:, spread].where(wide * (1 - wide) > _SATURATED * step), step)
         best, pairs = (more, found) if more > 1.3 * best else (best, pairs)
-    for _, column in wide.items() if not len(pairs) else ():
-        pairs = np.concatenate([pairs, _rescaled(column.to_numpy())])
+    if not len(pairs):
+        of_fold: dict[int, set[tuple[int, int]]] = {}
+        for key, column in wide.items():  # a copy is one in every model that saw both
+            if (met := _rescaled(column.to_numpy())) is not None:
+                fold = key[_KEYS.index("fold")]
+                of_fold[fold] = of_fold.get(fold, met) & met
+        pairs = np.array(sorted(set().union(*of_fold.values())), dtype=int).reshape(-1, 2)
     group = pd.Series(
         connected_components(coo_matrix((np.ones(len(pairs)), pairs.T), (len(wide),) * 2), directed=False)[1],
         index=wide.index,
@@ -236,11 +241,16 @@ def _excess(telling: pd.DataFrame, step: float) -> tuple[np.ndarray, float]:
     return np.array(pairs), len(pairs) - chance if pairs and clear else 0.0
 
 
-def _rescaled(values: np.ndarray) -> np.ndarray:
-    """Pairs of patients, by place, the one's logits the other's moved, or multiplied, by one number for all pairs."""
+def _rescaled(values: np.ndarray) -> set[tuple[int, int]] | None:
+    """Pairs of patients, by place, the one's logits the other's moved, or multiplied, by one number for all pairs.
+
+    None where the values are too near to each other to know.
+    """
     alone = ~pd.Series(values).duplicated(keep=False).to_numpy()
     inside = np.flatnonzero((values > 0) & (values < 1) & alone)[:_MOST_RESCALED]
     logits = logit(values[inside])
+    if len(logits) < 2 or np.subtract(*np.quantile(logits, [0.75, 0.25])) < 400 * _RESCALED_STEP:
+        return None
     for scale in (logits, np.log(np.abs(logits) + 1e-12)):
         first, second = np.triu_indices(len(scale), 1)
         kept = (logits[first] * logits[second] > 0) | (scale is logits)
@@ -258,8 +268,8 @@ def _rescaled(values: np.ndarray) -> np.ndarray:
         # A grid of logits has many such numbers; chance has many that join two pairs or three.
         if count[peak] >= max(6, len(logits) / 10) and count[peak] > 2 * max(others, default=0):
             of = order[peak : peak + count[peak]]
-            return inside[np.column_stack([first[of], second[of]])]
-    return np.empty((0, 2), dtype=int)
+            return set(zip(*np.sort([inside[first[of]], inside[second[of]]], axis=0).tolist(), strict=True))
+    return set()
 
 
 def _met_by_chance(values: np.ndarray, step: float) -> float:

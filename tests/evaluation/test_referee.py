@@ -111,6 +111,7 @@ MET = {
     "rounded logits": lambda random: expit(random.standard_normal(80).round(2)),
     "a grid": lambda random: np.linspace(0.1, 0.9, 80),
     "nearly one value": lambda random: (0.53 + 0.0005 * random.standard_normal(80)).round(6),
+    "logits near 0": lambda random: 0.5 + 0.0002 * random.standard_normal(80),
     "nearly certain": lambda random: expit(5 * random.standard_normal(80)),
 }
 
@@ -118,6 +119,14 @@ MET = {
 @pytest.mark.parametrize("drawn", MET.values(), ids=MET)
 def test_independent_patients_are_no_copies(drawn):
     assert [clones([rows(drawn(np.random.default_rng(seed)))]) for seed in range(3)] == [{}] * 3
+
+
+def test_a_rescaled_copy_is_one_in_every_model():
+    first, other = np.random.default_rng(9).beta(2, 2, (2, 40))
+    copied = [rows(np.r_[p, expit(logit(p) + 0.4)], modality=f"m{n}") for n, p in enumerate((first, other))]
+
+    assert len(clones(copied)) >= 38
+    assert clones([copied[0], rows(np.random.default_rng(10).random(80), modality="m1")]) == {}
 
 
 def test_a_test_patient_who_was_trained_on_under_another_name_is_named():
