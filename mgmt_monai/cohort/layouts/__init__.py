@@ -226,12 +226,13 @@ def _tell_unread_images(found: Found, files: FileCount, data_dir: Path) -> list[
 
 def _tell_lacking(beside: dict[str, list[tuple[str, Path]]], found: Found, data_dir: Path) -> Iterator[Finding]:
     """What is passed over in a patient's own folders and may be a modality that is not read of the patient."""
+    told_already = {item.directory for item in found.left_out}
     for patient_id, named in sorted(beside.items()):
         lacking = set(MODALITIES) - {series.modality for series in found.series if series.patient_id == patient_id}
         of: dict[str, list[tuple[str, Path]]] = {}
         for kind, path in named:
             words = in_words(f"{path.parent.name} {stem_of(path.name).removeprefix(patient_id)}")
-            if not folders.is_mask(words):
+            if path not in told_already and not folders.is_mask(words):
                 told = guess({"Modality": "MR", "SeriesDescription": words})
                 if told.modality or not told.certain:
                     of.setdefault(told.modality or "", []).append((kind, path))

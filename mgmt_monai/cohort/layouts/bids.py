@@ -52,13 +52,15 @@ def find(data_dir: Path) -> Found:
     """
     data_dir = Path(data_dir)
     found = Found([], set())
-    ignored = _ignored(data_dir)
+    # Of one subject too, the data set's: predicted alone, it is the subject that was trained on.
+    root = next(path for path in (data_dir, *data_dir.parents) if not path.name.startswith(("sub-", "ses-")))
+    ignored = _ignored(root)
     sidecars: dict[Path, list[str]] = {}
     for patient in _patients(data_dir):
         found.patients.add(patient.name)
         sessions: dict[str, list[NiftiFile]] = {}
         for path in _images(patient, found.findings):
-            relative = path.relative_to(data_dir).as_posix()
+            relative = path.relative_to(root).as_posix()
             if any(_fits(relative, pattern) for pattern in ignored):
                 found.left_out.append(LeftOut(patient.name, path, path.name, 1, "named in .bidsignore"))
                 continue
@@ -161,7 +163,7 @@ def _session_times(patient: Path) -> dict[str, str]:
 
 def _ignored(data_dir: Path) -> list[str]:
     try:
-        lines = (data_dir / ".bidsignore").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = (data_dir / ".bidsignore").read_text(encoding="utf-8-sig", errors="replace").splitlines()
     except OSError as error:
         check_machine(error, data_dir / ".bidsignore")
         return []

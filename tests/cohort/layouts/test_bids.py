@@ -109,6 +109,13 @@ def test_derivatives_sourcedata_and_what_is_ignored_are_left_alone(tmp_path, sub
     }
 
 
+@pytest.mark.parametrize("line", ["sub-01/anat/sub-01_FLAIR.nii.gz", "*_FLAIR.nii.gz", "sub-01/anat/*_FLAIR*"])
+def test_one_subject_is_read_as_it_is_in_its_data_set(tmp_path, subject, line):
+    subject("T1w.nii.gz", "FLAIR.nii.gz")
+    (tmp_path / ".bidsignore").write_bytes(f"\ufeff{line}\r\n".encode())
+    assert chosen(bids.find(tmp_path / "sub-01")) == chosen(bids.find(tmp_path)) == {"T1w": "sub-01_T1w.nii.gz"}
+
+
 def test_subject_without_images_is_told(tmp_path, subject):
     subject("T1w.nii.gz")
     (tmp_path / "sub-02").mkdir()

@@ -153,6 +153,12 @@ def test_modality_of_a_patient_in_the_other_format_is_named(tmp_path, make_serie
     assert all(text in one.text for one in told)
 
 
+def test_what_is_left_out_and_told_is_not_told_again(tmp_path, make_nifti):
+    make_nifti("sub-01/anat/sub-01_T1w.nii.gz", "sub-01/anat/sub-01_FLAIR.nii.gz")
+    (tmp_path / ".bidsignore").write_text("*_FLAIR.nii.gz")
+    assert [finding.id for finding in find_series(tmp_path).findings] == ["D037"]
+
+
 def test_dicom_series_of_a_nifti_patient_is_named(tmp_path, make_nifti, make_series):
     make_nifti(*(f"BraTS2021_00001/BraTS2021_00001_{said}.nii.gz" for said in ("t1", "t1ce", "t2")))
     make_series("AX FLAIR", "BraTS2021_00001/FLAIR/1.dcm", "BraTS2021_00001/FLAIR/2.dcm")
