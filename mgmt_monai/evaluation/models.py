@@ -104,7 +104,7 @@ def trained_on(paths: Iterable[Path]) -> list[str]:
     """
     found: dict[str, None] = {}
     for path in paths:
-        if text := _beside(path, "run.json").get("origin", {}).get("text"):
+        if text := (_beside(path, "run.json").get("origin") or {}).get("text"):
             found[text] = None
     return list(found)
 

@@ -157,7 +157,7 @@ def _of_artifacts(run: StoredRun) -> Source:
 
 def _origin(state: Mapping[str, Any]) -> str:
     """Earlier versions noted no sentence, and the first that it was a phantom alone."""
-    told = state.get("origin", {"made": state.get("phantom")})
+    told = state.get("origin") or {"made": state.get("phantom")}
     return str(told.get("text", f"{MADE}: no images of patients." if told.get("made") else ""))
 
 
