@@ -9,7 +9,7 @@ import pytest
 from mgmt_monai.cohort.doctor.visit import Visit, visit
 from mgmt_monai.cohort.examination.examine import examine_series
 from mgmt_monai.cohort.layouts import dicom_tree, find_series
-from mgmt_monai.cohort.layouts.acquisitions import Slice, acquisitions, interleaved, is_one, joined
+from mgmt_monai.cohort.layouts.acquisitions import Slice, acquisitions, interleaved, is_one, joined, taken
 from mgmt_monai.cohort.layouts.decided import apply_decisions
 from mgmt_monai.cohort.layouts.found import FoundSeries
 from mgmt_monai.inference.study import find_study
@@ -154,6 +154,7 @@ def test_before_and_after_contrast_half_a_step_apart():
         ("SequenceName", ("*se2d1", "*fl3d1")),
         ("StudyInstanceUID", ("1.1", "1.2")),
         ("TemporalPositionIdentifier", ("1", "2")),
+        ("DiffusionBValue", ("0", "1000")),
     ],
 )
 def test_two_acquisitions_that_lie_evenly_among_each_other(tag, values):
@@ -413,3 +414,17 @@ def test_series_taken_before_the_bolus_starts_has_no_agent(tmp_path, make_series
 def test_agent_of_no_item_is_none(tmp_path, make_series):
     make_series("AX T1", "a/1", ContrastBolusAgentSequence=pydicom.Sequence([]))
     assert [one.modality for one in dicom_tree.find(tmp_path).series] == ["T1w"]
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ({"AcquisitionDate": "20240115", "AcquisitionTime": "093000"}, ("20240115", "093000")),
+        ({"AcquisitionDateTime": "20240115093000.5+0100"}, ("20240115", "093000.5")),
+        ({"AcquisitionDateTime": "20240116093000", "AcquisitionTime": "080000"}, ("", "080000")),
+        ({"FrameAcquisitionDateTime": "20240117093000-0500", "AcquisitionTime": "080000"}, ("20240117", "093000")),
+        ({}, ("", "")),
+    ],
+)
+def test_when_a_slice_was_taken(tags, expected):
+    assert taken(tags) == expected

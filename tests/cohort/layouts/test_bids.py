@@ -210,3 +210,9 @@ def test_other_suffix_is_told_with_the_name_to_give(tmp_path, make_nifti, suffix
     make_nifti(f"sub-06/anat/sub-06_{suffix}.nii.gz")
     (item,) = bids.find(tmp_path).left_out
     assert item.reason.endswith(f"; rename it to sub-06_{name}.nii.gz" if name else "none of T1w, T2w, FLAIR")
+
+
+@pytest.mark.parametrize("entities", ["acq-postgado_T1w", "acq-gado_rec-x_T1w"])
+def test_words_of_an_entity_that_say_contrast_count_where_ce_is_not_there(tmp_path, make_nifti, entities):
+    make_nifti(f"sub-10/anat/sub-10_{entities}.nii.gz")
+    assert list(chosen(find_series(tmp_path))) == ["T1wCE"]

@@ -17,6 +17,8 @@ def test_each_modality_once_needs_no_note():
     choice = choose([series("AX T1", "1"), series("AX T2", "2"), series("AX DWI", "3"), series("AX T1 POST", "4")])
     assert [modality for modality, _ in choice.verdicts] == ["T1w", "T2w", "", "T1wCE"]
     assert choice.notes == []
+    assert choice.open_to == [None] * 4
+    assert choice.findings("00001") == []
 
 
 @pytest.mark.parametrize(
@@ -45,6 +47,10 @@ def test_each_modality_once_needs_no_note():
 def test_rule_that_decides(first, second, decided_by):
     choice = choose([first, second])
     assert [modality for modality, _ in choice.verdicts] == ["", "T2w"]
+    assert choice.open_to == ["T2w", "T2w"]
+    assert [(told.id, told.patient_id, told.modality) for told in choice.findings("00001")] == [
+        ("D034", "00001", "T2w")
+    ]
     assert "not chosen among several T2w" in choice.verdicts[0][1]
     ((modality, text),) = choice.notes
     assert modality == "T2w"
