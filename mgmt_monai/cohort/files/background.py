@@ -69,7 +69,7 @@ def find_background(volume: np.ndarray) -> Background:
         >>> z_scored = np.zeros((1, 4, 5), np.float32)
         >>> z_scored[0, 1:3, 1:4] = [[-1, 0.5, 2], [-2, -0.5, 1]]
         >>> find_background(z_scored)
-        Background(value=0.0, found='edge', tissue_below=True)
+        Background(value=0.0, found='edge', tissue_below=True, mask=None)
     """
     if volume.size == 0:
         return Background(0.0)
