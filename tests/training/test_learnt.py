@@ -10,7 +10,7 @@ from mlflow.tracking import MlflowClient
 from phantom_runs import train, workflow
 from sklearn.metrics import log_loss
 
-from mgmt_monai.training.learnt import LEAST_STEPS, NOT_LEARNT, Learning, learning_of
+from mgmt_monai.training.learnt import LEAST_STEPS, NOT_LEARNT, NOT_SEEN, Learning, learning_of
 
 
 def slices_of(*series: tuple[int, int]) -> SimpleNamespace:
@@ -56,17 +56,19 @@ def test_one_class_leaves_nothing_to_learn_or_to_see_it_by(of):
             False,
             "loss of 4 validation patients 0.5660, expected below 0.5650: always answering the prevalence has 0.6900",
         ),
+        (0.679, LEAST_STEPS, False, "0.6790"),
         (0.75, 400, False, "0.7500"),
         (0.3, LEAST_STEPS - 1, False, "9 of Adam"),
         (float("inf"), 0, False, "0 of Adam"),
     ],
-    ids=["learnt", "not below", "above", "too few steps", "nothing done"],
+    ids=["learnt", "within what chance gains", "hardly below", "above", "too few steps", "nothing done"],
 )
 def test_stage_that_has_not_learnt_says_why(loss, steps, expected, said):
     learning = Learning(loss, 0.69, 0.68, 4, steps)
     assert learning.has_learnt is expected
     assert (learning.sentence == "") is expected
-    assert said is None or (learning.sentence.startswith(NOT_LEARNT) and said in learning.sentence)
+    lead = NOT_SEEN if 0.565 <= loss < 0.68 else NOT_LEARNT
+    assert said is None or (learning.sentence.startswith(f"{lead} (") and said in learning.sentence)
 
 
 @pytest.mark.xdist_group("training")
