@@ -22,6 +22,9 @@ CLONE_P = 0.0001
 CLONE_STEPS = (1e-12, 6e-7, 2e-5, 5.1e-5, 5.1e-4)
 """So near are the predictions of one patient: two runs differ in the seventh digit; noise; four digits and three."""
 
+_CROWD = 20
+"""Where more patients have one prediction, it is an answer given to all of them, and says nothing of copies."""
+
 _NEAR = 10
 """Steps of the predictions' last digit within which others lie, to know how often two meet by chance."""
 
@@ -221,10 +224,13 @@ def clones(tables: Iterable[pd.DataFrame]) -> dict[str, str]:
 
 def _excess(telling: pd.DataFrame, step: float) -> tuple[np.ndarray, float]:
     """Pairs of patients, by place, who agree to a step wherever both have a value; by how many more than by chance."""
-    values = telling.to_numpy()
+    values = telling.to_numpy(copy=True)
     met: set[tuple[int, int]] = set()
     for column in values.T:
         order = np.argsort(column)[: int(np.isfinite(column).sum())]
+        crowded = np.flatnonzero(column[order[_CROWD:]] - column[order[:-_CROWD]] <= step)
+        column[order[np.unique(crowded[:, None] + np.arange(_CROWD + 1))]] = np.nan
+        order = order[np.isfinite(column[order])]
         for apart in range(1, len(order)):
             near = np.flatnonzero(column[order[apart:]] - column[order[:-apart]] <= step)
             if not len(near):

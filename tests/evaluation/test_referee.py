@@ -176,3 +176,11 @@ def test_names_written_twice_and_rounding_errors_are_told():
 )  # fmt: skip
 def test_names_that_do_not_group_patients_tell_no_site(names):
     assert name_groups(names) == ""
+
+
+def test_one_answer_given_to_many_makes_no_copies_and_hides_none():
+    answers = np.random.default_rng(2).random(600)
+    answers[:240] = 0.5
+    assert clones([rows(answers)]) == {}
+    answers[300:310] = answers[400:410]
+    assert clones([rows(answers)]) == {f"p{400 + n}": f"p{300 + n}" for n in range(10)}
