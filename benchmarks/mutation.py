@@ -42,12 +42,8 @@ LEAST = 0.9
 """Of the faults that are not equivalent."""
 
 EQUIVALENT = Path(__file__).with_name("mutation_equivalent.csv")
-#: Modules without a test file of their own name, and the one that is about them.
-TESTED_BY = {
-    "__init__": "test_layouts.py", "found": "test_layouts.py", "nifti_names": "test_brats.py",
-    "at_keys": "test_load_dicom.py",
-    "evaluation_folder": "../cli/test_cli_evaluate.py", "model_pictures": "../cli/test_cli_evaluate.py",
-}  # fmt: skip
+#: Modules whose own tests lie in another room.
+TESTED_BY = dict.fromkeys(("evaluation_folder", "model_pictures"), "../cli/test_cli_evaluate.py")
 #: The same program in CPython (small numbers and interned texts are one object), or settings that need an argument.
 NO_FAULT = re.compile("(Eq_Is|NotEq_IsNot|Is_Eq|IsNot_NotEq)$|^Variable|^NoOp")
 #: What takes long to import, and nothing of this package.
