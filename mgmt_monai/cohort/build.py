@@ -70,7 +70,7 @@ class BuiltCohort:
     Args:
         manifest: To be written.
         findings: Warnings and notes that nobody has accepted yet, errors that were accepted.
-        related: Pairs of patients who may be one, each in one split.
+        related: Pairs of patients who may be one and are not accepted, each in one split.
         files: How many files were found, read and passed over, in a line.
     """
 
@@ -128,8 +128,7 @@ def build_manifest(data_dir: Path, sources: Sources, plan: SplitPlan, workers: i
     if not patients:
         raise CohortError(f"{data_dir}: expected patients to put into the manifest, found none that can be used.")
     findings += _accept(copied_series(patients), sources.ignores)[0]
-    related = related_patients(patients)
-    relations, accepted_relations = _accept(related, sources.ignores)
+    relations, accepted_relations = _accept(related_patients(patients), sources.ignores)
     _refuse(contradictions(labels.labels, relations), data_dir)
     manifest = plan.apply(
         Manifest(
@@ -147,7 +146,7 @@ def build_manifest(data_dir: Path, sources: Sources, plan: SplitPlan, workers: i
             passed_over={kind: n for kind, (n, _) in sorted(found.files.kinds.items())} if found.files else {},
             made=phantom_truth(data_dir),
         ),
-        related,
+        relations,
     )
     _refuse(crossing(manifest.patients, relations), data_dir)  # of a split that is the user's own
     line = files_line(found.files.to_json(data_dir)) if found.files else ""

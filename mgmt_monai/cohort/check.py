@@ -9,13 +9,7 @@ from mgmt_monai.cohort.findings import Finding, Severity
 from mgmt_monai.cohort.layouts.found import series_of_record
 from mgmt_monai.cohort.manifest import Manifest
 from mgmt_monai.cohort.records import SeriesRecord
-from mgmt_monai.cohort.relations import crossing, related_patients
-from mgmt_monai.cohort.tables.ignores import Ignored, IgnoreList
-
-
-def ignore_list(manifest: Manifest) -> IgnoreList:
-    """The decisions that a manifest records."""
-    return IgnoreList(Ignored(**entry) for entry in manifest.ignored)
+from mgmt_monai.cohort.relations import crossing, open_relations
 
 
 def overlaps(manifest: Manifest) -> list[Finding]:
@@ -27,9 +21,7 @@ def overlaps(manifest: Manifest) -> list[Finding]:
     Returns:
         One finding a pair of patients, without those that the manifest's ignore list accepts.
     """
-    ignores = ignore_list(manifest)
-    found = crossing(manifest.patients, related_patients(manifest.patients))
-    return [finding for finding in found if ignores.decision(finding) is None]
+    return crossing(manifest.patients, open_relations(manifest))
 
 
 def changed_files(

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mgmt_monai.cohort.check import ignore_list
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.manifest import Manifest, phantom_truth, series_reference
 from mgmt_monai.cohort.records import SPLITS
 from mgmt_monai.cohort.splits.holdout import check_both_classes
 from mgmt_monai.cohort.splits.plans import of_fold
+from mgmt_monai.cohort.tables.ignores import ignore_list
 from mgmt_monai.cohort.tables.table import names
 
 logger = logging.getLogger(__name__)

@@ -6,8 +6,10 @@ from itertools import combinations
 
 from mgmt_monai.cohort.duplicates import Duplicate, find_duplicates
 from mgmt_monai.cohort.findings import Finding, counted
+from mgmt_monai.cohort.manifest import Manifest
 from mgmt_monai.cohort.records import CONSTANT_DIGEST, PERHAPS, PatientRecord, slice_digests
 from mgmt_monai.cohort.tables.aliases import normalised
+from mgmt_monai.cohort.tables.ignores import ignore_list
 
 #: A name or study that more patients share than this is a placeholder: each is then paired with the first alone, which
 #: keeps them all together, where every pair of a thousand would be half a million.
@@ -64,6 +66,12 @@ def related_patients(patients: Sequence[PatientRecord], others: Sequence[Patient
         for (finding_id, a, b), text in sorted(pairs.items())
         if (others is None or a[0] != b[0]) and not (finding_id == "D041" and (a, b) in exact)
     ]
+
+
+def open_relations(manifest: Manifest) -> list[Finding]:
+    """The relations of a manifest's patients, without those that its ignore list accepts: they are two people."""
+    ignores = ignore_list(manifest)
+    return [finding for finding in related_patients(manifest.patients) if ignores.decision(finding) is None]
 
 
 def copied_series(patients: Iterable[PatientRecord]) -> list[Finding]:

@@ -160,6 +160,18 @@ def test_copied_patient_stays_in_one_split_and_is_told(make_cohort):
     assert [(f.id, f.patient_id, f.others) for f in cohort.related if f.id == "D040"] == [("D040", "00001", ("00003",))]
 
 
+def test_accepted_pair_is_split_as_two_people(make_cohort):
+    data_dir = make_cohort(40)
+    expected = {p.patient_id: p.split for p in built(data_dir).patients}
+    for name in ("Image-1.dcm", "Image-2.dcm"):
+        shutil.copy(data_dir / "train/00001/T1w" / name, data_dir / "train/00002/T1w" / name)
+    assert any("with the labels 1 and 0" in fault for fault in faults_of(data_dir).faults)
+    ignores = IgnoreList(Ignored(kind, "00002", "made so") for kind in ("D040", "D042", "D045", "D047"))
+    cohort = cohort_of(data_dir, ignores=ignores)
+    assert {p.patient_id: p.split for p in cohort.manifest.patients} == expected
+    assert cohort.related == []
+
+
 def test_copied_patient_with_another_label_refused(make_cohort):
     data_dir = make_cohort(40)
     for name in ("Image-1.dcm", "Image-2.dcm"):

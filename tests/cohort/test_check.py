@@ -10,10 +10,10 @@ from made_cohorts import write_cohort
 from made_records import made_manifest, made_patient, made_series
 
 from mgmt_monai.cohort.build import Sources, build_manifest
-from mgmt_monai.cohort.check import changed_files, ignore_list, overlaps
+from mgmt_monai.cohort.check import changed_files, overlaps
 from mgmt_monai.cohort.manifest import Manifest
 from mgmt_monai.cohort.splits.plans import External
-from mgmt_monai.cohort.tables.ignores import Ignored
+from mgmt_monai.cohort.tables.ignores import Ignored, ignore_list
 
 ACCEPTED = {"finding": "D040", "patient_id": "b", "reason": "a phantom scanned twice"}
 

@@ -1,7 +1,7 @@
-"""A manifest's split and folds, made or made anew; related patients always stay together.
+"""A manifest's split and folds, made or made anew; related patients stay together, unless they are accepted.
 
 A plan's ``apply`` takes a manifest, whose own split or folds are given up, and its patients' relations where they are
-known (`related_patients`); it returns another manifest.
+known (`open_relations`); it returns another manifest.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from typing import Any
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.manifest import Manifest
-from mgmt_monai.cohort.relations import related_patients
+from mgmt_monai.cohort.relations import open_relations
 from mgmt_monai.cohort.splits.folds import fold_split, inner_folds, kfold
 from mgmt_monai.cohort.splits.groups import groups_of
 from mgmt_monai.cohort.splits.holdout import ListedSplit, check_holdout, holdout_split, read_split
@@ -294,7 +294,7 @@ def group_of_patients(manifest: Manifest, group_by: str, related: Sequence[Findi
             )
         told = {p.patient_id: p.columns for p in manifest.patients}
         column = values_of(told, group_by, told)
-    relations = related_patients(manifest.patients) if related is None else related
+    relations = open_relations(manifest) if related is None else related
     links = [(finding.patient_id, finding.others[0]) for finding in relations]
     return groups_of([p.patient_id for p in manifest.patients], links, column)
 

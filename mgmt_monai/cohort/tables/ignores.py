@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.findings import KINDS, Finding
+from mgmt_monai.cohort.manifest import Manifest
 from mgmt_monai.cohort.tables.table import names, read_table
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,11 @@ class IgnoreList:
                 logger.warning(
                     f"ignore list: {ignored.finding} of patient {ignored.patient_id}: no such patient in these data"
                 )
+
+
+def ignore_list(manifest: Manifest) -> IgnoreList:
+    """The decisions that a manifest records."""
+    return IgnoreList(Ignored(**entry) for entry in manifest.ignored)
 
 
 def read_ignores(path: Path) -> IgnoreList:

@@ -234,6 +234,8 @@ def test_groups_join_column_and_relations():
     )
     assert group_of_patients(manifest, "") == {"a": "a", "b": "b", "c": "b", "d": "d"}
     assert group_of_patients(manifest, "site") == {"a": "a", "b": "a", "c": "a", "d": "d"}
+    accepted = replace(manifest, ignored=[{"finding": "D040", "patient_id": "c", "reason": "two people"}])
+    assert group_of_patients(accepted, "") == {"a": "a", "b": "b", "c": "c", "d": "d"}
 
 
 def test_patients_without_a_value_are_grouped_with_nobody_and_told(caplog):
