@@ -40,6 +40,11 @@ THUMBNAILS_LIMIT = 512
 #: Values beyond are damage, and their differences would leave 32-bit floating point, which the model computes in.
 VALUE_LIMIT = 1e30
 
+#: Air that is no lowest value: at the edge of the slices, the median is so much of the robust range above its lower end
+#: at least, half of the values lie within so much of that (the quartiles of noise above 0, Rayleigh's, are 0.77 of its
+#: median apart), and the medians of the slices differ by so much less than the values, as those of tissue do not.
+EDGE_LEVEL, EDGE_SPREAD, EDGE_DRIFT = 0.15, 0.4, 0.2
+
 #: So many slices, and so much more of them brighter than darker (of every second one), are no chance.
 ALTERNATING_SLICES, ALTERNATING_SHARE = 6, 0.8
 
@@ -286,7 +291,7 @@ class _Reading:
             clipped=0.0 if constant or not n_foreground else float(min(1.0, self.n_brightest / n_foreground)),
             histogram=histogram,
             montage=_montage(pictures(self.strip), low, high),
-            background=self._told(background, at_edge),
+            background=self._told(background, at_edge, low, high),
             n_empty=self.n_inside.count(0),
             n_cut=self.n_cut,
             alternation=0.0 if constant else _alternation(tissues, blank) / (high - low),
@@ -328,8 +333,8 @@ class _Reading:
             self.bright = bright
         return dark
 
-    def _told(self, background: Background, at_edge: np.ndarray) -> str:
-        """The background in words, unless it is 0 or noise and the lowest value."""
+    def _told(self, background: Background, at_edge: np.ndarray, low: float, high: float) -> str:
+        """The background in words, unless it is the lowest value: 0, or noise of air above all else."""
         told = [f"{self.outside} in {1 - sum(self.n_inside) / self.n_values:.1%} of the pixels"] if self.outside else []
         value = 0.0 if background.value == 0 else -background.value if self.inverted else background.value
         if background.found != "lowest":
@@ -340,6 +345,13 @@ class _Reading:
                 told.append(f"a mask of {-background.mask if self.inverted else background.mask:g}")
         elif value and at_edge.size and np.mean(at_edge == np.float32(background.value)) >= EDGE_SHARE:
             told.append(f"{value:g}, the lowest value")
+        elif at_edge.size:
+            q1, middle, q3 = (float(number) for number in np.percentile(at_edge, (25, 50, 75)))
+            drift = np.std([np.median(one) for one in self.edges if one.size])
+            is_bright = middle - low >= EDGE_LEVEL * (high - low)
+            if is_bright and q3 - q1 <= EDGE_SPREAD * (middle - low) and drift <= EDGE_DRIFT * (q3 - q1):
+                around = -middle if self.inverted else middle
+                told.append(f"values around {around:.2g} at the edge of the slices, which are shown as they are")
         return " and ".join(told)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from mgmt_monai.cohort.files import encapsulated, geometry
-from mgmt_monai.cohort.files.codestream import RLE, fault, rle_fault
+from mgmt_monai.cohort.files.codestream import JPEGS, RLE, fault, jpeg_loss, rle_fault
 from mgmt_monai.cohort.files.elements import UNDEFINED
 from mgmt_monai.cohort.files.headers import FRAMES_LIMIT, SIDE_LIMIT, image_fault, number_of_frames
 from mgmt_monai.cohort.files.nifti import NiftiHeader, read_nifti, stored_slices
@@ -370,8 +370,10 @@ def _decoded(path: Path, form: _Format, tags: FileTags, index: int) -> np.ndarra
     values = np.squeeze(sitk.GetArrayFromImage(image))
     if image.GetNumberOfComponentsPerPixel() != 1 or values.size != form.rows * form.columns:
         raise ContentError(path, f"compressed pixels that are not {form.rows} x {form.columns} grey values")
-    # ITK's type may be wider or narrower than the stored one; the values are the same
-    return values.reshape(form.rows, form.columns).astype(form.dtype())
+    values = values.reshape(form.rows, form.columns)
+    if tags.syntax in JPEGS and (found := jpeg_loss(data, values)) is not None:
+        raise ContentError(path, found)
+    return values.astype(form.dtype())  # ITK's type may be wider or narrower than the stored one; the values are not
 
 
 def _encapsulated(data: bytes) -> bytes:

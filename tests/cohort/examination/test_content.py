@@ -334,6 +334,51 @@ def test_background_of_noisy_air_is_not_told(write: Callable[..., list[Path]]) -
     assert read_content(write(head() + np.uint16(3)), None).background == ""
 
 
+def rician(volume: np.ndarray, noise: float) -> np.ndarray:
+    random = np.random.default_rng(3)
+    return np.hypot(volume + random.normal(0, noise, volume.shape), random.normal(0, noise, volume.shape))
+
+
+def air_left_at(value: float, noise: np.ndarray | float) -> Callable[[np.ndarray], np.ndarray]:
+    """A form: the head z-scored, its air another value with noise on it."""
+    return lambda volume: np.where(volume == 0, value + noise, z_scored(volume))
+
+
+@pytest.mark.parametrize(
+    ("form", "told"),
+    [
+        (lambda volume: rician(volume, 15), ""),
+        (lambda volume: rician(volume, 100), ""),
+        (lambda volume: rician(volume, 100) / 300 - 3, ""),
+        (lambda volume: (rician(volume, 100) / 3).round() - 100, ""),
+        (air_left_at(0, 0), "the value 0 at the edge"),
+        (air_left_at(-0.5, 0), "the value -0.5 at the edge"),
+        (air_left_at(0, np.random.default_rng(0).normal(0, 0.2, (20, 64, 64))), "values around "),
+        (air_left_at(0.4, np.random.default_rng(0).normal(0, 0.1, (20, 64, 64))), "values around 0.4 at the edge"),
+        (air_left_at(0, rician(np.zeros((20, 64, 64)), 0.3)), "values around 0.3"),
+        (air_left_at(-0.3, np.random.default_rng(0).integers(0, 3, (20, 64, 64)) / 10), "values around -0.2 at the"),
+    ],
+    ids=["raw", "noisy", "z-scored whole", "noisy integers below 0", "air 0", "air between", "air noise around 0",
+         "air noise between", "Rician air between", "air of three values"],
+)  # fmt: skip
+def test_air_is_dark_or_told(tmp_path: Path, form: Callable[[np.ndarray], np.ndarray], told: str) -> None:
+    volume = form(stripped()).astype(np.float32)
+    nib.save(nib.Nifti1Image(volume.T, np.diag([-1, -1, 1, 1])), tmp_path / "a.nii")
+    content = read_content([tmp_path / "a.nii"], None)
+    assert content.background.startswith(told) and bool(content.background) == bool(told)
+    air = ScaleIntensityRobust(1, 99)(volume)[stripped() == 0].mean()
+    assert air < 0.1 or told.startswith("values around")
+
+
+def test_tissue_at_the_edge_is_no_air(tmp_path: Path) -> None:
+    """A cube within the head, of less and more bright tissue."""
+    random = np.random.default_rng(0)
+    z, y, x = np.mgrid[:20, :32, :32]
+    volume = 900 + 200 * np.sin(z / 5 + y / 9) + 100 * np.sin(x / 7) + random.normal(0, 20, z.shape)
+    nib.save(nib.Nifti1Image(volume.astype(np.float32).T, np.diag([-1, -1, 1, 1])), tmp_path / "a.nii")
+    assert read_content([tmp_path / "a.nii"], None).background == ""
+
+
 @pytest.mark.parametrize("value", [np.nan, 32767], ids=["NaN", "padding"])
 def test_middle_without_a_value_is_refused(tmp_path: Path, write: Callable[..., list[Path]], value: float) -> None:
     volume = stripped()

@@ -1,13 +1,19 @@
+import shutil
 import struct
+import subprocess
+import tempfile
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
+import jpeg_ls
 import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk  # noqa: N813
-from pydicom.encaps import encapsulate
+from PIL import Image
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEG2000Lossless
 
 from mgmt_monai.cohort.files import encapsulated, pixels
@@ -234,6 +240,86 @@ def test_compressed_file_cut_short_never_meets_the_decoder(
     with pytest.raises(ContentError, match="truncated") as caught:
         only(path)
     assert caught.value.finding == "D002"
+
+
+BASELINE, LOSSLESS, JPEG_LS, JPEG_2000 = (f"1.2.840.10008.1.2.4.{tail}" for tail in (50, 70, 80, 90))
+
+
+def pillow(kind: str, **options: object) -> Callable[[np.ndarray], bytes]:
+    def encode(pixels: np.ndarray) -> bytes:
+        out = BytesIO()
+        Image.fromarray(pixels).save(out, kind, **options)
+        return out.getvalue()
+
+    return encode
+
+
+def lossless(pixels: np.ndarray) -> bytes:
+    """As GDCM writes it: selection value 1."""
+    writer = sitk.ImageFileWriter()
+    writer.SetImageIO("GDCMImageIO")
+    writer.UseCompressionOn()
+    writer.SetCompressor("JPEG")
+    with tempfile.TemporaryDirectory() as folder:
+        writer.SetFileName(f"{folder}/a.dcm")
+        writer.Execute(sitk.GetImageFromArray(pixels[None]))
+        dataset = pydicom.dcmread(f"{folder}/a.dcm")
+    assert dataset.file_meta.TransferSyntaxUID == LOSSLESS
+    return next(generate_frames(dataset.PixelData, number_of_frames=1))
+
+
+def in_frames(path: Path, streams: list[bytes], syntax: str) -> Path:
+    """The file with other, compressed frames of the same size."""
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta.TransferSyntaxUID, dataset.NumberOfFrames = syntax, len(streams)
+    dataset.PixelData = encapsulate(streams)
+    dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("encode", "syntax", "dtype"),
+    [
+        (pillow("JPEG", quality=90), BASELINE, np.uint8),
+        (pillow("JPEG", quality=90, restart_marker_rows=2), BASELINE, np.uint8),
+        (lossless, LOSSLESS, np.uint8),
+        (lossless, LOSSLESS, np.uint16),
+        (lossless, LOSSLESS, np.int16),
+        (lambda pixels: bytes(jpeg_ls.encode_array(pixels)), JPEG_LS, np.uint16),
+        (pillow("JPEG2000", no_jp2=True), JPEG_2000, np.uint16),
+        (pillow("JPEG2000", no_jp2=True, tile_size=(32, 32)), JPEG_2000, np.uint8),
+    ],
+    ids=["baseline", "restarts", "lossless", "lossless 16", "lossless signed", "LS", "2000", "2000 in tiles"],
+)
+def test_compressed_frame_with_bytes_missing_in_its_middle_is_refused(
+    tmp_path: Path, make_dicom: Callable[..., Path], encode: Callable, syntax: str, dtype: type
+) -> None:
+    head = smooth(200 if dtype is np.uint8 else 3000) + np.random.default_rng(1).integers(0, 30, (60, 40))
+    pixels = (head * (smooth(9) > 0) - 40 * (dtype is np.int16)).astype(dtype)  # in air of one value
+    path, whole = make_dicom(tmp_path / "a.dcm", pixels), encode(pixels)
+    first, second = read_slices([in_frames(path, [whole, whole], syntax)], [0, 1])
+    np.testing.assert_array_equal(first.values, second.values)
+    np.testing.assert_allclose(first.values, pixels, atol=20 if syntax == BASELINE else 0)
+    for share in (0.5, 0.65, 0.8):
+        at = int(len(whole) * share)
+        in_frames(path, [whole, whole[:at] + whole[at + 60 :]], syntax)
+        frames = read_slices([path], [0, 1])
+        next(frames)
+        with pytest.raises(ContentError, match=r"break[s ]*off|cannot be decoded") as caught:
+            next(frames)
+        assert caught.value.finding == "D026"
+
+
+@pytest.mark.skipif(shutil.which("dcmcjpeg") is None, reason="needs dcmtk")
+@pytest.mark.parametrize("selection", range(1, 8))
+def test_lossless_jpeg_is_whole_by_every_predictor(
+    tmp_path: Path, make_dicom: Callable[..., Path], selection: int
+) -> None:
+    path = make_dicom(tmp_path / "a.dcm", IMAGE, BitsStored=12, HighBit=11)
+    words = ["dcmcjpeg", "+el", "+sv", str(selection), path, tmp_path / "b.dcm"]
+    subprocess.run(words, check=True, capture_output=True)
+    np.testing.assert_array_equal(only(tmp_path / "b.dcm"), IMAGE)
 
 
 def test_pixels_that_the_decoder_refuses_are_told(tmp_path: Path, make_dicom: Callable[..., Path]) -> None:
