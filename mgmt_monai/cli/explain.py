@@ -39,7 +39,7 @@ def command(
 ) -> None:
     """Show what in STUDY_DIR raises and lowers each model's logit: pictures, maps as NIfTI, checks of the maps.
 
-    OUT/STUDY/BUNDLE gets a picture of each slice and one of all, the map in the series' own space, and explain.json.
+    OUT/STUDY/BUNDLE gets a page, a picture of each slice, the map in the series' own space, and explain.json.
     """
     series = named_series(named)
     check_study(study_dir, bool(series))
@@ -48,7 +48,14 @@ def command(
     from mgmt_monai.inference import NOTICE
     from mgmt_monai.inference.abstain import input_reasons
     from mgmt_monai.inference.errors import InferenceError
-    from mgmt_monai.inference.explain.explanation import METHODS, RESULT, explain_series, result_text, write_explanation
+    from mgmt_monai.inference.explain.explanation import (
+        METHODS,
+        PAGE,
+        RESULT,
+        explain_series,
+        result_text,
+        write_explanation,
+    )
     from mgmt_monai.inference.model import open_models
     from mgmt_monai.inference.study import read_study, study_path
 
@@ -75,23 +82,14 @@ def command(
             write_explanation(explained, folder)
             for each in explained.maps:
                 click.echo(
-                    f"{model.modality} ({model.bundle.name}), {each.method}: {_checked(each.sanity.changes)}; "
+                    f"{model.modality} ({model.bundle.name}), {each.method}: {each.sanity.sentence}; "
                     f"{explained.coarseness(each.method)}"
                 )
                 if each.share is not None:
-                    inside = "none of it positive" if each.share.inside is None else f"{each.share.inside:.1%}"
-                    click.echo(f"  in the segmentation: {inside}; of an even map: {each.share.uniform:.1%}")
+                    click.echo(f"  {each.share.sentence}")
             for reason in explained.abstained:
                 click.echo(f"the model abstains, so the maps mean little: {reason}")
             if explained.seen.geometry_fault:
                 click.echo(f"no NIfTI: {explained.seen.geometry_fault}")
-            click.echo(f"{folder}: pictures, maps, {RESULT}")
+            click.echo(f"{folder / PAGE}: the page; beside it pictures, maps, {RESULT}")
     click.echo(NOTICE)
-
-
-def _checked(changes: bool | None) -> str:
-    if changes is None:
-        return "the map is even, or that of random weights is: it cannot be told whether it depends on the weights"
-    if changes:
-        return "the map changes when the weights are random"
-    return "THE MAP HARDLY CHANGES when the weights are random: it shows the picture, not what the model learnt"

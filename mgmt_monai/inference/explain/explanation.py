@@ -2,9 +2,10 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from mgmt_monai.atomic import atomic_file, write_text
 from mgmt_monai.cohort.series import Series
+from mgmt_monai.html_page import data_uri, page_pieces, write_page
 from mgmt_monai.inference import NOTICE
 from mgmt_monai.inference.abstain import network_reasons
 from mgmt_monai.inference.errors import InferenceError
@@ -32,8 +34,14 @@ from mgmt_monai.networks import MGMTClassifier
 METHODS = ("gradcam", "occlusion")
 """What a map can be made by."""
 
+_NAMES = {"gradcam": "Grad-CAM", "occlusion": "Occlusion"}
+
+#: Of the page's pictures, as JPEG.
+_QUALITY = 85
+
 SCHEMA = "mgmt-monai/explanation/1"
-RESULT = "explain.json"
+RESULT, PAGE = "explain.json", "explain.html"
+"""What the two are called."""
 
 ABSTAINS = "THE MODEL ABSTAINS"
 """Stands on a picture in the place of the probability."""
@@ -82,15 +90,27 @@ class SeriesExplanation:
     maps: tuple[Map, ...]
     resolution: tuple[int, int]
 
+    def grid(self, method: str) -> tuple[int, int]:
+        """How many places of a slice a method's maps tell apart, down and across.
+
+        Args:
+            method: One of `METHODS`.
+        """
+        n = round(1 / PATCH_SHARE)
+        return self.resolution if method == "gradcam" else (n, n)
+
     def coarseness(self, method: str) -> str:
         """How coarse a method's maps are, in words.
 
         Args:
             method: One of `METHODS`.
         """
-        down, across = self.resolution
-        cells = f"{down} x {across} cells" if method == "gradcam" else f"about {1 / PATCH_SHARE:.0f} places a side"
-        return f"it tells {cells} of a slice apart, no finer"
+        grid, displayed = self.grid(method), self.seen.displayed
+        sides = zip(displayed.shape[1:], displayed.pixel_mm, grid, strict=True)
+        height, width = (f"{n * mm / cells:.0f}" for n, mm, cells in sides)
+        size = "" if self.seen.geometry_fault else f", each {height} x {width} mm"
+        cells = "cells" if method == "gradcam" else "places"
+        return f"it tells {grid[0]} x {grid[1]} {cells} of a slice apart{size}, no finer"
 
 
 def explain_series(
@@ -160,7 +180,7 @@ def sheets(explanation: SeriesExplanation) -> dict[str, np.ndarray]:
 
 
 def write_explanation(explanation: SeriesExplanation, folder: Path) -> list[Path]:
-    """Write pictures, maps as NIfTI, and ``explain.json``, the last one last.
+    """Write pictures, maps as NIfTI, the page, and ``explain.json``, the last one last.
 
     Args:
         explanation: Of one series.
@@ -181,7 +201,8 @@ def write_explanation(explanation: SeriesExplanation, folder: Path) -> list[Path
             )
             picture = overlay(anatomy[k], shown[k], view, _limit(each), title)
             written.append(_write_picture(picture, folder / f"{each.method}-slice-{index + 1:03d}.png"))
-    for method, page in sheets(explanation).items():
+    pages = sheets(explanation)
+    for method, page in pages.items():
         written.append(_write_picture(page, folder / f"{method}.png"))
     for each in explanation.maps:
         if not seen.geometry_fault:
@@ -189,13 +210,40 @@ def write_explanation(explanation: SeriesExplanation, folder: Path) -> list[Path
             stored = carried(each.values, seen.from_stored, seen.stored.shape)
             write_map(path, stored, explanation.series, seen.stored)
             written.append(path)
+    write_page(folder / PAGE, explanation_page(explanation, pages))
     write_text(folder / RESULT, result_text(explanation))
-    written.append(folder / RESULT)
+    written += [folder / PAGE, folder / RESULT]
     for method in METHODS:  # of an older explanation, by other methods or of other slices
         for path in folder.glob(f"{method}*"):
             if path not in written:
                 path.unlink()
     return written
+
+
+def explanation_page(explanation: SeriesExplanation, pages: Mapping[str, np.ndarray]) -> Iterator[str]:
+    """The page, piece by piece: each map, how coarse it is, and whether it depends on the model. No script runs in it.
+
+    Args:
+        explanation: Of one series.
+        pages: As `sheets` draws them.
+    """
+    content = {
+        "explained": explanation,
+        "notice": NOTICE,
+        "maps": [
+            {
+                "each": each,
+                "name": _NAMES[each.method],
+                "grid": explanation.grid(each.method),
+                "coarseness": explanation.coarseness(each.method),
+                "uri": _uri(pages[each.method]),
+            }
+            for each in explanation.maps
+        ],
+    }
+    name = f"{explanation.model.modality}, {explanation.model.bundle.name}"
+    room = "mgmt_monai.inference"
+    return page_pieces(room, "explanation.html.j2", "explanation", name, content, style="explanation.css")
 
 
 def result_text(explanation: SeriesExplanation) -> str:
@@ -244,6 +292,12 @@ def _write_picture(picture: np.ndarray, path: Path) -> Path:
     with atomic_file(path) as temporary, temporary.open("xb") as stream:
         Image.fromarray(picture).save(stream, "PNG", optimize=True)
     return path
+
+
+def _uri(picture: np.ndarray) -> str:
+    out = BytesIO()
+    Image.fromarray(picture).save(out, "JPEG", quality=_QUALITY)
+    return data_uri(out.getvalue(), "image/jpeg")
 
 
 def _document(explanation: SeriesExplanation) -> dict[str, Any]:

@@ -47,6 +47,15 @@ class Sanity:
         """Whether the map changes when the weights are randomised, as it must; None where it cannot be told."""
         return None if math.isnan(self.similarity) else self.similarity < self.limit
 
+    @property
+    def sentence(self) -> str:
+        """The same in words."""
+        if self.changes is None:
+            return "the map is even, or that of random weights is: it cannot be told whether it depends on the weights"
+        if self.changes:
+            return "the map changes when the weights are random"
+        return "THE MAP HARDLY CHANGES when the weights are random: it shows the picture, not what the model learnt"
+
 
 def sanity_check(
     network: MGMTClassifier,

@@ -29,6 +29,12 @@ class Share:
     uniform: float
     n_voxels: int
 
+    @property
+    def sentence(self) -> str:
+        """The same in words."""
+        inside = "none of it positive" if self.inside is None else f"{self.inside:.1%}"
+        return f"in the segmentation: {inside}; of an even map: {self.uniform:.1%}"
+
 
 def share_inside(laid: np.ndarray, region: np.ndarray, head: np.ndarray) -> Share:
     """Measure a map against a region.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,15 +15,18 @@ import pydicom
 import pytest
 import SimpleITK as sitk  # noqa: N813
 from PIL import Image
+from playwright.sync_api import sync_playwright
 
 from mgmt_monai.cli.main import main
 from mgmt_monai.inference.explain.explanation import Map, SeriesExplanation, explain_series, write_explanation
 from mgmt_monai.inference.explain.sanity import Sanity
-from mgmt_monai.inference.explain.share import share_inside
+from mgmt_monai.inference.explain.share import Share, share_inside
 from mgmt_monai.inference.model import BundleModel
 from mgmt_monai.inference.study import read_study
 
 pytestmark = pytest.mark.xdist_group("training")
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -99,6 +103,38 @@ def test_a_map_that_is_zero_everywhere_is_said_to_be_so(explained: SeriesExplana
     empty, other = (np.asarray(Image.open(tmp_path / each / "gradcam.png")) for each in ("zero", "other"))
     assert (empty[..., 0] == empty[..., 2]).all(), "grey alone, and white words"
     assert not (other[..., 0] == other[..., 2]).all()
+
+
+def test_page_says_how_coarse_the_map_is_and_whether_it_depends_on_the_model(
+    explained: SeriesExplanation, patient: Path, tmp_path: Path
+) -> None:
+    header = pydicom.dcmread(next((patient / "T1w").iterdir()))
+    sides = header.Rows * header.PixelSpacing[0], header.Columns * header.PixelSpacing[1]
+    cell = max(sides) / 2  # of a picture that is padded to a square
+    unchanged = Sanity(0.9, (0.9,), (0,))
+    maps = (replace(explained.maps[0], sanity=unchanged, share=Share(0.25, 0.125, 9)),)
+    write_explanation(replace(explained, maps=maps, resolution=(2, 2)), tmp_path)
+    page = (tmp_path / "explain.html").read_text()
+    assert f"it tells 2 x 2 cells of a slice apart, each {cell:.0f} x {cell:.0f} mm, no finer" in page
+    assert page.count('<path d="M') == 2, "one line down, one across"
+    assert "THE MAP HARDLY CHANGES when the weights are random" in page
+    assert "in the segmentation: 25.0%; of an even map: 12.5%" in page
+    assert page.count('src="data:image/jpeg;base64,') == 1 and not re.findall("(?:src|href)=.(?!data:)", page)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+@pytest.mark.parametrize("width", [1280, 400])
+def test_page_fits_a_screen_in_a_browser(explained: SeriesExplanation, tmp_path: Path, width: int) -> None:
+    write_explanation(replace(explained, abstained=("b" * 300,)), tmp_path)
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        shown = browser.new_page(viewport={"width": width, "height": 900})
+        shown.goto((tmp_path / "explain.html").as_uri())
+        across = shown.evaluate("document.documentElement.scrollWidth")
+        picture = shown.locator("img").evaluate("image => image.decode().then(() => image.naturalWidth)")
+        browser.close()
+    assert across <= width
+    assert picture == Image.open(tmp_path / "gradcam.png").width
 
 
 def test_share_counts_the_positive_part_within_the_head() -> None:
