@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from mgmt_monai.cli.json_result import result, with_json
+
 FILE = click.Path(path_type=Path)
 
 
@@ -30,6 +32,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--headers-only", is_flag=True, help="Leave the pixels alone: faster, and blind to what is in them.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes that read [one a core].")
 @click.option("--overwrite", is_flag=True, help="Replace the report of another data directory.")
+@with_json
 def command(
     data_dir: Path,
     labels: Path | None,
@@ -66,6 +69,7 @@ def command(
         site_alone=partial(_site_alone, site=site),
     )
     diagnosis = visit(data_dir, out, plan, overwrite)
+    result(diagnosis.report_path)
     shown = 10
     errors = [finding for finding in diagnosis.findings if finding.kind.severity is Severity.ERROR]
     for finding in errors[:shown]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mgmt_monai.cli.json_result import result, with_json
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -49,6 +51,7 @@ SHOWN_PAIRS = 10
 @click.option("--level", type=click.FloatRange(0.5, 0.999), default=0.95, show_default=True, help="Of every interval.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the resampling.")
 @click.option("--overwrite", is_flag=True, help="Replace another evaluation that is there.")
+@with_json
 def command(
     predictions: tuple[Path, ...],
     out: Path,
@@ -73,7 +76,7 @@ def command(
     """
     import pandas as pd
 
-    from mgmt_monai.evaluation.evaluation_folder import write_evaluation
+    from mgmt_monai.evaluation.evaluation_folder import RESULT, write_evaluation
     from mgmt_monai.evaluation.intervals import estimate_text
     from mgmt_monai.evaluation.models import not_learnt, pool_models, read_rows, threshold_rule, trained_on
     from mgmt_monai.evaluation.referee import clones, name_groups, noticed
@@ -121,6 +124,7 @@ def command(
         origins,
         asked,
     )
+    result(out / RESULT)
     _tell_best(evaluated["best_of"])
     for name, figures in evaluated["models"].items():
         verdict = figures["verdict"]

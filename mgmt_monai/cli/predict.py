@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mgmt_monai.cli.json_result import is_asked, result, with_json
 from mgmt_monai.cli.paths import check_bundles, check_study
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ SHOWN_FAULTS = 10
 )
 @click.option("--trust-bundle", is_flag=True, help="Run a bundle's own code. Read it first.")
 @click.option("--overwrite", is_flag=True, help="Replace a result that is there.")
+@with_json
 def command(
     study_dir: Path | None,
     bundles: tuple[Path, ...],
@@ -71,8 +73,10 @@ def command(
     A model abstains where the series fails its checks or is unlike its training data: that is an answer, exit code 0.
     With --batch, exit code 1 says that a study could not be predicted.
     """
-    if batch and (named or dicom_sr or dicom_sc or dicomweb):
-        raise click.UsageError("--series, --dicom-sr, --dicom-sc and --dicomweb are of one study: leave out --batch.")
+    if batch and (named or dicom_sr or dicom_sc or dicomweb or is_asked()):
+        raise click.UsageError(
+            "--series, --dicom-sr, --dicom-sc, --dicomweb and --json are of one study: leave out --batch."
+        )
     if layout and not batch:
         raise click.UsageError("--layout is of a cohort: give --batch too.")
     if bool(dicomweb) != bool(study_uid):
@@ -165,6 +169,7 @@ def _predict(
         click.echo("no mean: all models abstain" if mean is None else f"mean of those that answer: {mean:.3f}")
     click.echo(NOTICE)
     click.echo(f"{folder / PAGE} and {folder / RESULT}")
+    result(folder / RESULT)
     return predicted
 
 

@@ -20,6 +20,9 @@ from mgmt_monai.evaluation.verdict import BOUND
 
 SCHEMA = "mgmt-monai/evaluation/1"
 
+RESULT = "evaluation.json"
+"""In the evaluation's folder."""
+
 LONGEST_NAME = 80
 """Of a folder, in characters: well below what any file system takes."""
 
@@ -131,7 +134,7 @@ def write_evaluation(
         {"model": name, **of_model, "verdict": (of_model["verdict"] or {}).get("state", "control")}
         for name, of_model in found["models"].items()
     ]
-    text, path = json.dumps(found, indent=2, allow_nan=False) + "\n", folder / "evaluation.json"
+    text, path = json.dumps(found, indent=2, allow_nan=False) + "\n", folder / RESULT
     check_replaceable(path, holds_text(path, text), overwrite, EvaluationError)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -69,6 +69,12 @@ def test_cohort_without_an_error(doctor, clean, tmp_path):
     assert report(tmp_path)["cohort"]["labels"] == {"methylated": 3, "unmethylated": 3, "unlabelled": 0}
 
 
+def test_json_stands_alone_on_stdout(doctor, clean, tmp_path):
+    code, told, errors = doctor(clean, "--json")
+    assert code == 0 and json.loads("\n".join(told)) == report(tmp_path)
+    assert errors[0].startswith(f"{clean}: 0 errors, ")
+
+
 def test_error_ends_with_exit_code_1_after_the_report(doctor, data_dir, tmp_path):
     path = data_dir / "train/00002/T1w/Image-1.dcm"
     path.write_bytes(b"no image")

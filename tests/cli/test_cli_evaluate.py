@@ -51,6 +51,13 @@ def test_evaluate_prints_and_writes_every_figure(predictions, tmp_path, capsys):
     }
 
 
+def test_json_stands_alone_on_stdout(predictions, tmp_path, capsys):
+    assert main(["evaluate", str(predictions), "--out", str(tmp_path / "out"), "--json"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out) == json.loads((tmp_path / "out/evaluation.json").read_text())
+    assert told.err.rstrip().endswith(f"{tmp_path / 'out'}: tables and pictures")
+
+
 def test_another_evaluation_is_replaced_only_where_that_is_said(predictions, tmp_path, capsys):
     words = ["evaluate", str(predictions), "--out", str(tmp_path / "out")]
     assert main(words) == 0
