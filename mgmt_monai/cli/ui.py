@@ -28,8 +28,9 @@ def command(output_dir: Path, port: int) -> None:
     Where MLFLOW_TRACKING_URI names a server, its address is printed instead: the server has its own UI.
     """
     from mgmt_monai.tracking.errors import TrackingError
-    from mgmt_monai.tracking.mlflow_store import quiet_mlflow, shown, tracking_uri
+    from mgmt_monai.tracking.mlflow_store import open_store, quiet_mlflow, shown, tracking_uri
     from mgmt_monai.tracking.store_file import file_of, make_store
+    from mgmt_monai.tracking.tracked_run import VIEW
 
     uri = tracking_uri(output_dir)
     if uri.startswith(("http://", "https://")):
@@ -50,7 +51,11 @@ def command(output_dir: Path, port: int) -> None:
         while server.poll() is None and not _answers(port):
             time.sleep(0.2)
         if server.poll() is None:
-            click.echo(f"Open http://127.0.0.1:{port}/#/experiments in a browser; Ctrl-C ends it.")
+            address = f"http://127.0.0.1:{port}/#/experiments"
+            click.echo(f"Open {address} in a browser; Ctrl-C ends it. With the test AUC in the list of runs:")
+            for of in open_store(uri).search_experiments():
+                if f"mlflow.sharedViewState.{VIEW}" in of.tags:
+                    click.echo(f"  {address}/{of.experiment_id}/runs?viewStateShareKey={VIEW} ({of.name})")
         code = server.wait()
     finally:
         _end(server)

@@ -24,8 +24,17 @@ NOTES = "mlflow.json"
 #: Longer values are cut: older servers refuse them.
 _LONGEST_VALUE = 500
 
-#: Lets MLflow's pages open on the runs, not on the traces of language models.
-_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+VIEW = "mgmt-monai"
+"""Under this name MLflow's list of runs shows the test AUC: ``#/experiments/ID/runs?viewStateShareKey=mgmt-monai``."""
+
+_COLUMNS_IN_VIEW = ["metrics.`test_AUC`", "metrics.`test_AUC_low`", "metrics.`test_AUC_high`",
+                    "metrics.`test_patients`", "tags.`cohort`", "attributes.`Dataset`"]  # fmt: skip
+
+#: Lets MLflow's pages open on the runs, not on the traces of language models; and the view of that name.
+_EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",
+    f"mlflow.sharedViewState.{VIEW}": json.dumps({"selectedColumns": _COLUMNS_IN_VIEW}),
+}
 
 #: What each patient of a cohort is described by.
 _COLUMNS = [{"name": name, "type": "string", "required": True} for name in ("split", "label", "series")]
@@ -231,6 +240,8 @@ class TrackedRun:
     def _experiment_id(self, client: MlflowClient) -> str:
         found = client.get_experiment_by_name(self.experiment)
         if found is not None:
+            for name in _EXPERIMENT_TAGS.keys() - found.tags.keys():  # of an earlier version
+                client.set_experiment_tag(found.experiment_id, name, _EXPERIMENT_TAGS[name])
             return str(found.experiment_id)
         try:
             return client.create_experiment(self.experiment, self._artifact_location, _EXPERIMENT_TAGS)

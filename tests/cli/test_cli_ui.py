@@ -12,6 +12,7 @@ from urllib.request import urlopen
 import pytest
 
 from mgmt_monai.cli.main import main
+from mgmt_monai.tracking import TrackedRun, tracking_uri
 
 pytestmark = pytest.mark.xdist_group("training")
 
@@ -56,9 +57,10 @@ def test_run_its_curves_and_its_pictures_are_in_the_browser(ui, finished_run):
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.set_default_timeout(60_000)
         expect.set_options(timeout=60_000)
-        page.goto(f"{ui}/#/experiments/1/runs")
+        page.goto(f"{ui}/#/experiments/1/runs?viewStateShareKey=mgmt-monai")
         run = page.get_by_role("link", name=finished_run.name)
         expect(run).to_be_visible()
+        expect(page.get_by_role("columnheader", name="test_AUC", exact=True)).to_be_visible()
         address = f"{ui}/{run.get_attribute('href')}"
         page.goto(f"{address}/model-metrics")
         page.get_by_role("textbox").first.fill("validation/patient_auc")
@@ -102,6 +104,7 @@ def test_port_that_is_taken_is_told_in_one_line(tmp_path, capsys):
 @pytest.mark.slow
 def test_sigterm_ends_all_that_it_started(made_store, tmp_path):
     shutil.copy(made_store, tmp_path / "mlruns.db")
+    TrackedRun(tracking_uri(tmp_path), tmp_path, "mgmt", "a").start()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -110,6 +113,8 @@ def test_sigterm_ends_all_that_it_started(made_store, tmp_path):
     assert process.stdout is not None
     while "Open http" not in process.stdout.readline():
         assert process.poll() is None
+    link = process.stdout.readline()
+    assert link == f"  http://127.0.0.1:{port}/#/experiments/1/runs?viewStateShareKey=mgmt-monai (mgmt)\n"
     mine = subprocess.run(["ps", "-ewwo", "args"], capture_output=True, text=True, check=True).stdout
     assert f"--port {port}" in mine
     process.send_signal(signal.SIGTERM)

@@ -45,6 +45,16 @@ def test_dataset_tells_what_it_is_and_not_where(run):
     assert json.loads(entry.dataset.profile) == {"train": 3}
 
 
+def test_list_of_runs_has_a_view_with_the_test_auc(run, tmp_path):
+    client = MlflowClient(run.uri)
+    (tag,) = [key for key in client.get_experiment("1").tags if key.startswith("mlflow.sharedViewState.")]
+    first = json.loads(client.get_experiment("1").tags[tag])
+    assert first["selectedColumns"][0] == "metrics.`test_AUC`"
+    client.delete_experiment_tag("1", tag)  # as an earlier version made it
+    TrackedRun(run.uri, tmp_path, "mgmt", "b-run").start()
+    assert json.loads(client.get_experiment("1").tags[tag]) == first
+
+
 def test_files_lie_beside_the_store(run, tmp_path):
     (tmp_path / "a.txt").write_text("x")
     run.log_file(tmp_path / "a.txt", folder="figures")
