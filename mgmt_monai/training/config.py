@@ -4,7 +4,7 @@ import difflib
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -14,6 +14,7 @@ from monai.bundle import ConfigWorkflow
 from mgmt_monai.errors import MgmtMonaiError
 from mgmt_monai.json_file import read_json
 from mgmt_monai.own_process import is_bundle_command
+from mgmt_monai.packaged_configs import config_names, packaged_config
 from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.training.ranks import check_joined
 from mgmt_monai.training.settings import SETTINGS, check_settings, is_live
@@ -238,11 +239,27 @@ def differing_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> lis
     """Which keys of two configs differ in a way that would change the result of a resumed training.
 
     Returns:
-        The names, sorted; those in `FREE_ON_RESUME` are not among them.
+        The names, sorted; without those in `FREE_ON_RESUME`, and without `new_settings` wherever they are handed on.
     """
-    before = without_views(before)
+    before, new = without_views(before), new_settings(before, now)
+    now = _without({key: value for key, value in now.items() if key not in new}, [f"@{key}" for key in new])
     keys = sorted((set(before) | set(now)) - FREE_ON_RESUME)
     return [key for key in keys if json.dumps(before.get(key), default=str) != json.dumps(now.get(key), default=str)]
+
+
+def new_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Settings, at their defaults, that the config of an earlier version did not have."""
+    name = str(now.get("modality", "")).lower()
+    packaged = packaged_config(name) if name in config_names() else {}
+    found = SETTINGS & packaged.keys() - before.keys() - FREE_ON_RESUME
+    return sorted(key for key in found if now.get(key) == packaged[key])
+
+
+def _without(value: Any, arguments: Collection[str]) -> Any:
+    """A config in which components do not get some arguments."""
+    if isinstance(value, Mapping):
+        return {key: _without(one, arguments) for key, one in value.items() if one not in arguments}
+    return [_without(one, arguments) for one in value] if isinstance(value, list) else value
 
 
 def _of(workflow: ConfigWorkflow) -> dict[str, Any]:

@@ -1,19 +1,23 @@
 """One folder a training: ``<output_dir>/<modality>/<run_name>``, and how to find the one to resume."""
 
+import logging
 import os
 import zlib
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
+from mgmt_monai import __version__
 from mgmt_monai.errors import MgmtMonaiError
 from mgmt_monai.locked_folder import LockedFolder
 from mgmt_monai.tracking import new_run_name
 from mgmt_monai.tracking.tracked_run import read_notes
-from mgmt_monai.training.config import differing_settings
+from mgmt_monai.training.config import differing_settings, new_settings
 from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.training.ranks import from_main_rank, is_main_rank
-from mgmt_monai.training.settings import as_boolean, check_run_name
+from mgmt_monai.training.settings import SETTINGS, as_boolean, check_run_name
+
+logger = logging.getLogger(__name__)
 
 
 class RunDirectory(LockedFolder):
@@ -69,16 +73,28 @@ class RunDirectory(LockedFolder):
             for checkpoint in sorted(self.path.glob("*/*.pt")):
                 check_whole(checkpoint)
             read_notes(self.path, absent_ok=True)
+            self._check_same(before, config)
         except MgmtMonaiError:
             self.close()
             raise
-        differing = differing_settings(before, config)
-        if differing:
-            self.close()
+
+    def _check_same(self, before: dict[str, Any], now: dict[str, Any]) -> None:
+        """Refuse to go on with other settings, or in a version that may come to another result."""
+        differing = differing_settings(before, now)
+        if changed := [key for key in differing if key in SETTINGS and key in before and key in now]:
             raise TrainingError(
-                f"{self.path}: started with other settings: {', '.join(differing)}. Resume with the same command, or "
+                f"{self.path}: started with other settings: {', '.join(changed)}. Resume with the same command, or "
                 "start a new run without --resume."
             )
+        version = self.state.get("software", {}).get("mgmt_monai", __version__)
+        if differing or version != __version__:
+            what = ", ".join(differing) or f"{version}, here {__version__}"
+            raise TrainingError(
+                f"{self.path}: started with another version or config of mgmt_monai ({what}), and may come to another "
+                "result in this one. Resume it with those that it was started with, or start a new run."
+            )
+        if new := new_settings(before, now):
+            logger.warning(f"{self.path}: started without {', '.join(new)}, which this version has, at the default now")
 
     def open(self, manifest_hash: str) -> None:
         """Make the folder of a new training, or hold a resumed one against its cohort; after `claim`, or `close`.

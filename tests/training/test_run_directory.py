@@ -5,6 +5,8 @@ import stat
 import pytest
 import torch
 
+from mgmt_monai import __version__
+from mgmt_monai.packaged_configs import packaged_config
 from mgmt_monai.training import RunDirectory
 from mgmt_monai.training.errors import TrainingError
 
@@ -72,6 +74,42 @@ def test_resume_with_another_setting_or_cohort_is_refused(tmp_path, config, mani
         resumed.claim(config)
         resumed.open(manifest_hash)
     resumed.close()
+
+
+def without_setting(config: dict, name: str) -> dict:
+    """A config as a version wrote it that did not have a setting."""
+    kept = {key: value for key, value in config.items() if key != name and value != f"@{name}"}
+    return {key: without_setting(value, name) if isinstance(value, dict) else value for key, value in kept.items()}
+
+
+def test_new_setting_at_its_default_does_not_hinder_a_resume_and_is_told(tmp_path, caplog):
+    now = packaged_config("t1w")
+    before = without_setting(now, "transfer_least_steps")
+    assert before != now and "transfer_least_steps" not in json.dumps(before)
+    ended(begun(tmp_path, "a", before))
+    resumed = RunDirectory(tmp_path, "T1w", "a", resume=True)
+    with pytest.raises(TrainingError, match="another version or config of mgmt_monai"):
+        resumed.claim({**now, "transfer_least_steps": 3})
+    resumed.claim(now)
+    resumed.close()
+    assert "started without transfer_least_steps, which this version has, at the default now" in caplog.text
+
+
+def test_run_of_another_version_is_not_resumed(tmp_path):
+    ended(begun(tmp_path, "a")).update(software={"mgmt_monai": "0.0.1"})
+    resumed = RunDirectory(tmp_path, "T1w", "a", resume=True)
+    with pytest.raises(
+        TrainingError, match=rf"mgmt_monai \(0.0.1, here {__version__}\), and may come to another result"
+    ):
+        resumed.claim({"seed": 0})
+
+
+def test_run_whose_config_had_other_sections_is_not_resumed(tmp_path):
+    now = packaged_config("t1w")
+    ended(begun(tmp_path, "a", {key: value for key, value in now.items() if key != "opening"}))
+    resumed = RunDirectory(tmp_path, "T1w", "a", resume=True)
+    with pytest.raises(TrainingError, match=r"\(opening\).*Resume it with those that it was started with"):
+        resumed.claim(now)
 
 
 def test_run_that_still_runs_is_not_resumed(tmp_path):
