@@ -90,7 +90,7 @@ def one_line(error: BaseException) -> str | None:
         for cause in causes:
             message = describe(cause)
             if message is not None:
-                return printable(" ".join(message.split()))
+                return shortened(printable(" ".join(message.split())))
     return None
 
 

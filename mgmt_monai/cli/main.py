@@ -8,7 +8,7 @@ from importlib import import_module
 import click
 
 from mgmt_monai import __version__
-from mgmt_monai.errors import one_line, printable, printable_console
+from mgmt_monai.errors import one_line, printable, printable_console, shortened
 from mgmt_monai.interruption import interruptible
 from mgmt_monai.own_process import prepare
 
@@ -89,6 +89,7 @@ def main(args: Sequence[str] | None = None) -> int:
             outcome = cli.main(args=args, prog_name="mgmt-monai", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
+        error.message = shortened(error.message)
         error.show()
         return error.exit_code
     except (click.exceptions.Abort, KeyboardInterrupt):

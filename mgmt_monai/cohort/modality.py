@@ -11,6 +11,7 @@ from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.manifest import Manifest, phantom_truth, series_reference
 from mgmt_monai.cohort.records import SPLITS
+from mgmt_monai.cohort.series import MODALITIES
 from mgmt_monai.cohort.splits.holdout import check_both_classes
 from mgmt_monai.cohort.splits.plans import of_fold
 from mgmt_monai.cohort.tables.ignores import ignore_list
@@ -108,6 +109,13 @@ class ModalityCohort:
     def _check_modality(self) -> None:
         ignores = ignore_list(self.manifest)
         present = [p for p in self.manifest.patients if self.modality in p.series]
+        if not present:
+            others = [name for name in MODALITIES if any(name in p.series for p in self.manifest.patients)]
+            instead = f"Train what is there ('mgmt-monai train {others[0].lower()}'), or add" if others else "Add"
+            raise CohortError(
+                f"{self.dataset_dir}: expected {self.modality} series, found {', '.join(others) or 'none'} alone. "
+                f"{instead} them and build the manifest again with --overwrite."
+            )
         absent = [
             Finding("D030", p.patient_id, self.modality, "", f"expected a {self.modality} series, found none")
             for p in self.manifest.patients

@@ -275,6 +275,15 @@ def test_patient_without_the_modality_refused_by_name(make_cohort, cohort_of):
     assert "'--exclusions FILE'" in message
 
 
+def test_cohort_without_the_modality_is_told_what_it_has(make_cohort, cohort_of):
+    data_dir = make_cohort(modalities=("T1wCE",))
+    message = refused(lambda: cohort_of(data_dir, modality="T1w"))
+    assert message == (
+        f"{data_dir}: expected T1w series, found T1wCE alone. Train what is there ('mgmt-monai train t1wce'), or add "
+        "them and build the manifest again with --overwrite."
+    )
+
+
 def test_several_patients_without_the_modality_are_all_named(of_manifest):
     assert "patient 00001, patient 00002: expected a T2w series" in refused(lambda: of_manifest(modality="T2w"))
 
