@@ -257,7 +257,9 @@ def main(seed: int, moments: int, together: int, disks: int, only: str, share: f
         made = Path(name) / "made"
         prepare(made)
         chosen = {key: of for key, of in subjects(made).items() if not only or key in only.split(",")}
-        trials = [(key, how, i) for key in chosen for how in hows for i in range(times[how])]
+        # By round, so that a run that is cut off has tried all of them.
+        rounds = range(max(times.values()))
+        trials = [(key, how, i) for i in rounds for key in chosen for how in hows if i < times[how]]
         if share < 1:
             trials = sorted(random.Random(seed).sample(trials, max(1, round(share * len(trials)))), key=trials.index)
         whole: dict[str, tuple[dict[str, str], float]] = {}
@@ -270,10 +272,9 @@ def main(seed: int, moments: int, together: int, disks: int, only: str, share: f
             counts[key, how][1] += 1
             click.echo(f"{key}, {how}, {i}: {'; '.join(faults) or 'ok'}")
             shutil.rmtree(folder, ignore_errors=True)
-    text = table(counts, hows)
-    click.echo(text)
-    if out is not None:
-        out.write_text(text + "\n", encoding="utf-8")
+            if out is not None:
+                out.write_text(table(counts, hows) + "\n", encoding="utf-8")
+    click.echo(table(counts, hows))
     sys.exit(any(good < all_ for good, all_ in counts.values()))
 
 
