@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import StringIO
 
 import click
 
@@ -89,8 +90,9 @@ def main(args: Sequence[str] | None = None) -> int:
             outcome = cli.main(args=args, prog_name="mgmt-monai", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
-        error.message = shortened(error.message)
-        error.show()
+        told = StringIO()
+        error.show(told)
+        click.echo(shortened(told.getvalue()), err=True, nl=False)
         return error.exit_code
     except (click.exceptions.Abort, KeyboardInterrupt):
         interrupted = True  # told below: first, what holds a progress bar is let go of, and ends its line

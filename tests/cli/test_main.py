@@ -127,6 +127,17 @@ def test_main_error_the_user_can_mend(
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("kind", [click.UsageError, click.ClickException, MgmtMonaiError, OSError])
+@pytest.mark.parametrize("text", ["x" * 9000, "x " * 4500], ids=["word", "words"])
+def test_main_tells_no_text_of_thousands_of_letters_whole(
+    kind: type[Exception], text: str, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = OSError(errno.EACCES, "Permission denied", text) if kind is OSError else kind(text)
+    command(raising(error))
+    assert main(["fake"]) in (1, 2)
+    assert len(capsys.readouterr().err) < 2200
+
+
 def test_main_unknown_error_is_raised(command: Callable[..., None]) -> None:
     command(raising(ZeroDivisionError("odd")))
     with pytest.raises(ZeroDivisionError, match="odd"):
