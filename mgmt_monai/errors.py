@@ -180,6 +180,17 @@ def _make_console_printable() -> None:
     logging.setLogRecordFactory(PrintableRecord)
 
 
+def why(error: OSError) -> str:
+    """What the system says of a call that failed, and what to do where another place is no remedy.
+
+    Example:
+        >>> why(OSError(errno.ESTALE, "Stale file handle"))
+        'Stale file handle: the file server has lost the file: mount the folder again'
+    """
+    said = error.strerror or str(error) or type(error).__name__
+    return f"{said}: {REMEDIES[error.errno]}" if error.errno in REMEDIES else said
+
+
 def full_disk(error: BaseException) -> OSError | None:
     """The full disk that an error comes of; None where it comes of something else."""
     return next((e for e in _causes(error) if isinstance(e, OSError) and e.errno in FULL_DISK), None)

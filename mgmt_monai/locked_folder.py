@@ -14,6 +14,7 @@ import os
 import platform
 import re
 import secrets
+import shlex
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ from typing import Any
 from uuid import uuid4
 
 from mgmt_monai.atomic import is_temporary, remove_leftovers, secret, write_text
-from mgmt_monai.errors import FULL_DISK, MgmtMonaiError
+from mgmt_monai.errors import FULL_DISK, MgmtMonaiError, why
 from mgmt_monai.json_file import JsonFileError, read_json
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class HeldError(Exception):
     Args:
         holder: Which one, on what host, since when; in words.
         proven: Whether the system says so, which ends with the process; else a file does, which may outlive it.
-        file: To be deleted where the process is known to be gone.
+        file: What `unlock` takes where the process is known to be gone.
     """
 
     def __init__(self, holder: str, proven: bool, file: Path) -> None:
@@ -56,7 +57,7 @@ class HeldError(Exception):
     @property
     def remedy(self) -> str:
         """What to do where the process may be gone; "" where it is not."""
-        return "" if self.proven else f" If that process is gone, delete {self.file}."
+        return "" if self.proven else f" If that process is gone: mgmt-monai unlock {shlex.quote(str(self.file))}"
 
 
 class Lock:
@@ -110,8 +111,8 @@ class Lock:
             if error.errno not in NO_LOCKS:
                 raise
             logger.warning(
-                f"{self._path.parent}: this file system has no locks ({error.strerror}): {self._owner.name} says who "
-                "writes here. After a job was killed on another machine, delete that file"
+                f"{self._path.parent}: this file system has no locks ({why(error)}): {self._owner.name} says who "
+                "writes here. After a job was killed on another machine, 'mgmt-monai unlock' frees it"
             )
             return False
         return True
@@ -144,8 +145,44 @@ def _own_name(lock: str) -> dict[str, Any]:
         "process": os.getpid(),
         "since": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         "begun": _begun(os.getpid()),
+        "numbered_in": _numbered_in(),
         "lock": lock,
     }
+
+
+def unlock(owner_file: Path) -> str:
+    """Free what a process holds by a file that outlived it, as where it was killed on another machine.
+
+    Args:
+        owner_file: The file that says who holds it, as `HeldError.file` names it.
+
+    Returns:
+        Who held it, in words.
+
+    Raises:
+        MgmtMonaiError: There is no such file, or the process is seen to be running.
+    """
+    try:
+        owner = read_json(owner_file)
+        words = _words(owner) if isinstance(owner, dict) else ""
+    except JsonFileError as error:
+        raise MgmtMonaiError(
+            f"{owner_file}: expected the file that says who holds a lock, found none ({error})."
+        ) from error
+    if not words or not re.fullmatch(r"\..*owner", owner_file.name):
+        raise MgmtMonaiError(
+            f"{owner_file}: expected the file that says who holds a lock, found another. Name that file."
+        )
+    with owner_file.with_name(f"{owner_file.name.removesuffix('owner')}lock").open("ab") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_held = False
+        except OSError as error:
+            is_held = error.errno not in NO_LOCKS
+        if is_held or (_is_near(owner) and not _is_dead(owner)):
+            raise MgmtMonaiError(f"{owner_file}: its process{words} is still running. End it first.")
+        owner_file.unlink()
+    return words
 
 
 def _begun(pid: int) -> str:
@@ -158,9 +195,20 @@ def _begun(pid: int) -> str:
 
 def _is_dead(owner: dict[str, Any]) -> bool:
     """Whether a holder ran on this machine and is gone; of another machine's nothing is known."""
-    if owner.get("host") != platform.node() or not owner.get("begun") or not _begun(os.getpid()):
-        return False
-    return owner["begun"] != _begun(owner.get("process", 0))
+    return _is_near(owner) and owner["begun"] != _begun(owner.get("process", 0))
+
+
+def _is_near(owner: dict[str, Any]) -> bool:
+    """Whether the process would be seen here if it ran: on this machine, and in no container of its own."""
+    same = owner.get("host") == platform.node() and owner.get("numbered_in", _numbered_in()) == _numbered_in()
+    return same and bool(owner.get("begun") and _begun(os.getpid()))
+
+
+def _numbered_in() -> str:
+    """Tells which processes see each other by their numbers: those of one container; "" where that is not told."""
+    with suppress(OSError):
+        return str(Path("/proc/self/ns/pid").readlink())
+    return ""
 
 
 def _words(owner: dict[str, Any]) -> str:
@@ -296,7 +344,7 @@ class LockedFolder:
             ) from held
         except OSError as error:
             lock.release()
-            reason = error.strerror or error
+            reason = why(error)
             raise self._error(f"{self.path}: cannot be written to ({reason}). Name another {option}.") from error
         self._lock = lock
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from faulty_storage import faulty, needs_compiler
 
+from mgmt_monai.cli.main import main
 from mgmt_monai.errors import MgmtMonaiError
-from mgmt_monai.locked_folder import KEY, LockedFolder
+from mgmt_monai.locked_folder import KEY, LockedFolder, unlock
 
 #: Takes and begins a folder when the file "go" is there; says how that went.
 BEGIN = """
@@ -165,7 +166,9 @@ def test_file_system_without_locks_has_a_file_instead(number: int, tmp_path: Pat
     assert told == "begun\n"
     second, told = begun("1")
     assert f"still running in another process ({first.pid} on {platform.node()}, since" in told
-    assert f"If that process is gone, delete {tmp_path / 'a/.owner'}." in told
+    assert f"If that process is gone: mgmt-monai unlock {tmp_path / 'a/.owner'}" in told
+    with pytest.raises(MgmtMonaiError, match=rf"its process \({first.pid} on .*\) is still running\. End it first"):
+        unlock(tmp_path / "a/.owner")
     second.communicate("")
     first.kill()
     assert first.communicate()[1].count("this file system has no locks") == 1
@@ -180,6 +183,10 @@ def test_file_system_without_locks_has_a_file_instead(number: int, tmp_path: Pat
     fourth.communicate("")
     with pytest.raises(MgmtMonaiError, match="7 on node2"):  # also for a machine that has locks
         made(tmp_path / "a").take()
+    assert main(["unlock", str(tmp_path / "a/.owner")]) == 0
+    fifth, told = begun("4")
+    assert told == "begun\n"
+    fifth.communicate("")
 
 
 OTHERS = '{"host": "node2", "process": 7, "since": "2026-01-01T00:00:00Z", "begun": "1 1"}'
@@ -191,3 +198,40 @@ def test_owner_that_the_systems_lock_outlived_holds_nothing(tmp_path: Path) -> N
     folder.take()
     folder.close()
     assert not (tmp_path / ".owner").exists()
+
+
+def test_process_of_another_container_is_not_taken_for_dead(tmp_path: Path) -> None:
+    """There it has a number that says nothing here, though both call themselves by one host's name."""
+    folder = made(tmp_path)
+    folder.take()
+    owner = json.loads((tmp_path / ".owner").read_text())
+    folder.close()
+    gone = {**owner, "process": 2**22, "lock": "file"}
+    (tmp_path / ".owner").write_text(json.dumps({**gone, "numbered_in": "pid:[1]"}))
+    with pytest.raises(MgmtMonaiError, match=f"{2**22} on "):
+        folder.take()
+    (tmp_path / ".owner").write_text(json.dumps(gone))
+    folder.take()
+    folder.close()
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"process": 1}', OTHERS.replace("{", "[").replace("}", "]")])
+def test_what_is_no_lock_is_not_given_up(content: str, tmp_path: Path) -> None:
+    (tmp_path / ".owner").write_text(content)
+    with pytest.raises(MgmtMonaiError, match=r"\.owner: expected the file that says who holds a lock, found"):
+        unlock(tmp_path / ".owner")
+    (tmp_path / "owner").write_text(OTHERS)
+    with pytest.raises(MgmtMonaiError, match="found another"):
+        unlock(tmp_path / "owner")
+    assert {path.name for path in tmp_path.iterdir()} == {".owner", "owner"}
+
+
+def test_lock_of_the_system_is_not_given_up(tmp_path: Path) -> None:
+    (tmp_path / "go").touch()
+    process = started(tmp_path / "a", tmp_path / "go", "0")
+    assert [said(process), said(process)] == ["ready\n", "begun\n"]
+    owner = tmp_path / "a/.owner"
+    owner.write_text(json.dumps({**json.loads(owner.read_text()), "host": "node2"}))
+    with pytest.raises(MgmtMonaiError, match="still running"):
+        unlock(owner)
+    process.communicate("")

@@ -55,6 +55,7 @@ def command(
     from mgmt_monai.cohort.doctor.visit import Visit, visit
     from mgmt_monai.cohort.findings import Severity
     from mgmt_monai.cohort.layouts.passed_over import files_line
+    from mgmt_monai.cohort.layouts.tree import every_unreadable
 
     plan = Visit(
         labels_csv=labels,
@@ -68,8 +69,13 @@ def command(
         workers=workers,
         site_alone=partial(_site_alone, site=site),
     )
+<<<<<<< HEAD
     diagnosis = visit(data_dir, out, plan, overwrite)
     result(diagnosis.report_path)
+=======
+    with every_unreadable(data_dir):
+        diagnosis = visit(data_dir, out, plan, overwrite)
+>>>>>>> 9ff4fbf (Names in one Unicode form in every table, unlock, every unreadable path told, faults of the storage with every command, scripts for clusters)
     shown = 10
     errors = [finding for finding in diagnosis.findings if finding.kind.severity is Severity.ERROR]
     for finding in errors[:shown]:

@@ -26,6 +26,7 @@ COMMANDS = {
     "explain": "Show where trained models look in a study, and whether that is to be believed.",
     "bundle": "Export a trained model as a MONAI bundle that runs without this package.",
     "record": "Record trainings in MLflow afterwards, from their folders.",
+    "unlock": "Free a folder that a job held which was killed on another machine.",
     "ui": "Open the MLflow UI on the recorded runs.",
 }
 """Each subcommand and its one-line help; ``mgmt_monai/cli/<name>.py`` defines it as ``command``."""

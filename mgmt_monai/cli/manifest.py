@@ -73,6 +73,7 @@ def build(
     from mgmt_monai.cohort.build import Sources, build_manifest
     from mgmt_monai.cohort.findings import Finding, Severity
     from mgmt_monai.cohort.layouts import check_data_dir
+    from mgmt_monai.cohort.layouts.tree import every_unreadable
     from mgmt_monai.cohort.manifest import check_writable, read_manifest, write_manifest
     from mgmt_monai.cohort.splits.plans import External, Holdout, Listed
     from mgmt_monai.cohort.tables.aliases import read_aliases
@@ -104,7 +105,8 @@ def build(
         plan = Listed(split_from)
     else:
         plan = Holdout(test_fraction, train_fraction, seed, group_by)
-    built = build_manifest(data_dir, sources, plan, workers)
+    with every_unreadable(data_dir):
+        built = build_manifest(data_dir, sources, plan, workers)
     write_manifest(built.manifest, path, overwrite)
     for patient_id, reason in built.manifest.excluded.items():
         click.echo(f"excluded: patient {patient_id}: {reason}")

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -108,7 +108,9 @@ def build_manifest(data_dir: Path, sources: Sources, plan: SplitPlan, workers: i
     elif isinstance(plan, External):
         _refuse_overlap(found, sources.aliases, data_dir)
     sources.ignores.warn_of_strangers(found.patients)
-    excluded = _excluded(found, sources)
+    listed = read_exclusions(sources.exclusions, found.patients)
+    present = {series.patient_id for series in found.series}
+    excluded = {patient: reason for patient, reason in listed.items() if patient in present}
     series = [s for s in found.series if s.patient_id not in excluded and s.patient_id not in labels.unlabelled]
     told = _columns(series, sources)
     with closing(ScanCache(data_dir)) as cache:
@@ -137,7 +139,7 @@ def build_manifest(data_dir: Path, sources: Sources, plan: SplitPlan, workers: i
             split={},
             patients=patients,
             excluded=excluded,
-            left_out=[*_left_out(found, labels, sources, data_dir), *known],
+            left_out=[*_left_out(found, labels, listed, sources, data_dir), *known],
             ignored=[vars(decision).copy() for decision in sources.ignores.decisions],
             chosen=[
                 {"patient_id": row.patient_id, "file": row.file, "frame": row.frame, "decision": row.decision}
@@ -174,11 +176,6 @@ def _warn_of_untraceable(against: Manifest, aliases: Aliases | None) -> None:
             f"{len(lost)} of {len(against.patients)} patients of the training data have no name outside it in these "
             "tables: whether they are in this cohort can only be told by their images (--mapping may be given again)"
         )
-
-
-def _excluded(found: Found, sources: Sources) -> dict[str, str]:
-    present = {series.patient_id for series in found.series}
-    return {p: reason for p, reason in read_exclusions(sources.exclusions).items() if p in present}
 
 
 def _columns(series: Sequence[FoundSeries], sources: Sources) -> dict[str, dict[str, str]]:
@@ -275,7 +272,7 @@ def _without_known(
     return [p for p in patients if p.patient_id not in known], lines, accepted
 
 
-def _left_out(found: Found, labels: Labels, sources: Sources, data_dir: Path) -> list[str]:
+def _left_out(found: Found, labels: Labels, listed: Iterable[str], sources: Sources, data_dir: Path) -> list[str]:
     present = {series.patient_id for series in found.series}
     lines = {p: f"has no label: {labels.unlabelled[p]}" for p in present & set(labels.unlabelled)}
     lines |= dict.fromkeys(found.patients - present, "its folder has no series of a known modality")
@@ -283,6 +280,6 @@ def _left_out(found: Found, labels: Labels, sources: Sources, data_dir: Path) ->
         unread = found.files.of_patient(patient_id, data_dir) if found.files else ""
         lines[patient_id] = f"in the label file, but without images{f' that are read: {unread}' if unread else ''}"
     if str(sources.exclusions) != DEFAULT_EXCLUSIONS:
-        absent = set(read_exclusions(sources.exclusions)) - found.patients - set(lines)
+        absent = set(listed) - found.patients - set(lines)
         lines |= dict.fromkeys(absent, "in the exclusion list, but not in the data")
     return [f"patient {patient_id}: {lines[patient_id]}" for patient_id in sorted(lines)]

@@ -20,6 +20,7 @@ from mgmt_monai.cohort.records import (
     wrong_series,
 )
 from mgmt_monai.cohort.series import Series
+from mgmt_monai.errors import why
 from mgmt_monai.json_file import JsonFileError, check_json, read_json
 
 #: Written into every manifest; a reader refuses another.
@@ -149,7 +150,7 @@ def write_manifest(manifest: Manifest, path: Path, overwrite: bool = True) -> No
         check_writable(path)
         write_text(path, json.dumps(document, indent=1))
     except OSError as error:
-        raise _unwritable(path, error.strerror or str(error)) from error
+        raise _unwritable(path, why(error)) from error
 
 
 def check_writable(path: Path) -> None:

@@ -12,6 +12,7 @@ from mgmt_monai.cohort.errors import CohortError, CohortFaultsError
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.layouts import LAYOUTS
 from mgmt_monai.cohort.layouts.found import check_data_dir
+from mgmt_monai.cohort.layouts.tree import every_unreadable
 from mgmt_monai.cohort.manifest import Manifest, check_writable, read_manifest, write_manifest
 from mgmt_monai.cohort.modality import Fold, ModalityCohort
 from mgmt_monai.cohort.series import MODALITIES
@@ -19,6 +20,7 @@ from mgmt_monai.cohort.splits.plans import Holdout, holdout_settings
 from mgmt_monai.cohort.tables.exclusions import read_exclusions
 from mgmt_monai.cohort.tables.labels import holds_labels
 from mgmt_monai.cohort.tables.table import names
+from mgmt_monai.errors import why
 
 logger = logging.getLogger(__name__)
 
@@ -112,11 +114,12 @@ def _build(path: Path, dataset_dir: Path, sources: Sources, plan: Holdout) -> Ma
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CohortError(
-            f"{path.parent}: cannot make this folder for the manifest ({error.strerror}). Choose another with "
+            f"{path.parent}: cannot make this folder for the manifest ({why(error)}). Choose another with "
             "--output_dir or --manifest."
         ) from error
     check_writable(path)
-    built = build_manifest(dataset_dir, sources, plan)
+    with every_unreadable(dataset_dir):
+        built = build_manifest(dataset_dir, sources, plan)
     write_manifest(built.manifest, path)
     logger.info(f"built the manifest {path}: {len(built.manifest.patients)} patients")
     _report(built.manifest, [finding.under(dataset_dir) for finding in built.findings])
@@ -151,7 +154,8 @@ def _whole(name: str, value: object) -> int:
 def _check_settings(path: Path, manifest: Manifest, dataset_dir: Path, sources: Sources, plan: Holdout) -> None:
     if manifest.split.get("method") != "holdout":  # another split is the user's own, and so are its exclusions
         return
-    settings, reasons = holdout_settings(plan), read_exclusions(sources.exclusions)
+    settings, own = holdout_settings(plan), [*(p.patient_id for p in manifest.patients), *manifest.excluded]
+    reasons = read_exclusions(sources.exclusions, own)
     kept = [p.patient_id for p in manifest.patients if p.patient_id in reasons]
     dropped = [patient_id for patient_id in manifest.excluded if patient_id not in reasons]
     differing = [

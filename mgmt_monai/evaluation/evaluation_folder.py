@@ -11,6 +11,7 @@ import pandas as pd
 
 from mgmt_monai.atomic import check_replaceable, holds_text, write_text
 from mgmt_monai.csv_file import csv_text
+from mgmt_monai.errors import why
 from mgmt_monai.evaluation.model_pictures import model_pictures
 from mgmt_monai.evaluation.models import best_of_models, comparisons, judged, primary_models
 from mgmt_monai.evaluation.plots.picture_files import save_figure
@@ -152,5 +153,5 @@ def write_evaluation(
             ):
                 save_figure(figure, pictures, title)
     except OSError as error:
-        raise EvaluationError(f"{folder}: cannot be written to ({error.strerror}); name another with --out") from error
+        raise EvaluationError(f"{folder}: cannot be written to ({why(error)}); name another with --out") from error
     return found

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mgmt_monai.atomic import write_text
+from mgmt_monai.errors import why
 from mgmt_monai.html_page import write_page
 from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.inference.predict_study import PredictedStudy
@@ -53,7 +54,7 @@ def write_result(predicted: PredictedStudy, folder: Path) -> None:
         write_page(folder / PAGE, prediction_page(predicted))
         write_text(folder / RESULT, predicted.prediction.to_json())
     except OSError as error:
-        reason = error.strerror or type(error).__name__
+        reason = why(error)
         raise InferenceError(
             f"{folder}: cannot write the result ({reason}). Name another folder with --out."
         ) from error

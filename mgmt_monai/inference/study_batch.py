@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from mgmt_monai.atomic import write_text
 from mgmt_monai.csv_file import csv_text
-from mgmt_monai.errors import one_line, printable
+from mgmt_monai.errors import one_line, printable, why
 from mgmt_monai.inference.engines.engine import PyTorchEngine
 from mgmt_monai.inference.engines.engine_choice import AUTO, ENGINES, for_studies
 from mgmt_monai.inference.errors import InferenceError
@@ -163,7 +163,7 @@ def _write_table(outcome: BatchOutcome, models: Sequence[BundleModel]) -> None:
         rows = _rows(outcome, models)
         write_text(outcome.table, csv_text(COLUMNS, ([row.get(name, "") for name in COLUMNS] for row in rows)))
     except OSError as error:
-        reason = error.strerror or type(error).__name__
+        reason = why(error)
         raise InferenceError(f"{outcome.table}: cannot be written ({reason}). Name another --out.") from error
 
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mgmt_monai.cohort.series import Series
+from mgmt_monai.errors import why
 from mgmt_monai.slices.errors import SlicesError
 from mgmt_monai.slices.reading import read_series
 from mgmt_monai.slices.stored_series import SCHEMA, StoredFolder, StoredSeries
@@ -111,9 +112,8 @@ class SliceStore:
             try:
                 self._open[key] = StoredFolder(path, what, key, about, produce).series()
             except OSError as error:
-                reason = error.strerror or error
                 raise SlicesError(
-                    f"{path}: cannot keep the {what} there ({reason}). Name a folder with room for them, "
+                    f"{path}: cannot keep the {what} there ({why(error)}). Name a folder with room for them, "
                     "--slice_store DIR, or keep them in memory with --slice_store ''."
                 ) from error
         return self._open[key]

@@ -21,6 +21,7 @@ from torch import Tensor
 from mgmt_monai.atomic import sync, write_text
 from mgmt_monai.json_file import parse_json
 from mgmt_monai.locked_folder import HeldError, Lock
+from mgmt_monai.machine import check_machine
 from mgmt_monai.slices.errors import SlicesError
 
 logger = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class StoredSeries:
 
         Raises:
             SlicesError: The store is not there any more, or not whole.
+            MachineError: The machine does not give it.
         """
         start, stop, step = places.indices(self.n_slices)
         if step != 1:
@@ -73,7 +75,8 @@ class StoredSeries:
             offset = (self.first + start) * size * dtype.itemsize
             voxels = np.fromfile(self.path, dtype, count=n_voxels, offset=offset)
             whole = len(voxels) == n_voxels
-        except OSError:
+        except OSError as error:
+            check_machine(error, self.path)
             whole = False
         if not whole:
             raise SlicesError(

@@ -21,6 +21,7 @@ from mgmt_monai.inference.model import BundleModel, open_models
 from mgmt_monai.inference.prediction import prediction_from_json
 from mgmt_monai.inference.studies import studies_in
 from mgmt_monai.inference.study_batch import COLUMNS, batch_engine, predict_batch
+from mgmt_monai.phantom import write_phantom
 
 
 @pytest.fixture
@@ -251,3 +252,38 @@ def test_batch_that_met_a_passing_fault_ends_as_an_undisturbed_one(
     predict_batch(studies, [t1w_model], tmp_path / "undisturbed")
     table = (tmp_path / "undisturbed/predictions.csv").read_bytes()
     assert (tmp_path / "out/predictions.csv").read_bytes() == table
+
+
+@pytest.mark.slow
+@needs_compiler
+def test_batch_of_200_with_a_fault_in_its_middle_ends_as_an_undisturbed_one(t1w_bundle: Path, tmp_path: Path) -> None:
+    """All of the storage is lost for a while, and comes back while the batch goes on."""
+    cohort = write_phantom(tmp_path / "cohort", n_patients=200, effect=3.0, seed=7)
+    words = ["predict", str(cohort), "--bundle", str(t1w_bundle), "--batch", "--engine", "pytorch", "--out"]
+
+    def started(out: Path, **environment: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "mgmt_monai.cli.main", *words, str(out)],
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            stderr=subprocess.DEVNULL,
+        )
+
+    flag, out = tmp_path / "faulty", tmp_path / "out"
+    process = started(out, **faulty("read", errno.ESTALE, "/T1w/", flag))
+    while len(states(out)) < 80 and process.poll() is None:
+        time.sleep(0.02)
+    flag.touch()
+    time.sleep(1)
+    flag.unlink()
+    assert process.wait() == 1
+    lost = [row for row in rows(out) if row["error"]]
+    assert 0 < len(lost) < 120
+    assert {row["error"][:57] for row in lost} == {"Stale file handle; the machine is at fault, not the file: "[:57]}
+    kept = states(out)
+    assert started(out).wait() == 0
+    assert {name: state for name, state in states(out).items() if name in kept} == kept
+    assert started(tmp_path / "undisturbed").wait() == 0
+    answers = rows(out)
+    assert len(answers) == 200
+    assert sum(row["probability"] != "" for row in answers) > 150
+    assert answers == rows(tmp_path / "undisturbed")

@@ -328,5 +328,7 @@ def test_wait_for_a_store_that_does_not_grow_has_an_end(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(stored_series, "PATIENCE_S", 0.6)
     stored = stored_series.StoredFolder(tmp_path / "T1w-key", "slices", "key", {"modality": "T1w"}, list)
-    with pytest.raises(SlicesError, match=r"7 on node2.* builds it, and nothing has come .* delete .*T1w-key\.owner"):
+    with pytest.raises(
+        SlicesError, match=r"7 on node2.* builds it, and nothing has come .* mgmt-monai unlock .*T1w-key\.owner"
+    ):
         stored.series()

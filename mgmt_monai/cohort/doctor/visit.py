@@ -24,6 +24,7 @@ from mgmt_monai.cohort.tables.ignores import IgnoreList, read_ignores
 from mgmt_monai.cohort.tables.labels import Labels, read_labels
 from mgmt_monai.cohort.tables.series_table import FILE, SeriesRow, is_series_table, read_decisions, write_series
 from mgmt_monai.cohort.tables.table import names
+from mgmt_monai.errors import why
 from mgmt_monai.json_file import JsonFileError, read_json
 
 #: Series in dispute of which the page shows a picture; a page with more is opened by no browser in a moment.
@@ -85,9 +86,10 @@ def visit(data_dir: Path, out_dir: Path, plan: Visit, overwrite: bool = False) -
     check_replaceable(report, _place_of(report) == place, overwrite, CohortError)
     ignores = read_ignores(plan.ignore_csv) if plan.ignore_csv else IgnoreList()
     aliases = read_aliases(*plan.mappings) if plan.mappings else None
-    excluded = set(read_exclusions(plan.exclusions))
+    read_exclusions(plan.exclusions)  # a fault in it costs no search
     _check_kept(out_dir / FILE, plan.series_csv)
     found = find_series(data_dir, plan.layout, plan.series_csv or decisions_of(out_dir), drop_stale=True)
+    excluded = set(read_exclusions(plan.exclusions, found.patients))
     ignores.warn_of_strangers(found.patients)
     labels = _labels(plan.labels_csv, found.labels_file)
     labels = labels and labels.under_names_of(found.patients)
@@ -127,7 +129,7 @@ def visit(data_dir: Path, out_dir: Path, plan: Visit, overwrite: bool = False) -
             (out_dir / FILE).unlink()
         return diagnosis
     except OSError as error:
-        reason = error.strerror or type(error).__name__
+        reason = why(error)
         raise CohortError(f"{out_dir}: cannot write the report ({reason}). Name another folder with --out.") from error
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.layouts.found import Contender, Found, LeftOut, n_files_of
 from mgmt_monai.cohort.tables.series_table import FILE, NOT_READ, SeriesRow, is_series_table, read_decisions
-from mgmt_monai.cohort.tables.table import names
+from mgmt_monai.cohort.tables.table import names, one_form, tell_other_form
 from mgmt_monai.errors import printable
 
 logger = logging.getLogger(__name__)
@@ -33,10 +33,13 @@ def apply_decisions(found: Found, source: Path, data_dir: Path, drop: bool = Fal
         CohortError: The table cannot be read, or names a series that is not there.
     """
     by_key = {row_of(one, data_dir).key: one for one in found.contenders}
-    rows = []
+    forms = {tuple(map(one_form, key)): key for key in by_key}
+    rows, n_other_form = [], 0
     for row in read_decisions(source):
-        if row.key in by_key:
-            rows.append(row)
+        key = row.key if row.key in by_key else forms.get(tuple(map(one_form, row.key)))
+        if key is not None:
+            n_other_form += key != row.key
+            rows.append(replace(row, patient_id=key[0], file=key[1]))
             continue
         frame = f", frame {names([row.frame])}" if row.frame else ""
         text = (
@@ -46,6 +49,7 @@ def apply_decisions(found: Found, source: Path, data_dir: Path, drop: bool = Fal
         if not drop:
             raise CohortError(f"{text}. Remove the row, or run the doctor again and take its {FILE}.")
         logger.warning(f"{text}. The decision {row.decision} is dropped: decide again if the series has moved.")
+    tell_other_form(str(source), n_other_form)
     n_before = n_files_of(found.series)
     replaced = {(row.patient_id, row.decision) for row in rows if row.decision != NOT_READ}
     touched = {(row.patient_id, by_key[row.key].series.modality) for row in rows} | replaced

@@ -1,12 +1,13 @@
 """A table that names each series: ``cohort.csv`` with ``patient_id,label,T1w,T1wCE,T2w,FLAIR``."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from mgmt_monai.cohort.errors import CohortError, CohortFaultsError
 from mgmt_monai.cohort.layouts.found import Found, FoundSeries
 from mgmt_monai.cohort.series import MODALITIES, is_inside, is_nifti
-from mgmt_monai.cohort.tables.table import Table, names, read_table
+from mgmt_monai.cohort.tables.table import Table, names, one_form, read_table, tell_other_form
 
 NAME = "csv"
 FILE = "cohort.csv"
@@ -60,6 +61,8 @@ def find(data_dir: Path) -> Found:
         for modality, cell in zip(modalities, cells, strict=True)
         if cell
     ]
+    cells = [cell for _, *own in rows for cell in own if cell]
+    tell_other_form(table.source, sum(_own_path(data_dir, cell) != data_dir / cell for cell in cells))
     return Found(series, {row[0] for row in rows})
 
 
@@ -68,7 +71,7 @@ def _read(data_dir: Path) -> Table:
 
 
 def _series(data_dir: Path, patient_id: str, modality: str, cell: str) -> FoundSeries:
-    path, reason = data_dir / cell, f"column {modality}"
+    path, reason = _own_path(data_dir, cell), f"column {modality}"
     try:
         is_file = path.is_file()
     except OSError:  # no right to look, a name that no file can have: told where the series is read
@@ -76,3 +79,16 @@ def _series(data_dir: Path, patient_id: str, modality: str, cell: str) -> FoundS
     if is_file or is_nifti(path.name):
         return FoundSeries(patient_id, modality, path.parent, (path.name,), reason)
     return FoundSeries(patient_id, modality, Path(os.path.normpath(path)), None, reason)
+
+
+def _own_path(data_dir: Path, cell: str) -> Path:
+    """The path that a cell names; the disk's own name where that differs in its Unicode form alone."""
+    if cell.isascii() or os.path.lexists(data_dir / cell):
+        return data_dir / cell
+    path = data_dir
+    for part in Path(cell).parts:
+        there: list[str] = []
+        with suppress(OSError):  # told where the series is read
+            there = [one.name for one in path.iterdir() if one_form(one.name) == one_form(part)]
+        path /= part if part in there else next(iter(there), part)
+    return path

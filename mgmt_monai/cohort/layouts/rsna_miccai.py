@@ -1,6 +1,5 @@
 """RSNA-MICCAI 2021 as Kaggle gives it: ``train/<patient>/<modality>/*.dcm``."""
 
-import os
 from pathlib import Path
 
 from mgmt_monai.cohort.errors import CohortError
@@ -77,5 +76,14 @@ def _is_passed_over(name: str) -> bool:
 
 
 def _modalities(patient_dir: Path) -> list[str]:
-    # a broken link is a fault of the series, not its absence
-    return [modality for modality in MODALITIES if os.path.lexists(patient_dir / modality)]
+    # a broken link is a fault of the series, not its absence; nor is a folder absent that the machine does not give
+    return [modality for modality in MODALITIES if _is_there(patient_dir / modality)]
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.lstat()
+    except OSError as error:
+        check_machine(error, path)
+        return False
+    return True

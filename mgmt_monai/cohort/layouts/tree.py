@@ -2,19 +2,63 @@
 
 import logging
 import os
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from mgmt_monai.cohort.errors import CohortFaultsError
 from mgmt_monai.cohort.files.unfetched import unfetched
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.layouts.passed_over import FileCount, count_hidden, is_leaving
-from mgmt_monai.machine import check_machine
+from mgmt_monai.cohort.tables.table import names
+from mgmt_monai.machine import MachineError, check_machine, machine_fault
 
 logger = logging.getLogger(__name__)
 
 
+#: What is looked for after a fault, in seconds: a server that is gone may take minutes for each file.
+_LOOKED_S = 60.0
+
+
+@contextmanager
+def every_unreadable(data_dir: Path) -> Iterator[None]:
+    """Tell of all files and folders that the machine does not give, where the block ends with the first of them.
+
+    Raises:
+        CohortFaultsError: A line for each reason: how many paths, and the first; after a `MachineError` of the block.
+    """
+    try:
+        yield
+    except (MachineError, OSError) as error:
+        first = machine_fault(error)
+        if first is None or not str(first.path):
+            raise
+        faults, until = [first], time.monotonic() + _LOOKED_S
+        for directory, files in walk(data_dir, [], faults=faults):
+            for path in (directory / name for name in files):
+                try:
+                    with path.open("rb") as stream:
+                        stream.read(1)
+                except OSError as met:
+                    faults += filter(None, [machine_fault(met, path)])
+            if time.monotonic() > until:
+                break
+        found: dict[str, set[str]] = {}
+        for fault in faults:
+            found.setdefault(fault.reason, set()).add(str(fault.path))
+        if found == {first.reason: {str(first.path)}}:
+            raise
+        told = [f"{len(own)} x {reason}: {names(sorted(own))}" for reason, own in found.items()]
+        raise CohortFaultsError(told, "doctor DATA_DIR") from error
+
+
 def walk(
-    root: Path, findings: list[Finding], max_depth: int | None = None, count: FileCount | None = None
+    root: Path,
+    findings: list[Finding],
+    max_depth: int | None = None,
+    count: FileCount | None = None,
+    faults: list[MachineError] | None = None,
 ) -> Iterator[tuple[Path, list[str]]]:
     """Folders and the names of the files in them, each folder once.
 
@@ -28,6 +72,7 @@ def walk(
             neither file nor folder (D019).
         max_depth: How many levels of folders below ``root`` are entered; None for all.
         count: Gets the files that are passed over here.
+        faults: Gets what the machine does not give; the first is raised without it.
 
     Yields:
         Folder, file names in it, sorted. Names that are not valid text keep their bytes as lone surrogates, as
@@ -49,6 +94,9 @@ def walk(
             with os.scandir(directory) as entries:
                 named = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
+            if faults is not None and (fault := machine_fault(error, directory)):
+                faults.append(fault)
+                continue
             check_machine(error, directory)
             text = f"expected a folder that can be read, found one that cannot ({error.strerror})"
             findings.append(Finding("D001", "", "", str(directory), text))
@@ -60,7 +108,13 @@ def walk(
                 if count is not None:
                     count_hidden(entry, count)
                 continue
-            kind = _kind(entry, directory)
+            try:
+                kind = _kind(entry, directory)
+            except MachineError as met:
+                if faults is None:
+                    raise
+                faults.append(met)
+                continue
             if kind == "file":
                 files.append(entry.name)
             elif kind == "loop":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mgmt_monai.cohort.errors import CohortError
-from mgmt_monai.cohort.tables.table import Table, is_unknown, names, read_table
+from mgmt_monai.cohort.tables.table import Table, is_unknown, names, one_form, read_table
 
 NOT_IN_MAPPING = "not in the mapping"
 """Where `cohort_rows` counts patients that no row of the mapping names."""
@@ -41,7 +41,7 @@ def normalised(name: str) -> str:
         name: As a folder, a file or a table has it.
 
     Returns:
-        Lower case, without spaces around it, and reduced to the person where the scheme of names is known:
+        Lower case, without spaces around it, in NFC, and reduced to the person where the scheme of names is known:
 
         - ``00495`` is ``BraTS2021_00495``: RSNA-MICCAI's folders are the challenge's cases by their number alone.
           Source: Baid et al. 2021, arXiv:2107.02314 (one data set, two tasks); 577 of the 585 labelled numbers are in
@@ -60,7 +60,7 @@ def normalised(name: str) -> str:
         >>> normalised(" UPENN-GBM-00001_11")
         'upenn-gbm-00001'
     """
-    text = name.strip().lower()
+    text = one_form(name.strip().lower())
     for scheme, kept in _EQUIVALENCES:
         if found := scheme.fullmatch(text):
             return found.expand(kept)

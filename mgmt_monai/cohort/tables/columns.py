@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.tables.aliases import normalised
-from mgmt_monai.cohort.tables.table import Table, is_unknown, names, read_table
+from mgmt_monai.cohort.tables.table import Table, is_unknown, names, read_table, under_own_names
 
 ID_COLUMNS = ("patient_id", "BraTS21ID", "BraTS2021", "ID")
 """Columns that can name the patient, the first that is there does."""
@@ -37,12 +37,13 @@ def read_columns(path: Path, patients: Iterable[str]) -> dict[str, dict[str, str
         Path(path), f"no such table. Expected a CSV with one of the columns {', '.join(ID_COLUMNS)}, and others."
     )
     id_column = _id_column(table)
-    rows = dict(_rows(table, id_column))
+    patients = sorted(set(patients))
+    rows = under_own_names(dict(_rows(table, id_column)), patients, table.source)
     by_person: dict[str, list[str]] = defaultdict(list)
     for name in sorted(rows):
         by_person[normalised(name)].append(name)
     found = {}
-    for patient in sorted(set(patients)):
+    for patient in patients:
         if patient in rows:
             found[patient] = rows[patient]
         elif same := by_person.get(normalised(patient)):

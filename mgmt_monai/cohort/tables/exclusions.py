@@ -1,10 +1,11 @@
 """Patients left out on purpose, each with its reason."""
 
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 
 from mgmt_monai.cohort.errors import CohortError
-from mgmt_monai.cohort.tables.table import names, parse_table, read_table
+from mgmt_monai.cohort.tables.table import names, parse_table, read_table, under_own_names
 
 #: Stands for the packaged list of the RSNA-MICCAI 2021 patients that the hosts name as faulty.
 DEFAULT_EXCLUSIONS = "default"
@@ -12,12 +13,13 @@ DEFAULT_EXCLUSIONS = "default"
 _COLUMNS = ("patient_id", "reason")
 
 
-def read_exclusions(exclusions: str | Path) -> dict[str, str]:
+def read_exclusions(exclusions: str | Path, patients: Iterable[str] = ()) -> dict[str, str]:
     """Reasons by patient left out.
 
     Args:
         exclusions: ``"default"`` for the packaged list (RSNA-MICCAI 2021's hosts name 00109, 00123 and 00709 as
             faulty), ``"none"`` for an empty one, else a CSV with the columns ``patient_id,reason``.
+        patients: Their own names, which count where the list's differ in their Unicode form alone.
 
     Raises:
         CohortError: The file is absent, lacks a column, names a patient twice or none, or gives no reason.
@@ -40,4 +42,4 @@ def read_exclusions(exclusions: str | Path) -> dict[str, str]:
             f"{table.source}: expected a reason in every row, found none for {names(unexplained)}. "
             "Write why each is left out."
         )
-    return {row[0]: row[1] for row in rows}
+    return under_own_names({row[0]: row[1] for row in rows}, patients, table.source)

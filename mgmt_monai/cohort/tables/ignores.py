@@ -8,7 +8,7 @@ from pathlib import Path
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.findings import KINDS, Finding
 from mgmt_monai.cohort.manifest import Manifest
-from mgmt_monai.cohort.tables.table import names, read_table
+from mgmt_monai.cohort.tables.table import names, one_form, read_table
 
 logger = logging.getLogger(__name__)
 
@@ -35,20 +35,21 @@ class IgnoreList:
 
     def __init__(self, decisions: Iterable[Ignored] = ()) -> None:
         self.decisions = tuple(decisions)
-        self._by_key = {(ignored.finding, ignored.patient_id): ignored for ignored in self.decisions}
+        self._by_key = {(ignored.finding, one_form(ignored.patient_id)): ignored for ignored in self.decisions}
 
     def decision(self, finding: Finding) -> Ignored | None:
         """The decision that covers a finding: of its kind, for its patient or for one of the others it concerns."""
         for patient_id in (finding.patient_id, *finding.others):
-            found = self._by_key.get((finding.id, patient_id))
+            found = self._by_key.get((finding.id, one_form(patient_id)))
             if found is not None:
                 return found
         return None
 
     def warn_of_strangers(self, patients: Collection[str]) -> None:
         """Log the decisions on patients who are not in the cohort: mistyped, perhaps."""
+        known = {one_form(patient) for patient in patients}
         for ignored in self.decisions:
-            if ignored.patient_id not in patients:
+            if one_form(ignored.patient_id) not in known:
                 logger.warning(
                     f"ignore list: {ignored.finding} of patient {ignored.patient_id}: no such patient in these data"
                 )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mgmt_monai.cohort.errors import CohortError
-from mgmt_monai.cohort.tables.table import Table, is_unknown, names, read_table
+from mgmt_monai.cohort.tables.table import Table, is_unknown, names, read_table, under_own_names
 
 #: Columns of a plain table; its label may be blank where it is not known.
 PLAIN_COLUMNS = ("patient_id", "label")
@@ -51,22 +50,12 @@ class Labels:
     unlabelled: dict[str, str] = field(default_factory=dict)
 
     def under_names_of(self, patients: Iterable[str]) -> Labels:
-        """The same under the patients' own names, where these differ in their Unicode form alone.
-
-        A Mac writes an umlaut as two characters (NFD), a spreadsheet as one (NFC).
-        """
-        own = {unicodedata.normalize("NFC", patient): patient for patient in patients}
-
-        def theirs(name: str) -> str:
-            return own.get(unicodedata.normalize("NFC", name), name)
-
-        labels = {theirs(name): label for name, label in self.labels.items()}
-        if len(labels) < len(self.labels):
-            raise CohortError(
-                "labels: expected one row a patient, found two whose names differ in their Unicode form alone "
-                "(NFC, NFD). Remove one."
-            )
-        return Labels(labels, {theirs(name): reason for name, reason in self.unlabelled.items()})
+        """The same under the patients' own names, where these differ in their Unicode form alone."""
+        told: dict[str, int | str] = under_own_names({**self.unlabelled, **self.labels}, patients, "labels")
+        return Labels(
+            {name: label for name, label in told.items() if isinstance(label, int)},
+            {name: reason for name, reason in told.items() if isinstance(reason, str)},
+        )
 
 
 def holds_labels(path: Path) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from mgmt_monai.atomic import write_text
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.series import MODALITIES
-from mgmt_monai.cohort.tables.table import names, read_table
+from mgmt_monai.cohort.tables.table import names, one_form, read_table
 from mgmt_monai.csv_file import csv_text
 
 FILE = "series.csv"
@@ -69,13 +69,13 @@ def read_decisions(path: Path) -> list[SeriesRow]:
                 f"{', '.join(MODALITIES)} or {NOT_READ}, found {names([repr(row.decision)])}. Write one of these, or "
                 "leave it blank."
             )
-        taken = (row.patient_id, row.decision)
-        if row.key in seen or (row.decision != NOT_READ and taken in seen):
+        key, taken = tuple(map(one_form, row.key)), (one_form(row.patient_id), row.decision)
+        if key in seen or (row.decision != NOT_READ and taken in seen):
             raise CohortError(
                 f"{source}: patient {names([row.patient_id])}: expected one decision a series and one series a "
                 f"modality, found a second for {names([row.file])}, {row.decision}. Keep one."
             )
-        seen |= {row.key, taken}
+        seen |= {key, taken}
     return rows
 
 

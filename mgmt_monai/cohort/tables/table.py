@@ -2,14 +2,22 @@
 
 import csv
 import io
+import logging
+import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.csv_file import plain
 from mgmt_monai.errors import printable
+from mgmt_monai.machine import check_machine
+
+logger = logging.getLogger(__name__)
+
+_Told = TypeVar("_Told")
 
 NO_VALUE = frozenset({"", "-", "?", "n/a", "na", "nan", "none", "not available", "null", "unknown"})
 """How tables say that they do not know, in lower case: two unknown sites are not one site."""
@@ -107,6 +115,7 @@ def read_table(path: Path, absent: str) -> Table:
     Raises:
         CohortError: No such file, or one that cannot be read as CSV: other bytes than UTF-8 text, another separator, a
             row with more cells than the first line has, a quotation mark that is not closed.
+        MachineError: The machine does not give the file, which is not the same as another one.
     """
     if not path.is_file():
         raise CohortError(f"{path}: {absent}")
@@ -115,6 +124,7 @@ def read_table(path: Path, absent: str) -> Table:
     except UnicodeDecodeError as error:
         raise _unreadable(path, error) from error
     except OSError as error:
+        check_machine(error, path)
         raise CohortError(f"{path}: cannot be read ({error.strerror}). Check the file and its rights.") from error
     return parse_table(text, str(path), "\t" if path.suffix.lower() == ".tsv" else ",")
 
@@ -162,6 +172,42 @@ def parse_table(text: str, source: str, delimiter: str = ",") -> Table:
         lines.append(line)
         cells.append(dict(zip(columns, texts + [""] * (len(columns) - len(texts)), strict=True)))
     return Table(source, columns, tuple(cells), tuple(lines))
+
+
+def one_form(name: str) -> str:
+    """A name as it is compared: a Mac writes an umlaut as two characters (NFD), a spreadsheet as one (NFC)."""
+    return unicodedata.normalize("NFC", name)
+
+
+def under_own_names(rows: Mapping[str, _Told], own: Iterable[str], source: str) -> dict[str, _Told]:
+    """What is told by name, under the data's own names where these differ in their Unicode form alone; that is logged.
+
+    Args:
+        rows: By name as somebody wrote it.
+        own: The names that the data have.
+        source: Of the rows, for messages.
+
+    Raises:
+        CohortError: Two rows have names that look the same.
+    """
+    theirs = {one_form(name): name for name in own}
+    found = {theirs.get(one_form(name), name): told for name, told in rows.items()}
+    if len(found) < len(rows):
+        raise CohortError(
+            f"{source}: expected one row a patient, found two whose names differ in their Unicode form alone (NFC, "
+            "NFD). Remove one."
+        )
+    tell_other_form(source, len(rows.keys() - found.keys()))
+    return found
+
+
+def tell_other_form(source: str, n: int) -> None:
+    """Log how many names of a table differ from the data's in their Unicode form alone, where any does."""
+    if n:
+        logger.warning(
+            f"{source}: names that differ from the data's in their Unicode form alone (NFC, NFD) and are taken for the "
+            f"same: {n}"
+        )
 
 
 def is_unknown(text: str) -> bool:

@@ -10,6 +10,7 @@ from mgmt_monai.comparison.kept_results import ComparisonRecord
 from mgmt_monai.comparison.report.facts import findings
 from mgmt_monai.comparison.report.pictures import pictures
 from mgmt_monai.comparison.report.report_page import CHECKLIST_NAME, REPORT_NAME, checklist_page, report_page
+from mgmt_monai.errors import why
 from mgmt_monai.evaluation.evaluation_folder import nested_csv
 from mgmt_monai.evaluation.plots.picture_files import save_figure
 from mgmt_monai.html_page import write_page
@@ -36,7 +37,7 @@ def write_report(record: ComparisonRecord, folder: Path, overwrite: bool = False
         (folder / "figures").mkdir(parents=True, exist_ok=True)
         (folder / "tables").mkdir(exist_ok=True)
     except OSError as error:
-        raise ComparisonError(f"{folder}: cannot be written to ({error.strerror}). Name another with --out.") from error
+        raise ComparisonError(f"{folder}: cannot be written to ({why(error)}). Name another with --out.") from error
     for old in (folder / "figures").glob("*"):
         old.unlink()
     drawn: dict[str, str] = {}

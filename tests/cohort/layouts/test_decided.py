@@ -217,3 +217,14 @@ def test_decisions_of_another_table_do_not_replace_those_of_the_reports_folder(d
     (tmp_path / "report/series.csv").write_text("patient_id;file;decision\n")
     with pytest.raises(CohortError, match="found another, which would be lost"):
         visit(data_dir, report, Visit(workers=1, pixels=False))
+
+
+def test_decision_on_a_file_whose_name_differs_in_its_unicode_form_alone_counts(data_dir, tmp_path, caplog):
+    report = tmp_path / "report"
+    (data_dir / "P1/t2 a").rename(data_dir / "P1/t2 u\u0308")
+    visit(data_dir, report, Visit(workers=1, pixels=False))
+    decided = decide(report / "series.csv", tmp_path / "mine.csv", **{"t2_u\u0308": "T2w"})
+    decided.write_text(decided.read_text(encoding="utf-8").replace("u\u0308", "\u00fc"), encoding="utf-8")
+    found = find_series(data_dir, decisions=decided)
+    assert [row.file for row in found.decisions] == ["P1/t2 u\u0308/0.dcm"]
+    assert "are taken for the same: 1" in caplog.text

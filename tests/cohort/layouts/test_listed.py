@@ -79,3 +79,13 @@ def test_recognised_by_columns(table, text, expected):
 
 def test_not_recognised_without_a_table(tmp_path):
     assert not listed.recognises(tmp_path)
+
+
+def test_path_that_differs_in_its_unicode_form_alone_is_found_and_told(table, caplog):
+    data_dir = table("patient_id,label,T1w,T2w\n1,0,Mu\u0308ller/x,M\u00fcller/none\n")
+    (data_dir / "M\u00fcller/x").mkdir(parents=True)
+    assert [series.directory for series in listed.find(data_dir).series] == [
+        data_dir / "M\u00fcller/x",
+        data_dir / "M\u00fcller/none",
+    ]
+    assert "Unicode form alone (NFC, NFD) and are taken for the same: 1" in caplog.text

@@ -1,9 +1,13 @@
 import logging
+import multiprocessing
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
 
-from mgmt_monai.cohort.layouts.tree import walk
+from mgmt_monai.cohort.errors import CohortFaultsError
+from mgmt_monai.cohort.layouts.tree import every_unreadable, walk
 from mgmt_monai.machine import MachineError
 
 
@@ -107,3 +111,34 @@ def test_name_that_is_no_text_comes_back_as_bytes(tmp_path):
         pytest.skip("this file system takes names of valid text only")
     walked, _ = _walked(tmp_path)
     assert os.fsencode(walked["."][0]) == b"\xff\xfe"
+
+
+def _told(root: Path) -> list[str]:
+    try:
+        with every_unreadable(root):
+            list(walk(root, []))
+            (root / "a/1").open().close()
+    except (CohortFaultsError, MachineError) as error:
+        return list(getattr(error, "faults", [str(error)]))
+    return []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user")
+def test_everything_that_a_user_may_not_read_is_told_at_once():
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        for path in ("a/1", "a/2", "b/1", "c/1"):
+            (root / path).parent.mkdir(exist_ok=True)
+            (root / path).touch()
+        root.chmod(0o755)
+        with multiprocessing.get_context("fork").Pool(1, os.setuid, [65534]) as pool:
+            assert pool.apply(_told, [root]) == []
+            (root / "a/1").chmod(0)
+            (line,) = pool.apply(_told, [root])
+            assert line.startswith(f"{root}/a/1: Permission denied; the machine is at fault, not the file: give ")
+            (root / "a/2").chmod(0)
+            (root / "b").chmod(0o700)
+            (root / "c").chmod(0o444)  # its names alone
+            (line,) = pool.apply(_told, [root])
+    assert line.startswith("4 x Permission denied; the machine is at fault, not the file: give this user the right to")
+    assert line.endswith(f": {root}/a/1, {root}/a/2, {root}/b, {root}/c/1")

@@ -302,3 +302,7 @@ def test_own_table_without_such_columns_adds_nothing(tmp_path):
     table.write_text("patient_id,label\na,1\n")
     assert with_own_table(None, table) is None
     assert with_own_table(None, tmp_path / "absent.csv") is None
+
+
+def test_names_are_compared_in_one_unicode_form():
+    assert normalised("Mu\u0308ller") == normalised("M\u00fcller")

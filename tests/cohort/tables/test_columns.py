@@ -100,3 +100,8 @@ def test_columns_of_real_patients_as_the_file_has_them():
     columns = read_columns(MAPPING, expected)
     assert {patient: (of[header[site]], of["Local ID"]) for patient, of in columns.items()} == expected
     assert len(expected) == 1251
+
+
+def test_name_that_differs_in_its_unicode_form_alone_is_the_same_patient(write):
+    path = write("patient_id,site\nM\u00fcller,1\nBraTS2021_00007,2\n")
+    assert read_columns(path, ["Mu\u0308ller", "00007"]) == {"Mu\u0308ller": {"site": "1"}, "00007": {"site": "2"}}

@@ -50,3 +50,13 @@ def test_list_that_is_not_utf8_refused(tmp_path):
 def test_absent_list_refused(tmp_path):
     with pytest.raises(CohortError, match="no exclusion list"):
         read_exclusions(tmp_path / "absent.csv")
+
+
+def test_name_that_differs_in_its_unicode_form_alone_is_the_patients_and_told(tmp_path, caplog):
+    path = tmp_path / "exclusions.csv"
+    path.write_text("patient_id,reason\nM\u00fcller,motion\n7,blur\n", encoding="utf-8")
+    assert read_exclusions(path, ["Mu\u0308ller", "7"]) == {"Mu\u0308ller": "motion", "7": "blur"}
+    assert caplog.messages[0].startswith(f"{path}: names that differ from the data's in their Unicode form alone")
+    path.write_text("patient_id,reason\nM\u00fcller,motion\nMu\u0308ller,blur\n", encoding="utf-8")
+    with pytest.raises(CohortError, match="found two whose names differ in their Unicode form alone"):
+        read_exclusions(path, ["Mu\u0308ller"])

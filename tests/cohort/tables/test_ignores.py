@@ -68,3 +68,11 @@ def test_absent_list_refused_with_its_columns(tmp_path):
         read_ignores(tmp_path / "absent.csv")
     assert str(caught.value).startswith(f"{tmp_path / 'absent.csv'}: no ignore list. Expected a CSV with the columns")
     assert "finding,patient_id,reason" in str(caught.value)
+
+
+def test_decision_covers_a_name_in_another_unicode_form(caplog):
+    decision = Ignored("D015", "M\u00fcller", "a short protocol")
+    decisions = IgnoreList([decision])
+    assert decisions.decision(Finding("D015", "Mu\u0308ller", "T1w", "", "found")) == decision
+    decisions.warn_of_strangers(["Mu\u0308ller"])
+    assert not caplog.messages
