@@ -1,4 +1,4 @@
-"""What docs/how-to/cluster.md shows runs: `bash` with Slurm's variables stands for Slurm, namespaces for a container."""
+"""What docs/how-to/cluster.md shows runs: `bash` with Slurm's variables for Slurm, namespaces for a container."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 from built_package import ROOT, build_package, outside
 from isolated_venv import make_venv
-from page_commands import commands_of
 from phantom_runs import SMALL
 
 FILES = ROOT / "docs/how-to/cluster"
@@ -41,7 +40,8 @@ CONTAINER = """
 set -e
 mount -t tmpfs -o mode=755 none "$ROOT"
 for path in /usr /bin /lib /lib64 /etc /dev /proc /sys; do
-    if [ -L $path ]; then cp -P $path "$ROOT/"; elif [ -e $path ]; then mkdir "$ROOT$path"; mount --rbind $path "$ROOT$path"; fi
+    if [ -L $path ]; then cp -P $path "$ROOT/"; continue; fi
+    [ ! -e $path ] || { mkdir "$ROOT$path"; mount --rbind $path "$ROOT$path"; }
 done
 mkdir "$ROOT/tmp"; mount -t tmpfs -o mode=1777 none "$ROOT/tmp"
 for path in $BOUND; do mkdir -p "$ROOT$path"; mount --bind $path "$ROOT$path"; done
@@ -61,6 +61,13 @@ def test_page_shows_every_file_and_bash_reads_every_script() -> None:
     assert sorted(shown) == sorted(path.name for path in FILES.iterdir())
     for path in (*FILES.glob("*.sh"), *FILES.glob("*.sbatch")):
         subprocess.run(["bash", "-n", str(path)], check=True)
+
+
+def shown_in(file: str, beginning: str) -> str:
+    """The command in a file's comment that begins so."""
+    text = (FILES / file).read_text().replace("\\\n#", "")
+    (line,) = re.findall(rf"^#     ({beginning}.+)$", text, re.MULTILINE)
+    return line
 
 
 def array_of(tasks: str, tmp_path: Path, **environment: str) -> list[list[str]]:
@@ -97,13 +104,13 @@ def test_array_trains_every_modality_on_every_fold_once(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_job_array_ends_in_one_report_of_all_folds_and_modalities(phantom_dir: Path, tmp_path: Path) -> None:
-    (line,) = [line for line in re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL) if "submit.sh" in line]
+    line = shown_in("submit.sh", "DATA=").replace("/shared/", "").replace("submit.sh", f"{FILES}/submit.sh")
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/sbatch").write_text(SBATCH)
     (tmp_path / "bin/sbatch").chmod(stat.S_IRWXU)
     (tmp_path / "my_cohort").symlink_to(phantom_dir)
     ran = subprocess.run(
-        ["bash", "-c", line.replace("submit.sh", f"{FILES}/submit.sh {shlex.join(OPTIONS)}")],
+        ["bash", "-c", f"{line} {shlex.join(OPTIONS)}"],
         cwd=tmp_path,
         env={
             **os.environ,
@@ -194,7 +201,8 @@ def contained(image: Path, tmp_path: Path, words: list[str], volumes: list[str],
 def test_container_trains_without_network_as_any_user(
     program: str, image: Path, phantom_dir: Path, tmp_path: Path
 ) -> None:
-    (words,) = commands_of(PAGE, program)
+    file = "Dockerfile" if program == "docker" else "mgmt_monai.def"
+    words = shlex.split(shown_in(file, f"{program} run"))
     runs = tmp_path / "runs"
     runs.mkdir()
     os.chown(runs, 12345, 12345)

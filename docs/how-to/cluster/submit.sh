@@ -1,7 +1,9 @@
 #!/bin/bash
 # Trains every modality on every fold as one job array, then judges all of them in one report:
-#     DATA=/shared/my_cohort OUT=/shared/runs bash submit.sh [--KEY VALUE of every training ...]
+#     DATA=/shared/my_cohort OUT=/shared/runs bash submit.sh
+# Words behind it are for every training, such as --image_size 224. Submitted again, it does what is left.
 # MGMT: how the command is called, such as "apptainer run --bind /shared mgmt_monai.sif".
+# How much time and memory to ask for, a first fold shows: sacct -j JOB --format=JobID,Elapsed,MaxRSS
 set -eu
 export DATA OUT MGMT=${MGMT:-mgmt-monai} FOLDS=${FOLDS:-5} MODALITIES=${MODALITIES:-t1w t1wce t2w flair}
 here=$(cd "$(dirname "$0")" && pwd)
