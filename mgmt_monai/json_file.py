@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator, ValidationError, validators
 from jsonschema.protocols import Validator
 
 from mgmt_monai.errors import MgmtMonaiError
+from mgmt_monai.machine import check_machine
 
 #: Of a value found, in a message.
 _SHOWN_CHARACTERS = 80
@@ -33,10 +34,12 @@ def read_json(path: Path, package: str = "", schema: str = "") -> Any:
     Raises:
         JsonFileError: Unreadable, not UTF-8, not JSON (an integer of thousands of digits, ``NaN`` and text that cannot
             be written are none, nor is a key twice in one object), or not what the schema says.
+        MachineError: The machine does not give it.
     """
     try:
         document = parse_json(Path(path).read_bytes())
     except OSError as error:
+        check_machine(error, path)
         raise JsonFileError(f"cannot be read ({error.strerror})") from error
     if schema:
         check_json(document, package, schema)

@@ -3,7 +3,7 @@
 import errno
 from pathlib import Path
 
-from mgmt_monai.errors import FORBIDDEN, REMEDIES, MgmtMonaiError
+from mgmt_monai.errors import FORBIDDEN, FULL_DISK, REMEDIES, MgmtMonaiError
 
 #: What the system says of a path that is absent, or that no machine could read as a file.
 _OF_THE_FILE = {
@@ -46,6 +46,8 @@ def machine_fault(error: BaseException, path: Path | str = "") -> MachineError |
     if isinstance(error, OSError) and error.errno not in _OF_THE_FILE:
         cause = error.strerror or type(error).__name__
         remedy = REMEDIES.get(error.errno or 0, "have the storage looked at")
+        if error.errno in FULL_DISK:
+            remedy = "free some space"
         if error.errno in FORBIDDEN:
             remedy = "give this user the right to read it"
     elif isinstance(error, MemoryError):

@@ -22,6 +22,7 @@ from mgmt_monai.comparison.errors import ComparisonError
 from mgmt_monai.csv_file import csv_text, plain
 from mgmt_monai.evaluation.predictions import read_patients, read_slices, write_patients, write_slices
 from mgmt_monai.json_file import JsonFileError, read_json
+from mgmt_monai.machine import check_machine
 from mgmt_monai.tracking.comparisons import fetch_files
 
 SCHEMA = "mgmt-monai/comparison/1"
@@ -97,6 +98,7 @@ def read_record(folder: Path) -> ComparisonRecord:
             columns=columns.map(plain).rename(index=plain, columns=plain),
         )
     except (OSError, JsonFileError, AttributeError, KeyError, TypeError, pd.errors.ParserError) as error:
+        check_machine(error, folder)
         raise ComparisonError(
             f"{folder}: no complete record of a comparison ({error}). Start the comparison again."
         ) from error

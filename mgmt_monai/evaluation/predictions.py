@@ -14,6 +14,7 @@ import pandas as pd
 from mgmt_monai.atomic import write_text
 from mgmt_monai.csv_file import csv_text, plain
 from mgmt_monai.errors import MgmtMonaiError
+from mgmt_monai.machine import check_machine
 
 SCHEMA_VERSION = 1
 """Raised when a column is added, removed, renamed or means something else."""
@@ -227,6 +228,7 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
                 rows.append(tuple(plain(cells[index]) for index in order))
                 lines.append(reader.line_num)
     except OSError as error:
+        check_machine(error, path)
         raise EvaluationError(
             f"{path}: expected a readable predictions table, found: {error.strerror or error}; check the path"
         ) from error
@@ -247,6 +249,7 @@ def _text_table(path: Path) -> pd.DataFrame:
     except UnicodeDecodeError as error:
         raise EvaluationError(f"{path}: expected UTF-8 text, found other bytes; save it as UTF-8") from error
     except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        check_machine(error, path)
         reason = getattr(error, "strerror", "") or " ".join(str(error).split())
         raise EvaluationError(f"{path}: expected a readable predictions table, found: {reason}; check it") from error
 

@@ -8,6 +8,7 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 from mgmt_monai.cohort.series import is_inside
 from mgmt_monai.errors import printable
 from mgmt_monai.exchange.errors import ExchangeError
+from mgmt_monai.machine import check_machine
 
 SIZE_LIMIT = 4 * 2**30
 """Of all members, unpacked, in bytes. A bundle with a ResNet-50 as PyTorch, TorchScript and ONNX has 0.3 GiB."""
@@ -41,6 +42,7 @@ def unpack(path: Path, folder: Path) -> Path:
     except (BadZipFile, OSError, RuntimeError, NotImplementedError, ValueError, zlib.error) as error:
         if isinstance(error, ExchangeError):
             raise
+        check_machine(error, path)
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ExchangeError(
             f"{path}: expected a bundle's zip file, found one that cannot be unpacked ({reason}). Copy it again."

@@ -17,6 +17,7 @@ from mgmt_monai.exchange.bundle_archive import unpack
 from mgmt_monai.exchange.errors import ExchangeError
 from mgmt_monai.exchange.known_figures import known_figures
 from mgmt_monai.json_file import parse_json
+from mgmt_monai.machine import check_machine
 from mgmt_monai.packaged_configs import packaged_config
 
 PATH_SETTINGS = ("bundle_root", "dataset_dir")
@@ -189,6 +190,7 @@ def _file(folder: Path, name: str) -> Path:
         if not path.resolve().is_relative_to(folder.resolve()):
             raise ExchangeError(f"{path}: expected a file of the bundle, found a link out of it. Copy the file itself.")
     except OSError as error:
+        check_machine(error, path)
         raise ExchangeError(f"{path}: cannot be read ({error.strerror}). Check its permissions.") from error
     return path
 
@@ -199,6 +201,7 @@ def _json(path: Path) -> dict[str, Any]:
             raise ValueError(f"more than {JSON_LIMIT / 2**20:g} MiB")
         content = parse_json(path.read_bytes())
     except OSError as error:
+        check_machine(error, path)
         raise ExchangeError(f"{path}: cannot be read ({error.strerror}). Check its permissions.") from error
     except ValueError as error:  # a JsonFileError is one
         raise ExchangeError(

@@ -28,6 +28,7 @@ from mgmt_monai.exchange.metadata import make_metadata
 from mgmt_monai.exchange.model_card import model_card
 from mgmt_monai.exchange.run_source import REFERENCE, Source, open_source
 from mgmt_monai.locked_folder import HeldError, Lock
+from mgmt_monai.machine import check_readable
 from mgmt_monai.networks import MGMTClassifier
 from mgmt_monai.packaged_configs import FOLDER
 
@@ -177,6 +178,7 @@ def _network(inference: dict[str, Any], source: Source) -> MGMTClassifier:
         state: dict[str, Tensor] = torch.load(source.checkpoint, map_location="cpu", weights_only=True)
         network.load_state_dict(state)
     except Exception as error:  # a damaged or foreign file can raise nearly anything
+        check_readable(source.checkpoint)
         raise ExchangeError(
             f"{source.checkpoint}: expected the state of the network in the run's config, found another file "
             f"({type(error).__name__}). Name a run's folder."

@@ -23,7 +23,7 @@ from mgmt_monai.exchange.errors import ExchangeError
 from mgmt_monai.inference.engines.engine import BATCH_SIZE, Engine, PyTorchEngine
 from mgmt_monai.inference.engines.engine_choice import AUTO, check_engine, make_engine
 from mgmt_monai.inference.errors import InferenceError
-from mgmt_monai.machine import check_machine
+from mgmt_monai.machine import check_machine, check_readable
 from mgmt_monai.networks import MGMTClassifier
 from mgmt_monai.networks.errors import NetworkError
 from mgmt_monai.networks.feature_distance import FeatureDistance
@@ -209,6 +209,7 @@ def _load_state(network: nn.Module, bundle: BundleFolder) -> None:
     try:
         network.load_state_dict(torch.load(bundle.model, map_location="cpu", weights_only=True))
     except Exception as error:  # a damaged or foreign file can raise nearly anything
+        check_readable(bundle.model)
         raise ExchangeError(
             f"{bundle.name}: models/model.pt is not the state of the network in its config ({type(error).__name__}). "
             "Export the bundle again."

@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from mgmt_monai.atomic import atomic_file
+from mgmt_monai.machine import check_readable
 from mgmt_monai.networks.errors import NetworkError
 
 logger = logging.getLogger(__name__)
@@ -217,6 +218,7 @@ class FeatureDistance:
                 kind = (file.metadata() or {}).get("format")
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
         except (SafetensorError, OSError, ValueError, TypeError) as error:
+            check_readable(path)
             reason = " ".join(str(error).split()) or type(error).__name__
             raise NetworkError(
                 f"{path}: expected the distance of a training, found none that can be read ({reason}). Copy it again."

@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from mgmt_monai.machine import check_machine
 from mgmt_monai.networks.backbones import Backbone, get_backbone
 from mgmt_monai.networks.classifier import MGMTClassifier
 from mgmt_monai.networks.errors import NetworkError
@@ -185,6 +186,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
+        check_machine(error, path)
         raise NetworkError(
             f"the weights {path} cannot be read ({error.strerror}): give the path of a file, 'imagenet' or 'none'"
         ) from error
@@ -196,6 +198,7 @@ def _read_packaged(file_name: str, sha256: str) -> bytes:
         content = (resources.files("mgmt_monai.networks") / "data" / file_name).read_bytes()
         found = hashlib.sha256(content).hexdigest()
     except OSError as error:
+        check_machine(error)
         found = f"no readable file: {error.strerror}"
         content = b""
     if found != sha256:

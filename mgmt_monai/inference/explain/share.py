@@ -10,6 +10,7 @@ from mgmt_monai.cohort.files.tags import HeaderError
 from mgmt_monai.cohort.series import Series
 from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.inference.explain.grids import Grid, nearest_labels
+from mgmt_monai.machine import check_machine
 from mgmt_monai.transforms.conceal import head_mask
 from mgmt_monai.transforms.errors import SeriesReadError
 from mgmt_monai.transforms.load import load_nifti
@@ -90,6 +91,7 @@ def read_region(path: Path, grid: Grid) -> np.ndarray:
     except FileNotFoundError as error:
         raise InferenceError(f"{path}: no such segmentation. Name a NIfTI file.") from error
     except (OSError, HeaderError, SeriesReadError) as error:
+        check_machine(error, path)
         found = "one that cannot be read" if isinstance(error, SeriesReadError) else error
         raise InferenceError(f"{path}: expected a 3D NIfTI segmentation, found {found}. Export one volume.") from error
     region = nearest_labels((labels > 0).transpose(1, 2, 0).astype(np.uint8), affine, grid) > 0
