@@ -70,7 +70,7 @@ def check_said(line: str, number: int, said: str, out: Path) -> None:
 def test_quick_command_on_a_healthy_machine_afterwards_is_as_if_nothing_had_been(
     make_dicom, tmp_path, command, call, number, said
 ):
-    data_dir, flag, out = write_cohort(tmp_path / "data", make_dicom, 8), tmp_path / "faulty", tmp_path / "out"
+    data_dir, flag, out = write_cohort(tmp_path / "data", make_dicom), tmp_path / "faulty", tmp_path / "out"
     name = "report.json" if command == "doctor" else "manifest.json"
     out.mkdir()
     place = out if command == "doctor" else out / name

@@ -48,7 +48,7 @@ def every_unreadable(data_dir: Path) -> Iterator[None]:
         for fault in faults:
             found.setdefault(fault.reason, set()).add(str(fault.path))
         if found == {first.reason: {str(first.path)}}:
-            raise
+            raise first from error
         told = [f"{len(own)} x {reason}: {names(sorted(own))}" for reason, own in found.items()]
         raise CohortFaultsError(told, "doctor DATA_DIR") from error
 

@@ -2,6 +2,7 @@ import pytest
 
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.tables.table import is_unknown, names, parse_table, read_table
+from mgmt_monai.machine import MachineError
 
 
 def test_rows_in_the_order_asked_for(tmp_path):
@@ -62,7 +63,7 @@ def test_file_without_the_right_to_read_refused(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(type(path), "read_bytes", refuse)
-    with pytest.raises(CohortError, match=r"cannot be read \(Permission denied\)"):
+    with pytest.raises(MachineError, match=r"t\.csv: Permission denied; .*: give this user the right to read it"):
         read_table(path, "absent")
 
 
