@@ -69,13 +69,9 @@ def command(
         workers=workers,
         site_alone=partial(_site_alone, site=site),
     )
-<<<<<<< HEAD
-    diagnosis = visit(data_dir, out, plan, overwrite)
-    result(diagnosis.report_path)
-=======
     with every_unreadable(data_dir):
         diagnosis = visit(data_dir, out, plan, overwrite)
->>>>>>> 9ff4fbf (Names in one Unicode form in every table, unlock, every unreadable path told, faults of the storage with every command, scripts for clusters)
+    result(diagnosis.report_path)
     shown = 10
     errors = [finding for finding in diagnosis.findings if finding.kind.severity is Severity.ERROR]
     for finding in errors[:shown]:
