@@ -13,13 +13,7 @@ from monai.transforms import MapTransform, RandomizableTransform
 
 
 class AtKeys(MapTransform):
-    """Applies an array transform to the value at each key; the dictionary twins derive from it.
-
-    Args:
-        keys: Keys of the values.
-        transform: The array transform.
-        allow_missing_keys: Do not raise when a key is missing.
-    """
+    """Applies an array transform to the value at each key; the dictionary twins derive from it."""
 
     def __init__(self, keys: KeysCollection, transform: Callable[[Any], Any], allow_missing_keys: bool) -> None:
         super().__init__(keys, allow_missing_keys)
@@ -36,10 +30,7 @@ class AtKeys(MapTransform):
 class RandAtKeys(AtKeys, RandomizableTransform):
     """The same for a random array transform; all keys get the same draw.
 
-    Args:
-        keys: Keys of the values.
-        transform: The array transform, which takes ``randomize=False`` and then applies its last draw again.
-        allow_missing_keys: Do not raise when a key is missing.
+    The array transform takes ``randomize=False`` and then applies its last draw again.
     """
 
     def __init__(self, keys: KeysCollection, transform: RandomizableTransform, allow_missing_keys: bool) -> None:

@@ -19,6 +19,7 @@ from monai.transforms import RandomizableTransform, Transform
 from monai.utils import TransformBackends
 
 from mgmt_monai.transforms.at_keys import RandAtKeys
+from mgmt_monai.transforms.containers import checked_volume
 from mgmt_monai.transforms.errors import TransformError
 
 
@@ -46,15 +47,10 @@ def sampling_matrices(parameters: Sequence[SliceAffine], height: int, width: int
 
 
 def resample_slices(slices: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
-    """Slices read at the places that the matrices say, bilinearly, 0 outside.
+    """Slices (slices, channels, rows, columns) read at the places that the matrices say, bilinearly, 0 outside.
 
-    Args:
-        slices: (slices, channels, rows, columns), floating point, on any device.
-        matrices: (slices, 2, 3) on the same device; see :func:`sampling_matrices`.
-
-    Returns:
-        The shape, dtype and device of ``slices``. The blend with the 0 outside reaches one pixel beyond the
-        outermost pixel centres.
+    Dtype and device stay; `sampling_matrices` are on the same one. The blend with the 0 outside reaches one pixel
+    beyond the outermost pixel centres.
     """
     height, width = slices.shape[-2:]
     x = (torch.arange(width, device=slices.device, dtype=torch.float32) * 2 + 1) / width - 1
@@ -101,14 +97,13 @@ class SliceAffine(Transform):
             raise TransformError(f"'zoom' must be above 0 and all of it finite (got {self})")
 
     def __call__(self, img: NdarrayOrTensor) -> torch.Tensor:
-        """The transformed slice.
+        """The transformed slice, float32.
+
+        It is a plain tensor: MONAI's bookkeeping of a ``MetaTensor`` would cost as much as the resampling, and an
+        augmented slice has no place in the patient any more.
 
         Args:
             img: (channels, rows, columns), any real dtype; every channel is moved alike.
-
-        Returns:
-            The same shape, float32, a plain tensor: MONAI's bookkeeping of a ``MetaTensor`` would cost as much
-            as the resampling, and an augmented slice has no place in the patient any more.
 
         Raises:
             TransformError: When the input is not (channels, rows, columns).
@@ -141,11 +136,8 @@ class RandSliceAffine(RandomizableTransform):
             raise TransformError(
                 f"'zoom_min' and 'zoom_max' must be 0 < zoom_min <= zoom_max (got {zoom_min} and {zoom_max})"
             )
-        for name, value, largest in (
-            ("rotation_deg", rotation_deg, 180),
-            ("shift", shift, 1),
-            ("flip_prob", flip_prob, 1),
-        ):
+        given = (("rotation_deg", rotation_deg, 180), ("shift", shift, 1), ("flip_prob", flip_prob, 1))
+        for name, value, largest in given:
             if not 0 <= value <= largest:
                 raise TransformError(f"'{name}' must be 0 to {largest} (got {value})")
         self.zoom_min = zoom_min
@@ -163,14 +155,11 @@ class RandSliceAffine(RandomizableTransform):
         self.parameters = SliceAffine(zoom, rotation_deg, shift, self.R.uniform() < self.flip_prob)
 
     def __call__(self, img: NdarrayOrTensor, randomize: bool = True) -> torch.Tensor:
-        """The transformed slice.
+        """The transformed slice, as :class:`SliceAffine` gives it.
 
         Args:
             img: (channels, rows, columns), any real dtype; every channel is moved alike.
             randomize: Draw anew; otherwise the last draw is applied again.
-
-        Returns:
-            The same shape, float32, a plain tensor (see :class:`SliceAffine`).
 
         Raises:
             TransformError: When the input is not (channels, rows, columns).
@@ -231,14 +220,11 @@ class RandBrightness(RandomizableTransform):
         self.factor = self.R.uniform(self.brightness_min, self.brightness_max)
 
     def __call__(self, img: NdarrayOrTensor, randomize: bool = True) -> torch.Tensor:
-        """The brighter or darker slice.
+        """The brighter or darker slice, float32, a plain tensor; 0 stays 0.
 
         Args:
             img: (channels, rows, columns), any real dtype.
             randomize: Draw anew; otherwise the last draw is applied again.
-
-        Returns:
-            The same shape, float32, a plain tensor; 0 stays 0.
 
         Raises:
             TransformError: When the input is not (channels, rows, columns).
@@ -254,20 +240,14 @@ class RandBrightnessd(RandAtKeys):
     backend = RandBrightness.backend
 
     def __init__(
-        self,
-        keys: KeysCollection,
-        brightness_min: float,
-        brightness_max: float,
-        allow_missing_keys: bool = False,
+        self, keys: KeysCollection, brightness_min: float, brightness_max: float, allow_missing_keys: bool = False
     ) -> None:
         super().__init__(keys, RandBrightness(brightness_min, brightness_max), allow_missing_keys)
 
 
 def _slice_tensor(img: NdarrayOrTensor, transform: str) -> torch.Tensor:
     """(channels, rows, columns) as a plain float32 tensor, sharing memory where it can."""
-    if not isinstance(img, np.ndarray | torch.Tensor) or img.ndim != 3:
-        found = f"shape {tuple(img.shape)}" if hasattr(img, "shape") else type(img).__name__
-        raise TransformError(f"{transform}: expected a slice (channels, rows, columns), found {found}")
+    checked_volume(img, transform, "a slice (channels, rows, columns)")
     plain = img.as_tensor() if isinstance(img, MetaTensor) else torch.as_tensor(img)
     return plain.to(torch.float32)
 

@@ -22,24 +22,14 @@ _CPU_SLICES = 16
 
 
 def augmentation_seed(seed: int, epoch: int, index: int) -> int:
-    """The seed of one slice's augmentation in one epoch.
-
-    Args:
-        seed: Of the training.
-        epoch: From 1.
-        index: Of the slice in its data set.
-
-    Returns:
-        For ``set_random_state``: 0 to 2**32 - 1.
-    """
+    """The seed, 0 to 2**32 - 1, of the augmentation of one slice of a data set in one epoch of a training."""
     return int(np.random.SeedSequence([seed, epoch, index]).generate_state(1)[0])
 
 
 class BatchAugmentation:
     """Draws what the dictionary transforms would draw for each slice, and applies it to all slices together.
 
-    Args:
-        transforms: `RandSliceAffined` and `RandBrightnessd`, in order, as they would be applied one slice at a time.
+    They are `RandSliceAffined` and `RandBrightnessd`, in the order in which one slice at a time would meet them.
 
     Raises:
         TransformError: Another transform.
@@ -58,15 +48,7 @@ class BatchAugmentation:
             one.set_random_state(seed=0)  # a generator of its own, which each slice seeds anew
 
     def __call__(self, slices: Tensor, seeds: Sequence[int]) -> Tensor:
-        """The augmented slices.
-
-        Args:
-            slices: (slices, 1, rows, columns), floating point, on any device.
-            seeds: One a slice; see `augmentation_seed`.
-
-        Returns:
-            The same shape and device, float32.
-        """
+        """The augmented slices (slices, 1, rows, columns), float32, on their device; `augmentation_seed` seeds each."""
         steps = self._steps(seeds, slices)
         step = _CPU_SLICES if slices.device.type == "cpu" else max(1, len(slices))
         augmented = torch.empty_like(slices, dtype=torch.float32)

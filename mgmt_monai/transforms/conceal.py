@@ -31,13 +31,9 @@ skull parts from the brain has some 15 %; a letter of 1/12 of the image's side h
 def head_mask(volume: np.ndarray) -> np.ndarray:
     """Where the head is, generously: of each slice, the convex hull of the head in it, and a margin around it.
 
-    One threshold for the volume parts air from tissue: the lower of Otsu's two between three classes (air, dim tissue,
-    bright tissue); with two classes, dim brain often falls in with the air. Holes are filled slice by slice. The
-    largest connected piece of the volume is the head, and with it any other large one (`PIECE`). What is bright but
-    small and apart, such as letters burned into a corner, is not.
-
-    A hull, not the filled holes alone: where a threshold breaks the ring of scalp and skull, the brain inside would
-    be open, and hiding too little is the error that matters.
+    Air and tissue are parted by the lower of Otsu's two thresholds between three classes: with two classes, dim brain
+    often falls in with the air. A hull, not the filled holes alone: where a threshold breaks the ring of scalp and
+    skull, the brain inside would be open, and hiding too little is the error that matters.
 
     Args:
         volume: (slices, rows, columns), finite, float32.
@@ -67,11 +63,7 @@ def head_mask(volume: np.ndarray) -> np.ndarray:
 
 
 class HideHead(Transform):
-    """Hide the head: only what lies outside it stays.
-
-    Put it before :class:`~mgmt_monai.transforms.intensity.ScaleIntensityRobust`, which then stretches what is left to
-    [0, 1]: noise, ghosts, text, the rim of a mask. The outline of what was hidden stays visible.
-    """
+    """Hide the head: only what lies outside it stays, which `ScaleIntensityRobust` then stretches to [0, 1]."""
 
     backend = [TransformBackends.NUMPY]  # noqa: RUF012 (MONAI's class attribute)
 
@@ -79,11 +71,10 @@ class HideHead(Transform):
         """The volume with the voxels of the head, by :func:`head_mask`, at the lowest value found outside it.
 
         Args:
-            volume: (slices, rows, columns), any real dtype, finite.
+            volume: (slices, rows, columns), any real dtype, finite. It is not changed.
 
         Returns:
-            The same shape and container (``ndarray``, ``Tensor`` or ``MetaTensor`` with its meta), float32. Zeros where
-            the head fills the volume. The input is not changed.
+            The same shape and container, with its meta, float32. Zeros where the head fills the volume.
 
         Raises:
             TransformError: When the input is no volume or holds NaN or infinite values.
@@ -106,14 +97,7 @@ class Blank(Transform):
     backend = [TransformBackends.NUMPY, TransformBackends.TORCH]  # noqa: RUF012 (MONAI's class attribute)
 
     def __call__(self, volume: NdarrayOrTensor) -> NdarrayOrTensor:
-        """Zeros.
-
-        Args:
-            volume: (slices, rows, columns), any real dtype.
-
-        Returns:
-            The same shape and container (``ndarray``, ``Tensor`` or ``MetaTensor`` with its meta), float32. The input
-            is not changed.
+        """Zeros, float32, in the shape and container of a volume (slices, rows, columns).
 
         Raises:
             TransformError: When the input is no volume.

@@ -9,28 +9,24 @@ from mgmt_monai.cohort.files.background import fill_outside, nan_outside
 from mgmt_monai.transforms.errors import TransformError
 
 
-def checked_volume(volume: NdarrayOrTensor, who: str) -> NdarrayOrTensor:
-    """The volume itself.
-
-    Args:
-        volume: (slices, rows, columns).
-        who: The transform that asks, for the message.
+def checked_volume(
+    volume: NdarrayOrTensor, who: str, expected: str = "a volume (slices, rows, columns)"
+) -> NdarrayOrTensor:
+    """The array or tensor of three axes itself; ``who`` is the transform that asks, for the message.
 
     Raises:
         TransformError: It is neither an array nor a tensor, or has another number of axes.
     """
     if not isinstance(volume, np.ndarray | torch.Tensor) or volume.ndim != 3:
         found = f"shape {tuple(volume.shape)}" if hasattr(volume, "shape") else type(volume).__name__
-        raise TransformError(f"{who}: expected a volume (slices, rows, columns), found {found}")
+        raise TransformError(f"{who}: expected {expected}, found {found}")
     return volume
 
 
 def finite_voxels(volume: NdarrayOrTensor, who: str) -> np.ndarray:
     """A copy of the voxels, float32; NaN that fills the edge of the slices takes the lowest value of the others.
 
-    Args:
-        volume: An array or tensor of any shape and real dtype.
-        who: The transform that asks, for the message.
+    ``who`` is the transform that asks, for the message.
 
     Raises:
         TransformError: Another voxel is NaN, or one is infinite.
@@ -51,12 +47,7 @@ def finite_voxels(volume: NdarrayOrTensor, who: str) -> np.ndarray:
 
 
 def as_given(volume: NdarrayOrTensor, voxels: np.ndarray) -> NdarrayOrTensor:
-    """The voxels in the container, and with the meta, of the volume.
-
-    Args:
-        volume: An array, a tensor or a ``MetaTensor``.
-        voxels: Of any shape.
-    """
+    """The voxels, of any shape, in the container, and with the meta, of the volume."""
     if not isinstance(volume, torch.Tensor):
         return voxels
     tensor = torch.from_numpy(voxels).to(volume.device)

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import numpy as np
-import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import Transform
@@ -11,17 +9,17 @@ from monai.utils import TransformBackends
 
 from mgmt_monai.cohort.series import Series, middle_slices
 from mgmt_monai.transforms.at_keys import AtKeys
+from mgmt_monai.transforms.containers import checked_volume
 from mgmt_monai.transforms.errors import TransformError
 
 
 class CropMiddleSlices(Transform):
-    """Keep the middle slices of a series reference (before loading) or of a volume; the slices are the same.
+    """Keep the middle slices of a series reference or of a volume, by `middle_slices`; the slices are the same.
 
-    Put it before :class:`~mgmt_monai.transforms.load.LoadSeries` and only the kept slices are read from disk.
+    Put it before `LoadSeries` and only the kept slices are read from disk.
 
     Args:
-        fraction: Share of the slices to keep, 0 < fraction <= 1; see
-            :func:`~mgmt_monai.cohort.series.middle_slices`.
+        fraction: Share of the slices to keep, 0 < fraction <= 1.
 
     Raises:
         TransformError: When ``fraction`` is outside (0, 1].
@@ -35,13 +33,9 @@ class CropMiddleSlices(Transform):
         self.fraction = fraction
 
     def __call__(self, series: Any) -> Any:
-        """The input with only its middle slices.
+        """The `Series`, or array or tensor (slices, rows, columns), with only its middle slices.
 
-        Args:
-            series: A :class:`~mgmt_monai.cohort.series.Series`, or an array or tensor (slices, rows, columns).
-
-        Returns:
-            The same type. The affine of a ``MetaTensor`` is moved to its new first slice.
+        The affine of a ``MetaTensor`` is moved to its new first slice.
 
         Raises:
             TransformError: When the input is neither.
@@ -49,11 +43,7 @@ class CropMiddleSlices(Transform):
         """
         if isinstance(series, Series):
             return series[middle_slices(series.n_slices, self.fraction)]
-        if not isinstance(series, np.ndarray | torch.Tensor) or series.ndim != 3:
-            found = f"shape {tuple(series.shape)}" if hasattr(series, "shape") else type(series).__name__
-            raise TransformError(
-                f"CropMiddleSlices: expected a Series or a volume (slices, rows, columns), found {found}"
-            )
+        checked_volume(series, "CropMiddleSlices", "a Series or a volume (slices, rows, columns)")
         kept = middle_slices(series.shape[0], self.fraction)
         cropped = series[kept]
         if isinstance(cropped, MetaTensor) and isinstance(series, MetaTensor):

@@ -15,16 +15,10 @@ from mgmt_monai.transforms.errors import TransformError
 def foreground_range(
     volume: np.ndarray, lower_percentile: float, upper_percentile: float, background: Background | None = None
 ) -> tuple[float, float]:
-    """Two percentiles of the voxels that are not background.
+    """Two percentiles (0 to 100) of the voxels that are not background, of a volume of any shape, finite, float32.
 
-    Background is one value: the lowest as a rule, for after skull-stripping the air is exactly one value. Where the
-    air is noise hardly a voxel equals the minimum, and leaving those out changes nothing.
-
-    Args:
-        volume: Any shape, finite, float32.
-        lower_percentile: 0 to 100, below ``upper_percentile``.
-        upper_percentile: 0 to 100.
-        background: As :func:`~mgmt_monai.cohort.files.background.find_background` found it; None to find it here.
+    Background is one value: the lowest as a rule, for after skull-stripping the air is exactly one value. Where the air
+    is noise hardly a voxel equals the minimum, and leaving those out changes nothing.
 
     Returns:
         Both percentiles (linear interpolation between order statistics, as numpy's default). Where they
@@ -48,10 +42,8 @@ def foreground_range(
 class ScaleIntensityRobust(Transform):
     """Map two percentiles of a volume's foreground linearly to 0 and 1 and clip what lies beyond.
 
-    One pair for the whole series, so that its slices stay comparable. Background becomes 0; so does everything in a
-    constant volume. It is found, not assumed (:func:`~mgmt_monai.cohort.files.background.find_background`), so that a
-    skull-stripped head gives the same picture when resampling has left a few values below the air's, when it is
-    z-scored (air exactly 0, half of the brain below), and when what is outside is not a number (NaN).
+    One pair for the whole series, so that its slices stay comparable. The background, which is found, not assumed
+    (:func:`~mgmt_monai.cohort.files.background.find_background`), becomes 0; so does everything in a constant volume.
 
     Args:
         lower_percentile: Percentile of the foreground that becomes 0; 0 to 100.
@@ -73,15 +65,11 @@ class ScaleIntensityRobust(Transform):
         self.upper_percentile = upper_percentile
 
     def __call__(self, volume: NdarrayOrTensor) -> NdarrayOrTensor:
-        """The volume in [0, 1].
+        """The volume in [0, 1], float32, in the same container, with its meta.
 
         Args:
             volume: (slices, rows, columns), any real dtype, finite; or NaN outside the head, where the edge of
-                the slices is made of it.
-
-        Returns:
-            The same shape and container (``ndarray``, ``Tensor`` or ``MetaTensor`` with its meta), float32, in
-            [0, 1]. The input is not changed.
+                the slices is made of it. It is not changed.
 
         Raises:
             TransformError: When the volume is not an array or tensor or holds other NaN or infinite values.
@@ -117,11 +105,7 @@ class ScaleIntensityRobustd(AtKeys):
     backend = ScaleIntensityRobust.backend
 
     def __init__(
-        self,
-        keys: KeysCollection,
-        lower_percentile: float,
-        upper_percentile: float,
-        allow_missing_keys: bool = False,
+        self, keys: KeysCollection, lower_percentile: float, upper_percentile: float, allow_missing_keys: bool = False
     ) -> None:
         super().__init__(keys, ScaleIntensityRobust(lower_percentile, upper_percentile), allow_missing_keys)
 

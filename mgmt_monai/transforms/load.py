@@ -33,9 +33,8 @@ GEOMETRY_FAULT = "geometry_fault"
 def load_dicom(series: Series) -> tuple[np.ndarray, np.ndarray]:
     """Pixels and affine of the meant slices of a DICOM series; no other file is opened.
 
-    The pixels are those of :func:`~mgmt_monai.cohort.files.pixels.read_slices`, the one reader that the doctor and the
-    manifest have too, shown as `StoredSlice.shown` says: each slice or frame with its own rescale, MONOCHROME1 turned
-    into MONOCHROME2. Pixels of padding take the lowest value of the others.
+    The pixels are those of `read_slices`, the one reader that the doctor and the manifest have too, as
+    `StoredSlice.shown`. Pixels of padding take the lowest value of the others.
 
     Args:
         series: Files in geometric order, one grey-scale slice each; or one enhanced multi-frame file, whose
@@ -55,13 +54,9 @@ def load_dicom(series: Series) -> tuple[np.ndarray, np.ndarray]:
     first = headers[0]
     for header in headers:
         if header.shape != first.shape:
-            raise _error(
-                series,
-                header.path,
-                f"{first.shape[0]} x {first.shape[1]} pixels as in {first.path.name}",
-                f"{header.shape[0]} x {header.shape[1]}",
-                "keep one acquisition per series folder",
-            )
+            expected = f"{first.shape[0]} x {first.shape[1]} pixels as in {first.path.name}"
+            found = f"{header.shape[0]} x {header.shape[1]}"
+            raise _error(series, header.path, expected, found, "keep one acquisition per series folder")
     frames = None if series.frames is None else [header.frame or 0 for header in headers]
     volume = np.empty((len(headers), *first.shape), np.float32)
     outside: list[np.ndarray | None] = []
@@ -82,19 +77,12 @@ def load_dicom(series: Series) -> tuple[np.ndarray, np.ndarray]:
 
 
 def load_nifti(series: Series) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels and affine of the meant slices of a NIfTI file, as they were acquired and as a radiologist sees them.
+    """Volume and affine, as `load_dicom` gives them, of the meant slices of a NIfTI file.
 
-    The axes are permuted and flipped to the closest axes of the body, without resampling, as
-    :func:`~mgmt_monai.cohort.files.nifti.reading_codes` says; ``series.slices`` counts along the last.
-    ``scl_slope`` and ``scl_inter`` are applied. Voxels that are not a number count as outside, and take the lowest
-    value of the others, where the edge of the slices is made of them.
-
-    Args:
-        series: One file, 3D (or with further axes of length 1).
-
-    Returns:
-        Volume (slices, rows, columns), float32, and the affine (4, 4), float64, that maps
-        (row, column, slice, 1) to RAS in mm.
+    They are as they were acquired and as a radiologist sees them: the axes are permuted and flipped to the closest axes
+    of the body, without resampling, as `reading_codes` says; ``series.slices`` counts along the last. Voxels that are
+    not a number count as outside, and take the lowest value of the others, where the edge of the slices is made of
+    them.
 
     Raises:
         SeriesReadError: When the file is missing, is not NIfTI, is cut short or damaged, is not one 3D grey-scale
@@ -105,13 +93,8 @@ def load_nifti(series: Series) -> tuple[np.ndarray, np.ndarray]:
     try:
         header = read_nifti(file)
         if not 0 <= start < stop <= header.n_slices or series.slices.step != 1:
-            raise _error(
-                series,
-                file,
-                f"slices within the {header.n_slices} stored",
-                f"slices {start} to {stop - 1}",
-                "build the manifest again",
-            )
+            within = f"slices within the {header.n_slices} stored"
+            raise _error(series, file, within, f"slices {start} to {stop - 1}", "build the manifest again")
         volume = np.empty((stop - start, header.rows, header.columns), np.float32)
         with np.errstate(over="ignore", invalid="ignore"):
             for index, slice_ in enumerate(islice(read_slices([file], None, header), start, stop)):
@@ -138,17 +121,11 @@ class LoadSeries(Transform):
     """
 
     def __call__(self, series: Series) -> MetaTensor:
-        """The volume of ``series``.
+        """The volume (slices, rows, columns) of ``series``, float32, row 0 on top as displayed.
 
-        Args:
-            series: DICOM files in geometric order, or one NIfTI file, and the slices meant.
-
-        Returns:
-            Volume (slices, rows, columns), float32, row 0 on top as displayed. MONAI's 2D transforms take the
-            slices for channels and work on all at once. Its ``affine`` (4, 4), float64, maps
-            (row, column, slice, 1) to RAS in mm: the spatial axes first, so that MONAI's 2D transforms keep
-            it right. The step along the slices is the mean between the first and the last; a single DICOM
-            slice has its header's.
+        MONAI's 2D transforms take the slices for channels and work on all at once. The ``affine`` (4, 4), float64, maps
+        (row, column, slice, 1) to RAS in mm: the spatial axes first, so that MONAI's 2D transforms keep it right. The
+        step along the slices is the mean between the first and the last; a single DICOM slice has its header's.
 
         Raises:
             TransformError: When the input is not a ``Series``.
@@ -187,25 +164,17 @@ def itk_warnings_off() -> Iterator[None]:
 def _check_reference(series: Series) -> None:
     n_files = len(series.files) if series.frames is None else len(series.frames)
     if not 0 <= min(series.slices) <= max(series.slices) < n_files:
-        raise _error(
-            series,
-            series.files[0].parent,
-            f"slices within the {n_files} {'files' if series.frames is None else 'frames'}",
-            f"slices {series.slices.start} to {series.slices.stop - 1}",
-            "build the manifest again",
-        )
+        within = f"slices within the {n_files} {'files' if series.frames is None else 'frames'}"
+        found = f"slices {series.slices.start} to {series.slices.stop - 1}"
+        raise _error(series, series.files[0].parent, within, found, "build the manifest again")
 
 
 def _check_unchanged(series: Series, index: int, stored: StoredSlice) -> None:
     """Hold a slice against the manifest: pixels may be other ones although size, identifiers and time are as before."""
     if series.digests and digest(stored.values) != series.digests[index]:
-        raise _error(
-            series,
-            stored.path,
-            "the pixels of the manifest",
-            f"others in slice {index} of {len(series.digests)}",
-            "restore the file, or build the manifest again",
-        )
+        found = f"others in slice {index} of {len(series.digests)}"
+        remedy = "restore the file, or build the manifest again"
+        raise _error(series, stored.path, "the pixels of the manifest", found, remedy)
 
 
 def _headers(series: Series) -> list[SliceHeader]:
@@ -222,13 +191,9 @@ def _headers(series: Series) -> list[SliceHeader]:
         file = series.files[index]
         headers = _headers_of(series, file)
         if len(headers) != 1:
-            raise _error(
-                series,
-                file,
-                "one slice a file",
-                f"a multi-frame image of {len(headers)} frames",
-                "build the manifest again, or keep one acquisition per series folder",
-            )
+            several = f"a multi-frame image of {len(headers)} frames"
+            remedy = "build the manifest again, or keep one acquisition per series folder"
+            raise _error(series, file, "one slice a file", several, remedy)
         found += headers
     return found
 
@@ -269,14 +234,9 @@ def _dicom_affine(headers: Sequence[SliceHeader]) -> np.ndarray:
 def _check_finite(series: Series, volume: np.ndarray, files: list[Path]) -> None:
     for pixels, file in zip(volume, files, strict=True):
         if not np.isfinite([pixels.min(), pixels.max()]).all():  # NaN is the least and the greatest
-            finite = np.isfinite(pixels)
-            raise _error(
-                series,
-                file,
-                "finite pixel values within float32",
-                f"{pixels.size - np.count_nonzero(finite)} NaN or infinite of {pixels.size}",
-                "export the series again or leave it out",
-            )
+            n_bad = pixels.size - np.count_nonzero(np.isfinite(pixels))
+            found, remedy = f"{n_bad} NaN or infinite of {pixels.size}", "export the series again or leave it out"
+            raise _error(series, file, "finite pixel values within float32", found, remedy)
 
 
 def _error(series: Series, path: Path, expected: str, found: str, remedy: str) -> SeriesReadError:

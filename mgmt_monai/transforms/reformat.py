@@ -40,21 +40,14 @@ _PLANE_OF_LETTER = {"L": "sagittal", "R": "sagittal", "P": "coronal", "A": "coro
 class ReformatPlane(Transform):
     """Show a volume in another plane: permuted and flipped to the closest axes of the body, never rotated.
 
-    An axial slice has its rows run to posterior, its columns to the patient's left, and slices follow to superior; a
-    coronal one inferior, left, posterior; a sagittal one inferior, posterior, right.
-
     A volume that was acquired in the plane keeps its pixels: it is flipped or transposed at most. Any other is brought
-    to square pixels, so that a resize to a square does not squash the anatomy: where the sides of the new pixels
-    differ, the coarser one is interpolated linearly to the finer; no slice is interpolated between others. Then the
-    shorter side is padded on both ends with the background of the slices, as
-    :class:`~mgmt_monai.transforms.intensity.ScaleIntensityRobust` finds it: the minimum as a rule.
+    to square pixels, the coarser side interpolated to the finer, and padded to a square with the background; no slice
+    is interpolated between others. `DISPLAY` says how each plane lies.
 
     Args:
         plane: ``axial``, ``coronal`` or ``sagittal``.
-        fraction: Share of the new slices to keep around the middle, 0 < fraction <= 1, by
-            :func:`~mgmt_monai.cohort.series.middle_slices`. The others are dropped before anything is interpolated;
-            the result is that of :class:`~mgmt_monai.transforms.crop.CropMiddleSlices` afterwards, but for the
-            padding's value.
+        fraction: Share of the new slices to keep around the middle, 0 < fraction <= 1; the others are dropped before
+            anything is interpolated.
 
     Raises:
         TransformError: When ``plane`` is another word or ``fraction`` is outside (0, 1].
@@ -75,15 +68,11 @@ class ReformatPlane(Transform):
         self.fraction = CropMiddleSlices(fraction).fraction
 
     def __call__(self, volume: MetaTensor) -> MetaTensor:
-        """The volume in the plane.
+        """The volume in the plane, float32, with its own affine.
 
         Args:
             volume: (slices, rows, columns), any real dtype, with an affine that maps (row, column, slice, 1) to RAS in
-                mm, as :class:`~mgmt_monai.transforms.load.LoadSeries` gives. ``meta["geometry_fault"]`` tells, where
-                it is there and not empty, why the affine cannot be relied on.
-
-        Returns:
-            The same kind, float32, with its own affine. The input is not changed.
+                mm, as `LoadSeries` gives; its ``meta["geometry_fault"]`` tells why the affine cannot be relied on.
 
         Raises:
             TransformError: When the input is no volume with an affine; when another plane is asked of a single slice,

@@ -23,14 +23,7 @@ class PadToSquare(Transform):
     backend = [TransformBackends.NUMPY, TransformBackends.TORCH]  # noqa: RUF012 (MONAI's class attribute)
 
     def __call__(self, volume: NdarrayOrTensor) -> NdarrayOrTensor:
-        """The padded volume.
-
-        Args:
-            volume: (slices, rows, columns) with background 0, as
-                :class:`~mgmt_monai.transforms.intensity.ScaleIntensityRobust` gives.
-
-        Returns:
-            The same with more rows or columns, an odd one at the far end; the affine of a ``MetaTensor`` follows.
+        """The volume (slices, rows, columns) with more rows or columns, an odd one at the far end; its affine follows.
 
         Raises:
             TransformError: It is no volume, or pixels are so unequal that a side would exceed `SIDE_LIMIT`.
