@@ -51,13 +51,10 @@ class AlexNet(nn.Module):
                     nn.init.zeros_(layer.bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        """The pooled features of each image.
+        """The pooled features (B, 256) of each image.
 
         Args:
             images: Shape (B, 3, H, W), float, normalised; H and W at least 63.
-
-        Returns:
-            Features, shape (B, 256).
 
         Raises:
             NetworkError: The images are too small.

@@ -25,9 +25,9 @@ class Backbone:
         build: Makes the randomly initialised module: ``(B, 3, H, W)`` -> ``(B, n_features)``, pooled.
         url: The ImageNet checkpoint; the first digits of its SHA-256 are part of the file name. ``None``
             where none is published.
-        published_name: Turns a tensor's name in our module into its name in that checkpoint.
         left_out: Prefixes of the checkpoint's tensors that the module has no use for (its ImageNet
             classifier); anything else that the module does not know is an error.
+        published_name: Turns a tensor's name in our module into its name in that checkpoint.
         min_size: Smallest height and width of an image, in pixels.
         maps: Name of the module inside whose output, (B, n_features, h, w), is averaged over all positions into
             the features: the last place that still knows where something was seen.
@@ -36,17 +36,14 @@ class Backbone:
     n_features: int
     build: Callable[[], nn.Module]
     url: str | None
-    published_name: Callable[[str], str]
-    left_out: tuple[str, ...]
+    left_out: tuple[str, ...] = ("classifier.",)
+    published_name: Callable[[str], str] = str
     min_size: int = 1
     maps: str = "features"
 
 
 def get_backbone(network: str) -> Backbone:
     """The backbone of this name.
-
-    Args:
-        network: A key of ``BACKBONES``.
 
     Raises:
         NetworkError: The name is unknown; the message lists those that are known.
@@ -69,14 +66,8 @@ def _published_efficientnet_name(name: str) -> str:
 
 
 def _efficientnet(network: str, n_features: int) -> Backbone:
-    return Backbone(
-        n_features=n_features,
-        build=partial(build_efficientnet, network),
-        url=url_map[network],
-        published_name=_published_efficientnet_name,
-        left_out=("_fc.",),
-        maps="_avg_pooling.maps",
-    )
+    build, maps = partial(build_efficientnet, network), "_avg_pooling.maps"
+    return Backbone(n_features, build, url_map[network], ("_fc.",), _published_efficientnet_name, maps=maps)
 
 
 def _build_resnet(build: Callable[..., nn.Module]) -> nn.Module:
@@ -97,33 +88,18 @@ def _build_resnet(build: Callable[..., nn.Module]) -> nn.Module:
 
 
 def _resnet(build: Callable[..., nn.Module], n_features: int, file_name: str | None) -> Backbone:
-    return Backbone(
-        n_features=n_features,
-        build=partial(_build_resnet, build),
-        url=f"{TORCHVISION}/{file_name}" if file_name else None,
-        published_name=str,  # MONAI's names are torchvision's
-        left_out=("fc.",),
-        maps="layer4",
-    )
+    url = f"{TORCHVISION}/{file_name}" if file_name else None  # MONAI's names of tensors are torchvision's
+    return Backbone(n_features, partial(_build_resnet, build), url, ("fc.",), maps="layer4")
 
 
 BACKBONES: dict[str, Backbone] = {
     "efficientnet-b0": _efficientnet("efficientnet-b0", n_features=1280),
     "efficientnet-b3": _efficientnet("efficientnet-b3", n_features=1536),
     "alexnet": Backbone(
-        n_features=alexnet.N_FEATURES,
-        build=alexnet.AlexNet,
-        url=f"{TORCHVISION}/alexnet-owt-7be5be79.pth",
-        published_name=str,
-        left_out=("classifier.",),
-        min_size=alexnet.MIN_SIZE,
+        alexnet.N_FEATURES, alexnet.AlexNet, f"{TORCHVISION}/alexnet-owt-7be5be79.pth", min_size=alexnet.MIN_SIZE
     ),
     "mobilenet-v2": Backbone(
-        n_features=mobilenet_v2.N_FEATURES,
-        build=mobilenet_v2.MobileNetV2,
-        url=f"{TORCHVISION}/mobilenet_v2-b0353104.pth",
-        published_name=str,
-        left_out=("classifier.",),
+        mobilenet_v2.N_FEATURES, mobilenet_v2.MobileNetV2, f"{TORCHVISION}/mobilenet_v2-b0353104.pth"
     ),
     "resnet-10": _resnet(resnet10, n_features=512, file_name=None),
     # The first of torchvision's two; the second comes of a later and longer way of training.

@@ -58,11 +58,7 @@ class MGMTClassifier(nn.Module):
     imagenet_std: Tensor
 
     def __init__(
-        self,
-        network: str = "efficientnet-b0",
-        hidden_units: int = 32,
-        dropout: float = 0.4,
-        channels_last: bool = True,
+        self, network: str = "efficientnet-b0", hidden_units: int = 32, dropout: float = 0.4, channels_last: bool = True
     ) -> None:
         super().__init__()
         if hidden_units < 1:
@@ -107,7 +103,7 @@ class MGMTClassifier(nn.Module):
             them; in eval mode one does where ``images`` ask for gradients (saliency maps need it).
 
         Raises:
-            NetworkError: The shape is not (B, 1, H, W), or the type is not a float.
+            NetworkError: As `forward`.
         """
         if not torch.jit.is_scripting():
             images = _plain_images(images)
@@ -124,12 +120,8 @@ class MGMTClassifier(nn.Module):
         Half of the hidden units hold the positive part of the answer, half the negative: ``relu(a) - relu(-a) = a``.
         Each unit's weights are as long as those of a head that is drawn, so that a step of Adam changes both as much.
 
-        Args:
-            weight: Of each feature, (n_features,).
-            bias: Added to it.
-            mean: Of each feature over slices, (n_features,): what the first BatchNorm subtracts.
-            variance: Of each feature over slices, (n_features,).
-            examples: Features, (n, n_features), over which the second BatchNorm takes its statistics.
+        Weight, mean and variance of each feature over slices are (n_features,); over ``examples``, (n, n_features), the
+        second BatchNorm takes its statistics.
 
         Raises:
             NetworkError: The head has one hidden unit.
@@ -159,12 +151,9 @@ class MGMTClassifier(nn.Module):
             dense2.bias.fill_(float(bias + mean @ weight + shift))
 
     def set_stage(self, stage: str) -> None:
-        """Go to a training stage: set what takes gradients, and which layers stay in eval mode.
+        """Go to a training stage, ``transfer`` or ``fine_tune``: set what takes gradients, and what stays in eval mode.
 
         Gradients held by any parameter are dropped.
-
-        Args:
-            stage: ``transfer`` or ``fine_tune``.
 
         Raises:
             NetworkError: The stage is unknown; the network is as it was.
@@ -179,11 +168,7 @@ class MGMTClassifier(nn.Module):
     def stage_parameters(self, stage: str) -> list[nn.Parameter]:
         """The parameters that the optimizer of a stage gets, whichever stage the network is in.
 
-        Args:
-            stage: ``transfer`` or ``fine_tune``.
-
-        Returns:
-            The parameters, in the order of the modules' definition, the same in every process.
+        They are in the order of the modules' definition, the same in every process.
 
         Raises:
             NetworkError: The stage is unknown.
@@ -196,13 +181,7 @@ class MGMTClassifier(nn.Module):
         return [parameter for parameter in self.parameters() if id(parameter) not in held]
 
     def frozen_tensors(self, stage: str) -> list[str]:
-        """What of the state a stage's training leaves as it is: a federation need not average it.
-
-        Args:
-            stage: ``transfer`` or ``fine_tune``.
-
-        Returns:
-            Names in the ``state_dict``, in its order.
+        """The names in the ``state_dict`` that a stage's training leaves as they are: a federation need not average.
 
         Raises:
             NetworkError: The stage is unknown.
@@ -217,12 +196,6 @@ class MGMTClassifier(nn.Module):
         """Train or eval mode, but never train mode for the layers that the stage holds frozen.
 
         Engines call this before each step, so the freeze policy is renewed here.
-
-        Args:
-            mode: ``False`` puts every layer into eval mode.
-
-        Returns:
-            The network itself.
         """
         super().train(mode)
         for layer in [self.backbone] if self.stage == "transfer" else batchnorm_layers(self):

@@ -11,18 +11,12 @@ PADDINGS = "image"
 
 
 def build_efficientnet(network: str) -> nn.Module:
-    """MONAI's EfficientNet without its ImageNet classifier.
+    """MONAI's EfficientNet without its ImageNet classifier, randomly initialised: (B, 3, H, W) -> (B, n_features).
 
     MONAI fixes the paddings when the network is built, for the size it was published with (224 for B0). Here they
     follow the image, as TensorFlow's do: at 300 x 300, where a map of odd size occurs, MONAI's features have cosine
-    0.98 with those of the network that the weights come from.
-
-    Args:
-        network: ``efficientnet-b0`` to ``efficientnet-b8``.
-
-    Returns:
-        A randomly initialised module: (B, 3, H, W) -> (B, n_features). Outputs and gradients are those of
-        ``EfficientNetBN`` within rounding.
+    0.98 with those of the network that the weights come from. Else outputs and gradients are those of
+    ``EfficientNetBN`` within rounding.
     """
     module = EfficientNetBN(network, pretrained=False, spatial_dims=2, in_channels=3)
     # The paper's head brings its own dropout and dense layers.
@@ -54,14 +48,7 @@ class SamePadding(nn.Module):
         self.behind = kernel_size // 2
 
     def forward(self, maps: Tensor) -> Tensor:
-        """The padded maps.
-
-        Args:
-            maps: ``(B, C, H, W)``.
-
-        Returns:
-            ``(B, C, H + k - 2 + H % 2, W + k - 2 + W % 2)`` for a kernel of k.
-        """
+        """The padded maps (B, C, H + k - 2 + H % 2, W + k - 2 + W % 2) of maps (B, C, H, W), for a kernel of k."""
         rows, columns = maps.shape[2], maps.shape[3]
         before = self.behind - 1
         pad = [before + columns % 2, self.behind, before + rows % 2, self.behind]
@@ -70,9 +57,6 @@ class SamePadding(nn.Module):
 
 def has_odd_map(image_size: int) -> bool:
     """Whether a map of odd size is halved on the way, so that paddings fixed for even ones are not the image's.
-
-    Args:
-        image_size: Height or width of the image.
 
     Example:
         >>> has_odd_map(300), has_odd_map(224), has_odd_map(96)

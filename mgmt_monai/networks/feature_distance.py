@@ -66,7 +66,7 @@ class FeatureDistance:
 
     @classmethod
     def fit(cls, features: Tensor | np.ndarray, n_components: int = 32, n_slices: int = 0) -> FeatureDistance:
-        """Learn the mean and the covariance.
+        """Learn the mean and the covariance; there is no threshold yet.
 
         Args:
             features: Of each training series, the mean over its slices, ``(N, D)``, finite; 3 series and 2 features
@@ -74,9 +74,6 @@ class FeatureDistance:
             n_components: Directions with a variance of their own, 1 or more. Fewer are used where there is little
                 data: less than half as many as series, and fewer than features.
             n_slices: How many slices the series have, to be told with the distance.
-
-        Returns:
-            The distance, without a threshold.
 
         Raises:
             NetworkError: The shape is another, a value is not finite, or the features do not vary enough.
@@ -127,10 +124,7 @@ class FeatureDistance:
         return len(self.mean)
 
     def distance(self, features: Tensor | np.ndarray) -> float:
-        """How far a series lies.
-
-        Args:
-            features: Of the series' slices, ``(K, D)``, 1 slice or more.
+        """How far a series lies by the features ``(K, D)`` of its slices, 1 or more.
 
         Returns:
             The squared Mahalanobis distance of their mean, divided by the number of features: 0 or more, about 1 on
@@ -186,10 +180,7 @@ class FeatureDistance:
         return replace(self, threshold=float(given[rank - 1]), quantile=float(quantile), n_calibration=len(given))
 
     def save(self, path: Path) -> None:
-        """Write everything to a safetensors file, whole or not at all.
-
-        Args:
-            path: Of the file; one that is there is replaced.
+        """Write everything to a safetensors file, whole or not at all; one that is there is replaced.
 
         Raises:
             NetworkError: There is no threshold yet.
@@ -204,10 +195,7 @@ class FeatureDistance:
 
     @classmethod
     def load(cls, path: Path) -> FeatureDistance:
-        """Read a file that `save` wrote; nothing is unpickled.
-
-        Returns:
-            The distance, to the last bit.
+        """Read a file that `save` wrote, to the last bit; nothing is unpickled.
 
         Raises:
             NetworkError: No such file, a damaged one, one of another kind, or numbers that make no distance.
@@ -233,16 +221,10 @@ class FeatureDistance:
 
 
 def series_needed(quantile: float) -> int:
-    """The least number of calibration series that can hold a quantile.
-
-    Args:
-        quantile: Above 0, below 1.
-
-    Returns:
-        The smallest ``n`` with ``ceil((n + 1) * quantile) <= n``.
+    """The least number n of calibration series that can hold a quantile: ``ceil((n + 1) * quantile) <= n``.
 
     Raises:
-        NetworkError: The quantile is out of range.
+        NetworkError: The quantile is not above 0 and below 1.
 
     Example:
         >>> series_needed(0.95)

@@ -13,15 +13,9 @@ CODE = ("classifier.py", "backbones.py", "efficientnet.py", "alexnet.py", "mobil
 
 
 def features_of(classifier: MGMTClassifier, images: Tensor, batch_size: int) -> Tensor:
-    """The features of slices, without augmentation and in float32 precision.
+    """The features ``(K, n_features)`` float32, on the CPU, of slices ``(K, 1, H, W)`` float32 in [0, 1].
 
-    Args:
-        classifier: In eval mode, on any device.
-        images: Slices, ``(K, 1, H, W)`` float32 in [0, 1].
-        batch_size: Slices at a time.
-
-    Returns:
-        ``(K, n_features)`` float32, on the CPU.
+    They are not augmented, ``batch_size`` at a time; the classifier is in eval mode, on any device.
     """
     device = classifier.imagenet_mean.device
     with torch.no_grad():
@@ -29,15 +23,7 @@ def features_of(classifier: MGMTClassifier, images: Tensor, batch_size: int) -> 
 
 
 def network_key(classifier: MGMTClassifier, image_size: int) -> str:
-    """A digest of all that decides about the features but the slices.
-
-    Args:
-        classifier: Its backbone's weights and statistics count, its head does not.
-        image_size: Height and width of a slice.
-
-    Returns:
-        SHA-256 in hexadecimal digits.
-    """
+    """A SHA-256 of all that decides about the features but the slices; the head does not."""
     found = hashlib.sha256(f"{classifier.network} {image_size}\n".encode())
     for name, tensor in sorted(classifier.backbone.state_dict().items()):
         found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())

@@ -9,14 +9,8 @@ N_STEM_CHANNELS = 32
 """Channels behind the first convolution."""
 
 STAGES = (
-    (1, 16, 1, 1),
-    (6, 24, 2, 2),
-    (6, 32, 3, 2),
-    (6, 64, 4, 2),
-    (6, 96, 3, 1),
-    (6, 160, 3, 2),
-    (6, 320, 1, 1),
-)
+    (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
+)  # fmt: skip
 """Expansion, channels, number of blocks and stride of the first of them. Source: the paper's table 2."""
 
 
@@ -48,25 +42,14 @@ class MobileNetV2(nn.Module):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out")
 
     def forward(self, images: Tensor) -> Tensor:
-        """The pooled features of each image.
-
-        Args:
-            images: Shape (B, 3, H, W), float, normalised.
-
-        Returns:
-            Features, shape (B, 1280).
-        """
+        """The pooled features (B, 1280) of each image of (B, 3, H, W), float, normalised."""
         return self.features(images).mean(dim=(2, 3))
 
 
 class InvertedResidual(nn.Module):
     """Expand the channels, convolve each alone, project back without activation; add the input where it fits.
 
-    Args:
-        n_in: Channels of the input.
-        n_out: Channels of the output.
-        stride: Of the convolution in the middle, 1 or 2.
-        expansion: How many times wider the middle is; 1 leaves the first convolution out.
+    The middle, whose convolution has stride 1 or 2, is ``expansion`` times wider; 1 leaves the first convolution out.
     """
 
     def __init__(self, n_in: int, n_out: int, stride: int, expansion: int) -> None:
@@ -82,14 +65,7 @@ class InvertedResidual(nn.Module):
         self.adds_input = stride == 1 and n_in == n_out
 
     def forward(self, images: Tensor) -> Tensor:
-        """The block's output.
-
-        Args:
-            images: Shape (B, n_in, H, W).
-
-        Returns:
-            Shape (B, n_out, H / stride, W / stride), rounded up.
-        """
+        """The block's output (B, n_out, H / stride, W / stride), rounded up, of images (B, n_in, H, W)."""
         projected = self.conv(images)
         return images + projected if self.adds_input else projected
 

@@ -12,25 +12,10 @@ class WeighedLoss(nn.Module):
     """
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The loss.
-
-        Args:
-            logits: Shape (B, 1).
-            targets: Labels (B, 1), 0 or 1; or (B, 2): labels and weights.
-
-        Returns:
-            A scalar.
-        """
+        """The loss, a scalar, of logits (B, 1) and targets (B, 1), labels 0 or 1, or (B, 2): labels and weights."""
         return functional.binary_cross_entropy_with_logits(logits, *labels_and_weights(targets))
 
 
 def labels_and_weights(targets: Tensor) -> tuple[Tensor, Tensor | None]:
-    """The two columns of a batch's targets.
-
-    Args:
-        targets: Shape (B, 1) or (B, 2).
-
-    Returns:
-        Labels (B, 1), and weights (B, 1); None where all slices weigh the same.
-    """
+    """A batch's targets (B, 1) or (B, 2) as labels (B, 1), and weights (B, 1); None where all slices weigh the same."""
     return targets[:, :1], targets[:, 1:] if targets.shape[1] > 1 else None

@@ -24,7 +24,7 @@ PACKAGED: dict[str, tuple[str, str]] = {
     "efficientnet-b0": (
         "efficientnet_b0_imagenet_bnfolded_fp16.safetensors",
         "5776d36749c568e9227769bfec59774732662a5819b41bc70cab23f3c93466f4",
-    ),
+    )
 }
 """Backbone -> file in ``mgmt_monai/networks/data`` and its SHA-256; the card beside it says what it is."""
 
@@ -33,12 +33,9 @@ _N_NAMES_SHOWN = 4
 
 @dataclass(frozen=True)
 class WeightsReport:
-    """What was loaded into the backbone.
+    """What was loaded into the backbone: the file's name and SHA-256 (``none`` and None without weights).
 
-    Args:
-        source: The file's name, or ``none``.
-        sha256: Of the whole file, in hexadecimal; ``None`` without weights.
-        not_loaded: Names of tensors in the file that the backbone has no use for (its ImageNet classifier).
+    ``not_loaded`` are tensors in the file that the backbone has no use for (its ImageNet classifier).
     """
 
     source: str
@@ -93,11 +90,8 @@ def load_backbone_weights(classifier: MGMTClassifier, weights: str | Path) -> We
 
 def _without_weights(classifier: MGMTClassifier, reason: str, remedy: str) -> WeightsReport:
     logger.warning(
-        "NO PRETRAINED WEIGHTS in %s: %s. THIS IS NOT THE PAPER'S METHOD (transfer learning from ImageNet); "
-        "do not compare the results with it. To use weights, %s.",
-        classifier.network,
-        reason,
-        remedy,
+        f"NO PRETRAINED WEIGHTS in {classifier.network}: {reason}. THIS IS NOT THE PAPER'S METHOD (transfer learning "
+        f"from ImageNet); do not compare the results with it. To use weights, {remedy}."
     )
     return WeightsReport(source="none", sha256=None)
 
@@ -115,12 +109,8 @@ def _load(classifier: MGMTClassifier, backbone: Backbone, name: str, where: str,
     classifier.backbone.load_state_dict(found, strict=False)
     report = WeightsReport(name, hashlib.sha256(content).hexdigest(), not_loaded)
     logger.info(
-        "%s: %d tensors loaded from %s (SHA-256 %s); in the file but not loaded: %s",
-        classifier.network,
-        len(found),
-        where,
-        report.sha256,
-        ", ".join(not_loaded) or "nothing",
+        f"{classifier.network}: {len(found)} tensors loaded from {where} (SHA-256 {report.sha256}); in the file but "
+        f"not loaded: {', '.join(not_loaded) or 'nothing'}"
     )
     return report
 
@@ -170,9 +160,11 @@ def _parse(content: bytes, where: str) -> dict[str, Tensor]:
     if not isinstance(tensors, dict) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in tensors.items()
     ):
+        found = f"a mapping with {_shortened(list(map(repr, tensors)))}" if isinstance(tensors, dict) else None
+        found = found or f"a {type(tensors).__name__}"
         raise NetworkError(
             f"{where} does not hold a plain mapping of names to tensors "
-            f"(got {_content_of(tensors)}); save the backbone's state_dict() alone"
+            f"(got {found}); save the backbone's state_dict() alone"
         )
     return tensors
 
@@ -239,12 +231,6 @@ def _published_checkpoint(url: str) -> Path:
 def _shortened(names: list[str]) -> str:
     shown = ", ".join(names[:_N_NAMES_SHOWN])
     return f"{shown}, ... ({len(names)} in all)" if len(names) > _N_NAMES_SHOWN else shown
-
-
-def _content_of(loaded: object) -> str:
-    if not isinstance(loaded, dict):
-        return f"a {type(loaded).__name__}"
-    return f"a mapping with {_shortened([repr(key) for key in loaded])}"
 
 
 def _one_line(error: BaseException) -> str:

@@ -33,22 +33,12 @@ from mgmt_monai.networks.weighed_loss import labels_and_weights
 class WholeBatchNetwork(DistributedDataParallel):
     """A network of which each process computes its rows of the batch; the gradients are averaged over processes.
 
-    Its stage must have been set: what takes no gradient now takes none later.
-
-    Args:
-        module: The same in every process. It keeps its parameters, buffers and their names, and is used by itself
-            wherever nothing is trained.
+    Its stage must have been set: what takes no gradient now takes none later. The module is the same in every process,
+    keeps its parameters, buffers and their names, and is used by itself wherever nothing is trained.
     """
 
     def forward(self, images: Tensor) -> Tensor:
-        """The logits of this process's rows.
-
-        Args:
-            images: Shape (B, 1, H, W) as the network takes them; B may be 0, and differ between processes.
-
-        Returns:
-            Logits, shape (B, 1).
-        """
+        """The logits (B, 1) of this process's rows (B, 1, H, W); B may be 0, and differ between processes."""
         if distributed.get_world_size() == 1:
             return super().forward(images)
         n_own = len(images)
@@ -66,14 +56,11 @@ class WholeBatchLoss(nn.Module):
     """
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The contribution of this process's rows.
+        """The contribution, a scalar, of this process's rows.
 
         Args:
             logits: Shape (B, 1), B may be 0.
             targets: Labels (B, 1), 0 or 1; or (B, 2): labels and weights, as `WeighedLoss` takes them.
-
-        Returns:
-            A scalar.
         """
         counts = _counts(len(logits))
         labels, weights = labels_and_weights(targets)

@@ -43,7 +43,7 @@ class Linear(nn.Module):
 
 @pytest.fixture
 def network(monkeypatch: pytest.MonkeyPatch) -> Iterator[MGMTClassifier]:
-    known = Backbone(2, Quadrants, None, str, (), maps="maps")
+    known = Backbone(2, Quadrants, None, (), maps="maps")
     monkeypatch.setitem(BACKBONES, "quadrants", known)
     classifier = MGMTClassifier("quadrants")
     classifier.head = Linear()
