@@ -94,14 +94,9 @@ class SeriesPlan:
 
 
 def draw_plan(head: Head, modality: str, rng: np.random.Generator) -> SeriesPlan:
-    """A random series around a head: plane, matrix, spacing, slice count and file numbering.
+    """A random series around a head: plane, matrix, spacing, slice count and file numbering, from its own stream.
 
     Slices cover the whole head, with one to three blank ones at each end.
-
-    Args:
-        head: Where the head lies and how large it is.
-        modality: The series' modality.
-        rng: The series' own stream.
     """
     plane = str(rng.choice(list(PLANES), p=[0.5, 0.25, 0.25]))
     tilt = small_rotation(rng, 4.0) if rng.random() < 0.3 else np.eye(3)

@@ -59,13 +59,9 @@ class Head:
         return (0.0, 12.0, 4.0 - self.base_mm), (14.0, 14.0, 29.0)
 
     def extent_mm(self, direction: NDArray[np.float64]) -> tuple[float, float]:
-        """How far the brain reaches along a direction, from the head's centre, with a safe margin.
+        """Lowest and highest coordinate of the brain along a unit vector of the scanner's frame, ``(3,)``, in mm.
 
-        Args:
-            direction: Unit vector in the scanner's frame, ``(3,)``.
-
-        Returns:
-            Lowest and highest coordinate along ``direction``, in mm.
+        They are counted from the head's centre, with a safe margin.
         """
         along = self.rotation.T @ direction
         shapes = (((0.0, 0.0, 0.0), self.cerebrum_mm), self.cerebellum_mm, self.stem_mm)
@@ -116,9 +112,7 @@ def draw_head(rng: np.random.Generator) -> Head:
     base = rng.uniform(43, 47)
     low = base + 24.0  # the lowest point of the cerebellum lies this deep
     middle = np.array([0.0, 0.0, (axes[2] - low) / 2])
-    offset = np.array(
-        [rng.choice([-1.0, 1.0]) * rng.uniform(4, 11), rng.uniform(-9, 9), rng.uniform(-8, 8)],
-    )
+    offset = np.array([rng.choice([-1.0, 1.0]) * rng.uniform(4, 11), rng.uniform(-9, 9), rng.uniform(-8, 8)])
     stretch = np.exp(rng.uniform(-0.12, 0.12, 3))
     return Head(
         centre_mm=rng.uniform(-15, 15, 3),
@@ -134,15 +128,7 @@ def draw_head(rng: np.random.Generator) -> Head:
 
 
 def small_rotation(rng: np.random.Generator, largest_deg: float) -> NDArray[np.float64]:
-    """A rotation by up to ``largest_deg`` about each axis, as a matrix ``(3, 3)``.
-
-    Args:
-        rng: Draws the three angles.
-        largest_deg: Bound of each angle, in degrees.
-
-    Returns:
-        Orthonormal matrix with determinant 1.
-    """
+    """A random rotation by up to ``largest_deg`` about each axis, as a matrix ``(3, 3)`` with determinant 1."""
     rotation = np.eye(3)
     for axis, angle in enumerate(np.deg2rad(rng.uniform(-largest_deg, largest_deg, 3))):
         i, j = (axis + 1) % 3, (axis + 2) % 3

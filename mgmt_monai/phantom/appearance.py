@@ -48,14 +48,7 @@ class TumourLook:
 
 
 def tumour_look(latent: float) -> TumourLook:
-    """The tumour's look at a latent value.
-
-    Args:
-        latent: The patient's latent value, unbounded.
-
-    Returns:
-        The look: core share in (0.15, 0.90), rim gain in (0.75, 1.15), mottle in (0.01, 0.11).
-    """
+    """The tumour's look at a latent value: core share 0.15 to 0.90, rim gain 0.75 to 1.15, mottle 0.01 to 0.11."""
     share = squash(latent)
     return TumourLook(core_share=0.15 + 0.75 * share, rim_gain=1.15 - 0.40 * share, mottle=0.11 - 0.10 * share)
 
@@ -63,15 +56,9 @@ def tumour_look(latent: float) -> TumourLook:
 def paint(tissue: Tissue, modality: str, look: TumourLook, radius_mm: float) -> Volume:
     """The head's ideal image on its grid, before any scanner.
 
-    Args:
-        tissue: What is where.
-        modality: One of ``MODALITIES``.
-        look: How the tumour looks.
-        radius_mm: The tumour's radius.
-
     Returns:
-        Relative brightness, about 0 to 1.2, float32, shape of the grid. Outside the brain it goes on as
-        fluid; the scanner cuts it off at ``depth_mm`` 0.
+        Relative brightness, about 0 to 1.2, float32. Outside the brain it goes on as fluid; the scanner cuts it off at
+        ``depth_mm`` 0.
     """
     tone = CONTRASTS[modality]
     image = tissue.white * np.float32(tone.white - tone.grey)

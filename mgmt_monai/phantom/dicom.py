@@ -63,15 +63,10 @@ def series_headers(plan: SeriesPlan, patient_id: str, scanner: tuple[str, str, f
 
 
 def write_series(folder: Path, headers: list[Dataset], pixels: NDArray[np.uint16]) -> None:
-    """Write ``Image-<n>.dcm`` for each slice, n being its instance number.
-
-    Args:
-        folder: Made if absent.
-        headers: One a slice.
-        pixels: ``(n_slices, rows, columns)``, in the headers' order.
+    """Write pixels ``(n_slices, rows, columns)`` and headers as ``Image-<n>.dcm``, n being the instance number.
 
     Raises:
-        OSError: The folder or a file cannot be written.
+        OSError: The folder, made if absent, or a file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     # Nine tenths of a header are the same in every slice and encoding them is most of the work: they are
@@ -80,7 +75,9 @@ def write_series(folder: Path, headers: list[Dataset], pixels: NDArray[np.uint16
     runs = [_encode(headers[0][first + 1 : last]) for first, last in pairwise(edges)]
     for header, image in zip(headers, pixels, strict=True):
         own = [_encode(Dataset({header[tag].tag: header[tag]})) for tag in PER_SLICE]
-        own.append(_encode_pixels(image))
+        stored = Dataset()
+        stored.add_new("PixelData", "OW", image.astype("<u2").tobytes())
+        own.append(_encode(stored))
         with (folder / f"Image-{header.InstanceNumber}.dcm").open("wb") as file:
             file.write(b"\0" * 128 + b"DICM")
             write_file_meta_info(file, header.file_meta)
@@ -92,12 +89,6 @@ def _encode(elements: Dataset) -> bytes:
     buffer.is_implicit_VR, buffer.is_little_endian = False, True
     write_dataset(buffer, elements)
     return buffer.getvalue()
-
-
-def _encode_pixels(image: NDArray[np.uint16]) -> bytes:
-    pixels = Dataset()
-    pixels.add_new("PixelData", "OW", image.astype("<u2").tobytes())
-    return _encode(pixels)
 
 
 def _shared_header(plan: SeriesPlan, patient_id: str, scanner: tuple[str, str, float], seed: int) -> Dataset:
@@ -113,18 +104,9 @@ def _shared_header(plan: SeriesPlan, patient_id: str, scanner: tuple[str, str, f
     header.DerivationDescription = "Made by mgmt-monai phantom, not a patient"
     header.PatientID = patient_id
     for keyword in (
-        "PatientName",
-        "PatientBirthDate",
-        "PatientSex",
-        "StudyDate",
-        "StudyTime",
-        "StudyID",
-        "AccessionNumber",
-        "ReferringPhysicianName",
-        "PositionReferenceIndicator",
-        "ScanOptions",
-        "EchoTrainLength",
-    ):
+        "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID", "AccessionNumber",
+        "ReferringPhysicianName", "PositionReferenceIndicator", "ScanOptions", "EchoTrainLength",
+    ):  # fmt: skip
         setattr(header, keyword, None)
     header.PatientIdentityRemoved = "YES"
     header.DeidentificationMethod = "Made, never identified"

@@ -21,12 +21,9 @@ class Stream(IntEnum):
 
 
 def stream(seed: int, purpose: Stream, *key: int) -> np.random.Generator:
-    """An independent random generator for one purpose, patient and series.
+    """An independent random generator for one purpose.
 
-    Args:
-        seed: The cohort's seed, 0 or more.
-        purpose: What is drawn from it.
-        key: Patient index, then modality index, where the purpose has them.
+    ``key``: patient index, then modality index, where the purpose has them.
     """
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(int(purpose), *key)))
 
@@ -43,18 +40,10 @@ def draw_labels(n_patients: int, seed: int) -> NDArray[np.int64]:
 
 
 def draw_latent(label: int, effect: float, seed: int, patient_index: int) -> float:
-    """The patient's latent value, from N(+effect/2, 1) where methylated, N(-effect/2, 1) where not.
+    """A patient's latent value, from N(+effect/2, 1) where methylated, N(-effect/2, 1) where not.
 
-    The same seed and patient give the same deviation from the class mean whatever the effect.
-
-    Args:
-        label: 0 or 1.
-        effect: Distance between the two means, in standard deviations.
-        seed: The cohort's seed.
-        patient_index: From 0.
-
-    Returns:
-        The value, unbounded.
+    The same seed and patient give the same deviation from the class mean whatever the effect, which is the distance
+    between the two means in standard deviations.
     """
     deviation = float(stream(seed, Stream.LATENT, patient_index).standard_normal())
     return (label - 0.5) * effect + deviation

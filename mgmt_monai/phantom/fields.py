@@ -40,14 +40,9 @@ def smooth_field(
 
 
 def ramp(distance: Volume, width: float) -> Volume:
-    """The share of a voxel on the inner side of an edge: 0 outside, 1 inside, linear between.
+    """The share of a voxel on the inner side of an edge: 0 outside, 1 inside, linear between; float32.
 
-    Args:
-        distance: Signed distance to the edge, positive inside, any unit, any shape.
-        width: Over how much the share goes from 0 to 1, same unit, above 0.
-
-    Returns:
-        Share in [0, 1], float32, shape of ``distance``.
+    ``distance`` to the edge is positive inside; over ``width``, in the same unit, the share goes from 0 to 1.
     """
     share = distance * np.float32(1.0 / width)
     share += np.float32(0.5)

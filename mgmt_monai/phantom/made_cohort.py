@@ -37,12 +37,7 @@ class PhantomError(MgmtMonaiError):
 class PatientPlan:
     """All about a patient that depends on the seed and the patient's place alone: no label, no look.
 
-    Args:
-        index: From 0.
-        patient_id: Five digits.
-        head: Anatomy and tumour.
-        scanner: Manufacturer, model, field strength in tesla.
-        series: One plan a modality.
+    The index is counted from 0; a scanner is manufacturer, model and field strength in tesla; one series a modality.
     """
 
     index: int
@@ -53,12 +48,7 @@ class PatientPlan:
 
 
 def plan_patient(index: int, seed: int) -> PatientPlan:
-    """What patient ``index`` of the cohort of ``seed`` is like, before any label.
-
-    Args:
-        index: From 0.
-        seed: The cohort's seed.
-    """
+    """What patient ``index``, from 0, of the cohort of ``seed`` is like, before any label."""
     rng = stream(seed, Stream.HEAD, index)
     head = draw_head(rng)
     scanner = SCANNERS[int(rng.integers(len(SCANNERS)))]
@@ -72,11 +62,7 @@ def plan_patient(index: int, seed: int) -> PatientPlan:
 def write_patient(train_dir: Path, index: int, latent: float, seed: int) -> dict[str, Any]:
     """Write one patient's four series under ``train_dir/<id>/<modality>``.
 
-    Args:
-        train_dir: The cohort's ``train`` folder.
-        index: The patient's place, from 0.
-        latent: The patient's latent value: the only way the label reaches the pixels.
-        seed: The cohort's seed.
+    The latent value is the only way in which the label reaches the pixels.
 
     Returns:
         The patient's entry of ``truth.json``, without label.
@@ -150,7 +136,8 @@ def write_phantom(out_dir: str | Path, n_patients: int, effect: float, seed: int
         patients = _write_all(partial / "train", latents, seed, workers)
         for patient, label in zip(patients, labels, strict=True):
             patient["label"] = int(label)
-        _write_labels(partial / "train_labels.csv", patients)
+        labels_csv = csv_text(["BraTS21ID", "MGMT_value"], ((one["patient_id"], one["label"]) for one in patients))
+        (partial / "train_labels.csv").write_text(labels_csv, encoding="utf-8")
         truth = {
             "version": TRUTH_VERSION,
             "seed": seed,
@@ -217,8 +204,3 @@ def _write_all(train_dir: Path, latents: list[float], seed: int, workers: int) -
             finally:
                 readers.close()
     return [found[index] for index in sorted(found)]
-
-
-def _write_labels(path: Path, patients: list[dict[str, Any]]) -> None:
-    rows = ((patient["patient_id"], patient["label"]) for patient in patients)
-    path.write_text(csv_text(["BraTS21ID", "MGMT_value"], rows), encoding="utf-8")

@@ -14,14 +14,9 @@ from mgmt_monai.phantom.appearance import MODALITIES
 
 
 def middle_slice(phantom_dir: Path, patient: dict[str, Any]) -> list[NDArray[np.uint16]]:
-    """The geometrically middle slice of each of a patient's series.
+    """The geometrically middle slice ``(rows, columns)`` of each series of a patient, an entry of ``truth.json``.
 
-    Args:
-        phantom_dir: What ``write_phantom`` returned.
-        patient: The patient's entry of ``truth.json``.
-
-    Returns:
-        One array ``(rows, columns)`` a modality, in the order of ``MODALITIES``.
+    They are in the order of ``MODALITIES``.
     """
     images = []
     for modality in MODALITIES:
@@ -33,20 +28,12 @@ def middle_slice(phantom_dir: Path, patient: dict[str, Any]) -> list[NDArray[np.
     return images
 
 
-def save_montage(phantom_dir: Path, path: Path, n_rows: int = 5) -> Path:
-    """Save middle slices of patients spread evenly from the lowest to the highest latent value.
-
-    Args:
-        phantom_dir: What ``write_phantom`` returned.
-        path: The picture, PNG.
-        n_rows: How many patients at most.
-
-    Returns:
-        ``path``.
+def save_montage(phantom_dir: Path, path: Path, n_rows: int = 5) -> None:
+    """Save middle slices of at most ``n_rows`` patients, spread evenly from the lowest to the highest latent value.
 
     Raises:
         JsonFileError: The phantom's ``truth.json`` cannot be read.
-        OSError: The picture cannot be written.
+        OSError: The picture, a PNG, cannot be written.
     """
     truth = read_json(phantom_dir / "truth.json")
     ranked = sorted(truth["patients"], key=lambda patient: patient["latent"])
@@ -61,4 +48,3 @@ def save_montage(phantom_dir: Path, path: Path, n_rows: int = 5) -> Path:
             axis.axis("off")
     with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi=90, format=path.suffix.lstrip(".") or "png")
-    return path
