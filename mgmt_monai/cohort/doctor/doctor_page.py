@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from mgmt_monai.cohort.doctor.confounders import p_text
 from mgmt_monai.cohort.findings import KINDS, Severity
-from mgmt_monai.cohort.layouts.passed_over import files_line
+from mgmt_monai.cohort.layouts.passed_over import account
 from mgmt_monai.cohort.tables.series_table import SeriesRow
 from mgmt_monai.html_page import page_pieces
 
@@ -51,7 +51,7 @@ def doctor_page(
         "cohort": cohort,
         "version": head["version"],
         "alpha": confounders["alpha"],
-        "files": files_line(cohort["files"]) if cohort.get("files") else "",
+        "files": account(cohort["files"], cohort["layout"]) if cohort.get("files") else [],
         "verdict": _verdict(cohort["severities"]),
         "groups": _groups(findings),
         "ignored": [finding for finding in head["findings"] if finding["ignored"] is not None],

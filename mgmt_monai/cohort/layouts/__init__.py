@@ -1,8 +1,9 @@
 """Where the series of a data directory are: the layouts that are known, and which one a folder has."""
 
+import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +15,7 @@ from mgmt_monai.cohort.layouts.decided import apply_decisions, decisions_of
 from mgmt_monai.cohort.layouts.found import HOW_TO_GET_DATA, Found, FoundSeries, LeftOut, check_data_dir
 from mgmt_monai.cohort.layouts.nifti_names import BRATS, UCSF_PDGM, UPENN_GBM, named_as
 from mgmt_monai.cohort.layouts.nifti_series import in_words, stem_of
-from mgmt_monai.cohort.layouts.passed_over import FileCount, amount, count_files
+from mgmt_monai.cohort.layouts.passed_over import ARCHIVE, FileCount, amount, count_files
 from mgmt_monai.cohort.layouts.sequence import guess
 from mgmt_monai.cohort.layouts.tree import walk
 from mgmt_monai.cohort.series import MODALITIES
@@ -189,18 +190,23 @@ def _tell_unread_images(found: Found, files: FileCount, data_dir: Path) -> list[
     unread: dict[Path, list[tuple[str, Path]]] = {}
     beside: dict[str, list[tuple[str, Path]]] = {}  # by the patient whose they are
     for folder, entries in files.images.items():
-        parts = [normalised(part) for part in Path(_below(str(folder), data_dir)).parts]
-        if folder == data_dir or not folder.is_relative_to(data_dir):
+        if not folder.is_relative_to(data_dir):
             continue
+        parts = [normalised(part) for part in Path(_below(str(folder), data_dir)).parts]
         top = folder
-        while top not in owners and top.parent not in owners and top.parent != data_dir:
+        while top not in owners and data_dir not in (top, top.parent) and top.parent not in owners:
             top = top.parent
         near = owners.get(top, owners.get(top.parent, set()) if top.parent != data_dir else set())
         own = {read[part] for part in parts if part in read} or near
-        if len(own) == 1:
-            beside.setdefault(next(iter(own)), []).extend((kind, folder / name) for kind, name in entries)
-        elif not own or (top not in owners and not read.keys() & set(parts)):
-            unread.setdefault(top, []).extend((kind, folder / name) for kind, name in entries)
+        for kind, name in entries:
+            is_loose = top == data_dir or (top in owners and len(own) > 1)  # among several patients: by its own name
+            whose = _named_after(name, read) if is_loose else next(iter(own)) if len(own) == 1 else ""
+            if whose:
+                beside.setdefault(whose, []).append((kind, folder / name))
+            elif is_loose and kind != ARCHIVE and not folders.is_mask(name):
+                unread.setdefault(folder, []).append((kind, folder / name))
+            elif not own or (top not in owners and not read.keys() & set(parts)):
+                unread.setdefault(top, []).append((kind, folder / name))
     findings = list(_tell_lacking(beside, found, data_dir))
     if len(findings) > UNREAD_LIMIT:
         shown = ", ".join(finding.patient_id for finding in findings[:5])
@@ -214,7 +220,8 @@ def _tell_unread_images(found: Found, files: FileCount, data_dir: Path) -> list[
         what = ", ".join(amount(n, kind) for kind, n in kinds.most_common())
         example = _below(str(named[0][1]), data_dir)
         text = f"expected files as the layout {found.layout} has them, found {what} such as {example}, all passed over"
-        findings.append(Finding("D051", printable(top.name), "", str(top), text))
+        name = "" if top == data_dir or top in owners else printable(top.name)
+        findings.append(Finding("D051", name, "", str(top), text))
     if len(findings) <= UNREAD_LIMIT:
         return findings
     first = ", ".join(finding.patient_id for finding in findings[:5])
@@ -222,6 +229,12 @@ def _tell_unread_images(found: Found, files: FileCount, data_dir: Path) -> list[
         f"expected files as the layout {found.layout} has them, found {len(findings)} folders of others ({first}, ...)"
     )
     return [Finding("D051", "", "", "", text)]
+
+
+def _named_after(name: str, patients: Mapping[str, str]) -> str:
+    """The patient whose name is the longest beginning of a file's name; "" for none."""
+    ends = (match.start() for match in re.finditer(r"[\W_]", name))
+    return next((patients[key] for end in reversed(list(ends)) if (key := normalised(name[:end])) in patients), "")
 
 
 def _tell_lacking(beside: dict[str, list[tuple[str, Path]]], found: Found, data_dir: Path) -> Iterator[Finding]:

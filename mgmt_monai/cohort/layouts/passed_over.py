@@ -91,14 +91,16 @@ class FileCount:
         return f"{len(named)} of that name passed over, such as {example}" if named else ""
 
     def to_json(self, data_dir: Path) -> dict[str, Any]:
-        """As report.json has it, most frequent kinds first; paths below the data directory."""
+        """As report.json has it: what may be images first, then the most frequent; paths below the data directory."""
         return {
             "found": self.n_read + self.n_left_out + self.n_passed_over,
             "read": self.n_read,
             "left_out": self.n_left_out,
             "passed_over": [
                 {"kind": kind, "n": n, "example": _below(path, data_dir).as_posix()}
-                for kind, (n, path) in sorted(self.kinds.items(), key=lambda item: (-item[1][0], item[0]))
+                for kind, (n, path) in sorted(
+                    self.kinds.items(), key=lambda item: (item[0] not in IMAGES, -item[1][0], item[0])
+                )
             ],
         }
 
@@ -126,10 +128,34 @@ def files_line(files: Mapping[str, Any]) -> str:
     Args:
         files: As `FileCount.to_json` has it.
     """
-    kinds = ", ".join(f"{amount(item['n'], item['kind'])} (such as {item['example']})" for item in files["passed_over"])
+    kinds = _kinds(files["passed_over"])
     left_out = f", {files['left_out']} left out" if files["left_out"] else ""
     passed = f", passed over: {kinds}" if kinds else ", none passed over"
     return f"{counted(files['found'], 'file')}: {files['read']} read{left_out}{passed}"
+
+
+def account(files: Mapping[str, Any], layout: str) -> list[tuple[str, str]]:
+    """The same for a page: what became of the files, and how many and which.
+
+    Args:
+        files: As `FileCount.to_json` has it.
+        layout: That is read.
+    """
+    images = [item for item in files["passed_over"] if item["kind"] in IMAGES]
+    others = [item for item in files["passed_over"] if item["kind"] not in IMAGES]
+    told = [("Read", f"{files['read']} of {counted(files['found'], 'file')}")]
+    if files["left_out"]:
+        told.append(("Left out", f"{files['left_out']} of series that are not taken, or damaged: see the findings"))
+    if images:
+        why = f"that may be images, but not as the layout {layout} has them"
+        told.append(("Passed over", f"{sum(item['n'] for item in images)} {why}: {_kinds(images)}"))
+    if others:
+        told.append(("No images", f"{sum(item['n'] for item in others)}: {_kinds(others)}"))
+    return told
+
+
+def _kinds(passed_over: Iterable[Mapping[str, Any]]) -> str:
+    return ", ".join(f"{amount(item['n'], item['kind'])} (such as {item['example']})" for item in passed_over)
 
 
 def is_leaving(name: str) -> bool:

@@ -81,10 +81,12 @@ def test_doctors_page_accounts_for_a_folder_with_every_oddity_at_once(tmp_path, 
     assert diagnosis.files["found"] == 4 + 2 + len(ODDITIES) + 2
     page = " ".join(re.sub(r"<.*?>", " ", diagnosis.page_path.read_text().split("<nav")[0].split("<body")[1]).split())
     assert "2 series, 3 slices, layout dicom" in page
-    told = page.split("layout dicom")[1].split(" Not ready")[0].split(" Usable")[0]
+    told = page.split("layout dicom", 1)[1].split(" Not ready")[0].split(" Usable")[0]
     assert re.sub(r" \(such as .*?\)", "", told).strip() == (
-        "25 files: 3 read, 1 left out, passed over: 10 leavings of a system, 3 NIfTI files, 2 archives, 2 text files, "
-        "1 document, 1 file of an unknown kind, 1 hidden file, 1 picture"
+        "Read 3 of 25 files Left out 1 of series that are not taken, or damaged: see the findings "
+        "Passed over 5 that may be images, but not as the layout dicom has them: 3 NIfTI files, 2 archives "
+        "No images 16: 10 leavings of a system, 2 text files, 1 document, 1 file of an unknown kind, 1 hidden file, "
+        "1 picture"
     )
     assert {(finding.id, finding.patient_id) for finding in diagnosis.findings} >= {("D037", "P1"), ("D051", "P7")}
 
@@ -123,6 +125,22 @@ def test_nifti_patient_in_a_dicom_tree_is_named(tmp_path, make_series):
     (told,) = found.findings
     assert (told.id, told.patient_id, told.path) == ("D051", "P7", "P7")
     assert "found 2 NIfTI files such as P7/t1.nii.gz" in told.text
+
+
+@pytest.mark.parametrize("folder", ["", "2024/"], ids=["data directory", "folder of two patients"])
+def test_images_among_the_patients_folders_are_named(tmp_path, make_series, folder):
+    for patient in ("P1", "P2"):
+        make_series(
+            "AX T1", f"{folder}{patient}/1.dcm", patient=patient, uid=f"1.1.{patient[1]}", study=f"1.{patient[1]}"
+        )
+    for name in ("P8_t1.nii.gz", "P8_t2.nii.gz", "P2_flair.nii.gz", "P1_t1.nii.gz", "brain_mask.nii.gz", "all.zip"):
+        (tmp_path / folder / name).touch()
+    told = {finding.patient_id: finding for finding in find_series(tmp_path).findings}
+    assert {patient: (one.id, one.modality) for patient, one in told.items()} == {
+        "": ("D051", ""),
+        "P2": ("D051", "FLAIR"),
+    }
+    assert f"found 2 NIfTI files such as {folder}P8_t1.nii.gz, all passed over" in told[""].text
 
 
 @pytest.mark.parametrize(
