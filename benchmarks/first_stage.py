@@ -50,6 +50,7 @@ import math
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import numpy as np
@@ -61,6 +62,7 @@ from sklearn.model_selection import train_test_split
 
 from mgmt_monai.networks import MGMTClassifier, load_backbone_weights
 from mgmt_monai.slices import EpochBatches
+from mgmt_monai.training.learnt import LEAST_STEPS, learning_of
 from mgmt_monai.training.plain_model import fit_logistic, linear
 
 PATIENTS = (20, 30, 60, 100, 200, 582)
@@ -162,14 +164,17 @@ def cohort_aucs(n_patients: int, reachable: float, cache: Path, rules: tuple[str
     told = {name: torch.from_numpy(np.stack([labels[owner[at]], len(at) / len(part) / held[owner[at]]], axis=1)).float()
             for (name, at), part in zip(slices.items(), (train, validation, new), strict=True)}  # fmt: skip
     answers = {}
+    parts = [SimpleNamespace(data=[{"label": labels[one]} for one in part], patient_ids=part)
+             for part in (train, np.unique(validation))]  # fmt: skip
     for name in rules:
-        head, record = train_head(
+        head, steps, least_steps = train_head(
             RULES[name], tensors, told, seed, linear(plain), torch.from_numpy(means[: len(train)])
         )
         with torch.no_grad():
-            probability = torch.sigmoid(head(tensors["new"])).numpy()[:, 0]
-        answers[name] = _patient_auc(probability, owner[slices["new"]], labels)
-        answers[f"{name}:untrained"] = float(record["best_loss"] >= record["prevalence_loss"])
+            found = {of: torch.sigmoid(head(tensors[of]).double()).numpy()[:, 0] for of in ("validation", "new")}
+        answers[name] = _patient_auc(found["new"], owner[slices["new"]], labels)
+        seen = {one: found["validation"][owner[slices["validation"]] == one].mean() for one in validation}
+        answers[f"{name}:learnt"] = float(learning_of(seen, *parts, steps, least_steps).has_learnt)
     answers["plain model"] = _patient_auc(plain.decision_function(means[len(train) :]), new, labels)
     return answers
 
@@ -191,12 +196,16 @@ def train_head(
         seed: Of head, batches and dropout.
         plain: Weight and bias of the plain model.
         means: Patients' mean features.
+
+    Returns:
+        The head of the best epoch, the steps that led to it, and how many a head that began so takes to have learnt.
     """
     torch.manual_seed(seed)
     network = MGMTClassifier()
     head = network.head
     batches = EpochBatches(features["train"], BATCH, seed)
-    if len(batches) < least_steps:
+    begun = len(batches) < least_steps
+    if begun:
         every = features["train"].double()
         network.answer_linearly(*plain, every.mean(dim=0), every.var(dim=0, correction=0), means)
     optimizer = torch.optim.Adam(head.parameters(), RATE)
@@ -205,7 +214,7 @@ def train_head(
     def loss_of(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.binary_cross_entropy_with_logits(logits, labels[:, :1], labels[:, 1:])
 
-    best, best_state, waited = math.inf, None, 0
+    best, best_state, steps, waited = math.inf, None, 0, 0
     for epoch in range(1, EPOCHS + 1):
         head.train()
         batches.set_epoch(epoch)
@@ -221,13 +230,11 @@ def train_head(
         waited += 1
         if loss < best:
             best, best_state, waited = loss, {k: v.clone() for k, v in head.state_dict().items()}, 0
+            steps = epoch * len(batches)
         if waited >= PATIENCE:
             break
     head.load_state_dict(best_state)
-    head.eval()
-    share, prevalence = (torch.sum(of[:, 0] * of[:, 1]) / len(of) for of in (told["validation"], told["train"]))
-    reference = -(share * prevalence.log() + (1 - share) * (1 - prevalence).log())
-    return head, {"best_loss": best, "prevalence_loss": float(reference)}
+    return head.eval(), steps, 0 if begun else LEAST_STEPS
 
 
 def _patient_auc(scores, owner, labels) -> float:
@@ -242,7 +249,7 @@ def _patient_auc(scores, owner, labels) -> float:
 @click.option("--reachable", default=",".join(map(str, REACHABLE)), show_default=True)
 @click.option("--cache", type=click.Path(path_type=Path), default=Path("data/first-stage"), show_default=True)
 def main(first_seed: int, rules: str, patients: str, reachable: str, cache: Path) -> None:
-    """Print the table: mean and lowest AUC on new patients, and how often a stage ended without having learnt."""
+    """Print the table: mean and lowest AUC on new patients, and of how many cohorts a stage is seen to have learnt."""
     named = tuple(rules.split(","))
     seeds = range(first_seed, first_seed + N_COHORTS)
     click.echo(f"| patients | reachable | {' | '.join(named)} | plain model |")
@@ -257,7 +264,7 @@ def main(first_seed: int, rules: str, patients: str, reachable: str, cache: Path
                 aucs = [row[name] for row in rows]
                 cell = f"{np.mean(aucs):.3f} ({min(aucs):.3f})"
                 if name != "plain model":
-                    cell += f" {round(sum(row[f'{name}:untrained'] for row in rows))}"
+                    cell += f" {round(sum(row[f'{name}:learnt'] for row in rows))}"
                 cells.append(cell)
             click.echo(f"| {n} | {best} | {' | '.join(cells)} |")
 

@@ -153,6 +153,7 @@ def training_rows(folder: ComparisonFolder, trainings: Sequence[Training]) -> li
     rows = []
     for training in trainings:
         state = run_in(folder.run_folder(training)).state
+        learning = state.get("learning", {}).get(LAST_STAGE, {})
         rows.append(
             {
                 "name": training.name,
@@ -165,7 +166,8 @@ def training_rows(folder: ComparisonFolder, trainings: Sequence[Training]) -> li
                 "weights": state["weights"],
                 "pretrained": state["weights"] != "none",
                 "status": state["status"],
-                "learnt": state.get("learning", {}).get(LAST_STAGE, {}).get("has_learnt"),
+                "learnt": learning.get("has_learnt"),
+                "not_learnt": learning.get("sentence", ""),
                 "run_id": state["mlflow_run_id"],
             }
         )

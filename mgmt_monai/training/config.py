@@ -18,7 +18,7 @@ from mgmt_monai.packaged_configs import config_names, packaged_config
 from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.training.ranks import check_joined
 from mgmt_monai.training.settings import SETTINGS, check_settings, is_live
-from mgmt_monai.training.typed import check_arrived, check_once, check_unharmed, plain
+from mgmt_monai.training.typed import OF_THE_COMMAND, check_arrived, check_once, check_unharmed, plain
 
 #: Keys that MONAI reads itself, so that nothing in the config has to refer to them.
 _RESERVED = {
@@ -103,9 +103,11 @@ def check_values(config: Mapping[str, Any]) -> None:
     """
     if is_bundle_command():
         check_arrived(config, sys.argv[1:])
-    for caller in () if is_bundle_command() else _callers():  # monai.bundle.run, called from Python
+    # MONAI's functions leave out what is None before there is a parser: in Python, their own arguments alone tell.
+    for caller in () if is_bundle_command() else _callers():
         if caller.f_globals.get("__name__") == "monai.bundle.scripts":
-            for key in [key for key, value in caller.f_locals.get("override", {}).items() if value is None]:
+            given = {**caller.f_locals.get("override", {}), **caller.f_locals.get("kwargs", {})}
+            for key in [key for key, value in given.items() if value is None and key not in OF_THE_COMMAND]:
                 raise TrainingError(f"{key}: expected a value, found None, which MONAI leaves out. Leave it out.")
     check_unharmed(config)
     check_settings({key: plain(value) for key, value in config.items()})

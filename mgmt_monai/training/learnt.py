@@ -17,7 +17,7 @@ ROUNDING = 1e-6
 """Of a loss: what a constant answer may gain by its last digits, which of blank images go with the number of slices."""
 
 NOT_LEARNT = "this training has not learnt; its figures say nothing about the images"
-NOT_SEEN = "so few validation patients do not show whether this training has learnt"
+NOT_SHOWN = "this training is not shown to have learnt: with so few validation patients, chance gains as much"
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Learning:
                 f"{self.steps} of Adam's steps before the best epoch's end, expected {self.least_steps} or more"
             )
         better = self.best_loss < min(self.constant_loss, self.prevalence_loss) - ROUNDING
-        lead = NOT_SEEN if better and self.steps >= self.least_steps else NOT_LEARNT
+        lead = NOT_SHOWN if better and self.steps >= self.least_steps else NOT_LEARNT
         return f"{lead} ({'; '.join(reasons)})" if reasons else ""
 
     def as_json(self) -> dict[str, Any]:

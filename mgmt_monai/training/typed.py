@@ -19,7 +19,7 @@ from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.training.settings import BOOLEANS, MAY_BE_EMPTY, NUMBERS, OPTIONAL, TEXTS, WHOLE, WORDS, is_live
 
 #: Of ``monai.bundle run`` itself: no settings.
-_OF_THE_COMMAND = {
+OF_THE_COMMAND = {
     "run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file",
     "workflow_name", "workflow_type", "properties_path",
 }  # fmt: skip
@@ -138,7 +138,7 @@ def check_arrived(config: Mapping[str, Any], words: Sequence[str]) -> None:
     check_once(name for name, _ in typed)
     for name, word in typed:
         found = plain(_at(config, name))
-        if name in _OF_THE_COMMAND or found is _ABSENT:  # an unknown key is refused as such
+        if name in OF_THE_COMMAND or found is _ABSENT:  # an unknown key is refused as such
             continue
         if word is None:
             word = "True"  # an option without a value is true to Fire

@@ -10,7 +10,7 @@ from mlflow.tracking import MlflowClient
 from phantom_runs import train, workflow
 from sklearn.metrics import log_loss
 
-from mgmt_monai.training.learnt import LEAST_STEPS, NOT_LEARNT, NOT_SEEN, Learning, learning_of
+from mgmt_monai.training.learnt import LEAST_STEPS, NOT_LEARNT, NOT_SHOWN, Learning, learning_of
 
 
 def slices_of(*series: tuple[int, int]) -> SimpleNamespace:
@@ -67,7 +67,7 @@ def test_stage_that_has_not_learnt_says_why(loss, steps, expected, said):
     learning = Learning(loss, 0.69, 0.68, 4, steps)
     assert learning.has_learnt is expected
     assert (learning.sentence == "") is expected
-    lead = NOT_SEEN if 0.565 <= loss < 0.68 else NOT_LEARNT
+    lead = NOT_SHOWN if 0.565 <= loss < 0.68 else NOT_LEARNT
     assert said is None or (learning.sentence.startswith(f"{lead} (") and said in learning.sentence)
 
 

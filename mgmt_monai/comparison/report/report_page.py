@@ -5,6 +5,7 @@ Each is one HTML file that needs no network and runs no script.
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -92,6 +93,8 @@ def report_page(report: Mapping[str, Any], pictures: Mapping[str, str]) -> Itera
     published = read_published(report["figures"]["level"])
     accuracies = published.accuracies()
     modalities = {row.modality: row for row in published.table_2}
+    trainings = [row for row in report["comparison"]["trainings"] if row.get("learnt") is False]
+    not_learnt = {row["name"]: row.get("not_learnt") or NOT_LEARNT for row in trainings}
     state = report["verdict"]["state"]
     return _pieces(
         "report.html.j2",
@@ -113,8 +116,8 @@ def report_page(report: Mapping[str, Any], pictures: Mapping[str, str]) -> Itera
             "guessers": best_of_guessers(published.n_candidates),
             "flow": cohort_flow(report["cohort"]),
             "planes": _planes(report["cohort"]["modalities"]),
-            "not_learnt": [row["name"] for row in report["comparison"]["trainings"] if row.get("learnt") is False],
-            "not_learnt_sentence": NOT_LEARNT,
+            "not_learnt": not_learnt,
+            "n_not_learnt": Counter(sentence.partition(" (")[0] for sentence in not_learnt.values()),
             "checklist": CHECKLIST_NAME,
             "made_figures": MADE_FIGURES,
         },

@@ -21,6 +21,7 @@ from mgmt_monai.comparison.report.report_page import (
     checklist_page,
     report_page,
 )
+from mgmt_monai.training.learnt import NOT_LEARNT, NOT_SHOWN
 
 jsonschema = pytest.importorskip("jsonschema")
 
@@ -251,15 +252,18 @@ def test_what_reproduces_it_is_there(pictures):
 def test_trainings_that_have_not_learnt_say_so_where_they_are_listed(pictures):
     report = sample_report()
     first, second, *others = report["comparison"]["trainings"]
-    first["learnt"], second["learnt"] = False, True
-    for other in others:  # of a version that did not look
+    first["learnt"], second["learnt"], others[0]["learnt"] = False, True, False
+    others[0]["not_learnt"] = f"{NOT_SHOWN} (loss 0.6 & more)"
+    for other in others[1:]:  # of a version that did not look
         other["learnt"] = None
     page = as_text(written(report_page, report, pictures))
-    assert page.count("this training has not learnt; its figures say nothing about the images") == 2
-    assert f"Of 1 of the {len(others) + 2} trainings is to be said" in page
+    assert page.count(NOT_LEARNT) == page.count(NOT_SHOWN) == 2
+    assert page.count(f"Of 1 of the {len(others) + 2} trainings is to be said") == 2
+    assert page.count(others[0]["not_learnt"]) == 1
 
-    first["learnt"] = True
-    assert "has not learnt" not in as_text(written(report_page, report, pictures))
+    first["learnt"] = others[0]["learnt"] = True
+    page = as_text(written(report_page, report, pictures))
+    assert NOT_LEARNT not in page and NOT_SHOWN not in page
 
 
 def test_pages_say_that_they_are_for_research_only(pictures):
