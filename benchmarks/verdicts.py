@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,8 +19,9 @@ import numpy as np
 from scipy.stats import norm
 
 from mgmt_monai.evaluation.discrimination import auc
+from mgmt_monai.evaluation.folds import FOLDS_WIDEN, fold_ranks
 from mgmt_monai.evaluation.permutation import best_of_p_values
-from mgmt_monai.evaluation.verdict import FOLDS_WIDEN, fold_ranks, judge
+from mgmt_monai.evaluation.verdict import judge
 
 FIRST_SEED = 1000
 N_PERMUTATIONS = 400
@@ -132,16 +133,19 @@ def shares(make: Callable[[np.random.Generator], Draw], seeds: range) -> Counter
     return found
 
 
-def table(n_studies: int, first_seed: int = FIRST_SEED) -> Iterator[str]:
+def table(n_studies: int, first_seed: int = FIRST_SEED, rows: Collection[str] = ()) -> Iterator[str]:
     """The table as Markdown, line by line.
 
     Args:
         n_studies: Of each row.
         first_seed: The seeds are this one and those that follow.
+        rows: Their names; empty for all.
     """
     yield f"| draw, patients | asked | {' | '.join(state.replace('_', ' ') for state in STATES)} |"
     yield "|---" * (2 + len(STATES)) + "|"
     for name, (make, asked) in ROWS.items():
+        if rows and name not in rows:
+            continue
         found = shares(make, range(first_seed, first_seed + n_studies))
         cells = " | ".join(f"{100 * found[state] / n_studies:.1f} %" for state in STATES)
         yield f"| {name} | {asked} | {cells} |"
@@ -150,9 +154,10 @@ def table(n_studies: int, first_seed: int = FIRST_SEED) -> Iterator[str]:
 @click.command()
 @click.option("--draws", default=1000, show_default=True, help="Of each row.")
 @click.option("--first-seed", default=FIRST_SEED, show_default=True)
-def main(draws: int, first_seed: int) -> None:
+@click.option("--row", "rows", multiple=True, type=click.Choice(list(ROWS)), help="These alone  [all]")
+def main(draws: int, first_seed: int, rows: tuple[str, ...]) -> None:
     """Print the share of each verdict in simulated draws."""
-    for line in table(draws, first_seed):
+    for line in table(draws, first_seed, rows):
         click.echo(line)
 
 

@@ -172,6 +172,19 @@ def test_evaluation_page_prints_what_its_commands_print(shared_data: Path, tmp_p
     assert capsys.readouterr().out == printed
 
 
+@pytest.mark.slow
+def test_verdict_page_tells_what_the_hospital_alone_reaches(shared_data: Path) -> None:
+    tables = [shared_data / "tables" / name for name in ("train_labels.csv", "BraTS21-17_Mapping.csv")]
+    command = [sys.executable, ROOT / "docs" / "hospital_alone.py", *tables]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    folds, pooled, in_sample, largest = (f"{float(found):.2f}" for found in re.findall(r"0\.\d{3}", printed))
+
+    page = " ".join((ROOT / "docs" / "explanation" / "verdict.md").read_text().split())
+    assert f"reaches {folds} (mean of 20 \u00d7 5 folds; {in_sample} in-sample, {largest} in sites 1 and 18" in page
+    assert f"Pooled folds give less, {pooled}:" in page
+    assert [(int(m), int(n)) for m, n in re.findall(r"(\d+) of (\d+) methylated", printed)] == [(90, 207), (153, 247)]
+
+
 def test_test_files_that_contributing_names_are_there() -> None:
     named = re.findall(r"tests/[\w/.]+\.py", (ROOT / "CONTRIBUTING.md").read_text())
 

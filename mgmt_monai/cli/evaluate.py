@@ -79,7 +79,7 @@ def command(
     from mgmt_monai.evaluation.evaluation_folder import RESULT, write_evaluation
     from mgmt_monai.evaluation.intervals import estimate_text
     from mgmt_monai.evaluation.models import not_learnt, pool_models, read_rows, threshold_rule, trained_on
-    from mgmt_monai.evaluation.referee import clones, name_groups, noticed
+    from mgmt_monai.evaluation.referee import clones, examinations, name_groups, noticed
 
     rows, left_out = read_rows(predictions, None if labels is None else _labels(predictions, labels))
     told = [f"{n} prediction{'s' * (n != 1)} {what}: not judged" for what, n in left_out.items()]
@@ -104,7 +104,12 @@ def command(
     models = pool_models(rows, threshold)
     patients = dict.fromkeys(patient for pooled in models.values() for patient in pooled["patient_id"])
     known = _columns(patients, columns, manifest)
-    notes = [*(["test_patients_missing"] if any(incomplete.values()) else []), *(["clones"] if same else [])]
+    labels_of = dict(zip(*(pd.concat(models.values())[key] for key in ("patient_id", "label")), strict=True))
+    repeated = examinations(labels_of)
+    told += [repeated] if repeated else []
+    given = {"test_patients_missing": any(incomplete.values()), "clones": same, "examinations": repeated,
+             "left_out": left_out}  # fmt: skip
+    notes = [note for note, holds in given.items() if holds]
     unlearnt, origins = not_learnt(predictions, rows), trained_on(predictions)
     asked = [name.strip() for name in clinical.split(",") if name.strip()]
     evaluated = write_evaluation(

@@ -12,19 +12,21 @@ import pandas as pd
 
 from mgmt_monai.evaluation.assessment import assess, number_or_none
 from mgmt_monai.evaluation.comparison import compare_paired, holm
+from mgmt_monai.evaluation.controls import control_scores
 from mgmt_monai.evaluation.discrimination import auc
+from mgmt_monai.evaluation.folds import across_folds, folds_of_test, parted_models, seeds_as_folds, untold, widened
 from mgmt_monai.evaluation.imaging_adds import clinical_columns, imaging_adds
 from mgmt_monai.evaluation.permutation import best_of, best_of_p_values, permutation_test
-from mgmt_monai.evaluation.pooling import control_scores, folds_of_test, pool, seeds_as_folds, untold
+from mgmt_monai.evaluation.pooling import pool
 from mgmt_monai.evaluation.predictions import EvaluationError, is_batch, read_batch, read_patients
 from mgmt_monai.evaluation.referee import hold
-from mgmt_monai.evaluation.verdict import BOUND, across_folds, judge, widened
+from mgmt_monai.evaluation.verdict import BOUND, judge
 from mgmt_monai.evaluation.within_site import other_sites, site_codes, site_column
 from mgmt_monai.json_file import JsonFileError, read_json
 
 logger = logging.getLogger(__name__)
 
-PRIMARY_STAGE = "fine_tune"
+PRIMARY_STAGE, OTHER_STAGES = "fine_tune", {"transfer", "plain"}
 """What a training's config names as its result before anything is trained: judged alone, its other stages beside it."""
 
 MOST_UNTOLD = 0.05
@@ -278,6 +280,7 @@ def judged(
             if name not in models or (what != "control" and name in controls):
                 known = ", ".join(model for model in models if what == "control" or model not in controls)
                 raise EvaluationError(f"{what} {name!r}: expected one of the models {known or 'none'}; name one")
+    _check_labels(models)
     column = "" if columns is None else site_column(columns, site)
     if columns is not None and not site and (others := other_sites(columns)):
         raise EvaluationError(
@@ -297,6 +300,9 @@ def judged(
     )
     of_control = {control: control_scores(rows[control]) for control in controls}
     meant = primary_models(rows, candidates, primary)
+    kind = {name: (rows[name]["modality"].iloc[0], rows[name]["stage"].iloc[0]) for name in candidates}
+    tests = {of: {p for name in kind if kind[name] == of for p in models[name]["patient_id"]} for of in kind.values()}
+    parted = parted_models(tests)
     best = _best_p(models, rows, candidates, sites, seed) | _best_p(models, rows, meant, sites, seed)
     found: dict[str, dict[str, Any]] = {}
     every = len({patient for pooled in models.values() for patient in pooled["patient_id"]})
@@ -320,7 +326,7 @@ def judged(
             notes=[
                 *notes,
                 *(["seeds_as_folds"] if "seeds_as_folds" in rows[name] else []),
-                *(["chosen_patients"] if untold(rows[name]) > MOST_UNTOLD else []),
+                *(["chosen_patients"] if kind[name] in parted or untold(rows[name]) > MOST_UNTOLD else []),
                 *(["other_patients"] if len(pooled) < every else []),
                 *(["best_of_several"] if len(candidates) > 1 and meant != [name] else []),
             ],
@@ -344,12 +350,13 @@ def primary_models(rows: Mapping[str, pd.DataFrame], candidates: Sequence[str], 
         named: As `judged` takes ``primary``.
 
     Returns:
-        Those named; else those of the stage `PRIMARY_STAGE` where every model has one, as a training's own table has;
-        else none.
+        Those named; else those of the stage `PRIMARY_STAGE` where every model has one and the others are a training's
+        too, as its own table has; else none.
     """
     of_stage = {name: str(rows[name]["stage"].iloc[0]) for name in candidates}
     trained = {name.removesuffix(f" {PRIMARY_STAGE}") for name, stage in of_stage.items() if stage == PRIMARY_STAGE}
-    if named or trained != {name.removesuffix(f" {stage}") for name, stage in of_stage.items()}:
+    every = {name.removesuffix(f" {stage}") for name, stage in of_stage.items()}
+    if named or trained != every or not {*of_stage.values()} <= {PRIMARY_STAGE, *OTHER_STAGES}:
         return list(named)
     return [name for name, stage in of_stage.items() if stage == PRIMARY_STAGE]
 
@@ -397,17 +404,12 @@ def comparisons(models: Mapping[str, pd.DataFrame], level: float = 0.95) -> list
     Raises:
         EvaluationError: A patient has another label in another model.
     """
+    _check_labels(models)
     rows, p_values = [], []
     for first, second in combinations(models, 2):
         both = models[first].merge(models[second], on="patient_id", suffixes=("", "_second"))
         if not len(both):
             continue
-        differing = both[both["label"] != both["label_second"]]
-        if len(differing):
-            raise EvaluationError(
-                f"patient {differing['patient_id'].iloc[0]}: expected one label, found {differing['label'].iloc[0]} in "
-                f"{first!r} and {differing['label_second'].iloc[0]} in {second!r}; mend the tables"
-            )
         found = compare_paired(both["label"], both["probability"], both["probability_second"], level)
         p_values.append(found.p_value)
         rows.append(
@@ -425,6 +427,18 @@ def comparisons(models: Mapping[str, pd.DataFrame], level: float = 0.95) -> list
         )
     adjusted = holm(p_values).tolist() if rows else []
     return [{**row, "p_holm": number_or_none(p)} for row, p in zip(rows, adjusted, strict=True)]
+
+
+def _check_labels(models: Mapping[str, pd.DataFrame]) -> None:
+    seen: dict[str, tuple[int, str]] = {}
+    for name, pooled in models.items():
+        for patient, label in zip(pooled["patient_id"], pooled["label"], strict=True):
+            known, first = seen.setdefault(patient, (label, name))
+            if known != label:
+                raise EvaluationError(
+                    f"patient {patient}: expected one label, found {known} in {first!r} and {label} in {name!r}; "
+                    "mend the tables"
+                )
 
 
 def _threshold(rows: pd.DataFrame, threshold: float | None) -> tuple[float | None, str]:

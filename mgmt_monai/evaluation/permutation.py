@@ -175,7 +175,7 @@ def best_of_p_values(
         seed: Of the permutations.
         stratum: As `permutation_test` takes it.
         widen: How many times as far from 0.5 as under permuted labels the AUCs of such models lie by chance, such as
-            :data:`mgmt_monai.evaluation.verdict.FOLDS_WIDEN`.
+            :data:`mgmt_monai.evaluation.folds.FOLDS_WIDEN`.
 
     Returns:
         Shape ``(k,)``, one-sided, in (0, 1]; ``nan`` when no stratum has both classes.

@@ -12,9 +12,6 @@ DIGITS = 12
 """Decimal places of a pooled probability: the last digits of a mean depend on how many numbers went into it, and would
 tell apart patients of equal probability. A network's own float32 has seven."""
 
-CONTROL_DIGITS = 5
-"""Decimal places of a control's probabilities: far coarser than rounding errors, far finer than any finding."""
-
 POOLED_COLUMNS = ("patient_id", "label", "probability", "threshold", "n_models")
 
 
@@ -69,96 +66,6 @@ def pool(table: pd.DataFrame, threshold: float | None = None) -> pd.DataFrame:
     )
     pooled["probability"] = pooled["probability"].round(DIGITS)
     return pooled.reset_index()[list(POOLED_COLUMNS)].astype({"label": "int64", "n_models": "int64"})
-
-
-def control_scores(table: pd.DataFrame) -> pd.Series:
-    """A control's probability by test patient.
-
-    Rounded: of blank images every slice gets the same probability but for the last digits, which depend on how many
-    slices are averaged, and would then be told apart by the number of slices. One that is constant in each model is
-    constant: folds' models differ by the labels that they were trained on, which is no news of a patient.
-
-    Args:
-        table: As `pool` takes it.
-
-    Returns:
-        By ``patient_id``.
-
-    Raises:
-        EvaluationError: As `pool`.
-    """
-    found = pool(table, 0.0).set_index("patient_id")["probability"].round(CONTROL_DIGITS)
-    test = table[table["split"] == "test"].assign(probability=lambda rows: rows["probability"].round(CONTROL_DIGITS))
-    of_model = test.groupby(["fold", "seed"])["probability"].agg(["size", "nunique"])
-    several = of_model[of_model["size"] > 1]  # of one patient nobody knows
-    constant = len(several) > 0 and bool((several["nunique"] == 1).all())
-    return pd.Series(float(found.iloc[0]), index=found.index) if constant else found
-
-
-def folds_of_test(table: pd.DataFrame, patients: pd.Series) -> pd.Series:
-    """The fold whose models tested each patient: of several repeats and seeds that of the first.
-
-    Args:
-        table: As `pool` takes it.
-        patients: Their identifiers, such as `pool` returns them.
-
-    Returns:
-        Whole numbers in the patients' order.
-    """
-    test = table[table["split"] == "test"].sort_values(["seed", "fold"])
-    return test.groupby("patient_id")["fold"].first().loc[patients.to_numpy()].reset_index(drop=True)
-
-
-def seeds_as_folds(table: pd.DataFrame) -> pd.DataFrame:
-    """The same rows, with the seed's number as the fold's where seeds are folds: they test other patients each.
-
-    Seeds train on the same patients and test the same ones. Where a fold's seeds do not (a patient is tested by one and
-    trained on by another, or a patient is tested by half of them or fewer), each is a split of its own.
-
-    Args:
-        table: As `pool` takes it, checked.
-    """
-    test = table[table["split"] == "test"]
-    if test.groupby("seed")["patient_id"].agg(frozenset).nunique() < 2:  # one seed, or each deals folds of its own
-        return table
-    by_fold = ["fold", "patient_id"]
-    n_seeds = test.groupby("fold")["seed"].nunique()
-    tested = test.groupby(by_fold).size()
-    trained = table[table["split"] != "test"].groupby(by_fold).size()
-    half = (tested.groupby("fold").mean() <= n_seeds / 2) & (n_seeds > 1)
-    if not half.any() and not tested.index.isin(trained.index).any():
-        # Each fold a seed of its own: no patient is tested by two, and there is no average.
-        return table.assign(seed=0) if n_seeds.max() == 1 else table
-    number = pd.factorize(pd.Series(list(zip(table["seed"], table["fold"], strict=True))), sort=True)[0]
-    return table.assign(fold=number, seed=0, seeds_as_folds=True)
-
-
-def untold(table: pd.DataFrame) -> float:
-    """The share of predictions that a design of folds and seeds would have and the table has not.
-
-    Models, by seed and fold, test every patient in turn: each all of them, or several their parts of them. A patient
-    whom none of such a round has tested or learnt from may have been left out for the prediction.
-
-    Args:
-        table: As `pool` takes it.
-
-    Returns:
-        From 0 to 1.
-
-    Example:
-        >>> rows = {"patient_id": [*"abab"], "seed": [0, 0, 1, 1], "fold": 0, "split": "test"}
-        >>> untold(pd.DataFrame(rows)), untold(pd.DataFrame(rows).iloc[:3])
-        (0.0, 0.25)
-    """
-    every = set(table.loc[table["split"] == "test", "patient_id"])
-    rounds: list[tuple[set[str], set[str]]] = []
-    for _, of in table.groupby(["seed", "fold"]):
-        tested, known = set(of.loc[of["split"] == "test", "patient_id"]), set(of["patient_id"])
-        if not rounds or tested & rounds[-1][0]:
-            rounds.append((tested, known))
-        else:
-            rounds[-1] = (rounds[-1][0] | tested, rounds[-1][1] | known)
-    return sum(len(every - known) for _, known in rounds) / max(1, len(rounds) * len(every))
 
 
 def _thresholds(validation: pd.DataFrame, test: pd.DataFrame) -> dict[tuple[int, int], float]:

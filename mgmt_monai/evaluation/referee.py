@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.special import logit
-from scipy.stats import poisson
+from scipy.stats import binom, poisson
 
 from mgmt_monai.evaluation.predictions import EvaluationError
 
@@ -174,6 +174,39 @@ def name_groups(patients: Iterable[str]) -> str:
     shown = ", ".join(f"{begin or 'a number'}: {n}" for begin, n in [*large.items()][:_SHOWN])
     more = ", ..." if len(large) > _SHOWN else ""
     return f"the patients' names begin in {len(large)} ways ({shown}{more}): if these are sites, give a column site"
+
+
+def examinations(labels: Mapping[str, int]) -> str:
+    """Whether test patients' names tell that persons are examined several times, as ``p7-1`` and ``p7-2`` do.
+
+    Names that are alike but for one word or number are a group. Groups of one person have one label each, which chance
+    gives to so many in less than `CLONE_P`.
+
+    Args:
+        labels: By patient.
+
+    Returns:
+        A sentence; "" where they do not.
+
+    Example:
+        >>> examinations({f"p{n}-{scan}": n % 2 for n in range(20) for scan in (1, 2)})[:65]
+        '20 of 20 groups of patients whose names are alike but for a numbe'
+    """
+    share = sum(labels.values()) / max(1, len(labels))
+    words = {patient: _words(patient) for patient in labels}
+    for place in range(max(map(len, words.values()), default=0)):
+        groups: dict[tuple[str, ...], list[str]] = {}
+        for patient, of in words.items():
+            groups.setdefault(of[:place] + of[place + 1 :], []).append(patient)
+        several = [patients for rest, patients in groups.items() if rest and len(patients) > 1]
+        one = sum(len({labels[patient] for patient in patients}) == 1 for patients in several)
+        chance = sum(share ** len(of) + (1 - share) ** len(of) for of in several) / max(1, len(several))
+        if one >= 0.9 * len(several) > 0 and binom.sf(one - 1, len(several), chance) <= CLONE_P:
+            return (
+                f"{one} of {len(several)} groups of patients whose names are alike but for a number have one label "
+                f"({', '.join(several[0][:2])}, ...): examinations of one person are to be one row"
+            )
+    return ""
 
 
 def clones(tables: Iterable[pd.DataFrame]) -> dict[str, str]:

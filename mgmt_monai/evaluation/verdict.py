@@ -5,28 +5,31 @@ for the same patients made without the tumour (from header tags, from the geomet
 """
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import norm, rankdata
+from scipy.stats import norm
 
-from mgmt_monai.evaluation.added_value import added_value, association
-from mgmt_monai.evaluation.comparison import PairedComparison, compare_paired, holm
+from mgmt_monai.evaluation.controls import (
+    ALPHA_CONTROLS,
+    ALPHA_MODEL,
+    LEAST_TOLD_APART,
+    NO_SHORTCUT_CONTROLS,
+    Control,
+    held_against,
+    told_apart,
+)
 from mgmt_monai.evaluation.delong import auc_estimate
 from mgmt_monai.evaluation.discrimination import checked_arrays
+from mgmt_monai.evaluation.folds import across_folds, widened, within_folds_p
 from mgmt_monai.evaluation.intervals import Estimate, as_json, normal_quantile, with_interval
 from mgmt_monai.evaluation.permutation import permutation_test
 from mgmt_monai.evaluation.predictions import EvaluationError
 from mgmt_monai.evaluation.sample_size import power
 from mgmt_monai.evaluation.within_site import WithinSite, equal_classes, site_codes, stratified_auc, within_site
-
-ALPHA_MODEL = 0.025
-"""One-sided level at which the model is above chance, and adds to a control: that of the lower end of a 95 % interval.
-"""
 
 RULE_LEVEL = 0.95
 """Of the interval that the state rests on, whatever level is shown."""
@@ -34,31 +37,11 @@ RULE_LEVEL = 0.95
 ALPHA_BELOW = 0.01
 """One-sided level at which it is below chance. It is strict, for it says that somebody made a mistake."""
 
-ALPHA_CONTROLS = 0.05
-"""Family-wise level (Holm) at which a control is above chance, and one-sided level at which it goes with the model."""
-
-FOLDS_WIDEN = 1.3
-"""By how much the standard error of a cross-validated AUC is larger than that of as many independent patients: a fold's
-test patients trained the other folds' models. By simulation, ``python benchmarks/verdicts.py``; no unbiased estimate of
-it exists (Bengio Y, Grandvalet Y. J Mach Learn Res 2004;5:1089-1105)."""
-
 BOUND = 0.6
 """The smallest AUC that would matter, unless another is set before the evaluation."""
 
 POWER_AUCS = (0.6, 0.65, 0.7)
 """For which the power of a test is told."""
-
-NO_SHORTCUT_CONTROLS = re.compile(r"(?<![a-z])(blank|permuted[ _-]labels)(?![a-z])", re.IGNORECASE)
-"""In the names of controls that find mistakes of procedure and see no shortcut: they alone do not make a signal
-believable."""
-
-LEAST_TOLD_APART = 0.1
-"""Of all pairs of patients, the share to which a control gives different values, from which on it is informative: one
-that is constant but for a few patients could see no shortcut."""
-
-LEAST_IN_FOLD = 10
-"""Test patients of the smallest fold from which on ranks within folds are compared: of fewer too little is left of what
-a model tells; of one patient, or of patients of one label, nothing."""
 
 SUPPORTED, TOO_SMALL, CANNOT_TELL = "supported", "too_small_to_matter", "cannot_tell"
 BELOW_CHANCE, CONTAMINATED = "below_chance", "contaminated"
@@ -77,41 +60,34 @@ REASONS = {
     "other_site_column": "Several columns are called a site and differ; the first of them is taken.",
     "best_of_several": "One of several models: its p-value is that of the best of all.",
     "folds": "Folds are not independent: the standard error is taken 1.3 times as large.",
-    "seeds_as_folds": "The seeds test different patients: each is taken as a fold.",
+    "seeds_as_folds": "The seeds test different patients: each is taken as a fold (folds belong in the column fold).",
     "small_folds": "A fold has under 10 test patients or one label: probabilities of different models are compared.",
     "too_few_for_an_interval": "Fewer than 5 patients have one of the labels: no interval would keep its word.",
-    "labels_by_fold": "Folds part the labels: the level of a fold's model tells them, and no tumour is needed.",
-    "chosen_patients": "Folds and seeds do not test all patients alike: who is missing may have been chosen.",
+    "labels_by_fold": "Within the small folds no signal is shown: the level of a fold's model may tell the labels.",
+    "chosen_patients": "Models, folds or seeds do not test all patients alike: who is missing may have been chosen.",
     "other_patients": "Other models test patients whom this one does not; a fold's models belong in one (column fold).",
     "clones": "Patients with the very predictions of another were left out.",
+    "examinations": "Patients' names tell that persons are there several times: they are not independent.",
+    "left_out": "Patients without a probability or without a label are not judged.",
     "test_patients_missing": "Test patients of the manifest are missing from the table.",
 }
 """What each reason of a verdict means."""
 
+WITHHOLD = {
+    "chosen_patients": "who is tested by which model may have been chosen by the result",
+    "examinations": "persons are there several times",
+}
+"""Reasons that a caller may give and with which nothing is supported, as the sentence has them."""
 
-@dataclass(frozen=True)
-class Control:
-    """A negative control beside the model.
-
-    Args:
-        name: Such as ``header_tags``.
-        auc: Its AUC over the same patients.
-        p_value: One-sided, of its AUC against chance, within sites where these are known.
-        p_holm: The same, corrected for the number of controls that vary.
-        difference: The model minus the control, paired.
-        informative: It varies on these patients (`LEAST_TOLD_APART`).
-        p_added: One-sided, of what the model tells beyond it.
-        explains: It is above chance, goes with the model among patients of one label, and leaves the model nothing.
-    """
-
-    name: str
-    auc: Estimate
-    p_value: float
-    p_holm: float
-    difference: PairedComparison
-    informative: bool
-    p_added: float
-    explains: bool
+WHY = {
+    "one_class": "all patients have one label",
+    "no_pairs_within_site": "no site has patients of both labels",
+    "not_above_chance": "the model is not shown to be above chance",
+    "not_beyond_control": "the model is not shown to tell more than a control without the tumour",
+    "no_informative_control": "no control could have seen a shortcut, so that a signal is not told from one",
+    **WITHHOLD,
+}
+"""Why it cannot be told, as the sentence has it: the first of these reasons."""
 
 
 @dataclass(frozen=True)
@@ -170,20 +146,8 @@ class Verdict:
             )
         if self.state == BELOW_CHANCE:
             return f"Below chance: check the labels; {figure}."
-        return f"Cannot tell: {self._why()}; {figure}. {power_text(self.power)}"
-
-    def _why(self) -> str:
-        if "one_class" in self.reasons:
-            return "all patients have one label"
-        if "no_pairs_within_site" in self.reasons:
-            return "no site has patients of both labels"
-        if "not_above_chance" in self.reasons:
-            return "the model is not shown to be above chance"
-        if "not_beyond_control" in self.reasons:
-            return "the model is not shown to tell more than a control without the tumour"
-        if "chosen_patients" in self.reasons and "no_informative_control" not in self.reasons:
-            return "who is tested by which model may have been chosen by the result"
-        return "no control could have seen a shortcut, so that a signal is not told from one"
+        why = next(why for reason, why in WHY.items() if reason in self.reasons)
+        return f"Cannot tell: {why}; {figure}. {power_text(self.power)}"
 
     def as_json(self) -> dict[str, Any]:
         """As ``verdict`` in ``evaluation.json`` and ``report.json``."""
@@ -296,7 +260,6 @@ def judge(
     scores, widen = (own, 1.0) if fold is None else across_folds(own, fold, checked)
     # Scores of different models are compared; each model's level goes against the labels that it did not learn from.
     too_few_a_fold = widen > 1 and scores is own
-    parted = too_few_a_fold and labels_by_fold(checked, np.asarray(fold))
     code = found_site = None
     if site is not None:
         code = site_codes(site, len(checked))
@@ -310,9 +273,13 @@ def judge(
     model = estimate(level) if found_site is None else found_site.auc
     ruled = model if level == RULE_LEVEL else estimate(RULE_LEVEL)
     p_model = widened(tested.p_value, widen) if p_value is None else p_value
-    above = bool(p_model <= ALPHA_MODEL and ruled.low > 0.5 and not parted)
+    above = bool(p_model <= ALPHA_MODEL and ruled.low > 0.5)
+    parted = False
+    if above and fold is not None and too_few_a_fold:
+        parted = within_folds_p(checked, scores, fold, n_permutations, seed) > ALPHA_MODEL
+        above = not parted
     below = bool(widened(tested.p_low, widen) <= ALPHA_BELOW and ruled.high < 0.5) and not too_few_a_fold
-    found = _controls(checked, probability, scores, controls, level, n_permutations, seed, code, widen, above)
+    found = held_against(controls, checked, probability, scores, level, n_permutations, seed, code, widen, above)
     seen = any(c.informative and not NO_SHORTCUT_CONTROLS.search(c.name) for c in found)
     if code is not None and found_site is not None and found_site.n_mixed > 1:
         among = code[np.bincount(code)[code] > 1]  # of a site known for a few, most pairs are not told apart
@@ -330,7 +297,7 @@ def judge(
         state, reasons = CONTAMINATED, ["explained_by_control"]
     elif ruled.high < bound and not too_few_a_fold:
         state, reasons = TOO_SMALL, ["upper_end_below_bound"]
-    elif above and beyond and seen and "chosen_patients" not in notes:
+    elif above and beyond and seen and not {*notes} & {*WITHHOLD}:
         state = SUPPORTED
     else:
         state = CANNOT_TELL
@@ -357,139 +324,6 @@ def judge(
         bound=bound,
         seeds=seeds,
     )
-
-
-def across_folds(scores: ArrayLike, fold: ArrayLike, label: ArrayLike) -> tuple[np.ndarray, float]:
-    """Scores that can be compared though models of several folds gave them.
-
-    Args:
-        scores: Shape ``(n,)``.
-        fold: Shape ``(n,)``.
-        label: Shape ``(n,)``, 0 or 1.
-
-    Returns:
-        Shape ``(n,)``, their `fold_ranks`; the scores themselves of one fold, and where one has fewer than
-        `LEAST_IN_FOLD` patients or one label. How many times as large the standard error is: `FOLDS_WIDEN`, or 1 of
-        one fold.
-
-    Example:
-        >>> across_folds([0.1, 0.2, 0.9], [0, 1, 2], [0, 1, 1])
-        (array([0.1, 0.2, 0.9]), 1.3)
-    """
-    values, code = np.asarray(scores, dtype=float), np.unique(np.asarray(fold), return_inverse=True)[1]
-    sizes, methylated = np.bincount(code), np.bincount(code, np.asarray(label))
-    if len(sizes) < 2:
-        return values, 1.0
-    comparable = min(sizes) >= LEAST_IN_FOLD and bool(((methylated > 0) & (methylated < sizes)).all())
-    return fold_ranks(values, fold) if comparable else values, FOLDS_WIDEN
-
-
-def labels_by_fold(label: np.ndarray, fold: np.ndarray) -> bool:
-    """Whether folds part the labels, so that the level of a fold's model tells them.
-
-    Args:
-        label: Shape ``(n,)``, 0 or 1.
-        fold: Shape ``(n,)``.
-
-    Returns:
-        Whether patients of one fold have different labels in less than half as many pairs as all patients do; of fewer
-        than `LEAST_IN_FOLD` such pairs nobody knows, as where one patient is left out.
-
-    Example:
-        >>> labels_by_fold(np.repeat([0, 1], 20), np.repeat([0, 1], 20))
-        True
-        >>> labels_by_fold(np.repeat([0, 1], 20), np.tile([0, 1], 20))
-        False
-    """
-    code = np.unique(fold, return_inverse=True)[1]
-    n, m = np.bincount(code), np.bincount(code, label)
-    pairs = float((n * (n - 1) / 2).sum())
-    every = label.sum() * (len(label) - label.sum()) / max(1, len(label) * (len(label) - 1) / 2)
-    return bool(pairs >= LEAST_IN_FOLD and (m * (n - m)).sum() < 0.5 * every * pairs)
-
-
-def fold_ranks(scores: ArrayLike, fold: ArrayLike) -> np.ndarray:
-    """Each score's rank in its fold, between 0 and 1: folds' models have levels of their own.
-
-    Args:
-        scores: Shape ``(n,)``.
-        fold: Shape ``(n,)``.
-
-    Example:
-        >>> fold_ranks([0.1, 0.2, 0.9, 0.8], [0, 0, 1, 1]).tolist()
-        [0.25, 0.75, 0.75, 0.25]
-    """
-    values, code = np.asarray(scores, dtype=float), site_codes(fold, np.size(scores))
-    ranks = np.empty(len(values))
-    for each in range(int(code.max()) + 1):
-        of = code == each
-        ranks[of] = (rankdata(values[of]) - 0.5) / of.sum()
-    return ranks
-
-
-def _controls(
-    label: np.ndarray,
-    probability: ArrayLike,
-    scores: np.ndarray,
-    controls: Mapping[str, ArrayLike],
-    level: float,
-    n_permutations: int,
-    seed: int,
-    code: np.ndarray | None,
-    widen: float,
-    above: bool,
-) -> list[Control]:
-    given = {name: checked_arrays(label, values)[1] for name, values in controls.items()}
-    varies = {name: told_apart(values) >= LEAST_TOLD_APART for name, values in given.items()}
-    p_values = {
-        name: permutation_test(label, values, n_permutations, seed + 1 + number, code).p_value
-        for number, (name, values) in enumerate(given.items())
-    }
-    of_varying = [name for name in given if varies[name]]
-    corrected = dict(zip(of_varying, holm([p_values[name] for name in of_varying]), strict=True))
-    found = []
-    for name, values in given.items():
-        p_holm = float(corrected.get(name, 1.0))
-        p_added = widened(added_value(label, scores, values, code), widen) if varies[name] else math.nan
-        explains = above and p_holm <= ALPHA_CONTROLS and p_added > ALPHA_MODEL
-        found.append(
-            Control(
-                name=name,
-                auc=auc_estimate(label, values, level),
-                p_value=p_values[name],
-                p_holm=p_holm,
-                difference=compare_paired(label, probability, values, level),
-                informative=varies[name],
-                p_added=p_added,
-                explains=bool(explains and association(label, scores, values, code) <= ALPHA_CONTROLS),
-            )
-        )
-    return found
-
-
-def told_apart(values: np.ndarray) -> float:
-    """The share of all pairs of patients that have different values.
-
-    Args:
-        values: Shape ``(n,)``.
-
-    Example:
-        >>> told_apart(np.array([1, 1, 1, 2])), told_apart(np.array([5.0]))
-        (0.5, 0.0)
-    """
-    sizes = np.unique(values, return_counts=True)[1]
-    pairs = int(sizes.sum()) * (int(sizes.sum()) - 1)
-    return (pairs - int((sizes * (sizes - 1)).sum())) / max(1, pairs)
-
-
-def widened(p: float, widen: float) -> float:
-    """The p-value of a normal statistic whose standard error is so many times as large.
-
-    Args:
-        p: One-sided; from 0.5 on it stays.
-        widen: How many times.
-    """
-    return float(norm.sf(norm.isf(p) / widen)) if p < 0.5 else p
 
 
 def _checks(

@@ -77,13 +77,18 @@ def one_of_many(config: Mapping[str, Any]) -> str:
     """What a bundle says of itself where what was judged is more than it.
 
     Returns:
-        A sentence or two; "" of a training by itself.
+        A sentence; "" of a training by itself.
     """
-    if not config.get("parent_run_id"):
+    fold = "" if config.get("fold") is None else f", fold {config['fold']}"
+    if config.get("parent_run_id"):
+        one = "one training of a comparison", "the comparison's report judges"
+    elif fold:
+        one = "one training of a cross-validation", "a cross-validation judges"
+    else:
         return ""
     return (
-        f"It is one training of a comparison (seed {config['seed']}): the comparison's report judges the average of "
-        "all seeds and folds, an ensemble; the figures here are this training's own."
+        f"It is {one[0]} (seed {config['seed']}{fold}): {one[1]} all folds and seeds together, of several seeds their "
+        "average, an ensemble; the figures here are this training's own."
     )
 
 

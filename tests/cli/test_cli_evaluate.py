@@ -327,6 +327,24 @@ def test_evaluate_takes_the_labels_of_a_batch_from_a_table(tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[1] == "1 prediction without a label: not judged"
     found = json.loads((tmp_path / "out" / "evaluation.json").read_text())["models"]["T1w fine_tune"]
     assert (found["n"], found["threshold"]) == (29, pytest.approx(0.3))
+    assert "left_out" in found["verdict"]["reasons"]
+
+
+def test_evaluate_supports_nothing_where_persons_are_there_twice(predictions, tmp_path, capsys):
+    table = pd.read_csv(predictions, dtype={"patient_id": str})
+    scans = [f"{number // 4}{number % 2}-{number // 2 % 2}" for number in range(40)]  # the label is number % 2
+    write_patients(table.assign(patient_id=scans), predictions)
+    control = tmp_path / "control.csv"
+    noise = np.random.default_rng(0).random(40)
+    write_patients(table.assign(patient_id=scans, stage="x", probability=noise), control)
+    words = ["evaluate", str(predictions), str(control), "--control", "control T1w x", "--out", str(tmp_path / "out")]
+
+    assert main(words) == 0
+
+    printed = capsys.readouterr().out
+    assert "20 of 20 groups of patients whose names are alike but for a number have one label (00-0, 00-1" in printed
+    verdict = json.loads((tmp_path / "out" / "evaluation.json").read_text())["models"]["predictions T1w fine_tune"]
+    assert verdict["verdict"]["sentence"].startswith("Cannot tell: persons are there several times; AUC 0.")
 
 
 FOLD_0, FOLD_3 = [0, 1, 2, 3, 20, 21, 22, 23], [12, 13, 14, 15, 32, 33, 34, 35]

@@ -7,6 +7,7 @@ from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from mgmt_monai.evaluation.comparison import compare_paired
+from mgmt_monai.evaluation.folds import fold_ranks
 from mgmt_monai.evaluation.models import (
     best_of_models,
     comparisons,
@@ -14,13 +15,13 @@ from mgmt_monai.evaluation.models import (
     judged,
     not_learnt,
     pool_models,
+    primary_models,
     read_rows,
     seed_spread,
     trained_on,
 )
 from mgmt_monai.evaluation.permutation import best_of_p_values, permutation_test
 from mgmt_monai.evaluation.predictions import PATIENT_COLUMNS, EvaluationError, write_patients
-from mgmt_monai.evaluation.verdict import fold_ranks
 
 LABELS = [0, 0, 0, 1, 1, 1]
 
@@ -255,21 +256,37 @@ def test_models_of_other_patients_in_folds_are_ranked_and_widened(written):
 
 
 def test_a_trainings_result_is_judged_alone_and_its_other_stages_as_the_best_of_all(written):
-    stages = [guesses(n).assign(modality="T1w", stage=stage) for n, stage in enumerate(("transfer", "fine_tune", "x"))]
+    stages = [
+        guesses(n).assign(modality="T1w", stage=stage) for n, stage in enumerate(("transfer", "fine_tune", "plain"))
+    ]
     path = written("a.csv", *stages)
     models = models_of([path])
     stack = np.stack([each["probability"] for each in models.values()])
 
     found = evaluate(path)
 
-    result, other = (found[f"T1w {stage}"]["verdict"] for stage in ("fine_tune", "x"))
+    result, other = (found[f"T1w {stage}"]["verdict"] for stage in ("fine_tune", "plain"))
     assert f"p = {found['T1w fine_tune']['permutation_p']:.3f}" in result["checks"][0]["text"]
     assert "best_of_several" not in result["reasons"]
-    assert f"p = {best_of_p_values(models['T1w x']['label'], stack)[2]:.3f}" in other["checks"][0]["text"]
-    named = evaluate(path, primary=["T1w x"])
+    assert f"p = {best_of_p_values(models['T1w plain']['label'], stack)[2]:.3f}" in other["checks"][0]["text"]
+    named = evaluate(path, primary=["T1w plain"])
     assert ["best_of_several" in each["verdict"]["reasons"] for each in named.values()] == [True, True, False]
     with pytest.raises(EvaluationError, match="primary model 'y': expected one of the models T1w transfer, T1w fine_"):
         evaluate(path, primary=["y"])
+
+
+def test_the_best_of_many_stages_called_fine_tune_was_not_meant_beforehand():
+    rows = {f"T1w {stage}": pd.DataFrame({"stage": [stage]}) for stage in ("fine_tune", "plain", "transfer")}
+
+    assert primary_models(rows, list(rows)) == ["T1w fine_tune"]
+    assert primary_models({**rows, "T1w s7": pd.DataFrame({"stage": ["s7"]})}, [*rows, "T1w s7"]) == []
+
+
+def test_a_control_with_other_labels_is_refused(written):
+    other = guesses(1).assign(label=lambda of: 1 - of["label"])
+
+    with pytest.raises(EvaluationError, match="patient test-0: expected one label, found 0 in 'a m0 fine_tune' and 1 "):
+        evaluate(written("a.csv", guesses(0)), written("b.csv", other), controls=["b m1 fine_tune"])
 
 
 def test_the_best_of_no_model_is_none():
@@ -306,3 +323,18 @@ def test_who_keeps_the_seeds_that_fit_a_patient_shows_nothing(written):
 
     assert found["auc"]["low"] > 0.7
     assert found["state"] == "cannot_tell" and "chosen_patients" in found["reasons"]
+
+
+@pytest.mark.parametrize("column", ["seed", "stage"])
+def test_who_keeps_the_best_of_three_for_each_patient_shows_nothing(written, column):
+    every = pd.concat([guesses(n, 120).assign(modality="m0", **{column: n}) for n in range(3)])
+    fit = every["probability"].where(every["label"] == 1, 1 - every["probability"])
+    kept = every[fit.groupby(every["patient_id"]).rank(method="first") == 3].astype({"stage": str})
+    rows, _ = read_rows([written("a.csv", kept), written("control.csv", guesses(11, 120))])
+
+    found = judged(rows, pool_models(rows), controls=["control m11 fine_tune"])
+
+    verdicts = [of["verdict"] for of in found.values() if of["verdict"]]
+    assert len(verdicts) == (1 if column == "seed" else 3)
+    assert all(verdict["auc"]["low"] > 0.7 and verdict["state"] == "cannot_tell" for verdict in verdicts)
+    assert all("chosen_patients" in verdict["reasons"] for verdict in verdicts)

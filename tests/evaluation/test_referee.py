@@ -6,7 +6,7 @@ import pytest
 from scipy.special import expit, logit
 
 from mgmt_monai.evaluation.predictions import EvaluationError
-from mgmt_monai.evaluation.referee import clones, fold_splits, hold, missing, name_groups, noticed
+from mgmt_monai.evaluation.referee import clones, examinations, fold_splits, hold, missing, name_groups, noticed
 
 
 def rows(probability, split="test", fold=0, modality="T1w", first=0) -> pd.DataFrame:
@@ -184,3 +184,17 @@ def test_one_answer_given_to_many_makes_no_copies_and_hides_none():
     assert clones([rows(answers)]) == {}
     answers[300:310] = answers[400:410]
     assert clones([rows(answers)]) == {f"p{400 + n}": f"p{300 + n}" for n in range(10)}
+
+
+def test_several_examinations_of_a_person_are_told_by_names_and_labels():
+    random = np.random.default_rng(0)
+    label = {f"P{n:03}": int(random.integers(2)) for n in range(30)}
+
+    for form in ("{}-{}", "{}_T{}", "{}-0{}_11"):
+        names = {form.format(person, scan): of for person, of in label.items() for scan in (1, 2)}
+        assert examinations(names).startswith("30 of 30 groups of patients whose names are alike but for a number")
+    assert examinations(label) == ""
+    sites = {f"{site}-{n:03}": int(random.integers(2)) for site in ("UCSF", "UPENN", "TCGA-02") for n in range(20)}
+    assert examinations(sites) == ""
+    assert examinations({f"p{n}-{scan}": int(random.integers(2)) for n in range(30) for scan in (1, 2)}) == ""
+    assert examinations({"p1-1": 1, "p1-2": 1, "p2-1": 0, "p2-2": 0}) == ""  # so few are chance

@@ -83,8 +83,10 @@ def test_what_it_was_trained_on_is_numbers(metadata, finished_run):
 
 
 def test_a_training_of_a_comparison_says_that_it_is_one_of_many(source, metadata):
-    of_many = dataclasses.replace(source, config={**source.config, "parent_run_id": "0" * 32, "seed": 7})
+    config = {**source.config, "parent_run_id": "0" * 32, "seed": 7}
+    of_many, folded = (dataclasses.replace(source, config={**config, "fold": fold}) for fold in (None, 4))
 
+    assert "one training of a comparison (seed 7, fold 4)" in make_metadata(folded, "x", [])["description"]
     assert "one training of a comparison (seed 7)" in make_metadata(of_many, "x", [])["description"]
     assert "comparison" not in metadata["description"]
 
@@ -110,7 +112,9 @@ def test_data_is_what_the_user_says_and_else_not_said(source):
 def test_fold_is_told(source):
     folded = dataclasses.replace(source, config={**source.config, "fold": 2, "repeat": 1, "inner_fold": None})
 
-    assert make_metadata(folded, "x", [])["training"]["fold"] == {"repeat": 1, "fold": 2, "inner_fold": None}
+    training = make_metadata(folded, "x", [])["training"]
+    assert training["fold"] == {"repeat": 1, "fold": 2, "inner_fold": None}
+    assert "one training of a cross-validation (seed 3, fold 2): a cross-validation judges" in training["one_of_many"]
 
 
 def test_undefined_figure_has_no_metric(source):

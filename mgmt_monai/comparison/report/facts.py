@@ -17,15 +17,17 @@ from mgmt_monai.comparison.plan import LAST_STAGE, Candidate, ComparisonPlan
 from mgmt_monai.evaluation.assessment import as_json, assess, number_or_none
 from mgmt_monai.evaluation.bootstrap import slice_intervals
 from mgmt_monai.evaluation.comparison import PairedComparison, compare_paired, holm
+from mgmt_monai.evaluation.controls import control_scores
 from mgmt_monai.evaluation.discrimination import accuracy, auc, counts
+from mgmt_monai.evaluation.folds import FOLDS_WIDEN, across_folds, folds_of_test
 from mgmt_monai.evaluation.imaging_adds import clinical_columns, imaging_adds
 from mgmt_monai.evaluation.intervals import Estimate
 from mgmt_monai.evaluation.models import seed_spread, seeds_text
 from mgmt_monai.evaluation.permutation import best_of, best_of_p_values
-from mgmt_monai.evaluation.pooling import control_scores, folds_of_test, pool
+from mgmt_monai.evaluation.pooling import pool
 from mgmt_monai.evaluation.subgroups import Subgroup, interactions, subgroups
 from mgmt_monai.evaluation.summary import patient_figures
-from mgmt_monai.evaluation.verdict import BOUND, FOLDS_WIDEN, Verdict, across_folds, judge
+from mgmt_monai.evaluation.verdict import BOUND, Verdict, judge
 from mgmt_monai.evaluation.within_site import other_sites, site_codes, site_column
 
 SCHEMA = "mgmt-monai/comparison-report/1"
