@@ -1,7 +1,9 @@
 """The same heads, written as every layout has them: DICOM copied, NIfTI converted by SimpleITK alone."""
 
 import shutil
+import tempfile
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import SimpleITK
@@ -82,7 +84,15 @@ def _said(modality: str, words: str) -> str:
 
 
 def _convert(series_dir: Path, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_converted(series_dir))
+
+
+@lru_cache(maxsize=200)  # every layout has the same ones
+def _converted(series_dir: Path) -> bytes:
     reader = SimpleITK.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(series_dir)))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    SimpleITK.WriteImage(reader.Execute(), str(path))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "series.nii.gz"
+        SimpleITK.WriteImage(reader.Execute(), str(path))
+        return path.read_bytes()
