@@ -8,6 +8,8 @@ from pathlib import Path
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.layouts import Found, FoundSeries, dicom_tree, find_series, recognise, recognised
 from mgmt_monai.cohort.layouts.decided import decisions_of
+from mgmt_monai.cohort.layouts.folders import is_mask
+from mgmt_monai.cohort.layouts.passed_over import NIFTI, kind_by_name
 from mgmt_monai.cohort.series import MODALITIES
 from mgmt_monai.errors import printable
 from mgmt_monai.inference.errors import InferenceError
@@ -81,6 +83,7 @@ def studies_in(root: Path, out_dir: Path, layout: str | None = None) -> list[Ask
     own = [path for path in _folders(root) if path.resolve() != out_dir.resolve()]
     name = layout or (recognise(root) if recognised(root) else None)
     by_folder = layout is None and decisions_of(root) is None  # decisions are on a cohort's patients
+    read: set[Path] = set()
     if name is None or (name == dicom_tree.NAME and by_folder and _is_one_each(root, own)):
         studies = [AskedStudy(printable(path.name), path) for path in own]
     else:
@@ -89,9 +92,13 @@ def studies_in(root: Path, out_dir: Path, layout: str | None = None) -> list[Ask
             found.patients.discard(printable(out_dir.name))
         studies = _of_cohort(root, found)
         read = {folder for series in found.series for folder in (series.directory, *series.directory.parents)}
+        read |= {series.directory / file for series in found.series for file in series.files or ()}
         others = [path for path in own if path not in read]
         if others:
             logger.warning("%d folders beside the studies hold no series that the layout %s reads", len(others), name)
+    loose = [p for p in root.iterdir() if p not in read and kind_by_name(p.name) == NIFTI and not is_mask(p.name)]
+    if loose:
+        logger.warning("%d NIfTI files beside the studies are not read: put each patient's into a folder", len(loose))
     if not studies:
         raise InferenceError(f"{root}: expected one folder a study in it, found none. Leave out --batch for one study.")
     if any(study.folder == RESERVED for study in studies):

@@ -121,6 +121,18 @@ def test_results_beside_the_patients_are_no_patient(write) -> None:
     assert [study.name for study in studies_in(root, root / "prediction")] == ["p001"]
 
 
+@pytest.mark.parametrize("names", [["p001/p001_t1.nii.gz"], ["p001/a.nii.gz", "p002/b.nii.gz"]])
+def test_files_beside_the_studies_folders_are_counted(write, names: list[str], tmp_path: Path, caplog) -> None:
+    root = write(*names, "p008_t1.nii.gz", "p008_t2.nii.gz", "brain_mask.nii.gz")
+    assert [study.name for study in studies_in(root, tmp_path / "out")] == [name[:4] for name in names]
+    assert caplog.messages == ["2 NIfTI files beside the studies are not read: put each patient's into a folder"]
+
+
+def test_flat_files_that_are_read_are_not_counted_as_beside(write, tmp_path: Path, caplog) -> None:
+    studies_in(write("BraTS2021_00001_t1.nii.gz", "BraTS2021_00001_seg.nii.gz"), tmp_path / "out")
+    assert caplog.messages == []
+
+
 def test_identifier_that_no_folder_can_have_is_a_fault(write, tmp_path: Path) -> None:
     root = write("a.nii.gz")
     (root / "cohort.csv").write_text("patient_id,label,T1w\nx/../../y,1,a.nii.gz\n")
