@@ -104,9 +104,13 @@ def write_code(files: Iterable[Path], folder: Path, package: Path = PACKAGE) -> 
 
 
 def carried(path: Path, name: str) -> bytes:
-    """A file as it stands where the package has another name."""
+    """A file as it stands where the package has another name; code begins with `_AS_IT_IS`."""
     content = path.read_bytes()
-    return str(renamed(content.decode(), name)).encode() if path.suffix == ".py" else content
+    return (_AS_IT_IS + renamed(content.decode(), name)).encode() if path.suffix == ".py" and content else content
+
+
+#: The model zoo's formatters leave alone what has this project's format, and another name's line lengths and order.
+_AS_IT_IS = "# fmt: off\n# isort: skip_file\n# flake8: noqa: B008, B042, B950\n"
 
 
 def renamed(value: Any, name: str) -> Any:

@@ -21,6 +21,7 @@ from mgmt_monai.cli.predict import FILE, named_series
     show_default=True,
     help="Grad-CAM takes seconds, occlusion minutes.",
 )
+@click.option("--dicom-seg", is_flag=True, help="Also where each map is strong, as DICOM, for a viewer's overlay.")
 @click.option("--segmentation", type=FILE, help="NIfTI of a region, such as the tumour: its share of each map is told.")
 @click.option(
     "--series", "named", multiple=True, metavar="MODALITY=PATH", help="A series by name; only those named are read."
@@ -32,6 +33,7 @@ def command(
     bundles: tuple[Path, ...],
     out: Path,
     method: str,
+    dicom_seg: bool,
     segmentation: Path | None,
     named: tuple[str, ...],
     trust_bundle: bool,
@@ -59,6 +61,11 @@ def command(
     from mgmt_monai.inference.model import open_models
     from mgmt_monai.inference.study import read_study, study_path
 
+    if dicom_seg:
+        from mgmt_monai.pacs.result import write_object
+        from mgmt_monai.pacs.segmentation import map_segmentations
+        from mgmt_monai.pacs.study_source import read_source
+
     methods = METHODS if method == "both" else (method,)
     with open_models(bundles, trust_bundle) as models:
         folders = [out / study_path(study_dir).name / model.bundle.name for model in models]
@@ -75,11 +82,15 @@ def command(
                 )
             if one.series is None:
                 raise InferenceError("\n".join(finding.under(study_dir).line for finding in one.errors))
+            source = read_source(one.series) if dicom_seg else None
             reasons = input_reasons(model.modality, one, list(studied))
             explained = explain_series(model, one.series, methods, segmentation, reasons)
             there, text = folder / RESULT, result_text(explained)
             check_replaceable(there, holds_text(there, text), overwrite, InferenceError)
+            objects = {} if source is None else map_segmentations(explained, source)
             write_explanation(explained, folder)
+            for name, instance in objects.items():
+                write_object(instance, folder / f"{name}.dcm", overwrite=True)
             for each in explained.maps:
                 click.echo(
                     f"{model.modality} ({model.bundle.name}), {each.method}: {each.sanity.sentence}; "

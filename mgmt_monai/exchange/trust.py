@@ -12,23 +12,19 @@ CACHE = "__pycache__"
 """What a folder of Python files gathers when they are run. Python takes what lies in it for the files themselves. It is
 not looked at here, so whoever runs a bundle's code runs a copy without it."""
 
-RESULTS = "eval"
-"""Where a bundle's configs write by themselves. Nothing in it is run, and no copy that is run has it."""
+RESULTS = ("eval", "runs")
+"""Where a bundle's configs write by themselves. Nothing in them is run, and no copy that is run has them."""
 
-#: All that a bundle holds beside ``scripts``. Python finds modules in its root, under many suffixes: no other is known.
-_FILES = {
-    "LICENSE", "configs/metadata.json", "configs/train.json", "configs/inference.json", "configs/evaluate.json",
-    "configs/multi_gpu_train.json", "configs/logging.conf", "models/model.pt", "models/reference.safetensors",
-    "models/model.ts", "models/model.onnx", "docs/README.md", "docs/data_license.txt",
-}  # fmt: skip
+#: Endings of what Python runs, or finds in a bundle's root: a file with another, such as a store, is data.
+_CODE = {".py", ".pyc", ".pyd", ".pyo", ".pyw", ".so"}
 
 
 def foreign_code(bundle: BundleFolder) -> str:
     """The first thing in a bundle that this version did not write and that would be run.
 
     A script is ours when the package has the same file, byte for byte, under its own name; what lies in `CACHE` and
-    `RESULTS` folders is passed over. A config is ours when each expression and each component in it stands in one of
-    the packaged configs; what settings say is free.
+    `RESULTS` folders, and what is no code, is passed over. A config is ours when each expression and each component in
+    it stands in one of the packaged configs; what settings say is free.
 
     Args:
         bundle: As `open_bundle` read it; nothing of it is run.
@@ -41,13 +37,13 @@ def foreign_code(bundle: BundleFolder) -> str:
         inside = path.relative_to(bundle.path)
         if path.is_symlink():
             return inside.as_posix()
-        if path.is_dir() or CACHE in inside.parts or inside.parts[0] == RESULTS:
+        if path.is_dir() or CACHE in inside.parts or inside.parts[0] in RESULTS:
             continue
         if inside.parts[0] == SCRIPTS:
             ours = PACKAGE / inside.relative_to(SCRIPTS)
             if not ours.is_file() or path.read_bytes() != carried(ours, SCRIPTS):
                 return inside.as_posix()
-        elif inside.as_posix() not in _FILES:
+        elif path.suffix in _CODE:
             return inside.as_posix()
     known = {text for name in config_names() for text in _live(renamed(packaged_config(name), SCRIPTS))}
     for path in sorted((bundle.path / "configs").glob("*.json")):

@@ -1,4 +1,4 @@
-"""A bundle held against MONAI's own checks, and run once, in fresh processes that cannot import this package."""
+"""A bundle held against MONAI's own checks, and run through its doors, in fresh processes without this package."""
 
 import json
 import os
@@ -6,7 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -35,6 +36,21 @@ for name, files, kind, meta_file, overrides in json.loads(sys.argv[0]):
         fault = ' '.join(str(error.__cause__ or error).split())
     print(json.dumps(['checked', name, fault]))
 """
+_DOOR = f"""{_WITHOUT_US}import json
+from monai.bundle import ConfigWorkflow, create_workflow
+door, files, kind, overrides = json.loads(sys.argv[0])
+sys.path.insert(0, overrides['bundle_root'])
+if door == 'create_workflow':
+    workflow = create_workflow(config_file=files, workflow_type=kind, logging_file=False, **overrides)
+else:
+    workflow = ConfigWorkflow(files, workflow_type=kind, logging_file=False, **overrides)
+    workflow.initialize()
+workflow.trainer.run() if door == 'trainer.run()' else workflow.run()
+workflow.finalize()
+"""
+
+#: Of the environment: what would find this package, take a training to the user's own store, or its data elsewhere.
+_NOT_PASSED_ON = ("PYTHONPATH", "MLFLOW_TRACKING_URI", "MGMT_DATA_DIR")
 
 #: The configs of a bundle, each with those it is read after, and MONAI's kind of workflow.
 WORKFLOWS = {
@@ -44,11 +60,26 @@ WORKFLOWS = {
     "inference": (("inference",), "infer"),
 }
 
+#: What each config is run through: an id of ``python -m monai.bundle run``, or what a script calls.
+DOORS = {
+    "train": ("run", "training", "create_workflow", "trainer.run()"),
+    "evaluate": ("run", "create_workflow"),
+    "inference": ("run", "create_workflow"),
+}
+_WRITTEN = {
+    "train": ("*/*/transfer/best.pt", "*/*/fine_tune/best.pt", "*/*/predictions.csv"),
+    "evaluate": ("predictions.csv", "metrics.json"),
+    "inference": ("prediction.json",),
+}
+
+#: A training that takes seconds: one epoch a stage, of small pictures.
+_SHORT = {"transfer_epochs": 1, "fine_tune_epochs": 1, "image_size": 64, "bootstrap_resamples": 50}
+
 #: Patients of the made cohort that the training configs are held against: two of each label in each split.
 _N_PATIENTS = 16
 
 #: What makes that cohort enough for a training config, whatever its own split was.
-_SPLIT = {"test_fraction": 0.25, "train_fraction": 0.67, "split_seed": 0, "exclusions": "none", "manifest": ""}
+_SPLIT = {"test_fraction": 0.25, "train_fraction": 0.67, "split_seed": 0, "exclusions": "none"}
 
 
 @dataclass(frozen=True)
@@ -99,7 +130,7 @@ def verify_bundle(
     with TemporaryDirectory() as folder:
         temporary = Path(folder)
         # A copy: whatever lies in caches is not run, and nothing is written into the bundle.
-        root = Path(shutil.copytree(bundle.path, temporary / "bundle", ignore=shutil.ignore_patterns(CACHE, RESULTS)))
+        root = Path(shutil.copytree(bundle.path, temporary / "bundle", ignore=shutil.ignore_patterns(CACHE, *RESULTS)))
         configs = root / "configs"
         schema_file = temporary / "schema.json"
         packaged = resources.files("mgmt_monai.exchange") / "data" / "metadata.schema.json"
@@ -116,11 +147,12 @@ def verify_bundle(
         if study is None:
             study = min((cohort / "train").iterdir())
         yield from _properties(root, study, cohort, temporary / "out")
-
-        yield _monai("a study is predicted", temporary, "run", "--config_file", configs / "inference.json",
-                     "--bundle_root", root, "--dataset_dir", study.resolve(),
-                     "--output_dir", temporary / "predicted")  # fmt: skip
-        yield _prediction(temporary / "predicted" / "prediction.json")
+        data = {"train": {"dataset_dir": str(cohort), **_SPLIT, **_SHORT},
+                "evaluate": {"dataset_dir": str(cohort), **_SPLIT},
+                "inference": {"dataset_dir": str(study.resolve())}}  # fmt: skip
+        for name, settings in data.items():
+            yield from _doors(name, root, settings, temporary / "doors" / name)
+        yield _prediction(temporary / "doors" / "inference" / "run" / "prediction.json")
 
 
 def _monai(name: str, cwd: Path, *words: str | Path) -> Check:
@@ -148,6 +180,31 @@ def _properties(root: Path, study: Path, cohort: Path, out: Path) -> Iterator[Ch
         yield Check(f"{name}.json has MONAI's properties", fault)
 
 
+def _doors(name: str, root: Path, settings: Mapping[str, Any], out: Path) -> Iterator[Check]:
+    """Run a config through each of its doors, two processes at a time, and hold what they wrote against the first's."""
+    parts, kind = WORKFLOWS[name]
+    files = [str(root / "configs" / f"{part}.json") for part in parts]
+
+    def through(door: str) -> Check:
+        overrides = {"bundle_root": str(root), "output_dir": str(out / door), **settings}
+        words = [_DOOR, json.dumps([door, files, kind, overrides])]
+        if door in ("run", "training"):
+            options = [word for key, value in overrides.items() for word in (f"--{key}", str(value))]
+            words = [_MODULE, "monai.bundle", "run", door, "--config_file", str(files), *options]
+        (out / door).mkdir(parents=True)
+        return _process(f"{name}.json runs: {door}", out, words)
+
+    with ThreadPoolExecutor(2) as pool:
+        yield from pool.map(through, DOORS[name])
+    contents = {
+        door: {part: path.read_bytes() for part in _WRITTEN[name] for path in (out / door).glob(part)}
+        for door in DOORS[name]
+    }
+    first = contents[DOORS[name][0]]
+    other = [door for door, content in contents.items() if not content or not content.items() <= first.items()]
+    yield Check(f"{name}.json gives the same bytes each time", ", ".join(other) and f"not by {', '.join(other)}")
+
+
 def _prediction(path: Path) -> Check:
     name = "the prediction is a probability"
     try:
@@ -164,8 +221,8 @@ def _process(name: str, cwd: Path, words: Sequence[str]) -> Check:
 
 
 def _run(cwd: Path, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONDONTWRITEBYTECODE": "1"}
-    environment.pop("PYTHONPATH", None)
+    ours = {key: value for key, value in os.environ.items() if key not in _NOT_PASSED_ON}
+    environment = {**ours, "PYTHONWARNINGS": "ignore", "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(
         [sys.executable, "-c", *words], cwd=cwd, env=environment, capture_output=True, text=True, check=False
     )

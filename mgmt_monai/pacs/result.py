@@ -22,6 +22,8 @@ REPORT_SERIES_NUMBER = 9901
 
 PAGES_SERIES_NUMBER = 9902
 
+MAPS_SERIES_NUMBER = 9903
+
 SERIES_DESCRIPTION = "MGMT prediction, research use only"
 
 
@@ -68,7 +70,7 @@ def made_of(sources: Sequence[SourceSeries]) -> Iterator[None]:
         if error.args and str(error.args[0]) in kinds:
             raise PacsError(
                 f"{sources[0].series.files[0].parent}: expected images of a kind that the standard knows, found "
-                f"{error.args[0]}. Leave out --dicom-sr and --dicom-sc."
+                f"{error.args[0]}. Leave out --dicom-sr, --dicom-sc and --dicom-seg."
             ) from error
         raise
 

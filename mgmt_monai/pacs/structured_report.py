@@ -94,6 +94,7 @@ def _root(prediction: StudyPrediction, used: Sequence[Sequence[UsedImage]]) -> C
     groups = [_series(one, images) for one, images in zip(prediction.series, used, strict=True)]
     if (mean := prediction.probability) is not None:
         probability = Measurement(codes.STUDY_PROBABILITY, mean, codes.NO_UNITS, derivation=codes.MEAN)
+        _add(probability[0], *_ends([one.probability for one in prediction.series if one.probability is not None]))
         tracking = TrackingIdentifier(uid=generate_uid(prefix=None), identifier=STUDY)
         groups.insert(0, _group(tracking, [probability]))
     report = MeasurementReport(
@@ -112,7 +113,8 @@ def _series(one: SeriesPrediction, images: Sequence[UsedImage]) -> MeasurementsA
     measurements = []
     if one.probability is not None:
         probability = Measurement(codes.SERIES_PROBABILITY, one.probability, codes.NO_UNITS, derivation=codes.MEAN)
-        _add(probability[0], _number(codes.THRESHOLD, one.threshold, HAS_PROPERTIES))
+        threshold = _number(codes.THRESHOLD, one.threshold, HAS_PROPERTIES)
+        _add(probability[0], threshold, *_ends(one.slice_probabilities))
         measurements.append(probability)
     measurements += [
         Measurement(codes.N_SLICES_USED, len(one.slice_indices), codes.NO_UNITS),
@@ -147,6 +149,12 @@ def _series(one: SeriesPrediction, images: Sequence[UsedImage]) -> MeasurementsA
         *([TextContentItem(codes.TRAINED_ON, trained_on, CONTAINS)] if trained_on else []),
     )
     return group
+
+
+def _ends(probabilities: Sequence[float]) -> list[NumContentItem]:
+    """The ends of what a mean was made of: of the patient's own probability no confidence interval is known."""
+    ends = ((codes.LOWEST, min), (codes.HIGHEST, max))
+    return [_number(name, end(probabilities), HAS_PROPERTIES) for name, end in ends] if len(probabilities) > 1 else []
 
 
 def _group(

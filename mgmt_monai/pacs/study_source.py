@@ -38,8 +38,9 @@ TYPE_2 = (
 
 SEXES = ("M", "F", "O", "")
 
-#: Identification, patient, clinical trial, acquisition device, study and procedure: what results take over lies here.
-_GROUPS = (0x0008, 0x0010, 0x0012, 0x0018, 0x0020, 0x0028, 0x0032, 0x0040)
+#: Identification, patient, clinical trial, acquisition device, study and procedure, and where each frame lies: what
+#: results take over lies here.
+_GROUPS = (0x0008, 0x0010, 0x0012, 0x0018, 0x0020, 0x0028, 0x0032, 0x0040, 0x5200)
 
 #: Ages, codes, dates and times. A text that is too long is kept as it is: without its whole PatientID, a result would
 #: belong to nobody.
@@ -120,7 +121,7 @@ def read_source(series: Series, plane: str = NATIVE) -> SourceSeries:
     if series.is_nifti:
         raise PacsError(
             f"{series.files[0]}: expected DICOM, found NIfTI, which belongs to no study in an archive. Predict the "
-            "DICOM series, or leave out --dicom-sr and --dicom-sc."
+            "DICOM series, or leave out --dicom-sr, --dicom-sc and --dicom-seg."
         )
     headers = tuple(_header(path) for path in series.files)
     for keyword in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID"):
@@ -177,8 +178,8 @@ def _header(path: Path) -> Dataset:
         if not is_uid(str(header.get(keyword, ""))):
             raise PacsError(
                 f"{path}: expected a {keyword}, found {'another value' if keyword in header else 'none'}. A result in "
-                "DICOM refers to its images by it: take the files from the archive, or leave out --dicom-sr and "
-                "--dicom-sc."
+                "DICOM refers to its images by it: take the files from the archive, or leave out --dicom-sr, "
+                "--dicom-sc and --dicom-seg."
             )
     return header
 

@@ -73,6 +73,11 @@ def check_config() -> None:
     if workflow is None:  # one of MONAI's other commands looks at a part of it
         return
     config = _of(workflow)
+    if "save_execute_config" in config:
+        raise TrainingError(
+            "tracking: expected none of MONAI's own: this config records itself in MLflow (tracking_uri, "
+            "experiment_name), and MONAI would record its paths there too. Leave out --tracking."
+        )
     check_joined()
     check_values(config)
     used = _referenced(config)

@@ -29,6 +29,7 @@ WHOLE: dict[str, tuple[float, float]] = {
     "transfer_least_steps": (0, math.inf),
     "fine_tune_epochs": (1, math.inf),
     "fine_tune_batch_size": (2, math.inf),
+    "val_interval": (1, 1),  # the zoo's name for what its users may set; every epoch is judged
     "early_stopping_patience": (1, math.inf),
     "plateau_patience": (0, math.inf),
     "evaluation_batch_size": (1, math.inf),

@@ -17,6 +17,9 @@ PACKAGE = Path(__file__).parents[2] / "mgmt_monai"
 
 pytestmark = pytest.mark.xdist_group("training")
 
+#: Before code, so that the model zoo's formatters leave it as it is.
+AS_IT_IS = "# fmt: off\n# isort: skip_file\n# flake8: noqa: B008, B042, B950\n"
+
 NOT_NEEDED = (
     "comparison", "cli", "pacs", "exchange", "phantom", "cohort/doctor", "inference/explain", "inference/engines",
     "inference/prediction_page.py", "evaluation/models.py", "evaluation/subgroups.py", "evaluation/plots/forest.py",
@@ -93,7 +96,7 @@ def test_name_that_the_package_does_not_have_is_refused(package):
 def test_code_is_written_under_its_name_in_a_bundle(package, tmp_path):
     write_code(needed_code({"a": "$mgmt_monai.plain.x"}, package).files, tmp_path / "scripts", package)
 
-    assert (tmp_path / "scripts/plain.py").read_text() == "import scripts.room.a\nimport torch\n"
+    assert (tmp_path / "scripts/plain.py").read_text() == AS_IT_IS + "import scripts.room.a\nimport torch\n"
     assert "PRELOAD = ['scripts.room.worker']" in (tmp_path / "scripts/room/a.py").read_text()
     assert (tmp_path / "scripts/room/data/table.csv").read_text() == "mgmt_monai"
 

@@ -146,6 +146,30 @@ def test_external_cohort_is_scored_as_in_the_training_run(
 
 
 @pytest.mark.slow
+def test_federation_gets_its_statistics(exported_bundle, phantom_dir, python, tmp_path):
+    others = shutil.ignore_patterns("manifest.json", "T1wCE", "T2w", "FLAIR")
+    cohort = shutil.copytree(phantom_dir, tmp_path / "cohort", ignore=others)
+    script = Path(__file__).parents[2] / "docs" / "federated_statistics.py"
+    done = subprocess.run(
+        [python, script, exported_bundle, cohort], cwd=tmp_path, capture_output=True, text=True, check=True,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(exported_bundle), "PYTHONDONTWRITEBYTECODE": "1"},
+    )  # fmt: skip
+
+    told = json.loads(done.stdout.splitlines()[-1])
+    patients = json.loads((cohort / "manifest.json").read_text())["patients"]
+    for part, split in (("train", "train"), ("eval", "validation")):
+        folders = [cohort / "train" / one["patient_id"] / "T1w" for one in patients if one["split"] == split]
+        series = [[pydicom.dcmread(path) for path in folder.iterdir()] for folder in folders]
+        assert told[part]["data_count"] == len(series) and told[part]["fail_count"] == 0
+        found = told[part]["data_stats"]["image_stats"]
+        assert found["shape"]["max"][2] == max(len(one) for one in series)
+        assert found["intensity"]["max"]["max"] == max(int(one.pixel_array.max()) for of in series for one in of)
+    assert not any(
+        patient["patient_id"] in (tmp_path / "train_data_stats_by_case.yaml").read_text() for patient in patients
+    )
+
+
+@pytest.mark.slow
 def test_bundle_trains_again(run_of_a_bundle):
     state = json.loads((run_of_a_bundle / "run.json").read_text())
     metrics = json.loads((run_of_a_bundle / "metrics.json").read_text())

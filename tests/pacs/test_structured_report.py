@@ -62,6 +62,8 @@ def test_report_tells_the_probabilities_and_their_mean(report_file: Path) -> Non
     assert numbers(report, "MM010") == [(0.625 + 0.25) / 2]
     assert numbers(report, "MM011") == [0.625, 0.25]
     assert numbers(report, "MM012") == [0.5, 0.5]
+    assert numbers(report, "MM013") == [0.25, 0.5, 0.5]  # of the models; of the slices of each
+    assert numbers(report, "MM014") == [0.625, 0.75, 0.75]
     units = items(report, "MM011")[0].MeasuredValueSequence[0].MeasurementUnitsCodeSequence[0]
     assert (units.CodeValue, units.CodingSchemeDesignator) == ("1", "UCUM")
 
@@ -134,6 +136,13 @@ def test_report_has_new_identifiers_each_time(prediction: StudyPrediction, sourc
     assert one.SOPInstanceUID != other.SOPInstanceUID
     assert one.SeriesInstanceUID != other.SeriesInstanceUID
     assert one.SeriesNumber > 0
+
+
+def test_report_of_one_model_and_one_slice_tells_no_range(say: Say, sources: list[SourceSeries]) -> None:
+    report = of_one(say, sources, slice_indices=(3,), slice_probabilities=(0.625,))
+
+    assert numbers(report, "MM010") == [0.625]
+    assert numbers(report, "MM013") == numbers(report, "MM014") == []
 
 
 def test_report_of_an_abstention_has_reasons_and_no_probability(say: Say, sources: list[SourceSeries]) -> None:

@@ -175,7 +175,8 @@ def sheets(explanation: SeriesExplanation) -> dict[str, np.ndarray]:
     anatomy = _shown(seen.anatomy, seen, view)
     for each in explanation.maps:
         laid = _shown(carried(each.values, seen.from_displayed, seen.displayed.shape), seen, view)
-        pages[each.method] = contact_sheet(anatomy, laid, view, _limit(each), titles, _heading(explanation, each))
+        limit = strongest(each.values)
+        pages[each.method] = contact_sheet(anatomy, laid, view, limit, titles, _heading(explanation, each))
     return pages
 
 
@@ -199,7 +200,7 @@ def write_explanation(explanation: SeriesExplanation, folder: Path) -> list[Path
             title = f"{explanation.model.modality}, {each.method}, slice {index + 1} of {seen.n_slices}\n" + (
                 ABSTAINS if explanation.abstained else f"probability of methylation {explanation.probabilities[k]:.3f}"
             )
-            picture = overlay(anatomy[k], shown[k], view, _limit(each), title)
+            picture = overlay(anatomy[k], shown[k], view, strongest(each.values), title)
             written.append(_write_picture(picture, folder / f"{each.method}-slice-{index + 1:03d}.png"))
     pages = sheets(explanation)
     for method, page in pages.items():
@@ -251,6 +252,16 @@ def result_text(explanation: SeriesExplanation) -> str:
     return json.dumps(_document(explanation), indent=2) + "\n"
 
 
+def strongest(values: np.ndarray) -> float:
+    """The absolute value that gets the strongest colour: 0 for a map that is zero everywhere.
+
+    Args:
+        values: A map, of any shape.
+    """
+    sizes = np.abs(values[values != 0])
+    return float(np.percentile(sizes, STRONGEST)) if sizes.size else 0.0
+
+
 def _maps(method: str, network: MGMTClassifier, images: Tensor, description: str = "") -> np.ndarray:
     if method == "gradcam":
         return gradcam_maps(network, images)
@@ -270,12 +281,6 @@ def _shown(slices: np.ndarray, seen: SeenSeries, view: View) -> np.ndarray:
         n = head.shape[axis]
         box.append(slice(max(0, int(found[0]) - n // 16), min(n, int(found[-1]) + 1 + n // 16)))
     return np.stack([view(image) for image in slices[tuple(box)]])
-
-
-def _limit(each: Map) -> float:
-    """Of the colours: 0 for a map that is zero everywhere."""
-    sizes = np.abs(each.values[each.values != 0])
-    return float(np.percentile(sizes, STRONGEST)) if sizes.size else 0.0
 
 
 def _heading(explanation: SeriesExplanation, each: Map) -> str:
