@@ -45,6 +45,7 @@ from mgmt_monai.tracking.comparisons import COMPARISON_TAG, PLAN_TAG, TEST_TAG, 
 from mgmt_monai.tracking.environment import environment_tags
 from mgmt_monai.training.config import PATHS, check_overrides, read_config, settings_of
 from mgmt_monai.training.pseudonyms import under_pseudonyms
+from mgmt_monai.training.record import lacks_record, record
 from mgmt_monai.training.settings import check_settings
 from mgmt_monai.training.typed import check_unharmed, for_monai
 
@@ -222,6 +223,10 @@ class Comparison:
 
     def _train(self, trainings: Sequence[Training], title: str) -> None:
         waiting = [training for training in trainings if not self.folder.is_done(training)]
+        for training in trainings:  # whose store was away when they ended
+            path = self.folder.run_folder(training)
+            if training not in waiting and lacks_record(path):
+                record(path, self.tracking.uri, self.output_dir)
         faults = []
         with tqdm(total=len(trainings), initial=len(trainings) - len(waiting), desc=title, unit="training") as bar:
             jobs = [self._job(training) for training in waiting]

@@ -11,6 +11,11 @@ from mgmt_monai.training.run_directory import run_in
 _STATUS = {"finished": "FINISHED", "failed": "FAILED", "diverged": "FAILED"}
 
 
+def lacks_record(folder: Path) -> bool:
+    """Whether a training's notes have something that MLflow was not told."""
+    return any(note["told"] is None for note in read_notes(folder, absent_ok=True).values())
+
+
 def record(folder: Path, uri: str, output_dir: Path) -> str:
     """Tell MLflow what it lacks of a training; what it has is left.
 

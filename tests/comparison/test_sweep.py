@@ -119,6 +119,21 @@ def test_the_same_command_does_nothing_again(finished_comparison, comparison_dat
 
 
 @pytest.mark.slow
+def test_the_second_start_tells_mlflow_what_it_lacks_of_a_training(finished_comparison, comparison_data):
+    path = min(folder(finished_comparison).rglob("mlflow.json"))
+    notes, client = json.loads(path.read_text()), MlflowClient(f"sqlite:///{finished_comparison / 'mlruns.db'}")
+    run_id = notes["the tags"]["told"]
+    client.delete_tag(run_id, "weights")
+    notes["the tags"]["told"] = None
+    path.write_text(json.dumps(notes))
+
+    assert main(comparison_words(comparison_data, finished_comparison, "small")) == 0
+
+    assert client.get_run(run_id).data.tags["weights"] == notes["the tags"]["value"]["weights"]
+    assert json.loads(path.read_text())["the tags"]["told"] == run_id
+
+
+@pytest.mark.slow
 def test_a_comparison_killed_twice_says_so_and_gives_the_tables_of_one_that_was_not(
     finished_comparison, comparison_data, tmp_path
 ):

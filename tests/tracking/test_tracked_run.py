@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from mgmt_monai.tracking import TrackedRun, tracking_uri
 from mgmt_monai.tracking.environment import environment_tags, git_commit
 from mgmt_monai.tracking.errors import TrackingError
 from mgmt_monai.tracking.tracked_run import NOTES
+from mgmt_monai.training.record import lacks_record
 from mgmt_monai.training.run_directory import RunDirectory, run_in
 
 
@@ -180,12 +182,38 @@ def test_training_that_was_not_recorded_is_recorded_from_its_folder(away, tmp_pa
     moved = tmp_path / "moved"
     (tmp_path / "trained").rename(moved)
     shutil.copy(made_store, moved / "mlruns.db")
+    assert lacks_record(moved / "t1w" / "a")
     for _ in range(2):
         assert main(["record", str(moved / "t1w" / "a")]) == 0
     first, second = (line.split()[-1] for line in capsys.readouterr().out.splitlines())
     assert first == second == run_in(moved / "t1w" / "a").state["mlflow_run_id"]
     check_whole(tracking_uri(moved), first)
+    assert not lacks_record(moved / "t1w" / "a")
     assert {path.parents[1] for path in moved.rglob("roc.png")} >= {moved / "mlartifacts" / first / "artifacts"}
+
+
+def test_server_that_hangs_is_asked_once_an_epoch(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    (tmp_path / "a").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as server:  # takes connections and never answers
+        server.setblocking(False)
+        run = TrackedRun(f"http://127.0.0.1:{server.getsockname()[1]}", tmp_path, "mgmt", "a")
+
+        def asked() -> int:
+            try:
+                server.accept()[0].close()
+            except BlockingIOError:
+                return 0
+            return 1 + asked()
+
+        told(run, tmp_path / "a")
+        assert asked() == 1
+        for step in (2, 3):
+            run.retry()
+            run.log_metrics({"validation/loss": 1.0}, step)
+            assert asked() == 1
+    assert run.run_id is None
 
 
 def test_folder_of_an_earlier_version_is_told_in_one_line(tmp_path, capsys):
