@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 from page_commands import commands_of
 
@@ -33,8 +34,9 @@ def test_commands_of_the_page_run(
 
     commands = commands_of(PAGE.read_text(), "mgmt-monai")
     assert len(commands) == 3
-    assert [main(words[1:]) for words in commands] == [0, 0, 0]
+    assert [main([*words[1:], "--dicom-seg"]) for words in commands] == [0, 0, 0]
 
     for folder in ("explanation", "quick", "shares"):
         assert (tmp_path / folder / "90000" / "mgmt_t1w" / "gradcam.nii.gz").is_file()
+        assert pydicom.dcmread(tmp_path / folder / "90000" / "mgmt_t1w" / "gradcam.dcm").Modality == "SEG"
     assert (tmp_path / "explanation" / "90000" / "mgmt_t1w" / "occlusion.png").is_file()
