@@ -147,7 +147,7 @@ def verify_bundle(
         if study is None:
             study = min((cohort / "train").iterdir())
         yield from _properties(root, study, cohort, temporary / "out")
-        data = {"train": {"dataset_dir": str(cohort), **_SPLIT, **_SHORT},
+        data: dict[str, dict[str, Any]] = {"train": {"dataset_dir": str(cohort), **_SPLIT, **_SHORT},
                 "evaluate": {"dataset_dir": str(cohort), **_SPLIT},
                 "inference": {"dataset_dir": str(study.resolve())}}  # fmt: skip
         for name, settings in data.items():
