@@ -147,11 +147,10 @@ def verify_bundle(
         if study is None:
             study = min((cohort / "train").iterdir())
         yield from _properties(root, study, cohort, temporary / "out")
-        data: dict[str, dict[str, Any]] = {"train": {"dataset_dir": str(cohort), **_SPLIT, **_SHORT},
-                "evaluate": {"dataset_dir": str(cohort), **_SPLIT},
-                "inference": {"dataset_dir": str(study.resolve())}}  # fmt: skip
-        for name, settings in data.items():
-            yield from _doors(name, root, settings, temporary / "doors" / name)
+        on_cohort = {"dataset_dir": str(cohort), **_SPLIT}
+        yield from _doors("train", root, {**on_cohort, **_SHORT}, temporary / "doors" / "train")
+        yield from _doors("evaluate", root, on_cohort, temporary / "doors" / "evaluate")
+        yield from _doors("inference", root, {"dataset_dir": str(study.resolve())}, temporary / "doors" / "inference")
         yield _prediction(temporary / "doors" / "inference" / "run" / "prediction.json")
 
 
