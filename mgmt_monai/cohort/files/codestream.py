@@ -144,13 +144,15 @@ def jpeg_loss(data: bytes, values: np.ndarray) -> str | None:
 
 
 def _jpeg_segments(data: bytes) -> tuple[dict[int, bytes], int]:
-    """The segments before the coded data by their marker, those of one joined; and where the coded data begin."""
+    """The segments up to the first scan's head by their marker, those of one joined; and where that head ends."""
     found: dict[int, bytes] = {}
     position, marker = 2, 0
     while marker != _SCAN:
         while data[position + 1] == 0xFF:  # fill bytes
             position += 1
-        marker, length = struct.unpack_from(">xBH", data, position)
+        first, marker, length = struct.unpack_from(">BBH", data, position)
+        if first != 0xFF:
+            raise IndexError
         found[marker] = found.get(marker, b"") + data[position + 4 : position + 2 + length]
         position += 2 + max(2, length)
     return found, position
@@ -164,6 +166,7 @@ def _lossless_bits(segments: dict[int, bytes], values: np.ndarray) -> int:
     while codes:  # each table: its number, how many codes there are of each length, what they stand for
         n_of_length = list(codes[1:17])
         if codes[0] == table >> 4:
+            lengths[:] = 0
             lengths[list(codes[17 : 17 + sum(n_of_length)])] = np.repeat(np.arange(1, 17), n_of_length)
         codes = codes[17 + sum(n_of_length) :]
     coded = (values.astype(np.int32) & (2**precision - 1)) >> (shift & 15)
@@ -192,39 +195,29 @@ def _shown(data: bytes) -> bytes:
 
 
 def _jpeg_fault(data: bytes, rows: int, columns: int, bits_allocated: int) -> str | None:
-    position, frame = 2, None
-    for _ in range(_MARKERS_LIMIT):
-        while data[position] == 0xFF and data[position + 1] == 0xFF:  # fill bytes
-            position += 1
-        marker = data[position + 1]
-        if data[position] != 0xFF or marker == _SCAN:
-            break
-        (length,) = struct.unpack_from(">H", data, position + 2)
-        if marker in _FRAMES:
-            bits, high, wide, components = struct.unpack_from(">BHHB", data, position + 4)
-            if (high, wide, components) != (rows, columns, 1):
-                return _other(high, wide, components, rows, columns)
-            if not 2 <= bits <= min(16, bits_allocated):
-                return f"a JPEG image of {bits} bits"
-            frame = marker
-        position += 2 + max(2, length)
+    segments, scan = _jpeg_segments(data)
+    frame = next((marker for marker in segments if marker in _FRAMES), None)
     if frame is None:
         return "a JPEG image without a size"
-    return _scan_fault(data, position, _JPEG_LS_SCAN_END if frame == _JPEG_LS_FRAME else _SCAN_END)
+    bits, high, wide, components = struct.unpack_from(">BHHB", segments[frame])
+    if (high, wide, components) != (rows, columns, 1):
+        return _other(high, wide, components, rows, columns)
+    if not 2 <= bits <= min(16, bits_allocated):
+        return f"a JPEG image of {bits} bits"
+    return _scan_fault(data, scan, _JPEG_LS_SCAN_END if frame == _JPEG_LS_FRAME else _SCAN_END)
 
 
 def _scan_fault(data: bytes, position: int, scan_end: re.Pattern[bytes]) -> str | None:
-    """Whether a segment from the first scan on is longer than the rest: GDCM would wait for more of it for ever."""
+    """Whether a segment from the first scan's head on is longer than the rest: GDCM would wait for more for ever."""
     for _ in range(_MARKERS_LIMIT):
-        (length,) = struct.unpack_from(">H", data, position + 2)
-        found = scan_end.search(data, position + 2 + max(2, length))
-        if position + 2 + length > len(data):
+        if position > len(data):
             return "a JPEG image that breaks off in a segment"
+        found = scan_end.search(data, position)
         if found is None:
             return f"a JPEG image {BREAKS_OFF}"
         if data[found.start() + 1] == _IMAGE_END:
             return None
-        position = found.start()
+        position = found.start() + 2 + max(2, struct.unpack_from(">H", data, found.start() + 2)[0])
     return f"a JPEG image of more than {_MARKERS_LIMIT} segments"
 
 
