@@ -53,22 +53,10 @@ SHOWN_PAIRS = 10
 @click.option("--overwrite", is_flag=True, help="Replace another evaluation that is there.")
 @with_json
 def command(
-    predictions: tuple[Path, ...],
-    out: Path,
-    threshold: float | None,
-    columns: Path | None,
-    site: str,
-    clinical: str,
-    manifest: Path | None,
-    allow_missing: bool,
-    labels: Path | None,
-    controls: tuple[str, ...],
-    primary: tuple[str, ...],
-    bound: float,
-    level: float,
-    seed: int,
-    overwrite: bool,
-) -> None:
+    predictions: tuple[Path, ...], out: Path, threshold: float | None, columns: Path | None, site: str, clinical: str,
+    manifest: Path | None, allow_missing: bool, labels: Path | None, controls: tuple[str, ...],
+    primary: tuple[str, ...], bound: float, level: float, seed: int, overwrite: bool,
+) -> None:  # fmt: skip
     """Judge PREDICTIONS, one or more patient tables (docs/reference/predictions.md).
 
     Each modality and stage in each file is a model; its test patients are judged, folds and seeds together. OUT gets
@@ -113,22 +101,9 @@ def command(
     unlearnt, origins = not_learnt(predictions, rows), trained_on(predictions)
     asked = [name.strip() for name in clinical.split(",") if name.strip()]
     evaluated = write_evaluation(
-        rows,
-        models,
-        out,
-        known,
-        site,
-        controls,
-        bound,
-        level,
-        seed,
-        notes,
-        unlearnt,
-        primary,
-        overwrite,
-        origins,
+        rows, models, out, known, site, controls, bound, level, seed, notes, unlearnt, primary, overwrite, origins,
         asked,
-    )
+    )  # fmt: skip
     result(out / RESULT)
     _tell_best(evaluated["best_of"])
     for name, figures in evaluated["models"].items():

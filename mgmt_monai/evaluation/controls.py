@@ -87,17 +87,9 @@ def control_scores(table: pd.DataFrame) -> pd.Series:
 
 
 def held_against(
-    controls: Mapping[str, ArrayLike],
-    label: np.ndarray,
-    probability: ArrayLike,
-    scores: np.ndarray,
-    level: float,
-    n_permutations: int,
-    seed: int,
-    code: np.ndarray | None,
-    widen: float,
-    above: bool,
-) -> list[Control]:
+    controls: Mapping[str, ArrayLike], label: np.ndarray, probability: ArrayLike, scores: np.ndarray, level: float,
+    n_permutations: int, seed: int, code: np.ndarray | None, widen: float, above: bool,
+) -> list[Control]:  # fmt: skip
     """Each control beside the model.
 
     Args:

@@ -66,22 +66,11 @@ def nested_csv(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def write_evaluation(
-    rows: Mapping[str, pd.DataFrame],
-    models: Mapping[str, pd.DataFrame],
-    folder: Path,
-    columns: pd.DataFrame,
-    site: str = "",
-    controls: Sequence[str] = (),
-    bound: float = BOUND,
-    level: float = 0.95,
-    seed: int = 0,
-    notes: Sequence[str] = (),
-    not_learnt: Mapping[str, str] | None = None,
-    primary: Sequence[str] = (),
-    overwrite: bool = False,
-    trained_on: Sequence[str] = (),
-    clinical: Sequence[str] = (),
-) -> dict[str, Any]:
+    rows: Mapping[str, pd.DataFrame], models: Mapping[str, pd.DataFrame], folder: Path, columns: pd.DataFrame,
+    site: str = "", controls: Sequence[str] = (), bound: float = BOUND, level: float = 0.95, seed: int = 0,
+    notes: Sequence[str] = (), not_learnt: Mapping[str, str] | None = None, primary: Sequence[str] = (),
+    overwrite: bool = False, trained_on: Sequence[str] = (), clinical: Sequence[str] = (),
+) -> dict[str, Any]:  # fmt: skip
     """Judge models and write what is found.
 
     Args:

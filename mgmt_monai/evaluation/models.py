@@ -235,18 +235,10 @@ def evaluate(
 
 
 def judged(
-    rows: Mapping[str, pd.DataFrame],
-    models: Mapping[str, pd.DataFrame],
-    columns: pd.DataFrame | None = None,
-    site: str = "",
-    controls: Sequence[str] = (),
-    bound: float = BOUND,
-    level: float = 0.95,
-    seed: int = 0,
-    notes: Sequence[str] = (),
-    primary: Sequence[str] = (),
-    clinical: Sequence[str] = (),
-) -> dict[str, dict[str, Any]]:
+    rows: Mapping[str, pd.DataFrame], models: Mapping[str, pd.DataFrame], columns: pd.DataFrame | None = None,
+    site: str = "", controls: Sequence[str] = (), bound: float = BOUND, level: float = 0.95, seed: int = 0,
+    notes: Sequence[str] = (), primary: Sequence[str] = (), clinical: Sequence[str] = (),
+) -> dict[str, dict[str, Any]]:  # fmt: skip
     """Every figure of each model, and its verdict.
 
     Of several models that are no controls, each gets the p-value of the best of all: whichever of them is shown was
@@ -412,19 +404,10 @@ def comparisons(models: Mapping[str, pd.DataFrame], level: float = 0.95) -> list
             continue
         found = compare_paired(both["label"], both["probability"], both["probability_second"], level)
         p_values.append(found.p_value)
-        rows.append(
-            {
-                "first": first,
-                "second": second,
-                "n": len(both),
-                "auc_first": number_or_none(found.auc_a),
-                "auc_second": number_or_none(found.auc_b),
-                "difference": number_or_none(found.difference),
-                "low": number_or_none(found.low),
-                "high": number_or_none(found.high),
-                "p": number_or_none(found.p_value),
-            }
-        )
+        figures = {"auc_first": found.auc_a, "auc_second": found.auc_b, "difference": found.difference,
+                   "low": found.low, "high": found.high, "p": found.p_value}  # fmt: skip
+        named = {figure: number_or_none(value) for figure, value in figures.items()}
+        rows.append({"first": first, "second": second, "n": len(both), **named})
     adjusted = holm(p_values).tolist() if rows else []
     return [{**row, "p_holm": number_or_none(p)} for row, p in zip(rows, adjusted, strict=True)]
 

@@ -208,17 +208,7 @@ def judge(
 ) -> Verdict:
     """Hold a model's predictions against chance, within sites, and against its negative controls.
 
-    1. The AUC that *counts* is that of the pairs of one site where sites are known, else of all pairs. With several
-       folds the ranks within a fold take the place of the probabilities (see `across_folds`), and every standard error
-       of the model is `FOLDS_WIDEN` times as large.
-    2. *Below chance*: its p-value from below is at most `ALPHA_BELOW`, and its interval lies below 0.5.
-    3. It is *above chance* when its p-value is at most `ALPHA_MODEL` and its interval lies above 0.5.
-    4. A control *explains* a model above chance when it is above chance itself (`ALPHA_CONTROLS`, Holm), goes with the
-       model among patients of one label, and the model adds nothing to it (`added_value` above `ALPHA_MODEL`):
-       *contaminated*.
-    5. The interval ends below ``bound``: *too small to matter*.
-    6. *Supported*: above chance, adding to every control that varies, and at least one control could have seen a
-       shortcut (two sites with patients of both labels are such a control). Else: *cannot tell*.
+    The rule, step by step: ``docs/explanation/verdict.md``. The first state that holds is given.
 
     Args:
         label: Shape ``(n,)``, 0 or 1, of patients that neither the model nor a control has seen.
