@@ -51,11 +51,11 @@ def command(output_dir: Path, port: int) -> None:
         while server.poll() is None and not _answers(port):
             time.sleep(0.2)
         if server.poll() is None:
-            address = f"http://127.0.0.1:{port}/#/experiments"
+            address, view = f"http://127.0.0.1:{port}/#/experiments", "workflowType=machine_learning&viewStateShareKey="
             click.echo(f"Open {address} in a browser; Ctrl-C ends it. With the test AUC in the list of runs:")
             for of in open_store(uri).search_experiments():
                 if f"mlflow.sharedViewState.{VIEW}" in of.tags:
-                    click.echo(f"  {address}/{of.experiment_id}/runs?viewStateShareKey={VIEW} ({of.name})")
+                    click.echo(f"  {address}/{of.experiment_id}/runs?{view}{VIEW} ({of.name})")
         code = server.wait()
     finally:
         _end(server)

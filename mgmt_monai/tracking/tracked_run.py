@@ -27,13 +27,12 @@ _LONGEST_VALUE = 500
 VIEW = "mgmt-monai"
 """Under this name MLflow's list of runs shows the test AUC: ``#/experiments/ID/runs?viewStateShareKey=mgmt-monai``."""
 
-_COLUMNS_IN_VIEW = ["metrics.`test_AUC`", "metrics.`test_AUC_low`", "metrics.`test_AUC_high`",
-                    "metrics.`test_patients`", "tags.`cohort`", "attributes.`Dataset`"]  # fmt: skip
+_COLUMNS_IN_VIEW = [f"metrics.`{name}`" for name in ("test_AUC", "test_AUC_low", "test_AUC_high", "test_patients")]
 
 #: Lets MLflow's pages open on the runs, not on the traces of language models; and the view of that name.
 _EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",
-    f"mlflow.sharedViewState.{VIEW}": json.dumps({"selectedColumns": _COLUMNS_IN_VIEW}),
+    f"mlflow.sharedViewState.{VIEW}": json.dumps({"selectedColumns": [*_COLUMNS_IN_VIEW, "tags.`cohort`"]}),
 }
 
 #: What each patient of a cohort is described by.

@@ -182,7 +182,8 @@ class Opening:
         if told := small_test(self.cohort):
             logger.warning(told)
         if not directory.state["described"]:
-            self._describe(directory.config or {})
+            # Whoever runs it again begins anew, also where this one began with --resume true.
+            self._describe({**(directory.config or {}), "resume": False})
 
     def _begin_first_stage(self, is_given: bool) -> None:
         """Few slices teach a head that is drawn too little: it begins as the plain model."""

@@ -113,8 +113,8 @@ def test_sigterm_ends_all_that_it_started(made_store, tmp_path):
     assert process.stdout is not None
     while "Open http" not in process.stdout.readline():
         assert process.poll() is None
-    link = process.stdout.readline()
-    assert link == f"  http://127.0.0.1:{port}/#/experiments/1/runs?viewStateShareKey=mgmt-monai (mgmt)\n"
+    link, view = process.stdout.readline(), "workflowType=machine_learning&viewStateShareKey=mgmt-monai"
+    assert link == f"  http://127.0.0.1:{port}/#/experiments/1/runs?{view} (mgmt)\n"
     mine = subprocess.run(["ps", "-ewwo", "args"], capture_output=True, text=True, check=True).stdout
     assert f"--port {port}" in mine
     process.send_signal(signal.SIGTERM)

@@ -1,5 +1,6 @@
 """The first moments of a training, in real processes: killed before it has a state, and two of one name at once."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -41,6 +42,7 @@ def test_training_killed_before_it_has_a_state_is_started_by_the_same_command(
     output, _ = again.communicate()
     assert again.returncode == 0, output
     assert (folder / "predictions.csv").is_file()
+    assert json.loads((folder / "shared/config.json").read_text())["resume"] is False, "as of a run that was not killed"
 
 
 @pytest.mark.slow

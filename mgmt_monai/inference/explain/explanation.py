@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mgmt_monai.atomic import atomic_file, write_text
 from mgmt_monai.cohort.series import Series
+from mgmt_monai.exchange.known_figures import worth
 from mgmt_monai.html_page import data_uri, page_pieces, write_page
 from mgmt_monai.inference import NOTICE
 from mgmt_monai.inference.abstain import network_reasons
@@ -231,6 +232,7 @@ def explanation_page(explanation: SeriesExplanation, pages: Mapping[str, np.ndar
     content = {
         "explained": explanation,
         "notice": NOTICE,
+        "worth": worth(explanation.model.bundle.evaluation)[1],
         "maps": [
             {
                 "each": each,
