@@ -144,7 +144,7 @@ def noticed(models: Mapping[str, pd.DataFrame]) -> list[str]:
                 f"{other}: if one was made from the other, it has seen them"
             )
         if name < other and ranks[name].nunique() > 2 and ranks[name].equals(ranks[other]):
-            told.append(f"{name} and {other} order all patients alike: one model under two names, or no training between")
+            told.append(f"{name} and {other} order all patients alike: one model twice, or no training between them")
     written: dict[tuple[str, ...], list[str]] = {}
     for patient in sorted(every):
         written.setdefault(_words(patient), []).append(patient)

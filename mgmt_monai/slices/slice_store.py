@@ -110,7 +110,8 @@ class SliceStore:
                 "transforms": [type(step).__name__ for step in chain.transforms],
             }
             try:
-                self._open[key] = StoredFolder(path, what, key, about, produce).series()
+                patients = [item["patient_id"] for item in self.data]
+                self._open[key] = StoredFolder(path, what, key, about, produce).series(patients)
             except OSError as error:
                 raise SlicesError(
                     f"{path}: cannot keep the {what} there ({why(error)}). Name a folder with room for them, "

@@ -1,12 +1,13 @@
 """What is stored of every series of one modality, in one file on the disk that appears whole or not at all."""
 
+import hashlib
 import json
 import logging
 import resource
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ PATIENCE_S = 3600.0
 
 _SHOWN_EVERY_S, _LOOK_S = 60.0, 0.2
 
-SCHEMA = 2
+SCHEMA = 3
 """Of ``index.json`` and the file beside it."""
 
 
@@ -109,25 +110,32 @@ class StoredFolder:
         """The file beside the index."""
         return self.path / f"{self.what}.bin"
 
-    def series(self) -> dict[str, StoredSeries]:
+    def series(self, patients: Collection[str]) -> dict[str, StoredSeries]:
         """Every series by patient; written where they are not there yet, by this process or by another.
+
+        Args:
+            patients: All of them; the index has a digest of each, for it may lie where others read.
 
         Raises:
             SlicesError: Arrays of unlike sizes; or as ``produce``.
             OSError: The folder cannot take them.
         """
         index = self._read() or self._built()
-        found, first = {}, 0
+        found, first, names = {}, 0, {self._digest(patient): patient for patient in patients}
         height, width = index["shape"]
         for series in index["series"]:
             n_slices = series["n_slices"]
-            found[series["patient_id"]] = StoredSeries(self.data, first, n_slices, height, width, index["dtype"])
+            found[names[series["patient"]]] = StoredSeries(self.data, first, n_slices, height, width, index["dtype"])
             first += n_slices
         logger.info(
             f"{self.what.removesuffix('s')} store {self.path}: {len(found)} series, {first} slices, "
             f"{self.data.stat().st_size / 2**20:.0f} MiB"
         )
         return found
+
+    def _digest(self, patient_id: str) -> str:
+        """Tells a patient from the others of the manifest."""
+        return hashlib.sha256(f"{self.about['manifest_hash']}\0{patient_id}".encode()).hexdigest()[:16]
 
     def _read(self) -> dict[str, Any] | None:
         """What the index says; None where there is none, or not the whole of what it tells of."""
@@ -215,7 +223,7 @@ class StoredFolder:
                 voxels = array.data.cast("B")
                 checksum = crc32(voxels, checksum)
                 stream.write(voxels)  # a full disk has a name here, unlike in ndarray.tofile
-                series.append({"patient_id": patient_id, "n_slices": len(array)})
+                series.append({"patient": self._digest(patient_id), "n_slices": len(array)})
             stream.flush()
             sync(stream.fileno())
         index = {
