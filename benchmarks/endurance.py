@@ -25,8 +25,10 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
+import torch
 
 ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-m", "mgmt_monai.cli.main"]
@@ -143,8 +145,22 @@ def digests(subject: Subject, folder: Path) -> dict[str, str]:
     for path in sorted((folder / subject.compared).rglob("*")):
         name = str(path.relative_to(folder))
         if path.is_file() and "__pycache__" not in name and not name.startswith("data/"):
-            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+            told = (
+                repr(_plain(torch.load(path, weights_only=True))).encode()
+                if path.suffix == ".pt"
+                else path.read_bytes()
+            )
+            found[name] = hashlib.sha256(told).hexdigest()
     return found
+
+
+def _plain(state: Any) -> Any:
+    """A checkpoint's content: the bytes of its file also tell which of its texts were one object in memory."""
+    if isinstance(state, dict):
+        return [(key, _plain(value)) for key, value in state.items()]
+    if isinstance(state, list | tuple):
+        return [_plain(value) for value in state]
+    return state.numpy().tobytes() if isinstance(state, torch.Tensor) else state
 
 
 def left_over(folder: Path) -> list[str]:

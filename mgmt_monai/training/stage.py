@@ -163,7 +163,9 @@ class Stage:
             progress.directory.mkdir(exist_ok=True)
         self.network.set_stage(progress.stage)
         self.trainer.network = self._trained()
-        logger.info(f"stage {progress.stage}: epoch {progress.epochs + 1} of at most {self.trainer.state.max_epochs}")
+        most = self.trainer.state.max_epochs or 0
+        if progress.epochs < most:
+            logger.info(f"stage {progress.stage}: epoch {progress.epochs + 1} of at most {most}")
         try:
             self.trainer.run()
         except torch._dynamo.exc.BackendCompilerFailed as error:
