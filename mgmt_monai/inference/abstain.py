@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from mgmt_monai.cohort.findings import Finding, Severity, counted
+from mgmt_monai.cohort.findings import Severity, counted
 from mgmt_monai.inference.study import StudySeries
 
 OTHER_SEQUENCE = ("D017", "D018")
@@ -24,29 +24,23 @@ the limit is itself the distance of one of the validation series."""
 def input_reasons(modality: str, studied: StudySeries | None, present: Sequence[str]) -> list[str]:
     """Why a model cannot be asked about a study, by the checks of its series.
 
-    1. The study has no series of the model's modality.
+    1. The study has no series of the model's modality (``studied`` is None).
     2. A finding is an error: the series cannot be read whole, or is no single stack of grey-scale slices in a known
        order, or is constant.
     3. Its tags speak of another sequence, or do not say that it is MR.
     4. A slice is blank in the middle 20 %, which the model looks at.
     5. More than `CLIPPED_LIMIT` of the tissue is cut off at one value.
 
-    Args:
-        modality: Of the model.
-        studied: The study's series of it, or None.
-        present: The modalities that the study has.
-
     Returns:
         One line each, without a full stop; empty where the model may be asked.
     """
     if studied is None:
         return [f"the study has no {modality} series, only {', '.join(present) or 'none of a known modality'}"]
-    refused = [
-        finding
+    reasons = [
+        f"{finding.kind.title} ({finding.id}): {finding.text}"
         for finding in studied.findings
         if finding.kind.severity is Severity.ERROR or finding.id in OTHER_SEQUENCE
     ]
-    reasons = [_told(finding) for finding in refused]
     content = studied.exam.content
     if content is None or content.constant:
         return reasons
@@ -65,7 +59,7 @@ def network_reasons(
     probabilities: Sequence[float] = (),
     slice_fraction: float = MIDDLE,
 ) -> list[str]:
-    """Why a model's answer is not given, by what the network made of the slices.
+    """Why a model's answer is not given, by what the network made of the slices; lines as `input_reasons` has them.
 
     Args:
         n_slices: How many slices the network was shown.
@@ -75,9 +69,6 @@ def network_reasons(
         limit: Beyond which the model abstains; None without a reference.
         probabilities: Of the slices; empty before the head is run.
         slice_fraction: Of the series, that the model asks for.
-
-    Returns:
-        As `input_reasons`.
     """
     reasons = []
     if not n_slices:
@@ -100,7 +91,3 @@ def network_reasons(
     if not all(math.isfinite(probability) for probability in probabilities):
         reasons.append("the network's output is not finite")
     return reasons
-
-
-def _told(finding: Finding) -> str:
-    return f"{finding.kind.title} ({finding.id}): {finding.text}"

@@ -39,12 +39,7 @@ _LEAST_WORD, _LEAST_NUMBER = 3, 5
 
 
 class Redaction:
-    """Takes out of a text what could tell who was examined and when.
-
-    Args:
-        series: Of the study. The first file of each is looked at.
-        study_dir: The study's folder.
-    """
+    """Takes out of a text what could tell who was examined and when, by the folder and the series' first files."""
 
     def __init__(self, series: Sequence[FoundSeries], study_dir: Path) -> None:
         files = {one.directory: sorted(_files(one)) for one in series}
@@ -61,14 +56,7 @@ class Redaction:
         self._word = _any_of(word for one in series for word in _personal_words(one, files[one.directory]))
 
     def __call__(self, text: str) -> str:
-        """The text without them.
-
-        Args:
-            text: A line of a finding or an error.
-
-        Returns:
-            Folders left out, files by their number in their folder, dates and personal words as `REMOVED`.
-        """
+        """The text without folders, with files by their number, dates and personal words as `REMOVED`."""
         text = self._folders.sub("", text)
         if self._file is not None:
             text = self._file.sub(lambda found: self._names[found[0]], text)

@@ -40,15 +40,9 @@ _SCRIPTS = "scripts"
 
 @dataclass(frozen=True)
 class BundleModel:
-    """A bundle's model.
+    """A bundle's model: its network in eval mode, and the chain from a series reference to slices, ``(K, H, W)``.
 
-    Args:
-        bundle: Where it comes from.
-        network: In eval mode.
-        chain: From a series reference to its slices, ``(K, H, W)``.
-        reference: How far features lie from the training data; None where the bundle does not know.
-        settings: Top-level scalars of the config.
-        engine: Computes the network's features.
+    ``reference`` is None where the bundle does not know its training data; ``settings`` are the config's scalars.
     """
 
     bundle: BundleFolder
@@ -77,10 +71,9 @@ class BundleModel:
         return (self.modality, *((name, self.settings.get(name)) for name in sorted(set(names))))
 
     def item(self, series: Series) -> dict[str, Any]:
-        """What the chain takes.
+        """What the chain takes: ``{"image", "patient_id", "modality"}``.
 
-        Returns:
-            ``{"image", "patient_id", "modality"}``. A bundle that runs its own code gets its own kind of reference.
+        A bundle that runs its own code gets its own kind of reference.
         """
         own = None if self.bundle.is_ours else sys.modules.get(f"{_SCRIPTS}.cohort.series")
         image = series
@@ -89,10 +82,7 @@ class BundleModel:
         return {"image": image, "patient_id": series.patient_id, "modality": series.modality}
 
     def slices(self, series: Series) -> Tensor:
-        """The slices the network sees.
-
-        Returns:
-            ``(K, 1, H, W)`` float32 in [0, 1], as in training.
+        """The slices the network sees, ``(K, 1, H, W)`` float32 in [0, 1], as in training.
 
         Raises:
             InferenceError: It cannot be read, or cannot be brought into the plane that the model asks for.
@@ -123,12 +113,7 @@ class BundleModel:
 def open_models(
     paths: Sequence[Path], trust: bool = False, engine: str = PyTorchEngine.name
 ) -> Iterator[list[BundleModel]]:
-    """Read bundles and build their models.
-
-    Args:
-        paths: Bundles, folders or zip files, as `open_bundle` takes them.
-        trust: As `load_model` takes it.
-        engine: The same.
+    """Read bundles, folders or zip files, and build their models as `load_model` does.
 
     Yields:
         The models, in the order of the paths; usable while the block runs.
@@ -245,15 +230,12 @@ def _reference(network: MGMTClassifier, bundle: BundleFolder) -> FeatureDistance
 
 
 def _engine(name: str, network: MGMTClassifier, bundle: BundleFolder) -> Engine:
-    sizes = {
-        key: value if isinstance(value := bundle.settings.get(key), int) and value > 0 else default
-        for key, default in (
-            ("image_size", 224),
-            ("evaluation_batch_size", BATCH_SIZE),
-        )  # a trusted bundle may not have them
-    }
+    def setting(key: str, default: int) -> int:  # a trusted bundle may not have it
+        value = bundle.settings.get(key)
+        return value if isinstance(value, int) and value > 0 else default
+
     name = PyTorchEngine.name if name == AUTO and not bundle.is_ours else name
-    return make_engine(name, network, sizes["image_size"], sizes["evaluation_batch_size"])
+    return make_engine(name, network, setting("image_size", 224), setting("evaluation_batch_size", BATCH_SIZE))
 
 
 def _import_from(bundle: BundleFolder) -> None:

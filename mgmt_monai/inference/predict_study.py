@@ -37,15 +37,16 @@ _MOST_READERS = 4
 
 _PLANE_LETTERS = {"axial": "SI", "coronal": "AP", "sagittal": "LR"}
 
+#: The slices of a series, ``(K, 1, H, W)``, or None and why a model is not asked about it.
+_Reading = tuple[Tensor | None, list[str]]
+
 
 @dataclass(frozen=True)
 class Answer:
     """What one model says, and what it was shown.
 
-    Args:
-        prediction: Probability, or why there is none.
-        series: The study's series of the model's modality; None where it has none.
-        images: Slices shown to the network, ``(K, 1, H, W)`` in [0, 1]; None where none was read.
+    ``series`` is None where the study has none of the model's modality; ``images``, ``(K, 1, H, W)`` in [0, 1], where
+    no slice was read.
     """
 
     prediction: SeriesPrediction
@@ -55,12 +56,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class PredictedStudy:
-    """A study with the answers on it.
-
-    Args:
-        prediction: What is said of it.
-        answers: One a model, as in ``prediction.series``.
-    """
+    """A study's prediction, and one answer a model, in the order of ``prediction.series``."""
 
     prediction: StudyPrediction
     answers: tuple[Answer, ...]
@@ -72,16 +68,9 @@ def predict_study(
     named: Mapping[str, Path] | None = None,
     progress_bar: bool = True,
 ) -> PredictedStudy:
-    """Find a study's series, check them, and ask each model.
+    """Find a study's series as `find_study` does, unless they are found already, check them, and ask each model.
 
-    Args:
-        study_dir: As `find_study` takes it, or a study whose series are found.
-        models: One or more, of any modalities.
-        named: Folder or file by modality, for series that are not found by themselves.
-        progress_bar: Whether one is shown.
-
-    Returns:
-        An answer a model; a model that cannot or should not be asked abstains, which is no error.
+    A model that cannot or should not be asked abstains, which is no error.
 
     Raises:
         InferenceError: No study, or no series of a known modality in it.
@@ -127,11 +116,7 @@ def predict_study(
 
 
 def software(engines: Sequence[Engine] = ()) -> dict[str, str]:
-    """Versions by package, of what a prediction is computed with.
-
-    Args:
-        engines: Of the models; their names, each once, stand under ``engine``.
-    """
+    """Versions by package, of what a prediction is computed with; under ``engine`` the engines' names."""
     versions = {"mgmt_monai": __version__, "python": platform.python_version()}
     versions |= {package: _version(package) for package in (*PACKAGES, *(engine.package for engine in engines))}
     return versions | ({"engine": engine_names(engines)} if engines else {})
@@ -140,19 +125,6 @@ def software(engines: Sequence[Engine] = ()) -> dict[str, str]:
 def engine_names(engines: Sequence[Engine]) -> str:
     """The names, each once, in alphabetical order, with commas between."""
     return ", ".join(sorted({engine.name for engine in engines}))
-
-
-@dataclass(frozen=True)
-class _Reading:
-    """The slices of a series, or why a model is not asked about it.
-
-    Args:
-        images: ``(K, 1, H, W)``; None with reasons.
-        reasons: As `input_reasons` has them, or why the slices cannot be read.
-    """
-
-    images: Tensor | None
-    reasons: list[str]
 
 
 @contextmanager
@@ -169,11 +141,11 @@ def _reader_threads() -> Iterator[ThreadPoolExecutor]:
 def _read(model: BundleModel, studied: StudySeries | None, present: Sequence[str]) -> _Reading:
     reasons = input_reasons(model.modality, studied, present)
     if studied is None or studied.series is None or reasons:
-        return _Reading(None, reasons)
+        return None, reasons
     try:
-        return _Reading(model.slices(studied.series), [])
+        return model.slices(studied.series), []
     except InferenceError as error:
-        return _Reading(None, [str(error)])
+        return None, [str(error)]
 
 
 @cache
@@ -186,7 +158,7 @@ def _version(package: str) -> str:
 
 def _answer(redact: Redaction, studied: StudySeries | None, model: BundleModel, reading: _Reading) -> Answer:
     limit = None if model.reference is None else model.reference.threshold
-    images, reasons = reading.images, reading.reasons
+    images, reasons = reading
     distance: float | None = None
     probabilities: list[float] = []
     if images is not None:
@@ -224,12 +196,7 @@ def _answer(redact: Redaction, studied: StudySeries | None, model: BundleModel, 
 
 def _plain(finding: Finding, redact: Redaction) -> dict[str, str]:
     kind = finding.kind
-    return {
-        "id": finding.id,
-        "severity": str(kind.severity),
-        "title": kind.title,
-        "text": redact(finding.text),
-    }
+    return {"id": finding.id, "severity": str(kind.severity), "title": kind.title, "text": redact(finding.text)}
 
 
 def _slice_places(record: SeriesRecord | None, model: BundleModel, n_shown: int | None) -> tuple[tuple[int, ...], int]:

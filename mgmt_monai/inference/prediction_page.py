@@ -27,11 +27,7 @@ _DISTANCE_END = 2.0
 
 
 def prediction_page(predicted: PredictedStudy) -> Iterator[str]:
-    """The page, piece by piece. No script runs in it.
-
-    Args:
-        predicted: What is said of the study, with the slices that the networks were shown.
-    """
+    """The page, piece by piece, with the slices that the networks were shown. No script runs in it."""
     prediction = predicted.prediction
     given = [one for one in prediction.series if one.probability is not None]
     content = {

@@ -16,14 +16,10 @@ RESULT, PAGE = "prediction.json", "prediction.html"
 
 
 def check_free(folder: Path, overwrite: bool) -> None:
-    """Refuse a folder that cannot take a result, before the work.
-
-    Args:
-        folder: Made when there is something to write.
-        overwrite: Whether a result in it may be replaced.
+    """Refuse a folder that cannot take a result, before the work; one that is not there yet can.
 
     Raises:
-        InferenceError: There is a result already, or something that is no folder in its place.
+        InferenceError: There is a result already and no ``overwrite``, or something that is no folder in its place.
     """
     place = folder
     while not place.exists() and place != place.parent:
@@ -40,11 +36,7 @@ def check_free(folder: Path, overwrite: bool) -> None:
 
 
 def write_result(predicted: PredictedStudy, folder: Path) -> None:
-    """Write the page and the result, each whole or not at all, the result last.
-
-    Args:
-        predicted: The study.
-        folder: Made where it is absent; older files of these names are replaced.
+    """Write the page and the result, each whole or not at all, the result last; older ones are replaced.
 
     Raises:
         InferenceError: It cannot be written to.
@@ -61,24 +53,12 @@ def write_result(predicted: PredictedStudy, folder: Path) -> None:
 
 
 def is_result(there: StudyPrediction, made: StudyPrediction) -> bool:
-    """Whether a result says what another one says, whenever it was made.
-
-    Args:
-        there: As `read_result` gives it.
-        made: Of now.
-    """
+    """Whether a result says what another one says, whenever it was made."""
     return replace(there, created=made.created) == prediction_from_json(made.to_json())
 
 
 def read_result(folder: Path) -> StudyPrediction | None:
-    """The result in a folder.
-
-    Args:
-        folder: As `write_result` wrote it.
-
-    Returns:
-        None where there is none, or one that cannot be read.
-    """
+    """The result that `write_result` left in a folder; None where there is none, or one that cannot be read."""
     try:
         if not (folder / PAGE).is_file():
             return None

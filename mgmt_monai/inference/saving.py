@@ -22,11 +22,7 @@ class SavePrediction:
         self._probabilities: list[float] = []
 
     def attach(self, engine: Engine) -> None:
-        """Listen to the evaluator.
-
-        Args:
-            engine: Its output's ``pred`` are logits ``(B, 1)``.
-        """
+        """Listen to the evaluator, whose output's ``pred`` are logits ``(B, 1)``."""
         engine.add_event_handler(Events.EPOCH_STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._add)
         engine.add_event_handler(Events.COMPLETED, self._write)

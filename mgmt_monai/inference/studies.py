@@ -49,7 +49,7 @@ class AskedStudy:
         return self.name if self.found is not None or self.fault else self.path.name
 
     def series(self) -> Path | FoundStudy:
-        """What `mgmt_monai.inference.predict_study.predict_study` takes.
+        """What `predict_study` takes.
 
         Raises:
             InferenceError: It cannot be asked about.

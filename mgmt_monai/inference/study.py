@@ -22,13 +22,9 @@ from mgmt_monai.inference.errors import InferenceError
 
 @dataclass(frozen=True)
 class StudySeries:
-    """One series of a study, as it was found to be.
+    """One series of a study, as it was found to be; ``series`` is None where a finding is an error.
 
-    Args:
-        modality: What it is taken for: ``T1w``, ``T1wCE``, ``T2w`` or ``FLAIR``.
-        exam: What is known of it, with findings, also those of the search for it. The patient in it is the study's
-            name, never that of the tags.
-        series: What a loader reads; None where a finding is an error.
+    ``exam`` has also the findings of the search for it. The patient in it is the study's name, never that of the tags.
     """
 
     modality: str
@@ -72,11 +68,7 @@ class FoundStudy:
         return replace(self, series=tuple(one for one in self.series if one.modality in modalities))
 
     def studied(self, exam: SeriesExam) -> StudySeries:
-        """A series of the study with what its examination found.
-
-        Args:
-            exam: Of one of ``series``.
-        """
+        """A series of the study with what its examination, ``exam``, found."""
         found = next(one for one in self.series if one.modality == exam.modality)
         own = tuple(replace(note, patient_id=self.name) for note in self.notes if _concerns(note, found))
         exam = replace(exam, findings=(*own, *exam.findings))
@@ -133,15 +125,10 @@ def find_study(study_dir: Path, named: Mapping[str, Path] | None = None) -> Foun
 def read_study(
     study_dir: Path, named: Mapping[str, Path] | None = None, modalities: Sequence[str] = MODALITIES
 ) -> list[StudySeries]:
-    """The series of one study, found and examined, pixels included.
-
-    Args:
-        study_dir: As `find_study` takes it.
-        named: As `find_study` takes it.
-        modalities: Which are wanted.
+    """The series of one study, found as `find_study` does and examined, pixels included.
 
     Returns:
-        At most one a modality, in the order of `MODALITIES`.
+        At most one a modality wanted, in the order of `MODALITIES`.
 
     Raises:
         InferenceError: As `find_study`, or no series of these modalities.
@@ -160,10 +147,6 @@ def read_study(
 def series_items(study_dir: str | Path, modality: str) -> list[dict[str, Any]]:
     """The study's series of one modality as data for a MONAI dataset.
 
-    Args:
-        study_dir: As `find_study` takes it.
-        modality: ``T1w``, ``T1wCE``, ``T2w`` or ``FLAIR``.
-
     Returns:
         One item ``{"image": Series, "label": nan, "patient_id": str, "modality": str}``.
 
@@ -177,14 +160,8 @@ def series_items(study_dir: str | Path, modality: str) -> list[dict[str, Any]]:
     found = read_study(Path(study_dir), modalities=[modality])[0]
     if found.series is None:
         raise InferenceError("\n".join(finding.under(Path(study_dir)).line for finding in found.errors))
-    return [
-        {
-            "image": found.series,
-            "label": float("nan"),
-            "patient_id": found.series.patient_id,
-            "modality": modality,
-        }
-    ]
+    patient_id = found.series.patient_id
+    return [{"image": found.series, "label": float("nan"), "patient_id": patient_id, "modality": modality}]
 
 
 def _named_series(patient_id: str, modality: str, path: Path) -> FoundSeries:

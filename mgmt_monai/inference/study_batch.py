@@ -37,13 +37,9 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class BatchOutcome:
-    """How a batch went.
+    """How a batch went: predictions by study, and why the other studies could not be asked about, one line each.
 
-    Args:
-        predictions: By study; of those that could be asked about.
-        faults: Why the others could not, one line each, by study.
-        n_kept: How many of the predictions were there before.
-        table: Where they are all written.
+    ``n_kept`` of the predictions were there before; ``table`` has them all.
     """
 
     predictions: dict[str, StudyPrediction]
@@ -58,17 +54,11 @@ class BatchOutcome:
 
 
 def batch_engine(name: str, studies: Sequence[AskedStudy], out_dir: Path, overwrite: bool = False) -> str:
-    """The engine to ask for in a batch.
-
-    Args:
-        name: ``auto`` or a key of `ENGINES`.
-        studies: Of the batch.
-        out_dir: Of the results.
-        overwrite: Whether those that are there are replaced.
+    """The engine to ask for in a batch, of which ``name`` is asked: ``auto`` or a key of `ENGINES`.
 
     Returns:
-        For ``auto``, that of the results which are there, so that a batch is of one engine, or what `for_studies` says
-        of a new batch; else ``name``.
+        For ``auto``, that of the results which are in ``out_dir`` and stay, so that a batch is of one engine, or what
+        `for_studies` says of a new batch; else ``name``.
     """
     if name == AUTO and not overwrite:
         kept = (read_result(Path(out_dir) / study.folder) for study in studies)

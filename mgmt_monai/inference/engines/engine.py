@@ -14,12 +14,7 @@ BATCH_SIZE = 64
 
 
 class Engine(ABC):
-    """Computes the backbone's pooled features.
-
-    Args:
-        network: In eval mode, on the CPU; it is not changed.
-        batch_size: Of slices that PyTorch computes together.
-    """
+    """Computes the features of a network, in eval mode on the CPU; PyTorch takes ``batch_size`` slices at once."""
 
     name: ClassVar[str]
     """As ``--engine`` takes it."""
@@ -43,14 +38,7 @@ class Engine(ABC):
         return all(find_spec(module) is not None for module in cls.modules)
 
     def features(self, images: Tensor) -> Tensor:
-        """The features of slices.
-
-        Args:
-            images: ``(K, 1, H, W)`` float32, K from 0, any H and W that the network takes.
-
-        Returns:
-            ``(K, n_features)`` float32, without a graph.
-        """
+        """The features ``(K, n_features)`` float32, without a graph, of slices ``(K, 1, H, W)`` float32, K from 0."""
         if len(images):
             return self._features(images)
         # Not every network takes an empty batch: how wide its features are is learnt from a slice of zeros.

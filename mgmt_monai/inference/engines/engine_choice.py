@@ -34,11 +34,7 @@ _N_TRIED = 3
 
 
 def for_studies(name: str, n_studies: int) -> str:
-    """The engine to ask for when so many studies will be predicted.
-
-    Args:
-        name: ``auto`` or a key of `ENGINES`.
-        n_studies: With each model.
+    """The engine to ask for when ``n_studies`` will be predicted with each model.
 
     Returns:
         ``pytorch`` for ``auto`` and fewer than `WORTHWHILE`, else ``name``.
@@ -47,10 +43,7 @@ def for_studies(name: str, n_studies: int) -> str:
 
 
 def check_engine(name: str) -> None:
-    """Refuse a name that is none, or of an engine that is not installed.
-
-    Args:
-        name: ``auto`` or a key of `ENGINES`.
+    """Refuse a name that is neither ``auto`` nor in `ENGINES`, or of an engine that is not installed.
 
     Raises:
         InferenceError: It is so.
@@ -68,16 +61,10 @@ def check_engine(name: str) -> None:
 
 
 def make_engine(name: str, network: MGMTClassifier, side: int, batch_size: int = BATCH_SIZE) -> Engine:
-    """An engine for a network, held against PyTorch.
+    """An engine for a network in eval mode on the CPU, held against PyTorch on slices of ``side`` x ``side`` pixels.
 
-    A process of ours keeps the memory it frees from here on (`keep_freed_memory`): PyTorch computes faster so.
-
-    Args:
-        name: A key of `ENGINES`; or ``auto``, the first of them that is installed and gives PyTorch's figures. One that
-            is installed and does not is told in a warning.
-        network: In eval mode, on the CPU.
-        side: Height and width, in pixels, of the slices that it is tried on.
-        batch_size: As `Engine` takes it.
+    A process of ours keeps the memory it frees from here on (`keep_freed_memory`): PyTorch computes faster so. ``auto``
+    is the first of `ENGINES` that is installed and gives PyTorch's figures; one that does not is told in a warning.
 
     Raises:
         InferenceError: The engine that was asked for by name is not installed, cannot be made, or differs.
@@ -101,11 +88,7 @@ def make_engine(name: str, network: MGMTClassifier, side: int, batch_size: int =
 
 
 def differences(engine: Engine, images: Tensor) -> tuple[float, float]:
-    """How far an engine is from PyTorch.
-
-    Args:
-        engine: Any.
-        images: Slices, ``(K, 1, H, W)``, K at least 1.
+    """How far an engine is from PyTorch on slices ``(K, 1, H, W)``, K at least 1.
 
     Returns:
         The largest difference of a probability, and of a feature divided by the largest feature; NaN where a figure

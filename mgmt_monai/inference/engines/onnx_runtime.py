@@ -62,11 +62,7 @@ class OnnxRuntimeEngine(Engine):
 
 
 class FeaturesOnly(nn.Module):
-    """The network without its head, as a module of its own: what exporters take.
-
-    Args:
-        network: As it is; not copied.
-    """
+    """The network without its head, as a module of its own: what exporters take."""
 
     def __init__(self, network: MGMTClassifier) -> None:
         super().__init__()

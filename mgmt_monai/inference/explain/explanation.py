@@ -54,14 +54,7 @@ zeros do not count."""
 
 @dataclass(frozen=True)
 class Map:
-    """One method's map of a series.
-
-    Args:
-        method: One of `METHODS`.
-        values: ``(K, H, W)`` on the network's pixels.
-        sanity: Whether it is another with random weights.
-        share: Of it in the annotated region; None without one.
-    """
+    """One method's map of a series, ``(K, H, W)`` on the network's pixels; ``share``: of it in the annotated region."""
 
     method: str
     values: np.ndarray
@@ -73,14 +66,8 @@ class Map:
 class SeriesExplanation:
     """Why a model says what it says of a series.
 
-    Args:
-        model: Whose.
-        series: The series.
-        seen: What the model saw of it.
-        probabilities: Of each slice.
-        abstained: Why `predict` gives no probability; empty where it gives one.
-        maps: One a method.
-        resolution: How many cells, down and across, Grad-CAM tells apart.
+    ``abstained``: why `predict` gives no probability, empty where it gives one; ``resolution``: how many cells, down
+    and across, Grad-CAM tells apart.
     """
 
     model: BundleModel
@@ -92,20 +79,12 @@ class SeriesExplanation:
     resolution: tuple[int, int]
 
     def grid(self, method: str) -> tuple[int, int]:
-        """How many places of a slice a method's maps tell apart, down and across.
-
-        Args:
-            method: One of `METHODS`.
-        """
+        """How many places of a slice a method's maps tell apart, down and across."""
         n = round(1 / PATCH_SHARE)
         return self.resolution if method == "gradcam" else (n, n)
 
     def coarseness(self, method: str) -> str:
-        """How coarse a method's maps are, in words.
-
-        Args:
-            method: One of `METHODS`.
-        """
+        """How coarse a method's maps are, in words."""
         grid, displayed = self.grid(method), self.seen.displayed
         sides = zip(displayed.shape[1:], displayed.pixel_mm, grid, strict=True)
         height, width = (f"{n * mm / cells:.0f}" for n, mm, cells in sides)
@@ -128,8 +107,7 @@ def explain_series(
         series: Of the model's modality.
         methods: Of `METHODS`.
         segmentation: NIfTI of a region, such as the tumour, in the patient's space; its share of each map is measured.
-        abstained: Why the checks of the series forbid an answer, as `input_reasons` tells; the maps are made all the
-            same, and say so.
+        abstained: Why the checks forbid an answer; the maps are made all the same, and say so.
 
     Raises:
         InferenceError: The series cannot be read or placed, or the segmentation is none of it.
@@ -183,10 +161,6 @@ def sheets(explanation: SeriesExplanation) -> dict[str, np.ndarray]:
 
 def write_explanation(explanation: SeriesExplanation, folder: Path) -> list[Path]:
     """Write pictures, maps as NIfTI, the page, and ``explain.json``, the last one last.
-
-    Args:
-        explanation: Of one series.
-        folder: Made where it is absent.
 
     Returns:
         The files. Where the series does not say where its slices lie there is no NIfTI, and ``explain.json`` says why.

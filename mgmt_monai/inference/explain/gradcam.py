@@ -15,21 +15,14 @@ BATCH = 8
 
 
 def gradcam_maps(network: MGMTClassifier, images: Tensor) -> np.ndarray:
-    """Signed Grad-CAM of the logit of "methylated".
+    """Signed Grad-CAM of the logit of "methylated", ``(K, H, W)``, of slices ``(K, 1, H, W)`` in [0, 1], float32.
 
-    The maps explained are those whose mean over all positions is the backbone's features. Positive values raise the
-    logit, negative ones lower it. A value is the contribution, to first order, of one cell of the network's last maps;
-    their sum over all cells is the gradient times the features.
+    The maps explained are those whose mean over all positions is the backbone's features. A value is the contribution,
+    to first order, of one cell of the network's last maps, interpolated to the pixels; the sum over all cells is the
+    gradient times the features. Positive values raise the logit, negative ones lower it.
 
-    Grad-CAM itself keeps what raises a class and drops the rest; here it is asked twice, for "methylated" and for "not
-    methylated" (the logit and its negative), and the second is subtracted from the first.
-
-    Args:
-        network: In eval mode; it is not changed.
-        images: Slices ``(K, 1, H, W)``, float32, in [0, 1].
-
-    Returns:
-        ``(K, H, W)`` float32, interpolated from the cells to the pixels.
+    Grad-CAM itself keeps what raises a class and drops the rest; here it is asked for the logit and for its negative,
+    and the second is subtracted from the first. The network is not changed.
 
     Source:
         R. R. Selvaraju et al., Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization, ICCV
@@ -48,12 +41,7 @@ def gradcam_maps(network: MGMTClassifier, images: Tensor) -> np.ndarray:
 
 
 def cells(network: MGMTClassifier, images: Tensor) -> tuple[int, int]:
-    """How many cells, down and across, the network's last maps have: Grad-CAM sees no finer.
-
-    Args:
-        network: In eval mode.
-        images: ``(K, 1, H, W)``.
-    """
+    """How many cells, down and across, the network's last maps have of ``(K, 1, H, W)``: Grad-CAM sees no finer."""
     found: list[torch.Size] = []
     maps = network.backbone.get_submodule(get_backbone(network.network).maps)
     hook = maps.register_forward_hook(lambda _layer, _given, output: found.append(output.shape))

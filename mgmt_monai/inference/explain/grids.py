@@ -16,9 +16,7 @@ and the slices of one grid are no planes of the other."""
 class Grid:
     """Where the voxels of a volume (slices, rows, columns) lie.
 
-    Args:
-        shape: Slices, rows, columns.
-        affine: ``(4, 4)`` float64, (row, column, slice, 1) to RAS in mm.
+    ``affine``: ``(4, 4)`` float64, (row, column, slice, 1) to RAS in mm.
     """
 
     shape: tuple[int, int, int]
@@ -32,11 +30,7 @@ class Grid:
 
 
 def index_map(grid: Grid, other: Grid) -> np.ndarray:
-    """Where the voxels of one grid lie in another whose slices are slices of the first, in one of its three directions.
-
-    Args:
-        grid: From here.
-        other: To there: its slices are planes of ``grid``; rows and columns may be of another size.
+    """Where the voxels of ``grid`` lie in another whose slices are planes of it; their rows and columns may differ.
 
     Returns:
         ``(3, 4)``: (row, column, slice, 1) in ``grid`` to (row, column, slice) in ``other``, a slice to a whole number.
@@ -57,18 +51,10 @@ def index_map(grid: Grid, other: Grid) -> np.ndarray:
 
 
 def carried(maps: np.ndarray, mapping: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """Maps of slices laid on a grid of which these slices are planes.
+    """Maps ``(K, H, W)`` of slices laid on a grid, of which these slices are planes, by `index_map`; float32.
 
     Within a plane they are interpolated linearly; between planes nothing is interpolated, and planes without a map are
     zero, as is what lies beyond the maps' edges.
-
-    Args:
-        maps: ``(K, H, W)``.
-        mapping: ``(3, 4)``, (row, column, slice, 1) on the grid to (row, column, slice) in ``maps``, as `index_map`.
-        shape: Slices, rows, columns of the grid.
-
-    Returns:
-        Float32, of that shape.
     """
     axis = int(np.abs(mapping[2, :3]).argmax())
     laid = np.zeros(shape, dtype=np.float32)
@@ -85,15 +71,9 @@ def carried(maps: np.ndarray, mapping: np.ndarray, shape: tuple[int, int, int]) 
 
 
 def nearest_labels(labels: np.ndarray, to_ras: np.ndarray, grid: Grid) -> np.ndarray:
-    """The label at the centre of each voxel of a grid.
+    """The label at the centre of each voxel of a grid, of the labels' type; 0 beyond the labels' volume.
 
-    Args:
-        labels: ``(I, J, K)``, any integer type.
-        to_ras: ``(4, 4)``, (i, j, k, 1) to RAS in mm.
-        grid: Where to.
-
-    Returns:
-        Of the shape of ``grid`` and the type of ``labels``; 0 beyond the labels' volume.
+    ``labels`` are ``(I, J, K)``, ``to_ras`` ``(4, 4)`` from (i, j, k, 1) to RAS in mm.
     """
     mapping = (np.linalg.inv(to_ras) @ grid.affine)[:3]
     # Half-way points, as between two voxels of an even ratio of sizes, are moved off the edge by less than rounding.

@@ -14,13 +14,9 @@ from mgmt_monai.inference.explain.grids import Grid
 
 
 def write_map(path: Path, volume: np.ndarray, series: Series, grid: Grid) -> None:
-    """Write a volume that lies on a series' own grid.
+    """Write a volume ``(slices, rows, columns)``, float32, on the grid of all of a series' slices, as ``.nii.gz``.
 
-    Args:
-        path: ``.nii.gz``.
-        volume: ``(slices, rows, columns)``, float32, on ``grid``.
-        series: Whose grid it is. The map has the axes, affine and codes of a NIfTI series' file.
-        grid: Of all its slices.
+    It has the axes, affine and codes of a NIfTI series' file.
 
     Raises:
         OSError: It cannot be written.

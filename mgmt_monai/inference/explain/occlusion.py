@@ -25,18 +25,16 @@ BATCH = 32
 
 
 def occlusion_maps(network: MGMTClassifier, images: Tensor, description: str = "") -> np.ndarray:
-    """By how much the logit falls when a place is darkened.
+    """By how much the logit falls when a place is darkened, ``(K, H, W)`` float32, in logits.
 
-    Positive: what is there raises the logit of "methylated". Patches outside the box around what is not black are left
-    out: they darken nothing, and the map is zero there.
+    Positive: what is there raises the logit of "methylated". A value is the mean over the patches at a pixel, weighted
+    by how much of it they hid. Patches outside the box around what is not black are left out: they darken nothing, and
+    the map is zero there.
 
     Args:
         network: In eval mode; it is not changed.
         images: Slices ``(K, 1, H, W)``, float32, in [0, 1], background 0.
-        description: Of the progress bar, which counts slices and tells the time left; empty for none.
-
-    Returns:
-        ``(K, H, W)`` float32, in logits: the mean over the patches at each pixel, weighted by how much of it they hid.
+        description: Of the progress bar; empty for none.
 
     Source:
         M. D. Zeiler and R. Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014, section 4.2.
@@ -46,13 +44,7 @@ def occlusion_maps(network: MGMTClassifier, images: Tensor, description: str = "
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its own mask
         sensitivity = OcclusionSensitivity(
-            nn_module=network,
-            mask_size=patch,
-            n_batch=BATCH,
-            mode="gaussian",
-            overlap=OVERLAP,
-            activate=False,
-            verbose=False,
+            network, mask_size=patch, n_batch=BATCH, mode="gaussian", overlap=OVERLAP, activate=False, verbose=False
         )
     maps = np.zeros((len(images), height, width), dtype=np.float32)
     with torch.no_grad():

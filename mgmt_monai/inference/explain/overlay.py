@@ -29,17 +29,9 @@ _LONGEST_SIDE_IN = 5.0
 
 
 def overlay(anatomy: np.ndarray, values: np.ndarray, view: View, limit: float, title: str) -> np.ndarray:
-    """One slice.
+    """One slice ``(R, C)`` in [0, 1] with its map on the same pixels: RGB, ``(height, width, 3)`` uint8.
 
-    Args:
-        anatomy: ``(R, C)`` in [0, 1].
-        values: ``(R, C)``, the map on the same pixels.
-        view: How the slices are turned: size of a pixel, letters of the directions.
-        limit: The map's value of the strongest colour; 0 for a map that is zero everywhere, which is said.
-        title: Above it, a line or two.
-
-    Returns:
-        RGB, ``(height, width, 3)`` uint8.
+    ``limit`` is the map's value of the strongest colour; 0 for a map that is zero everywhere, which is said.
     """
     figure = Figure(figsize=_size(anatomy.shape, view.pixel_mm), dpi=_DPI, facecolor="black", layout="constrained")
     axis = figure.subplots()
@@ -50,26 +42,9 @@ def overlay(anatomy: np.ndarray, values: np.ndarray, view: View, limit: float, t
 
 
 def contact_sheet(
-    anatomies: np.ndarray,
-    maps: np.ndarray,
-    view: View,
-    limit: float,
-    titles: list[str],
-    heading: str,
+    anatomies: np.ndarray, maps: np.ndarray, view: View, limit: float, titles: list[str], heading: str
 ) -> np.ndarray:
-    """All slices of a series on one page.
-
-    Args:
-        anatomies: ``(K, R, C)`` in [0, 1].
-        maps: The same shape.
-        view: As `overlay`.
-        limit: As `overlay`, the same for all.
-        titles: One a slice.
-        heading: Above all.
-
-    Returns:
-        As `overlay`.
-    """
+    """All slices ``(K, R, C)`` of a series with their maps on one page, as `overlay`; a title a slice."""
     n_columns = min(4, len(maps))
     n_rows = math.ceil(len(maps) / n_columns)
     width, height = _size(anatomies.shape[1:], view.pixel_mm)

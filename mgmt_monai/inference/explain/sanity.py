@@ -34,18 +34,16 @@ class Sanity:
         similarities: For each random network, the mean over slices of the absolute rank correlation, 0 to 1; nan where
             a map is of one value.
         slices: Which of the slices explained were compared, from 0.
-        limit: `SIMILARITY_LIMIT`.
     """
 
     similarity: float
     similarities: tuple[float, ...]
     slices: tuple[int, ...]
-    limit: float = SIMILARITY_LIMIT
 
     @property
     def changes(self) -> bool | None:
         """Whether the map changes when the weights are randomised, as it must; None where it cannot be told."""
-        return None if math.isnan(self.similarity) else self.similarity < self.limit
+        return None if math.isnan(self.similarity) else self.similarity < SIMILARITY_LIMIT
 
     @property
     def sentence(self) -> str:
@@ -58,12 +56,9 @@ class Sanity:
 
 
 def sanity_check(
-    network: MGMTClassifier,
-    images: Tensor,
-    maps: np.ndarray,
-    explain: Callable[[MGMTClassifier, Tensor], np.ndarray],
+    network: MGMTClassifier, images: Tensor, maps: np.ndarray, explain: Callable[[MGMTClassifier, Tensor], np.ndarray]
 ) -> Sanity:
-    """Compare maps with those of networks of the same kind that never learned anything.
+    """Compare maps ``(K, H, W)`` with those of networks of the same kind that never learned anything.
 
     All weights are drawn anew at once (the far end of the paper's cascade), and BatchNorm is measured on the slices, so
     that the random network's signal does not die on its way. The rank correlation is taken over the head alone: the
@@ -72,7 +67,7 @@ def sanity_check(
     Args:
         network: The one explained.
         images: Its slices, ``(K, 1, H, W)`` float32 in [0, 1].
-        maps: Its maps, ``(K, H, W)``.
+        maps: Its maps.
         explain: What made them, of a network and of slices.
 
     Source:
@@ -90,15 +85,9 @@ def sanity_check(
 
 
 def randomised(network: MGMTClassifier, images: Tensor, seed: int) -> MGMTClassifier:
-    """A network of the same kind with random weights.
+    """A network of the same kind, its backbone's and head's sizes taken, with random weights, in eval mode.
 
-    Args:
-        network: Its backbone's and head's sizes are taken, nothing else; it is not changed.
-        images: ``(K, 1, H, W)``: BatchNorm's statistics are measured on them.
-        seed: Of the weights. The process' own random stream is left as it was.
-
-    Returns:
-        In eval mode.
+    BatchNorm's statistics are measured on ``images``, ``(K, 1, H, W)``; no random stream of the process is moved.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -110,12 +99,7 @@ def randomised(network: MGMTClassifier, images: Tensor, seed: int) -> MGMTClassi
 
 
 def similarity(one: np.ndarray, other: np.ndarray, where: np.ndarray) -> float:
-    """The absolute rank correlation of two maps of one slice.
-
-    Args:
-        one: ``(H, W)``.
-        other: The same shape.
-        where: The same shape, bool: the pixels compared.
+    """The absolute rank correlation of two maps ``(H, W)`` of one slice, over the pixels ``where``.
 
     Returns:
         0 to 1; nan where a map has one value in all of them.

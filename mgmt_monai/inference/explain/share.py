@@ -38,12 +38,7 @@ class Share:
 
 
 def share_inside(laid: np.ndarray, region: np.ndarray, head: np.ndarray) -> Share:
-    """Measure a map against a region.
-
-    Args:
-        laid: The map, any shape; only its positive part counts.
-        region: Of the same shape, bool.
-        head: Of the same shape, bool; nothing outside it counts.
+    """Measure a map's positive part against a region, both of any shape; nothing outside ``head`` counts.
 
     Example:
         >>> laid = np.array([3.0, 1.0, 0.0, -2.0])
@@ -60,28 +55,16 @@ def share_inside(laid: np.ndarray, region: np.ndarray, head: np.ndarray) -> Shar
 
 
 def head_pixels(anatomy: np.ndarray) -> np.ndarray:
-    """The pixels of the head.
+    """The pixels of the head, bool, in ``(K, R, C)`` float32 with a background at or near 0.
 
-    Args:
-        anatomy: ``(K, R, C)`` float32, background at or near 0.
-
-    Returns:
-        The same shape, bool: what is brighter than the darkest within the generous outline of the head; all of the
-        slices where no head is found.
+    They are brighter than the darkest within the generous outline of the head; all, where no head is found.
     """
     head = head_mask(anatomy) & (anatomy > anatomy.min(initial=np.inf))
     return head if head.any() else np.ones(anatomy.shape, dtype=bool)
 
 
 def read_region(path: Path, grid: Grid) -> np.ndarray:
-    """An annotation, carried to a grid by the nearest voxel.
-
-    Args:
-        path: NIfTI; every label but 0 counts.
-        grid: Where to.
-
-    Returns:
-        Bool, of the shape of ``grid``.
+    """An annotation (NIfTI, every label but 0 counts), carried to a grid by the nearest voxel; bool.
 
     Raises:
         InferenceError: No such file, no 3D NIfTI, or nothing of it lies in the grid.

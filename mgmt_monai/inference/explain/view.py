@@ -14,14 +14,10 @@ _OPPOSITE = dict(zip("LRPASI", "RLAPIS", strict=True))
 
 @dataclass(frozen=True)
 class View:
-    """A way to look at the slices of one grid.
+    """A way to look at the slices of one grid: transposed first, then turned upside down, then mirrored.
 
-    Args:
-        transposed: Rows become columns, first of all.
-        upside_down: The rows are then reversed.
-        mirrored: The columns are then reversed.
-        pixel_mm: Height and width of a pixel as shown.
-        letters: What lies beyond the upper, right, lower and left edge, such as ``ALPR``; "" where nobody knows.
+    ``pixel_mm`` are height and width as shown; ``letters`` say what lies beyond the upper, right, lower and left edge,
+    such as ``ALPR``, "" where nobody knows.
     """
 
     transposed: bool
@@ -31,11 +27,7 @@ class View:
     letters: str
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """The image turned.
-
-        Args:
-            image: ``(rows, columns)``.
-        """
+        """The image ``(rows, columns)``, turned."""
         turned = image.T if self.transposed else image
         turned = turned[::-1] if self.upside_down else turned
         return turned[:, ::-1] if self.mirrored else turned
@@ -49,11 +41,8 @@ def as_stored(grid: Grid) -> View:
 def radiological(grid: Grid) -> View:
     """The view in which radiologists see slices of this plane, turned by quarters and mirrored alone.
 
-    Args:
-        grid: Of the slices; of an oblique plane the nearest axes count.
-
-    Returns:
-        Axial and coronal slices with the patient's left on the right, sagittal ones with the face on the left.
+    Axial and coronal slices have the patient's left on the right, sagittal ones the face on the left; of an oblique
+    plane the nearest axes count.
     """
     # Letters say where rows (downwards), columns and slices run to.
     down, right, through = aff2axcodes(grid.affine)
