@@ -22,14 +22,9 @@ class Choice:
 
 
 def all_candidates(predictions: Mapping[str, pd.DataFrame], plan: ComparisonPlan) -> tuple[Candidate, ...]:
-    """What is trained, and the plain models on the reference network's features.
+    """The plan's candidates, then a plain model a modality, where every training of it could fit one.
 
-    Args:
-        predictions: Patient table by network.
-        plan: Whose candidates they are.
-
-    Returns:
-        The plan's, then a plain model a modality, where every training of it could fit one.
+    ``predictions``: patient table by network.
     """
     plain = [Candidate(plan.reference_network, modality, PLAIN) for modality in plan.modalities]
     n_models = len(plan.trainings()) // len(plan.candidates)
@@ -39,8 +34,7 @@ def all_candidates(predictions: Mapping[str, pd.DataFrame], plan: ComparisonPlan
 def validation_figures(predictions: Mapping[str, pd.DataFrame], candidate: Candidate) -> tuple[float, float]:
     """AUC and log-loss of a candidate on validation patients, each the mean over its models (folds, seeds).
 
-    Returns:
-        AUC (``nan`` where no model has both classes) and log-loss.
+    The AUC is ``nan`` where no model has both classes.
     """
     models = _models(predictions, candidate)
     aucs = pd.Series([auc(model["label"], model["probability"]) for model in models], dtype=float)
@@ -51,9 +45,7 @@ def validation_figures(predictions: Mapping[str, pd.DataFrame], candidate: Candi
 def choose(predictions: Mapping[str, pd.DataFrame], plan: ComparisonPlan) -> Choice:
     """The candidate with the highest validation AUC; among equals the one with the lowest validation log-loss.
 
-    Args:
-        predictions: Patient table by network; its test rows are not looked at.
-        plan: Whose candidates they are.
+    ``predictions``: patient table by network; its test rows are not looked at.
     """
     candidates = all_candidates(predictions, plan)
     found = {candidate: validation_figures(predictions, candidate) for candidate in candidates}

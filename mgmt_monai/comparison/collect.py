@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import pandas as pd
@@ -25,17 +26,9 @@ LEAST_SHARED = 3
 def predictions_by(
     what: str, folder: ComparisonFolder, trainings: Iterable[Training], stage: str = ""
 ) -> dict[str, pd.DataFrame]:
-    """The patient tables of trainings, one below the other, with the patients' own names.
+    """The patient tables of trainings, one below the other, with the patients' own names, by network or control.
 
-    Args:
-        what: Tells them apart: ``network`` or ``control``.
-        folder: Of the comparison.
-        trainings: All done.
-        stage: That each has to have scored: a plain model, say, which a training goes on without where it cannot be
-            fitted.
-
-    Returns:
-        By network or control, in the trainings' order: the columns of a patient table.
+    ``stage`` is one that each has to have scored: a plain model, say, without which a training goes on.
 
     Raises:
         ComparisonError: A training has no predictions of the stage.
@@ -54,13 +47,7 @@ def predictions_by(
 
 
 def chosen_slices(folder: ComparisonFolder, plan: ComparisonPlan, choice: Choice) -> pd.DataFrame:
-    """Slice table of the candidate chosen, on the test patients.
-
-    Args:
-        folder: Of the comparison.
-        plan: Of the comparison.
-        choice: The candidate.
-    """
+    """Slice table of the candidate chosen, on the test patients."""
     tables = [
         read_slices(folder.run_folder(training) / "slice_predictions.csv")
         for training in plan.trainings()
@@ -72,26 +59,12 @@ def chosen_slices(folder: ComparisonFolder, plan: ComparisonPlan, choice: Choice
 
 
 def curves_of(folder: ComparisonFolder, trainings: Iterable[Training], n_folds: int | None) -> pd.DataFrame:
-    """The figures of every epoch of trainings.
-
-    Args:
-        folder: Of the comparison.
-        trainings: All done.
-        n_folds: Of the cross-validation; folds are numbered over its repeats, as in predictions tables.
-    """
+    """The figures of every epoch of trainings; folds are numbered over their repeats, as in predictions tables."""
     tables = []
     for training in trainings:
         fold = 0 if training.fold is None else (training.repeat or 0) * (n_folds or 0) + training.fold
         rows = pd.read_csv(folder.run_folder(training) / "epochs.csv")
-        tables.append(
-            rows.assign(
-                network=training.network,
-                modality=training.modality,
-                control=training.control,
-                fold=fold,
-                seed=training.seed,
-            )
-        )
+        tables.append(rows.assign(**asdict(replace(training, fold=fold))))
     return pd.concat(tables, ignore_index=True)[list(CURVE_COLUMNS)]
 
 
@@ -114,10 +87,7 @@ def patient_columns(manifest: Manifest, modality: str) -> pd.DataFrame:
 def cohort_summary(manifest: Manifest, with_folds: bool, made: bool = False) -> dict[str, Any]:
     """The cohort in numbers: nobody is named.
 
-    Args:
-        manifest: Of the comparison.
-        with_folds: Whether its folds are used, not its hold-out split.
-        made: Whether it is a phantom, where the manifest is of a version that does not say so.
+    ``made``: it is a phantom, where the manifest is of a version that does not say so.
     """
     return {
         "layout": manifest.layout,
@@ -144,12 +114,7 @@ def cohort_summary(manifest: Manifest, with_folds: bool, made: bool = False) -> 
 
 
 def training_rows(folder: ComparisonFolder, trainings: Sequence[Training]) -> list[dict[str, Any]]:
-    """What the record says of each training.
-
-    Args:
-        folder: Of the comparison.
-        trainings: All done.
-    """
+    """What the record says of each training."""
     rows = []
     for training in trainings:
         state = run_in(folder.run_folder(training)).state
@@ -157,12 +122,7 @@ def training_rows(folder: ComparisonFolder, trainings: Sequence[Training]) -> li
         rows.append(
             {
                 "name": training.name,
-                "network": training.network,
-                "modality": training.modality,
-                "control": training.control,
-                "repeat": training.repeat,
-                "fold": training.fold,
-                "seed": training.seed,
+                **asdict(training),
                 "weights": state["weights"],
                 "pretrained": state["weights"] != "none",
                 "status": state["status"],

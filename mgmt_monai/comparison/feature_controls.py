@@ -30,10 +30,7 @@ SEED = 0
 
 
 def predict_from_features(
-    features: Mapping[str, Mapping[str, float | str]],
-    labels: Mapping[str, int],
-    split: Mapping[str, str],
-    seed: int,
+    features: Mapping[str, Mapping[str, float | str]], labels: Mapping[str, int], split: Mapping[str, str], seed: int
 ) -> dict[str, float]:
     """What a random forest, fitted on the training patients alone, says of the validation and test patients.
 
@@ -49,8 +46,8 @@ def predict_from_features(
         seed: Of the forest.
 
     Returns:
-        Probability of methylation by validation and test patient. Without features, or with training patients of one
-        class, it is the share of methylated patients in training, for all.
+        Probability of methylation by patient. Without features, or with training patients of one class, it is the share
+        of methylated patients in training, for all.
 
     Raises:
         ComparisonError: There is no training patient.
@@ -76,17 +73,9 @@ def predict_from_features(
 def feature_control_predictions(
     manifest: Manifest, data_dir: Path, modality: str, n_folds: int | None, n_repeats: int
 ) -> dict[str, pd.DataFrame]:
-    """Patient tables of the controls on header tags and on geometry, on every fold.
+    """Patient tables of the controls ``header_tags`` and ``geometry``, on every fold, numbered over all repeats.
 
-    Args:
-        manifest: Of the comparison.
-        data_dir: Where the files are.
-        modality: Whose series.
-        n_folds: Of the cross-validation; None for the hold-out split.
-        n_repeats: Of the cross-validation.
-
-    Returns:
-        By control, ``header_tags`` and ``geometry``: the columns of a patient table, folds numbered over all repeats.
+    ``n_folds`` is None for the hold-out split.
 
     Raises:
         CohortError: The manifest has no such folds.

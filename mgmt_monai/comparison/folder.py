@@ -10,14 +10,7 @@ from mgmt_monai.comparison.plan import ComparisonPlan, Training
 from mgmt_monai.locked_folder import LockedFolder
 from mgmt_monai.training.run_directory import run_in
 
-_KEYS = {
-    "plan": dict,
-    "data": str,
-    "created": str,
-    "mlflow_run_id": str | None,
-    "environment": dict,
-    "commits": list,
-}
+_KEYS = {"plan": dict, "data": str, "created": str, "mlflow_run_id": str | None, "environment": dict, "commits": list}
 
 
 class ComparisonFolder(LockedFolder):
@@ -70,9 +63,6 @@ class ComparisonFolder(LockedFolder):
 
     def keep_manifest(self, manifest: Manifest) -> None:
         """Write the manifest that the trainings read, or hold it against the one that they have read.
-
-        Args:
-            manifest: As it is made now.
 
         Raises:
             ComparisonError: The comparison was started with another one.

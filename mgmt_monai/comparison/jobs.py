@@ -23,11 +23,7 @@ def default_workers() -> int:
 
 
 def run_local(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, int]]:
-    """Run jobs on this machine.
-
-    Args:
-        jobs: Started in this order.
-        workers: How many at a time, from 1.
+    """Run jobs on this machine, started in this order, ``workers`` (1 or more) at a time.
 
     Yields:
         Each job with its exit code, as it ends.
@@ -47,10 +43,9 @@ def run_local(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, int]]:
 
 
 def check_reachable(address: str) -> None:
-    """Refuse an address at which nobody listens: Ray itself would try for minutes.
+    """Refuse an address of a cluster at which nobody listens: Ray itself would try for minutes.
 
-    Args:
-        address: Of a cluster; ``auto`` and ``local`` are left to Ray.
+    ``auto`` and ``local`` are left to Ray.
 
     Raises:
         ComparisonError: No connection can be opened.
@@ -70,11 +65,8 @@ def run_on_ray(jobs: Sequence[Job], address: str) -> Iterator[tuple[Job, int]]:
     """Run jobs on a Ray cluster, a core each, and a GPU where the cluster has any.
 
     Every machine of the cluster sees the data, the bundle configs and the output folder under the same paths, and has
-    this package installed.
-
-    Args:
-        jobs: Started in this order.
-        address: Of the cluster, such as ``auto`` or ``10.0.0.1:6379``; ``local`` starts one on this machine.
+    this package installed. The address is one such as ``auto`` or ``10.0.0.1:6379``; ``local`` starts a cluster on this
+    machine.
 
     Yields:
         Each job with its exit code, as it ends.

@@ -56,12 +56,7 @@ class ComparisonRecord:
 
 
 def write_record(record: ComparisonRecord, folder: Path) -> None:
-    """Write a record's files, each whole or not at all.
-
-    Args:
-        record: What to write.
-        folder: Made if absent.
-    """
+    """Write a record's files, each whole or not at all; the folder is made if absent."""
     for name in ("predictions", "controls"):
         (folder / name).mkdir(parents=True, exist_ok=True)
         for key, table in getattr(record, name).items():

@@ -29,10 +29,7 @@ LAST_STAGE = "fine_tune"
 class Candidate:
     """One way to do it, of which the comparison chooses one.
 
-    Args:
-        network: A backbone.
-        modality: What it sees.
-        stage: Of its trainings: the last one, or the plain model on the backbone's frozen features.
+    ``stage`` is the last one of its trainings, or the plain model on the backbone's frozen features.
     """
 
     network: str
@@ -42,15 +39,9 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Training:
-    """One training of a comparison.
+    """One training of a comparison; ``control`` is ``none`` or one of `TRAINED_CONTROLS`.
 
-    Args:
-        network: The backbone.
-        modality: What it sees.
-        control: ``none``, or one of `TRAINED_CONTROLS`.
-        repeat: Of the folds, from 0; None for the hold-out split.
-        fold: That is the test, from 0; None for the hold-out split.
-        seed: Of the training.
+    ``repeat`` and ``fold`` (that is the test) count from 0; None for the hold-out split.
     """
 
     network: str
@@ -144,14 +135,7 @@ class ComparisonPlan:
         )
 
     def controls(self, chosen: Candidate) -> tuple[Training, ...]:
-        """The trained negative controls of the candidate that was chosen: the same folds and seeds.
-
-        Args:
-            chosen: The candidate.
-
-        Returns:
-            The trainings.
-        """
+        """The trained negative controls of the candidate that was chosen: the same folds and seeds."""
         of_chosen = [t for t in self.trainings() if (t.network, t.modality) == (chosen.network, chosen.modality)]
         return tuple(replace(training, control=control) for control in TRAINED_CONTROLS for training in of_chosen)
 
@@ -160,15 +144,7 @@ class ComparisonPlan:
         return json.loads(json.dumps(asdict(self)))
 
     def command(self, name: str, hidden: Collection[str]) -> str:
-        """The command line that starts this comparison, but for what may not be shown.
-
-        Args:
-            name: Of the comparison.
-            hidden: Settings whose values are paths: they read ``...``.
-
-        Returns:
-            Such as ``mgmt-monai compare --name mine --networks efficientnet-b0 --modalities T1w --dataset_dir ...``.
-        """
+        """The command line that starts this comparison; settings in ``hidden``, which are paths, read ``...``."""
         options = {
             "name": name,
             "networks": ",".join(self.networks),
@@ -195,11 +171,7 @@ class ComparisonPlan:
         return {key: value for key, value in plan.items() if key not in usual or value != usual[key]}
 
     def digest(self, *beside: str) -> str:
-        """Eight hexadecimal digits that tell this plan from another.
-
-        Args:
-            beside: What else makes the comparison another one, such as the data directory.
-        """
+        """Eight hexadecimal digits that tell this plan, with what is given beside it, from another."""
         text = json.dumps([self.identity(), *beside], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 

@@ -36,15 +36,10 @@ _PATIENCE_S = 120
 
 @dataclass(frozen=True)
 class Job:
-    """A training to be run.
+    """A training to be run: its run's name, the bundle config (absolute), overrides by key, and the log, added to.
 
-    Args:
-        name: Of its run.
-        config_file: The bundle config, absolute.
-        settings: Overrides by key.
-        log: What it prints goes here, added to what is there.
-        tracking_uri: Of MLflow. It may hold a password: the training gets it by its environment, where neither the
-            list of processes nor a file shows it.
+    ``tracking_uri``, MLflow's, may hold a password: the training gets it by its environment, where neither the list of
+    processes nor a file shows it.
     """
 
     name: str
@@ -57,9 +52,7 @@ class Job:
 def run_job(job: Job, stop: threading.Event | None = None) -> int:
     """Run a job to its end.
 
-    Args:
-        job: What to run.
-        stop: When it is set, the training is asked to close its run and to end; it can be gone on with.
+    When ``stop`` is set, the training is asked to close its run and to end; it can be gone on with.
 
     Returns:
         The process's exit code; negative where a signal ended it, or where it was not started any more.

@@ -257,13 +257,8 @@ class Comparison:
         if training.fold is not None:
             settings |= {"repeat": training.repeat, "fold": training.fold}
         log = self.folder.path / "logs" / f"{training.name}.log"
-        return Job(
-            training.name,
-            str(self._config_file(training.modality).resolve()),
-            settings,
-            str(log),
-            self._value("tracking_uri"),
-        )
+        config = str(self._config_file(training.modality).resolve())
+        return Job(training.name, config, settings, str(log), self._value("tracking_uri"))
 
     def _record(self, manifest: Manifest, choice: Choice) -> ComparisonRecord:
         folder, plan, chosen = self.folder, self.plan, choice.candidate
@@ -272,6 +267,7 @@ class Comparison:
         trainings = (*plan.trainings(), *plan.controls(chosen))
         reference = next(t for t in plan.trainings() if t.modality == plan.reference_modality)
         config = read_config(folder.run_folder(reference) / "shared" / "config.json")
+        shared = {key: value for key, value in config.items() if key not in OWN_KEYS}
         predictions = predictions_by("network", folder, plan.trainings())
         controls = {
             **feature_control_predictions(manifest, self.data_dir, chosen.modality, plan.folds, plan.repeats),
@@ -294,7 +290,7 @@ class Comparison:
             "run_id": self.tracking.run_id,
             "plan": self._shown_plan(),
             "settings": {key: value for key, value in settings_of(config).items() if key not in OWN_KEYS},
-            "config_hash": _config_hash(config),
+            "config_hash": hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest(),
             "cohort": cohort_summary(manifest, plan.folds is not None, bool(phantom_truth(self.data_dir))),
             "trainings": training_rows(folder, trainings),
             "chosen": {
@@ -313,11 +309,7 @@ class Comparison:
         )
 
     def log_files(self, folder: Path, into: str) -> None:
-        """Record files in the comparison's run.
-
-        Args:
-            folder: With the files.
-            into: Folder of the run's artifacts.
+        """Record the files of a folder in the folder ``into`` of the run's artifacts.
 
         Raises:
             ComparisonError: MLflow did not take one.
@@ -350,10 +342,6 @@ def _columns_of(manifest: Manifest) -> pd.DataFrame:
 def planned_power(manifest: Manifest, plan: ComparisonPlan) -> str:
     """What a comparison can show, said before anything is trained.
 
-    Args:
-        manifest: Of the comparison.
-        plan: Its folds, reference modality and bound.
-
     Returns:
         A line with the power of the test patients, and of all patients where they are more.
     """
@@ -383,12 +371,6 @@ def _check_name(name: str) -> None:
         raise ComparisonError(
             f"name: expected letters, digits, '.', '_' and '-', found {name!r}. Choose another --name."
         )
-
-
-def _config_hash(config: Mapping[str, Any]) -> str:
-    """SHA-256 of what the trainings of a comparison have in common."""
-    shared = {key: value for key, value in config.items() if key not in OWN_KEYS}
-    return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()
 
 
 def _size(log: Path) -> int:

@@ -53,33 +53,19 @@ class Checklist:
     items: tuple[Item, ...]
 
     def count(self, status: str) -> int:
-        """How many items have this status.
-
-        Args:
-            status: One of `STATUSES`.
-        """
+        """How many items have this status."""
         return sum(item.status == status for item in self.items)
 
 
 def answer_checklists(report: Mapping[str, Any]) -> tuple[Checklist, ...]:
-    """Both checklists, answered from a report.
-
-    Args:
-        report: As ``data/report.schema.json`` says.
-    """
-    text = (
-        resources.files("mgmt_monai.comparison.report").joinpath("data", "checklist.json").read_text(encoding="utf-8")
-    )
-    found = json.loads(text)
-    return tuple(
-        Checklist(
-            listed["key"],
-            listed["title"],
-            listed["source"],
-            tuple(_answered(item, found["docs"], report) for item in listed["items"]),
-        )
-        for listed in found["lists"]
-    )
+    """Both checklists, answered from a report as ``data/report.schema.json`` describes it."""
+    file = resources.files("mgmt_monai.comparison.report").joinpath("data", "checklist.json")
+    found = json.loads(file.read_text(encoding="utf-8"))
+    checklists = []
+    for listed in found["lists"]:
+        items = tuple(_answered(item, found["docs"], report) for item in listed["items"])
+        checklists.append(Checklist(listed["key"], listed["title"], listed["source"], items))
+    return tuple(checklists)
 
 
 def _answered(item: Mapping[str, Any], docs: Mapping[str, tuple[str, str]], report: Mapping[str, Any]) -> Item:

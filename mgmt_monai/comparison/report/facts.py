@@ -74,14 +74,9 @@ class Findings:
 
 
 def findings(record: ComparisonRecord) -> Findings:
-    """Everything that a comparison's record says.
+    """Everything that a comparison's record says. The same record gives the same.
 
-    Args:
-        record: As it lies in MLflow; its settings tell the level of every interval and how often patients are
-            resampled.
-
-    Returns:
-        The report's content. The same record gives the same.
+    The record's settings tell the level of every interval and how often patients are resampled.
 
     Raises:
         EvaluationError: A table of the record cannot be judged.
@@ -147,7 +142,7 @@ def findings(record: ComparisonRecord) -> Findings:
         "table_1": [
             {
                 "network": network,
-                "pretrained": _pretrained(about, network),
+                "pretrained": all(row["pretrained"] for row in about["trainings"] if row["network"] == network),
                 "stage": LAST_STAGE,
                 "figures": _at_papers_threshold(record, Candidate(network, plan["reference_modality"]), level),
             }
@@ -191,10 +186,6 @@ def findings(record: ComparisonRecord) -> Findings:
 def model_aucs(record: ComparisonRecord, candidate: Candidate) -> pd.DataFrame:
     """The test AUC of each model of a candidate: one row a fold and seed.
 
-    Args:
-        record: Of the comparison.
-        candidate: Network, modality and stage.
-
     Returns:
         Columns ``fold``, ``seed``, ``auc`` (``nan`` where a fold's test lacks a class).
     """
@@ -207,22 +198,13 @@ def model_aucs(record: ComparisonRecord, candidate: Candidate) -> pd.DataFrame:
 
 
 def interval_settings(record: ComparisonRecord) -> tuple[float, int]:
-    """The level of every interval, and how often patients are resampled, as the trainings' settings say.
-
-    Args:
-        record: Of the comparison.
-    """
+    """The level of every interval, and how often patients are resampled, as the trainings' settings say."""
     settings = record.about["settings"]
     return float(settings["confidence_level"]), int(settings["bootstrap_resamples"])
 
 
 def candidate_table(record: ComparisonRecord, candidate: Candidate) -> pd.DataFrame:
-    """A candidate's predictions of every stage.
-
-    Args:
-        record: Of the comparison.
-        candidate: Network and modality.
-    """
+    """A candidate's predictions of every stage."""
     table = record.predictions[candidate.network]
     return table[table["modality"] == candidate.modality]
 
@@ -288,10 +270,6 @@ def _slice_figures(slices: pd.DataFrame, level: float, n_resamples: int) -> dict
     }
 
 
-def _pretrained(about: Mapping[str, Any], network: str) -> bool:
-    return all(row["pretrained"] for row in about["trainings"] if row["network"] == network)
-
-
 def _compared(
     record: ComparisonRecord, models: Mapping[Candidate, pd.DataFrame], chosen: Candidate, level: float
 ) -> list[dict[str, Any]]:
@@ -301,12 +279,11 @@ def _compared(
     for model, table in models.items():
         if model != chosen:
             both = best.join(table.set_index("patient_id"), how="inner", rsuffix="_other")
-            if not len(both):
-                continue
-            differences[model] = compare_paired(both["label"], both["probability_other"], both["probability"], level)
-    adjusted = dict(
-        zip(differences, holm([found.p_value for found in differences.values()]) if differences else [], strict=True)
-    )
+            if len(both):
+                paired = compare_paired(both["label"], both["probability_other"], both["probability"], level)
+                differences[model] = paired
+    p_values = [found.p_value for found in differences.values()]
+    adjusted = dict(zip(differences, holm(p_values), strict=True)) if differences else {}
     rows = []
     for candidate, table in models.items():
         figures = patient_figures(table["label"], table["probability"] - table["threshold"], level, 0.0)

@@ -20,12 +20,7 @@ TABLES = ("table_1", "table_2", "candidates", "controls", "spread", "subgroups")
 
 
 def write_report(record: ComparisonRecord, folder: Path, overwrite: bool = False) -> dict[str, Any]:
-    """Write the report of a comparison.
-
-    Args:
-        record: As it lies in MLflow.
-        folder: Made if absent; files of the same report in it are replaced.
-        overwrite: Whether those of another one are replaced too.
+    """Write the report of a comparison; files of the same one in the folder are replaced, another's with ``overwrite``.
 
     Raises:
         ComparisonError: Another report is there, or the folder cannot be written to.

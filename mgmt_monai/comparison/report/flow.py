@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 WIDTH = 640
 """Of the diagram, in its own units, which are CSS pixels where the page is wide enough."""
@@ -40,26 +40,14 @@ class _Box:
 
 
 def n_found(cohort: Mapping[str, Any]) -> int:
-    """How many patients there were before any was left out.
-
-    Args:
-        cohort: The report's ``cohort``.
-
-    Returns:
-        Those in the comparison and those that are not.
-    """
+    """How many patients there were before any was left out, by the report's ``cohort``."""
     return cohort["n_patients"] + sum(row["n"] for row in [*cohort["excluded"], *cohort["left_out"]])
 
 
 def cohort_flow(cohort: Mapping[str, Any]) -> Markup:
-    """Draw the flow of patients.
+    """The flow of patients as an ``<svg>`` element for a page: no script, no style, nothing that is fetched.
 
-    Args:
-        cohort: The report's ``cohort``: ``n_patients``, ``n_methylated``, ``excluded``, ``left_out``, and ``splits``
-            or ``folds``, as ``data/report.schema.json`` has them. Reasons may hold anything: they stay text.
-
-    Returns:
-        An ``<svg>`` element for a page: no script, no style, nothing that is fetched.
+    ``cohort`` is as ``data/report.schema.json`` has it. Reasons may hold anything: they stay text.
     """
     top = _Box(_MAIN_X, 1, _MAIN_WIDTH, ["Patients found", f"n = {n_found(cohort)}"])
     sides, y = [], top.bottom + _GAP / 2
@@ -69,12 +57,8 @@ def cohort_flow(cohort: Mapping[str, Any]) -> Markup:
             y = sides[-1].bottom + _GAP / 2
     n, n_methylated = cohort["n_patients"], cohort["n_methylated"]
     y = y + _GAP / 2 if sides else top.bottom + _GAP
-    comparison = _Box(
-        _MAIN_X,
-        y,
-        _MAIN_WIDTH,
-        ["In the comparison", f"n = {n}", f"{n_methylated} methylated", f"{n - n_methylated} unmethylated"],
-    )
+    lines = ["In the comparison", f"n = {n}", f"{n_methylated} methylated", f"{n - n_methylated} unmethylated"]
+    comparison = _Box(_MAIN_X, y, _MAIN_WIDTH, lines)
     parts = list(_parts(cohort, comparison.bottom + 1.5 * _GAP))
     pieces = [_arrow(top.middle, top.bottom, comparison.middle, comparison.y)]
     pieces += [_arrow(top.middle, side.y + side.height / 2, side.x, side.y + side.height / 2) for side in sides]
@@ -135,18 +119,13 @@ def _fan(comparison: _Box, parts: Sequence[_Box]) -> Iterator[Markup]:
 
 
 def _drawn(box: _Box) -> Markup:
-    lines = Markup("").join(
-        Markup('<text x="{:g}" y="{:g}" fill="{}"{}>{}</text>').format(
-            box.x + _PAD,
-            box.y + _PAD + 11 + number * _LINE,
-            _INK,
-            Markup(' font-weight="600"') if number == 0 else "",
-            escape(line),
-        )
-        for number, line in enumerate(box.lines)
-    )
     frame = Markup('<rect x="{:g}" y="{:g}" width="{:g}" height="{:g}" rx="4" fill="{}" stroke="{}"/>')
-    return frame.format(box.x, box.y, box.width, box.height, _GROUND, _EDGE) + lines
+    drawn = frame.format(box.x, box.y, box.width, box.height, _GROUND, _EDGE)
+    for number, line in enumerate(box.lines):
+        weight = Markup(' font-weight="600"') if number == 0 else ""
+        text = Markup('<text x="{:g}" y="{:g}" fill="{}"{}>{}</text>')
+        drawn += text.format(box.x + _PAD, box.y + _PAD + 11 + number * _LINE, _INK, weight, line)
+    return drawn
 
 
 def _line(x1: float, y1: float, x2: float, y2: float) -> Markup:

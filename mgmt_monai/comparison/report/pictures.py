@@ -22,11 +22,7 @@ from mgmt_monai.training.plain_model import PLAIN
 
 
 def pictures(record: ComparisonRecord, found: Findings) -> Iterator[tuple[str, Figure]]:
-    """Every picture that the comparison has data for.
-
-    Yields:
-        Name and figure.
-    """
+    """Every picture that the comparison has data for: name and figure."""
     report, pooled = found.report, found.pooled
     level, n_resamples = interval_settings(record)
     yield from model_pictures(pooled, found.groups, level, n_resamples, within=report["within_site"])
@@ -34,16 +30,9 @@ def pictures(record: ComparisonRecord, found: Findings) -> Iterator[tuple[str, F
     labels, rows = found.common_labels, report["candidates"]
     if 0 < labels.sum() < len(labels):
         null = best_of(labels, found.common, "auc", n_permutations=N_PERMUTATIONS)
-        yield (
-            "candidates",
-            candidates_figure(
-                [f"{row['network']}, {row['modality']}{_beside(row['stage'])}" for row in rows],
-                [_estimate(row["auc"]) for row in rows],
-                null,
-                next(number for number, row in enumerate(rows) if row["chosen"]),
-                level,
-            ),
-        )
+        names = [f"{row['network']}, {row['modality']}{_beside(row['stage'])}" for row in rows]
+        chosen = next(number for number, row in enumerate(rows) if row["chosen"])
+        yield "candidates", candidates_figure(names, [_estimate(row["auc"]) for row in rows], null, chosen, level)
     plan = record.about["plan"]
     curves = record.curves[
         (record.curves["control"] == NO_CONTROL) & (record.curves["network"] == plan["reference_network"])
@@ -74,13 +63,8 @@ def _spread_frame(record: ComparisonRecord, found: Findings) -> pd.DataFrame:
     parts = []
     for row in found.report["spread"]:
         aucs = model_aucs(record, Candidate(row["network"], row["modality"], row["stage"]))
-        parts.append(
-            aucs.assign(
-                candidate=f"{row['network']}, {row['modality']}{_beside(row['stage'])}",
-                repeat=aucs["fold"] // folds,
-                fold=aucs["fold"] % folds,
-            )
-        )
+        candidate = f"{row['network']}, {row['modality']}{_beside(row['stage'])}"
+        parts.append(aucs.assign(candidate=candidate, repeat=aucs["fold"] // folds, fold=aucs["fold"] % folds))
     return pd.concat(parts, ignore_index=True)[["candidate", "repeat", "fold", "seed", "auc"]]
 
 

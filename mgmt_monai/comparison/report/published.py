@@ -44,13 +44,9 @@ class Printed:
 class NetworkRow:
     """A column of Table I: one network, fine-tuned, on T1w.
 
-    Args:
-        network: As the paper spells it, without the space.
-        names: The spellings of the network that mean it, as `spelling` returns them.
-        accuracy: With Wilson's interval.
-        precision: As printed; averages over both classes where Figure 7 lets one check.
-        recall: The same.
-        f1: The same.
+    ``network`` is spelt as in the paper, without the space; ``names`` are the spellings that mean it, as `spelling`
+    returns them. The accuracy has Wilson's interval; the others are averages over both classes where Figure 7 lets one
+    check.
     """
 
     network: str
@@ -65,11 +61,7 @@ class NetworkRow:
 class ModalityRow:
     """A row of Table II: EfficientNet-B0 on one modality.
 
-    Args:
-        modality: ``FLAIR``, ``T1w``, ``T1wCE`` or ``T2w``.
-        transfer_accuracy: With Wilson's interval.
-        transfer_auc: With Newcombe's interval.
-        fine_tune_accuracy: With Wilson's interval; the paper gives no AUC after fine-tuning.
+    Accuracies have Wilson's interval, the AUC Newcombe's; the paper gives no AUC after fine-tuning.
     """
 
     modality: str
@@ -80,16 +72,10 @@ class ModalityRow:
 
 @dataclass(frozen=True)
 class Published:
-    """The paper's figures.
+    """The paper's figures, the tables in its order, and Figure 7 as text.
 
-    Args:
-        citation: Authors and title.
-        n_candidates: Networks times modalities that it names, out of which the best is its headline.
-        table_1: In the paper's order.
-        table_2: In the paper's order.
-        classification_report: Figure 7, as text.
-        sensitivity: Of the methylated, from the counts behind Figure 7.
-        specificity: Of the unmethylated, from the same.
+    ``n_candidates``: networks times modalities that it names, out of which the best is its headline. Sensitivity and
+    specificity are from the counts behind Figure 7.
     """
 
     citation: str
@@ -107,10 +93,7 @@ class Published:
 
 
 def read_published(level: float = 0.95) -> Published:
-    """The paper's tables with intervals.
-
-    Args:
-        level: Of the intervals, between 0 and 1.
+    """The paper's tables with intervals of ``level``, between 0 and 1.
 
     Raises:
         EvaluationError: ``level`` is not between 0 and 1.
@@ -134,12 +117,7 @@ def read_published(level: float = 0.95) -> Published:
 
 
 def printed_accuracy(percent: str, note: str = "", level: float = 0.95) -> Printed:
-    """An accuracy of the paper with Wilson's interval of the nearest whole number of its patients.
-
-    Args:
-        percent: As printed, without the sign, such as ``55.68``.
-        note: What is odd about it.
-        level: Of the interval.
+    """An accuracy as the paper printed it, in percent, with Wilson's interval of the nearest number of its patients.
 
     Example:
         >>> found = printed_accuracy("70")
@@ -154,11 +132,7 @@ def printed_accuracy(percent: str, note: str = "", level: float = 0.95) -> Print
 def is_of_whole_patients(percent: str) -> bool:
     """Whether some whole number of 53 patients gives this accuracy at the precision that it is printed with.
 
-    Args:
-        percent: As printed, with or without the sign.
-
-    Returns:
-        False where the paper cannot have counted its 53 patients once each.
+    Where none does, the paper cannot have counted its 53 patients once each.
 
     Example:
         >>> is_of_whole_patients("70"), is_of_whole_patients("71.92 %")
@@ -170,14 +144,7 @@ def is_of_whole_patients(percent: str) -> bool:
 
 
 def best_of_guessers(n_guessers: int, n_patients: int = N_PATIENTS) -> tuple[float, float]:
-    """The best accuracy among guessers that toss a coin for each patient, independently of each other.
-
-    Args:
-        n_guessers: How many, 1 or more.
-        n_patients: How many each of them judges.
-
-    Returns:
-        Its mean and its 95th percentile, as shares.
+    """Mean and 95th percentile of the best accuracy of guessers that toss a coin for each patient, each for itself.
 
     Source:
         The largest of k independent binomial counts is at most x with probability ``F(x) ** k``.
@@ -193,9 +160,6 @@ def best_of_guessers(n_guessers: int, n_patients: int = N_PATIENTS) -> tuple[flo
 
 def spelling(network: str) -> str:
     """A network's name without case and punctuation, so that ``efficientnet-b0`` is the paper's EfficientNetB0.
-
-    Returns:
-        Its letters and digits, lower case.
 
     Example:
         >>> spelling("EfficientNet-B0")

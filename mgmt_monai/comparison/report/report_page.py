@@ -92,6 +92,12 @@ def report_page(report: Mapping[str, Any], pictures: Mapping[str, str]) -> Itera
         raise ComparisonError(f"pictures: expected names among {', '.join(PICTURES)}, found {', '.join(unknown)}.")
     published = read_published(report["figures"]["level"])
     accuracies = published.accuracies()
+    networks = {row.network: row for row in published.table_1}
+    titles = {name: row.network for row in published.table_1 for name in row.names}
+
+    def network_title(row: Mapping[str, Any]) -> str:
+        return titles.get(spelling(row["network"]), row["network"])
+
     modalities = {row.modality: row for row in published.table_2}
     trainings = [row for row in report["comparison"]["trainings"] if row.get("learnt") is False]
     not_learnt = {row["name"]: row.get("not_learnt") or NOT_LEARNT for row in trainings}
@@ -108,7 +114,7 @@ def report_page(report: Mapping[str, Any], pictures: Mapping[str, str]) -> Itera
             "pictures": {name: _picture(name, pictures.get(name), report) for name in PICTURES},
             "published": published,
             "n_printed": N_PATIENTS,
-            "networks": list(_networks(report["table_1"], published)),
+            "networks": list(_beside(report["table_1"], networks, network_title)),
             "modalities": list(_beside(report["table_2"], modalities, lambda row: row["modality"])),
             "marks": dict(zip(_notes(published), "abcdefgh", strict=False)),
             "n_accuracies": len(accuracies),
@@ -127,25 +133,18 @@ def report_page(report: Mapping[str, Any], pictures: Mapping[str, str]) -> Itera
 def checklist_page(report: Mapping[str, Any]) -> Iterator[str]:
     """What the comparison answers of CLAIM 2024 and TRIPOD+AI, and what its authors have to write.
 
-    Args:
-        report: As ``data/report.schema.json`` says.
-
     Raises:
         ComparisonError: The report has another schema.
     """
     _check(report)
-    return _pieces(
-        "checklist.html.j2",
-        "reporting checklists",
-        report,
-        {
-            "comparison": report["comparison"],
-            "checklists": answer_checklists(report),
-            "statuses": STATUSES,
-            "sections": SECTIONS,
-            "report_page": REPORT_NAME,
-        },
-    )
+    content = {
+        "comparison": report["comparison"],
+        "checklists": answer_checklists(report),
+        "statuses": STATUSES,
+        "sections": SECTIONS,
+        "report_page": REPORT_NAME,
+    }
+    return _pieces("checklist.html.j2", "reporting checklists", report, content)
 
 
 def _check(report: Mapping[str, Any]) -> None:
@@ -178,16 +177,6 @@ def _beside(
     for row in ours:
         if title_of(row) not in papers:
             yield {"title": title_of(row), "paper": None, "ours": [row]}
-
-
-def _networks(rows: list[dict[str, Any]], published: Published) -> Iterator[dict[str, Any]]:
-    """Table I."""
-    papers = {name: paper.network for paper in published.table_1 for name in paper.names}
-    return _beside(
-        rows,
-        {paper.network: paper for paper in published.table_1},
-        lambda row: papers.get(spelling(row["network"]), row["network"]),
-    )
 
 
 def _as_shown(row: NetworkRow | ModalityRow) -> dict[str, dict[str, Any]]:

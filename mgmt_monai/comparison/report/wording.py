@@ -7,20 +7,12 @@ from mgmt_monai.evaluation.intervals import estimate_text
 
 UNDEFINED = "undefined"
 
-
 figure = estimate_text
 """A figure with its interval, such as ``0.62 (0.48-0.74)``."""
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """A figure alone.
-
-    Args:
-        value: None where it is undefined.
-        digits: After the point.
-
-    Returns:
-        Such as ``0.62``. A value that rounds to zero has no sign.
+    """A figure alone, ``undefined`` where it is None. A value that rounds to zero has no sign.
 
     Example:
         >>> number(0.6249), number(-0.001), number(None)
@@ -30,14 +22,7 @@ def number(value: float | None, digits: int = 2) -> str:
 
 
 def difference(estimate: Mapping[str, Any], digits: int = 2) -> str:
-    """A difference with its interval, each with its sign.
-
-    Args:
-        estimate: ``value``, ``low`` and ``high``, None where undefined.
-        digits: After the point.
-
-    Returns:
-        Such as ``+0.05 (-0.03 to +0.13)``.
+    """A difference (``value``, ``low`` and ``high``, None where undefined) with its interval, each with its sign.
 
     Example:
         >>> difference({"value": 0.05, "low": -0.03, "high": 0.13})
@@ -52,10 +37,7 @@ def difference(estimate: Mapping[str, Any], digits: int = 2) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """A p-value with three digits, and ``< 0.001`` below.
-
-    Args:
-        p: None where it is undefined.
+    """A p-value with three digits, and ``< 0.001`` below; ``undefined`` where it is None.
 
     Example:
         >>> p_value(0.0004), p_value(0.0312)
@@ -67,10 +49,7 @@ def p_value(p: float | None) -> str:
 
 
 def plain(value: Any) -> str:
-    """A setting or any other value of a report as a reader would write it.
-
-    Args:
-        value: What JSON holds: an estimate, a number, a text, a list, None.
+    """A setting or any other value that JSON holds as a reader would write it.
 
     Example:
         >>> plain({"value": 0.62, "low": 0.48, "high": 0.74, "n": 59}), plain(None), plain([1, 2]), plain(0.0001)
