@@ -20,11 +20,7 @@ _KINDS = (0, stat.S_IFREG, stat.S_IFDIR)  # 0: written where there are no kinds 
 
 
 def unpack(path: Path, folder: Path) -> Path:
-    """Unpack a zip file that holds one bundle.
-
-    Args:
-        path: The zip file.
-        folder: Empty; nothing is written outside.
+    """Unpack a zip file that holds one bundle into an empty folder; nothing is written outside.
 
     Returns:
         The bundle's root: ``folder`` or a folder in it.

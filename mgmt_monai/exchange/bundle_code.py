@@ -19,11 +19,7 @@ _BASE = {"monai", "torch", "numpy"}
 
 
 def needed_code(configs: Mapping[str, Any], package: Path = PACKAGE) -> Code:
-    """Our modules that configs need, and the libraries that configs and modules do.
-
-    Args:
-        configs: Content of each, in the package's own names.
-        package: The package's folder.
+    """Our modules that configs, in the package's own names, need, and the libraries that configs and modules do.
 
     Raises:
         ExchangeError: A config names what is not in the package.
@@ -40,9 +36,6 @@ def needed_code(configs: Mapping[str, Any], package: Path = PACKAGE) -> Code:
 
 def distributions(imports: tuple[str, ...]) -> list[str]:
     """The distributions that top-level names come from, as a package index names them.
-
-    Args:
-        imports: Such as ``("ignite", "sklearn")``.
 
     Returns:
         Sorted, without those that metadata.json has keys of their own for.
@@ -67,8 +60,7 @@ def _config_libraries(value: Any) -> set[str]:
     """The libraries of a config's targets and of the modules that its expressions import."""
     found = set()
     if isinstance(value, Mapping):
-        target = value.get("_target_")
-        if isinstance(target, str):
+        if isinstance(target := value.get("_target_"), str):
             found.add(target.partition(".")[0] if "." in target else "monai")
         for key, part in value.items():
             if key.endswith("::_target_") and isinstance(part, str):  # an override of what is in another config

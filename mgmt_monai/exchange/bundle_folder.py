@@ -40,14 +40,7 @@ _NAME_LIMIT = 200
 
 @dataclass(frozen=True)
 class BundleFolder:
-    """A bundle on disk; nothing in it has been run.
-
-    Args:
-        path: Its root.
-        name: Of its folder or zip file.
-        config: ``configs/inference.json``.
-        metadata: ``configs/metadata.json``.
-    """
+    """A bundle on disk, with its configs ``inference.json`` and ``metadata.json``; nothing in it has been run."""
 
     path: Path
     name: str
@@ -113,13 +106,8 @@ class BundleFolder:
         """The config to run: our own template with the bundle's settings, or the bundle's, trusted.
 
         Of a bundle that `is_ours` nothing is run but the packaged template, in which a setting is a number within its
-        range or one of a few words, never an expression: MONAI puts a setting into an expression as a variable.
-
-        Args:
-            trust: Whether the user trusts the bundle's code.
-
-        Returns:
-            A config of its own: MONAI changes what it parses.
+        range or one of a few words, never an expression: MONAI puts a setting into an expression as a variable. What it
+        returns is a copy, since MONAI changes what it parses.
 
         Raises:
             ExchangeError: It is not `is_ours` and not trusted.
@@ -138,10 +126,7 @@ class BundleFolder:
 
 @contextmanager
 def open_bundle(path: Path) -> Iterator[BundleFolder]:
-    """Read a bundle's configs.
-
-    Args:
-        path: A bundle's folder, or a zip file that holds one.
+    """Read the configs of a bundle, a folder or a zip file that holds one.
 
     Yields:
         The bundle; that of a zip file is unpacked while the block runs.

@@ -30,8 +30,7 @@ _LEFT_OUT = "(a path)"
 def in_package_names(config: dict[str, Any]) -> dict[str, Any]:
     """A config with the package's own names: that of a run which was trained from a bundle has ``scripts``.
 
-    Returns:
-        The same with ``initialize``, which is empty where its steps were made part of ``training``.
+    ``initialize`` is empty where its steps were made part of ``training``.
     """
     if "$import scripts" not in config.get("imports", ()):
         return config
@@ -46,13 +45,10 @@ _OLD_COHORT = "mgmt_monai.cohort.modality.ModalityCohort"
 def train_config(executed: Mapping[str, Any]) -> dict[str, Any]:
     """What trains such a model again, on anyone's cohort.
 
-    Args:
-        executed: The run's config, in the package's own names.
-
     Returns:
-        The same with every setting of `PER_RUN`, and every path at any depth, as the modality's template has it. A
-        config of an older version, which lacks a section of the template or trains on cached views, lends the
-        template its settings.
+        The run's config ``executed``, with every setting of `PER_RUN`, and every path at any depth, as the modality's
+        template has it. A config of an older version, which lacks a section of the template or trains on cached views,
+        lends the template its settings.
 
     Raises:
         ExchangeError: A modality that is none, or a path in a place that the template does not have.
@@ -79,9 +75,6 @@ def train_config(executed: Mapping[str, Any]) -> dict[str, Any]:
 def inference_config(executed: Mapping[str, Any]) -> dict[str, Any]:
     """What predicts a study with the run's model, by the run's own chain.
 
-    Args:
-        executed: The run's config, in the package's own names.
-
     Returns:
         The inference template with the run's settings; its components are the run's where they were changed.
 
@@ -92,15 +85,14 @@ def inference_config(executed: Mapping[str, Any]) -> dict[str, Any]:
     for key, ours in list(made.items()):
         if key in training and key not in PER_RUN and not _is_live(ours) and not isinstance(ours, dict | list):
             made[key] = _plain(key, training)
-    chain = [
-        step
-        for step in training["train"]["deterministic_transforms"]
-        if "@control" not in str(step.get("_disabled_", ""))  # parts of negative controls, which are not exported
-    ]
+    steps = training["train"]["deterministic_transforms"]
+    # Parts of negative controls are not exported.
+    chain = [step for step in steps if "@control" not in str(step.get("_disabled_", ""))]
     made["preprocessing"] = {**made["preprocessing"], "transforms": chain}
     network = {key: value for key, value in training["network_def"].items() if key not in ("dropout", "_requires_")}
     made["network_def"] = network
-    for key in sorted(_references([chain, network]) - set(made)):
+    referred = {name for text in texts_in([chain, network]) for name in re.findall(r"[@%](\w+)", text)}
+    for key in sorted(referred - set(made)):
         made[key] = training[key]
     return made
 
@@ -117,11 +109,7 @@ def multi_gpu_config(executed: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def texts_in(value: Any) -> Iterator[str]:
-    """Every text of a config, at any depth; keys are none.
-
-    Args:
-        value: The config or a part of it.
-    """
+    """Every text of a config or a part of it, at any depth; keys are none."""
     if isinstance(value, Mapping):
         for part in value.values():
             yield from texts_in(part)
@@ -186,7 +174,3 @@ def _holds_path(text: str) -> bool:
         return re.search(r"""['"](?:/|~|[A-Za-z]:[\\/]|\w+://)""", text) is not None
     absolute = PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute()
     return absolute or text.startswith("~") or "://" in text or text == _LEFT_OUT
-
-
-def _references(value: Any) -> set[str]:
-    return {name for text in texts_in(value) for name in re.findall(r"[@%](\w+)", text)}

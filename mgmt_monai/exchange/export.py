@@ -97,15 +97,11 @@ def export_run(run: str | Path, out: str | Path, **options: Any) -> Path:
 def zip_bundle(bundle: Path, overwrite: bool = False) -> Path:
     """Pack a bundle into ``NAME.zip`` beside it; the same bundle always gives the same file.
 
-    Args:
-        bundle: Its folder, which is the one folder in the file.
-        overwrite: Take the place of another file of this name.
-
     Returns:
         The zip file; one that is the same already is left as it is.
 
     Raises:
-        ExchangeError: There is another one.
+        ExchangeError: There is another one, and no ``overwrite``.
     """
     target = bundle.with_name(f"{bundle.name}.zip")
     with _held(bundle), atomic_file(target) as temporary:

@@ -24,16 +24,10 @@ BATCHES = (1, 3)
 def write_torchscript(
     network: nn.Module, path: Path, metadata: Mapping[str, Any], configs: Mapping[str, Mapping[str, Any]]
 ) -> None:
-    """As MONAI's ``ckpt_export`` writes it: scripted, with metadata and configs as extra files.
-
-    Args:
-        network: In eval mode.
-        path: Of the ``.ts`` file.
-        metadata: Of the bundle.
-        configs: By name, without ``.json``.
+    """As MONAI's ``ckpt_export`` writes it: scripted, with metadata and configs (by name) as extra files.
 
     Raises:
-        ExchangeError: It does not agree with the network.
+        ExchangeError: It does not agree with the network, which is in eval mode.
     """
     from monai.data.torchscript_utils import save_net_with_metadata
     from monai.networks.utils import convert_to_torchscript
@@ -57,12 +51,9 @@ def write_torchscript(
 
 
 def write_onnx(network: nn.Module, path: Path, spatial_shape: Sequence[int]) -> None:
-    """Write the network as ONNX: input ``image`` (slices, 1, H, W), output ``pred`` (slices, 1).
+    """Write the network, in eval mode, as ONNX: input ``image`` (slices, 1, H, W), output ``pred`` (slices, 1).
 
-    Args:
-        network: In eval mode.
-        path: Of the ``.onnx`` file.
-        spatial_shape: Height and width, which stay fixed; the number of slices does not.
+    Height and width stay fixed; the number of slices does not.
 
     Raises:
         ExchangeError: A library is missing, or it does not agree with the network.

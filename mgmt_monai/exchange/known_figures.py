@@ -22,10 +22,6 @@ _TEXT_LIMIT, _ORIGIN_LIMIT = 100, 400
 def known_figures(metadata: Mapping[str, Any], name: str) -> dict[str, Any]:
     """The object ``evaluation`` of a bundle's metadata, and what the model was trained on.
 
-    Args:
-        metadata: ``configs/metadata.json``.
-        name: The bundle's, for messages.
-
     Returns:
         ``stage``, ``level``, ``threshold``, ``n``, ``n_methylated``; and of `FIGURES` a dict each of ``value``,
         ``low``, ``high``: 0 to 1, None where undefined, the value within its interval; ``trained_on``, in words, with
@@ -59,10 +55,7 @@ def known_figures(metadata: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def worth(evaluation: Mapping[str, Any]) -> tuple[str, str]:
-    """What a model's own test says of its numbers, in words.
-
-    Args:
-        evaluation: As `known_figures` gives it; empty where unknown.
+    """What a model's own test, as `known_figures` gives it, says of its numbers.
 
     Returns:
         ``made``, ``unknown``, ``none``, ``wrong`` or ``some``, and a sentence.

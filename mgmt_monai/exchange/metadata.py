@@ -39,8 +39,7 @@ def make_metadata(source: Source, name: str, requirements: Sequence[str], data_s
         data_source: What it was trained on, in words; empty where nobody says.
 
     Returns:
-        What MONAI's schema of 2024-07-25 takes; beside it ``evaluation``, the test patients' figures, and
-        ``training``, the cohort in numbers and what it was trained with.
+        What MONAI's schema of 2024-07-25 takes, and `evaluation_of` and `training_of` the run.
 
     Raises:
         ExchangeError: The run's figures lack the exported stage.
@@ -74,11 +73,7 @@ def make_metadata(source: Source, name: str, requirements: Sequence[str], data_s
 
 
 def one_of_many(config: Mapping[str, Any]) -> str:
-    """What a bundle says of itself where what was judged is more than it.
-
-    Returns:
-        A sentence; "" of a training by itself.
-    """
+    """What a bundle says of itself where what was judged is more than it; "" of a training by itself."""
     fold = "" if config.get("fold") is None else f", fold {config['fold']}"
     if config.get("parent_run_id"):
         one = "one training of a comparison", "the comparison's report judges"
@@ -93,11 +88,9 @@ def one_of_many(config: Mapping[str, Any]) -> str:
 
 
 def preprocessing_of(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What is done with a series before the network and after it, each step with its numbers.
+    """What is done with a series before the network and after it, each step with its numbers, in their order.
 
-    Returns:
-        The steps in their order. Of a series in its native plane they are all that it takes to give the bundle's
-        probability from the ONNX file.
+    Of a series in its native plane they are all that it takes to give the bundle's probability from the ONNX file.
     """
     size, fraction = int(settings["image_size"]), settings["slice_fraction"]
     slices = {"step": "slices", "fraction": fraction, "rule": _MIDDLE}

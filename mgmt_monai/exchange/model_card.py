@@ -21,48 +21,27 @@ _REFERENCE = (
 
 
 def model_card(
-    metadata: Mapping[str, Any], settings: Mapping[str, Any], has_reference: bool, formats: Sequence[str] = ()
+    metadata: Mapping[str, Any], settings: Mapping[str, Any], has_reference: bool, formats: Sequence[str]
 ) -> str:
-    """The card as Markdown.
-
-    Args:
-        metadata: The bundle's.
-        settings: Top-level scalars of its inference config.
-        has_reference: Whether the bundle knows how far a series lies from its training data.
-        formats: Files in ``models`` beside the network's state.
-    """
+    """The card as Markdown; ``formats`` are the files in ``models`` beside the network's state."""
     text = (resources.files("mgmt_monai.exchange") / "data" / "model_card.md.j2").read_text(encoding="utf-8")
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True)
     evaluation, training = metadata["evaluation"], metadata["training"]
+    environment.filters["figure"] = figure
     return environment.from_string(text).render(
-        name=metadata["name"],
-        version=metadata["version"],
-        modality=settings["modality"],
-        backbone=settings["backbone"],
-        image_size=settings["image_size"],
+        {**settings, **metadata, **training, **evaluation},
         fit=FIT[settings["aspect"]],
         slice_share=f"{100 * settings['slice_fraction']:g}",
-        intended_use=metadata["intended_use"],
-        data_source=metadata["data_source"],
         splits=[_split(name, training["patients"].get(name)) for name in ("train", "validation", "test")],
-        manifest_hash=training["manifest_hash"],
         fold=_fold(training.get("fold")),
         one_of_many=training.get("one_of_many", ""),
-        seed=training["seed"],
-        initial_weights=_weights(training["initial_weights"]),
-        software=_software(training["software"]),
-        stage=evaluation["stage"],
-        n=evaluation["n"],
-        n_methylated=evaluation["n_methylated"],
         level=f"{100 * evaluation['level']:g}",
         threshold=f"{evaluation['threshold']:g}",
-        operating_point=_operating_point(evaluation),
         figures=[_row(name, value) for name, value in evaluation.items() if isinstance(value, Mapping)],
         meaning=worth({**evaluation, "made_cohort": training.get("made_cohort")})[1],
         abstention=_REFERENCE if has_reference else _NO_REFERENCE,
         requirements=_requirements(metadata),
         formats=", ".join(f"`{name}`" for name in formats),
-        references=metadata["references"],
     )
 
 
@@ -86,23 +65,6 @@ def _fold(fold: Mapping[str, int | None] | None) -> str:
         return ""
     named = ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in fold.items() if number is not None)
     return f", of which {named}"
-
-
-def _operating_point(evaluation: Mapping[str, Any]) -> str:
-    return (
-        "It was set before the training and not chosen on these patients. There, sensitivity was "
-        f"{figure(evaluation['sensitivity'])} and specificity {figure(evaluation['specificity'])}."
-    )
-
-
-def _weights(name: str) -> str:
-    return "random numbers" if name == "none" else f"`{name}`"
-
-
-def _software(versions: Mapping[str, str]) -> list[str]:
-    if not versions:
-        return ["- With which versions of the software it was trained was not recorded."]
-    return [f"- Trained with {', '.join(f'{name} {version}' for name, version in sorted(versions.items()))}."]
 
 
 def _requirements(metadata: Mapping[str, Any]) -> str:

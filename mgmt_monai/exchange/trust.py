@@ -26,9 +26,6 @@ def foreign_code(bundle: BundleFolder) -> str:
     `RESULTS` folders, and what is no code, is passed over. A config is ours when each expression and each component in
     it stands in one of the packaged configs; what settings say is free.
 
-    Args:
-        bundle: As `open_bundle` read it; nothing of it is run.
-
     Returns:
         Its path below the bundle's folder, with the expression or component where it is a config; empty when there is
         none.

@@ -84,12 +84,7 @@ _SPLIT = {"test_fraction": 0.25, "train_fraction": 0.67, "split_seed": 0, "exclu
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was tried.
-
-    Args:
-        name: What, in a few words.
-        fault: Why it failed; empty where it did not.
-    """
+    """One thing that was tried, and why it failed; empty where it did not."""
 
     name: str
     fault: str
