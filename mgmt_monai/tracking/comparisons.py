@@ -20,11 +20,7 @@ _NO_STORE = "Run a comparison, or name its folder with --output-dir."
 
 
 def find_comparison(uri: str, named: str) -> str:
-    """The parent run of a comparison.
-
-    Args:
-        uri: The store.
-        named: Its identifier in MLflow, or the comparison's name; empty for the newest comparison.
+    """The parent run of a comparison, by its identifier in MLflow or its name; of the newest where ``named`` is empty.
 
     Returns:
         The run's identifier.
@@ -47,20 +43,12 @@ def find_comparison(uri: str, named: str) -> str:
 
 
 def tested(patients: Iterable[tuple[str, int]]) -> str:
-    """What tells the test patients of a run from others: the value of `TEST_TAG`.
-
-    Args:
-        patients: Identifier and label of each, in any order.
-    """
+    """What tells the test patients (identifier and label) of a run from others: the value of `TEST_TAG`."""
     return hashlib.sha256("\n".join(sorted(f"{name} {label}" for name, label in patients)).encode()).hexdigest()
 
 
 def n_judged(uri: str, test_patients: str) -> int:
     """How many comparisons, and trainings outside them, of a store have tested the same patients; those under way too.
-
-    Args:
-        uri: The store.
-        test_patients: Value of `TEST_TAG`.
 
     Raises:
         TrackingError: The store cannot be read.
@@ -71,16 +59,7 @@ def n_judged(uri: str, test_patients: str) -> int:
 
 
 def fetch_files(uri: str, run_id: str, folder: str, destination: Path) -> Path:
-    """Copy a folder of a run's artifacts.
-
-    Args:
-        uri: The store.
-        run_id: Of the run.
-        folder: Of its artifacts.
-        destination: Where to; made if absent.
-
-    Returns:
-        The folder with the files.
+    """Copy a folder of a run's artifacts to ``destination``, which is made if absent and returned.
 
     Raises:
         TrackingError: The run has no such folder, or it cannot be read.

@@ -17,11 +17,7 @@ _PACKAGES = (
 
 
 def environment_tags() -> dict[str, str]:
-    """What MLflow's tags tell of the code and the machine.
-
-    Returns:
-        Text by tag: ``version.<package>``, ``hardware.<part>``, and the commit.
-    """
+    """The code and the machine as MLflow's tags: ``version.<package>``, ``hardware.<part>``, and the commit."""
     # Our own is not asked of the installed packages: as part of a bundle it is not among them.
     tags = {"version.mgmt_monai": __version__} | {f"version.{package}": _version(package) for package in _PACKAGES}
     tags["version.python"] = platform.python_version()
@@ -34,23 +30,14 @@ def environment_tags() -> dict[str, str]:
 
 
 def git_commit() -> str:
-    """Which code this is.
-
-    Returns:
-        The checkout's commit, ``-dirty`` behind it where files differ; ``unknown`` outside a checkout.
-    """
+    """The checkout's commit, ``-dirty`` behind it where files differ; ``unknown`` outside a checkout."""
     try:
-        result = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
+        question = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+        return subprocess.check_output(
+            question, cwd=Path(__file__).parent, stderr=subprocess.DEVNULL, text=True, timeout=10
+        ).strip()
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-    return result.stdout.strip()
 
 
 def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:

@@ -38,16 +38,7 @@ def log_classifier(
     registered_name: str,
     reference: Path | None = None,
 ) -> None:
-    """Log the network under ``run_id`` and register it.
-
-    Args:
-        uri: The store.
-        run_id: The run it comes from.
-        checkpoint: The network's state.
-        settings: ``network``, ``hidden_units``, ``image_size``.
-        registered_name: Name in the model registry.
-        reference: How far features lie from the training data; None where that is not known.
-    """
+    """Log the network of a run and register it, as `TrackedRun.log_classifier` describes it."""
     client = MlflowClient(uri)
     run = client.get_run(run_id)
     model = client.create_logged_model(
@@ -57,23 +48,19 @@ def log_classifier(
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder, "made")
         made.mkdir()
-        Path(made, "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+        (made / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
         artifacts = {"checkpoint": checkpoint, "settings": made / "settings.json"}
         if reference is not None:
             artifacts["reference"] = reference
         description = Model(run_id=run_id, model_uuid=model.model_id, model_id=model.model_id)
-        _save(Path(folder, "model"), made, artifacts, _signature(int(settings["image_size"])), description)
+        size = int(settings["image_size"])
+        taken = Schema([TensorSpec(np.dtype("float32"), (-1, 1, size, size))])
+        given = Schema([TensorSpec(np.dtype("float32"), (-1, 1))])
+        _save(Path(folder, "model"), made, artifacts, ModelSignature(taken, given), description)
         client.log_model_artifacts(model.model_id, str(Path(folder, "model")))
     client.finalize_logged_model(model.model_id, "READY")
     with _store(uri):
         _register(client, registered_name, model.model_id, run_id)
-
-
-def _signature(size: int) -> ModelSignature:
-    return ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype("float32"), (-1, 1, size, size))]),
-        outputs=Schema([TensorSpec(np.dtype("float32"), (-1, 1))]),
-    )
 
 
 def _save(path: Path, made: Path, artifacts: Mapping[str, Path], signature: ModelSignature, description: Model) -> None:

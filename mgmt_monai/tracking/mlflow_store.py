@@ -35,11 +35,7 @@ _TALKATIVE = ("alembic", "mlflow.store", "mlflow.tracking", "mlflow.models", "ur
 
 
 def tracking_uri(output_dir: str | Path) -> str:
-    """The MLflow store: the server of ``MLFLOW_TRACKING_URI`` if that is set, else SQLite in ``output_dir``.
-
-    Returns:
-        Its address, as MLflow takes it.
-    """
+    """The MLflow store: the server of ``MLFLOW_TRACKING_URI`` if that is set, else SQLite in ``output_dir``."""
     return os.environ.get("MLFLOW_TRACKING_URI") or store_uri(Path(output_dir).resolve() / "mlruns.db")
 
 
@@ -68,13 +64,7 @@ def open_store(uri: str) -> MlflowClient:
 
 
 def shown(uri: str) -> str:
-    """The store's address as it may be logged.
-
-    Args:
-        uri: Of the store, or a text with it.
-
-    Returns:
-        The same without user name and password, `shortened`.
+    """The store's address, or a text with it, as it may be logged: `shortened`, without user name and password.
 
     Example:
         >>> shown("https://doe:secret@mlflow.example.org/x")
@@ -107,15 +97,10 @@ def does_not_answer(error: BaseException) -> bool:
 
 @contextmanager
 def reading(uri: str, what: str, without: str) -> Iterator[MlflowClient]:
-    """A client of a store; whatever the store raises in the block is told in one line.
-
-    Args:
-        uri: The store.
-        what: Begins that line: what cannot be done.
-        without: What to do where there is no store.
+    """A client of a store; whatever the store raises in the block is told in one line that begins with ``what``.
 
     Raises:
-        TrackingError: There is no store, or something in the block failed.
+        TrackingError: There is no store (``without`` says what to do), or something in the block failed.
     """
     path = file_of(uri)
     if path is not None and not path.is_file():
@@ -129,9 +114,5 @@ def reading(uri: str, what: str, without: str) -> Iterator[MlflowClient]:
 
 
 def new_run_name(modality: str) -> str:
-    """A name no other run has.
-
-    Returns:
-        Modality, UTC time to the second, and a random part.
-    """
+    """A name no other run has: modality, UTC time to the second, and a random part."""
     return f"{modality.lower()}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid4().hex[:6]}"

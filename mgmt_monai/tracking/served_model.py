@@ -17,11 +17,7 @@ class MethylationModel(PythonModel):
     """Slices in, probability of MGMT promoter methylation out."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Build the network and load its state, without unpickling anything.
-
-        Args:
-            context: Holds the paths of the artifacts ``settings`` and ``checkpoint``.
-        """
+        """Build the network from the artifacts ``settings`` and ``checkpoint``, without unpickling anything."""
         # Only here: the code beside the model can be imported once the model is loaded, not while it is logged.
         from mgmt_monai.networks import MGMTClassifier
 
@@ -31,14 +27,11 @@ class MethylationModel(PythonModel):
         self.network.eval()
 
     def predict(self, model_input: np.ndarray, params: dict[str, Any] | None = None) -> np.ndarray:
-        """The probability of each slice.
+        """The probability of each slice, ``(B, 1)`` float32.
 
         Args:
             model_input: ``(B, 1, H, W)`` float32 in [0, 1], prepared as the bundle's ``preprocessing`` does.
             params: Not used.
-
-        Returns:
-            ``(B, 1)`` float32.
         """
         images = torch.as_tensor(np.asarray(model_input), dtype=torch.float32)
         with torch.no_grad():

@@ -50,11 +50,7 @@ def store_uri(path: Path) -> str:
 
 
 def file_of(uri: str) -> Path | None:
-    """The file that a SQLite store is in.
-
-    Returns:
-        The path; None of a server, and of another database.
-    """
+    """The file that a SQLite store is in; None of a server, and of another database."""
     if not uri.startswith(("sqlite:", "sqlite+")):
         return None
     from sqlalchemy import make_url
@@ -85,7 +81,7 @@ def make_store(path: Path) -> None:
         made = path.with_name(f".{path.name}.{uuid4().hex}")
         made.touch()  # with the permissions that the umask gives; SQLite takes what is there
         try:
-            if path.exists() and _n_records(path):
+            if path.exists() and any(_asked(path, f"SELECT 1 FROM {table} LIMIT 1") for table in _RECORDS):
                 _upgrade(path, made)
             else:
                 _fill(made)
@@ -124,10 +120,6 @@ def _is_whole(path: Path) -> bool:
 
     newest = ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations")).get_current_head()
     return _asked(path, "SELECT version_num FROM alembic_version") == [(newest,)]
-
-
-def _n_records(path: Path) -> int:
-    return sum(rows[0][0] for table in _RECORDS if (rows := _asked(path, f"SELECT count(*) FROM {table}")))
 
 
 def _asked(path: Path, question: str) -> list[tuple[Any, ...]]:

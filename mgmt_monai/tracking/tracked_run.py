@@ -107,19 +107,11 @@ class TrackedRun:
                 self._tell(what)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Record settings.
-
-        Args:
-            params: Value by name; a long value is cut.
-        """
+        """Record settings; a long value is cut."""
         self._record("the settings", "params", {k: str(v)[:_LONGEST_VALUE] for k, v in params.items()})
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Record tags.
-
-        Args:
-            tags: Text by name; a long text is cut.
-        """
+        """Record tags; a long text is cut."""
         before = self._notes.get("the tags", {"value": {}})["value"]
         self._record("the tags", "tags", {**before, **{k: str(v)[:_LONGEST_VALUE] for k, v in tags.items()}})
 
@@ -128,12 +120,7 @@ class TrackedRun:
         self._record("the description", "description", markdown)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Record metrics at a step, unless that step was recorded before.
-
-        Args:
-            metrics: Figure by name.
-            step: The epoch, counted over both stages.
-        """
+        """Record figures by name at a step (the epoch, counted over both stages), unless it was recorded before."""
         what = f"the metrics of step {step}"
         if what not in self._notes:
             now = int(time.time() * 1000)
@@ -141,22 +128,14 @@ class TrackedRun:
             self._record(what, "metrics", {"step": step, "time": now, "figures": figures})
 
     def log_file(self, path: Path, folder: str | None = None) -> None:
-        """Record a file.
-
-        Args:
-            path: Of the file.
-            folder: Of the run's artifacts it goes to; None for the top.
-        """
+        """Record a file, in a folder of the run's artifacts; None for the top."""
         self._record(f"{folder}/{path.name}" if folder else path.name, "file", {"path": self._kept(path), "to": folder})
 
     def log_dataset(self, name: str, digest: str, source: Mapping[str, Any], profile: Mapping[str, Any]) -> None:
         """Record the data of a training as an MLflow dataset: what it is, not where it is.
 
-        Args:
-            name: Of the dataset.
-            digest: Its identity; MLflow keeps 36 characters.
-            source: How the split was made.
-            profile: How many patients of each class each split has.
+        The digest is its identity, of which MLflow keeps 36 characters; the source says how the split was made, the
+        profile how many patients of each class each split has.
         """
         value = {
             "name": name,
@@ -171,11 +150,7 @@ class TrackedRun:
     ) -> None:
         """Record the best network as an MLflow model with a signature, and register it.
 
-        Args:
-            checkpoint: The network's state.
-            settings: What builds it: ``network``, ``hidden_units``, ``image_size``.
-            registered_name: Name in the model registry.
-            reference: How far features lie from the training data; None where that is not known.
+        ``settings`` build it: ``network``, ``hidden_units``, ``image_size``.
         """
         value = {
             "checkpoint": self._kept(checkpoint),
@@ -186,11 +161,7 @@ class TrackedRun:
         self._record("the model", "classifier", value)
 
     def finish(self, status: str) -> None:
-        """Close the run; a store that was away is asked once more.
-
-        Args:
-            status: ``FINISHED``, ``FAILED`` or ``KILLED``.
-        """
+        """Close the run as ``FINISHED``, ``FAILED`` or ``KILLED``; a store that was away is asked once more."""
         self.retry()
         self._record(f"the status {status}", "status", status)
 
@@ -345,11 +316,7 @@ _SENT: dict[str, Callable[[TrackedRun, MlflowClient, Any], None]] = {
 
 
 def read_notes(folder: Path, absent_ok: bool = False) -> dict[str, dict[str, Any]]:
-    """What MLflow was to be told of a training, and was told.
-
-    Args:
-        folder: Of the training.
-        absent_ok: Nothing where there are none, as in a training that begins.
+    """What MLflow was to be told of a training, and was told; nothing where there is none and ``absent_ok``.
 
     Raises:
         TrackingError: There are no such notes, or they cannot be read.
