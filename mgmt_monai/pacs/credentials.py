@@ -19,11 +19,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 
 class BearerAuth(AuthBase):
-    """Shows a token with each request.
-
-    Args:
-        token: As RFC 6750 spells it.
-    """
+    """Shows a token, spelt as RFC 6750 does, with each request."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -41,9 +37,7 @@ class BearerAuth(AuthBase):
 def credentials(environment: Mapping[str, str] = os.environ) -> AuthBase | None:
     """What the environment says; None leaves it to the netrc (``~/.netrc``, or the file that ``NETRC`` names).
 
-    Args:
-        environment: ``MGMT_DICOMWEB_TOKEN``, or ``MGMT_DICOMWEB_USER`` and ``MGMT_DICOMWEB_PASSWORD``. An empty
-            variable counts as none.
+    It is `TOKEN`, or `USER` and `PASSWORD`; an empty variable counts as none.
 
     Raises:
         PacsError: A token and a user, one of user and password, or one that HTTP cannot carry. No value is in the

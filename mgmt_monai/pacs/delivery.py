@@ -24,14 +24,7 @@ PAGE_NAME = "page-{number}.dcm"
 
 
 def sources_of(predicted: PredictedStudy, models: Sequence[BundleModel]) -> list[SourceSeries | None]:
-    """The series that each answer comes from.
-
-    Args:
-        predicted: The study.
-        models: That it was predicted with, in that order.
-
-    Returns:
-        One an answer; None where the study has no series for it, or one that cannot be read.
+    """The series that each answer comes from; None where the study has none for it, or one that cannot be read.
 
     Raises:
         PacsError: As `read_source`.
@@ -52,14 +45,14 @@ def write_results(
     pages: Sequence[NDArray[np.uint8]] = (),
     overwrite: bool = False,
 ) -> list[Dataset]:
-    """Write ``report.dcm`` and ``page-1.dcm`` and so on.
+    """Write ``report.dcm``, an Enhanced SR, and ``page-1.dcm`` and so on, Secondary Capture.
 
     Args:
         predicted: The study.
         models: That it was predicted with, in that order.
         out: A folder, made if absent.
-        report: Whether an Enhanced SR is wanted.
-        pages: ``(H, W, 3)`` uint8 RGB each, wanted as Secondary Capture.
+        report: Whether the report is wanted.
+        pages: ``(H, W, 3)`` uint8 RGB each.
         overwrite: Whether files that are there may be replaced.
 
     Returns:

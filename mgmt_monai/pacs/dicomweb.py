@@ -97,19 +97,17 @@ def open_archive(url: str) -> DICOMwebClient:
 def fetch_study(archive: DICOMwebClient, study_uid: str, folder: Path, modalities: Sequence[str] = MODALITIES) -> Path:
     """Copy the images of a study into ``FOLDER/study-<digest>/<series UID>/<instance UID>.dcm``.
 
-    The study's folder, after which a prediction is named, is called by a digest of the UID: results that are not DICOM
-    hold no identifier.
+    The study's folder, which is returned and after which a prediction is named, is called by a digest of the UID:
+    results that are not DICOM hold no identifier.
 
-    Each file is whole or absent, and one that is there is not fetched again: after an interruption, call it again.
+    Each file is whole or absent, and one that is there is not fetched again: after an interruption, call it again. No
+    one else may be writing in the folder.
 
     Args:
         archive: From where.
         study_uid: StudyInstanceUID.
-        folder: Made if absent; no one else may be writing in it.
+        folder: Made if absent.
         modalities: Of the series that are wanted; one without a modality is taken, too.
-
-    Returns:
-        The study's folder.
 
     Raises:
         PacsError: A UID that is none, no such study or series, or an archive that does not answer as it should.
@@ -132,11 +130,7 @@ def fetch_study(archive: DICOMwebClient, study_uid: str, folder: Path, modalitie
 
 
 def store(archive: DICOMwebClient, objects: Sequence[Dataset]) -> None:
-    """Put objects into an archive.
-
-    Args:
-        archive: Where to.
-        objects: With file meta information, each sent for itself.
+    """Put objects, with file meta information, into an archive, each sent for itself.
 
     Raises:
         PacsError: It took not all of them; those before it has.

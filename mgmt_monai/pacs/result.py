@@ -76,18 +76,10 @@ def made_of(sources: Sequence[SourceSeries]) -> Iterator[None]:
 
 
 def write_object(instance: Dataset, path: Path, overwrite: bool = False) -> Path:
-    """Write an object, whole or not at all.
-
-    Args:
-        instance: With its file meta information.
-        path: Its folder is made if absent.
-        overwrite: Whether a file that is there may be replaced.
-
-    Returns:
-        The path.
+    """Write an object with its file meta information, whole or not at all, and return the path.
 
     Raises:
-        PacsError: The file is there.
+        PacsError: The file is there, and no ``overwrite``.
     """
     if path.exists() and not overwrite:
         raise PacsError(f"{path} is there already. Say --overwrite to replace it, or choose another folder.")

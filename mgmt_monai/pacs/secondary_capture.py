@@ -1,6 +1,6 @@
 """Pages with the maps of a prediction as Secondary Capture images."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from highdicom.sc import SCImage
@@ -24,16 +24,10 @@ LOSSY = "01"
 def secondary_captures(
     pages: Sequence[NDArray[np.uint8]], prediction: StudyPrediction, sources: Sequence[SourceSeries | None]
 ) -> list[SCImage]:
-    """Pages for the archive, one image each, in one new series of the study of the sources.
+    """Pages ``(H, W, 3)`` uint8 RGB for the archive, one image each, in one new series of the study of the sources.
 
-    Args:
-        pages: ``(H, W, 3)`` uint8 RGB each, in the order to be shown.
-        prediction: What they illustrate.
-        sources: The series that each of ``prediction.series`` was made from, in that order; None where there is none.
-
-    Returns:
-        As many Secondary Capture images, which refer to the images used. What was lossily compressed once is marked so
-        for ever.
+    They refer to the images used, of the series that each of ``prediction.series`` was made from (None where there is
+    none). What was lossily compressed once is marked so for ever.
 
     Raises:
         PacsError: A page of another shape or type, no source, or sources of more than one patient or study.
@@ -84,13 +78,10 @@ def _capture(
     image.BurnedInAnnotation = "YES"
     image.ImageComments = NOTICE
     image.DerivationDescription = "Slices with maps of what a prediction of MGMT promoter methylation rests on"
-    image.LossyImageCompression = LOSSY if _any_lossy(used) else "00"
+    lossy = any(str(one.header.get("LossyImageCompression", "")) == LOSSY for one in used)
+    image.LossyImageCompression = LOSSY if lossy else "00"
     image.SourceImageSequence = [_reference(one) for one in used]
     return image
-
-
-def _any_lossy(used: Iterable[UsedImage]) -> bool:
-    return any(str(one.header.get("LossyImageCompression", "")) == LOSSY for one in used)
 
 
 def _reference(used: UsedImage) -> Dataset:

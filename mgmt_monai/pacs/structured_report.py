@@ -45,15 +45,10 @@ STUDY = "study"
 
 
 def structured_report(prediction: StudyPrediction, sources: Sequence[SourceSeries | None]) -> EnhancedSR:
-    """What is said of a study, for its archive.
+    """An Enhanced SR, complete, preliminary and unverified, in a new series of the study of the sources.
 
-    Args:
-        prediction: Of the study.
-        sources: The series that each of ``prediction.series`` was made from, in that order; None where there is none.
-
-    Returns:
-        An Enhanced SR, complete, preliminary and unverified, in a new series of the study of the sources. The images
-        used are in the evidence and in the content; docs/reference/dicom-results.md tells what else.
+    ``sources`` are the series that each of ``prediction.series`` was made from; None where there is none. The images
+    used are in the evidence and in the content; docs/reference/dicom-results.md tells what else.
 
     Raises:
         PacsError: No source, or sources of more than one patient or study.

@@ -24,16 +24,9 @@ REFERENCED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstan
 """Without these a file cannot be referred to."""
 
 TYPE_2 = (
-    "PatientName",
-    "PatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "StudyID",
-    "StudyDate",
-    "StudyTime",
-    "AccessionNumber",
-    "ReferringPhysicianName",
-)
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime",
+    "AccessionNumber", "ReferringPhysicianName",
+)  # fmt: skip
 """What every object of a patient and study has, be it empty (PS3.3 C.7.1.1, C.7.2.1, type 2)."""
 
 SEXES = ("M", "F", "O", "")
@@ -56,9 +49,7 @@ _UID_CHARACTERS = 64
 class UsedImage:
     """One image that a result refers to.
 
-    Args:
-        header: Of its file.
-        frames: Of a multi-frame image, those meant, numbered from 1; None for all of it.
+    ``frames``: of a multi-frame image, those meant, numbered from 1; None for all of it.
     """
 
     header: Dataset
@@ -135,9 +126,6 @@ def read_source(series: Series, plane: str = NATIVE) -> SourceSeries:
 
 def is_uid(text: object) -> bool:
     """Whether a value is a unique identifier: digits and single points, so that it may name a file.
-
-    Args:
-        text: Anything.
 
     Source:
         DICOM PS3.5 section 9.1; leading zeros, which it forbids, are met in practice and do no harm.
