@@ -88,25 +88,16 @@ class SliceDataset(Dataset):
         return [len(volume) for volume in self._volumes]
 
     def series_slices(self, series_index: int) -> Tensor:
-        """The slices of one series as they are without augmentation.
-
-        Args:
-            series_index: Of the series in ``data``.
-
-        Returns:
-            ``(K, 1, H, W)`` float32.
-        """
+        """The slices of one series in ``data`` as they are without augmentation, ``(K, 1, H, W)`` float32."""
         return self._volumes[series_index][:].float().unsqueeze(1)
 
     def features(self, network: str, compute: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
         """What a frozen network makes of the slices of each series, without augmentation; kept where they are stored.
 
-        Args:
-            network: Tells it from every other, as `SliceStore.features` takes it; "" where they are not to be kept.
-            compute: From slices ``(K, 1, H, W)`` float32 to features ``(K, D)`` on the CPU.
+        ``network`` tells it from every other, as `SliceStore.features` takes it; "" where they are not to be kept.
 
         Yields:
-            ``(K, D)`` of each series in ``data``.
+            ``(K, D)`` of each series in ``data``, as ``compute`` makes them of ``(K, 1, H, W)`` float32.
 
         Raises:
             SlicesError: As `SliceStore.features`.

@@ -14,15 +14,7 @@ from mgmt_monai.slices.loader import SliceLoader
 
 
 def share(n_slices: int, rank: int, n_ranks: int) -> range:
-    """One of the parts of a data set that lie one after the other and are as equally long as can be.
-
-    Args:
-        n_slices: Of the data set.
-        rank: Which part, from 0.
-        n_ranks: How many parts.
-
-    Returns:
-        The indices of the part.
+    """The indices of one of ``n_ranks`` parts of a data set that lie one after the other, as equally long as can be.
 
     Raises:
         SlicesError: There are fewer slices than parts.
@@ -37,15 +29,9 @@ def share(n_slices: int, rank: int, n_ranks: int) -> range:
 
 
 def own_share(dataset: SliceDataset) -> range:
-    """The slices that this process evaluates, so that the shares of all, one after the other, are the data set.
+    """The indices that this process evaluates, so that the shares of all, one after the other, are the data set.
 
     No slice is in two shares, and none is added to make them equally long.
-
-    Args:
-        dataset: Of all slices.
-
-    Returns:
-        Their indices, as a data loader takes them for a sampler.
 
     Raises:
         SlicesError: There are fewer slices than processes.
@@ -56,10 +42,7 @@ def own_share(dataset: SliceDataset) -> range:
 class BatchShares(Sampler[list[tuple[int, int]]]):
     """This process's share of every batch; a share is empty where a batch has fewer slices than there are processes.
 
-    Args:
-        batches: Of all processes together, the same in each of them.
-        rank: Of this process.
-        n_ranks: How many there are.
+    ``batches`` are those of all processes together, the same in each of them.
     """
 
     def __init__(self, batches: EpochBatches, rank: int, n_ranks: int) -> None:
@@ -82,12 +65,8 @@ class BatchShares(Sampler[list[tuple[int, int]]]):
 class ShareLoader(SliceLoader):
     """Loads this process's share of every batch.
 
-    Args:
-        dataset: What is drawn from; every process has all of it.
-        batch_sampler: The batches of all processes together.
-        device: Where this process's network is.
-        num_workers: Of this process.
-        keep_workers: As `SliceLoader` takes it.
+    Every process has all of the data set, and ``batch_sampler`` has the batches of all processes together; the other
+    arguments, of this process, are those of `SliceLoader`.
     """
 
     def __init__(

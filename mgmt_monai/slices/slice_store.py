@@ -54,13 +54,8 @@ class SliceStore:
     def series(self, chain: Compose) -> dict[str, StoredSeries]:
         """Every series as the chain leaves it, by patient; built where no such store is there yet.
 
-        Several processes may ask at once: one builds, the others wait.
-
-        Args:
-            chain: Deterministic; turns a series into a volume ``(K, H, W)``, H and W the same for all.
-
-        Returns:
-            Their slices.
+        Several processes may ask at once: one builds, the others wait. The chain is deterministic and turns a series
+        into a volume ``(K, H, W)``, H and W the same for all.
 
         Raises:
             SlicesError: Series that cannot be read, slices of unlike sizes, a chain that no digest can be made of, or
@@ -69,15 +64,10 @@ class SliceStore:
         return self._slices(chain)
 
     def features(self, chain: Compose, network: str, compute: Callable[[Tensor], Tensor]) -> dict[str, StoredSeries]:
-        """What a frozen network makes of every slice, by patient; computed where nobody has done so before.
+        """What a frozen network makes of every slice, ``(K, 1, D)`` by patient; computed where nobody has done so.
 
-        Args:
-            chain: Of the slices, as `series` takes it.
-            network: Tells the network from every other: its architecture, weights and code.
-            compute: From slices ``(K, 1, H, W)`` float32 to features ``(K, D)`` on the CPU.
-
-        Returns:
-            Their features, ``(K, 1, D)``.
+        ``network`` tells it from every other by architecture, weights and code; ``compute`` makes features ``(K, D)``
+        on the CPU of slices ``(K, 1, H, W)`` float32.
 
         Raises:
             SlicesError: As `series`.

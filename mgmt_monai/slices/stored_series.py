@@ -40,13 +40,7 @@ SCHEMA = 3
 class StoredSeries:
     """The slices of one series in a store; each read goes to the file, so that no process holds on to them.
 
-    Args:
-        path: Of the file.
-        first: Of its slices, counted over the whole file.
-        n_slices: How many it has.
-        height: Rows of a slice.
-        width: Columns of a slice.
-        dtype: Of a voxel, numpy's name.
+    ``first`` is counted over the whole file; ``dtype``, of a voxel, is numpy's name.
     """
 
     path: Path
@@ -91,12 +85,8 @@ class StoredSeries:
 class StoredFolder:
     """A folder with ``<what>.bin``, what is stored of all series one after the other, and ``index.json``.
 
-    Args:
-        path: Of the folder.
-        what: ``slices``, or ``features`` of them.
-        key: Tells it from every other.
-        about: What else the index says.
-        produce: Yields each patient with what is stored of the series, ``(K, H, W)``, H and W the same for all.
+    ``what`` is ``slices``, or ``features`` of them; ``about`` is what else the index says; ``produce`` yields each
+    patient with what is stored of the series, ``(K, H, W)``, H and W the same for all.
     """
 
     path: Path
