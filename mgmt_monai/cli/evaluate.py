@@ -105,7 +105,11 @@ def command(
         asked,
     )  # fmt: skip
     result(out / RESULT)
-    _tell_best(evaluated["best_of"])
+    if best := evaluated["best_of"]:
+        click.echo(
+            f"{best['n_models']} models: the best has AUC {best['auc']:.2f} ({best['best']}); if none knew anything "
+            f"it would have {best['expected']:.2f} on average, above {best['percentile_95']:.2f} in 5 of 100 cases"
+        )
     for name, figures in evaluated["models"].items():
         verdict = figures["verdict"]
         said = " ".join(["a control" if verdict is None else verdict["sentence"], *incomplete.get(name, ())])
@@ -129,14 +133,6 @@ def command(
     if len(evaluated["comparisons"]) > SHOWN_PAIRS:
         click.echo(f"... and {len(evaluated['comparisons']) - SHOWN_PAIRS} pairs more, all in comparisons.csv")
     click.echo(f"{out}: tables and pictures")
-
-
-def _tell_best(found: dict[str, Any] | None) -> None:
-    if found is not None:
-        click.echo(
-            f"{found['n_models']} models: the best has AUC {found['auc']:.2f} ({found['best']}); if none knew anything "
-            f"it would have {found['expected']:.2f} on average, above {found['percentile_95']:.2f} in 5 of 100 cases"
-        )
 
 
 def _tell_model(name: str, figures: dict[str, Any], named: bool, rule: str, asked: bool) -> None:

@@ -68,7 +68,7 @@ def build(
     against: Path | None,
     workers: int | None,
     overwrite: bool,
-) -> int:
+) -> None:
     """Read the images under DATA_DIR and write its manifest."""
     from mgmt_monai.cohort.build import Sources, build_manifest
     from mgmt_monai.cohort.findings import Finding, Severity
@@ -131,7 +131,6 @@ def build(
     _echo_splits(built.manifest)
     click.echo(f"{path}: {len(built.manifest.patients)} patients, hash {built.manifest.content_hash[:12]}")
     click.echo(built.files)
-    return 0
 
 
 @command.command("check")
@@ -190,7 +189,7 @@ def split(
     group_by: str,
     seed: int,
     overwrite: bool,
-) -> int:
+) -> None:
     """Split the patients of MANIFEST anew: hold-out, k-fold, repeated, nested, grouped; no image is read."""
     from mgmt_monai.cohort.manifest import check_writable, read_manifest, write_manifest
     from mgmt_monai.cohort.splits.plans import Holdout, KFold, LeaveSiteOut, Listed, with_columns
@@ -225,13 +224,12 @@ def split(
     write_manifest(made, path, overwrite)
     _echo_splits(made)
     click.echo(f"{path}: {len(made.patients)} patients, hash {made.content_hash[:12]}")
-    return 0
 
 
 @command.command("show")
 @click.argument("manifest", type=FILE)
 @click.option("--patient", "patient_id", help="Show what the manifest holds of one patient.")
-def show(manifest: Path, patient_id: str | None) -> int:
+def show(manifest: Path, patient_id: str | None) -> None:
     """Tell what is in MANIFEST: splits, folds, planes, what was left out and why."""
     from mgmt_monai.cohort.describe import describe, describe_patient
     from mgmt_monai.cohort.manifest import read_manifest
@@ -239,7 +237,6 @@ def show(manifest: Path, patient_id: str | None) -> int:
     read = read_manifest(manifest)
     for line in describe(read) if patient_id is None else describe_patient(read, patient_id):
         click.echo(line)
-    return 0
 
 
 @command.command("cohorts")
@@ -247,7 +244,7 @@ def show(manifest: Path, patient_id: str | None) -> int:
 @click.option(
     "--mapping", type=FILE, multiple=True, required=True, help="Table of aliases, such as BraTS21-17_Mapping.csv."
 )
-def cohorts(labels: Path, mapping: tuple[Path, ...]) -> int:
+def cohorts(labels: Path, mapping: tuple[Path, ...]) -> None:
     """Tell which public cohort each patient of the label table LABELS is from, by the mapping."""
     from mgmt_monai.cohort.tables.aliases import cohort_rows, read_aliases
     from mgmt_monai.cohort.tables.labels import read_labels
@@ -258,7 +255,6 @@ def cohorts(labels: Path, mapping: tuple[Path, ...]) -> int:
         click.echo(f"{row.cohort:<40} {row.patients:>8} {row.methylated:>10}  {', '.join(row.sites)}")
     total = sum(row.patients for row in rows)
     click.echo(f"{'all':<40} {total:>8} {sum(row.methylated for row in rows):>10}")
-    return 0
 
 
 def _echo_splits(manifest: Manifest) -> None:

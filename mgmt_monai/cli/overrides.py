@@ -7,13 +7,7 @@ import click
 
 
 def overrides(words: Sequence[str]) -> dict[str, object]:
-    """``--key value`` and ``--key=value`` pairs, each value read by its setting's type.
-
-    Args:
-        words: What is left of the command line.
-
-    Returns:
-        Value by key.
+    """``--key value`` and ``--key=value`` pairs, each value read by its setting's type, by key.
 
     Raises:
         click.UsageError: A word is no option, or an option lacks its value.

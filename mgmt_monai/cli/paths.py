@@ -7,11 +7,7 @@ import click
 
 
 def check_study(study_dir: Path, named: bool) -> None:
-    """Refuse a study that is not there, or is a file.
-
-    Args:
-        study_dir: As the user names it.
-        named: Whether its series are named, so that it need not be there.
+    """Refuse a study that is a file, or is not there although its series are not ``named``.
 
     Raises:
         ClickException: Says what to name.

@@ -11,12 +11,7 @@ FOLDER = click.Path(path_type=Path)
 @click.argument("comparison", default="")
 @click.option("--out", type=FOLDER, default="report", show_default=True, help="Folder for the report.")
 @click.option(
-    "--output-dir",
-    "--output_dir",
-    type=FOLDER,
-    default="runs",
-    show_default=True,
-    help="Folder of the trainings.",
+    "--output-dir", "--output_dir", type=FOLDER, default="runs", show_default=True, help="Folder of the trainings."
 )
 @click.option("--overwrite", is_flag=True, help="Replace another report that is there.")
 def command(comparison: str, out: Path, output_dir: Path, overwrite: bool) -> None:

@@ -11,15 +11,12 @@ from pathlib import Path
 
 import click
 
+FOLDER = click.Path(path_type=Path)
+
 
 @click.command("ui")
 @click.option(
-    "--output-dir",
-    "--output_dir",
-    default="runs",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="Folder of the trainings.",
+    "--output-dir", "--output_dir", type=FOLDER, default="runs", show_default=True, help="Folder of the trainings."
 )
 @click.option("--port", default=5000, show_default=True, help="Port on this machine.")
 def command(output_dir: Path, port: int) -> None:
