@@ -81,9 +81,9 @@ def learning_of(
 ) -> Learning:
     """Hold a stage's best network against what knows nothing of the images, as `Learning.loss_to_beat` says.
 
-    By patient, as all figures are: of few patients the network is too sure of single slices. Made cohorts, first stage:
-    without an effect 2 of 30 with 5 validation patients have learnt, 1 of 30 with 9 and 1 of 20 with 14; with a
-    reachable AUC of 0.92, 13 of 30 with 5 and 82 of 100 with 9. So of very few patients this is often not to be seen.
+    By patient, as all figures are: of few patients the network is too sure of single slices. Of 20 made cohorts' first
+    stages (``benchmarks/first_stage.py --first-seed 4000``), without an effect 1 is seen to have learnt by 5 validation
+    patients and 1 by 9; with a reachable AUC of 0.92, 6 by 5, 16 by 9 and 18 by 14.
 
     Args:
         probabilities: Of each validation patient.
