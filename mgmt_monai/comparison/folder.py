@@ -27,10 +27,7 @@ class ComparisonFolder(LockedFolder):
     def open(self, plan: ComparisonPlan, data: str, environment: Mapping[str, str]) -> None:
         """Make the folder, or go on with the comparison that is in it.
 
-        Args:
-            plan: Of the comparison.
-            data: The data directory.
-            environment: Versions and commit; those of the first start are kept, and every later commit is noted.
+        Of the environment (versions and commit) those of the first start are kept, and every later commit is noted.
 
         Raises:
             ComparisonError: Another process runs it, or the comparison in the folder has another plan or other data.

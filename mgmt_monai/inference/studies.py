@@ -29,13 +29,9 @@ _DICOM_SUFFIXES = frozenset({"", ".dcm", ".ima"})
 
 @dataclass(frozen=True)
 class AskedStudy:
-    """One study of a batch.
+    """One study of a batch: its name in the results (the patient in the cohort, else the folder's) and its folder.
 
-    Args:
-        name: Who it is in the results: the patient in the cohort, else the folder's name.
-        path: Its folder, where it is found only when it is asked about.
-        found: Its series, where the cohort's layout found them.
-        fault: Why it cannot be asked about; "" where it can.
+    ``found`` are its series, where the cohort's layout found them; ``fault`` is why it cannot be asked about, or "".
     """
 
     name: str

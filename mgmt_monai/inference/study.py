@@ -44,13 +44,10 @@ class StudySeries:
 
 @dataclass(frozen=True)
 class FoundStudy:
-    """A study's series before any of them is read.
+    """A study's series before any of them is read: at most one a modality, in the order of `MODALITIES`.
 
-    Args:
-        path: Its folder, absolute.
-        series: At most one a modality, in the order of `MODALITIES`; their patient is the study's name.
-        notes: What the search found: several series that fit, files that could not be read.
-        patient_id: Whose it is in a cohort, whose folder ``path`` is then; "" for a folder of its own.
+    ``path`` is absolute; ``notes`` are what the search found: several series that fit, files that could not be read.
+    ``patient_id`` is whose it is in a cohort, whose folder ``path`` is then; "" for a folder of its own.
     """
 
     path: Path

@@ -150,15 +150,11 @@ class FeatureDistance:
         return squared / self.n_features if math.isfinite(squared) else math.inf
 
     def calibrated(self, distances: Sequence[float] | np.ndarray, quantile: float) -> FeatureDistance:
-        """The same with a threshold, set on series that it was not fitted to.
+        """The same with a threshold, set on finite distances of series that it was not fitted to.
 
         The threshold is the ``ceil((n + 1) * quantile)``-th smallest of the ``n`` distances: the next series of the
-        same kind lies within it with probability ``quantile`` or more. With fewer than `series_needed` there is no
-        such distance; the largest is taken, and a warning says so.
-
-        Args:
-            distances: Of each calibration series, finite.
-            quantile: Above 0, below 1.
+        same kind lies within it with probability ``quantile`` (above 0, below 1) or more. With fewer than
+        `series_needed` there is no such distance; the largest is taken, and a warning says so.
 
         Raises:
             NetworkError: No distance, one that is not finite, or a quantile out of range.

@@ -30,11 +30,8 @@ PER_SLICE = (0x00080018, 0x00200013, 0x00200032)  # SOP instance UID, instance n
 def series_headers(plan: SeriesPlan, patient_id: str, scanner: tuple[str, str, float], seed: int) -> list[Dataset]:
     """The headers of one series, without pixels; they depend on nothing but these arguments.
 
-    Args:
-        plan: Geometry, timing and numbering.
-        patient_id: The patient's id.
-        scanner: Manufacturer, model and field strength in tesla.
-        seed: The cohort's seed; together with id, modality and number it decides every UID.
+    The scanner is manufacturer, model and field strength in tesla; the cohort's seed, id, modality and number decide
+    every UID.
 
     Returns:
         One data set a slice, in geometric order along the normal, file meta information included.

@@ -13,10 +13,10 @@ Volume = NDArray[np.floating[Any]]  # float32 throughout; numpy's types cannot f
 def smooth_field(
     rng: np.random.Generator, shape: Sequence[int], step: Sequence[float], *, band_pass: bool = False
 ) -> Volume:
-    """A random cubic B-spline: zero mean, unit standard deviation, twice differentiable.
+    """A random cubic B-spline: zero mean, unit standard deviation, twice differentiable, float32.
 
-    Each axis is raised by four fixed taps rather than by a matrix product, since a threaded BLAS may
-    round differently from one machine load to the next and the phantom must not.
+    Each axis is raised by four fixed taps rather than by a matrix product, since a threaded BLAS may round differently
+    from one machine load to the next and the phantom must not.
 
     Args:
         rng: Draws the spline's coefficients; one normal number a knot.
@@ -24,9 +24,6 @@ def smooth_field(
         step: Distance between knots along each axis, in voxels, above 0.
         band_pass: Take out what varies over more than a few knots, so that the zero crossings come
             about every two knots (this is how the cortex gets its folds).
-
-    Returns:
-        float32 array of ``shape``.
     """
     knots = [int((length - 1) / gap) + 4 for length, gap in zip(shape, step, strict=True)]
     field = rng.standard_normal(knots, dtype=np.float32)

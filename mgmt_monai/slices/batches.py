@@ -11,13 +11,8 @@ from mgmt_monai.slices.errors import SlicesError
 class EpochBatches(Sampler[list[tuple[int, int]]]):
     """Shuffled batches whose order depends on seed and epoch alone, so that a resumed run draws the same.
 
-    Every index travels with its epoch: the dataset seeds the augmentation with both, whatever process it runs in.
-    A last batch of one slice is joined to the one before, because BatchNorm cannot train on a single slice.
-
-    Args:
-        dataset: What is drawn from; only its length matters.
-        batch_size: Slices a batch.
-        seed: Of the order.
+    Every index travels with its epoch: the dataset, of which only the length matters here, seeds the augmentation with
+    both. A last batch of one slice is joined to the one before, because BatchNorm cannot train on a single slice.
 
     Raises:
         SlicesError: A batch size below 2, or fewer than 2 slices.

@@ -32,8 +32,7 @@ class SliceLoader(DataLoader):
     Args:
         dataset: Of slices.
         device: Where the network is.
-        num_workers: Processes that hand out slices, fewer where /dev/shm has no room for their batches; 0: this one
-            does.
+        num_workers: Processes that hand out slices, fewer where /dev/shm has no room for their batches; 0: this one.
         keep_workers: Whether they live as long as the loader, as befits one that hands out epoch after epoch.
         arguments: Of torch's loader: ``batch_sampler``, or ``batch_size`` and ``sampler``.
     """

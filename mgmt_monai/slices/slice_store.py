@@ -35,13 +35,9 @@ CODE = ("transforms/*.py", "cohort/series.py", "cohort/files/*.py")
 
 
 class SliceStore:
-    """The stores below a folder, for one modality of one manifest.
+    """The stores below a folder, for one modality of one manifest: made if absent, to be deleted when nothing trains.
 
-    Args:
-        folder: Gets a folder a store; made if absent. It may be deleted whenever nothing trains.
-        modality: Of the series.
-        manifest_hash: Tells the patients and their files.
-        data: Items of all patients, whatever their split: all of them go into a store together.
+    ``data`` are items of all patients, whatever their split: all of them go into a store together.
     """
 
     def __init__(self, folder: str | Path, modality: str, manifest_hash: str, data: Sequence[dict[str, Any]]) -> None:

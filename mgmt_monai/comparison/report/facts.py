@@ -56,13 +56,8 @@ SHOWN_FIGURES = ("accuracy", "precision", "recall", "f1", "auc")
 class Findings:
     """What the report and its pictures are drawn from.
 
-    Args:
-        report: As ``report.schema.json`` has it.
-        pooled: One row a test patient of the candidate chosen.
-        verdict: With the controls.
-        groups: Of these patients.
-        common_labels: Of the patients that all candidates tested.
-        common: Their probabilities by candidate (rows, in the plan's order).
+    ``pooled`` has one row a test patient of the candidate chosen, ``groups`` are of these. ``common_labels`` are of the
+    patients that all candidates tested, ``common`` their probabilities by candidate (rows, in the plan's order).
     """
 
     report: dict[str, Any]
