@@ -316,3 +316,19 @@ def test_folds_of_one_label_each_show_nothing(size):
 
     assert (found.state, found.reasons[0]) == (CANNOT_TELL, "not_above_chance")
     assert "labels_by_fold" in found.reasons
+
+
+def test_levels_of_small_folds_show_nothing_and_a_signal_inside_them_does():
+    """Twelve folds of eight, in turn with six and two methylated: a model that only knows the fold has AUC 0.75."""
+    fold, number = np.divmod(np.arange(96), 8)
+    label = (number < np.where(fold % 2 == 0, 6, 2)).astype(int)
+    random = np.random.default_rng(0)
+    control = {"header_tags": random.random(96)}
+    level = 0.2 * (fold % 2 == 0) + 0.02 * random.standard_normal(96)
+
+    of_fold = judge(label, level, control, fold=fold, n_permutations=500)
+    within = judge(label, level + 0.1 * label, control, fold=fold, n_permutations=500)
+
+    assert of_fold.auc.low > 0.5 and of_fold.p_value < 0.025
+    assert (of_fold.state, "labels_by_fold" in of_fold.reasons) == (CANNOT_TELL, True)
+    assert (within.state, "labels_by_fold" in within.reasons) == (SUPPORTED, False)
