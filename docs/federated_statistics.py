@@ -18,7 +18,7 @@ def nameless(image):
     return image
 
 
-def statistics_of(bundle, cohort):
+def statistics_of(bundle, cohort, config="configs/train.json"):
     """The summary that goes to the server: training and validation patients, and both together."""
     # MONAI describes an image and a label image. In the place of the label: what is not background.
     transforms = [
@@ -30,7 +30,7 @@ def statistics_of(bundle, cohort):
         CopyItemsd(keys="image", names="label"),
         Lambdad(keys="label", func=lambda image: (image > image.min()).long()),
     ]
-    client = MonaiAlgoStats(bundle, data_stats_transform_list=transforms)
+    client = MonaiAlgoStats(bundle, config, data_stats_transform_list=transforms)
     client.initialize()
     client.workflow.dataset_dir = cohort
     client.workflow.initialize()

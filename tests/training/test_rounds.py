@@ -2,6 +2,10 @@
 
 import json
 import logging
+import runpy
+import shutil
+import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -10,6 +14,10 @@ from monai.fl.client import MonaiAlgo
 from monai.fl.utils.constants import ExtraItems
 from monai.fl.utils.exchange_object import ExchangeObject
 from phantom_runs import BUNDLES, SMALL, newest_run, train, workflow
+
+import mgmt_monai.transforms
+
+STATISTICS = Path(__file__).parents[2] / "docs" / "federated_statistics.py"
 
 pytestmark = pytest.mark.xdist_group("training")
 
@@ -62,3 +70,19 @@ def test_federation_trains_both_stages_from_the_weights_it_is_given(phantom_dir,
     rows = pd.read_csv(newest_run(tmp_path / "runs") / "epochs.csv")
     told = rows[["stage", "epoch"]].drop_duplicates().to_numpy().tolist()
     assert told == [["transfer", 1], ["fine_tune", 2], ["fine_tune", 3]]
+
+
+@pytest.mark.slow
+def test_federation_gets_its_statistics(phantom_dir, tmp_path, monkeypatch):
+    others = shutil.ignore_patterns("manifest.json", "T1wCE", "T2w", "FLAIR")
+    cohort = shutil.copytree(phantom_dir, tmp_path / "cohort", ignore=others)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "scripts", mgmt_monai)
+    monkeypatch.setitem(sys.modules, "scripts.transforms", mgmt_monai.transforms)
+
+    told = runpy.run_path(str(STATISTICS))["statistics_of"](str(BUNDLES), str(cohort), "t1w.json")
+
+    splits = [one["split"] for one in json.loads((cohort / "manifest.json").read_text())["patients"]]
+    assert told["train"]["data_count"] == splits.count("train") > 0
+    assert told["eval"]["data_count"] == splits.count("validation") > 0
+    assert told["train"]["fail_count"] == told["eval"]["fail_count"] == 0
