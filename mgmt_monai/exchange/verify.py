@@ -216,7 +216,7 @@ def _process(name: str, cwd: Path, words: Sequence[str]) -> Check:
 
 def _run(cwd: Path, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
     ours = {key: value for key, value in os.environ.items() if key not in _NOT_PASSED_ON}
-    environment = {**ours, "PYTHONWARNINGS": "ignore", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**ours, "PYTHONWARNINGS": "ignore", "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, "-c", *words], cwd=cwd, env=environment, capture_output=True, text=True, check=False
     )
