@@ -30,14 +30,18 @@ def build_package(folder: Path) -> tuple[Path, Path]:
     return sdist, wheel
 
 
-def install(wheel: Path, folder: Path) -> Path:
-    """The ``bin`` of a virtual environment with the wheel, with what it says it requires, and with nothing else."""
+def required(wheel: Path) -> list[str]:
+    """What a wheel says that it requires, without its extras."""
     with ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         metadata = HeaderParser().parsestr(archive.read(name).decode())
-    required = [Requirement(line) for line in metadata.get_all("Requires-Dist", [])]
-    plain = [str(each) for each in required if each.marker is None]  # the marker of an extra is its name
-    python = make_venv(folder, plain)
+    lines = [Requirement(line) for line in metadata.get_all("Requires-Dist", [])]
+    return [str(each) for each in lines if each.marker is None]  # the marker of an extra is its name
+
+
+def install(wheel: Path, folder: Path) -> Path:
+    """The ``bin`` of a virtual environment with the wheel, with what it says it requires, and with nothing else."""
+    python = make_venv(folder, required(wheel))
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index"]
     subprocess.run([*pip, str(wheel)], check=True, capture_output=True, env=outside())
     return python.parent
