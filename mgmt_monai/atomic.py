@@ -78,8 +78,8 @@ def holds_text(path: Path, text: str) -> bool:
         return False
 
 
-def sync(file: int) -> None:
-    """Wait until what was written is on the disk, where the file system can say so.
+def sync(file: int) -> bool:
+    """Wait until what was written is on the disk; whether the file system can say so.
 
     Raises:
         OSError: It could not be written.
@@ -89,6 +89,8 @@ def sync(file: int) -> None:
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
             raise
+        return False
+    return True
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -55,6 +55,10 @@ int fsync(int file) {
     REAL(int, "fsync", int);
     return bad_file("fsync", file) ? -1 : real(file);
 }
+int fdatasync(int file) {
+    REAL(int, "fdatasync", int);
+    return bad_file("fsync", file) ? -1 : real(file);
+}
 int flock(int file, int what) {
     REAL(int, "flock", int, int);
     return bad_file("lock", file) ? -1 : real(file, what);

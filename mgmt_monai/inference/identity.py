@@ -9,6 +9,7 @@ from pydicom import dcmread
 from pydicom.multival import MultiValue
 
 from mgmt_monai.cohort.layouts.found import FoundSeries
+from mgmt_monai.cohort.layouts.passed_over import is_passed_over
 from mgmt_monai.cohort.series import is_nifti
 from mgmt_monai.machine import check_machine
 
@@ -69,7 +70,7 @@ def _files(series: FoundSeries) -> Iterable[str]:
     if series.files is not None:
         return series.files
     try:
-        return [path.name for path in series.directory.iterdir() if not path.name.startswith(".")]
+        return [path.name for path in series.directory.iterdir() if not is_passed_over(path.name)]
     except OSError as error:
         check_machine(error, series.directory)
         return []

@@ -9,7 +9,7 @@ from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.layouts import Found, FoundSeries, dicom_tree, find_series, recognise, recognised
 from mgmt_monai.cohort.layouts.decided import decisions_of
 from mgmt_monai.cohort.layouts.folders import is_mask
-from mgmt_monai.cohort.layouts.passed_over import NIFTI, kind_by_name
+from mgmt_monai.cohort.layouts.passed_over import NIFTI, is_passed_over, kind_by_name
 from mgmt_monai.cohort.series import MODALITIES
 from mgmt_monai.errors import printable
 from mgmt_monai.inference.errors import InferenceError
@@ -103,7 +103,7 @@ def studies_in(root: Path, out_dir: Path, layout: str | None = None) -> list[Ask
 
 
 def _folders(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(path for path in root.iterdir() if path.is_dir() and not is_passed_over(path.name))
 
 
 def _is_one_each(root: Path, own: Sequence[Path]) -> bool:

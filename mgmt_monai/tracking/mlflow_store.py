@@ -15,7 +15,7 @@ from uuid import uuid4
 from mgmt_monai.errors import shortened
 from mgmt_monai.own_process import is_own_process
 from mgmt_monai.tracking.errors import TrackingError
-from mgmt_monai.tracking.store_file import file_of, make_store, store_uri
+from mgmt_monai.tracking.store_file import file_of, make_store, store_uri, wait_where_possible
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -58,6 +58,7 @@ def open_store(uri: str) -> MlflowClient:
     quiet_mlflow()
     if (path := file_of(uri)) is not None:
         make_store(path)
+        wait_where_possible(path)
     from mlflow.tracking import MlflowClient
 
     return MlflowClient(uri)

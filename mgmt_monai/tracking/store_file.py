@@ -26,6 +26,9 @@ _PATIENCE_S = 300
 #: Tables with nothing in them as long as nothing was recorded.
 _RECORDS = ("runs", "logged_models", "registered_models")
 
+#: Stores that this process does not wait for, as SQLite names them.
+_not_waited_for: set[str] = set()
+
 
 def store_uri(path: Path) -> str:
     """The address of a store's file, as MLflow takes it.
@@ -91,6 +94,18 @@ def make_store(path: Path) -> None:
                 place_first(made, path)
         finally:
             made.unlink(missing_ok=True)
+            _not_waited_for.discard(os.path.realpath(made))
+
+
+def wait_where_possible(path: Path) -> None:
+    """Let SQLite not wait for the disk where the file system cannot say what is on it: it would call that broken.
+
+    Args:
+        path: Of a store that is there.
+    """
+    with path.open("rb") as stream:
+        if not sync(stream.fileno()):
+            _do_not_wait_for(path)
 
 
 @contextmanager
@@ -142,21 +157,27 @@ def _asked(path: Path, question: str) -> list[tuple[Any, ...]]:
 def _fill(made: Path) -> None:
     """Let MLflow make its tables: without waiting for the disk at each of some hundred steps, but once at the end."""
     from mlflow.tracking import MlflowClient
-    from sqlalchemy import Engine, event
 
-    def do_not_wait(connection: object, _: object) -> None:
-        if isinstance(connection, sqlite3.Connection):
-            ((_, _, file),) = connection.execute("PRAGMA database_list").fetchall()
-            if file and Path(file).name == made.name:  # the host's own stores stay as they are
-                connection.execute("PRAGMA synchronous=OFF")
-
-    event.listen(Engine, "connect", do_not_wait)
-    try:
-        MlflowClient(store_uri(made.absolute())).search_experiments()
-    finally:
-        event.remove(Engine, "connect", do_not_wait)
+    _do_not_wait_for(made)
+    MlflowClient(store_uri(made.absolute())).search_experiments()
     with made.open("rb") as stream:
         sync(stream.fileno())
+
+
+def _do_not_wait_for(path: Path) -> None:
+    """From now on, let this process's connections to a store not wait for the disk; the host's own stay as they are."""
+    from sqlalchemy import Engine, event
+
+    _not_waited_for.add(os.path.realpath(path))
+    if not event.contains(Engine, "connect", _connected):
+        event.listen(Engine, "connect", _connected)
+
+
+def _connected(connection: object, _: object) -> None:
+    if isinstance(connection, sqlite3.Connection):
+        ((_, _, file),) = connection.execute("PRAGMA database_list").fetchall()
+        if file in _not_waited_for:
+            connection.execute("PRAGMA synchronous=OFF")
 
 
 def _upgrade(path: Path, made: Path) -> None:

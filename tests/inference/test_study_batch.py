@@ -207,7 +207,8 @@ def test_kaggles_train_folder_is_a_folder_of_studies(phantom_dir: Path, tmp_path
 
 def test_results_among_the_studies_are_no_study(studies: Path) -> None:
     (studies / "out").mkdir()
-    (studies / ".hidden").mkdir()
+    for left in (".hidden", "#recycle", "@eaDir", "$RECYCLE.BIN", "Network Recycle Bin 1"):
+        (studies / left / "00001/T1w").mkdir(parents=True)
     (studies / "file").touch()
 
     assert "out" not in {study.name for study in studies_in(studies, studies / "out")}

@@ -1,5 +1,6 @@
 """Real SQLite stores of MLflow: made by several processes, killed half way, of an older MLflow, damaged."""
 
+import errno
 import shutil
 import signal
 import sqlite3
@@ -11,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from faulty_storage import faulty, needs_compiler
 from mlflow.tracking import MlflowClient
 from sqlalchemy import make_url
 
@@ -175,3 +177,28 @@ def test_store_whose_maker_is_ended_at_any_moment_is_made_by_the_next(number: in
         assert after.returncode == 0, output
         assert "after" in recorded(folder)
         assert not [one for one in folder.iterdir() if one.name.endswith("-journal")]
+
+
+#: Two transactions; SQLite waits for the disk at the end of each.
+TRANSACTIONS = """
+import sys
+from pathlib import Path
+from sqlalchemy import create_engine, text
+from mgmt_monai.tracking.store_file import store_uri, wait_where_possible
+path = Path(sys.argv[1])
+path.touch()
+wait_where_possible(path)
+for step in ("CREATE TABLE a (b)", "INSERT INTO a VALUES (7)"):
+    with create_engine(store_uri(path)).begin() as connection:
+        connection.execute(text(step))
+"""
+
+
+@needs_compiler
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP])
+def test_store_on_storage_without_fsync_is_written(number: int, tmp_path: Path) -> None:
+    path = tmp_path / "mlruns.db"
+    environment = faulty("fsync", number, str(tmp_path))
+    subprocess.run([sys.executable, "-c", TRANSACTIONS, str(path)], check=True, env=environment)
+    with closing(sqlite3.connect(path)) as store:
+        assert store.execute("SELECT b FROM a").fetchall() == [(7,)]

@@ -20,7 +20,7 @@ from mgmt_monai.cohort.files.tags import FileTags
 from mgmt_monai.cohort.files.unfetched import unfetched
 from mgmt_monai.cohort.findings import Finding, Severity, counted
 from mgmt_monai.cohort.layouts.found import FoundSeries
-from mgmt_monai.cohort.layouts.passed_over import is_leaving
+from mgmt_monai.cohort.layouts.passed_over import is_passed_over
 from mgmt_monai.cohort.records import SeriesRecord
 from mgmt_monai.cohort.series import is_nifti
 from mgmt_monai.machine import check_machine
@@ -122,7 +122,7 @@ class _Examination:
             paths = [directory / name for name in self.found.files]
         else:
             try:
-                paths = sorted(p for p in directory.iterdir() if not (p.name.startswith(".") or is_leaving(p.name)))
+                paths = sorted(p for p in directory.iterdir() if not is_passed_over(p.name))
             except OSError as error:
                 check_machine(error, directory)
                 self.tell("D001", directory, f"expected a folder of DICOM files, found it unreadable ({_why(error)})")

@@ -150,6 +150,7 @@ def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=1, isolation_level=None)
     try:
         connection.execute("pragma journal_mode = truncate")
+        connection.execute("pragma synchronous = off")  # what a power cut leaves is read again; some disks cannot tell
         strange = connection.execute(
             "select count(*) from sqlite_master where tbl_name != 'exam' or type in ('view', 'trigger')"
         )

@@ -1,4 +1,4 @@
-"""Files that Git LFS, git-annex or DataLad has not brought: a pointer lies in their place."""
+"""Files that Git LFS, git-annex, DVC or a cloud has not brought: a pointer lies in their place."""
 
 from pathlib import Path
 
@@ -12,6 +12,16 @@ _POINTER_BYTES = 1 << 15
 _FIRST_BYTES = 512
 
 
+def is_placeholder(name: str) -> bool:
+    """Whether a cloud's program has put a file there in place of one that is not on this machine.
+
+    Args:
+        name: Of a file: iCloud's are called ``.<name>.icloud``, Nextcloud's and ownCloud's ``<name>.nextcloud``.
+    """
+    lower = name.lower()
+    return lower.endswith((".nextcloud", ".owncloud")) or (lower.startswith(".") and lower.endswith(".icloud"))
+
+
 def unfetched(path: Path) -> str:
     """What would fetch the file, for people; "" where it is no pointer.
 
@@ -22,6 +32,8 @@ def unfetched(path: Path) -> str:
         if path.is_symlink() and not path.exists():
             target = f"/{path.readlink().as_posix()}"
             return "a git-annex link without its file: datalad get" if _ANNEX in target else ""
+        if is_placeholder(path.name):
+            return "a cloud's placeholder: let its program download the file"
         if not path.is_file() or path.stat().st_size > _POINTER_BYTES:  # opening a pipe would wait for ever
             return ""
         with path.open("rb") as stream:
@@ -31,4 +43,6 @@ def unfetched(path: Path) -> str:
         return ""
     if first.startswith(_LFS):
         return "a Git LFS pointer: git lfs pull"
+    if path.suffix == ".dvc" and first.startswith((b"outs:", b"md5:", b"frozen:")):
+        return "a DVC pointer: dvc pull"
     return "a git-annex pointer: datalad get" if _ANNEX.encode() in first.split(b"\n")[0] else ""

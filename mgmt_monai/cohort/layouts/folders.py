@@ -15,6 +15,7 @@ from mgmt_monai.cohort.layouts.nifti_series import (
     stem_of,
     take,
 )
+from mgmt_monai.cohort.layouts.passed_over import is_passed_over
 from mgmt_monai.cohort.layouts.sequence import guess
 from mgmt_monai.cohort.layouts.tree import walk
 from mgmt_monai.cohort.series import MODALITIES, is_nifti
@@ -98,7 +99,7 @@ def is_mask(name: str) -> str:
 
 
 def _patients(data_dir: Path) -> list[Path]:
-    return sorted(path for path in data_dir.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(path for path in data_dir.iterdir() if path.is_dir() and not is_passed_over(path.name))
 
 
 def _files(patient: Path, found: Found) -> list[tuple[NiftiFile, str]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mgmt_monai.cohort.files.unfetched import is_placeholder
 from mgmt_monai.cohort.findings import counted
 from mgmt_monai.cohort.tables.aliases import normalised
 
@@ -24,6 +25,8 @@ _LEAVINGS = frozenset(
         "@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "$recycle.bin", "recycler", "lost+found",
         "system volume information", "thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store", "__macosx", ".apdisk",
         ".spotlight-v100", ".fseventsd", ".temporaryitems", ".documentrevisions-v100", ".directory",
+        "@sharebin", "@tmp", "recycled", "recycle bin", "trash", "trashbox", "network trash folder", "temporary items",
+        "~snapshot", "thevolumesettingsfolder", "icon\r", "ehthumbs_vista.db", "__pycache__",
     }
 )  # fmt: skip
 _OWN = (".mgmt-monai-scan.sqlite", "manifest.json", "series.csv")
@@ -165,7 +168,16 @@ def is_leaving(name: str) -> bool:
         name: Of a file or folder.
     """
     lower = name.lower()
-    return lower in _LEAVINGS or lower.startswith(("._", ".trash", ".nfs", "~$", ".~lock"))
+    return lower in _LEAVINGS or lower.startswith(("._", ".trash", ".nfs", "~$", ".~lock", "network recycle bin"))
+
+
+def is_passed_over(name: str) -> bool:
+    """Whether a file or folder is hidden or a system's leaving; what stands for a file that is not here is neither.
+
+    Args:
+        name: Of a file or folder.
+    """
+    return (name.startswith(".") and not is_placeholder(name)) or is_leaving(name)
 
 
 def is_own(name: str) -> bool:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.layouts.found import HOW_TO_GET_DATA, Found, FoundSeries, check_data_dir
-from mgmt_monai.cohort.layouts.passed_over import is_leaving
+from mgmt_monai.cohort.layouts.passed_over import is_passed_over
 from mgmt_monai.cohort.series import MODALITIES
 from mgmt_monai.machine import check_machine
 
@@ -42,7 +42,7 @@ def patient_folders(data_dir: Path) -> list[Path]:
     train_dir = data_dir / "train"
     if not train_dir.is_dir():
         raise CohortError(f"{data_dir}: expected a folder 'train' in it, found none. {HOW_TO_GET_DATA}")
-    return sorted(path for path in train_dir.iterdir() if path.is_dir() and not _is_passed_over(path.name))
+    return sorted(path for path in train_dir.iterdir() if path.is_dir() and not is_passed_over(path.name))
 
 
 def find(data_dir: Path) -> Found:
@@ -69,10 +69,6 @@ def find(data_dir: Path) -> Found:
             f"{', '.join(MODALITIES)}, found none. {HOW_TO_GET_DATA}"
         )
     return Found(series, {patient_dir.name for patient_dir in patient_dirs})
-
-
-def _is_passed_over(name: str) -> bool:
-    return name.startswith(".") or is_leaving(name)
 
 
 def _modalities(patient_dir: Path) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from mgmt_monai.cohort.errors import CohortFaultsError
 from mgmt_monai.cohort.files.unfetched import unfetched
 from mgmt_monai.cohort.findings import Finding
-from mgmt_monai.cohort.layouts.passed_over import FileCount, count_hidden, is_leaving
+from mgmt_monai.cohort.layouts.passed_over import FileCount, count_hidden, is_passed_over
 from mgmt_monai.cohort.tables.table import names
 from mgmt_monai.machine import MachineError, check_machine, machine_fault
 
@@ -62,9 +62,8 @@ def walk(
 ) -> Iterator[tuple[Path, list[str]]]:
     """Folders and the names of the files in them, each folder once.
 
-    Hidden entries and what systems leave (`is_leaving`) are passed over. A link to a folder is followed unless it leads
-    back to a folder that holds it; a folder that several links lead to comes once, by its own path if that is below
-    ``root``.
+    Hidden entries and what systems leave are passed over. A link to a folder is followed unless it leads back to a
+    folder that holds it; a folder that several links lead to comes once, by its own path if that is below ``root``.
 
     Args:
         root: Where to begin.
@@ -104,7 +103,7 @@ def walk(
         files: list[str] = []
         below: list[tuple[Path, int]] = []
         for entry in named:
-            if entry.name[0] == "." or is_leaving(entry.name):
+            if is_passed_over(entry.name):
                 if count is not None:
                     count_hidden(entry, count)
                 continue

@@ -22,6 +22,20 @@ def test_pointer_in_a_files_place(tmp_path, content, expected):
     assert unfetched(tmp_path / "x.nii.gz") == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (".Image-1.dcm.icloud", "a cloud's placeholder: let its program download the file"),
+        ("Image-1.dcm.nextcloud", "a cloud's placeholder: let its program download the file"),
+        ("T1w.dvc", "a DVC pointer: dvc pull"),
+        ("x.icloud", ""),
+    ],
+)
+def test_pointer_that_its_name_tells(tmp_path, name, expected):
+    (tmp_path / name).write_bytes(b"outs:\n- md5: 1a\n")
+    assert unfetched(tmp_path / name) == expected
+
+
 def test_link_of_git_annex(tmp_path):
     (tmp_path / "x.dcm").symlink_to("../.git/annex/objects/aa/x.dcm")
     (tmp_path / "y.dcm").symlink_to("nowhere")

@@ -131,3 +131,8 @@ def test_words_beside_the_sequence(tmp_path, make_nifti, names, expected):
     wanted = dict(zip(modalities, (expected or names).split(), strict=True))
     found = chosen(folders.find(tmp_path))
     assert {modality: name[10:-7] for modality, name in found.items()} == wanted
+
+
+def test_patient_in_a_bin_is_none(tmp_path, make_nifti):
+    make_nifti("p1/t1.nii.gz", "#recycle/t1.nii.gz", "#recycle/p2/t1.nii.gz", "Trash/t1.nii.gz", "@eaDir/p1/t1.nii.gz")
+    assert folders.find(tmp_path).patients == {"p1"}
