@@ -63,3 +63,14 @@ int flock(int file, int what) {
     REAL(int, "flock", int, int);
     return bad_file("lock", file) ? -1 : real(file, what);
 }
+static int is_lock(int what) { return what == F_SETLK || what == F_SETLKW || what == 37 || what == 38; }
+int fcntl(int file, int what, ...) {
+    REAL(int, "fcntl", int, int, ...);
+    va_list rest; va_start(rest, what); void *with = va_arg(rest, void *); va_end(rest);
+    return is_lock(what) && bad_file("lock", file) ? -1 : real(file, what, with);
+}
+int fcntl64(int file, int what, ...) {
+    REAL(int, "fcntl64", int, int, ...);
+    va_list rest; va_start(rest, what); void *with = va_arg(rest, void *); va_end(rest);
+    return is_lock(what) && bad_file("lock", file) ? -1 : real(file, what, with);
+}

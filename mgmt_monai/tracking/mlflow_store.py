@@ -15,7 +15,7 @@ from uuid import uuid4
 from mgmt_monai.errors import shortened
 from mgmt_monai.own_process import is_own_process
 from mgmt_monai.tracking.errors import TrackingError
-from mgmt_monai.tracking.store_file import file_of, make_store, store_uri, wait_where_possible
+from mgmt_monai.tracking.store_file import check_storage, file_of, make_store, store_uri
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -57,8 +57,9 @@ def open_store(uri: str) -> MlflowClient:
     """
     quiet_mlflow()
     if (path := file_of(uri)) is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        check_storage(path)
         make_store(path)
-        wait_where_possible(path)
     from mlflow.tracking import MlflowClient
 
     return MlflowClient(uri)

@@ -1,5 +1,6 @@
 """The SQLite file that MLflow keeps runs in: its address, and how it is made whole, once, whoever comes first."""
 
+import fcntl
 import logging
 import os
 import re
@@ -11,11 +12,12 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 from uuid import uuid4
 
 from mgmt_monai.atomic import place_first, sync
-from mgmt_monai.locked_folder import HeldError, Lock
+from mgmt_monai.locked_folder import NO_LOCKS, HeldError, Lock
 from mgmt_monai.tracking.errors import TrackingError
 
 logger = logging.getLogger(__name__)
@@ -97,15 +99,29 @@ def make_store(path: Path) -> None:
             _not_waited_for.discard(os.path.realpath(made))
 
 
-def wait_where_possible(path: Path) -> None:
-    """Let SQLite not wait for the disk where the file system cannot say what is on it: it would call that broken.
+def check_storage(path: Path) -> None:
+    """Refuse a place where SQLite waits for locks in vain; where it could not wait for the disk, it shall not.
+
+    A file of its own is asked: SQLite would lose its locks on one that this process opens and closes.
 
     Args:
-        path: Of a store that is there.
+        path: Of a store, in a folder that is there.
+
+    Raises:
+        TrackingError: Its file system has no locks.
     """
-    with path.open("rb") as stream:
-        if not sync(stream.fileno()):
+    with suppress(OSError), TemporaryFile(dir=path.parent) as probe:
+        if not sync(probe.fileno()):
             _do_not_wait_for(path)
+        try:
+            fcntl.lockf(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in NO_LOCKS:
+                raise TrackingError(
+                    f"{path}: MLflow's store needs a file system with locks, found one without ({error.strerror}). Set "
+                    "MLFLOW_TRACKING_URI to a server, or to sqlite:////FOLDER/mlruns.db on another disk; 'mgmt-monai "
+                    "record RUN_FOLDER' records there what was trained."
+                ) from error
 
 
 @contextmanager

@@ -184,10 +184,9 @@ TRANSACTIONS = """
 import sys
 from pathlib import Path
 from sqlalchemy import create_engine, text
-from mgmt_monai.tracking.store_file import store_uri, wait_where_possible
+from mgmt_monai.tracking.store_file import check_storage, store_uri
 path = Path(sys.argv[1])
-path.touch()
-wait_where_possible(path)
+check_storage(path)
 for step in ("CREATE TABLE a (b)", "INSERT INTO a VALUES (7)"):
     with create_engine(store_uri(path)).begin() as connection:
         connection.execute(text(step))
@@ -202,3 +201,12 @@ def test_store_on_storage_without_fsync_is_written(number: int, tmp_path: Path) 
     subprocess.run([sys.executable, "-c", TRANSACTIONS, str(path)], check=True, env=environment)
     with closing(sqlite3.connect(path)) as store:
         assert store.execute("SELECT b FROM a").fetchall() == [(7,)]
+
+
+@needs_compiler
+def test_storage_without_locks_is_refused_at_once_with_a_remedy(tmp_path: Path) -> None:
+    environment = faulty("lock", errno.ENOLCK, str(tmp_path))
+    words = [sys.executable, "-c", TRANSACTIONS, str(tmp_path / "mlruns.db")]
+    ran = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
+    assert "found one without (No locks available). Set MLFLOW_TRACKING_URI to a server" in ran.stderr
+    assert list(tmp_path.iterdir()) == []
