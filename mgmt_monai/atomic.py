@@ -25,7 +25,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         The temporary path; the block writes it.
 
     Raises:
-        OSError: As the block or the disk does; of a full disk, it names ``path``.
+        OSError: As the block or the disk does; it names ``path``.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{uuid4().hex}")
@@ -37,9 +37,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
             temporary.chmod(0o666 & ~umask())
         temporary.replace(path)
     except Exception as error:
-        full = full_disk(error)
-        if full is not None and full.filename is None:  # a write into an open file does not name it
-            full.filename = str(path)
+        met = full_disk(error) or error
+        if isinstance(met, OSError) and met.errno and met.filename is None:  # a write into an open file names none
+            met.filename = str(path)
         raise
     finally:
         temporary.unlink(missing_ok=True)

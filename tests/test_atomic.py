@@ -104,3 +104,13 @@ def test_disk_that_cannot_say_when_a_file_is_on_it_takes_files(tmp_path, number,
     command = [sys.executable, "-c", write, str(tmp_path / "a.txt")]
     ran = subprocess.run(command, env=faulty("fsync", number, str(tmp_path)), capture_output=True, check=False)
     assert (ran.returncode, names(tmp_path)) == (code, [] if code else ["a.txt"])
+
+
+@needs_compiler
+def test_write_that_fails_names_the_file(tmp_path):
+    code = "import pathlib, sys, mgmt_monai.atomic as a; a.write_text(pathlib.Path(sys.argv[1]), 'new')"
+    words = [sys.executable, "-c", code, str(tmp_path / "a.txt")]
+    environment = faulty("write", errno.EIO, str(tmp_path))
+    ran = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
+    assert ran.stderr.splitlines()[-1] == f"OSError: [Errno 5] Input/output error: '{tmp_path / 'a.txt'}'"
+    assert names(tmp_path) == []
