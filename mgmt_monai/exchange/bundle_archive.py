@@ -8,7 +8,7 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 from mgmt_monai.cohort.series import is_inside
 from mgmt_monai.errors import printable
 from mgmt_monai.exchange.errors import ExchangeError
-from mgmt_monai.machine import check_machine
+from mgmt_monai.machine import check_machine, check_readable
 
 SIZE_LIMIT = 4 * 2**30
 """Of all members, unpacked, in bytes. A bundle with a ResNet-50 as PyTorch, TorchScript and ONNX has 0.3 GiB."""
@@ -39,6 +39,7 @@ def unpack(path: Path, folder: Path) -> Path:
         if isinstance(error, ExchangeError):
             raise
         check_machine(error, path)
+        check_readable(path)  # zipfile calls a file that the system does not give no zip file
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ExchangeError(
             f"{path}: expected a bundle's zip file, found one that cannot be unpacked ({reason}). Copy it again."

@@ -10,6 +10,7 @@ from zipfile import BadZipFile, ZipFile
 from mgmt_monai import __version__
 from mgmt_monai.errors import MgmtMonaiError
 from mgmt_monai.locked_folder import LockedFolder
+from mgmt_monai.machine import check_readable
 from mgmt_monai.tracking import new_run_name
 from mgmt_monai.tracking.tracked_run import read_notes
 from mgmt_monai.training.config import differing_settings, new_settings
@@ -147,6 +148,7 @@ def check_whole(checkpoint: Path) -> None:
 
     Raises:
         TrainingError: It is not there, cut off or changed.
+        MachineError: The machine does not give it.
     """
     try:
         with ZipFile(checkpoint) as parts:
@@ -157,6 +159,7 @@ def check_whole(checkpoint: Path) -> None:
     except FileNotFoundError:
         found = "none"
     except (BadZipFile, EOFError, RuntimeError, ValueError, zlib.error) as error:
+        check_readable(checkpoint)  # zipfile calls a file that the system does not give no zip file
         found = f"a damaged file ({error})"
     raise TrainingError(
         f"{checkpoint}: expected a checkpoint, found {found}. Delete {checkpoint.parent}: "

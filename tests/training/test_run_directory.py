@@ -1,14 +1,17 @@
 import json
 import re
 import stat
+from pathlib import Path
 
 import pytest
 import torch
 
 from mgmt_monai import __version__
+from mgmt_monai.machine import MachineError
 from mgmt_monai.packaged_configs import packaged_config
 from mgmt_monai.training import RunDirectory
 from mgmt_monai.training.errors import TrainingError
+from mgmt_monai.training.run_directory import check_whole
 
 
 def begun(tmp_path, name="", config=None) -> RunDirectory:
@@ -199,3 +202,10 @@ def test_name_that_another_process_took_meanwhile_is_refused(tmp_path):
     faster.close()
     with pytest.raises(TrainingError, match="there is a run of this name already"):
         slower.open("hash")
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs Linux' file of which no byte can be read")
+def test_checkpoint_that_the_machine_does_not_give_is_not_called_damaged():
+    """Whoever were told so would delete it."""
+    with pytest.raises(MachineError, match="Input/output error; the machine is at fault, not the file"):
+        check_whole(Path("/proc/self/mem"))
