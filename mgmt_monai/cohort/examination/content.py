@@ -348,7 +348,7 @@ class _Reading:
         elif at_edge.size:
             q1, middle, q3 = (float(number) for number in np.percentile(at_edge, (25, 50, 75)))
             drift = np.std([np.median(one) for one in self.edges if one.size])
-            is_bright = middle - low >= EDGE_LEVEL * (high - low)
+            is_bright = middle - low >= EDGE_LEVEL * (high - low) > 0
             if is_bright and q3 - q1 <= EDGE_SPREAD * (middle - low) and drift <= EDGE_DRIFT * (q3 - q1):
                 around = -middle if self.inverted else middle
                 told.append(f"values around {around:.2g} at the edge of the slices, which are shown as they are")
