@@ -77,7 +77,7 @@ def acquisition_faults(headers: Sequence[SliceHeader], n_files: int, directory: 
         sizes = " and ".join(counted(len(part.slices), "slice") for part in parts[:5])
         yield "D006", directory, f"expected one acquisition, found {len(parts)} told apart by {parts[0].by}: {sizes}"
     elif len(parts) == 1 and (by := interleaved(slices)):
-        yield "D056", directory, f"expected one acquisition, found several that lie evenly among each other, by {by}"
+        yield "D056", directory, f"expected one acquisition, found several in one stack, by {by}"
     echoes = sorted({_number(header, "EchoTime") for header in headers} - {None}, key=lambda value: value or 0.0)
     if any(a and b and b / a > 1 + ECHO_TOLERANCE for a, b in itertools.pairwise(echoes)):
         times = ", ".join(f"{value:g}" for value in echoes[:5])

@@ -55,6 +55,7 @@ _TABLE = """
 00181041 DS ContrastBolusVolume
 00181042 TM ContrastBolusStartTime
 00181044 DS ContrastBolusTotalDose
+00181048 CS ContrastBolusIngredient
 00181314 DS FlipAngle
 00189008 CS EchoPulseSequence
 00189009 CS InversionRecovery

@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,12 +14,17 @@ from mgmt_monai.cohort.files.values import day, finite, finite_numbers, time_of_
 
 Values = Mapping[str, str | int]
 
+CONTRAST_TAGS = (
+    "ContrastBolusAgentAdministered", "ContrastBolusAgent", "ContrastBolusIngredient", "ContrastBolusVolume",
+    "ContrastBolusTotalDose",
+)  # fmt: skip
+
 #: What the slices of one acquisition share, beside frame of reference and orientation, where each has a UID of its own.
 SHARED = (
     "SOPClassUID", "Modality", "ImageType", "ComplexImageComponent", "SeriesDescription", "ProtocolName",
     "SequenceName", "ScanningSequence", "SequenceVariant", "MRAcquisitionType", "EchoTime", "EchoNumbers",
-    "RepetitionTime", "InversionTime", "FlipAngle", "DiffusionBValue", "ContrastBolusAgent", "SliceThickness", "Rows",
-    "Columns", "PixelSpacing",
+    "RepetitionTime", "InversionTime", "FlipAngle", "DiffusionBValue", *CONTRAST_TAGS, "ScanOptions",
+    "SliceThickness", "Rows", "Columns", "PixelSpacing",
 )  # fmt: skip
 
 #: Of `Acquisition.by`: what tells one point in time from another.
@@ -139,16 +144,18 @@ def interleaved(slices: Sequence[Slice]) -> str:
     """What speaks for several acquisitions in one regular stack: packages of one, or two scans.
 
     Returns:
-        ``AcquisitionNumber`` where slices of several lie among each other, ``AcquisitionTime`` where a break of more
-        than `BREAK_S` parts such; else "".
+        ``contrast agent`` where the slices differ in it; ``AcquisitionNumber`` where slices of several lie among each
+        other, ``AcquisitionTime`` where a break of more than `BREAK_S` parts such; else "".
     """
+    if len(_by_value(list(slices), CONTRAST_TAGS)) > 1:
+        return "contrast agent"
     timed = sorted((moment, i) for i, one in enumerate(slices) if (moment := _moment(one)) is not None)
     parts: list[list[Slice]] = [[]]
     for n, ((date, seconds), i) in enumerate(timed):
         if n and (date != timed[n - 1][0][0] or seconds - timed[n - 1][0][1] > BREAK_S):
             parts.append([])
         parts[-1].append(slices[i])
-    numbered = _by_value(list(slices), _value("AcquisitionNumber", "FrameAcquisitionNumber"))
+    numbered = _by_value(list(slices), ("AcquisitionNumber", "FrameAcquisitionNumber"))
     for tag, found in (("AcquisitionNumber", numbered), ("AcquisitionTime", parts)):
         if 1 < len(found) < len(slices) and min(map(len, found)) >= _FEW and _overlap(found):
             return tag
@@ -170,39 +177,33 @@ def taken(values: Values) -> tuple[str, str]:
     return date, time
 
 
-def contrast_agent(values: Values) -> str:
-    """What the tags of one slice say of contrast agent, as a text that differs where they do."""
-    administered = str(values.get("ContrastBolusAgentAdministered", "")).upper()
-    return administered or str(values.get("ContrastBolusAgent", "")).strip().casefold()
-
-
 def _split(slices: list[Slice]) -> list[Acquisition]:
     locations_mm = _locations_mm(slices)
     if locations_mm is None:
         return [Acquisition(slices)]
     n_repeated = _repeated(locations_mm)
     distinct = {id(one.values): one.values for one in slices}.values()
-    if len({tuple(map(values.get, _TELLING_TAGS)) for values in distinct}) == 1:  # as in nearly every series
+    if len({_of(values, *_TELLING_TAGS) for values in distinct}) == 1:  # as in nearly every series
         return _in_time(slices, locations_mm) if n_repeated else [Acquisition(slices)]
     uneven = _uneven(locations_mm)
     telling = _TELLING if n_repeated or uneven else _DECIDING
-    for tag, decides_alone, value_of in telling:
-        parts = _by_value(slices, value_of)
+    for tag, decides_alone, keywords in telling:
+        parts = _by_value(slices, keywords)
         if not 1 < len(parts) < len(slices):
             continue
         if n_repeated:
             better = sum(map(_n_repeated, parts)) < n_repeated
         else:
             even = all(len(part) >= _FEW and not _is_uneven(part) for part in parts)
-            decides = decides_alone and (tag not in _NUMBERS or _are_apart(parts, value_of))
+            decides = decides_alone and (tag not in _NUMBERS or _are_apart(parts, keywords))
             better = even and (uneven or decides) and _overlap(parts)
         if better:
             return [Acquisition(deeper.slices, tag) for part in parts for deeper in _split(part)]
     return _in_time(slices, locations_mm) if n_repeated else [Acquisition(slices)]
 
 
-def _are_apart(parts: Sequence[Sequence[Slice]], value_of: Callable[[Values], Hashable]) -> bool:
-    numbers = [finite(str(value_of(part[0].values))) for part in parts]
+def _are_apart(parts: Sequence[Sequence[Slice]], keywords: Sequence[str]) -> bool:
+    numbers = [finite(max(_of(part[0].values, *keywords))) for part in parts]
     if None in numbers:
         return False
     ordered = sorted(number for number in numbers if number is not None)
@@ -234,10 +235,10 @@ def _in_time(slices: list[Slice], locations_mm: np.ndarray) -> list[Acquisition]
     return [Acquisition(part, "AcquisitionTime") for part in parts]
 
 
-def _by_value(slices: list[Slice], value_of: Callable[[Values], Hashable]) -> list[list[Slice]]:
+def _by_value(slices: list[Slice], keywords: Sequence[str]) -> list[list[Slice]]:
     parts: dict[Hashable, list[Slice]] = {}
     for one in slices:
-        parts.setdefault(value_of(one.values), []).append(one)
+        parts.setdefault(_of(one.values, *keywords), []).append(one)
     return sorted(parts.values(), key=lambda part: min(_moment(one) or ("", 0.0) for one in part))
 
 
@@ -319,33 +320,28 @@ def _uneven(locations_mm: np.ndarray) -> bool:
     return bool(geometry.uneven_steps(places))
 
 
-def _value(*keywords: str) -> Callable[[Values], Hashable]:
-    return lambda values: next((values[keyword] for keyword in keywords if keyword in values), "")
+def _of(values: Values, *keywords: str) -> tuple[str, ...]:
+    return tuple([str(values.get(keyword, "")).strip().casefold() for keyword in keywords])
 
 
 #: What tells acquisitions of one series apart, the first that does: its name, whether it does so too where their slices
-#: lie evenly among each other, and its value of a slice.
-_TELLING: tuple[tuple[str, bool, Callable[[Values], Hashable]], ...] = (
-    ("contrast agent", True, contrast_agent),
-    ("EchoNumbers", True, _value("EchoNumbers")),
-    ("EchoTime", False, _value("EffectiveEchoTime", "EchoTime")),
-    ("DiffusionBValue", True, _value("DiffusionBValue")),
-    ("temporal position", True, _value("TemporalPositionIdentifier", "TemporalPositionIndex")),
-    ("AcquisitionNumber", False, _value("AcquisitionNumber", "FrameAcquisitionNumber")),
-    ("ImageType", True, _value("ImageType")),
-    ("InversionTime", True, _value("InversionTime", "InversionTimes")),
-    ("FlipAngle", True, _value("FlipAngle")),
-    ("RepetitionTime", True, _value("RepetitionTime")),
-    ("SeriesNumber", True, _value("SeriesNumber")),
-    ("SeriesDescription", True, _value("SeriesDescription")),
-    ("SequenceName", True, _value("SequenceName")),
-    ("StudyInstanceUID", True, _value("StudyInstanceUID")),
-)
+#: lie evenly among each other, and its tags.
+_TELLING: tuple[tuple[str, bool, tuple[str, ...]], ...] = (
+    ("contrast agent", True, CONTRAST_TAGS),
+    ("EchoNumbers", True, ("EchoNumbers",)),
+    ("EchoTime", False, ("EffectiveEchoTime", "EchoTime")),
+    ("DiffusionBValue", True, ("DiffusionBValue",)),
+    ("temporal position", True, ("TemporalPositionIdentifier", "TemporalPositionIndex")),
+    ("AcquisitionNumber", False, ("AcquisitionNumber", "FrameAcquisitionNumber")),
+    ("InversionTime", True, ("InversionTime", "InversionTimes")),
+    *(
+        (tag, True, (tag,))
+        for tag in (
+            "ImageType", "FlipAngle", "RepetitionTime", "SeriesNumber", "SeriesDescription", "ProtocolName",
+            "SequenceName", "ScanningSequence", "ScanOptions", "StudyInstanceUID",
+        )
+    ),
+)  # fmt: skip
 _NUMBERS = ("InversionTime", "FlipAngle", "RepetitionTime")
 _DECIDING = tuple(one for one in _TELLING if one[1])
-_TELLING_TAGS = (
-    "ContrastBolusAgentAdministered", "ContrastBolusAgent", "EchoNumbers", "EffectiveEchoTime", "EchoTime",
-    "DiffusionBValue", "TemporalPositionIdentifier", "TemporalPositionIndex", "AcquisitionNumber",
-    "FrameAcquisitionNumber", "ImageType", "InversionTime", "InversionTimes", "FlipAngle", "RepetitionTime",
-    "SeriesNumber", "SeriesDescription", "SequenceName", "StudyInstanceUID",
-)  # fmt: skip
+_TELLING_TAGS = tuple(tag for *_, tags in _TELLING for tag in tags)

@@ -47,11 +47,11 @@ _LAST = (_BEFORE | _AFTER | _set("with mit avec con com met med cu amb με")) -
 )
 #: Before contrast, by themselves.
 _NATIVE = re.compile(
-    r"nat|nati[vf]\w*|natief|vuoto|natywn\w*|нативн\w*|dirett[oa]|plain|blanco|blank|basal[ei]?|simple|unenhanced|nce?"
+    r"nat|nati[vf]\w*|natief|vuoto|bianco|leer|natywn\w*|нативн\w*|dirett[oa]|plain|blanco|blank|basal[ei]?|simple|unenhanced|nce?"
 )
 #: Behind the contrast word.
 _DENIED_BEHIND = _set(
-    "oncesi oncesinde once onde nelkul elott free frei none no nein non neg negative negativo yok vor vorher minus"
+    "oncesi oncesinde once onde nelkul elott free frei los none no nein non neg negative negativo yok vor vorher minus"
 )
 _GIVEN_BEHIND = _set("sonrasi sonra utan yes ja oui si sim da nach nachher jalkeen verildikten")
 #: Between a preposition and its contrast word.
@@ -93,7 +93,7 @@ _NOUN = re.compile(
 #: Only behind one of the words above: alone they are anything.
 _NOUN_BEHIND = _set("c con cont cte ctte cm mc pc k iv ev ilac medium")
 #: Glued together, and the one-word forms.
-_GLUED = r"(?:contra?st\w*|kontra\w*|[ck]ont(?:ra?s?)?|km|kl|gd|gad\w*|gado\w*|enh\w*|inj\w*|ce)"
+_GLUED = r"(?:contra?st\w*|kontra\w*|[ck]ont(?:ra?s?)?|km|kl|gd|gad\w*|enh\w*|inj\w*|mdc|ce)"
 _GLUED_DENIED = re.compile(
     rf"(?:pre|prae|przed|non?|un|vor|ohne|sin|sans|senza|sem|bez|zonder|anti){_GLUED}"
     r"|(?:\w*kontra\w*|ilac?|(?:iv)?km|gad\w*)s[iu]z|kontra\w*oncesi"
@@ -106,9 +106,11 @@ _GLUED_GIVEN = re.compile(
 #: What the text of an agent begins with where there was none (nv: n.v.t.) ...
 _NOTHING = re.compile(
     r"n|na|nil|null|kein\w*|nichts?|zadn\w*|brez|unk|unknown|none|not|nothing|ningun\w*|aucune?|rien|nessun\w*|"
-    r"nenhum\w*|geen|niet|nej|ne|nei|ikke|inte|ej|ei|hayir|nincs|nu|niciun\w*|brak|yok|nie|nein|no|non|nao|pas|without|"
+    r"nenhum\w*|nan|pending|planned|tbd|unspecified|cancel\w*|abandon\w*|contraindic\w*|uygulanma\w*|geen|niet|nej|ne|nei|ikke|inte|ej|ei|hayir|nincs|nu|niciun\w*|brak|yok|nie|nein|no|non|nao|pas|without|"
     r"wo|ohne|sans|sin|senza|sem|bez|zonder|utan|uden|ilman|minusc|false|entfallt|δεν|οχι|нет|не|без|なし|無し?|无|没有|沒有|없음"
 )
+#: What is given instead, or against the motion of the bowel.
+_OTHER_DRUG = re.compile(r"saline|nacl|kochsalz\w*|physiolog\w*|water|wasser|cl|buscopan|glucagon|hyoscin\w*")
 #: ... unless an agent or an amount stands behind it ("No. 2 Gadavist"), or it is another word ("non-ionic").
 _SOMETHING = re.compile(r"gad\w*|gd\w*|ioni\w*|[1-9]\d*")
 _AMOUNT = re.compile(r"(\d+(?:[.,]\d*)?)\s*(?:(?:ml|cc|cm3|mg|g|mmol|мл)\b(?!\s*/)|\Z)")
@@ -184,7 +186,8 @@ def says_no_agent(text: str) -> bool:
     """
     tokens = _tokens(text)
     amounts = [float(one.replace(",", ".")) for one in _AMOUNT.findall(text.lower())]
-    if not tokens or (amounts and not any(amounts)) or any(map(_REFUSED.fullmatch, tokens)):
+    other = any(map(_OTHER_DRUG.fullmatch, tokens)) and not any(map(_NOUN.fullmatch, tokens))
+    if not tokens or (amounts and not any(amounts)) or other or any(map(_REFUSED.fullmatch, tokens)):
         return True
     if _NOTHING.fullmatch(tokens[0]) and not any(map(_SOMETHING.fullmatch, tokens)):
         return True
@@ -213,8 +216,13 @@ def _of_preposition(tokens: list[str], at: int, what: str, bound: set[int]) -> l
         follows -= 1
     target = tokens[follows] if follows < len(tokens) else ""
     if target and (_NOUN.fullmatch(target) or target in _NOUN_BEHIND):
-        bound.add(follows)
-        return [(what, " ".join(tokens[at : follows + 1]))]
+        words = " ".join(tokens[at : follows + 1])
+        while follows < len(tokens) and _NOUN.fullmatch(tokens[follows]):  # "sem injeção de contraste"
+            bound.add(follows)
+            follows += 1
+            while follows < len(tokens) and tokens[follows] in _FILLERS:
+                follows += 1
+        return [(what, words)]
     others = set(tokens[at + 1 : follows]) & ((_DENIES | _BEFORE) if what == GIVEN else (_WITH | _AFTER))
     if joined and others:
         return [(GIVEN, "with"), (DENIED, "and without")]
@@ -280,7 +288,7 @@ _DASHES = str.maketrans("\u2212\u2013\u2014", "---")  # minus, en and em dash
 _SPELLINGS = tuple(
     (re.compile(pattern), plain)
     for pattern, plain in (
-        (r"(?<![a-z])(?:w ?[/\\]? ?(?:[/\\&+]|and)? ?w[/\\]?o(?:ut)?|m[/\\]o|c[/\\]s)(?![a-z])", " both "),
+        (r"(?<![a-z])(?:w[ _-]?[/\\]? ?(?:[/\\&+]|and)? ?w[/\\]?o(?:ut)?|m[/\\]o|c[/\\]s)(?![a-z])", " both "),
         (r"\+ ?[/\\] ?-|- ?[/\\] ?\+", " both "),
         (r"(?<![a-z])w[/\\]?o ?[/\\&+] ?w(?![a-z])", " both "),
         (r"(?<![a-z])(?:w[/\\]o(?:ut)?|w\.o\.?)(?![a-z])", " without "),

@@ -72,9 +72,10 @@ _OTHER_WORDS = tuple(
             "a calculated image",
             r"map\w*|inv[12]|(?:(?<!^)sub|sub(?! (?!t[12]\b)[a-z]*\d))|s[uo]\w{0,3}tr\w*|"
             r"суб\w*трак\w*|вычит\w*|ode[cj]\w*|cikar\w*|kivon\w*|"  # noqa: RUF001
-            r"dixon f(?:at)?|dixon opp\w*|fat (?:only|image)",
+            r"dixon(?: \S+)*? (?:f|fat|opp\w*)(?! ?s(?:at|up))|^fat(?! ?s(?:at|up))|fat (?:only|image)|"
+            r"opp(?:osed)? ?phase|out ?(?:of ?)?phase",
         ),
-        ("a phase image", r"pha|phase"),
+        ("a phase image", r"pha|(?<!in )phase|real(?! ?time)|imag|imaginary"),
         ("proton-density-weighted", r"pd|pdw|proton\w*"),
         ("STIR or double inversion", r"stir|dir"),
         ("a steady-state sequence", r"ciss|fiesta\w*|drive|truefisp|trufi|b ?ffe"),
@@ -117,7 +118,7 @@ _OTHER_IMAGE_TYPES = tuple(
         ("a projection", r".*MIP|M.*IP|PROJECTION IMAGE|VOLUME RENDERING|VRT"),
         (
             "a calculated image",
-            r"SUB|SUBTRACT(ION)?|DIVISION|STD_DEVIATION|METABOLITE_MAP|TEMPERATURE|TAGGING|"
+            r"F|FAT|FF|OP|OPP_?PHASE|OUT_?PHASE|SUB|SUBTRACT(ION)?|DIVISION|STD_DEVIATION|METABOLITE_MAP|TEMPERATURE|TAGGING|"
             r"T[12][ _*]?MAP|T2_STAR MAP|B[01][ _]?MAP|MPG|SPECTROSCOPY",
         ),
         ("a saved screen", r"SCREEN SAVE|.*REPORT|POSDISP"),
@@ -387,9 +388,10 @@ def _agent(values: Values) -> tuple[bool | None, str]:
     if administered in ("YES", "NO"):
         given = administered == "YES"
         return given, f"{'' if given else 'no '}contrast agent by ContrastBolusAgentAdministered"
-    text = str(values.get("ContrastBolusAgent", "")).strip()
+    named = next((tag for tag in ("ContrastBolusAgent", "ContrastBolusIngredient") if tag in values), "")
+    text = str(values.get(named, "")).strip()
     if text and says_no_agent(text):
-        return False, "no contrast agent by ContrastBolusAgent"
+        return False, f"no contrast agent by {named}"
     amounts = {
         keyword: amount
         for keyword in ("ContrastBolusVolume", "ContrastBolusTotalDose")
@@ -402,8 +404,8 @@ def _agent(values: Values) -> tuple[bool | None, str]:
     if bolus is not None and taken is not None and 0 < bolus - taken < _HALF_A_DAY_S:
         return False, "taken before the contrast agent by ContrastBolusStartTime"
     if text and amounts and not filled:
-        return None, f"ContrastBolusAgent beside {next(iter(amounts))} 0"
-    return True, f"contrast agent by {'ContrastBolusAgent' if text else filled[0]}"
+        return None, f"{named} beside {next(iter(amounts))} 0"
+    return True, f"contrast agent by {named if text else filled[0]}"
 
 
 def _text(values: Values) -> tuple[str, str]:

@@ -187,7 +187,7 @@ def _exams(candidates: Sequence[Candidate], guesses: Sequence[Guess]) -> list[st
     known = [(one, own.modality) for one, own in zip(candidates, guesses, strict=True) if own.modality]
     if len({one.study for one, _ in known}) < 2:
         return [one.study for one in candidates]
-    exam_of = day_of = {one.study: day(str(one.values.get("StudyDate", ""))) for one in candidates}
+    exam_of = day_of = {one.study: _day(one) for one in candidates}
     for frame in sorted({str(one.values.get("FrameOfReferenceUID", "")) for one, _ in known} - {""}):
         own = [(one.study, modality) for one, modality in known if one.values.get("FrameOfReferenceUID") == frame]
         days = {day_of[study] for study, _ in own}
@@ -264,7 +264,9 @@ def _is_later(candidate: Candidate, other: Candidate) -> bool | None:
     times = [time_of_day_s(one.taken[1]) for one in (candidate, other)]
     if times[0] is None or times[1] is None:
         return None
-    return (days[0], times[0]) > (days[1], times[1]) if all(days) else times[0] > times[1]
+    if all(days):
+        return (days[0], times[0]) > (days[1], times[1])
+    return 0 < (times[0] - times[1]) % 86_400 < 43_200  # without a day: midnight may lie between
 
 
 def _exam_rank(candidates: Sequence[Candidate], guesses: Sequence[Guess]) -> tuple[str, int, float, str]:
@@ -274,8 +276,11 @@ def _exam_rank(candidates: Sequence[Candidate], guesses: Sequence[Guess]) -> tup
 
 
 def _exam_day(candidates: Sequence[Candidate]) -> str:
-    days = [day(str(one.values.get("StudyDate", ""))) for one in candidates]
-    return min((one for one in days if one), default="without date")  # sorts behind every date
+    return min(filter(None, map(_day, candidates)), default="without date")  # sorts behind every date
+
+
+def _day(candidate: Candidate) -> str:
+    return day(str(candidate.values.get("StudyDate", ""))) or day(candidate.taken[0])
 
 
 def _contents(candidates: Sequence[Candidate], guesses: Sequence[Guess]) -> str:

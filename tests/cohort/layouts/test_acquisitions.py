@@ -155,6 +155,11 @@ def test_before_and_after_contrast_half_a_step_apart():
         ("StudyInstanceUID", ("1.1", "1.2")),
         ("TemporalPositionIdentifier", ("1", "2")),
         ("DiffusionBValue", ("0", "1000")),
+        ("ContrastBolusVolume", ("", "7")),
+        ("ContrastBolusIngredient", ("", "GADOLINIUM")),
+        ("ProtocolName", ("T1 pre", "T1 post")),
+        ("ScanningSequence", ("SE", "IR")),
+        ("ScanOptions", ("", "FS")),
     ],
 )
 def test_two_acquisitions_that_lie_evenly_among_each_other(tag, values):
@@ -178,6 +183,10 @@ def test_what_may_be_packages_of_one_acquisition_is_named(one, other, by):
     assert interleaved(whole) == by
     beside = [*slices(STACK, **one), *slices([25, 30, 35], **other)]
     assert interleaved(beside) == ""
+
+
+def test_stack_of_which_a_part_has_contrast_agent_is_named():
+    assert interleaved(slices([0, 5, 10]) + slices([15, 20, 25], ContrastBolusVolume="7")) == "contrast agent"
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,8 @@ NO_CONTRAST = (
     "sem meio de contraste", "kontrast verilmedi", "T1 Gd\u2212", "without intravenous contrast", "T1 KM none ax",
     "PRE T1 AX", "T1 KM - nicht verabreicht",
     "T1 kontrast verilmeden önce", "T1 kontrasztanyag előtt", "T1 bez kontrastnej látky",
+    "T1 sem injeção de contraste", "T1 sans injection de gadolinium", "T1 KM-los", "T1 leer", "T1 in bianco",
+    "T1senzamdc",
 )
 CONTRAST = (
     "CON CONTRASTE", "nach KM", "mit KM", "AVEC GADO", "CON CONTRASTO", "T1 GAD", "post gd", "T1+C", "T1 post",
@@ -56,7 +58,7 @@ THE_WHOLE_EXAMINATION = (
     "W/WO", "WITH AND WITHOUT", "BRAIN W/WO CONTRAST", "with and without contrast", "mit und ohne KM",
     "pre and post contrast", "PRE/POST", "T1 PRE POST", "avant et apres gado", "sin y con contraste", "W&WO",
     "W/W/O", "ohne/mit KM", "w and w/o", "sans et avec injection", "bez i z kontrastem", "WO/W", "without and with",
-    "T1 C+/-", "T1 +/-", "T1 Gd+/-", "bez a po KL", "T1 W/ & W/O", "T1 C-/C+",
+    "T1 C+/-", "T1 +/-", "T1 Gd+/-", "bez a po KL", "T1 W/ & W/O", "T1 C-/C+", "BRAIN W_WO", "Brain w-wo contrast",
 )
 NOTHING = (
     "AX T1", "T1 post op", "pre op t1", "T1 w/o fat sat", "T1 MPRAGE", "t1_mpr_ns_sag_p2_iso",
@@ -133,6 +135,12 @@ def test_word_of_no_known_language_or_dash_before_contrast_is_not_taken_as_yes(t
         "GADAVIST - NOT GIVEN",
         "Dotarem 0,0 cc",
         "Gadovist 1.0 mmol/ml, 0 ml",
+        "Saline flush 20 ml",
+        "NaCl 0.9%",
+        "normal saline",
+        "Buscopan",
+        "pending",
+        "NaN",
     ],
 )
 def test_agent_that_says_there_was_none(text):
@@ -142,7 +150,8 @@ def test_agent_that_says_there_was_none(text):
 @pytest.mark.parametrize(
     "text",
     ["GADAVIST", "gadoterate meglumine 10 ml", "x", "YES", "Dotarem 0.5 ml", "Applied", "Gadavist 7 ml",
-     "Dotarem, no adverse reaction", "Gadovist 0.1 mmol/kg", "No. 2 Gadavist", "non-ionic", "10 ml @ 0 ml/s"],
+     "Dotarem, no adverse reaction", "Gadovist 0.1 mmol/kg", "No. 2 Gadavist", "non-ionic", "10 ml @ 0 ml/s",
+     "Gadovist + NaCl", "Dotarem, saline flush 20 ml"],
 )  # fmt: skip
 def test_agent(text):
     assert not says_no_agent(text)

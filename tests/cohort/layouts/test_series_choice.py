@@ -112,6 +112,13 @@ def test_time_without_a_day_tells_what_came_after_contrast(time, expected):
     assert chosen(marked, series("AX T1", against_it, dates={"AcquisitionTime": time})) == ["", expected]
 
 
+@pytest.mark.parametrize(("before", "after"), [("235000", "001000"), ("120500", "235000")])
+def test_midnight_may_lie_between_two_times_without_a_day(before, after):
+    plain, marked = series("AX T1", "9", dates={"AcquisitionTime": before}), {"AcquisitionTime": after}
+    enhanced = series("AX T1", "3", dates=marked, ContrastBolusAgent="GADAVIST")
+    assert chosen(plain, enhanced) == ["T1w", "T1wCE"]
+
+
 @pytest.mark.parametrize("timed", ["marked", "unmarked"])
 @pytest.mark.parametrize(("number", "expected"), [("9", "T1wCE"), ("7", "T1w")])
 def test_time_of_one_series_alone_leaves_the_decision_to_the_series_number(timed, number, expected):
@@ -268,6 +275,12 @@ def test_study_without_a_day_joins_that_of_its_frame_of_reference():
         series("AX T1", "1", study="1.1", StudyDate="20200101", **own),
         series("AX T2", "2", study="1.2", **own),
     ]
+    assert chosen(*candidates) == ["T1w", "T2w"]
+
+
+def test_studies_without_a_study_date_are_one_examination_by_their_day_of_acquisition():
+    own = {"AcquisitionDate": "20200101", "AcquisitionTime": "101500"}
+    candidates = [series(f"AX {text}", study=f"1.{text}", dates=own, FrameOfReferenceUID=text) for text in ("T1", "T2")]
     assert chosen(*candidates) == ["T1w", "T2w"]
 
 
