@@ -65,7 +65,7 @@ def changed_files(
                 findings += [finding for finding in exam.findings if finding.kind.severity is Severity.ERROR]
                 continue
             text = None
-            if now.fingerprint != record.fingerprint:
+            if record.fingerprint not in (now.fingerprint, exam.before):
                 text = (
                     f"expected the {len(record.files)} files of the manifest, found others ({_difference(record, now)})"
                 )
@@ -83,4 +83,4 @@ def _difference(record: SeriesRecord, now: SeriesRecord) -> str:
     before, after = set(record.files), set(now.files)
     if before != after:
         return f"{len(after - before)} new, {len(before - after)} gone"
-    return "their sizes, identifiers or order changed"
+    return "their sizes, identifiers, rescale or order changed"

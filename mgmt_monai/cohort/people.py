@@ -7,8 +7,9 @@ from dataclasses import replace
 from functools import cached_property
 from itertools import combinations, product
 from pathlib import PurePosixPath
+from typing import Any
 
-from mgmt_monai.cohort.files.person import Person, contradict, id_hash, may_be_one, same_name
+from mgmt_monai.cohort.files.person import Person, contradict, id_hash, may_be_one, number_hash, same_name
 from mgmt_monai.cohort.findings import Finding, counted
 from mgmt_monai.cohort.layouts.found import Tagged
 from mgmt_monai.cohort.records import PERHAPS
@@ -61,7 +62,7 @@ class People:
         for patient_id in self._told:
             for person in self._people(patient_id):
                 words = [name.split() for name in person.names]
-                keys: set[tuple[str, ...]] = {("id", person.patient_id)} if person.patient_id else set()
+                keys: set[tuple[str, ...]] = {("id", value) for value in (person.patient_id, *person.others) if value}
                 keys |= {("word", word) for name in words for word in name}
                 keys |= {("born", person.birth_date, word) for name in words for word in name if person.birth_date}
                 keys |= {("name", *pair) for name in words for pair in combinations(name, 2)}
@@ -85,20 +86,27 @@ class People:
         return same
 
     def _swapped_tags(self) -> Iterator[Finding]:
-        owners = {
-            id_hash(name): patient_id
-            for patient_id in self._known
-            for name in (*self._aliases.get(patient_id, ()), patient_id)
-        }
-        for patient_id, folders in self._told.items():
-            own = {id_hash(name) for name in (patient_id, *self._aliases.get(patient_id, ()))}
-            for directory, people in sorted(folders.items()):
-                for person in sorted(people):
-                    said = (person.patient_id, person.called)
-                    other = next((owners[value] for value in said if value in owners), None)
-                    if other is not None and not own & set(said):
+        """By identifiers and names; then by the number in them, where it is their own patient's in most."""
+        for hashed in (id_hash, number_hash):
+            owners: dict[str, set[str]] = {}
+            own: dict[str, set[str]] = {}
+            for patient_id in self._known:
+                own[patient_id] = set(map(hashed, (*self._aliases.get(patient_id, ()), patient_id))) - {""}
+                for value in own[patient_id]:
+                    owners.setdefault(value, set()).add(patient_id)
+            confirmed, entries = set(), []
+            for patient_id, folders in self._told.items():
+                for directory, person in ((where, one) for where in sorted(folders) for one in sorted(folders[where])):
+                    ids = (person.patient_id, person.called, *person.others)
+                    said = ids if hashed is id_hash else person.numbers
+                    other = next((min(owners[value]) for value in said if len(owners.get(value, ())) == 1), None)
+                    if own[patient_id] & set(said):
+                        confirmed.add(patient_id)
+                    elif other is not None:
                         text = f"expected files of this patient, found the PatientID or PatientName of patient {other}"
-                        yield Finding("D047", patient_id, "", directory, text, (other,))
+                        entries.append(Finding("D047", patient_id, "", directory, text, (other,)))
+            if hashed is id_hash or 2 * len(confirmed) > len(self._told):
+                yield from entries
 
     def _swapped_folders(self) -> Iterator[Finding]:
         """Folders that are named after another patient, in a tree whose patients are told by their tags."""
@@ -170,12 +178,13 @@ def _runs(name: str) -> Iterator[str]:
 
 def _without_dummies(told: Mapping[str, Mapping[str, set[Person]]]) -> dict[str, dict[str, set[Person]]]:
     """The same people without the values that so many patients share that they name nobody."""
-    sharers: dict[str, Counter[object]] = {part: Counter() for part in ("patient_id", "called", "birth_date", "names")}
+    parts = ("patient_id", "called", "birth_date", "names", "others")
+    sharers: dict[str, Counter[object]] = {part: Counter() for part in parts}
     for folders in told.values():
         people = {person for found in folders.values() for person in found}
         for part, counter in sharers.items():
             values = {getattr(person, part) for person in people} - {"", ()}
-            counter.update({name for names in values for name in names} if part == "names" else values)
+            counter.update({one for several in values for one in several} if part in ("names", "others") else values)
 
     def is_dummy(part: str, value: object) -> bool:
         n = sharers[part][value]
@@ -183,9 +192,13 @@ def _without_dummies(told: Mapping[str, Mapping[str, set[Person]]]) -> dict[str,
         return n > limit or n == len(told) > 2
 
     def plain(person: Person) -> Person:
-        kept = {p: "" for p in ("patient_id", "called", "birth_date") if is_dummy(p, getattr(person, p))}
-        names = tuple(name for name in person.names if not is_dummy("names", name))
-        return replace(person, names=names, **kept)
+        kept: dict[str, Any] = {
+            p: "" for p in ("patient_id", "called", "birth_date") if is_dummy(p, getattr(person, p))
+        }
+        names, others = (
+            tuple(one for one in getattr(person, part) if not is_dummy(part, one)) for part in ("names", "others")
+        )
+        return replace(person, names=names, others=others, **kept)
 
     return {
         patient_id: {directory: set(map(plain, people)) for directory, people in folders.items()}

@@ -139,15 +139,25 @@ def rename(folder):
     (folder / "Image-1.dcm").rename(folder / "Image-0.dcm")
 
 
+def invert(folder):
+    dataset = pydicom.dcmread(folder / "Image-1.dcm")
+    dataset.PhotometricInterpretation = "MONOCHROME1"  # as long as it was
+    dataset.save_as(folder / "Image-1.dcm")
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         (unlink, "expected the 2 files of the manifest, found others (0 new, 1 gone)"),
         (add, "expected the 2 files of the manifest, found others (1 new, 0 gone)"),
         (rename, "expected the 2 files of the manifest, found others (1 new, 1 gone)"),
-        (exchange, "expected the 2 files of the manifest, found others (their sizes, identifiers or order changed)"),
+        (exchange, "expected the 2 files of the manifest, found others (their sizes, identifiers, rescale"),
+        (
+            invert,
+            "expected the 2 files of the manifest, found others (their sizes, identifiers, rescale or order changed)",
+        ),
     ],
-    ids=["removed", "added", "renamed", "another image"],
+    ids=["removed", "added", "renamed", "another image", "shown otherwise"],
 )
 def test_other_files_are_found_by_their_headers(changed, change, words):
     change(changed.folder)

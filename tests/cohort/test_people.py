@@ -5,8 +5,9 @@ from mgmt_monai.cohort.layouts.found import Tagged
 from mgmt_monai.cohort.people import People
 
 
-def tagged(patient, number="", name="", born="", sex="", directory=None):
+def tagged(patient, number="", name="", born="", sex="", directory=None, others=""):
     values = {"PatientID": number, "PatientName": name, "PatientBirthDate": born, "PatientSex": sex}
+    values["OtherPatientIDs"] = others
     return Tagged(patient, directory or f"{patient}/T1w", (person_of(values),))
 
 
@@ -31,6 +32,32 @@ def test_swapped_by_the_name_that_repeats_the_number():
 @pytest.mark.parametrize("number", ["00000", "BraTS2021_00000", " 00000", "MRN-7", ""])
 def test_own_and_unknown_numbers_are_no_fault(number):
     assert told(tagged("00000", number), tagged("00001", "00001")) == []
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"number": "Brats-{}"},
+        {"number": "0{}"},
+        {"number": "x", "name": "Patient^{}"},
+        {"number": "anon", "others": "MRN\\0{}"},
+    ],
+    ids=["prefix", "zeros", "name", "another number"],
+)
+def test_swapped_by_the_number_in_another_spelling(tags):
+    def items(*said):
+        return [
+            tagged(f"0000{own}", **{tag: text.format(n) for tag, text in tags.items()}) for own, n in enumerate(said, 1)
+        ]
+
+    assert told(*items(2, 1, 3, 4, 5)) == [("D047", "00001", "00002"), ("D047", "00002", "00001")]
+    assert told(*items(1, 2, 3, 4, 5)) == []
+    assert told(*items(2, 3, 4, 5, 1)) == []  # another numbering
+
+
+def test_another_number_of_one_person_is_anothers():
+    assert same(tagged("M1", "M1", others="X9"), tagged("X9", "X9")) == {"M1": ["X9"], "X9": ["M1"]}
+    assert same(*(tagged(name, name, others="removed\\ward") for name in "ABCDE")) == {}
 
 
 def test_alias_is_an_own_name():

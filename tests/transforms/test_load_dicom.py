@@ -366,7 +366,7 @@ def test_file_without_pixels_refused(make_series):
     dataset = pydicom.dcmread(series.files[0])
     del dataset.PixelData
     dataset.save_as(series.files[0])
-    assert "found a truncated file: 1 x 9 x 7 pixels take 126 bytes, 0 are left" in error_of(series)
+    assert "found a truncated file: 1 x 9 x 7 pixels take 126 bytes, 0 are left in PixelData" in error_of(series)
 
 
 def test_mixed_sizes_refused(make_series):

@@ -34,6 +34,7 @@ class SeriesExam:
         identifying: Keywords of the identifying tags that have a value, and ``private tags``.
         content: Of its pixels; None where they were not read or cannot be.
         place: Where it was made, hashed: as `mgmt_monai.cohort.files.person.place_of` tells it.
+        before: The record's fingerprint as manifests had it before it held what turns stored values into shown ones.
     """
 
     patient_id: str
@@ -49,6 +50,7 @@ class SeriesExam:
     identifying: tuple[str, ...]
     content: SeriesContent | None
     place: tuple[str, str] = ("", "")
+    before: str = ""
 
     def to_json(self) -> str:
         """The exam as JSON."""
@@ -64,13 +66,13 @@ class SeriesExam:
             KeyError: The same.
         """
         values: dict[str, Any] = json.loads(text)
-        record, content = values["record"], values["content"]
+        record, content, people = values["record"], values["content"], values["people"]
         return cls(
             **{
                 **values,
                 "record": None if record is None else SeriesRecord(**record),
                 "findings": tuple(Finding(**{**f, "others": tuple(f["others"])}) for f in values["findings"]),
-                "people": tuple(Person(**{**p, "names": tuple(p["names"])}) for p in values["people"]),
+                "people": tuple(map(_person, people)),
                 "identifying": tuple(values["identifying"]),
                 "place": tuple(values["place"]),
                 "content": None
@@ -78,6 +80,11 @@ class SeriesExam:
                 else SeriesContent(**{**content, "histogram": tuple(content["histogram"])}),
             }
         )
+
+
+def _person(told: Mapping[str, Any]) -> Person:
+    values: dict[str, Any] = {part: tuple(of) if isinstance(of, list) else of for part, of in told.items()}
+    return Person(**values)
 
 
 def with_sites(

@@ -18,6 +18,7 @@ from mgmt_monai.cohort.files.nifti import NiftiHeader, read_nifti
 from mgmt_monai.cohort.files.person import Person, people_of, place_of
 from mgmt_monai.cohort.files.tags import FileTags
 from mgmt_monai.cohort.files.unfetched import unfetched
+from mgmt_monai.cohort.files.values import finite
 from mgmt_monai.cohort.findings import Finding, Severity, counted
 from mgmt_monai.cohort.layouts.found import FoundSeries
 from mgmt_monai.cohort.layouts.passed_over import is_passed_over
@@ -35,6 +36,11 @@ BLANK_SHARE = 0.5
 #: A share of the tissue at the highest value that is no longer a bright spot.
 CLIPPED_SHARE = 0.01
 
+
+#: What turns stored values into those that a model sees.
+_SHOWN = (
+    "RescaleSlope", "RescaleIntercept", "PhotometricInterpretation", "PixelPaddingValue", "PixelPaddingRangeLimit",
+)  # fmt: skip
 
 #: Neighbouring slices whose brightness differs to and fro by more than this share of the robust range are two scans:
 #: cross-talk of interleaved slices is a few per cent.
@@ -82,7 +88,7 @@ class _Examination:
         self.record: SeriesRecord | None = None
         self.findings: list[Finding] = []
         self.facts: dict[str, str] = {}
-        self.study = self.patient_tag = ""
+        self.study = self.patient_tag = self.before = ""
         self.people: tuple[Person, ...] = ()
         self.place = ("", "")
         self.identifying: tuple[str, ...] = ()
@@ -109,6 +115,7 @@ class _Examination:
             identifying=self.identifying,
             content=self.content,
             place=self.place,
+            before=self.before,
         )
 
     def tell(self, finding_id: str, path: Path, text: str) -> None:
@@ -169,7 +176,12 @@ class _Examination:
             self.tell("D054", path, f"expected a spacing or a dim_info that shows the acquired slices, {text}")
         # What is read as axial has the fingerprint of manifests from before other planes were told.
         plane = "" if header.orientation in ("", "LPS") else f"\0{header.orientation}"
-        identity = f"{path.name}\0{header.size_bytes}\0{header.affine.tolist()}{plane}\n".encode("utf-8", "replace")
+        identity = f"{path.name}\0{header.size_bytes}\0{header.affine.tolist()}{plane}"
+        scaling = (header.slope, header.intercept)
+        shown = "" if scaling == (1, 0) else "\0{}\0{}".format(*scaling)
+        self.before, fingerprint = (
+            hashlib.sha256(f"{identity}{told}\n".encode("utf-8", "replace")).hexdigest() for told in ("", shown)
+        )
         self._keep(
             path,
             files=[path.relative_to(self.found.directory).as_posix()],
@@ -180,7 +192,7 @@ class _Examination:
             orientation=header.orientation,
             pixel_spacing_mm=list(header.pixel_spacing_mm),
             slice_spacing_mm=header.slice_spacing_mm,
-            fingerprint=hashlib.sha256(identity).hexdigest(),
+            fingerprint=fingerprint,
         )
 
     def dicom(self, paths: Sequence[Path]) -> None:
@@ -218,6 +230,7 @@ class _Examination:
         multi_frame = first.frame is not None
         self.header = [header.tags for header in headers]
         names = [header.path.relative_to(directory).as_posix() for header in headers]
+        self.before = _fingerprint(headers, names, shown=False)
         self._keep(
             directory,
             files=names[:1] if multi_frame else names,
@@ -337,10 +350,13 @@ def relative(path: Path, data_dir: Path) -> str:
         return path.as_posix()
 
 
-def _fingerprint(headers: Sequence[SliceHeader], names: Sequence[str]) -> str:
+def _fingerprint(headers: Sequence[SliceHeader], names: Sequence[str], shown: bool = True) -> str:
     digest = hashlib.sha256()
     for header, name in zip(headers, names, strict=True):
-        line = f"{name}\0{header.frame}\0{header.size_bytes}\0{header.uid}\n"
+        slope, intercept, photometric, *padding = told = [str(header.tags.values.get(tag, "")) for tag in _SHOWN]
+        as_stored = finite(slope or 1) == 1 and finite(intercept or 0) == 0 and photometric != "MONOCHROME1"
+        more = ["", *told] if shown and (any(padding) or not as_stored) else [""]
+        line = f"{name}\0{header.frame}\0{header.size_bytes}\0{header.uid}" + "\0".join(more) + "\n"
         digest.update(os.fsencode(line))  # a file name need not be valid UTF-8
     return digest.hexdigest()
 

@@ -17,6 +17,9 @@ from mgmt_monai.cohort.layouts.sequence import contradiction
 #: Echo times of one echo differ by less than this share; echoes of one series are milliseconds apart.
 ECHO_TOLERANCE = 0.05
 
+#: Slices further apart than this multiple of their thickness are those of every second or tenth place.
+THINNEST_SHARE = 4
+
 #: Transfer syntaxes that always lose information (PS3.5 10): JPEG Baseline and Extended, JPEG-LS Near-lossless, and the
 #: lossy JPEG 2000 and HTJ2K say so in LossyImageCompression.
 LOSSY_SYNTAXES = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81")
@@ -184,9 +187,18 @@ def volume_faults(headers: Sequence[SliceHeader], locations_mm: np.ndarray, dire
     """
     if headers[0].pixel_spacing_mm is None:
         yield "D055", directory, "expected a PixelSpacing, found none; pixels are taken for 1 mm wide and high"
+    step = geometry.median(np.diff(locations_mm)) if len(locations_mm) > 1 else None
+    if side := geometry.impossible_side((*(headers[0].pixel_spacing_mm or ()), step)):
+        yield "D055", directory, f"expected {side}"
     thick = sorted(filter(None, (finite(text) for text in _by_value(headers, "SliceThickness"))))
     if thick and thick[-1] > thick[0] * (1 + geometry.UNEVEN_TOLERANCE):
         yield "D055", directory, f"expected one SliceThickness, found {thick[0]:g} to {thick[-1]:g} mm"
+    if thick and step is not None and step > THINNEST_SHARE * max(thick[-1], 1):
+        yield (
+            "D055",
+            directory,
+            f"expected slices about {thick[-1]:g} mm apart, as thick as they are, found {step:g} mm",
+        )
     frames = len(_by_value(headers, "FrameOfReferenceUID"))
     if frames > 1:
         yield "D055", directory, f"expected one FrameOfReferenceUID, found {frames}: places cannot be compared"

@@ -85,6 +85,7 @@ _TABLE = """
 00280030 DS PixelSpacing
 00280100 US BitsAllocated
 00280101 US BitsStored
+00280102 US HighBit
 00280103 US PixelRepresentation
 00281052 DS RescaleIntercept
 00281053 DS RescaleSlope
@@ -103,7 +104,7 @@ Source: DICOM PS3.6 chapter 6.
 """
 
 PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
-"""FloatPixelData, DoubleFloatPixelData, PixelData: what follows is no header any more."""
+"""FloatPixelData, DoubleFloatPixelData (neither is read), PixelData: what follows is no header any more."""
 
 GROUP_TAGS = (0x52009229, 0x52009230)
 """SharedFunctionalGroupsSequence, PerFrameFunctionalGroupsSequence: each frame's own header (PS3.3 C.7.6.16)."""
@@ -138,7 +139,7 @@ _LONG = frozenset(map(_code, _LONG_VRS.split()))
 _SQ, _US, _SS, _FD, _UL, _EITHER = map(_code, ("SQ", "US", "SS", "FD", "UL", EITHER))
 _STOP, _ODD, _ODD_IF_FILLED = -1, -2, -3
 _ITEM, _ITEM_END, _SEQUENCE_END = _swapped(0xFFFEE000), _swapped(0xFFFEE00D), _swapped(0xFFFEE0DD)
-_SYNTAX = _swapped(0x00020010)  # TransferSyntaxUID
+_SYNTAX, _PIXEL_DATA = _swapped(0x00020010), _swapped(0x7FE00010)
 _PLAN: dict[int, tuple[str, int]] = {
     **{_swapped(tag): (keyword, _code(vr)) for keyword, (tag, vr) in WANTED.items()},
     **{_swapped(tag): ("", _STOP) for tag in PIXEL_TAGS},
@@ -251,7 +252,7 @@ class Walk:
         values: Keyword -> text in ASCII without padding, several values joined by ``\``; US -> int. Empty: absent.
         undecoded: Keyword -> bytes of a text that is not plain ASCII.
         private: Whether a private element with a value was met.
-        pixel_offset: Where the value of the pixel data begins, once it was met.
+        pixel_offset: Where the value of PixelData begins, once it was met.
         pixel_bytes: Its length as claimed; None where it is undefined.
     """
 
@@ -320,8 +321,9 @@ class Walk:
                 if kind != _STOP:
                     raise OddError("functional groups, agents by code, or a delimiter without a sequence")
                 self.position = position
-                self.pixel_offset = value
-                self.pixel_bytes = None if length == UNDEFINED else length
+                if tag == _PIXEL_DATA:
+                    self.pixel_offset = value
+                    self.pixel_bytes = None if length == UNDEFINED else length
                 return 0
             if kind == _EITHER:
                 kind = vr if vr == _SS else _US

@@ -1,5 +1,7 @@
 """Where slices lie in the patient: normal, order, plane, gaps. Pure functions on header values, in mm, LPS."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 #: A series is oblique when its normal is further than this from the nearest body axis. Scanners tilt axial stacks
@@ -20,6 +22,9 @@ POSITION_LIMIT_MM = 10_000.0
 
 #: Direction cosines must be unit vectors at right angles to within this; writers that round to two digits pass.
 DIRECTION_TOLERANCE = 0.02
+
+#: Sides of a voxel beyond are no head's: a unit that is not mm, a damaged value, or slices left out.
+VOXEL_SIDES_MM = (0.1, 30.0)
 
 #: A distance above this multiple of the median spacing is a gap: at least one slice is missing there.
 GAP_FACTOR = 1.5
@@ -158,6 +163,13 @@ def slice_axis(spacing_mm: np.ndarray) -> int | None:
     if len(odd) == 0:
         return None
     return int(odd[0] if len(odd) == 1 else np.argmax(spacing_mm))
+
+
+def impossible_side(sides_mm: Iterable[float | None]) -> str:
+    """A side of a voxel beyond `VOXEL_SIDES_MM`, in words; "" without one."""
+    low, high = VOXEL_SIDES_MM
+    side = next((side for side in sides_mm if side is not None and not low <= side <= high), None)
+    return "" if side is None else f"voxels of {low:g} to {high:g} mm a side, found {side:g} mm"
 
 
 def median(values: np.ndarray) -> float:

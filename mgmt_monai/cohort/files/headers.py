@@ -185,7 +185,9 @@ def _check_complete(path: Path, tags: FileTags, n_frames: int) -> None:
         claim = f"{pixels} of {tags.values.get('BitsAllocated', 16)} bits take {expected} bytes"
         raise HeaderError(f"a header that claims less than there is: {claim}, {tags.pixel_bytes} are there")
     if left < expected:
-        raise HeaderError(f"a truncated file: {pixels} take {expected} bytes, {max(0, left)} are left", "D002")
+        raise HeaderError(
+            f"a truncated file: {pixels} take {expected} bytes, {max(0, left)} are left in PixelData", "D002"
+        )
 
 
 def _slice_header(path: Path, tags: FileTags, frame: int | None) -> SliceHeader:

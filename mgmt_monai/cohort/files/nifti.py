@@ -307,6 +307,8 @@ def _doubts(raw: Nifti1PairHeader, affine: np.ndarray, steps: np.ndarray) -> Ite
     elif not np.allclose(sizes, steps, rtol=geometry.SPACING_TOLERANCE, atol=0):
         by_affine, by_pixdim = (" x ".join(f"{size:g}" for size in of) for of in (steps, sizes))
         yield f"pixdim as the affine has it, {by_affine} mm, found {by_pixdim}"
+    if side := geometry.impossible_side(steps):
+        yield side
     unit = raw.get_xyzt_units()[0] if raw["xyzt_units"] & 7 in (1, 2, 3) else "mm"
     if unit != "mm":
         yield f"the unit mm, found {unit}, which is taken for mm"

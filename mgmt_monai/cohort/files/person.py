@@ -11,7 +11,7 @@ from functools import lru_cache
 from mgmt_monai.cohort.tables.aliases import normalised
 
 #: The tags a person is told by.
-PERSON_TAGS = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex")
+PERSON_TAGS = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "OtherPatientIDs")
 
 #: Nobody who is scanned was born before; the dates below it stand for "not known".
 FIRST_BIRTH_YEAR = 1890
@@ -40,6 +40,8 @@ class Person:
         names: For the PatientName, one text a writing (Latin letters, others): the hashes of its words, sorted.
         birth_date: For the PatientBirthDate: the hashes of year, month and day.
         sex: ``F``, ``M`` or "".
+        others: For each of OtherPatientIDs.
+        numbers: For the number in each of these texts that holds one: ``Brats-00007`` and ``7`` are one.
     """
 
     patient_id: str
@@ -47,6 +49,8 @@ class Person:
     names: tuple[str, ...]
     birth_date: str
     sex: str
+    others: tuple[str, ...] = ()
+    numbers: tuple[str, ...] = ()
 
 
 def person_of(values: Mapping[str, str | int]) -> Person:
@@ -60,7 +64,8 @@ def person_of(values: Mapping[str, str | int]) -> Person:
 
 @lru_cache(maxsize=256)  # the series of a patient say the same
 def _person(told: tuple[str, ...]) -> Person:
-    number, name, born, sex = (text.strip() for text in told)
+    number, name, born, sex, others = (text.strip() for text in told)
+    ids = [text for text in (number, *others.split("\\")) if not _is_nobody(text)]
     repeats = name and normalised(name) == normalised(number)
     return Person(
         patient_id="" if _is_nobody(number) else id_hash(number),
@@ -68,6 +73,8 @@ def _person(told: tuple[str, ...]) -> Person:
         names=() if repeats else _writings(name),
         birth_date=_birth_date(born),
         sex=sex.upper() if sex.upper() in ("F", "M") else "",
+        others=tuple(sorted({id_hash(text) for text in others.split("\\") if not _is_nobody(text)})),
+        numbers=tuple(dict.fromkeys(filter(None, map(number_hash, (*ids, name))))),
     )
 
 
@@ -93,6 +100,12 @@ def id_hash(text: str) -> str:
         text: A PatientID, or a patient's name in the cohort.
     """
     return _hash(normalised(text)) if text.strip() else ""
+
+
+def number_hash(text: str) -> str:
+    """The same for the one number in an identifier, however many zeros lead it; "" where there is none, or several."""
+    runs = re.findall(r"\d+", text)
+    return _hash(str(int(runs[0]))) if len(runs) == 1 and len(runs[0]) < 20 else ""
 
 
 def same_name(one: Person, other: Person) -> bool | None:

@@ -10,7 +10,7 @@ import struct
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 from io import BytesIO
@@ -214,6 +214,7 @@ class _Format:
     bits_allocated: int
     bits_stored: int
     signed: bool
+    low_bit: int = 0
 
     @property
     def frame_bytes(self) -> int:
@@ -239,6 +240,8 @@ def _format(path: Path, tags: FileTags) -> _Format:
         bits_stored=number("BitsStored", allocated),
         signed=number("PixelRepresentation", 0) == 1,
     )
+    low = number("HighBit", 0) + 1 - found.bits_stored  # of a HighBit below BitsStored nothing is believed
+    found = replace(found, low_bit=low) if 0 < low <= allocated - found.bits_stored else found
     if number("SamplesPerPixel", 1) != 1:
         raise ContentError(path, "a colour image", "D004")
     text = image_fault(found.rows, found.columns, found.n_frames, allocated, found.bits_stored)
@@ -254,6 +257,8 @@ def _dicom_slice(path: Path, tags: FileTags, frame: int | None) -> StoredSlice:
         raise ContentError(path, f"{form.n_frames} frames, expected one of number {index}")
     read = {Way.BYTES: _native, Way.INFLATED: _inflated, Way.DECODED: _decoded}[way(tags)]
     values = read(path, form, tags, index)
+    if form.low_bit:
+        values = values.astype(values.dtype.newbyteorder("="), copy=False) >> form.low_bit
     own = {**tags.values, **tags.frames[index]} if index < len(tags.frames) else tags.values
     slope, intercept = _number(own.get("RescaleSlope"), 1.0), _number(own.get("RescaleIntercept"), 0.0)
     spacing = finite_numbers(str(own.get("PixelSpacing", "")), 2)

@@ -308,7 +308,7 @@ def _pydicom_tags(data: bytes, size: int) -> FileTags:
         if tag == 0x00080005 and length > elements.MAX_TEXT_BYTES:  # pydicom looks at each of its values at once
             raise HeaderError(f"SpecificCharacterSet of {length} bytes")
         if tag in PIXEL_TAGS:
-            pixels = (stream.tell(), None if length == UNDEFINED else length)
+            pixels = (stream.tell(), None if length == UNDEFINED else length) if tag == PIXEL_TAGS[-1] else (None, 0)
             return True
         private = private or bool(tag >> 16 & 1 and length and tag & 0xFFFF >= 0x100)
         end = None if length == UNDEFINED else stream.tell() + length

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from mgmt_monai.cohort.errors import CohortError
+from mgmt_monai.cohort.files.person import people_of
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.layouts.contrast import DENIED, GIVEN, said_of_contrast
-from mgmt_monai.cohort.layouts.found import Found, LeftOut
+from mgmt_monai.cohort.layouts.found import Found, LeftOut, Tagged
 from mgmt_monai.cohort.layouts.nifti_series import NiftiFile, first_examination, read_sidecar, stem_of, take
 from mgmt_monai.cohort.layouts.tree import walk
 from mgmt_monai.cohort.tables.table import read_table
@@ -61,7 +62,8 @@ def find(data_dir: Path) -> Found:
         sessions: dict[str, list[NiftiFile]] = {}
         for path in _images(patient, found.findings):
             relative = path.relative_to(root).as_posix()
-            if any(_fits(relative, pattern) for pattern in ignored):
+            last = next((pattern for pattern in reversed(ignored) if _fits(relative, pattern.removeprefix("!"))), "!")
+            if not last.startswith("!"):  # the last that fits decides, as in .gitignore
                 found.left_out.append(LeftOut(patient.name, path, path.name, 1, "named in .bidsignore"))
                 continue
             session, file = _file(path, patient, found, sidecars)
@@ -125,6 +127,7 @@ def _file(path: Path, patient: Path, found: Found, sidecars: dict[Path, list[str
         for stem in sidecars[level]:
             if suffix == stem.rpartition("_")[2] and parts.issuperset(stem.split("_")):
                 sidecar |= read_sidecar(level / f"{stem}.json", patient.name, found)
+    found.people.append(Tagged(patient.name, str(path.parent), people_of([sidecar])))
     words = " ".join([suffix, *(entities[key] for key in ("acq", "rec", "desc") if key in entities)])
     described = said_of_contrast(str(sidecar.get("SeriesDescription") or sidecar.get("ProtocolName") or ""))
     if described.what in (GIVEN, DENIED) and said_of_contrast(words).what not in (GIVEN, DENIED):

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mgmt_monai.cohort.errors import CohortError, CohortFaultsError
-from mgmt_monai.cohort.layouts.found import Found, FoundSeries
+from mgmt_monai.cohort.layouts.found import Found, FoundSeries, Tagged
 from mgmt_monai.cohort.series import MODALITIES, is_inside, is_nifti
 from mgmt_monai.cohort.tables.table import Table, names, one_form, read_table, tell_other_form
 
@@ -42,7 +42,8 @@ def find(data_dir: Path) -> Found:
     data_dir = Path(data_dir)
     table = _read(data_dir)
     modalities = [modality for modality in MODALITIES if modality in table.columns]
-    if not modalities or not table.has(["patient_id"]):
+    other_case = {column.lower() for column in table.columns} & {modality.lower() for modality in MODALITIES}
+    if not modalities or not table.has(["patient_id"]) or len(other_case) > len(modalities):
         raise table.without("patient_id,label and one or more of T1w,T1wCE,T2w,FLAIR")
     rows = table.rows(["patient_id", *modalities])
     table.check_patients("patient_id", [row[0] for row in rows])
@@ -63,7 +64,8 @@ def find(data_dir: Path) -> Found:
     ]
     cells = [cell for _, *own in rows for cell in own if cell]
     tell_other_form(table.source, sum(_own_path(data_dir, cell) != data_dir / cell for cell in cells))
-    return Found(series, {row[0] for row in rows})
+    people = [Tagged(patient_id, cell, (), cell) for patient_id, *cells in rows for cell in cells if cell]
+    return Found(series, {row[0] for row in rows}, people=people)
 
 
 def _read(data_dir: Path) -> Table:

@@ -94,6 +94,11 @@ class NamedLayout:
                 scan = self.parse(name) if is_nifti(name) else None
                 if scan is None:
                     continue
+                if owner is not None and scan.patient_id != self.spelled(owner["patient"]):
+                    whose, where = self.spelled(owner["patient"]), str(directory / name)
+                    text = f"expected files named {whose}, found {name}: it is not read"
+                    found.findings.append(Finding("D047", whose, "", where, text, (scan.patient_id,)))
+                    continue
                 found.patients.add(scan.patient_id)
                 if scan.modality:
                     visits = scans.setdefault(scan.patient_id, {})

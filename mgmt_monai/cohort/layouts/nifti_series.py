@@ -19,8 +19,9 @@ from mgmt_monai.machine import check_machine
 
 #: Of a side-car, under DICOM's keywords; times are in seconds there.
 _TAKEN = (
-    "ImageType", "BodyPartExamined", "SequenceName", "ScanningSequence", "SequenceVariant", "MRAcquisitionType",
-    "SeriesNumber", "SliceThickness", "ContrastBolusVolume", "ContrastBolusTotalDose", "ContrastBolusStartTime",
+    "Modality", "ImageType", "BodyPartExamined", "SequenceName", "ScanningSequence", "SequenceVariant",
+    "MRAcquisitionType", "SeriesNumber", "SliceThickness", "ContrastBolusVolume", "ContrastBolusTotalDose",
+    "ContrastBolusStartTime",
 )  # fmt: skip
 _TIMES_S = ("EchoTime", "RepetitionTime", "InversionTime")
 
@@ -84,7 +85,7 @@ class NiftiFile:
         """As the tags of a DICOM series say it; times in ms."""
         values: dict[str, str | int] = {"Modality": "MR", "SeriesDescription": self.words}
         for keyword in _TAKEN:
-            if (text := _text(self.sidecar.get(keyword))) and keyword not in values:
+            if text := _text(self.sidecar.get(keyword)):
                 values[keyword] = text
         for keyword in _TIMES_S:
             seconds = finite(_text(self.sidecar.get(keyword)).split("\\")[0])

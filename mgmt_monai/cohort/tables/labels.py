@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -102,6 +102,8 @@ def read_labels(labels_csv: Path) -> Labels:
         words = "MGMT Methylated, Unmethylated, Indeterminate or Not Available"
         return _worded(table, CLINICAL_COLUMNS, _WORDS, words, _UPENN_ID)
     by_name = {column.lower(): column for column in table.columns}
+    if len(by_name) < len(table.columns):
+        raise CohortError(f"{table.source}: expected each column once, found one in two cases. Remove the other.")
     label = next((by_name[name] for name in BIDS_LABELS if name in by_name), None)
     if table.has([PARTICIPANT]) and label is not None:
         return _participants(table, label)
@@ -125,8 +127,7 @@ def _binary(table: Table, columns: tuple[str, str]) -> Labels:
 def _ucsf(table: Table) -> Labels:
     words = "MGMT status positive, negative, indeterminate or unknown"
     told = _worded(table, UCSF_COLUMNS, _UCSF_WORDS, words, _UCSF_ID)
-    labels = {_four_digits(patient): label for patient, label in told.labels.items()}
-    unlabelled = {_four_digits(patient): reason for patient, reason in told.unlabelled.items()}
+    labels, unlabelled = _spelled(table, UCSF_COLUMNS[0], told, _four_digits)
     if table.has([UCSF_INDEX]):
         for identifier, status, index in table.rows((*UCSF_COLUMNS, UCSF_INDEX)):
             patient, counted = _four_digits(identifier), re.fullmatch(r"\d+(\.\d+)?", index)
@@ -134,6 +135,15 @@ def _ucsf(table: Table) -> Labels:
                 del labels[patient]
                 unlabelled[patient] = f"MGMT status is {status}, but {UCSF_INDEX} is {index}"
     return Labels(labels, unlabelled)
+
+
+def _spelled(
+    table: Table, column: str, told: Labels, spell: Callable[[str], str]
+) -> tuple[dict[str, int], dict[str, str]]:
+    """Labels under the folders' spelling of each patient, no two of whom may become one."""
+    table.check_patients(column, [spell(patient) for patient in (*told.labels, *told.unlabelled)])
+    unlabelled = {spell(patient): reason for patient, reason in told.unlabelled.items()}
+    return {spell(patient): label for patient, label in told.labels.items()}, unlabelled
 
 
 def _four_digits(patient: str) -> str:
@@ -145,8 +155,7 @@ def _four_digits(patient: str) -> str:
 def _participants(table: Table, label: str) -> Labels:
     words = f"{label} 0 or 1, negative or positive, unmethylated or methylated, indeterminate or n/a"
     told = _worded(table, (PARTICIPANT, label), _BIDS_WORDS, words)
-    labels = {_subject(patient): label for patient, label in told.labels.items()}
-    return Labels(labels, {_subject(patient): reason for patient, reason in told.unlabelled.items()})
+    return Labels(*_spelled(table, PARTICIPANT, told, _subject))
 
 
 def _subject(participant: str) -> str:

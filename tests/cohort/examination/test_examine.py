@@ -211,6 +211,26 @@ def test_fingerprint_of_a_multi_frame_file_as_documented(make_enhanced, make_fol
     assert record_of(folder).fingerprint == hashlib.sha256(text.encode()).hexdigest()
 
 
+def test_fingerprint_holds_the_rescale_and_older_manifests_fit(make_folder):
+    folder = make_folder({"a.dcm": {"SOPInstanceUID": "1.2.3"}}, RescaleSlope="2", RescaleIntercept="0")
+    before = f"a.dcm\0None\0{(folder.directory / 'a.dcm').stat().st_size}\x001.2.3"
+    exam = exam_of(folder)
+    assert exam.before == hashlib.sha256(f"{before}\n".encode()).hexdigest()
+    assert exam.record.fingerprint == hashlib.sha256(f"{before}\x002\x000\0MONOCHROME2\0\0\n".encode()).hexdigest()
+
+
+def test_fingerprint_of_a_nifti_file_holds_its_scaling(tmp_path):
+    path = tmp_path / "p_t1.nii"
+    volume = nibabel.Nifti1Image(np.ones((4, 6, 9), np.int16), np.eye(4))
+    fingerprints = set()
+    for slope in (1, 2, 3):
+        volume.header.set_slope_inter(slope, 0)
+        volume.to_filename(path)
+        exam = exam_of(FoundSeries("00042", "T1w", path.parent, (path.name,), "file name _t1"))
+        fingerprints |= {exam.record.fingerprint, exam.before}
+    assert len(fingerprints) == 3
+
+
 def test_fingerprint_of_a_nifti_file_as_documented(tmp_path):
     path = tmp_path / "train/00042/T1w/p_t1.nii"
     path.parent.mkdir(parents=True)
@@ -483,6 +503,22 @@ def test_slice_beside_the_stack_is_told_and_a_slanted_stack_is_not(make_folder):
 
 def test_series_without_pixel_spacing_is_told(make_folder):
     assert "expected a PixelSpacing, found none" in findings_of(make_folder(TEN, PixelSpacing=None))["D055"]
+
+
+@pytest.mark.parametrize(
+    ("step", "attributes", "expected"),
+    [
+        (2, {"PixelSpacing": [0.001, 0.001]}, "found 0.001 mm"),
+        (2, {"PixelSpacing": [100, 100]}, "found 100 mm"),
+        (0.05, {}, "found 0.05 mm"),
+        (200, {}, "found 200 mm"),
+        (20, {"SliceThickness": 2}, "expected slices about 2 mm apart, as thick as they are, found 20 mm"),
+    ],
+    ids=["metres", "micrometres", "thin", "far", "every tenth slice"],
+)
+def test_voxels_that_no_head_has_are_told(make_folder, step, attributes, expected):
+    stack = {f"{n}.dcm": {"position": (0, 0, step * n)} for n in range(10)}
+    assert expected in findings_of(make_folder(stack, **attributes))["D055"]
 
 
 def write_head(folder: FoundSeries, make_dicom, volume: np.ndarray, **attributes) -> FoundSeries:

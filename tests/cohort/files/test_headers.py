@@ -233,7 +233,7 @@ def test_finding_of_a_refused_file(make_dicom, tmp_path, attributes, expected, r
 def test_pixels_claimed_shorter_than_the_image_refused(make_dicom, tmp_path):
     path = make_dicom(tmp_path / "a", PIXELS, DataSetTrailingPadding=b"\0" * 64)
     replace_bytes(path, b"\xe0\x7f\x10\x00OW\0\0\x30\0\0\0", b"\xe0\x7f\x10\x00OW\0\0\x10\0\0\0")
-    assert refused(path) == "a truncated file: 1 x 4 x 6 pixels take 48 bytes, 16 are left"
+    assert refused(path) == "a truncated file: 1 x 4 x 6 pixels take 48 bytes, 16 are left in PixelData"
 
 
 def test_more_fragments_than_any_image_has_refused(make_dicom, tmp_path):

@@ -389,11 +389,19 @@ def test_flipped_bit_in_gzip_is_an_error(tmp_path: Path) -> None:
         (284, struct.pack("<f", 0.5), ("axes at right angles, found 76 degrees",)),
         (76, struct.pack("<4f", 1, 2, 2, 3), ("pixdim as the affine has it, 1 x 2 x 3 mm, found 2 x 2 x 3",)),
         (80, struct.pack("<3f", 0, 0, 0), ("pixdim as the affine has it, 1 x 2 x 3 mm, found 0 x 0 x 0",)),
+        (
+            280,
+            struct.pack("<f", -1000),
+            (
+                "pixdim as the affine has it, 1000 x 2 x 3 mm, found 1 x 2 x 3",
+                "voxels of 0.1 to 30 mm a side, found 1000 mm",
+            ),
+        ),
         (123, b"\1", ("the unit mm, found meter, which is taken for mm",)),
         (123, b"\3", ("the unit mm, found micron, which is taken for mm",)),
         (123, b"\0", ()),
     ],
-    ids=["sound", "shear", "pixdim", "pixdim 0", "metres", "microns", "no unit"],
+    ids=["sound", "shear", "pixdim", "pixdim 0", "impossible", "metres", "microns", "no unit"],
 )
 def test_geometry_in_doubt_is_told(
     make_nifti: Callable[..., Path], offset: int, data: bytes, found: tuple[str, ...]

@@ -119,6 +119,24 @@ def test_bits_that_are_no_part_of_the_values_are_counted(
     np.testing.assert_array_equal(stored.values, pydicom.dcmread(path).pixel_array)
 
 
+@pytest.mark.parametrize(("dtype", "sign"), [(np.uint16, 1), (np.int16, -1)])
+def test_values_above_a_low_bit_are_shifted_down(
+    tmp_path: Path, make_dicom: Callable[..., Path], dtype: type, sign: int
+) -> None:
+    image = (np.array([[0x123, 0x7FF], [0, 1]]) * sign).astype(dtype)
+    path = make_dicom(tmp_path / "a.dcm", image << 4, BitsStored=12, HighBit=15)
+    np.testing.assert_array_equal(only(path), image)
+
+
+def test_pixels_of_floating_point_are_not_read_as_integers(tmp_path: Path, make_dicom: Callable[..., Path]) -> None:
+    image = np.linspace(0, 1, 24, dtype=np.float32).reshape(4, 6)
+    path = make_dicom(tmp_path / "a.dcm", image.view(np.uint32), PixelData=None, FloatPixelData=image.tobytes())
+    with pytest.raises(ContentError, match="no pixel data"):
+        only(path)
+    with pytest.raises(HeaderError, match="0 are left in PixelData"):
+        read_headers(path)
+
+
 def test_sign_of_fewer_bits_is_kept(tmp_path: Path, make_dicom: Callable[..., Path]) -> None:
     image = np.array([[0x0FFF, 0x0001], [0x0800, 0x07FF]], np.int16)
     path = make_dicom(tmp_path / "a.dcm", image, BitsStored=12, HighBit=11)

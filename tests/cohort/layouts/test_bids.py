@@ -116,6 +116,12 @@ def test_one_subject_is_read_as_it_is_in_its_data_set(tmp_path, subject, line):
     assert chosen(bids.find(tmp_path / "sub-01")) == chosen(bids.find(tmp_path)) == {"T1w": "sub-01_T1w.nii.gz"}
 
 
+def test_what_a_later_line_of_bidsignore_takes_back_is_read(tmp_path, subject):
+    subject("T1w.nii.gz", "FLAIR.nii.gz")
+    (tmp_path / ".bidsignore").write_text("sub-*/anat/*.nii.gz\n!*_T1w.nii.gz\n")
+    assert chosen(bids.find(tmp_path)) == {"T1w": "sub-01_T1w.nii.gz"}
+
+
 def test_subject_without_images_is_told(tmp_path, subject):
     subject("T1w.nii.gz")
     (tmp_path / "sub-02").mkdir()

@@ -75,6 +75,13 @@ def test_same_file_twice_is_told(tmp_path, make_nifti):
     assert "left out copy/BraTS2021_00001_t1.nii.gz" in found.findings[0].text
 
 
+def test_file_named_after_another_patient_than_its_folder_is_an_error_and_not_read(tmp_path, make_nifti):
+    make_nifti("BraTS2021_00001/BraTS2021_00002_t1.nii.gz", "BraTS2021_00001/BraTS2021_00001_t2.nii.gz")
+    found = BRATS.find(tmp_path)
+    assert [(series.patient_id, series.modality) for series in found.series] == [("00001", "T2w")]
+    assert [(one.id, one.patient_id, one.others) for one in found.findings] == [("D047", "00001", ("00002",))]
+
+
 def test_file_in_fewer_folders_is_taken_whatever_its_name(tmp_path, make_nifti):
     make_nifti("a/b/BraTS2021_00001_t1.nii.gz", "z/BraTS2021_00001_t1.nii.gz")
     assert [series.directory for series in BRATS.find(tmp_path).series] == [tmp_path / "z"]

@@ -100,6 +100,15 @@ def test_dicom_is_the_folders_patient_and_goes_before_its_nifti_copy(tmp_path, m
     assert any("which the DICOM files have" in item.reason for item in found.left_out)
 
 
+@pytest.mark.parametrize("name", ["{}/t1", "sub-{}/anat/sub-{}_T1w"], ids=["folders", "bids"])
+def test_people_of_side_cars_reach_the_check_of_people(tmp_path, make_nifti, name):
+    for folder, number in (("p1", "p2"), ("p2", "p1"), *((f"p{n}", f"p{n}") for n in (3, 4, 5))):
+        make_nifti(f"{name.format(folder, folder)}.nii.gz")
+        (tmp_path / f"{name.format(folder, folder)}.json").write_text(json.dumps({"PatientID": number}))
+    told = {finding.patient_id[-2:] for finding in People(find_series(tmp_path).people).findings()}
+    assert told == {"p1", "p2"}
+
+
 def test_names_of_files_reach_the_check_of_people(tmp_path, make_nifti):
     make_nifti("p001/p002_t1.nii.gz", "p002/p001_t1.nii.gz", "p003/p003_t1.nii.gz")
     told = {finding.patient_id: finding.others for finding in People(find_series(tmp_path).people).findings()}

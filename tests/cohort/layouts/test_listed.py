@@ -2,6 +2,7 @@ import pytest
 
 from mgmt_monai.cohort.errors import CohortError, CohortFaultsError
 from mgmt_monai.cohort.layouts import listed
+from mgmt_monai.cohort.people import People
 from mgmt_monai.cohort.tables.labels import read_labels
 
 
@@ -24,6 +25,11 @@ def test_folders_and_files(table, make_nifti):
         ("b", "FLAIR", data_dir / "b", ("flair scan.nii.gz",), "column FLAIR"),
     ]
     assert read_labels(listed.labels_file(data_dir)).labels == {"b": 0, "007": 1}
+
+
+def test_files_named_after_another_patient_reach_the_check_of_people(table):
+    found = listed.find(table("patient_id,label,T1w\np1,0,p2/t1.nii\np2,1,p1/t1.nii\np3,1,p3/t1.nii\n"))
+    assert {finding.patient_id for finding in People(found.people).findings()} == {"p1", "p2"}
 
 
 def test_absent_nifti_is_named_as_a_file(table):
@@ -54,6 +60,7 @@ def test_paths_outside_refused_by_name(table, cell):
         pytest.param(
             "patient_id,label\n1,0\n", "one or more of T1w,T1wCE,T2w,FLAIR, found patient_id,label", id="none"
         ),
+        pytest.param("patient_id,T1w,t1WCE\n1,a,b\n", "found patient_id,T1w,t1WCE", id="another case"),
         pytest.param("id,T1w\n1,a\n", "expected the columns patient_id", id="no patient_id"),
         pytest.param("patient_id,T1w\n1,a\n1,b\n", "found several for 1", id="twice"),
         pytest.param("patient_id,T1w\n,a\n", "expected a patient_id in every row", id="nameless"),

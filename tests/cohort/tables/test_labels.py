@@ -203,6 +203,22 @@ def test_bids_participants(tmp_path, column, values):
     assert list(told.unlabelled) == ["sub-03"]
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("participants.tsv", "participant_id\tmgmt\n01\t1\nsub-01\t0\n", "found several for sub-01"),
+        ("participants.tsv", "participant_id\tmgmt\n01\t1\nsub-01\tn/a\n", "found several for sub-01"),
+        ("participants.tsv", "participant_id\tMGMT\tmgmt\nsub-01\t1\t0\n", "found one in two cases"),
+        ("x.csv", "ID,MGMT status\nUCSF-PDGM-004,positive\nucsf-pdgm-0004,negative\n", "several for UCSF-PDGM-0004"),
+    ],
+    ids=["two spellings", "one without label", "two columns", "digits and case"],
+)
+def test_two_rows_that_are_one_patient_are_refused(tmp_path, name, text, expected):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(CohortError, match=expected):
+        read_labels(tmp_path / name)
+
+
 def test_bids_label_in_unknown_words_is_refused(tmp_path):
     path = tmp_path / "participants.tsv"
     path.write_text("participant_id\tMGMT\nsub-01\tperhaps\n")
