@@ -77,7 +77,9 @@ class SeriesExam:
                 "place": tuple(values["place"]),
                 "content": None
                 if content is None
-                else SeriesContent(**{**content, "histogram": tuple(content["histogram"])}),
+                else SeriesContent(
+                    **{**content, "histogram": tuple(content["histogram"]), "faults": (*map(tuple, content["faults"]),)}
+                ),
             }
         )
 

@@ -18,7 +18,6 @@ from mgmt_monai.cohort.files.nifti import NiftiHeader, read_nifti
 from mgmt_monai.cohort.files.person import Person, people_of, place_of
 from mgmt_monai.cohort.files.tags import FileTags
 from mgmt_monai.cohort.files.unfetched import unfetched
-from mgmt_monai.cohort.files.values import finite
 from mgmt_monai.cohort.findings import Finding, Severity, counted
 from mgmt_monai.cohort.layouts.found import FoundSeries
 from mgmt_monai.cohort.layouts.passed_over import is_passed_over
@@ -41,10 +40,6 @@ CLIPPED_SHARE = 0.01
 _SHOWN = (
     "RescaleSlope", "RescaleIntercept", "PhotometricInterpretation", "PixelPaddingValue", "PixelPaddingRangeLimit",
 )  # fmt: skip
-
-#: Neighbouring slices whose brightness differs to and fro by more than this share of the robust range are two scans:
-#: cross-talk of interleaved slices is a few per cent.
-ALTERNATION = 0.1
 
 
 def examine_series(found: FoundSeries, data_dir: Path, pixels: bool, identity: bool = True) -> SeriesExam:
@@ -177,10 +172,9 @@ class _Examination:
         # What is read as axial has the fingerprint of manifests from before other planes were told.
         plane = "" if header.orientation in ("", "LPS") else f"\0{header.orientation}"
         identity = f"{path.name}\0{header.size_bytes}\0{header.affine.tolist()}{plane}"
-        scaling = (header.slope, header.intercept)
-        shown = "" if scaling == (1, 0) else "\0{}\0{}".format(*scaling)
         self.before, fingerprint = (
-            hashlib.sha256(f"{identity}{told}\n".encode("utf-8", "replace")).hexdigest() for told in ("", shown)
+            hashlib.sha256(f"{identity}{told}\n".encode("utf-8", "replace")).hexdigest()
+            for told in ("", f"\0{header.slope}\0{header.intercept}")
         )
         self._keep(
             path,
@@ -274,9 +268,8 @@ class _Examination:
         if content.n_cut:
             text = f"found some in {counted(content.n_cut, 'pixel')}, which are cut off"
             self.tell("D027", where, f"expected no bits above BitsStored, {text}")
-        if content.alternation > ALTERNATION:
-            text = f"found every second one brighter by {content.alternation:.0%} of the range"
-            self.tell("D056", where, f"expected neighbouring slices of like brightness, {text}")
+        for finding_id, text in content.faults:
+            self.tell(finding_id, where, text)
         if content.background:
             self.tell("D052", where, f"expected 0, the lowest value, outside the head, found {content.background}")
 
@@ -353,10 +346,8 @@ def relative(path: Path, data_dir: Path) -> str:
 def _fingerprint(headers: Sequence[SliceHeader], names: Sequence[str], shown: bool = True) -> str:
     digest = hashlib.sha256()
     for header, name in zip(headers, names, strict=True):
-        slope, intercept, photometric, *padding = told = [str(header.tags.values.get(tag, "")) for tag in _SHOWN]
-        as_stored = finite(slope or 1) == 1 and finite(intercept or 0) == 0 and photometric != "MONOCHROME1"
-        more = ["", *told] if shown and (any(padding) or not as_stored) else [""]
-        line = f"{name}\0{header.frame}\0{header.size_bytes}\0{header.uid}" + "\0".join(more) + "\n"
+        told = [f"\0{header.tags.values.get(tag, '')}" for tag in (_SHOWN if shown else ())]
+        line = f"{name}\0{header.frame}\0{header.size_bytes}\0{header.uid}{''.join(told)}\n"
         digest.update(os.fsencode(line))  # a file name need not be valid UTF-8
     return digest.hexdigest()
 

@@ -113,6 +113,8 @@ def tag_faults(headers: Sequence[SliceHeader], modality: str, directory: Path) -
         lacking = sum(_number(h, "RescaleSlope") is None for h in headers)
         what = f"none in {lacking} of {len(headers)} slices" if lacking else f"{len(pairs)} pairs"
         yield "D025", directory, f"expected one rescale slope and intercept, found {what}"
+    if (slope := next((pair[0] for pair in pairs if pair[0] == 0), None)) is not None:
+        yield "D025", directory, f"expected a RescaleSlope other than 0, found {slope:g}, which is taken for 1"
     shown = _by_value(headers, "PhotometricInterpretation")
     if len(shown) > 1:
         yield "D025", directory, f"expected one PhotometricInterpretation, found {' and '.join(map(told, shown))}"

@@ -197,7 +197,8 @@ def test_fingerprint_and_study_of_single_slices_as_documented(make_folder):
     }
     folder = make_folder(slices, StudyInstanceUID="1.2.99")
     sizes = {name: (folder.directory / name).stat().st_size for name in slices}
-    text = f"b.dcm\0None\0{sizes['b.dcm']}\x001.2.4\na.dcm\0None\0{sizes['a.dcm']}\x001.2.3\n"
+    shown = "\0\0\0MONOCHROME2\0\0\n"
+    text = f"b.dcm\0None\0{sizes['b.dcm']}\x001.2.4{shown}a.dcm\0None\0{sizes['a.dcm']}\x001.2.3{shown}"
     record = record_of(folder)
     assert record.fingerprint == hashlib.sha256(text.encode()).hexdigest()
     assert record.study == hashlib.sha256(b"1.2.99").hexdigest()[:12]
@@ -207,7 +208,8 @@ def test_fingerprint_of_a_multi_frame_file_as_documented(make_enhanced, make_fol
     folder = make_folder({})
     path = make_enhanced(folder.directory / "all.dcm", [(0, 0, 2), (0, 0, 0)])
     size, uid = path.stat().st_size, pydicom.dcmread(path).SOPInstanceUID
-    text = f"all.dcm\x001\0{size}\0{uid}\nall.dcm\x000\0{size}\0{uid}\n"  # frame 1 lies below frame 0
+    shown = "\0\0\0MONOCHROME2\0\0\n"
+    text = f"all.dcm\x001\0{size}\0{uid}{shown}all.dcm\x000\0{size}\0{uid}{shown}"  # frame 1 lies below frame 0
     assert record_of(folder).fingerprint == hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -228,7 +230,7 @@ def test_fingerprint_of_a_nifti_file_holds_its_scaling(tmp_path):
         volume.to_filename(path)
         exam = exam_of(FoundSeries("00042", "T1w", path.parent, (path.name,), "file name _t1"))
         fingerprints |= {exam.record.fingerprint, exam.before}
-    assert len(fingerprints) == 3
+    assert len(fingerprints) == 4
 
 
 def test_fingerprint_of_a_nifti_file_as_documented(tmp_path):
@@ -237,7 +239,7 @@ def test_fingerprint_of_a_nifti_file_as_documented(tmp_path):
     nibabel.Nifti1Image(np.ones((4, 6, 9), np.int16), np.diag([-1.0, -1.0, 2.0, 1.0])).to_filename(path)
     record = record_of(FoundSeries("00042", "T1w", path.parent, ("p_t1.nii",), "file name _t1"))
     affine = "[[-1.0, 0.0, 0.0, 0.0], [0.0, -1.0, 0.0, 0.0], [0.0, 0.0, 2.0, 0.0], [0.0, 0.0, 0.0, 1.0]]"
-    text = f"p_t1.nii\0{path.stat().st_size}\0{affine}\n"
+    text = f"p_t1.nii\0{path.stat().st_size}\0{affine}\x001.0\x000.0\n"
     assert (record.fingerprint, record.study) == (hashlib.sha256(text.encode()).hexdigest(), "")
 
 
@@ -531,6 +533,45 @@ def made_head(n_slices: int = 12) -> np.ndarray:
     z, y, x = np.mgrid[:n_slices, :40, :32]
     inside = ((y - 20) / 17) ** 2 + ((x - 16) / 13) ** 2 + ((z - n_slices / 2) / n_slices) ** 2 < 1
     return np.where(inside, 500 + 200 * np.sin(x / 3) * np.cos(y / 4) + 30 * np.cos(z), 0).astype(np.uint16)
+
+
+def step(volume):
+    return np.concatenate([volume[:6], volume[6:] * 3])
+
+
+def one_slice(volume):
+    return np.stack([image * (4 if n == 6 else 1) for n, image in enumerate(volume)])
+
+
+@pytest.mark.parametrize(
+    ("change", "finding", "text"),
+    [
+        (lambda volume: volume, "", ""),
+        (step, "D025", "found a step at slice 6 of 12"),
+        (one_slice, "D025", "found a step at slice 6 of 12"),
+        (lambda volume: volume[[0, 1, 2, 3, 4, 4, 4, 7, 8, 9, 10, 11]], "D055", "found 2 slices with the picture of"),
+        (
+            lambda volume: np.digitize(volume, [1, 500, 600]).astype(np.uint16),
+            "D023",
+            "found 4, as of labels or a mask",
+        ),
+        (lambda volume: volume.reshape(12, 32, 40), "D055", "expected neighbouring pixels that are alike"),
+        (
+            lambda volume: (volume + volume.astype(int) ** 2 % 60).astype(np.uint16).byteswap(),
+            "D055",
+            "expected neighbouring pixels that are alike",
+        ),
+        (lambda volume: np.random.default_rng(0).integers(0, 999, volume.shape).astype(np.uint16), "D055", "alike"),
+    ],
+    ids=["sound", "brighter from here", "one brighter", "repeated", "labels", "rows and columns", "bytes", "noise"],
+)
+def test_pictures_that_are_not_of_one_head_are_told(make_folder, make_dicom, change, finding, text):
+    found = findings_of(write_head(make_folder({}), make_dicom, change(made_head())), pixels=True)
+    assert text in found[finding] if finding else found == {}
+
+
+def test_slope_of_0_is_told(make_folder):
+    assert "found 0, which is taken for 1" in findings_of(make_folder(TEN, RescaleSlope=0, RescaleIntercept=0))["D025"]
 
 
 @pytest.mark.parametrize(("factor", "is_told"), [(1.0, False), (1.08, False), (1.4, True), (0.7, True)])
