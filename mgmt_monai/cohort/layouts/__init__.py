@@ -15,7 +15,7 @@ from mgmt_monai.cohort.layouts.decided import apply_decisions, decisions_of
 from mgmt_monai.cohort.layouts.found import HOW_TO_GET_DATA, Found, FoundSeries, LeftOut, check_data_dir
 from mgmt_monai.cohort.layouts.nifti_names import BRATS, UCSF_PDGM, UPENN_GBM, named_as
 from mgmt_monai.cohort.layouts.nifti_series import in_words, stem_of
-from mgmt_monai.cohort.layouts.passed_over import FileCount, amount, count_files
+from mgmt_monai.cohort.layouts.passed_over import ARCHIVE, FileCount, amount, count_files
 from mgmt_monai.cohort.layouts.sequence import guess
 from mgmt_monai.cohort.layouts.tree import walk
 from mgmt_monai.cohort.series import MODALITIES
