@@ -281,7 +281,7 @@ KINDS = {
         ),
         Kind(
             "D049", _E, "file not fetched",
-            "Git LFS or git-annex (DataLad) has left a pointer where the file should be.",
+            "Git LFS, git-annex (DataLad), DVC or a cloud has left a pointer where the file should be.",
             "Fetch it with 'git lfs pull' or 'datalad get', and look again",
         ),
         Kind(

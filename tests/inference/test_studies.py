@@ -1,6 +1,7 @@
 """Prediction takes what a training takes: every layout, with the same identifiers and the same series."""
 
 import csv
+from functools import cache
 from pathlib import Path
 
 import nibabel as nib
@@ -45,27 +46,31 @@ def predicted(layout: str, heads: Path, labels: dict[str, int], model: BundleMod
 
 
 @pytest.fixture(scope="module")
-def heads(request, phantom_dir: Path, t1w_model: BundleModel, tmp_path_factory):
-    """So many heads, their labels, and what is predicted of them in Kaggle's layout."""
-    root, source, labels = tmp_path_factory.mktemp("heads"), phantom_dir, LABELS
-    if request.param == 40:
-        source = write_phantom(root / "phantom", n_patients=40, effect=3.0, seed=1)
-        labels = {path.name: number % 2 for number, path in enumerate(sorted((source / "train").iterdir()))}
-    return source, labels, predicted("rsna-miccai-2021", source, labels, t1w_model, root)
+def heads(phantom_dir: Path, t1w_model: BundleModel, tmp_path_factory):
+    """So many heads, their labels, and what is predicted of them in Kaggle's layout: ``heads(n)``."""
+
+    @cache
+    def made(n: int) -> tuple[Path, dict[str, int], list[dict[str, str]]]:
+        root, source, labels = tmp_path_factory.mktemp("heads"), phantom_dir, LABELS
+        if n == 40:
+            source = write_phantom(root / "phantom", n_patients=40, effect=3.0, seed=1)
+            labels = {path.name: number % 2 for number, path in enumerate(sorted((source / "train").iterdir()))}
+        return source, labels, predicted("rsna-miccai-2021", source, labels, t1w_model, root)
+
+    return made
 
 
 @pytest.mark.parametrize(
-    ("heads", "layout"),
+    ("n", "layout"),
     [
         *((2, layout) for layout in ("csv", "bids with sessions", "dicom")),
         *(pytest.param(40, layout, marks=pytest.mark.slow) for layout in LAYOUTS[1:]),
     ],
-    indirect=["heads"],
 )
 def test_cohort_is_predicted_as_kaggles_layout_of_the_same_heads(
-    layout: str, heads, t1w_model: BundleModel, tmp_path: Path
+    n: int, layout: str, heads, t1w_model: BundleModel, tmp_path: Path
 ) -> None:
-    source, labels, expected = heads
+    source, labels, expected = heads(n)
     assert predicted(layout, source, labels, t1w_model, tmp_path) == expected
 
 
