@@ -21,6 +21,7 @@ COMMANDS = {
     "train": "Train one modality's classifier, both stages; refuse a mistyped setting.",
     "compare": "Train the paper's networks and modalities, with negative controls; say what the result is worth.",
     "evaluate": "Judge a table of predictions, whoever made it: figures with intervals, pictures.",
+    "prepare": "Bring raw series into one space, the brain alone, with a picture of every step.",
     "predict": "Ask trained models about a study, or about many; a model abstains where it should.",
     "report": "Write the report of a comparison, from MLflow.",
     "explain": "Show where trained models look in a study, and whether that is to be believed.",

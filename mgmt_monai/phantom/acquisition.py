@@ -150,36 +150,47 @@ def draw_plan(head: Head, modality: str, rng: np.random.Generator) -> SeriesPlan
 
 
 def measure(
-    image: Volume, depth_mm: Volume, head: Head, plan: SeriesPlan, rng: np.random.Generator
+    image: Volume,
+    depth_mm: Volume | None,
+    head: Head,
+    plan: SeriesPlan,
+    rng: np.random.Generator,
+    origin_mm: NDArray[np.float64] = GRID_ORIGIN_MM,
 ) -> NDArray[np.uint16]:
     """The pixels of a series: slice profile, coil shading, Rician noise, skull-stripping.
 
     Args:
         image: Ideal brightness on the head's grid.
-        depth_mm: Depth below the brain's surface on the same grid; pixels outside are 0.
+        depth_mm: Depth below the brain's surface on the same grid; pixels outside are 0. None for a head that is not
+            stripped, with noise everywhere.
         head: Where the grid lies in the scanner.
         plan: Where the slices lie.
         rng: The series' own stream for gain, shading and noise.
+        origin_mm: Centre of the grid's first voxel, head frame, ``(3,)``.
 
     Returns:
         uint16 array ``(n_slices, rows, columns)``, slices along the normal.
     """
     across = int(np.argmax(np.abs(head.rotation.T @ plan.normal)))
-    image = uniform_filter1d(image, max(1, round(plan.slice_thickness_mm / GRID_MM)), axis=across)
-    image = np.maximum(image, np.float32(DARKEST), out=image)
-    image *= ramp(depth_mm - np.float32(0.4), 1.2)
-
-    crop = _head_crop(head, plan)
+    width = max(1, round(plan.slice_thickness_mm / GRID_MM))
+    if depth_mm is None:
+        width |= 1  # an even width moves the picture by half a voxel, which a registration would find
+    image = uniform_filter1d(image, width, axis=across)
+    crop = slice(0, plan.rows), slice(0, plan.columns)
+    if depth_mm is not None:
+        image = np.maximum(image, np.float32(DARKEST), out=image)
+        image *= ramp(depth_mm - np.float32(0.4), 1.2)
+        crop = _head_crop(head, plan)
     shape = (plan.n_slices, crop[0].stop - crop[0].start, crop[1].stop - crop[1].start)
     first = np.array(plan.origin_mm) + plan.affine_mm @ np.array([0, crop[0].start, crop[1].start])
     matrix = head.rotation.T @ plan.affine_mm / GRID_MM
-    offset = (head.rotation.T @ (first - head.centre_mm) - GRID_ORIGIN_MM) / GRID_MM
+    offset = (head.rotation.T @ (first - head.centre_mm) - origin_mm) / GRID_MM
     seen = affine_transform(image, matrix, offset, shape, np.float32, order=1)
 
     gain = rng.uniform(500, 1500)
     shading = rng.uniform(0.05, 0.12)
     noise = np.float32(rng.uniform(0.012, 0.028))
-    brain = seen > DARKEST / 2
+    brain = np.ones(shape, bool) if depth_mm is None else seen > DARKEST / 2
     field = smooth_field(rng, shape, [0.7 * length for length in shape])
     real = seen[brain] * (1 + np.float32(shading) * field[brain])
     real += noise * rng.standard_normal(real.shape, dtype=np.float32)

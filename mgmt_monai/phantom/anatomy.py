@@ -140,6 +140,13 @@ def small_rotation(rng: np.random.Generator, largest_deg: float) -> NDArray[np.f
     return rotation
 
 
+def rotation_about(axis: NDArray[np.float64], angle_rad: float) -> NDArray[np.float64]:
+    """The turn by an angle about a unit vector ``(3,)``, as a matrix ``(3, 3)``."""
+    x, y, z = axis
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + np.sin(angle_rad) * cross + (1 - np.cos(angle_rad)) * cross @ cross
+
+
 def build_tissue(head: Head, rng: np.random.Generator) -> Tissue:
     """The head's tissue on its grid."""
     plain = [

@@ -18,6 +18,7 @@ class Stream(IntEnum):
     TISSUE = 3
     SERIES = 4
     SCANNER = 5
+    MOVE = 6
 
 
 def stream(seed: int, purpose: Stream, *key: int) -> np.random.Generator:

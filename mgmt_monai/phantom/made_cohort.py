@@ -21,6 +21,7 @@ from mgmt_monai.phantom.anatomy import Head, build_tissue, draw_head
 from mgmt_monai.phantom.appearance import MODALITIES, paint, tumour_look
 from mgmt_monai.phantom.dicom import SCANNERS, series_headers, write_series
 from mgmt_monai.phantom.effect import Stream, draw_labels, draw_latent, reachable_auc, stream
+from mgmt_monai.phantom.raw_head import ORIGIN_MM, build_surroundings, moved, pose, surround
 
 FIRST_ID = 90000  # above every id of the real cohort, so that the two can never be mixed up
 TRUTH_VERSION = 1
@@ -37,7 +38,8 @@ class PhantomError(MgmtMonaiError):
 class PatientPlan:
     """All about a patient that depends on the seed and the patient's place alone: no label, no look.
 
-    The index is counted from 0; a scanner is manufacturer, model and field strength in tesla; one series a modality.
+    The index is counted from 0; a scanner is manufacturer, model and field strength in tesla; one series a modality,
+    and one pose: the head as that series sees it.
     """
 
     index: int
@@ -45,24 +47,33 @@ class PatientPlan:
     head: Head
     scanner: tuple[str, str, float]
     series: tuple[SeriesPlan, ...]
+    poses: tuple[Head, ...]
 
 
-def plan_patient(index: int, seed: int) -> PatientPlan:
-    """What patient ``index``, from 0, of the cohort of ``seed`` is like, before any label."""
+def plan_patient(index: int, seed: int, moves: float = 0.0) -> PatientPlan:
+    """What patient ``index``, from 0, of the cohort of ``seed`` is like, before any label.
+
+    From T1wCE to each other series the head moves by at most ``moves`` mm and degrees.
+    """
     rng = stream(seed, Stream.HEAD, index)
     head = draw_head(rng)
     scanner = SCANNERS[int(rng.integers(len(SCANNERS)))]
-    series = tuple(
-        draw_plan(head, modality, stream(seed, Stream.SERIES, index, number))
+    poses = tuple(
+        moved(head, stream(seed, Stream.MOVE, index, number), moves) if moves and modality != "T1wCE" else head
         for number, modality in enumerate(MODALITIES)
     )
-    return PatientPlan(index, str(FIRST_ID + index), head, scanner, series)
+    series = tuple(
+        draw_plan(poses[number], modality, stream(seed, Stream.SERIES, index, number))
+        for number, modality in enumerate(MODALITIES)
+    )
+    return PatientPlan(index, str(FIRST_ID + index), head, scanner, series, poses)
 
 
-def write_patient(train_dir: Path, index: int, latent: float, seed: int) -> dict[str, Any]:
+def write_patient(train_dir: Path, index: int, latent: float, seed: int, moves: float | None = None) -> dict[str, Any]:
     """Write one patient's four series under ``train_dir/<id>/<modality>``.
 
-    The latent value is the only way in which the label reaches the pixels.
+    The latent value is the only way in which the label reaches the pixels. ``moves`` is None for the brain alone, else
+    how far a head with skull, eyes and neck moves between series.
 
     Returns:
         The patient's entry of ``truth.json``, without label.
@@ -70,13 +81,17 @@ def write_patient(train_dir: Path, index: int, latent: float, seed: int) -> dict
     Raises:
         OSError: A file cannot be written.
     """
-    plan = plan_patient(index, seed)
+    plan = plan_patient(index, seed, moves or 0.0)
     head, look = plan.head, tumour_look(latent)
     tissue = build_tissue(head, stream(seed, Stream.TISSUE, index))
-    for number, series in enumerate(plan.series):
+    surroundings = None if moves is None else build_surroundings(tissue, head)
+    for number, (series, seen) in enumerate(zip(plan.series, plan.poses, strict=True)):
         image = paint(tissue, series.modality, look, head.tumour_radius_mm)
         rng = stream(seed, Stream.SCANNER, index, number)
-        pixels = measure(image, tissue.depth_mm, head, series, rng)
+        if surroundings is None:
+            pixels = measure(image, tissue.depth_mm, seen, series, rng)
+        else:
+            pixels = measure(surround(image, surroundings, series.modality), None, seen, series, rng, ORIGIN_MM)
         headers = series_headers(series, plan.patient_id, plan.scanner, seed)
         write_series(train_dir / plan.patient_id / series.modality, headers, pixels)
     centre = head.to_scanner(head.tumour_centre_mm)
@@ -93,13 +108,21 @@ def write_patient(train_dir: Path, index: int, latent: float, seed: int) -> dict
                 "n_slices": series.n_slices,
                 "slice_spacing_mm": series.slice_spacing_mm,
                 "numbers": list(series.numbers),
+                **({} if moves is None else {"head_to_scanner_mm": pose(seen).round(6).tolist()}),
             }
-            for series in plan.series
+            for series, seen in zip(plan.series, plan.poses, strict=True)
         },
     }
 
 
-def write_phantom(out_dir: str | Path, n_patients: int, effect: float, seed: int, workers: int | None = None) -> Path:
+def write_phantom(
+    out_dir: str | Path,
+    n_patients: int,
+    effect: float,
+    seed: int,
+    workers: int | None = None,
+    moves: float | None = None,
+) -> Path:
     """Write a made cohort of head MRI in Kaggle's layout, with labels and the truth behind them.
 
     The files are written beside ``out_dir`` and moved there when all are done: a run that is stopped
@@ -111,6 +134,8 @@ def write_phantom(out_dir: str | Path, n_patients: int, effect: float, seed: int
         effect: Distance between the classes' latent means in standard deviations, 0 or more.
         seed: 0 or more. The same seed gives the same heads, series and headers at every effect.
         workers: Processes; all cores where None.
+        moves: Heads as a scanner sees them, with skull, eyes and neck, which move by at most so many mm and degrees
+            between series; None for brains alone, which do not move.
 
     Returns:
         ``out_dir``.
@@ -125,6 +150,8 @@ def write_phantom(out_dir: str | Path, n_patients: int, effect: float, seed: int
     """
     out_dir = Path(out_dir)
     workers = _check(out_dir, n_patients, effect, seed, workers)
+    if moves is not None and not 0 <= moves <= 90:
+        raise PhantomError(f"phantom: expected heads that move by 0 to 90, found {moves}; pass another --moves")
     labels = draw_labels(n_patients, seed)
     latents = [draw_latent(int(label), effect, seed, index) for index, label in enumerate(labels)]
     try:
@@ -133,7 +160,7 @@ def write_phantom(out_dir: str | Path, n_patients: int, effect: float, seed: int
     except OSError as error:
         raise PhantomError(_unwritable(out_dir, error)) from error
     try:
-        patients = _write_all(partial / "train", latents, seed, workers)
+        patients = _write_all(partial / "train", latents, seed, workers, moves)
         for patient, label in zip(patients, labels, strict=True):
             patient["label"] = int(label)
         labels_csv = csv_text(["BraTS21ID", "MGMT_value"], ((one["patient_id"], one["label"]) for one in patients))
@@ -144,6 +171,7 @@ def write_phantom(out_dir: str | Path, n_patients: int, effect: float, seed: int
             "effect": effect,
             "reachable_auc": reachable_auc(effect),
             "n_patients": n_patients,
+            **({} if moves is None else {"raw": True, "moves": moves}),
             "patients": patients,
         }
         (partial / "truth.json").write_text(json.dumps(truth, indent=2) + "\n", encoding="utf-8")
@@ -183,19 +211,21 @@ def _unwritable(out_dir: Path, error: OSError) -> str:
     return f"phantom: {out_dir}: cannot be written ({reason}); free space, change permissions or name another"
 
 
-def _write_all(train_dir: Path, latents: list[float], seed: int, workers: int) -> list[dict[str, Any]]:
+def _write_all(
+    train_dir: Path, latents: list[float], seed: int, workers: int, moves: float | None
+) -> list[dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
     progress = tqdm(total=len(latents), desc="phantom", unit="patient")
     with progress:
         if workers == 1:
             for index, latent in enumerate(latents):
-                found[index] = write_patient(train_dir, index, latent, seed)
+                found[index] = write_patient(train_dir, index, latent, seed, moves)
                 progress.update()
         else:
             readers = Readers(workers)  # their processes write as well
             try:
                 futures = {
-                    readers.submit(write_patient, train_dir, index, latent, seed, timeout_s=_PATIENT_S): index
+                    readers.submit(write_patient, train_dir, index, latent, seed, moves, timeout_s=_PATIENT_S): index
                     for index, latent in enumerate(latents)
                 }
                 for future in as_completed(futures):

@@ -1,0 +1,68 @@
+"""``mgmt-monai prepare``: raw series in one space, the brain alone."""
+
+from pathlib import Path
+
+import click
+
+from mgmt_monai.cli.paths import check_study
+
+FILE = click.Path(path_type=Path)
+
+SHOWN_FAULTS = 10
+"""Of the patients of whom nothing was prepared, on the screen; all are on the page."""
+
+
+@click.command("prepare")
+@click.argument("study_or_cohort", type=FILE)
+@click.option("--out", type=FILE, required=True, help="Folder that gets a folder for each patient, and report.html.")
+@click.option(
+    "--batch", is_flag=True, help="STUDY_OR_COHORT is a cohort, or holds one folder a study: prepare them all."
+)
+@click.option("--layout", help="The cohort's layout, with --batch; found where it is not named.")
+@click.option("--mask", type=FILE, help="Your own brain mask of the study, in its reference's space.")
+@click.option("--spacing", default=1.0, show_default=True, help="Side of the voxels, in mm.")
+@click.option("--n4", is_flag=True, help="Take the coil's shading out.")
+@click.option("--workers", type=click.IntRange(1), help="Patients at a time.  [default: one a core]")
+def command(
+    study_or_cohort: Path,
+    out: Path,
+    batch: bool,
+    layout: str | None,
+    mask: Path | None,
+    spacing: float,
+    n4: bool,
+    workers: int | None,
+) -> int:
+    """Bring the series of each patient into one space, keep the brain alone, and show how well it went.
+
+    Writes OUT/PATIENT/PATIENT_{t1,t1ce,t2,flair}.nii.gz, a brain mask, transforms, prepare.json and report.html. A
+    series that cannot be registered is refused; exit code 1 then, the rest is written. What is there is kept.
+    """
+    if batch and mask is not None:
+        raise click.UsageError("--mask is of one study: with --batch, write masks into OUT/review.csv.")
+    if layout and not batch:
+        raise click.UsageError("--layout is of a cohort: give --batch too.")
+    check_study(study_or_cohort, False)
+    from mgmt_monai.inference.preparing import prepare_studies
+    from mgmt_monai.inference.studies import AskedStudy, studies_in
+    from mgmt_monai.inference.study import study_path
+    from mgmt_monai.preparation.prepare import Settings
+
+    settings = Settings(spacing, n4)
+    if batch:
+        studies = studies_in(study_or_cohort, out, layout)
+    else:
+        path = study_path(study_or_cohort)
+        studies = [AskedStudy(path.name, path)]
+    outcome = prepare_studies(studies, out, settings, {studies[0].name: mask} if mask else None, workers)
+    for patient, reason in list(outcome.refused.items())[:SHOWN_FAULTS]:
+        click.echo(f"Error: {patient}: {reason}", err=True)
+    if len(outcome.refused) > SHOWN_FAULTS:
+        click.echo(f"... and {len(outcome.refused) - SHOWN_FAULTS} more, all on the page", err=True)
+    kept = f" ({outcome.kept} of them before)" if outcome.kept else ""
+    click.echo(
+        f"{len(studies)} {'patient' if len(studies) == 1 else 'patients'}: {outcome.prepared} prepared{kept}, "
+        f"{outcome.n_series_refused} of their series refused, {len(outcome.refused)} refused whole"
+    )
+    click.echo(f"{outcome.page}")
+    return 1 if outcome.refused or outcome.n_series_refused else 0

@@ -1,0 +1,60 @@
+"""What a person decided after looking at prepared patients: who is left out, and whose brain mask is their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mgmt_monai.cohort.errors import CohortError
+from mgmt_monai.cohort.tables.exclusions import read_exclusions
+from mgmt_monai.cohort.tables.table import names, read_table
+
+FILE = "review.csv"
+"""What it is called in the folder of prepared patients."""
+
+COLUMNS = ("patient_id", "decision", "detail")
+DECISIONS = ("accept", "exclude", "mask")
+
+
+def read_review(data_dir: Path) -> dict[str, tuple[str, str]]:
+    """Decision and detail by patient, those without a decision left out; empty where there is no table.
+
+    Args:
+        data_dir: The folder of prepared patients. ``exclude`` has a reason as its detail, ``mask`` a file.
+
+    Raises:
+        CohortError: A column, patient or detail is missing, a patient stands twice, or a decision is none of these.
+    """
+    path = Path(data_dir) / FILE
+    if not path.is_file():
+        return {}
+    table = read_table(path, "no such table.")
+    rows = table.rows(COLUMNS)
+    table.check_patients(COLUMNS[0], [row[0] for row in rows], COLUMNS)
+    decided = {patient_id: (decision.lower(), detail) for patient_id, decision, detail in rows if decision}
+    unknown = [patient_id for patient_id, (decision, _) in decided.items() if decision not in DECISIONS]
+    if unknown:
+        raise CohortError(
+            f"{path}: expected a decision of {', '.join(DECISIONS)} or none, found another for {names(unknown)}. "
+            "Correct it."
+        )
+    bare = [p for p, (decision, detail) in decided.items() if decision != "accept" and not detail]
+    if bare:
+        raise CohortError(
+            f"{path}: expected a detail for {names(bare)}, found none. Write why a patient is left out, or which file "
+            "the mask is."
+        )
+    return decided
+
+
+def left_out(data_dir: Path, exclusions: str | Path) -> dict[str, str]:
+    """Reasons by patient left out: of the exclusion list, and of the data directory's own review.
+
+    Args:
+        data_dir: The cohort's folder.
+        exclusions: As `read_exclusions` takes it.
+
+    Raises:
+        CohortError: One of the two cannot be read.
+    """
+    reviewed = {p: detail for p, (decision, detail) in read_review(data_dir).items() if decision == "exclude"}
+    return reviewed | read_exclusions(exclusions)

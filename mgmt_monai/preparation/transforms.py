@@ -1,0 +1,48 @@
+"""The preparation as MONAI dictionary transforms, for a config: several loaded series become one head."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+
+from mgmt_monai.preparation.images import as_image, as_volume
+from mgmt_monai.preparation.prepare import Settings, prepare
+
+
+class PrepareSeriesd(MapTransform):
+    """Bring series that `LoadSeriesd` has loaded into one space and keep the brain alone.
+
+    Args:
+        keys: The series; each is called by its modality: ``T1w``, ``T1wCE``, ``T2w``, ``FLAIR``.
+        spacing_mm: Side of the voxels of the common space.
+        n4: Whether the shading of the coil is taken out.
+        mask_key: Key of the brain that was found, ``(slices, rows, columns)``, 0 or 1.
+        allow_missing_keys: Whether a series may be absent.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        spacing_mm: float = 1.0,
+        n4: bool = False,
+        mask_key: str = "brain_mask",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.settings = Settings(spacing_mm, n4)
+        self.mask_key = mask_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """The item with its series in one space, float32, 0 outside the brain; a series that is refused is left out.
+
+        Raises:
+            PreparationError: A series cannot be placed in space, or no series has a whole brain.
+        """
+        item = dict(data)
+        prepared = prepare({str(key): as_image(item.pop(key)) for key in self.key_iterator(item)}, self.settings)
+        item |= {modality: as_volume(image) for modality, image in prepared.images.items()}
+        item[self.mask_key] = as_volume(prepared.mask)
+        return item
