@@ -13,6 +13,7 @@ WAY = (
     "cohort",
     "phantom",
     "transforms",
+    "preparation",
     "slices",
     "networks",
     "tracking",
@@ -29,6 +30,7 @@ FORBIDDEN = {
     "evaluation": {"torch", "monai", "ignite", "mlflow"},
     "cohort": {"torch", "monai", "ignite", "mlflow", "evaluation"},
     "transforms": {"ignite", "mlflow", "evaluation"},
+    "preparation": {"ignite", "mlflow", "evaluation", "networks"},
     "slices": {"ignite", "mlflow", "evaluation"},
     "networks": {"mlflow", "evaluation"},
 }

@@ -39,6 +39,7 @@ SHOWN_FAULTS = 10
 )
 @click.option("--batch", is_flag=True, help="STUDY_DIR is a cohort, or holds one folder a study: predict them all.")
 @click.option("--layout", help="The cohort's layout, with --batch; found where it is not named.")
+@click.option("--prepare", is_flag=True, help="Prepare the raw study first, below OUT/STUDY, and predict that.")
 @click.option("--dicom-sr", is_flag=True, help="Also as a DICOM structured report.")
 @click.option("--dicom-sc", is_flag=True, help="Also pages that show where the models look, as DICOM images.")
 @click.option("--dicomweb", metavar="URL", help="Take the study from this archive, and put the report back.")
@@ -60,6 +61,7 @@ def command(
     named: tuple[str, ...],
     batch: bool,
     layout: str | None,
+    prepare: bool,
     dicom_sr: bool,
     dicom_sc: bool,
     dicomweb: str | None,
@@ -79,6 +81,8 @@ def command(
         )
     if layout and not batch:
         raise click.UsageError("--layout is of a cohort: give --batch too.")
+    if prepare and (batch or named or dicom_sr or dicom_sc or dicomweb):
+        raise click.UsageError("--prepare is of one study's folder: prepare a cohort with 'mgmt-monai prepare' first.")
     if bool(dicomweb) != bool(study_uid):
         raise click.UsageError("--dicomweb and --study belong together.")
     if (study_dir is None) != bool(dicomweb):
@@ -106,10 +110,27 @@ def command(
             return _tell_batch(predict_batch(studies, models, out, overwrite))
         else:
             folder = out / study_path(study_dir).name
-            predicted = _predict(study_dir, models, folder, series, overwrite)
+            predicted = _predict(
+                _prepared(study_dir, folder) if prepare else study_dir, models, folder, series, overwrite
+            )
             if dicom_sr or dicom_sc:
                 _write_dicom(predicted, models, folder, dicom_sr, dicom_sc, overwrite)
     return 0
+
+
+def _prepared(study_dir: Path, folder: Path) -> Path:
+    """The study in one space, below its result's folder; what was refused is told."""
+    from mgmt_monai.inference.preparing import prepare_study
+    from mgmt_monai.inference.study import study_path
+    from mgmt_monai.preparation.patient_folder import PAGE
+    from mgmt_monai.preparation.prepare import Settings
+
+    prepared = folder / "prepared" / study_path(study_dir).name
+    refused = prepare_study(study_dir, prepared, Settings()).refused
+    for modality, reason in refused.items():
+        click.echo(f"{modality} refused: {reason}", err=True)
+    click.echo(f"prepared: {prepared / PAGE}")
+    return prepared
 
 
 def _predict_archived(

@@ -24,9 +24,10 @@ from mgmt_monai.cohort.splits.groups import groups_of
 from mgmt_monai.cohort.splits.plans import External
 from mgmt_monai.cohort.tables.aliases import Aliases, in_brats_2021, untraceable, with_own_table
 from mgmt_monai.cohort.tables.columns import read_columns
-from mgmt_monai.cohort.tables.exclusions import DEFAULT_EXCLUSIONS, read_exclusions
+from mgmt_monai.cohort.tables.exclusions import DEFAULT_EXCLUSIONS
 from mgmt_monai.cohort.tables.ignores import IgnoreList
 from mgmt_monai.cohort.tables.labels import Labels, read_labels
+from mgmt_monai.cohort.tables.review import left_out
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ def build_manifest(data_dir: Path, sources: Sources, plan: SplitPlan, workers: i
     elif isinstance(plan, External):
         _refuse_overlap(found, sources.aliases, data_dir)
     sources.ignores.warn_of_strangers(found.patients)
-    listed = read_exclusions(sources.exclusions, found.patients)
+    listed = left_out(data_dir, sources.exclusions, found.patients)
     present = {series.patient_id for series in found.series}
     excluded = {patient: reason for patient, reason in listed.items() if patient in present}
     series = [s for s in found.series if s.patient_id not in excluded and s.patient_id not in labels.unlabelled]

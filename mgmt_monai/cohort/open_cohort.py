@@ -17,8 +17,8 @@ from mgmt_monai.cohort.manifest import Manifest, check_writable, read_manifest, 
 from mgmt_monai.cohort.modality import Fold, ModalityCohort
 from mgmt_monai.cohort.series import MODALITIES
 from mgmt_monai.cohort.splits.plans import Holdout, holdout_settings
-from mgmt_monai.cohort.tables.exclusions import read_exclusions
 from mgmt_monai.cohort.tables.labels import holds_labels
+from mgmt_monai.cohort.tables.review import left_out
 from mgmt_monai.cohort.tables.table import names
 from mgmt_monai.errors import why
 
@@ -155,7 +155,7 @@ def _check_settings(path: Path, manifest: Manifest, dataset_dir: Path, sources: 
     if manifest.split.get("method") != "holdout":  # another split is the user's own, and so are its exclusions
         return
     settings, own = holdout_settings(plan), [*(p.patient_id for p in manifest.patients), *manifest.excluded]
-    reasons = read_exclusions(sources.exclusions, own)
+    reasons = left_out(dataset_dir, sources.exclusions, own)
     kept = [p.patient_id for p in manifest.patients if p.patient_id in reasons]
     dropped = [patient_id for patient_id in manifest.excluded if patient_id not in reasons]
     differing = [

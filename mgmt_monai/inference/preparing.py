@@ -16,6 +16,8 @@ from tqdm import tqdm
 from mgmt_monai.atomic import write_text
 from mgmt_monai.cohort.examination.readers import Readers
 from mgmt_monai.cohort.examination.scan import scan
+from mgmt_monai.cohort.files.nifti import read_nifti
+from mgmt_monai.cohort.series import Series
 from mgmt_monai.cohort.tables.review import COLUMNS, FILE, read_review
 from mgmt_monai.csv_file import csv_text
 from mgmt_monai.errors import one_line, printable
@@ -66,9 +68,22 @@ class PreparingOutcome:
     page: Path
 
 
+@dataclass(frozen=True)
+class PreparedStudy:
+    """What became of one study.
+
+    Args:
+        kept: Whether it had been prepared before.
+        refused: Reasons by modality of the series that were refused.
+    """
+
+    kept: bool
+    refused: dict[str, str]
+
+
 def prepare_study(
     study: Path | FoundStudy, folder: Path, settings: Settings, mask: Path | None = None
-) -> tuple[bool, int]:
+) -> PreparedStudy:
     """Prepare one study and write it; nothing where the same is there.
 
     Args:
@@ -76,9 +91,6 @@ def prepare_study(
         folder: Of the patient; its name is that of the files.
         settings: What can be chosen.
         mask: A NIfTI file with the user's own brain, in the reference's space.
-
-    Returns:
-        Whether it had been prepared before, and how many series were refused.
 
     Raises:
         InferenceError: No study.
@@ -105,29 +117,32 @@ def prepare_study(
         own = read_mask(mask)
         digest.update(sitk.GetArrayViewFromImage(own).tobytes())
     there = is_prepared(folder, settings, digest.hexdigest())
+    kept = there is not None
     if there is None:
         prepared = prepare(images, settings, own, refused)
         there = record_of(prepared, settings, digest.hexdigest(), software())
         write_patient(prepared, folder.name, folder, there)
-        kept = False
-    else:
-        kept = True
-    return kept, sum(not one["accepted"] for one in there["series"].values())
+    refused = {modality: one["reason"] for modality, one in there["series"].items() if not one["accepted"]}
+    return PreparedStudy(kept, refused)
 
 
 def read_mask(path: Path) -> sitk.Image:
     """A user's brain mask.
 
     Raises:
-        PreparationError: No such file, not a 3D image, or empty.
+        PreparationError: No such file, no NIfTI of three axes, or empty.
     """
     try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        found = "no such file" if not path.exists() else "one that cannot be read as an image"
-        raise PreparationError(f"mask {path}: expected a NIfTI file, found {found}. Name another.") from error
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise PreparationError(f"mask {path}: expected three axes, found {image.GetDimension()}. Name another.")
+        n_slices = read_nifti(path).n_slices
+        image = as_image(LoadSeries()(Series("mask", "mask", (path,), range(n_slices))))
+    except (ValueError, OSError) as error:
+        fault = machine_fault(error)
+        if fault is not None:
+            raise fault from error
+        found = "a file that cannot be read so" if path.is_file() else "no such file"
+        raise PreparationError(
+            f"mask {path}: expected a NIfTI file of three axes, found {found}. Name another."
+        ) from error
     mask = sitk.Cast(image != 0, sitk.sitkUInt8)
     if not sitk.GetArrayViewFromImage(mask).any():
         raise PreparationError(f"mask {path}: expected a brain, found none. Name another.")
@@ -164,7 +179,7 @@ def prepare_studies(
         own = {p: out_dir / detail for p, (decision, detail) in review.items() if decision == "mask"} | dict(
             masks or {}
         )
-        results: dict[str, tuple[bool, int]] = {}
+        results: dict[str, PreparedStudy] = {}
         faults: dict[str, str] = {}
         readers = Readers(min(len(studies), workers or processors()))
         try:
@@ -182,16 +197,18 @@ def prepare_studies(
                     fault = machine_fault(error)
                     if fault is not None:
                         raise fault from error
+                    logger.debug("a patient could not be prepared", exc_info=True)
                     faults[study.name] = printable(one_line(error) or f"unforeseen ({type(error).__name__})")
         finally:
             readers.close()
         _write_review(out_dir, [study.name for study in studies], review)
         _write_page(out_dir, studies, faults)
-        kept = sum(was_there for was_there, _ in results.values())
-        return PreparingOutcome(len(results), kept, faults, sum(n for _, n in results.values()), out_dir / PAGE)
+        kept = sum(one.kept for one in results.values())
+        n_refused = sum(len(one.refused) for one in results.values())
+        return PreparingOutcome(len(results), kept, faults, n_refused, out_dir / PAGE)
 
 
-def _prepare_one(study: AskedStudy, folder: Path, settings: Settings, mask: Path | None) -> tuple[bool, int]:
+def _prepare_one(study: AskedStudy, folder: Path, settings: Settings, mask: Path | None) -> PreparedStudy:
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)  # the patients share the cores
     return prepare_study(study.series(), folder, settings, mask)
 

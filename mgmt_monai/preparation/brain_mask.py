@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 (its own documentation's name)
 import torch
+from numpy.typing import NDArray
 from scipy import ndimage
 from torch.nn.functional import interpolate
 
@@ -64,15 +68,17 @@ def check_brain(volume: sitk.Image, mask: sitk.Image) -> None:
         PreparationError: Too small or too large, cut off by the field of view, or as even as a bottle of water.
     """
     inside = sitk.GetArrayViewFromImage(mask) > 0
-    cm3 = np.count_nonzero(inside) * np.prod(mask.GetSpacing()) / 1000
+    cm3 = float(np.count_nonzero(inside)) * math.prod(mask.GetSpacing()) / 1000
     if not VOLUME_CM3[0] <= cm3 <= VOLUME_CM3[1]:
         limits = " to ".join(f"{limit:g}" for limit in VOLUME_CM3)
         raise PreparationError(f"expected a whole brain of {limits} cm3, found {cm3:.0f} cm3")
     for axis in range(3):
         sizes = inside.sum(axis=tuple(other for other in range(3) if other != axis))
-        if max(sizes[0], sizes[-1]) > _CUT * sizes.max():
+        if int(sizes[[0, -1]].max()) > _CUT * int(sizes.max()):
             raise PreparationError("expected a whole brain, found one that the edge of the field of view cuts off")
-    quarter, median, three = np.quantile(sitk.GetArrayViewFromImage(volume)[inside], (0.25, 0.5, 0.75))
+    quarter, median, three = (
+        float(v) for v in np.quantile(sitk.GetArrayViewFromImage(volume)[inside], (0.25, 0.5, 0.75))
+    )
     if three - quarter <= _EVEN * abs(median):
         raise PreparationError("expected a brain, found an even grey, as a bottle of water has")
 
@@ -91,24 +97,25 @@ def one_mask(masks: list[sitk.Image]) -> sitk.Image:
 def dice(one: sitk.Image, other: sitk.Image) -> float:
     """Twice what two masks on one grid share, by what they hold together: from 0 to 1."""
     first, second = (sitk.GetArrayViewFromImage(mask) > 0 for mask in (one, other))
-    return float(2 * np.count_nonzero(first & second) / max(np.count_nonzero(first) + np.count_nonzero(second), 1))
+    shared, held = np.count_nonzero(first & second), np.count_nonzero(first) + np.count_nonzero(second)
+    return 2 * shared / held if held else 1.0
 
 
 @torch.inference_mode()
-def _probability(volume: torch.Tensor, low: float, high: float, name: str) -> np.ndarray:
+def _probability(volume: torch.Tensor, low: float, high: float, name: str) -> NDArray[np.float32]:
     scaled = ((volume - low) / (high - low)).clamp(0, 1)
     scaled = 0.226 * (scaled - scaled.mean()) / scaled.std() + 0.449
-    return brain_network(name)(scaled[None, None])[0].numpy()
+    return np.asarray(brain_network(name)(scaled[None, None])[0].numpy())
 
 
-def _largest(mask: np.ndarray) -> np.ndarray:
+def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     labels, n_pieces = ndimage.label(mask, np.ones((3, 3, 3)))
     if not n_pieces:
         raise PreparationError("expected a head, found nothing that looks like a brain")
-    return labels == np.argmax(np.bincount(labels.ravel())[1:]) + 1
+    return np.asarray(labels == np.argmax(np.bincount(labels.ravel())[1:]) + 1)
 
 
-def _box(mask: np.ndarray, shape: tuple[int, ...]) -> tuple[slice, ...]:
+def _box(mask: NDArray[np.bool_], shape: Sequence[int]) -> tuple[slice, ...]:
     """The part of a volume of ``shape`` that the small mask lies in, with a margin."""
     box = []
     for axis, side in enumerate(shape):

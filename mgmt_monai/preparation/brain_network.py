@@ -17,9 +17,8 @@ SHA256 = "fd071c96f35b3a4460b8dfdea247b0d6f94e3f5e8697598cd6d51dea662be0df"
 """Of that file; the card beside it says what it is."""
 
 
-def _unit(convolution: nn.Module) -> nn.Sequential:
-    channels = convolution.out_channels
-    return nn.Sequential(convolution, nn.InstanceNorm3d(channels), nn.ReLU())
+def _unit(convolution: nn.Conv3d | nn.ConvTranspose3d) -> nn.Sequential:
+    return nn.Sequential(convolution, nn.InstanceNorm3d(convolution.out_channels), nn.ReLU())
 
 
 class _Block(nn.Module):
@@ -34,7 +33,7 @@ class _Block(nn.Module):
             nn.Conv3d(channels, channels, 3, 1, 1, bias=False),
             nn.InstanceNorm3d(channels),
         )
-        self.downsample = nn.Identity()
+        self.downsample: nn.Module = nn.Identity()
         if stride > 1:
             around = nn.Conv3d(channels_in, channels, 1, stride, bias=False)
             self.downsample = nn.Sequential(around, nn.InstanceNorm3d(channels))
@@ -50,7 +49,8 @@ class _Down(nn.Module):
         self.block2 = _Block(channels, channels, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.block2(self.block1(features))
+        found: Tensor = self.block2(self.block1(features))
+        return found
 
 
 class _Up(nn.Module):
@@ -62,7 +62,8 @@ class _Up(nn.Module):
         self.conv2 = _unit(nn.Conv3d(narrow, channels, 1, bias=False))
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.conv2(self.tp_conv(self.conv1(features)))
+        found: Tensor = self.conv2(self.tp_conv(self.conv1(features)))
+        return found
 
 
 class BrainNetwork(nn.Module):

@@ -101,17 +101,13 @@ def write_patient(prepared: Prepared, patient_id: str, folder: Path, record: Map
 
 def _series_record(one: PreparedSeries) -> dict[str, Any]:
     found = one.registration
-
-    def rounded(value: float | None, digits: int) -> float | None:
-        return None if value is None else round(value, digits)
-
-    return {
-        "accepted": one.accepted,
-        "reason": one.reason,
-        "brain_cm3": rounded(one.brain_cm3, 1),
-        "translation_mm": rounded(found and found.translation_mm, 2),
-        "rotation_deg": rounded(found and found.rotation_deg, 2),
-        "disagreement_mm": rounded(found and found.disagreement_mm, 3),
-        "overlap": rounded(found and found.overlap, 4),
-        "agreement": rounded(one.agreement, 4),
+    figures = {
+        "brain_cm3": (one.brain_cm3, 1),
+        "translation_mm": (found.translation_mm if found else None, 2),
+        "rotation_deg": (found.rotation_deg if found else None, 2),
+        "disagreement_mm": (found.disagreement_mm if found else None, 3),
+        "overlap": (found.overlap if found else None, 4),
+        "agreement": (one.agreement, 4),
     }
+    rounded = {name: None if value is None else round(value, digits) for name, (value, digits) in figures.items()}
+    return {"accepted": one.accepted, "reason": one.reason, **rounded}

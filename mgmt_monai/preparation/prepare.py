@@ -165,13 +165,13 @@ def _grid(brain: Brain, spacing_mm: float) -> sitk.Image:
     points = inside @ (np.array(brain.mask.GetDirection()).reshape(3, 3) * np.array(brain.mask.GetSpacing())).T
     low, high = points.min(axis=0), points.max(axis=0)
     if np.any(high - low > SIZE_MM):
-        size = " x ".join(f"{side:.0f}" for side in high - low)
-        raise PreparationError(f"expected a brain within 240 x 240 x 155 mm, found one of {size} mm")
-    size = np.rint(np.array(SIZE_MM) / spacing_mm).astype(int)
+        expected, found = (" x ".join(f"{side:.0f}" for side in sides) for sides in (SIZE_MM, high - low))
+        raise PreparationError(f"expected a brain within {expected} mm, found one of {found} mm")
+    n_voxels = np.rint(np.array(SIZE_MM) / spacing_mm).astype(int)
     middle = np.array(brain.mask.GetOrigin()) + (low + high) / 2
-    grid = sitk.Image([int(n) for n in size], sitk.sitkUInt8)
+    grid = sitk.Image([int(n) for n in n_voxels], sitk.sitkUInt8)
     grid.SetSpacing([spacing_mm] * 3)
-    grid.SetOrigin([float(value) for value in middle - (size - 1) / 2 * spacing_mm])
+    grid.SetOrigin([float(value) for value in middle - (n_voxels - 1) / 2 * spacing_mm])
     return grid
 
 

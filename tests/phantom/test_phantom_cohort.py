@@ -219,7 +219,7 @@ def test_interrupted_run_leaves_nothing(tmp_path, monkeypatch, failure):
 
 
 def test_empty_folder_is_filled(tmp_path, monkeypatch):
-    monkeypatch.setattr(cohort, "write_patient", lambda train_dir, index, latent, seed: {"patient_id": str(index)})
+    monkeypatch.setattr(cohort, "write_patient", lambda train_dir, index, *others: {"patient_id": str(index)})
     (tmp_path / "made").mkdir()
     write_phantom(tmp_path / "made", 2, 0.0, 0, workers=1)
     assert (tmp_path / "made" / "truth.json").is_file()

@@ -22,6 +22,7 @@ from mgmt_monai.cohort.tables.columns import read_columns
 from mgmt_monai.cohort.tables.exclusions import read_exclusions
 from mgmt_monai.cohort.tables.ignores import IgnoreList, read_ignores
 from mgmt_monai.cohort.tables.labels import Labels, read_labels
+from mgmt_monai.cohort.tables.review import left_out
 from mgmt_monai.cohort.tables.series_table import FILE, SeriesRow, is_series_table, read_decisions, write_series
 from mgmt_monai.cohort.tables.table import names
 from mgmt_monai.errors import why
@@ -89,7 +90,7 @@ def visit(data_dir: Path, out_dir: Path, plan: Visit, overwrite: bool = False) -
     read_exclusions(plan.exclusions)  # a fault in it costs no search
     _check_kept(out_dir / FILE, plan.series_csv)
     found = find_series(data_dir, plan.layout, plan.series_csv or decisions_of(out_dir), drop_stale=True)
-    excluded = set(read_exclusions(plan.exclusions, found.patients))
+    excluded = set(left_out(data_dir, plan.exclusions, found.patients))
     ignores.warn_of_strangers(found.patients)
     labels = _labels(plan.labels_csv, found.labels_file)
     labels = labels and labels.under_names_of(found.patients)

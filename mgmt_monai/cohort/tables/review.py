@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.tables.exclusions import read_exclusions
-from mgmt_monai.cohort.tables.table import names, read_table
+from mgmt_monai.cohort.tables.table import names, read_table, under_own_names
 
 FILE = "review.csv"
 """What it is called in the folder of prepared patients."""
@@ -46,15 +47,17 @@ def read_review(data_dir: Path) -> dict[str, tuple[str, str]]:
     return decided
 
 
-def left_out(data_dir: Path, exclusions: str | Path) -> dict[str, str]:
+def left_out(data_dir: Path, exclusions: str | Path, patients: Iterable[str]) -> dict[str, str]:
     """Reasons by patient left out: of the exclusion list, and of the data directory's own review.
 
     Args:
         data_dir: The cohort's folder.
         exclusions: As `read_exclusions` takes it.
+        patients: As `read_exclusions` takes them.
 
     Raises:
         CohortError: One of the two cannot be read.
     """
     reviewed = {p: detail for p, (decision, detail) in read_review(data_dir).items() if decision == "exclude"}
-    return reviewed | read_exclusions(exclusions)
+    patients = list(patients)
+    return under_own_names(reviewed, patients, str(Path(data_dir) / FILE)) | read_exclusions(exclusions, patients)

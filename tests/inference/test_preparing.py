@@ -1,0 +1,123 @@
+"""A raw made patient, prepared by the command: what is written, what is refused, what is kept."""
+
+import json
+import shutil
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813 (its own documentation's name)
+
+from mgmt_monai.cli.main import main
+from mgmt_monai.cohort.files.headers import read_headers
+from mgmt_monai.phantom import write_phantom
+
+pytestmark = pytest.mark.xdist_group("raw")
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two heads with skull, eyes and neck; T1w and T2w are gone, and the second's FLAIR is a stub of six slices."""
+    root = tmp_path_factory.mktemp("raw") / "cohort"
+    write_phantom(root, 2, 1.0, 5, workers=1, moves=12.0)
+    for patient in ("90000", "90001"):
+        for modality in ("T1w", "T2w"):
+            shutil.rmtree(root / "train" / patient / modality)
+    stub = root / "train" / "90001" / "FLAIR"
+    ordered = sorted(stub.iterdir(), key=lambda path: tuple(read_headers(path)[0].position))
+    for path in ordered[6:]:
+        path.unlink()
+    return root
+
+
+@pytest.fixture(scope="module")
+def prepared(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both, at 2 mm, by the command, which says that one series was refused."""
+    out = tmp_path_factory.mktemp("prepared")
+    assert main(["prepare", str(raw), "--batch", "--out", str(out), "--spacing", "2", "--workers", "1"]) == 1
+    return out
+
+
+def test_the_known_displacement_is_refound(raw: Path, prepared: Path) -> None:
+    truth = json.loads((raw / "truth.json").read_text())["patients"][0]["series"]
+    pose = {modality: np.array(truth[modality]["head_to_scanner_mm"]) for modality in ("T1wCE", "FLAIR")}
+    expected = pose["FLAIR"] @ np.linalg.inv(pose["T1wCE"])
+    transform = sitk.ReadTransform(str(prepared / "90000/transforms/flair.tfm"))
+    centre = pose["T1wCE"][:3, 3]
+    for offset in np.vstack([np.zeros(3), 50 * np.eye(3)]):
+        point = centre + offset
+        found = np.array(transform.TransformPoint([float(value) for value in point]))
+        assert np.linalg.norm(found - (expected @ [*point, 1])[:3]) < 1.0
+    record = json.loads((prepared / "90000/prepare.json").read_text())["series"]["FLAIR"]
+    assert record["accepted"] and record["disagreement_mm"] < 0.7 and record["overlap"] > 0.9
+
+
+def test_all_series_are_on_one_grid_with_nothing_outside_the_brain(prepared: Path) -> None:
+    images = {token: nib.load(prepared / f"90000/90000_{token}.nii.gz") for token in ("t1ce", "flair", "brain_mask")}
+    assert {image.shape for image in images.values()} == {(120, 120, 78)}
+    assert all(np.allclose(image.affine, images["t1ce"].affine) for image in images.values())
+    inside = np.asanyarray(images["brain_mask"].dataobj) > 0
+    for token in ("t1ce", "flair"):
+        values = np.asanyarray(images[token].dataobj)
+        assert not values[~inside].any()
+        assert values.min() >= 0  # no overshoot of the splines
+        assert np.median(values[inside]) > 0
+
+
+def test_a_series_that_is_refused_is_named_and_the_rest_is_written(prepared: Path) -> None:
+    record = json.loads((prepared / "90001/prepare.json").read_text())["series"]
+    assert record["T1wCE"]["accepted"]
+    assert not record["FLAIR"]["accepted"]
+    assert "expected" in record["FLAIR"]["reason"]
+    assert sorted(path.name for path in (prepared / "90001").glob("*.nii.gz")) == [
+        "90001_brain_mask.nii.gz",
+        "90001_t1ce.nii.gz",
+    ]
+    page = (prepared / "report.html").read_text()
+    assert page.index("90001") < page.index("90000")  # the worst first
+    assert "FLAIR refused" in page
+
+
+def test_what_is_there_is_kept(raw: Path, prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in prepared.rglob("*.nii.gz")}
+    assert main(["prepare", str(raw), "--batch", "--out", str(prepared), "--spacing", "2", "--workers", "1"]) == 1
+    assert "2 prepared (2 of them before)" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in prepared.rglob("*.nii.gz")} == before
+
+
+def test_the_cohort_is_ready_for_a_manifest_and_the_review_counts(raw: Path, prepared: Path, tmp_path: Path) -> None:
+    cohort = tmp_path / "cohort"
+    shutil.copytree(prepared, cohort)
+    (cohort / "review.csv").write_text("patient_id,decision,detail\n90000,accept,\n90001,exclude,seen on the page\n")
+    out = tmp_path / "manifest.json"
+    words = ["manifest", "build", str(cohort), "--labels", str(raw / "train_labels.csv"), "--out", str(out)]
+    assert main([*words, "--split", "external"]) == 0
+    manifest = json.loads(out.read_text())
+    assert [one["patient_id"] for one in manifest["patients"]] == ["90000"]
+    assert manifest["excluded"] == {"90001": "seen on the page"}
+    assert set(manifest["patients"][0]["series"]) == {"T1wCE", "FLAIR"}
+
+
+def test_no_name_stands_in_what_is_written(prepared: Path) -> None:
+    record = (prepared / "90000/prepare.json").read_text()
+    assert "90000" not in record
+    assert str(prepared) not in record
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--mask", "no/such.nii.gz"], "no such file"),
+        (["--spacing", "9"], "expected 0.3 to 5 mm, found 9"),
+    ],
+)
+def test_bad_input_is_one_line(
+    raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], told: str
+) -> None:
+    study = raw / "train/90001"
+    assert main(["prepare", str(study), "--out", str(tmp_path / "out"), *words]) == 1
+    shown = capsys.readouterr().err
+    assert told in shown
+    assert "Traceback" not in shown
+    assert not list((tmp_path / "out").glob("90001"))
