@@ -10,6 +10,7 @@ from itertools import product
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 (its own documentation's name)
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from mgmt_monai.preparation.brain_mask import dice
 
@@ -27,7 +28,7 @@ _AROUND_MM = 8.0
 
 #: What a registration is held to. Both ways agree, as a root mean square over the brain; no larger move is plausible
 #: within one examination; the brains found in both series, each by itself, lie on each other (Dice).
-MAX_DISAGREEMENT_MM = 0.7
+MAX_DISAGREEMENT_MM = 1.0
 MAX_TRANSLATION_MM, MAX_ROTATION_DEG = 60.0, 45.0
 MIN_OVERLAP = 0.85
 
@@ -107,23 +108,22 @@ def register(fixed: Brain, moving: Brain) -> Registration:
     """Register two series of one head, in any contrast, rigidly.
 
     Begun from the scanner's geometry and from the brains' centres under many rotations, refined from coarse to fine by
-    mutual information; each way by itself, so that one holds the other.
+    mutual information; each way by itself, so that one holds the other. The answer lies half way between both.
 
     Source:
         Mattes et al., IEEE Trans Med Imaging 2003 (mutual information); Jenkinson & Smith, Med Image Anal 2001 (many
         beginnings at a coarse level).
     """
-    there, back = _search(fixed, moving), _search(moving, fixed)
-    points = fixed.points
-    carried = np.array([there.TransformPoint(point) for point in points])
-    returned = np.array([back.TransformPoint(point) for point in carried])
+    forth, back = _search(fixed, moving), _search(moving, fixed).GetInverse()
+    there = _between(forth, back, fixed.points.mean(axis=0))
+    ways = [np.array([way.TransformPoint(point) for point in fixed.points]) for way in (there, forth, back)]
     carried_mask = sitk.Resample(moving.mask, fixed.mask, there, sitk.sitkNearestNeighbor)
-    scanner = _euler(points.mean(axis=0), (0, 0, 0), (0, 0, 0))
+    scanner = _euler(fixed.points.mean(axis=0), (0, 0, 0), (0, 0, 0))
     return Registration(
         there,
-        float(np.linalg.norm(carried.mean(axis=0) - points.mean(axis=0))),
-        _angle_deg(there),
-        float(np.sqrt(np.mean(np.sum((returned - points) ** 2, axis=1)))),
+        float(np.linalg.norm((ways[0] - fixed.points).mean(axis=0))),
+        float(np.degrees(_turn(there).magnitude())),
+        float(np.sqrt(np.mean(np.sum((ways[1] - ways[2]) ** 2, axis=1)))),
         dice(carried_mask, fixed.mask),
         _value(fixed, moving, scanner, _MIDDLE_MM) - _value(fixed, moving, there, _MIDDLE_MM),
     )
@@ -204,6 +204,14 @@ def _euler(centre: Sequence[float], angles: Sequence[float], shift: Sequence[flo
     return transform
 
 
-def _angle_deg(transform: sitk.Euler3DTransform) -> float:
-    trace = np.trace(np.array(transform.GetMatrix()).reshape(3, 3))
-    return float(np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1))))
+def _between(one: sitk.Transform, other: sitk.Transform, centre: NDArray[np.float64]) -> sitk.Euler3DTransform:
+    """Half way between two rigid transforms: what pulls one of them aside pulls the other to the opposite side."""
+    turn = Rotation.concatenate([_turn(one), _turn(other)]).mean()
+    goal = np.mean([way.TransformPoint([float(value) for value in centre]) for way in (one, other)], axis=0)
+    between = _euler(centre, (0, 0, 0), goal - centre)
+    between.SetMatrix(turn.as_matrix().ravel().tolist())
+    return between
+
+
+def _turn(transform: sitk.Transform) -> Rotation:
+    return Rotation.from_matrix(np.array(sitk.Euler3DTransform(transform).GetMatrix()).reshape(3, 3))
