@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -196,7 +196,7 @@ def _refined(fixed: Brain, moving: Brain, start: sitk.Euler3DTransform, spacing_
     return transform
 
 
-def _euler(centre: Sequence[float], angles: Sequence[float], shift: Sequence[float]) -> sitk.Euler3DTransform:
+def _euler(centre: Iterable[float], angles: Iterable[float], shift: Iterable[float]) -> sitk.Euler3DTransform:
     transform = sitk.Euler3DTransform()
     transform.SetCenter([float(value) for value in centre])
     transform.SetRotation(*(float(angle) for angle in angles))
