@@ -225,7 +225,7 @@ def _counted(predictions: Path) -> dict[str, dict[str, int]]:
 def _paths(config: Mapping[str, Any]) -> list[str]:
     """The user's own paths among the settings: absolute ones tell of the machine."""
     values = [str(config.get(key, "")) for key in sorted(PATHS)]
-    return [value for value in values if Path(value).is_absolute() and len(Path(value).parts) > 1]
+    return [value for value in values if Path(value).is_absolute() and len(Path(value).parts) > 2]
 
 
 def _pseudonym_key(folder: Path, state: Mapping[str, Any]) -> str:
