@@ -24,7 +24,7 @@ from mgmt_monai.cohort.splits.groups import groups_of
 from mgmt_monai.cohort.splits.plans import External
 from mgmt_monai.cohort.tables.aliases import Aliases, in_brats_2021, untraceable, with_own_table
 from mgmt_monai.cohort.tables.columns import read_columns
-from mgmt_monai.cohort.tables.exclusions import DEFAULT_EXCLUSIONS
+from mgmt_monai.cohort.tables.exclusions import DEFAULT_EXCLUSIONS, read_exclusions
 from mgmt_monai.cohort.tables.ignores import IgnoreList
 from mgmt_monai.cohort.tables.labels import Labels, read_labels
 from mgmt_monai.cohort.tables.review import left_out
@@ -280,7 +280,7 @@ def _left_out(found: Found, labels: Labels, listed: Iterable[str], sources: Sour
     for patient_id in set(labels.labels) - found.patients:
         unread = found.files.of_patient(patient_id, data_dir) if found.files else ""
         lines[patient_id] = f"in the label file, but without images{f' that are read: {unread}' if unread else ''}"
-    if str(sources.exclusions) != DEFAULT_EXCLUSIONS:
-        absent = set(listed) - found.patients - set(lines)
-        lines |= dict.fromkeys(absent, "in the exclusion list, but not in the data")
+    packaged = read_exclusions(DEFAULT_EXCLUSIONS) if str(sources.exclusions) == DEFAULT_EXCLUSIONS else {}
+    absent = set(listed) - found.patients - set(lines) - set(packaged)
+    lines |= dict.fromkeys(absent, "in the exclusion list or review.csv, but not in the data")
     return [f"patient {patient_id}: {lines[patient_id]}" for patient_id in sorted(lines)]

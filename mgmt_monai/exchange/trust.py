@@ -1,12 +1,13 @@
 """Whether running a bundle as a whole, configs and scripts, runs anyone's code but this version's own."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from mgmt_monai.carried_code import PACKAGE, SCRIPTS, carried, renamed
 from mgmt_monai.exchange.bundle_folder import BundleFolder
 from mgmt_monai.json_file import JsonFileError, read_json
-from mgmt_monai.packaged_configs import config_names, packaged_config
+from mgmt_monai.packaged_configs import FOLDER, config_names, packaged_config
 
 CACHE = "__pycache__"
 """What a folder of Python files gathers when they are run. Python takes what lies in it for the files themselves. It is
@@ -17,6 +18,9 @@ RESULTS = ("eval", "runs")
 
 #: Endings of what Python runs, or finds in a bundle's root: a file with another, such as a store, is data.
 _CODE = {".py", ".pyc", ".pyd", ".pyo", ".pyw", ".so"}
+
+#: MONAI applies it, and Python's logging evaluates what it says.
+_LOGGING = Path("configs/logging.conf")
 
 
 def foreign_code(bundle: BundleFolder) -> str:
@@ -40,7 +44,7 @@ def foreign_code(bundle: BundleFolder) -> str:
             ours = PACKAGE / inside.relative_to(SCRIPTS)
             if not ours.is_file() or path.read_bytes() != carried(ours, SCRIPTS):
                 return inside.as_posix()
-        elif path.suffix in _CODE:
+        elif path.suffix in _CODE or (inside == _LOGGING and path.read_bytes() != (FOLDER / path.name).read_bytes()):
             return inside.as_posix()
     known = {text for name in config_names() for text in _live(renamed(packaged_config(name), SCRIPTS))}
     for path in sorted((bundle.path / "configs").glob("*.json")):

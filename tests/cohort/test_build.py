@@ -111,7 +111,17 @@ def test_own_exclusions_leave_out_a_broken_patient_and_tell_unknown_names(make_c
     exclusions.write_text("patient_id,reason\n00003,broken file\n3,mistyped\n")
     manifest = built(data_dir, exclusions=exclusions)
     assert manifest.excluded == {"00003": "broken file"}
-    assert manifest.left_out == ["patient 3: in the exclusion list, but not in the data"]
+    assert manifest.left_out == ["patient 3: in the exclusion list or review.csv, but not in the data"]
+
+
+def test_review_leaves_out_a_patient_and_tells_unknown_names(make_cohort):
+    data_dir = make_cohort()
+    (data_dir / "review.csv").write_text(
+        "patient_id,decision,detail\n00003,exclude,half a head\n3,exclude,mistyped\n00109,exclude,as the hosts say\n"
+    )
+    manifest = built(data_dir)
+    assert manifest.excluded == {"00003": "half a head"}
+    assert manifest.left_out == ["patient 3: in the exclusion list or review.csv, but not in the data"]
 
 
 def test_several_faults_are_told_each_on_its_line(make_cohort, make_dicom):

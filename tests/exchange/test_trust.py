@@ -77,6 +77,12 @@ def test_foreign_code_names_an_expression(copied: Path, config: str) -> None:
     assert found(copied) == f"configs/{config}.json: $__import__('os').system('true')"
 
 
+def test_foreign_code_names_another_logging_config(copied: Path) -> None:
+    with (copied / "configs" / "logging.conf").open("a") as file:
+        file.write("[handler_other]\nclass=FileHandler\nargs=('/tmp/other',)\n")
+    assert found(copied) == "configs/logging.conf"
+
+
 def test_foreign_code_names_a_component(copied: Path) -> None:
     change(copied / "configs" / "train.json", "loss", "_target_", value="os.system")
     assert found(copied) == "configs/train.json: os.system"

@@ -16,7 +16,6 @@ from mgmt_monai.machine import MachineError, check_machine, machine_fault
 
 logger = logging.getLogger(__name__)
 
-
 #: What is looked for after a fault, in seconds: a server that is gone may take minutes for each file.
 _LOOKED_S = 60.0
 
@@ -26,7 +25,8 @@ def every_unreadable(data_dir: Path) -> Iterator[None]:
     """Tell of all files and folders that the machine does not give, where the block ends with the first of them.
 
     Raises:
-        CohortFaultsError: A line for each reason: how many paths, and the first; after a `MachineError` of the block.
+        CohortFaultsError: A line for each reason, how many paths and the first, and one where time ran out.
+        MachineError: There is no other than that of the block.
     """
     try:
         yield
@@ -34,7 +34,7 @@ def every_unreadable(data_dir: Path) -> Iterator[None]:
         first = machine_fault(error)
         if first is None or not str(first.path):
             raise
-        faults, until = [first], time.monotonic() + _LOOKED_S
+        faults, until, more = [first], time.monotonic() + _LOOKED_S, []
         for directory, files in walk(data_dir, [], faults=faults):
             for path in (directory / name for name in files):
                 try:
@@ -43,13 +43,14 @@ def every_unreadable(data_dir: Path) -> Iterator[None]:
                 except OSError as met:
                     faults += filter(None, [machine_fault(met, path)])
             if time.monotonic() > until:
+                more = [f"there may be more: no further than {directory} was looked at in {_LOOKED_S:.0f} s"]
                 break
         found: dict[str, set[str]] = {}
         for fault in faults:
             found.setdefault(fault.reason, set()).add(str(fault.path))
-        if found == {first.reason: {str(first.path)}}:
+        if found == {first.reason: {str(first.path)}} and not more:
             raise first from error
-        told = [f"{len(own)} x {reason}: {names(sorted(own))}" for reason, own in found.items()]
+        told = [f"{len(own)} x {reason}: {names(sorted(own))}" for reason, own in found.items()] + more
         raise CohortFaultsError(told, "doctor DATA_DIR") from error
 
 
