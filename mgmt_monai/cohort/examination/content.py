@@ -56,7 +56,8 @@ ALTERNATION = 0.1
 
 #: Slices of one scan, next to those of like brightness (`STEADY` times), are not so many times as bright as these;
 #: those that hold less than this share of the head's brightness are its tips.
-STEP, STEADY, BLANK_MEAN = 1.8, 1.3, 0.1
+#: So are those with less than `TIP_SIZE` of its usual pixels: there the skull's edge or fluid is most of the slice.
+STEP, STEADY, BLANK_MEAN, TIP_SIZE = 1.8, 1.3, 0.1, 0.5
 
 #: Pictures of so many pixels a side whose neighbours are so unlike, 1 being as unlike as distant pixels, are none:
 #: 83 real series of heads have at most 0.13; noise 1, rows and columns exchanged 0.7, bytes in the wrong order 0.6.
@@ -340,7 +341,8 @@ class _Reading:
             )
         if not self.is_picture:
             return
-        pictures = [one for one in self.digests if one != CONSTANT_DIGEST]
+        # Blank slices that share a frame of padding are alike too. Without identity there are no digests.
+        pictures = [one for one, out in zip(self.digests, blank, strict=False) if not out and one != CONSTANT_DIGEST]
         if n := len(pictures) - len(set(pictures)):
             yield (
                 "D055",
@@ -430,11 +432,13 @@ def _alternation(tissues: Sequence[np.ndarray], blank: Sequence[bool]) -> float:
 
 def _step(samples: Sequence[np.ndarray], outside: float) -> int | None:
     """The slice whose brightness is `STEP` times that of its neighbours, or as little: it alone, or all behind it."""
-    means = np.array([np.abs(values - outside).mean() if values.size else math.nan for values in samples])
+    heads = [np.abs(values[values != outside] - outside) for values in samples]
+    means = np.array([values.mean() if values.size else math.nan for values in heads])
+    sizes = np.array([values.size for values in heads])
     with np.errstate(all="ignore"):
         ratio = np.abs(np.log(means[1:] / means[:-1]))
         over = np.abs(np.log(means[2:] / means[:-2]))  # from a slice to the next but one
-    big = means > BLANK_MEAN * np.nanmedian(means)
+    big = (means > BLANK_MEAN * np.nanmedian(means)) & (sizes > TIP_SIZE * np.median(sizes))
     for i in range(1, len(means) - 1):
         if not big[i - 1 : i + 2].all() or not ratio[i] > math.log(STEP):
             continue

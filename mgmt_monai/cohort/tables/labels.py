@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,7 +104,8 @@ def read_labels(labels_csv: Path) -> Labels:
         return _worded(table, CLINICAL_COLUMNS, _WORDS, words, _UPENN_ID)
     by_name = {column.lower(): column for column in table.columns}
     if len(by_name) < len(table.columns):
-        raise CohortError(f"{table.source}: expected each column once, found one in two cases. Remove the other.")
+        twice = sorted(name for name, n in Counter(column.lower() for column in table.columns).items() if n > 1)
+        raise CohortError(f"{table.source}: expected each column once, found {names(twice)} twice. Remove the other.")
     label = next((by_name[name] for name in BIDS_LABELS if name in by_name), None)
     if table.has([PARTICIPANT]) and label is not None:
         return _participants(table, label)

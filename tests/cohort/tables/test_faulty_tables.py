@@ -69,7 +69,7 @@ FAULTS: dict[str, tuple[Callable[[str], bytes], str]] = {
     "column missing": (
         lambda text: "".join(f"{line.rpartition(',')[0]}\n" for line in text.splitlines()).encode(), "columns|cells"
     ),
-    "header twice": (header(lambda names: [*names[:-1], names[0]]), "columns|one column"),
+    "header twice": (header(lambda names: [*names[:-1], names[0]]), "columns|one column|each column once"),
     "latin-1": (lambda text: text.replace("0", "\xe4", 1).encode("latin-1"), "UTF-8"),
     "UTF-16": (lambda text: text.encode("utf-16"), "UTF-8"),
     "UTF-16 without a mark": (lambda text: text.encode("utf-16-le"), "UTF-8|zero byte|columns"),

@@ -208,7 +208,7 @@ def test_bids_participants(tmp_path, column, values):
     [
         ("participants.tsv", "participant_id\tmgmt\n01\t1\nsub-01\t0\n", "found several for sub-01"),
         ("participants.tsv", "participant_id\tmgmt\n01\t1\nsub-01\tn/a\n", "found several for sub-01"),
-        ("participants.tsv", "participant_id\tMGMT\tmgmt\nsub-01\t1\t0\n", "found one in two cases"),
+        ("participants.tsv", "participant_id\tMGMT\tmgmt\nsub-01\t1\t0\n", "found mgmt twice"),
         ("x.csv", "ID,MGMT status\nUCSF-PDGM-004,positive\nucsf-pdgm-0004,negative\n", "several for UCSF-PDGM-0004"),
     ],
     ids=["two spellings", "one without label", "two columns", "digits and case"],
