@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +44,35 @@ def atomic_file(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside ``path`` that takes its place when the block ends without an error.
+
+    Args:
+        path: The folder to write; an older one stays, whole, until the new one is complete.
+
+    Yields:
+        The temporary folder, empty; the block fills it.
+
+    Raises:
+        OSError: As the block or the disk does.
+    """
+    temporary, older = (path.with_name(f".{path.name}.{uuid4().hex}") for _ in range(2))
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        for one in temporary.rglob("*"):
+            if one.is_file():
+                with one.open("rb") as stream:
+                    sync(stream.fileno())
+        if path.exists():
+            path.rename(older)
+        temporary.rename(path)
+    finally:
+        for one in (temporary, older):
+            shutil.rmtree(one, ignore_errors=True)
 
 
 def check_replaceable(path: Path, is_same: bool, overwrite: bool, error: type[MgmtMonaiError], holds: str = "") -> None:
@@ -94,18 +124,20 @@ def sync(file: int) -> bool:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete the temporary files below ``folder`` that a killed process left.
+    """Delete the temporary files and folders below ``folder`` that a killed process left.
 
     Args:
         folder: Nobody else may be writing in it.
     """
-    for path in Path(folder).rglob(".*"):
-        if is_temporary(path):
+    for path in [path for path in Path(folder).rglob(".*") if is_temporary(path)]:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             path.unlink(missing_ok=True)
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether a path is called as the temporary files of `atomic_file` are."""
+    """Whether a path is called as the temporary files of `atomic_file` and folders of `atomic_folder` are."""
     return re.fullmatch(r"\..+\.[0-9a-f]{32}", path.name) is not None
 
 

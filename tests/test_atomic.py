@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from faulty_storage import faulty, needs_compiler
 
-from mgmt_monai.atomic import atomic_file, place_first, secret, write_text
+from mgmt_monai.atomic import atomic_file, atomic_folder, place_first, remove_leftovers, secret, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -85,6 +85,34 @@ def test_secret_is_made_once_and_for_nobody_else(tmp_path, mask):
     assert len(bytes.fromhex(made)) == 16
     assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
     assert names(tmp_path) == ["key", "other"]
+
+
+def test_a_folder_takes_the_place_of_an_older_one_whole(tmp_path):
+    for content in ("old", "new"):
+        with atomic_folder(tmp_path / "a") as partial:
+            (partial / content).mkdir()
+            (partial / content / "file").write_text(content)
+    assert names(tmp_path) == ["a"]
+    assert names(tmp_path / "a") == ["new"]
+
+
+def test_a_folder_stays_where_the_new_one_fails(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "old").touch()
+    with pytest.raises(KeyError), atomic_folder(tmp_path / "a") as partial:
+        (partial / "new").touch()
+        raise KeyError
+    assert names(tmp_path) == ["a"]
+    assert names(tmp_path / "a") == ["old"]
+
+
+def test_what_a_killed_process_left_is_deleted_folders_too(tmp_path):
+    (tmp_path / f".a.{'0' * 32}" / f".b.{'1' * 32}").mkdir(parents=True)
+    (tmp_path / f".a.{'0' * 32}" / "half").touch()
+    (tmp_path / f".c.{'2' * 32}").touch()
+    (tmp_path / ".kept").mkdir()
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == [".kept"]
 
 
 def test_of_several_finished_files_the_first_keeps_its_place(tmp_path):

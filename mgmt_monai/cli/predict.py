@@ -110,27 +110,32 @@ def command(
             return _tell_batch(predict_batch(studies, models, out, overwrite))
         else:
             folder = out / study_path(study_dir).name
-            predicted = _predict(
-                _prepared(study_dir, folder) if prepare else study_dir, models, folder, series, overwrite
-            )
+            if prepare:
+                study_dir = _prepared(study_dir, folder, overwrite)
+            predicted = _predict(study_dir, models, folder, series, overwrite)
             if dicom_sr or dicom_sc:
                 _write_dicom(predicted, models, folder, dicom_sr, dicom_sc, overwrite)
     return 0
 
 
-def _prepared(study_dir: Path, folder: Path) -> Path:
+def _prepared(study_dir: Path, folder: Path, overwrite: bool) -> Path:
     """The study in one space, below its result's folder; what was refused is told."""
-    from mgmt_monai.inference.preparing import prepare_study
+    from mgmt_monai.inference.errors import InferenceError
+    from mgmt_monai.inference.preparing import prepare_studies
+    from mgmt_monai.inference.result_files import check_free, read_result
+    from mgmt_monai.inference.studies import AskedStudy
     from mgmt_monai.inference.study import study_path
-    from mgmt_monai.preparation.patient_folder import PAGE
     from mgmt_monai.preparation.prepare import Settings
 
-    prepared = folder / "prepared" / study_path(study_dir).name
-    refused = prepare_study(study_dir, prepared, Settings()).refused
-    for modality, reason in refused.items():
+    check_free(folder, overwrite or read_result(folder) is not None)
+    path = study_path(study_dir)
+    outcome = prepare_studies([AskedStudy(path.name, path)], folder / "prepared", Settings(), overwrite=overwrite)
+    for reason in outcome.refused.values():
+        raise InferenceError(reason)
+    for modality, reason in outcome.prepared[path.name].refused.items():
         click.echo(f"{modality} refused: {reason}", err=True)
-    click.echo(f"prepared: {prepared / PAGE}")
-    return prepared
+    click.echo(f"prepared: {outcome.page}")
+    return folder / "prepared" / path.name
 
 
 def _predict_archived(

@@ -9,7 +9,7 @@ from mgmt_monai.cli.paths import check_study
 FILE = click.Path(path_type=Path)
 
 SHOWN_FAULTS = 10
-"""Of the patients of whom nothing was prepared, on the screen; all are on the page."""
+"""Of what was refused, on the screen; all is on the page."""
 
 
 @click.command("prepare")
@@ -23,6 +23,7 @@ SHOWN_FAULTS = 10
 @click.option("--spacing", default=1.0, show_default=True, help="Side of the voxels, in mm.")
 @click.option("--n4", is_flag=True, help="Take the coil's shading out.")
 @click.option("--workers", type=click.IntRange(1), help="Patients at a time.  [default: one a core]")
+@click.option("--overwrite", is_flag=True, help="Replace a patient who was prepared otherwise.")
 def command(
     study_or_cohort: Path,
     out: Path,
@@ -32,6 +33,7 @@ def command(
     spacing: float,
     n4: bool,
     workers: int | None,
+    overwrite: bool,
 ) -> int:
     """Bring the series of each patient into one space, keep the brain alone, and show how well it went.
 
@@ -54,15 +56,20 @@ def command(
     else:
         path = study_path(study_or_cohort)
         studies = [AskedStudy(path.name, path)]
-    outcome = prepare_studies(studies, out, settings, {studies[0].name: mask} if mask else None, workers)
-    for patient, reason in list(outcome.refused.items())[:SHOWN_FAULTS]:
-        click.echo(f"Error: {patient}: {reason}", err=True)
-    if len(outcome.refused) > SHOWN_FAULTS:
-        click.echo(f"... and {len(outcome.refused) - SHOWN_FAULTS} more, all on the page", err=True)
-    kept = f" ({outcome.kept} of them before)" if outcome.kept else ""
+    masks = {studies[0].name: mask} if mask else None
+    outcome = prepare_studies(studies, out, settings, masks, workers, overwrite)
+    told = [f"Error: {patient}: {reason}" for patient, reason in outcome.refused.items()]
+    told += [f"{p}: {m} refused: {reason}" for p, one in outcome.prepared.items() for m, reason in one.refused.items()]
+    for line in told[:SHOWN_FAULTS]:
+        click.echo(line, err=True)
+    if len(told) > SHOWN_FAULTS:
+        click.echo(f"... and {len(told) - SHOWN_FAULTS} more, all on the page", err=True)
+    n_kept = sum(one.kept for one in outcome.prepared.values())
+    n_series = sum(len(one.refused) for one in outcome.prepared.values())
     click.echo(
-        f"{len(studies)} {'patient' if len(studies) == 1 else 'patients'}: {outcome.prepared} prepared{kept}, "
-        f"{outcome.n_series_refused} of their series refused, {len(outcome.refused)} refused whole"
+        f"{len(studies)} {'patient' if len(studies) == 1 else 'patients'}: {len(outcome.prepared)} prepared"
+        f"{f' ({n_kept} of them before)' if n_kept else ''}, {n_series} of their series refused, "
+        f"{len(outcome.refused)} refused whole"
     )
     click.echo(f"{outcome.page}")
-    return 1 if outcome.refused or outcome.n_series_refused else 0
+    return 1 if told else 0

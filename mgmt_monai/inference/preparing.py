@@ -13,14 +13,14 @@ from pathlib import Path
 import SimpleITK as sitk  # noqa: N813 (its own documentation's name)
 from tqdm import tqdm
 
-from mgmt_monai.atomic import write_text
-from mgmt_monai.cohort.examination.readers import Readers
+from mgmt_monai.cohort.examination.readers import ReaderDiedError, Readers
 from mgmt_monai.cohort.examination.scan import scan
 from mgmt_monai.cohort.files.nifti import read_nifti
 from mgmt_monai.cohort.series import Series
-from mgmt_monai.cohort.tables.review import COLUMNS, FILE, read_review
-from mgmt_monai.csv_file import csv_text
-from mgmt_monai.errors import one_line, printable
+from mgmt_monai.cohort.tables.review import FILE as REVIEW
+from mgmt_monai.cohort.tables.review import add_to_review, read_review
+from mgmt_monai.cohort.tables.table import under_own_names
+from mgmt_monai.errors import full_disk, one_line
 from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.inference.identity import Redaction
 from mgmt_monai.inference.predict_study import software
@@ -54,17 +54,13 @@ class PreparingOutcome:
     """What became of the patients.
 
     Args:
-        prepared: How many have at least one series in their space.
-        kept: How many of them had been prepared before.
+        prepared: Those with at least one series in their space.
         refused: Reasons by patient of whom nothing could be prepared.
-        n_series_refused: Of the prepared patients.
         page: Where all are shown.
     """
 
-    prepared: int
-    kept: int
+    prepared: dict[str, PreparedStudy]
     refused: dict[str, str]
-    n_series_refused: int
     page: Path
 
 
@@ -82,7 +78,7 @@ class PreparedStudy:
 
 
 def prepare_study(
-    study: Path | FoundStudy, folder: Path, settings: Settings, mask: Path | None = None
+    study: Path | FoundStudy, folder: Path, settings: Settings, mask: Path | None = None, overwrite: bool = False
 ) -> PreparedStudy:
     """Prepare one study and write it; nothing where the same is there.
 
@@ -91,12 +87,17 @@ def prepare_study(
         folder: Of the patient; its name is that of the files.
         settings: What can be chosen.
         mask: A NIfTI file with the user's own brain, in the reference's space.
+        overwrite: Whether another preparation that is there may be replaced.
 
     Raises:
         InferenceError: No study.
-        PreparationError: No series with a whole brain, or a mask that is none.
+        PreparationError: No series with a whole brain, a mask that is none, or something else is in the folder's place.
+        OSError: It cannot be written.
     """
     found = study if isinstance(study, FoundStudy) else find_study(study)
+    if folder.resolve() == found.path.resolve():
+        raise PreparationError(f"{folder}: expected a place beside the study, found the study. Name another --out.")
+    is_prepared(folder, settings, overwrite=overwrite)  # before the work
     redact = Redaction(found.series, found.path)
     images: dict[str, sitk.Image] = {}
     refused: dict[str, str] = {}
@@ -107,16 +108,15 @@ def prepare_study(
             if one.series is None:
                 raise PreparationError("; ".join(f"{finding.id}: {finding.text}" for finding in one.errors))
             images[one.modality] = image = as_image(LoadSeries()(one.series))
-            place = (image.GetOrigin(), image.GetSpacing(), image.GetDirection())
-            digest.update(f"{one.modality} {place}".encode() + sitk.GetArrayViewFromImage(image).tobytes())
+            _digest(digest, one.modality, image)
         except ValueError as error:
             refused[one.modality] = redact(one_line(error) or "cannot be read")
             digest.update(f"{one.modality} refused".encode())
     own = None
     if mask is not None:
         own = read_mask(mask)
-        digest.update(sitk.GetArrayViewFromImage(own).tobytes())
-    there = is_prepared(folder, settings, digest.hexdigest())
+        _digest(digest, "mask", own)
+    there = is_prepared(folder, settings, digest.hexdigest(), overwrite)
     kept = there is not None
     if there is None:
         prepared = prepare(images, settings, own, refused)
@@ -155,75 +155,98 @@ def prepare_studies(
     settings: Settings,
     masks: Mapping[str, Path] | None = None,
     workers: int | None = None,
+    overwrite: bool = False,
 ) -> PreparingOutcome:
     """Prepare every study, each written as soon as it is done; those that are there are kept.
 
-    Whatever goes wrong with one patient is that patient's alone; a fault of the machine ends the command.
+    Whatever goes wrong with one patient is that patient's alone; a full disk ends the command.
 
     Args:
         studies: Of a cohort, or one.
-        out_dir: Gets a folder for each, the page of all, and the table of decisions, which is never replaced.
+        out_dir: Gets a folder for each, the page of all patients in it, and the table of decisions, which gets a row
+            for each patient it has none of.
         settings: What can be chosen.
         masks: Files of the user's own brain masks by patient; those in the table of decisions count too.
         workers: Processes; one a core where None.
+        overwrite: Whether other preparations that are there may be replaced.
 
     Raises:
         InferenceError: ``out_dir`` cannot be written to, or another process writes it.
         CohortError: The table of decisions cannot be read.
-        MachineError: The machine fails.
+        OSError: The disk is full.
     """
     out_dir = Path(out_dir)
     with closing(LockedFolder(out_dir, "preparation", PAGE, InferenceError)) as held:
         held.take("--out")
-        review = read_review(out_dir)
-        own = {p: out_dir / detail for p, (decision, detail) in review.items() if decision == "mask"} | dict(
-            masks or {}
-        )
-        results: dict[str, PreparedStudy] = {}
-        faults: dict[str, str] = {}
+        names = [study.name for study in studies]
+        reviewed = {p: out_dir / file for p, (decision, file) in read_review(out_dir).items() if decision == "mask"}
+        own = under_own_names(reviewed, names, str(out_dir / REVIEW)) | dict(masks or {})
+        outcome = PreparingOutcome({}, {}, out_dir / PAGE)
+        told: dict[str, str] = {}  # on the page, without paths
         readers = Readers(min(len(studies), workers or processors()))
         try:
             futures = {
                 readers.submit(
-                    _prepare_one, study, out_dir / study.folder, settings, own.get(study.name), timeout_s=_PATIENT_S
+                    _prepare_one,
+                    study,
+                    out_dir / study.folder,
+                    settings,
+                    own.get(study.name),
+                    overwrite,
+                    timeout_s=_PATIENT_S,
                 ): study
                 for study in studies
             }
             for future in tqdm(as_completed(futures), total=len(futures), desc="Preparing", unit="patient"):
                 study = futures[future]
                 try:
-                    results[study.name] = future.result()
+                    outcome.prepared[study.name] = future.result()
                 except Exception as error:  # the other patients are not to blame
-                    fault = machine_fault(error)
-                    if fault is not None:
-                        raise fault from error
+                    if full_disk(error):
+                        raise
                     logger.debug("a patient could not be prepared", exc_info=True)
-                    faults[study.name] = printable(one_line(error) or f"unforeseen ({type(error).__name__})")
-        finally:
+                    reason = _reason(error)
+                    outcome.refused[study.name] = reason
+                    for path in (own.get(study.name), study.path, out_dir):
+                        reason = reason.replace(f"{path}/", "").replace(f"{path}: ", "")
+                    told[study.folder] = reason
+        finally:  # also when it is interrupted
             readers.close()
-        _write_review(out_dir, [study.name for study in studies], review)
-        _write_page(out_dir, studies, faults)
-        kept = sum(one.kept for one in results.values())
-        n_refused = sum(len(one.refused) for one in results.values())
-        return PreparingOutcome(len(results), kept, faults, n_refused, out_dir / PAGE)
+            add_to_review(out_dir, names)
+            _write_page(out_dir, told)
+        return outcome
 
 
-def _prepare_one(study: AskedStudy, folder: Path, settings: Settings, mask: Path | None) -> PreparedStudy:
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError) and error.errno is None:
+        return f"expected to be done within {_PATIENT_S / 60:g} minutes, was not. Prepare this patient alone"
+    if isinstance(error, ReaderDiedError):
+        return (
+            f"its process ended before it was done (code {error.exitcode}), as for want of memory. Ask for fewer "
+            "--workers, and run again"
+        )
+    fault = machine_fault(error)
+    return one_line(fault or error) or f"unforeseen ({type(error).__name__}): prepare this patient alone to see it"
+
+
+def _prepare_one(
+    study: AskedStudy, folder: Path, settings: Settings, mask: Path | None, overwrite: bool
+) -> PreparedStudy:
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)  # the patients share the cores
-    return prepare_study(study.series(), folder, settings, mask)
+    return prepare_study(study.series(), folder, settings, mask, overwrite)
 
 
-def _write_review(out_dir: Path, patients: Sequence[str], review: Mapping[str, tuple[str, str]]) -> None:
-    rows = [(patient, *review.get(patient, ("", ""))) for patient in sorted({*patients, *review})]
-    write_text(out_dir / FILE, csv_text(COLUMNS, rows))
+def _digest(digest: hashlib._Hash, name: str, image: sitk.Image) -> None:
+    place = (image.GetOrigin(), image.GetSpacing(), image.GetDirection())
+    digest.update(f"{name} {place}".encode() + sitk.GetArrayViewFromImage(image).tobytes())
 
 
-def _write_page(out_dir: Path, studies: Sequence[AskedStudy], faults: Mapping[str, str]) -> None:
-    shown = []
-    for study in studies:
-        folder = out_dir / study.folder
-        record = None if study.name in faults else read_record(folder)
-        picture = folder / OVERVIEW
-        overview = picture.read_bytes() if record is not None and picture.is_file() else None
-        shown.append(Shown(study.name, record, faults.get(study.name, ""), overview))
+def _write_page(out_dir: Path, refused: Mapping[str, str]) -> None:
+    """Of everyone who is prepared there, at whatever time, and of those just refused."""
+    shown = [Shown(patient, None, reason) for patient, reason in refused.items()]
+    for folder in out_dir.iterdir():
+        record = None if folder.name in refused else read_record(folder)
+        if record is not None:
+            picture = folder / OVERVIEW
+            shown.append(Shown(folder.name, record, "", picture.read_bytes() if picture.is_file() else None))
     write_cohort_page(out_dir / PAGE, shown)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import SimpleITK as sitk  # noqa: N813 (its own documentation's name)
 
+from mgmt_monai.atomic import atomic_folder, check_replaceable
 from mgmt_monai.json_file import JsonFileError, read_json
+from mgmt_monai.preparation.errors import PreparationError
+from mgmt_monai.preparation.images import nifti_bytes
 from mgmt_monai.preparation.pictures import overview, sheet
 from mgmt_monai.preparation.prepare import Prepared, PreparedSeries, Settings, brain_cm3
 
@@ -44,17 +45,43 @@ def record_of(prepared: Prepared, settings: Settings, inputs: str, software: Map
     }
 
 
-def is_prepared(folder: Path, settings: Settings, inputs: str) -> dict[str, Any] | None:
-    """The record of a folder that holds what would be made; None where it does not.
+def is_prepared(
+    folder: Path, settings: Settings, inputs: str | None = None, overwrite: bool = False
+) -> dict[str, Any] | None:
+    """The record of a folder that holds what would be made; None where it may be written.
 
     Args:
         folder: Of the patient.
         settings: Asked for.
-        inputs: As `record_of` takes it.
+        inputs: As `record_of` takes it; None where the images are not read yet.
+        overwrite: Whether another preparation may be replaced; never what somebody else put there.
+
+    Raises:
+        PreparationError: There is another preparation, or something that is none.
     """
+    if not folder.exists():
+        return None
     record = read_record(folder)
-    same = record is not None and (record.get("settings"), record.get("inputs_sha256")) == (asdict(settings), inputs)
-    return record if same else None
+    if record is None:
+        raise PreparationError(
+            f"{folder}: expected nothing there, or a prepared patient, found something without a {RECORD} that can be "
+            "read. Name another place with --out, or move it away."
+        )
+    volumes = [TOKENS[modality] for modality, one in record["series"].items() if one["accepted"]]
+    files = {folder / f"{folder.name}_{token}.nii.gz" for token in (*volumes, "brain_mask")}
+    complete = all(path.is_file() for path in files)
+    same_settings = record["settings"] == asdict(settings)
+    if same_settings and complete and inputs in (None, record["inputs_sha256"]):
+        return record
+    holds = "other settings" if not same_settings else "other images or another mask" if complete else "files missing"
+    check_replaceable(folder, False, overwrite, PreparationError, holds)
+    files |= {folder / name for name in (RECORD, PAGE, OVERVIEW)}
+    files |= {folder / "transforms" / f"{token}.tfm" for token in volumes}
+    if strange := sorted(str(path.relative_to(folder)) for path in {*folder.rglob("*")} - files if path.is_file()):
+        raise PreparationError(
+            f"{folder}: expected only what prepare wrote, found {strange[0]}, which would be lost. Move it away."
+        )
+    return None
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
@@ -69,6 +96,8 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 def write_patient(prepared: Prepared, patient_id: str, folder: Path, record: Mapping[str, Any]) -> None:
     """Write a patient's volumes, mask, transforms, pictures and record; an older folder is replaced when all is there.
 
+    Through Python's own files: SimpleITK does not say when the disk is full.
+
     Args:
         prepared: The head.
         patient_id: What the files are called.
@@ -80,23 +109,23 @@ def write_patient(prepared: Prepared, patient_id: str, folder: Path, record: Map
     """
     from mgmt_monai.preparation.page import write_patient_page  # here alone: pages need more than a training has
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f".{folder.name}.{uuid4().hex}")
-    try:
-        (partial / "transforms").mkdir(parents=True)
+    with atomic_folder(folder) as partial:
+        (partial / "transforms").mkdir()
         for modality, image in prepared.images.items():
-            sitk.WriteImage(image, str(partial / f"{patient_id}_{TOKENS[modality]}.nii.gz"), useCompression=True)
-            transform = prepared.transforms[modality]
-            sitk.WriteTransform(transform, str(partial / "transforms" / f"{TOKENS[modality]}.tfm"))
-        sitk.WriteImage(prepared.mask, str(partial / f"{patient_id}_brain_mask.nii.gz"), useCompression=True)
+            token = TOKENS[modality]
+            (partial / f"{patient_id}_{token}.nii.gz").write_bytes(nifti_bytes(image))
+            (partial / "transforms" / f"{token}.tfm").write_text(_as_text(prepared.transforms[modality]))
+        (partial / f"{patient_id}_brain_mask.nii.gz").write_bytes(nifti_bytes(prepared.mask))
         (partial / OVERVIEW).write_bytes(overview(prepared))
         write_patient_page(partial / PAGE, patient_id, record, {m: sheet(prepared, m) for m in prepared.images})
         (partial / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.replace(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _as_text(transform: sitk.Euler3DTransform) -> str:
+    """As ITK's readers of ``.tfm`` files take it."""
+    numbers = (" ".join(map(repr, values)) for values in (transform.GetParameters(), transform.GetFixedParameters()))
+    kind = "#Insight Transform File V1.0\n#Transform 0\nTransform: Euler3DTransform_double_3_3"
+    return "{}\nParameters: {}\nFixedParameters: {}\n".format(kind, *numbers)
 
 
 def _series_record(one: PreparedSeries) -> dict[str, Any]:

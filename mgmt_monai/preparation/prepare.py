@@ -79,7 +79,7 @@ class Prepared:
     images: dict[str, sitk.Image]
     whole: dict[str, sitk.Image]
     mask: sitk.Image
-    transforms: dict[str, sitk.Transform] = field(repr=False)
+    transforms: dict[str, sitk.Euler3DTransform] = field(repr=False)
 
 
 def prepare(
@@ -126,7 +126,7 @@ def prepare(
     }
     accepted = [m for m in brains if m == reference or not registrations[m].reason]
     grid = _grid(brains[reference], settings.spacing_mm)
-    transforms = {m: registrations[m].transform if m in registrations else sitk.Transform() for m in accepted}
+    transforms = {m: registrations[m].transform if m in registrations else sitk.Euler3DTransform() for m in accepted}
     masks = {m: _moved_mask(brains[m].mask, grid, transforms[m]) for m in accepted}
     together = one_mask(list(masks.values()))
     if mask is not None:

@@ -46,7 +46,7 @@ class Registration:
         gain: Mutual information above that of the scanner's geometry, in nats.
     """
 
-    transform: sitk.Transform
+    transform: sitk.Euler3DTransform
     translation_mm: float
     rotation_deg: float
     disagreement_mm: float

@@ -86,6 +86,40 @@ def test_what_is_there_is_kept(raw: Path, prepared: Path, capsys: pytest.Capture
     assert {path: path.stat().st_mtime_ns for path in prepared.rglob("*.nii.gz")} == before
 
 
+def test_one_more_patient_joins_the_page_and_takes_no_decision_away(raw: Path, prepared: Path) -> None:
+    table = prepared / "review.csv"
+    before = table.read_text()
+    table.write_text("patient_id,decision,detail,reader\n90000,accept,,me\n")
+    study = raw / "train/90001"
+    assert main(["prepare", str(study), "--out", str(prepared), "--spacing", "2", "--workers", "1"]) == 1
+    assert table.read_text() == "patient_id,decision,detail,reader\n90000,accept,,me\n90001,,,\n"
+    page = (prepared / "report.html").read_text()
+    assert "90000/report.html" in page
+    assert "90001/report.html" in page
+    table.write_text(before)
+
+
+def test_other_settings_replace_nothing_unasked(raw: Path, prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (prepared / "report.html").read_bytes()
+    before = {path: path.stat().st_mtime_ns for path in prepared.rglob("*.nii.gz")}
+    assert main(["prepare", str(raw), "--batch", "--out", str(prepared), "--spacing", "3", "--workers", "1"]) == 1
+    shown = capsys.readouterr().err
+    assert shown.count("other settings, which would be lost") == 2
+    assert "--overwrite" in shown
+    assert {path: path.stat().st_mtime_ns for path in prepared.rglob("*.nii.gz")} == before
+    assert str(prepared) not in (prepared / "report.html").read_text()  # no path
+    (prepared / "report.html").write_bytes(page)
+
+
+def test_the_study_itself_is_never_replaced(tmp_path: Path, raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = tmp_path / "90000"
+    shutil.copytree(raw / "train/90000/T1wCE", study / "T1wCE")
+    before = sorted(study.rglob("*"))
+    assert main(["prepare", str(study), "--out", str(tmp_path), "--overwrite", "--workers", "1"]) == 1
+    assert "found the study" in capsys.readouterr().err
+    assert sorted(study.rglob("*")) == before
+
+
 def test_the_cohort_is_ready_for_a_manifest_and_the_review_counts(raw: Path, prepared: Path, tmp_path: Path) -> None:
     cohort = tmp_path / "cohort"
     shutil.copytree(prepared, cohort)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from mgmt_monai.atomic import write_text
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.tables.exclusions import read_exclusions
-from mgmt_monai.cohort.tables.table import names, read_table, under_own_names
+from mgmt_monai.cohort.tables.table import names, one_form, read_table, under_own_names
+from mgmt_monai.csv_file import csv_text
 
 FILE = "review.csv"
 """What it is called in the folder of prepared patients."""
@@ -45,6 +47,27 @@ def read_review(data_dir: Path) -> dict[str, tuple[str, str]]:
             "the mask is."
         )
     return decided
+
+
+def add_to_review(data_dir: Path, patients: Iterable[str]) -> None:
+    """Give patients that have no row in the table an empty one; what stands there stays as it is.
+
+    Args:
+        data_dir: The folder of prepared patients; it gets the table where it has none.
+        patients: Who is to have a row.
+
+    Raises:
+        CohortError: The table cannot be read.
+        OSError: It cannot be written.
+    """
+    path = Path(data_dir) / FILE
+    there = read_table(path, "") if path.is_file() else None
+    known = {one_form(patient) for (patient,) in there.rows(COLUMNS[:1])} if there else set()
+    if new := sorted(patient for patient in patients if one_form(patient) not in known):
+        columns = there.columns if there else COLUMNS
+        added = csv_text(columns, [[patient if name == COLUMNS[0] else "" for name in columns] for patient in new])
+        before = path.read_bytes().decode().rstrip("\r\n") + "\n" if there else ""
+        write_text(path, before + (added.split("\n", 1)[1] if there else added))
 
 
 def left_out(data_dir: Path, exclusions: str | Path, patients: Iterable[str]) -> dict[str, str]:

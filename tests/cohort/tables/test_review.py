@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mgmt_monai.cohort.errors import CohortError
-from mgmt_monai.cohort.tables.review import left_out, read_review
+from mgmt_monai.cohort.tables.review import add_to_review, left_out, read_review
 
 
 def written(tmp_path: Path, *rows: str) -> Path:
@@ -29,6 +29,17 @@ def test_those_excluded_join_the_exclusion_list(tmp_path: Path) -> None:
     listed = tmp_path / "listed.csv"
     listed.write_text("patient_id,reason\ne,withdrew\n")
     assert left_out(tmp_path, listed, ["c", "d", "e"]) == {"c": "half a head", "e": "withdrew"}
+
+
+def test_patients_join_the_table_and_what_a_person_wrote_stays(tmp_path: Path) -> None:
+    add_to_review(tmp_path, ["b", "=a"])
+    assert (tmp_path / "review.csv").read_text() == "patient_id,decision,detail\n'=a,,\nb,,\n"
+    kept = "\ufeffreader,patient_id,decision,detail\r\nme,b,,look again\r\n,\u00e4,exclude,half".encode()
+    (tmp_path / "review.csv").write_bytes(kept)
+    add_to_review(tmp_path, ["b", "a\u0308"])  # the same name, as a Mac writes it
+    assert (tmp_path / "review.csv").read_bytes() == kept
+    add_to_review(tmp_path, ["c", "b"])
+    assert (tmp_path / "review.csv").read_bytes() == kept + b"\n,c,,\n"
 
 
 @pytest.mark.parametrize(
