@@ -48,10 +48,17 @@ def written(tmp_path, exams, cohort):
     return diagnosis, json.loads(diagnosis.report_path.read_text())
 
 
-def test_report_validates_against_the_packaged_schema(tmp_path, exams, cohort):
+def test_report_fits_the_packaged_schema_which_refuses_another(tmp_path, exams, cohort):
     _, report = written(tmp_path, exams, cohort)
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    jsonschema.validate(report, SCHEMA)
+    assert unfit(report) == []
+    report["cohort"]["patients"], report["findings"][0]["severity"] = "21", "grave"
+    del report["series"][0]["slices"]
+    assert unfit(report) == ["$.cohort.patients", "$.findings[0].severity", "$.series[0]"]
+
+
+def unfit(report):
+    return sorted(error.json_path for error in jsonschema.Draft202012Validator(SCHEMA).iter_errors(report))
 
 
 def test_cohort_is_summed_up(tmp_path, exams, cohort):
