@@ -163,15 +163,14 @@ def unlock(owner_file: Path) -> str:
         MgmtMonaiError: There is no such file, or the process is seen to be running.
     """
     try:
-        owner = read_json(owner_file)
-        words = _words(owner) if isinstance(owner, dict) else ""
+        owner, found = read_json(owner_file), "another"
     except JsonFileError as error:
-        raise MgmtMonaiError(
-            f"{owner_file}: expected the file that says who holds a lock, found none ({error})."
-        ) from error
+        owner, found = None, f"none ({error})"
+    words = _words(owner) if isinstance(owner, dict) else ""
     if not words or not re.fullmatch(r"\..*owner", owner_file.name):
         raise MgmtMonaiError(
-            f"{owner_file}: expected the file that says who holds a lock, found another. Name that file."
+            f"{owner_file}: expected the file that says who holds a lock, found {found}. Name the one that the refused "
+            "command names."
         )
     with owner_file.with_name(f"{owner_file.name.removesuffix('owner')}lock").open("ab") as stream:
         try:

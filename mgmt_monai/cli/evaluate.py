@@ -92,8 +92,8 @@ def command(
     models = pool_models(rows, threshold)
     patients = dict.fromkeys(patient for pooled in models.values() for patient in pooled["patient_id"])
     known = _columns(patients, columns, manifest)
-    labels_of = dict(zip(*(pd.concat(models.values())[key] for key in ("patient_id", "label")), strict=True))
-    repeated = examinations(labels_of)
+    judged = pd.concat(models.values())
+    repeated = examinations(dict(zip(judged["patient_id"], judged["label"], strict=True)))
     told += [repeated] if repeated else []
     given = {"test_patients_missing": any(incomplete.values()), "clones": same, "examinations": repeated,
              "left_out": left_out}  # fmt: skip

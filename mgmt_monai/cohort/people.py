@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import combinations, product
@@ -87,26 +87,31 @@ class People:
 
     def _swapped_tags(self) -> Iterator[Finding]:
         """By identifiers and names; then by the number in them, where it is their own patient's in most."""
-        for hashed in (id_hash, number_hash):
-            owners: dict[str, set[str]] = {}
-            own: dict[str, set[str]] = {}
-            for patient_id in self._known:
-                own[patient_id] = set(map(hashed, (*self._aliases.get(patient_id, ()), patient_id))) - {""}
-                for value in own[patient_id]:
-                    owners.setdefault(value, set()).add(patient_id)
-            confirmed, entries = set(), []
-            for patient_id, folders in self._told.items():
-                for directory, person in ((where, one) for where in sorted(folders) for one in sorted(folders[where])):
-                    ids = (person.patient_id, person.called, *person.others)
-                    said = ids if hashed is id_hash else person.numbers
-                    other = next((min(owners[value]) for value in said if len(owners.get(value, ())) == 1), None)
-                    if own[patient_id] & set(said):
-                        confirmed.add(patient_id)
-                    elif other is not None:
-                        text = f"expected files of this patient, found the PatientID or PatientName of patient {other}"
-                        entries.append(Finding("D047", patient_id, "", directory, text, (other,)))
-            if hashed is id_hash or 2 * len(confirmed) > len(self._told):
-                yield from entries
+        yield from self._tagged_as_others(id_hash)[1]
+        n_own, findings = self._tagged_as_others(number_hash)
+        if 2 * n_own > len(self._told):
+            yield from findings
+
+    def _tagged_as_others(self, hashed: Callable[[str], str]) -> tuple[int, list[Finding]]:
+        """How many patients' tags name them, by identifiers or by numbers; and the files whose tags name another."""
+        owners: dict[str, set[str]] = {}
+        own: dict[str, set[str]] = {}
+        for patient_id in self._known:
+            own[patient_id] = set(map(hashed, (*self._aliases.get(patient_id, ()), patient_id))) - {""}
+            for value in own[patient_id]:
+                owners.setdefault(value, set()).add(patient_id)
+        confirmed, findings = set(), []
+        for patient_id, folders in self._told.items():
+            for directory, person in ((where, one) for where in sorted(folders) for one in sorted(folders[where])):
+                ids = (person.patient_id, person.called, *person.others)
+                said = ids if hashed is id_hash else person.numbers
+                other = next((min(owners[value]) for value in said if len(owners.get(value, ())) == 1), None)
+                if own[patient_id] & set(said):
+                    confirmed.add(patient_id)
+                elif other is not None:
+                    text = f"expected files of this patient, found the PatientID or PatientName of patient {other}"
+                    findings.append(Finding("D047", patient_id, "", directory, text, (other,)))
+        return len(confirmed), findings
 
     def _swapped_folders(self) -> Iterator[Finding]:
         """Folders that are named after another patient, in a tree whose patients are told by their tags."""

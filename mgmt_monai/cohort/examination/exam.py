@@ -66,27 +66,24 @@ class SeriesExam:
             KeyError: The same.
         """
         values: dict[str, Any] = json.loads(text)
-        record, content, people = values["record"], values["content"], values["people"]
+        record, content = values["record"], values["content"]
         return cls(
             **{
-                **values,
+                **_with_tuples(values),
                 "record": None if record is None else SeriesRecord(**record),
-                "findings": tuple(Finding(**{**f, "others": tuple(f["others"])}) for f in values["findings"]),
-                "people": tuple(map(_person, people)),
-                "identifying": tuple(values["identifying"]),
-                "place": tuple(values["place"]),
-                "content": None
-                if content is None
-                else SeriesContent(
-                    **{**content, "histogram": tuple(content["histogram"]), "faults": (*map(tuple, content["faults"]),)}
-                ),
+                "findings": tuple(Finding(**_with_tuples(one)) for one in values["findings"]),
+                "people": tuple(Person(**_with_tuples(one)) for one in values["people"]),
+                "content": None if content is None else SeriesContent(**_with_tuples(content)),
             }
         )
 
 
-def _person(told: Mapping[str, Any]) -> Person:
-    values: dict[str, Any] = {part: tuple(of) if isinstance(of, list) else of for part, of in told.items()}
-    return Person(**values)
+def _with_tuples(told: Mapping[str, Any]) -> dict[str, Any]:
+    return {part: _tuples(value) for part, value in told.items()}
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def with_sites(

@@ -178,14 +178,7 @@ def _tell_unread_images(found: Found, files: FileCount, data_dir: Path) -> list[
     """D051 for folders with images of which no series is read, and for a patient's own that may be one it lacks."""
     if not files.images:
         return []
-    owners: dict[Path, set[str]] = {}  # of each folder with series below it: whose they are, two of them at most
-    for series in found.series:
-        for folder in (series.directory, *series.directory.parents):
-            own = owners.setdefault(folder, set())
-            if len(own) < 2:
-                own.add(series.patient_id)
-            if folder == data_dir:
-                break
+    owners = _owners(found, data_dir)
     read = {normalised(series.patient_id): series.patient_id for series in found.series}
     unread: dict[Path, list[tuple[str, Path]]] = {}
     beside: dict[str, list[tuple[str, Path]]] = {}  # by the patient whose they are
@@ -200,7 +193,9 @@ def _tell_unread_images(found: Found, files: FileCount, data_dir: Path) -> list[
         own = {read[part] for part in parts if part in read} or near
         for kind, name in entries:
             is_loose = top == data_dir or (top in owners and len(own) > 1)  # among several patients: by its own name
-            whose = _named_after(name, read) if is_loose else next(iter(own)) if len(own) == 1 else ""
+            whose = "".join(own) if len(own) == 1 else ""
+            if is_loose:
+                whose = _named_after(name, read)
             if whose:
                 beside.setdefault(whose, []).append((kind, folder / name))
             elif is_loose and kind != ARCHIVE and not folders.is_mask(name):
@@ -229,6 +224,19 @@ def _tell_unread_images(found: Found, files: FileCount, data_dir: Path) -> list[
         f"expected files as the layout {found.layout} has them, found {len(findings)} folders of others ({first}, ...)"
     )
     return [Finding("D051", "", "", "", text)]
+
+
+def _owners(found: Found, data_dir: Path) -> dict[Path, set[str]]:
+    """Of each folder with series below it whose they are, two patients at most."""
+    owners: dict[Path, set[str]] = {}
+    for series in found.series:
+        for folder in (series.directory, *series.directory.parents):
+            own = owners.setdefault(folder, set())
+            if len(own) < 2:
+                own.add(series.patient_id)
+            if folder == data_dir:
+                break
+    return owners
 
 
 def _named_after(name: str, patients: Mapping[str, str]) -> str:

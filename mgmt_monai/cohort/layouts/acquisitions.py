@@ -203,7 +203,7 @@ def _split(slices: list[Slice]) -> list[Acquisition]:
 
 
 def _are_apart(parts: Sequence[Sequence[Slice]], keywords: Sequence[str]) -> bool:
-    numbers = [finite(max(_of(part[0].values, *keywords))) for part in parts]
+    numbers = [finite(max(_of(part[0].values, *keywords))) for part in parts]  # of two keywords, one is filled
     if None in numbers:
         return False
     ordered = sorted(number for number in numbers if number is not None)

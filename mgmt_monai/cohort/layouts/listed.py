@@ -56,24 +56,24 @@ def find(data_dir: Path) -> Found:
     ]
     if outside:
         raise CohortFaultsError(outside)
-    series = [
-        _series(data_dir, patient_id, modality, cell)
-        for patient_id, *cells in sorted(rows)
-        for modality, cell in zip(modalities, cells, strict=True)
-        if cell
-    ]
-    cells = [cell for _, *own in rows for cell in own if cell]
-    tell_other_form(table.source, sum(_own_path(data_dir, cell) != data_dir / cell for cell in cells))
-    people = [Tagged(patient_id, cell, (), cell) for patient_id, *cells in rows for cell in cells if cell]
-    return Found(series, {row[0] for row in rows}, people=people)
+    found, n_other_form = Found([], {row[0] for row in rows}), 0
+    for patient_id, *cells in sorted(rows):
+        for modality, cell in zip(modalities, cells, strict=True):
+            if cell:
+                path = _own_path(data_dir, cell)
+                n_other_form += path != data_dir / cell
+                found.series.append(_series(path, patient_id, modality))
+                found.people.append(Tagged(patient_id, cell, (), cell))
+    tell_other_form(table.source, n_other_form)
+    return found
 
 
 def _read(data_dir: Path) -> Table:
     return read_table(Path(data_dir) / FILE, f"no such table. Expected {EXPECTS}.")
 
 
-def _series(data_dir: Path, patient_id: str, modality: str, cell: str) -> FoundSeries:
-    path, reason = _own_path(data_dir, cell), f"column {modality}"
+def _series(path: Path, patient_id: str, modality: str) -> FoundSeries:
+    reason = f"column {modality}"
     try:
         is_file = path.is_file()
     except OSError:  # no right to look, a name that no file can have: told where the series is read
