@@ -139,6 +139,25 @@ def test_no_name_stands_in_what_is_written(prepared: Path) -> None:
     assert str(prepared) not in record
 
 
+@pytest.mark.slow
+def test_predict_prepares_a_raw_study_first(
+    raw: Path, flair_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["predict", str(raw / "train/90000"), "--bundle", str(flair_bundle), "--out", str(tmp_path), "--prepare"]
+    assert main(words) == 0
+    said = json.loads((tmp_path / "90000/prediction.json").read_text())["series"][0]
+    assert 0 <= said["probability"] <= 1
+    assert said["n_slices"] == 155  # of the common space, not of the scanner
+    volume = tmp_path / "90000/prepared/90000/90000_flair.nii.gz"
+    before = volume.stat().st_mtime_ns
+    assert main(words) == 0
+    assert volume.stat().st_mtime_ns == before
+    (tmp_path / "90000/prediction.html").unlink()
+    capsys.readouterr()
+    assert main(words) == 1
+    assert "there is another result already" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -38,6 +38,16 @@ def test_what_no_whole_brain_has_is_refused(mask: sitk.Image, words: str) -> Non
         check_brain(textured(mask), mask)
 
 
+def test_half_a_brain_is_refused_though_it_ends_before_the_edge() -> None:
+    # By hand: half a ball is 0.545 as deep as it is wide, sqrt(1/5 - 9/64) / sqrt(1/5), and this one has 1240 cm3.
+    array = sitk.GetArrayFromImage(ball(42, (45, 45, 45), 90))
+    array[45:] = 0
+    half = sitk.GetImageFromArray(array)
+    half.SetSpacing([2.0, 2.0, 2.0])
+    with pytest.raises(PreparationError, match=r"found 0\.5[45], as where a part"):
+        check_brain(textured(half), half)
+
+
 def test_a_bottle_is_refused() -> None:
     mask = ball(34)
     even = sitk.Cast(mask, sitk.sitkFloat32) * 500

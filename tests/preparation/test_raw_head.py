@@ -1,4 +1,4 @@
-"""A real raw head with a tumour, held against what another toolkit made of it; slow: four registrations."""
+"""Real series: a raw head with a tumour against what another toolkit made of it, and what is no raw head; slow."""
 
 from pathlib import Path
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813 (its own documentation's name)
 
-from mgmt_monai.preparation.brain_mask import dice
+from mgmt_monai.preparation.brain_mask import brain_mask, check_brain, dice
+from mgmt_monai.preparation.errors import PreparationError
 from mgmt_monai.preparation.prepare import Settings, prepare
 from mgmt_monai.preparation.registration import Brain, register
 
@@ -36,3 +37,30 @@ def test_the_brain_of_a_raw_glioma_is_that_of_brats_toolkit(
     assert dice(ours, toolkit) >= 0.96
     assert kept >= 0.99
     assert to_ours.disagreement_mm < 0.5
+
+
+@pytest.mark.parametrize("modality", ["t1n", "t1c", "t2W", "t2f"])
+def test_a_brain_without_skull_is_kept_whole(shared_data: Path, modality: str) -> None:
+    image = read(shared_data / f"nifti/BraTS-GLI-00000-000/BraTS-GLI-00000-000-{modality}.nii.gz")
+    found = brain_mask(image)
+    check_brain(image, found)
+    assert not np.any((sitk.GetArrayFromImage(image) != 0) & (sitk.GetArrayFromImage(found) == 0))
+
+
+def test_a_fruit_is_no_brain(shared_data: Path) -> None:
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(shared_data / "dicom/GE_T1w")))
+    with pytest.raises(PreparationError, match="the same from afar and near"):
+        brain_mask(sitk.Cast(reader.Execute(), sitk.sitkFloat32))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("end", ["lower", "upper"])
+def test_half_a_head_is_refused(shared_data: Path, axis: int, end: str) -> None:
+    whole = sitk.DICOMOrient(read(shared_data / "raw_glioma/TCGA-FG-6692/raw_t1.nii.gz"), "LPS")
+    size, start = list(whole.GetSize()), [0, 0, 0]
+    size[axis] //= 2
+    start[axis] = size[axis] if end == "upper" else 0
+    part = sitk.RegionOfInterest(whole, size, start)
+    with pytest.raises(PreparationError, match="expected"):
+        check_brain(part, brain_mask(part))
