@@ -41,7 +41,10 @@ def map_segmentations(explanation: SeriesExplanation, source: SourceSeries) -> d
     """
     place = source.series.files[0].parent
     if explanation.seen.geometry_fault:
-        raise PacsError(f"{place}: expected slices that say where they lie, found {explanation.seen.geometry_fault}.")
+        raise PacsError(
+            f"{place}: expected slices that say where they lie, found that {explanation.seen.geometry_fault}. Leave "
+            "out --dicom-seg."
+        )
     found = {each.method: _labels(explanation, each) for each in explanation.maps}
     try:
         with made_of([source]):

@@ -160,9 +160,9 @@ def test_series_that_cannot_be_referred_to_is_refused(
 
 
 def test_series_without_positions_is_refused(explanation: SeriesExplanation, sources: list[SourceSeries]) -> None:
-    nowhere = replace(explanation, seen=replace(explanation.seen, geometry_fault="no positions"))
+    nowhere = replace(explanation, seen=replace(explanation.seen, geometry_fault="2 slices are missing"))
 
-    with pytest.raises(PacsError, match="expected slices that say where they lie, found no positions"):
+    with pytest.raises(PacsError, match=r"lie, found that 2 slices are missing\. Leave out --dicom-seg\."):
         map_segmentations(nowhere, sources[1])
 
 
