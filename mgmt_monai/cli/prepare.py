@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from mgmt_monai.cli.paths import check_study
+from mgmt_monai.cli.predict import named_series
 
 FILE = click.Path(path_type=Path)
 
@@ -15,6 +16,9 @@ SHOWN_FAULTS = 10
 @click.command("prepare")
 @click.argument("study_or_cohort", type=FILE)
 @click.option("--out", type=FILE, required=True, help="Folder that gets a folder for each patient, and report.html.")
+@click.option(
+    "--series", "named", multiple=True, metavar="MODALITY=PATH", help="A series by name; only those named are read."
+)
 @click.option(
     "--batch", is_flag=True, help="STUDY_OR_COHORT is a cohort, or holds one folder a study: prepare them all."
 )
@@ -27,6 +31,7 @@ SHOWN_FAULTS = 10
 def command(
     study_or_cohort: Path,
     out: Path,
+    named: tuple[str, ...],
     batch: bool,
     layout: str | None,
     mask: Path | None,
@@ -42,12 +47,15 @@ def command(
     """
     if batch and mask is not None:
         raise click.UsageError("--mask is of one study: with --batch, write masks into OUT/review.csv.")
+    if batch and named:
+        raise click.UsageError("--series is of one study: leave out --batch.")
     if layout and not batch:
         raise click.UsageError("--layout is of a cohort: give --batch too.")
-    check_study(study_or_cohort, False)
+    series = named_series(named)
+    check_study(study_or_cohort, bool(series))
     from mgmt_monai.inference.preparing import prepare_studies
     from mgmt_monai.inference.studies import AskedStudy, studies_in
-    from mgmt_monai.inference.study import study_path
+    from mgmt_monai.inference.study import find_study, study_path
     from mgmt_monai.preparation.prepare import Settings
 
     settings = Settings(spacing, n4)
@@ -55,7 +63,7 @@ def command(
         studies = studies_in(study_or_cohort, out, layout)
     else:
         path = study_path(study_or_cohort)
-        studies = [AskedStudy(path.name, path)]
+        studies = [AskedStudy(path.name, path, find_study(path, series) if series else None)]
     masks = {studies[0].name: mask} if mask else None
     outcome = prepare_studies(studies, out, settings, masks, workers, overwrite)
     told = [f"Error: {patient}: {reason}" for patient, reason in outcome.refused.items()]

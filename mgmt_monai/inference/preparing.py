@@ -108,14 +108,14 @@ def prepare_study(
             if one.series is None:
                 raise PreparationError("; ".join(f"{finding.id}: {finding.text}" for finding in one.errors))
             images[one.modality] = image = as_image(LoadSeries()(one.series))
-            _digest(digest, one.modality, image)
+            digest.update(_content(one.modality, image))
         except ValueError as error:
             refused[one.modality] = redact(one_line(error) or "cannot be read")
             digest.update(f"{one.modality} refused".encode())
     own = None
     if mask is not None:
         own = read_mask(mask)
-        _digest(digest, "mask", own)
+        digest.update(_content("mask", own))
     there = is_prepared(folder, settings, digest.hexdigest(), overwrite)
     kept = there is not None
     if there is None:
@@ -130,11 +130,13 @@ def read_mask(path: Path) -> sitk.Image:
     """A user's brain mask.
 
     Raises:
-        PreparationError: No such file, no NIfTI of three axes, or empty.
+        PreparationError: No such file, no NIfTI of three axes, one that a brain has no room in, or empty.
     """
     try:
         n_slices = read_nifti(path).n_slices
         image = as_image(LoadSeries()(Series("mask", "mask", (path,), range(n_slices))))
+    except PreparationError as error:
+        raise PreparationError(f"mask {path}: {error}. Name another.") from error
     except (ValueError, OSError) as error:
         fault = machine_fault(error)
         if fault is not None:
@@ -202,7 +204,8 @@ def prepare_studies(
                 try:
                     outcome.prepared[study.name] = future.result()
                 except Exception as error:  # the other patients are not to blame
-                    if full_disk(error):
+                    if (disk := full_disk(error)) is not None:
+                        disk.filename = disk.filename or str(out_dir)  # lost on the way from another process
                         raise
                     logger.debug("a patient could not be prepared", exc_info=True)
                     reason = _reason(error)
@@ -236,9 +239,9 @@ def _prepare_one(
     return prepare_study(study.series(), folder, settings, mask, overwrite)
 
 
-def _digest(digest: hashlib._Hash, name: str, image: sitk.Image) -> None:
+def _content(name: str, image: sitk.Image) -> bytes:
     place = (image.GetOrigin(), image.GetSpacing(), image.GetDirection())
-    digest.update(f"{name} {place}".encode() + sitk.GetArrayViewFromImage(image).tobytes())
+    return f"{name} {place}".encode() + sitk.GetArrayViewFromImage(image).tobytes()
 
 
 def _write_page(out_dir: Path, refused: Mapping[str, str]) -> None:

@@ -41,6 +41,7 @@ def record_of(prepared: Prepared, settings: Settings, inputs: str, software: Map
         "software": dict(software),
         "reference": prepared.reference,
         "brain_cm3": round(brain_cm3(prepared.mask), 1),
+        "own_mask": prepared.own_mask,
         "series": {modality: _series_record(one) for modality, one in prepared.series.items()},
     }
 

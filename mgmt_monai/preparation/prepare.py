@@ -72,6 +72,7 @@ class Prepared:
         whole: The same with everything around the brain, for pictures of how well they fit.
         mask: uint8 on that grid, 1 inside the brain.
         transforms: By modality: from the common space to the series' own, in mm (LPS).
+        own_mask: Whether the mask is the user's.
     """
 
     reference: str
@@ -80,6 +81,7 @@ class Prepared:
     whole: dict[str, sitk.Image]
     mask: sitk.Image
     transforms: dict[str, sitk.Euler3DTransform] = field(repr=False)
+    own_mask: bool = False
 
 
 def prepare(
@@ -149,9 +151,8 @@ def prepare(
     if settings.n4:
         whole = {m: _unshaded(image, together) for m, image in whole.items()}
     stripped = {m: sitk.Mask(image, together) for m, image in whole.items()}
-    return Prepared(
-        reference, {m: series[m] for m in REFERENCE_ORDER if m in series}, stripped, whole, together, transforms
-    )
+    told = {m: series[m] for m in REFERENCE_ORDER if m in series}
+    return Prepared(reference, told, stripped, whole, together, transforms, mask is not None)
 
 
 def brain_cm3(mask: sitk.Image) -> float:

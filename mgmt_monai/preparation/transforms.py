@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Mapping
 from typing import Any
 
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from mgmt_monai.preparation.errors import PreparationError
 from mgmt_monai.preparation.images import as_image, as_volume
 from mgmt_monai.preparation.prepare import Settings, prepare
+
+logger = logging.getLogger(__name__)
 
 
 class PrepareSeriesd(MapTransform):
@@ -36,13 +40,24 @@ class PrepareSeriesd(MapTransform):
         self.mask_key = mask_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The item with its series in one space, float32, 0 outside the brain; a series that is refused is left out.
+        """The item with its series in one space, float32, 0 outside the brain.
+
+        A series that is refused is left out, which is logged.
 
         Raises:
-            PreparationError: A series cannot be placed in space, or no series has a whole brain.
+            PreparationError: No series has a whole brain.
         """
         item = dict(data)
-        prepared = prepare({str(key): as_image(item.pop(key)) for key in self.key_iterator(item)}, self.settings)
+        images, refused = {}, {}
+        for key in self.key_iterator(item):
+            try:
+                images[str(key)] = as_image(item.pop(key))
+            except PreparationError as error:
+                refused[str(key)] = str(error)
+        prepared = prepare(images, self.settings, refused=refused)
+        for modality, one in prepared.series.items():
+            if not one.accepted:
+                logger.warning("%s refused: %s", modality, one.reason)
         item |= {modality: as_volume(image) for modality, image in prepared.images.items()}
         item[self.mask_key] = as_volume(prepared.mask)
         return item

@@ -11,7 +11,9 @@ import SimpleITK as sitk  # noqa: N813 (its own documentation's name)
 
 from mgmt_monai.cli.main import main
 from mgmt_monai.cohort.files.headers import read_headers
+from mgmt_monai.inference.preparing import read_mask
 from mgmt_monai.phantom import write_phantom
+from mgmt_monai.preparation.errors import PreparationError
 
 pytestmark = pytest.mark.xdist_group("raw")
 
@@ -143,7 +145,9 @@ def test_no_name_stands_in_what_is_written(prepared: Path) -> None:
 def test_predict_prepares_a_raw_study_first(
     raw: Path, flair_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["predict", str(raw / "train/90000"), "--bundle", str(flair_bundle), "--out", str(tmp_path), "--prepare"]
+    study = tmp_path / "study" / "90000"
+    shutil.copytree(raw / "train/90000/FLAIR", study / "FLAIR")
+    words = ["predict", str(study), "--bundle", str(flair_bundle), "--out", str(tmp_path), "--prepare"]
     assert main(words) == 0
     said = json.loads((tmp_path / "90000/prediction.json").read_text())["series"][0]
     assert 0 <= said["probability"] <= 1
@@ -162,6 +166,7 @@ def test_predict_prepares_a_raw_study_first(
     ("words", "told"),
     [
         (["--mask", "no/such.nii.gz"], "no such file"),
+        (["--series", "T1w=no/such"], "no such T1w series"),
         (["--spacing", "9"], "expected 0.3 to 5 mm, found 9"),
     ],
 )
@@ -174,3 +179,10 @@ def test_bad_input_is_one_line(
     assert told in shown
     assert "Traceback" not in shown
     assert not list((tmp_path / "out").glob("90001"))
+
+
+def test_a_mask_without_its_place_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mask.nii.gz"
+    nib.save(nib.Nifti1Image(np.ones((90, 90, 20), np.uint8), np.eye(4)), path)
+    with pytest.raises(PreparationError, match=r"mask .*: expected a volume of at least 60 mm a side, found 20 mm"):
+        read_mask(path)

@@ -7,6 +7,7 @@ from monai.data import MetaTensor
 
 from mgmt_monai.preparation.errors import PreparationError
 from mgmt_monai.preparation.images import as_image, as_volume
+from mgmt_monai.preparation.transforms import PrepareSeriesd
 from mgmt_monai.transforms.load import GEOMETRY_FAULT
 
 
@@ -50,3 +51,10 @@ SHEARED = np.array([[0, -2, 0, 30], [-2, 0, 1.0, 40], [0, 0, 4, -25], [0, 0, 0, 
 def test_what_cannot_be_registered_is_named(loaded: MetaTensor, words: str) -> None:
     with pytest.raises(PreparationError, match=words):
         as_image(loaded)
+
+
+def test_each_series_of_a_head_that_cannot_be_prepared_is_named() -> None:
+    item = {"T1w": volume((7, 50, 40)), "T2w": volume(affine=SHEARED)}
+    with pytest.raises(PreparationError, match=r"T1w: expected at least 8 slices, found 7; T2w: expected axes"):
+        PrepareSeriesd(("T1w", "T2w"))(item)
+    assert set(item) == {"T1w", "T2w"}  # the caller's own stays as it is
