@@ -60,7 +60,9 @@ def test_run_its_curves_and_its_pictures_are_in_the_browser(ui, finished_run):
         page.goto(f"{ui}/#/experiments/1/runs?viewStateShareKey=mgmt-monai")
         run = page.get_by_role("link", name=finished_run.name)
         expect(run).to_be_visible()
-        expect(page.get_by_role("columnheader", name="test_AUC", exact=True)).to_be_visible()
+        expect(
+            page.get_by_role("columnheader", name="test_AUC", exact=True).first
+        ).to_be_visible()  # beside the charts' own
         address = f"{ui}/{run.get_attribute('href')}"
         page.goto(f"{address}/model-metrics")
         page.get_by_role("textbox").first.fill("validation/patient_auc")
