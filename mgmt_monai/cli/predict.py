@@ -121,7 +121,7 @@ def command(
 def _prepared(study_dir: Path, folder: Path, overwrite: bool) -> Path:
     """The study in one space, below its result's folder; what was refused is told."""
     from mgmt_monai.inference.errors import InferenceError
-    from mgmt_monai.inference.preparing import prepare_studies
+    from mgmt_monai.inference.prepare_studies import prepare_studies
     from mgmt_monai.inference.result_files import check_free, read_result
     from mgmt_monai.inference.studies import AskedStudy
     from mgmt_monai.inference.study import study_path

@@ -53,7 +53,7 @@ def command(
         raise click.UsageError("--layout is of a cohort: give --batch too.")
     series = named_series(named)
     check_study(study_or_cohort, bool(series))
-    from mgmt_monai.inference.preparing import prepare_studies
+    from mgmt_monai.inference.prepare_studies import prepare_studies
     from mgmt_monai.inference.studies import AskedStudy, studies_in
     from mgmt_monai.inference.study import find_study, study_path
     from mgmt_monai.preparation.prepare import Settings

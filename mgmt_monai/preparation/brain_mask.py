@@ -60,9 +60,8 @@ def brain_mask(volume: sitk.Image) -> sitk.Image:
         raise PreparationError("expected a head, found one grey value")
     where = _largest(_probability(small, low, high, "where") > 0.5)
     afar = _sized(torch.from_numpy(where).float(), voxels.shape).numpy() > 0
-    mask = (voxels != voxels[0, 0, 0]).numpy()  # what is no background
-    stripped = mask.mean() < 0.5 and _dice(mask := ndimage.binary_fill_holes(_largest(mask)), afar) > _STRIPPED
-    if not stripped:
+    mask = _without_skull(voxels.numpy(), afar)
+    if mask is None:
         box = _box(where, voxels.shape)
         inside = torch.from_numpy(_probability(_sized(voxels[box], _EDGE), low, high, "edge"))
         mask = np.zeros(voxels.shape, bool)
@@ -73,8 +72,7 @@ def brain_mask(volume: sitk.Image) -> sitk.Image:
                 f"expected a brain that is the same from afar and near (Dice at least {_AGREED:g}), found "
                 f"{agreed:.2f}, as in a bottle, a neck or half a head"
             )
-    found = sitk.GetImageFromArray(np.ascontiguousarray(mask[::-1, ::-1].transpose(2, 1, 0)).astype(np.uint8))
-    found.CopyInformation(oriented)
+    found = _image(np.ascontiguousarray(mask[::-1, ::-1].transpose(2, 1, 0)), oriented)
     return sitk.Resample(found, volume, sitk.Transform(), sitk.sitkNearestNeighbor)
 
 
@@ -85,7 +83,7 @@ def check_brain(volume: sitk.Image, mask: sitk.Image) -> None:
         PreparationError: Too small or too large, cut off by the field of view, flat, or as even as a bottle of water.
     """
     inside = sitk.GetArrayViewFromImage(mask) > 0
-    cm3 = float(np.count_nonzero(inside)) * math.prod(mask.GetSpacing()) / 1000
+    cm3 = brain_cm3(mask)
     if not VOLUME_CM3[0] <= cm3 <= VOLUME_CM3[1]:
         limits = " to ".join(f"{limit:g}" for limit in VOLUME_CM3)
         raise PreparationError(f"expected a whole brain of {limits} cm3, found {cm3:.0f} cm3")
@@ -114,9 +112,12 @@ def one_mask(masks: list[sitk.Image]) -> sitk.Image:
     One piece, without holes.
     """
     votes = np.mean([sitk.GetArrayViewFromImage(mask) for mask in masks], axis=0)
-    together = sitk.GetImageFromArray(ndimage.binary_fill_holes(_largest(votes >= 0.5)).astype(np.uint8))
-    together.CopyInformation(masks[0])
-    return together
+    return _image(ndimage.binary_fill_holes(_largest(votes >= 0.5)), masks[0])
+
+
+def brain_cm3(mask: sitk.Image) -> float:
+    """The volume of a mask."""
+    return float(np.count_nonzero(sitk.GetArrayViewFromImage(mask))) * math.prod(mask.GetSpacing()) / 1000
 
 
 def dice(one: sitk.Image, other: sitk.Image) -> float:
@@ -127,6 +128,21 @@ def dice(one: sitk.Image, other: sitk.Image) -> float:
 def _dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
     held = np.count_nonzero(one) + np.count_nonzero(other)
     return 2 * int(np.count_nonzero(one & other)) / int(held) if held else 1.0
+
+
+def _image(mask: NDArray[np.bool_], like: sitk.Image) -> sitk.Image:
+    image = sitk.GetImageFromArray(mask.astype(np.uint8))
+    image.CopyInformation(like)
+    return image
+
+
+def _without_skull(voxels: NDArray[np.float32], afar: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """All that is no background, where that is a brain; None where there is more around it."""
+    head = voxels != voxels[0, 0, 0]
+    if head.mean() >= 0.5:
+        return None
+    head = ndimage.binary_fill_holes(_largest(head))
+    return head if _dice(head, afar) > _STRIPPED else None
 
 
 def _sized(volume: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:

@@ -12,10 +12,11 @@ import SimpleITK as sitk  # noqa: N813 (its own documentation's name)
 
 from mgmt_monai.atomic import atomic_folder, check_replaceable
 from mgmt_monai.json_file import JsonFileError, read_json
+from mgmt_monai.preparation.brain_mask import brain_cm3
 from mgmt_monai.preparation.errors import PreparationError
 from mgmt_monai.preparation.images import nifti_bytes
-from mgmt_monai.preparation.pictures import overview, sheet
-from mgmt_monai.preparation.prepare import Prepared, PreparedSeries, Settings, brain_cm3
+from mgmt_monai.preparation.pictures import pictures
+from mgmt_monai.preparation.prepare import Prepared, PreparedSeries, Settings
 
 RECORD, PAGE, OVERVIEW = "prepare.json", "report.html", "overview.jpg"
 """What its files are called, beside the volumes and the folder ``transforms``."""
@@ -117,8 +118,9 @@ def write_patient(prepared: Prepared, patient_id: str, folder: Path, record: Map
             (partial / f"{patient_id}_{token}.nii.gz").write_bytes(nifti_bytes(image))
             (partial / "transforms" / f"{token}.tfm").write_text(_as_text(prepared.transforms[modality]))
         (partial / f"{patient_id}_brain_mask.nii.gz").write_bytes(nifti_bytes(prepared.mask))
-        (partial / OVERVIEW).write_bytes(overview(prepared))
-        write_patient_page(partial / PAGE, patient_id, record, {m: sheet(prepared, m) for m in prepared.images})
+        overview, sheets = pictures(prepared)
+        (partial / OVERVIEW).write_bytes(overview)
+        write_patient_page(partial / PAGE, patient_id, record, sheets)
         (partial / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 

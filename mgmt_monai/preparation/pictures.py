@@ -19,44 +19,38 @@ _AROUND_MM = 30
 _EDGE = (255, 96, 64)
 
 
-def sheet(prepared: Prepared, modality: str) -> bytes:
-    """A JPEG of one series: three planes with the brain's edge and, below, its checkerboard with the reference.
+def pictures(prepared: Prepared) -> tuple[bytes, dict[str, bytes]]:
+    """JPEGs of the patient: the overview, and a sheet for each series that was accepted.
+
+    The overview is each series' middle axial slice with the brain's edge; a sheet, three planes of the series with the
+    edge and, below, its checkerboard with the reference.
 
     Args:
         prepared: The head.
-        modality: One that was accepted.
     """
-    shown, inside = _shown(prepared, modality)
-    rows = [_planes(shown, inside, edge=True)]
-    if modality != prepared.reference:
-        reference, _ = _shown(prepared, prepared.reference)
-        size = max(1, round(_TILE_MM / prepared.mask.GetSpacing()[0]))
-        tiles = (np.indices(shown.shape) // size).sum(axis=0) % 2 == 0
-        rows.append(_planes(np.where(tiles, shown, reference), inside, edge=False))
-    return _jpeg(np.vstack(rows))
-
-
-def overview(prepared: Prepared) -> bytes:
-    """A JPEG of the patient: the middle axial slice of each series that was accepted, with the brain's edge."""
-    series = [m for m in REFERENCE_ORDER if m in prepared.whole]
-    return _jpeg(np.hstack([_planes(*_shown(prepared, m), edge=True)[:, :SIDE] for m in series]))
-
-
-def _shown(prepared: Prepared, modality: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Grey values and brain, cut to the brain and a little more."""
-    inside = sitk.GetArrayFromImage(prepared.mask) > 0
-    grey = _grey(prepared.whole[modality], prepared.mask)
-    around = round(_AROUND_MM / prepared.mask.GetSpacing()[0])
+    inside, spacing_mm = sitk.GetArrayFromImage(prepared.mask) > 0, prepared.mask.GetSpacing()[0]
+    around = round(_AROUND_MM / spacing_mm)
     box = tuple(
         slice(max(0, where.start - around), where.stop + around)
         for where in ndimage.find_objects(inside.astype(int))[0]
     )
-    return grey[box], inside[box]
+    series = [m for m in REFERENCE_ORDER if m in prepared.whole]
+    grey = {m: _grey(prepared.whole[m], inside)[box] for m in series}
+    inside = inside[box]
+    planes = {m: _planes(grey[m], inside, edge=True) for m in series}
+    tiles = (np.indices(inside.shape) // max(1, round(_TILE_MM / spacing_mm))).sum(axis=0) % 2 == 0
+    sheets = {}
+    for modality in series:
+        rows = [planes[modality]]
+        if modality != prepared.reference:
+            rows.append(_planes(np.where(tiles, grey[modality], grey[prepared.reference]), inside, edge=False))
+        sheets[modality] = _jpeg(np.vstack(rows))
+    return _jpeg(np.hstack([planes[m][:, :SIDE] for m in series])), sheets
 
 
-def _grey(image: sitk.Image, mask: sitk.Image) -> NDArray[np.uint8]:
+def _grey(image: sitk.Image, inside: NDArray[np.bool_]) -> NDArray[np.uint8]:
     values = sitk.GetArrayFromImage(image)
-    low, high = np.quantile(values[sitk.GetArrayViewFromImage(mask) > 0], (0.01, 0.995))
+    low, high = np.quantile(values[inside], (0.01, 0.995))
     return np.asarray(np.clip((values - low) / max(high - low, 1e-9), 0, 1) * 255, np.uint8)
 
 

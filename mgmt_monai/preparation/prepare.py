@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 (its own documentation's name)
 
-from mgmt_monai.preparation.brain_mask import brain_mask, check_brain, dice, one_mask
+from mgmt_monai.preparation.brain_mask import brain_cm3, brain_mask, check_brain, dice, one_mask
 from mgmt_monai.preparation.errors import PreparationError
 from mgmt_monai.preparation.registration import Brain, Registration, register
 
@@ -153,11 +153,6 @@ def prepare(
     stripped = {m: sitk.Mask(image, together) for m, image in whole.items()}
     told = {m: series[m] for m in REFERENCE_ORDER if m in series}
     return Prepared(reference, told, stripped, whole, together, transforms, mask is not None)
-
-
-def brain_cm3(mask: sitk.Image) -> float:
-    """The volume of a mask."""
-    return float(np.count_nonzero(sitk.GetArrayViewFromImage(mask)) * np.prod(mask.GetSpacing()) / 1000)
 
 
 def _grid(brain: Brain, spacing_mm: float) -> sitk.Image:

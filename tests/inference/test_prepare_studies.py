@@ -11,7 +11,7 @@ import SimpleITK as sitk  # noqa: N813 (its own documentation's name)
 
 from mgmt_monai.cli.main import main
 from mgmt_monai.cohort.files.headers import read_headers
-from mgmt_monai.inference.preparing import read_mask
+from mgmt_monai.inference.prepare_studies import read_mask
 from mgmt_monai.phantom import write_phantom
 from mgmt_monai.preparation.errors import PreparationError
 
