@@ -27,19 +27,23 @@ def test_anywhere(n):
 
 
 def run(folder: Path, fault: str, *options: str) -> tuple[int, str]:
-    """Exit code and output of a session with that fault, run as `make test` runs its own, within a minute."""
+    """Exit code and output of a session with that fault, run as `make test` runs its own.
+
+    One that has not ended after four minutes is aborted: its output has where it waited.
+    """
     (folder / "test_session.py").write_text(SESSION.format(fault=fault))
     command = [sys.executable, "-m", "pytest", "-c", SETTINGS, "--rootdir", folder, "-p", "no:cacheprovider"]
     own = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    ended = subprocess.run(
-        [*command, "-n", "2", "--dist", "loadgroup", *options, folder / "test_session.py"],
-        capture_output=True,
-        text=True,
-        env=own,
-        timeout=60,
-        cwd=folder,
-    )
-    return ended.returncode, ended.stdout
+    words = [*command, "-n", "2", "--dist", "loadgroup", *options, folder / "test_session.py"]
+    with (folder / "said").open("w+") as said:
+        session = subprocess.Popen(words, stdout=said, stderr=said, text=True, env=own, cwd=folder)
+        try:
+            session.wait(timeout=240)
+        except subprocess.TimeoutExpired:
+            session.send_signal(signal.SIGABRT)
+            session.wait(timeout=30)
+        said.seek(0)
+        return session.returncode, said.read()
 
 
 @pytest.mark.parametrize(
@@ -50,7 +54,7 @@ def run(folder: Path, fault: str, *options: str) -> tuple[int, str]:
 def test_worker_that_dies_ends_the_run(tmp_path, fault):
     code, said = run(tmp_path, fault)
 
-    assert code == 1
+    assert code == 1, said
     assert "crashed while running 'test_session.py::test_in_order[2]@together'" in said
     assert "1 failed" in said
 
@@ -58,7 +62,7 @@ def test_worker_that_dies_ends_the_run(tmp_path, fault):
 def test_test_that_waits_for_ever_fails_and_the_others_run(tmp_path):
     code, said = run(tmp_path, "time.sleep(1000)", "--timeout", "2")
 
-    assert code == 1
+    assert code == 1, said
     assert "1 failed, 15 passed" in said
     assert "Timeout (>2.0s)" in said
 
@@ -68,7 +72,7 @@ def test_test_that_hears_no_signal_ends_the_run(tmp_path):
     """A loop in C that neither ends nor lets Python in."""
     code, said = run(tmp_path, "sum(itertools.repeat(0))", "--timeout", "2", "-o", "faulthandler_timeout=5")
 
-    assert code == 1
+    assert code == 1, said
     assert "crashed while running 'test_session.py::test_in_order[2]@together'" in said
 
 

@@ -1,9 +1,9 @@
-"""The models in predictions tables: each modality and stage in each file is one, its folds and seeds together."""
+"""The models in predictions tables: each modality and stage of one file name is one, its folds and seeds together."""
 
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,14 @@ from mgmt_monai.evaluation.folds import across_folds, folds_of_test, parted_mode
 from mgmt_monai.evaluation.imaging_adds import clinical_columns, imaging_adds
 from mgmt_monai.evaluation.permutation import best_of, best_of_p_values, permutation_test
 from mgmt_monai.evaluation.pooling import pool
-from mgmt_monai.evaluation.predictions import EvaluationError, is_batch, read_batch, read_patients
+from mgmt_monai.evaluation.predictions import (
+    PATIENT_COLUMNS,
+    EvaluationError,
+    checked_table,
+    is_batch,
+    read_batch,
+    read_patients,
+)
 from mgmt_monai.evaluation.referee import hold
 from mgmt_monai.evaluation.verdict import BOUND, judge
 from mgmt_monai.evaluation.within_site import other_sites, site_codes, site_column
@@ -47,14 +54,14 @@ def read_rows(
 
     Returns:
         The columns of a predictions table (and ``threshold``, of ``predict --batch``; as `seeds_as_folds` has them), by
-        name: modality and stage, behind the file's name where there are several files. How many predictions were left
-        out, by reason.
+        name: modality and stage, behind the file's name where there are several. Files of one name are the folds and
+        seeds of one plan, as an array of jobs leaves them. How many predictions were left out, by reason.
 
     Raises:
-        EvaluationError: A table cannot be read or breaks the schema, a model has no test patients, or two files have
-            one name, or labels are not those given.
+        EvaluationError: A table cannot be read or breaks the schema, a model has no test patients, files of one name
+            hold a fold and seed twice or are of unlike trainings, or labels are not those given.
     """
-    models: dict[str, pd.DataFrame] = {}
+    tables: dict[str, list[pd.DataFrame]] = {}
     left_out: Counter[str] = Counter()
     for path in paths:
         if labels is not None and is_batch(path):
@@ -64,17 +71,45 @@ def read_rows(
             table = read_patients(path)
             if labels is not None:
                 hold(table, str(path), labels, {}, "label table")
-        for (modality, stage), rows in table.groupby(["modality", "stage"], sort=False):
-            name = " ".join([*([path.stem] if len(paths) > 1 else []), str(modality), str(stage)])
-            if name in models:
-                raise EvaluationError(f"{path}: expected different file names, found {path.stem!r} twice; rename one")
+        tables.setdefault(path.stem, []).append(table.assign(file=str(path)))
+    models: dict[str, pd.DataFrame] = {}
+    for stem, of in tables.items():
+        for (modality, stage), rows in _one_plan(of).groupby(["modality", "stage"], sort=False):
+            name = " ".join([*([stem] if len(tables) > 1 else []), str(modality), str(stage)])
             if not (rows["split"] == "test").any():
                 raise EvaluationError(
-                    f"{path}, {name}: expected rows of split test to judge, found {', '.join(rows['split'].unique())}; "
-                    "add the predictions for the test patients"
+                    f"{rows['file'].iloc[0]}, {name}: expected rows of split test to judge, found "
+                    f"{', '.join(rows['split'].unique())}; add the predictions for the test patients"
                 )
-            models[name] = seeds_as_folds(rows.reset_index(drop=True))
+            models[name] = seeds_as_folds(rows.drop(columns="file").reset_index(drop=True))
     return models, {what: n for what, n in left_out.items() if n}
+
+
+def _one_plan(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Files of one name as one table: each with folds or seeds of its own, of one network and one manifest."""
+    paths = [str(of["file"].iloc[0]) for of in tables]
+    parts: dict[tuple[str, str, int, int], int] = {}
+    for number, of in enumerate(tables):
+        for modality, stage, fold, seed in of[["modality", "stage", "fold", "seed"]].drop_duplicates().to_numpy():
+            if (other := parts.setdefault((modality, stage, fold, seed), number)) != number:
+                raise EvaluationError(
+                    f"{paths[number]}: expected different file names, or other folds or seeds, found {modality} "
+                    f"{stage}, fold {fold}, seed {seed} in {paths[other]} too; rename one if they are two models"
+                )
+    table = pd.concat(tables, ignore_index=True)
+    if len(tables) == 1:
+        return table
+    beside = {path: _beside(Path(path), "run.json") for path in paths}
+    for key in ("weights", "manifest_hash"):
+        found = {path: of[key] for path, of in beside.items() if of.get(key) is not None}
+        for path in found:
+            if found[path] != next(iter(found.values())):
+                raise EvaluationError(
+                    f"{path}: expected the same {key} as beside {next(iter(found))}: files of one name are folds of "
+                    "one training, found another; rename one if they are two models"
+                )
+    checked_table(table, PATIENT_COLUMNS, f"{paths[0]} and {len(paths) - 1} more of its name")
+    return table
 
 
 def not_learnt(paths: Sequence[Path], names: Collection[str]) -> dict[str, str]:
@@ -87,15 +122,20 @@ def not_learnt(paths: Sequence[Path], names: Collection[str]) -> dict[str, str]:
     Returns:
         The sentence by model; another program's file of that name says nothing.
     """
-    found = {}
+    found: dict[str, list[str]] = {}
+    one = len({path.stem for path in paths}) == 1
     for path in paths:
         stages = {stage: of for stage, of in _beside(path, "metrics.json").items() if isinstance(of, dict)}
         told = {stage: of["learning"]["sentence"] for stage, of in stages.items() if "learning" in of}
-        for name in names:
-            sentence = told.get(name.split()[-1])
-            if sentence and (len(paths) == 1 or name.startswith(f"{path.stem} ")):
-                found[name] = sentence
-    return found
+        modalities = read_patients(path)["modality"].unique() if told else []
+        for (stage, sentence), modality in product(told.items(), modalities):
+            name = f"{modality} {stage}" if one else f"{path.stem} {modality} {stage}"
+            if name in names:
+                found.setdefault(name, []).append(sentence)
+    return {
+        name: said[0] if len(said) == 1 else f"{said[0]}; {len(said) - 1} more of its trainings say so"
+        for name, said in found.items()
+    }
 
 
 def trained_on(paths: Iterable[Path]) -> list[str]:

@@ -1,5 +1,7 @@
 """The models in predictions tables, and how they compare."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -83,6 +85,39 @@ def test_models_of_several_files_carry_the_files_names(written):
     assert list(read_rows(paths)[0]) == ["a T1w fine_tune", "b T1w fine_tune"]
 
 
+def test_tables_of_one_name_are_the_folds_of_one_plan(tmp_path):
+    """As an array of jobs leaves them: a folder a modality and fold, a predictions.csv in each."""
+    paths, parts = [], []
+    for modality in ("T1w", "FLAIR"):
+        for fold in range(2):
+            part = table(np.linspace(0.1, 0.9, 6), modality=modality).assign(fold=fold)
+            part["patient_id"] = [f"{fold}-{number}" for number in range(6)]
+            path = tmp_path / modality / str(fold) / "predictions.csv"
+            path.parent.mkdir(parents=True)
+            write_patients(part, path)
+            sentence = {"learning": {"sentence": "this training has not learnt"}}
+            (path.parent / "metrics.json").write_text(json.dumps({"fine_tune": sentence} if modality == "T1w" else {}))
+            paths.append(path)
+            parts.append(part)
+
+    rows, _ = read_rows(paths)
+
+    assert list(rows) == ["T1w fine_tune", "FLAIR fine_tune"]
+    pd.testing.assert_frame_equal(rows["T1w fine_tune"], pd.concat(parts[:2], ignore_index=True))
+    assert not_learnt(paths, rows) == {"T1w fine_tune": "this training has not learnt; 1 more of its trainings say so"}
+
+    (paths[0].parent / "run.json").write_text('{"weights": "b0.safetensors", "manifest_hash": "1"}')
+    (paths[1].parent / "run.json").write_text('{"weights": "b4.safetensors", "manifest_hash": "1"}')
+    with pytest.raises(
+        EvaluationError, match=r"1/predictions\.csv: expected the same weights as beside .*0/predictions\.csv"
+    ):
+        read_rows(paths)
+    (paths[1].parent / "run.json").unlink()
+    write_patients(parts[1].assign(patient_id=parts[0]["patient_id"], label=1 - parts[0]["label"]), paths[1])
+    with pytest.raises(EvaluationError, match="label"):
+        read_rows(paths)
+
+
 def test_threshold_is_chosen_on_validation_patients_else_a_half(written):
     test = table(np.linspace(0.1, 0.9, 6))
     validation = table([0.1, 0.2, 0.3, 0.5, 0.6, 0.7], split="validation")
@@ -118,7 +153,7 @@ def test_every_pair_is_compared_on_the_shared_patients_with_holms_correction(wri
     ("given", "told"),
     [
         pytest.param([{"split": "train"}], "expected rows of split test", id="no test"),
-        pytest.param([{}, {}], "expected different file names", id="same file"),
+        pytest.param([{}, {}], "expected different file names, or other folds", id="same file"),
     ],
 )
 def test_tables_that_cannot_be_judged_are_named(written, given, told):
