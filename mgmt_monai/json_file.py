@@ -1,5 +1,7 @@
 """JSON files that are read: one reader and one validator, so that whatever is in a file ends in one line."""
 
+from __future__ import annotations
+
 import json
 import os
 import re
@@ -7,13 +9,14 @@ from collections.abc import Iterator
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
-
-from jsonschema import Draft202012Validator, ValidationError, validators
-from jsonschema.protocols import Validator
+from typing import TYPE_CHECKING, Any
 
 from mgmt_monai.errors import MgmtMonaiError
 from mgmt_monai.machine import check_machine
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
+    from jsonschema.protocols import Validator
 
 #: Of a value found, in a message.
 _SHOWN_CHARACTERS = 80
@@ -81,8 +84,15 @@ def check_json(document: Any, package: str, schema: str, quote: bool = True) -> 
 
 @cache
 def _validator(package: str, schema: str) -> Validator:
-    source = resources.files(package).joinpath("data", schema).read_text(encoding="utf-8")
-    return _Strict(json.loads(source))
+    from jsonschema import Draft202012Validator, validators  # not to be waited for where nothing is held against one
+
+    strict = validators.extend(
+        Draft202012Validator,
+        {"items": _items},
+        # 1.0 is an integer to JSON Schema; Python counts with it otherwise.
+        type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int),
+    )
+    return strict(json.loads(resources.files(package).joinpath("data", schema).read_text(encoding="utf-8")))
 
 
 def _no_constant(text: str) -> None:
@@ -105,15 +115,9 @@ def _items(validator: Any, items: Any, instance: Any, schema: Any) -> Iterator[V
         fits = re.compile(items["pattern"]).search
         if not isinstance(instance, list) or all(isinstance(item, str) and fits(item) for item in instance):
             return
+    from jsonschema import Draft202012Validator
+
     yield from Draft202012Validator.VALIDATORS["items"](validator, items, instance, schema)
-
-
-_Strict = validators.extend(
-    Draft202012Validator,
-    {"items": _items},
-    # 1.0 is an integer to JSON Schema; Python counts with it otherwise.
-    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int),
-)
 
 
 def _words(error: ValidationError, quote: bool) -> str:

@@ -6,6 +6,7 @@ import os
 import re
 from collections import Counter
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ class Manifest:
     passed_over: dict[str, int] = field(default_factory=dict)
     made: dict[str, float] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def content_hash(self) -> str:
         """SHA-256 of the content; another order of keys or another layout of the file does not change it.
 

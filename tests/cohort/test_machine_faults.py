@@ -113,6 +113,17 @@ def test_reader_that_cannot_import_is_no_finding(make_cohort, tmp_path, monkeypa
         _n_read(data_dir)
 
 
+def _lacks(found: FoundSeries, *_: object) -> None:
+    raise ImportError("libopenblas.so: cannot open shared object file")
+
+
+def test_library_that_a_reader_cannot_load_later_is_no_finding(make_cohort, monkeypatch):
+    data_dir = make_cohort(2)
+    monkeypatch.setattr("mgmt_monai.cohort.examination.scan.examine_series", _lacks)
+    with pytest.raises(MachineError, match=r"a library cannot be loaded \(libopenblas"):
+        _n_read(data_dir)
+
+
 def _exhaust(found: FoundSeries, *_: object) -> None:
     raise MemoryError
 

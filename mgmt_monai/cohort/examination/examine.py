@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,11 @@ class _Examination:
             paths = [directory / name for name in self.found.files]
         else:
             try:
-                paths = sorted(p for p in directory.iterdir() if not is_passed_over(p.name))
+                with os.scandir(directory) as entries:
+                    named = sorted((e for e in entries if not is_passed_over(e.name)), key=attrgetter("name"))
+                if named and all(entry.is_file(follow_symlinks=False) for entry in named):  # as the folder says
+                    return [directory / entry.name for entry in named]
+                paths = [directory / entry.name for entry in named]
             except OSError as error:
                 check_machine(error, directory)
                 self.tell("D001", directory, f"expected a folder of DICOM files, found it unreadable ({_why(error)})")
@@ -223,8 +228,9 @@ class _Examination:
             plane, codes = geometry.plane(first.orientation), geometry.direction_codes(first.orientation)
         multi_frame = first.frame is not None
         self.header = [header.tags for header in headers]
-        names = [header.path.relative_to(directory).as_posix() for header in headers]
-        self.before = _fingerprint(headers, names, shown=False)
+        within = len(directory.joinpath("x").as_posix()) - 1
+        names = [header.path.as_posix()[within:] for header in headers]
+        self.before, fingerprint = _fingerprints(headers, names)
         self._keep(
             directory,
             files=names[:1] if multi_frame else names,
@@ -239,10 +245,14 @@ class _Examination:
             gaps=[list(gap) for gap in geometry.gaps(locations_mm)],
             phase_images=n_phase,
             study=self.study,
-            fingerprint=_fingerprint(headers, names),
+            fingerprint=fingerprint,
         )
 
     def pixels(self, record: SeriesRecord, identity: bool) -> None:
+        # Here, where a failure is the machine's: Pillow passes over a kind of picture that it cannot load.
+        import PIL.JpegImagePlugin  # noqa: F401
+        import scipy.ndimage  # noqa: F401
+
         files = [self.found.directory / name for name in record.files]
         try:
             self.content = content = read_content(files, record.frames, self.header, identity)
@@ -343,13 +353,16 @@ def relative(path: Path, data_dir: Path) -> str:
         return path.as_posix()
 
 
-def _fingerprint(headers: Sequence[SliceHeader], names: Sequence[str], shown: bool = True) -> str:
-    digest = hashlib.sha256()
+def _fingerprints(headers: Sequence[SliceHeader], names: Sequence[str]) -> tuple[str, str]:
+    """Of the files alone, as older manifests have it, and with what turns their values into those that are seen."""
+    files, shown = hashlib.sha256(), hashlib.sha256()
     for header, name in zip(headers, names, strict=True):
-        told = [f"\0{header.tags.values.get(tag, '')}" for tag in (_SHOWN if shown else ())]
-        line = f"{name}\0{header.frame}\0{header.size_bytes}\0{header.uid}{''.join(told)}\n"
-        digest.update(os.fsencode(line))  # a file name need not be valid UTF-8
-    return digest.hexdigest()
+        # A file name need not be valid UTF-8.
+        line = os.fsencode(f"{name}\0{header.frame}\0{header.size_bytes}\0{header.uid}")
+        told = [header.tags.values.get(tag, "") for tag in _SHOWN]
+        files.update(line + b"\n")
+        shown.update(line + os.fsencode("".join([f"\0{value}" for value in told])) + b"\n")
+    return files.hexdigest(), shown.hexdigest()
 
 
 def _why(error: OSError) -> str:

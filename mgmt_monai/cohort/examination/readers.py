@@ -40,7 +40,6 @@ os.dup2(2, 1)
 sys.path[:], name = pickle.load(sys.stdin.buffer)
 try:
     module = __import__(name, fromlist=["serve"])
-    import PIL.JpegImagePlugin, scipy.ndimage
 except BaseException as error:
     pickle.dump(f"{type(error).__name__}: {error}", answers)
     sys.exit(1)

@@ -7,7 +7,6 @@ from concurrent.futures import Future, wait
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import nibabel
 import numpy as np
 from tqdm import tqdm
 
@@ -85,6 +84,8 @@ def scan(
                 done = read(series).result()
         except MachineError:
             raise
+        except ImportError as error:
+            raise MachineError(f"a library cannot be loaded ({error}): look at the installation") from error
         except Exception as error:
             return lost_series(series, data_dir, _reason(error, timeout_s))
         if cache is not None and state and identity:
@@ -112,6 +113,8 @@ def scan(
 
 def read_probe() -> bool:
     """Whether a series that is sound can be read here, pixels included: one is made for it."""
+    import nibabel
+
     with TemporaryDirectory(prefix="mgmt-monai-") as folder:
         path = Path(folder) / "sound.nii.gz"
         nibabel.save(nibabel.Nifti1Image(np.arange(4096, dtype=np.int16).reshape(16, 16, 16), np.eye(4)), path)

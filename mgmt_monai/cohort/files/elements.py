@@ -136,15 +136,16 @@ def _code(vr: str) -> int:
 
 _SHORT = frozenset(map(_code, _SHORT_VRS.split()))
 _LONG = frozenset(map(_code, _LONG_VRS.split()))
-_SQ, _US, _SS, _FD, _UL, _EITHER = map(_code, ("SQ", "US", "SS", "FD", "UL", EITHER))
+_SQ, _US, _SS, _UL, _EITHER = map(_code, ("SQ", "US", "SS", "UL", EITHER))
 _STOP, _ODD, _ODD_IF_FILLED = -1, -2, -3
 _ITEM, _ITEM_END, _SEQUENCE_END = _swapped(0xFFFEE000), _swapped(0xFFFEE00D), _swapped(0xFFFEE0DD)
 _SYNTAX, _PIXEL_DATA = _swapped(0x00020010), _swapped(0x7FE00010)
-_PLAN: dict[int, tuple[str, int]] = {
-    **{_swapped(tag): (keyword, _code(vr)) for keyword, (tag, vr) in WANTED.items()},
-    **{_swapped(tag): ("", _STOP) for tag in PIXEL_TAGS},
-    _swapped(AGENT_TAG): ("", _ODD_IF_FILLED),
-    **{_swapped(tag): ("", _ODD) for tag in (*GROUP_TAGS, 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD)},
+_NUMBERS = ("US", "SS", "FD", "UL", EITHER)
+_PLAN: dict[int, tuple[str, int, bool]] = {  # keyword, value representation or what to do, whether it is a number
+    **{_swapped(tag): (keyword, _code(vr), vr in _NUMBERS) for keyword, (tag, vr) in WANTED.items()},
+    **{_swapped(tag): ("", _STOP, False) for tag in PIXEL_TAGS},
+    _swapped(AGENT_TAG): ("", _ODD_IF_FILLED, False),
+    **{_swapped(tag): ("", _ODD, False) for tag in (*GROUP_TAGS, 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD)},
 }
 #: What the first element of a data set can be: a tag up to (0008,0070) with a short value.
 _SHORTEST_ELEMENT, _FIRST_ELEMENTS, _FIRST_LENGTH = 8, 0x70, 256
@@ -313,7 +314,7 @@ class Walk:
                         return size + 1
                 position = end
                 continue
-            keyword, kind = wanted
+            keyword, kind, is_number = wanted
             if kind < 0:
                 if kind == _ODD_IF_FILLED and not length:
                     position = end
@@ -325,23 +326,14 @@ class Walk:
                     self.pixel_offset = value
                     self.pixel_bytes = None if length == UNDEFINED else length
                 return 0
-            if kind == _EITHER:
+            if is_number and kind == _EITHER:
                 kind = vr if vr == _SS else _US
             if (vr != kind and explicit) or length > MAX_TEXT_BYTES:
                 raise OddError(f"{keyword} in another form")
             if end > size:
                 self.position = position
                 return end + 12
-            if kind in (_US, _SS):
-                if length != 2:
-                    raise OddError(f"{keyword} of {length} bytes")
-                values[keyword] = data[value] | data[value + 1] << 8
-            elif kind in (_FD, _UL):
-                if length % 8 or kind == _UL:
-                    raise OddError(f"{keyword} of {length} bytes")
-                if length:
-                    values[keyword] = "\\".join(repr(number) for (number,) in _doubles(data[value:end]))
-            else:
+            if not is_number:
                 text = characters[value:end].strip(" \0")
                 if not text:
                     values.pop(keyword, None)
@@ -349,6 +341,14 @@ class Walk:
                     self.undecoded[keyword] = data[value:end]
                 else:
                     values[keyword] = unpadded(text) if "\\" in text else text
+            elif kind in (_US, _SS):
+                if length != 2:
+                    raise OddError(f"{keyword} of {length} bytes")
+                values[keyword] = data[value] | data[value + 1] << 8
+            elif length % 8 or kind == _UL:
+                raise OddError(f"{keyword} of {length} bytes")
+            elif length:
+                values[keyword] = "\\".join(repr(number) for (number,) in _doubles(data[value:end]))
             position = end
         self.position = position
         return position + 12

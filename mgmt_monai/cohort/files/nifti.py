@@ -1,5 +1,7 @@
 """One NIfTI file: what its header says, whether its voxels are all there, and its slices as stored."""
 
+from __future__ import annotations
+
 import gzip
 import itertools
 import math
@@ -9,16 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
-from nibabel.nifti1 import Nifti1PairHeader
-from nibabel.nifti2 import Nifti2PairHeader
-from nibabel.orientations import aff2axcodes, apply_orientation, axcodes2ornt, io_orientation, ornt_transform
-from nibabel.spatialimages import HeaderDataError
 
 from mgmt_monai.cohort.files import geometry
 from mgmt_monai.cohort.files.tags import HeaderError
+
+if TYPE_CHECKING:  # a third of a second to import, for nothing where a cohort is DICOM
+    from nibabel import Nifti1Header
 
 #: More voxels than this are no head: 1290 x 1290 x 1290. Held against the claim, before anything is allocated.
 VOLUME_LIMIT_VOXELS = 2**31
@@ -31,10 +32,7 @@ COMPRESSED_LIMIT_BYTES = 2**30
 DEFLATE_RATIO = 1032
 
 #: Sizes of the headers of NIfTI-1 and NIfTI-2, and what stands in them for "voxels in this very file".
-_CLASSES = {
-    348: (Nifti1PairHeader, b"n+1\0"),
-    540: (Nifti2PairHeader, b"n+2\0"),
-}
+_CLASSES = {348: ("Nifti1PairHeader", b"n+1\0"), 540: ("Nifti2PairHeader", b"n+2\0")}
 
 #: So many bytes behind the voxels may fill up a file; more are voxels that the header does not claim.
 SPARE_BYTES = 15
@@ -126,6 +124,8 @@ def read_nifti(path: Path) -> NiftiHeader:
             three-dimensional grey-scale volume; ``D010`` an affine that is no placement.
         OSError: The file cannot be opened.
     """
+    from nibabel.orientations import aff2axcodes, axcodes2ornt, io_orientation, ornt_transform
+
     size_bytes = path.stat().st_size
     if size_bytes == 0:
         raise HeaderError("an empty file", "D001")
@@ -190,6 +190,8 @@ def reading_codes(affine: np.ndarray, slice_dim: int | None = None) -> str:
         >>> reading_codes(np.diag([1.0, 6.0, 1.0, 1.0]))
         'LIP'
     """
+    from nibabel.orientations import io_orientation
+
     axis = geometry.slice_axis(np.linalg.norm(affine[:3, :3], axis=0))
     axis = slice_dim if axis is None else axis
     name = "axial" if axis is None else geometry.PLANE_OF_AXIS[int(io_orientation(affine)[axis, 0])]
@@ -210,6 +212,8 @@ def stored_slices(header: NiftiHeader) -> Iterator[np.ndarray]:
             `COMPRESSED_LIMIT_BYTES` of compressed voxels.
         OSError: The file cannot be opened.
     """
+    from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
+
     to_reading = ornt_transform(io_orientation(header.affine), axcodes2ornt(header.reading))
     if header.compressed:
         if header.voxel_bytes > COMPRESSED_LIMIT_BYTES:
@@ -241,13 +245,16 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         raise HeaderError("damaged gzip data", "D001") from error
 
 
-def _parsed(stream: IO[bytes]) -> Nifti1PairHeader:
+def _parsed(stream: IO[bytes]) -> Nifti1Header:
     """The raw header, its kind told by the size that stands at its start, in either byte order."""
+    import nibabel
+
     block = stream.read(max(_CLASSES))
     for order in ("little", "big"):
         size = int.from_bytes(block[:4], order)
         if size in _CLASSES and len(block) >= size:
-            kind, magic = _CLASSES[size]
+            name, magic = _CLASSES[size]
+            kind = getattr(nibabel.nifti1 if size == 348 else nibabel.nifti2, name)
             raw = kind(block[:size], endianness="<" if order == "little" else ">", check=False)
             if raw["magic"].tobytes()[:4] != magic:
                 raise HeaderError("a header of a file pair (.hdr, .img) or of Analyze, not a NIfTI file", "D001")
@@ -257,7 +264,7 @@ def _parsed(stream: IO[bytes]) -> Nifti1PairHeader:
     raise HeaderError("not a NIfTI file", "D001")
 
 
-def _shape(raw: Nifti1PairHeader) -> tuple[int, int, int]:
+def _shape(raw: Nifti1Header) -> tuple[int, int, int]:
     n_axes = int(raw["dim"][0])
     if not 1 <= n_axes <= 7:
         raise HeaderError(f"a damaged header: {n_axes} axes", "D001")
@@ -272,7 +279,9 @@ def _shape(raw: Nifti1PairHeader) -> tuple[int, int, int]:
     return shape[0], shape[1], shape[2]
 
 
-def _dtype(raw: Nifti1PairHeader) -> np.dtype:
+def _dtype(raw: Nifti1Header) -> np.dtype:
+    from nibabel.spatialimages import HeaderDataError
+
     try:
         dtype = np.dtype(raw.get_data_dtype())
     except (HeaderDataError, KeyError) as error:
@@ -282,7 +291,9 @@ def _dtype(raw: Nifti1PairHeader) -> np.dtype:
     return dtype
 
 
-def _affine(raw: Nifti1PairHeader) -> tuple[np.ndarray, bool]:
+def _affine(raw: Nifti1Header) -> tuple[np.ndarray, bool]:
+    from nibabel.spatialimages import HeaderDataError
+
     with np.errstate(all="ignore"):
         try:
             affine = np.asarray(raw.get_best_affine(), dtype=np.float64)
@@ -298,7 +309,7 @@ def _affine(raw: Nifti1PairHeader) -> tuple[np.ndarray, bool]:
     return affine, bool(raw["qform_code"] > 0 or raw["sform_code"] > 0)
 
 
-def _doubts(raw: Nifti1PairHeader, affine: np.ndarray, steps: np.ndarray) -> Iterator[str]:
+def _doubts(raw: Nifti1Header, affine: np.ndarray, steps: np.ndarray) -> Iterator[str]:
     units = affine[:3, :3] / steps
     cosine = np.abs(units.T @ units - np.eye(3)).max()
     sizes = np.abs(np.asarray(raw["pixdim"][1:4], np.float64))
@@ -314,8 +325,11 @@ def _doubts(raw: Nifti1PairHeader, affine: np.ndarray, steps: np.ndarray) -> Ite
         yield f"the unit mm, found {unit}, which is taken for mm"
 
 
-def _other_place(raw: Nifti1PairHeader, shape: tuple[int, int, int]) -> str:
+def _other_place(raw: Nifti1Header, shape: tuple[int, int, int]) -> str:
     """What the qform says instead of the sform, where both have a code and disagree; else ""."""
+    from nibabel.orientations import aff2axcodes
+    from nibabel.spatialimages import HeaderDataError
+
     if not (raw["qform_code"] > 0 and raw["sform_code"] > 0):
         return ""
     with np.errstate(all="ignore"):
@@ -341,7 +355,9 @@ def _plane(across: np.ndarray, directions: np.ndarray) -> str:
     return geometry.plane(orientation) if geometry.is_orientation(orientation) else geometry.plane_across(across)
 
 
-def _scaling(raw: Nifti1PairHeader) -> tuple[float, float]:
+def _scaling(raw: Nifti1Header) -> tuple[float, float]:
+    from nibabel.spatialimages import HeaderDataError
+
     if np.isinf(raw["scl_slope"]) or (np.isinf(raw["scl_inter"]) and raw["scl_slope"]):  # nibabel takes them for none
         raise HeaderError(f"a damaged header: scl_slope {raw['scl_slope']:g}, scl_inter {raw['scl_inter']:g}", "D001")
     try:
@@ -351,7 +367,7 @@ def _scaling(raw: Nifti1PairHeader) -> tuple[float, float]:
     return (1.0 if slope is None else float(slope)), (0.0 if intercept is None else float(intercept))
 
 
-def _offset(raw: Nifti1PairHeader) -> int:
+def _offset(raw: Nifti1Header) -> int:
     value = float(raw["vox_offset"])
     first = int(raw["sizeof_hdr"]) + 4  # nifti1.h: behind the header and the four bytes that say what extends it
     if value == 0:

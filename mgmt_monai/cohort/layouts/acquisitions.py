@@ -3,6 +3,7 @@
 import itertools
 import re
 from collections.abc import Hashable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -321,7 +322,12 @@ def _uneven(locations_mm: np.ndarray) -> bool:
 
 
 def _of(values: Values, *keywords: str) -> tuple[str, ...]:
-    return tuple([str(values.get(keyword, "")).strip().casefold() for keyword in keywords])
+    return _folded(tuple(map(values.get, keywords)))
+
+
+@lru_cache(maxsize=256)  # the slices of a series repeat them
+def _folded(told: tuple[str | int | None, ...]) -> tuple[str, ...]:
+    return tuple("" if value is None else str(value).strip().casefold() for value in told)
 
 
 #: What tells acquisitions of one series apart, the first that does: its name, whether it does so too where their slices

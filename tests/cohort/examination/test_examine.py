@@ -1,5 +1,7 @@
 import hashlib
 import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -597,3 +599,18 @@ def test_slices_of_nan_alone_are_told(tmp_path, empty):
     (text,) = (finding.text for finding in exam.findings if finding.id == "D020")
     assert f"found {len(empty)} of 12 slices blank" in text
     assert f"{len(empty)} all NaN or padding" in text
+
+
+def test_plain_headers_are_read_without_what_takes_long_to_load(make_folder):
+    """Each worker of a scan would wait for it, whatever it reads."""
+    folder = make_folder(THREE)
+    code = (
+        "import sys\nfrom pathlib import Path\n"
+        "from mgmt_monai.cohort.examination.scan import examine_series\n"
+        "from mgmt_monai.cohort.layouts.found import FoundSeries\n"
+        "found = FoundSeries('00042', 'T1w', Path(sys.argv[1]), None, 'folder T1w')\n"
+        "print(examine_series(found, found.directory, False).record.n_slices)\n"
+        "print([name for name in ('nibabel', 'pydicom', 'scipy', 'SimpleITK', 'jsonschema') if name in sys.modules])\n"
+    )
+    command = [sys.executable, "-c", code, str(folder.directory)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "3\n[]\n"
