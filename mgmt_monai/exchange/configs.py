@@ -20,6 +20,13 @@ PER_RUN = {
 }  # fmt: skip
 """Settings that belong to one run, its cohort or its machine: a bundle has the template's."""
 
+#: What a config begins with.
+_START = (
+    "$mgmt_monai.errors.one_line_errors()",
+    "$mgmt_monai.training.check_values_here()",
+    "@begun",
+)
+
 #: Beside those, settings that may be a path or one of these words.
 _WORDS = {"default", "none", "imagenet"}
 
@@ -139,7 +146,7 @@ def _started_late(config: dict[str, Any], run: str) -> dict[str, Any]:
 
     MONAI lets ``scripts`` be found only when it runs: what a config imports before is not there.
     """
-    steps = ["@begun", *(step for step in config[run] if step != "@begun")]
+    steps = [*_START, *(step for step in config[run] if step not in _START)]
     return {key: steps if key == run else value for key, value in config.items() if key != "initialize"}
 
 

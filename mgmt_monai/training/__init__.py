@@ -1,6 +1,6 @@
 """The two training stages, their engines' handlers, and what a bundle config points at."""
 
-from mgmt_monai.training.config import check_config, executed_config
+from mgmt_monai.training.config import check_config, check_values_here, executed_config
 from mgmt_monai.training.experiment import Experiment
 from mgmt_monai.training.handlers import EarlyStopping, EpochRecord, Plateau, Publish, ResumePoint, SeedEpoch
 from mgmt_monai.training.hardware import PrecisionInferer, check_device, default_device, loader_workers, training_dtype
@@ -36,6 +36,7 @@ __all__ = [
     "StageProgress",
     "check_config",
     "check_device",
+    "check_values_here",
     "default_device",
     "executed_config",
     "is_main_rank",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 import re
 from collections.abc import Mapping
@@ -99,6 +100,14 @@ TEXTS: dict[str, str] = {
 SETTINGS = frozenset({*WHOLE, *NUMBERS, *BOOLEANS, *WORDS, *TEXTS})
 """Every setting's name."""
 
+#: What else a config has at its top: a component, its parts, or the expression that makes it.
+SECTIONS = {
+    "imports", "run_directory", "tracking", "cohort", "slices", "network_def", "network", "loaded_weights", "loss",
+    "train", "fine_tune", "validate", "test", "plain_model", "reference", "opening", "experiment", "evaluation",
+    "preprocessing", "dataset", "dataloader", "inferer", "handlers", "evaluator", "begun", "initialize", "training",
+    "run", "finalize",
+}  # fmt: skip
+
 #: Of `TEXTS`: what may be ``""``, which then means something.
 MAY_BE_EMPTY = ("labels_csv", "manifest", "run_name", "parent_run_id", "slice_store")
 
@@ -137,10 +146,10 @@ def check_settings(config: Mapping[str, Any]) -> None:
     for name in TEXTS:
         if name in config and not is_live(config[name]):
             _check_text(name, config[name])
-    for name in config.keys() - SETTINGS:
+    for name, value in ((name, value) for name, value in config.items() if name not in SETTINGS):
         # MONAI would build nothing, and run nothing, without a word.
-        if config[name] in (None, "", [], {}) and not re.search("::|#", name):
-            raise TrainingError(f"{name}: expected a section or an expression, found {_shown(config[name])}.")
+        if not (_is_section(value) if name in SECTIONS else value or value in (0, False) or re.search("::|#", name)):
+            raise TrainingError(f"{name}: expected a section or an expression, found {_shown(value)}.")
     _check_backbone(config)
     for name, words in WORDS.items():
         value = config.get(name, words[0])
@@ -210,6 +219,17 @@ def _check_text(name: str, value: object) -> None:
         raise TrainingError(f"{name}: expected {kind}, without blanks at its edges, found {value!r}.")
     if value.startswith("~") and re.search("file|folder", kind):
         raise TrainingError(f"{name}: expected {kind}, found {value!r}: no shell has read the '~'. Write it in full.")
+
+
+def _is_section(value: object) -> bool:
+    """Whether something is built or run of it; of a literal, nothing is."""
+    if not isinstance(value, str) or not value.startswith("$"):
+        return is_live(value) or (isinstance(value, list | Mapping) and bool(value))
+    try:
+        ast.literal_eval(value[1:].strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return True
+    return False
 
 
 def _check_backbone(config: Mapping[str, Any]) -> None:

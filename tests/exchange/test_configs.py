@@ -125,9 +125,8 @@ def test_what_is_initialised_runs_first_because_scripts_is_found_no_sooner(execu
     executed["training"] = ["$@experiment.run()"]
     train, evaluate, multi = train_config(executed), evaluate_config("transfer"), multi_gpu_config(executed)
 
-    assert TEMPLATE["initialize"] == ["@begun"]
-    assert train["training"] == ["@begun", "$@experiment.run()"]
-    assert evaluate["run"] == ["@begun", "@evaluation"]
+    assert train["training"] == [*TEMPLATE["initialize"], "$@experiment.run()"]
+    assert evaluate["run"] == [*TEMPLATE["initialize"], "@evaluation"]
     assert multi["training"][-1] == "$@experiment.run()"
     assert [made for made in (train, evaluate, multi, inference_config(executed)) if "initialize" in made] == []
 

@@ -185,4 +185,4 @@ def test_config_passes_check_properties_without_torchrun(name, phantom_dir, tmp_
 def test_override_file_adds_no_setting():
     override = json.loads((BUNDLES / "multi_gpu_train.json").read_text())
     config = json.loads((BUNDLES / "t1w.json").read_text())
-    assert {key.partition("::")[0] for key in override} - set(config) == {"finalize"}
+    assert {key.partition("::")[0] for key in override} - set(config) == set()

@@ -1,12 +1,13 @@
 """Every setting of every config, by every entry: a value is heard as it was typed, or refused by name."""
 
 import json
+import re
 import sys
 from types import SimpleNamespace
 
 import pytest
 from fire.parser import DefaultParseValue
-from monai.bundle import ConfigParser, create_workflow, run, run_workflow
+from monai.bundle import ConfigParser, ConfigWorkflow, create_workflow, run, run_workflow
 from phantom_runs import BUNDLES
 
 from mgmt_monai.cli.overrides import overrides
@@ -19,6 +20,7 @@ from mgmt_monai.training.settings import (
     MAY_BE_EMPTY,
     NUMBERS,
     OPTIONAL,
+    SECTIONS,
     TEXTS,
     WHOLE,
     WORDS,
@@ -343,11 +345,33 @@ def test_key_inside_a_config_is_heard(given):
 def test_nothing_for_any_key_but_a_fold_is_refused_by_python_m_monai_bundle(config, monkeypatch):
     monkeypatch.setattr("mgmt_monai.training.config.is_bundle_command", lambda: True)
     for name in sorted(CONFIGS[config].keys() - {*OPTIONAL, "tracking"}):  # which is an argument of MONAI's own too
-        for word in ("None",) if name == "train" else ("None", "$None"):  # MONAI copies parts of it before it asks us
+        for word in ("None", "$None", "$3") if name in SECTIONS else ("None", "$None"):
             executed = as_monai_has_it(CONFIGS[config], {name: DefaultParseValue(word)})
             monkeypatch.setattr(sys, "argv", ["monai.bundle", "run", f"--{name}", word])
-            with pytest.raises(MgmtMonaiError, match=rf"^({name}|run): expected"):  # which refers to training
+            with pytest.raises(MgmtMonaiError, match=rf"^{name}: expected"):
                 check_values(executed)
+
+
+@pytest.mark.parametrize("config", ["t1w", "exported"])
+@pytest.mark.parametrize("given", ["$None", "$[]", "", [], 3, "x"], ids=repr)
+@pytest.mark.parametrize("name", ["train", "begun", "training", "run", "fine_tune", "validate"])
+def test_workflow_without_a_section_does_not_end_as_if_it_had_run(name, given, config, tmp_path):
+    """MONAI's own class: what is emptied is told before anything is read, or where nothing has run, at the end."""
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps(CONFIGS[config]))
+    made = ConfigWorkflow(str(path), logging_file=False, run_id="training", **{name: given})
+    with pytest.raises(RuntimeError) as error:
+        made.initialize()
+        made.run()
+        made.finalize()
+    assert str(error.value.__cause__).startswith(f"{name}: expected a section or an expression, found ")
+
+
+@pytest.mark.parametrize("config", sorted(CONFIGS))
+def test_section_of_a_config_is_a_known_one(config):
+    assert {name for name in CONFIGS[config] if not re.search("::|#", name)} <= {
+        name for _, name in SETTINGS
+    } | SECTIONS
 
 
 @pytest.mark.parametrize("words", [["--seed", "1", "--seed=2"], ["--train#n", "1", "--train::n", "1"]])
