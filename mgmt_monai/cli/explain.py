@@ -48,7 +48,7 @@ def command(
     check_bundles(bundles)
     from mgmt_monai.atomic import check_replaceable, holds_text
     from mgmt_monai.inference import NOTICE
-    from mgmt_monai.inference.abstain import input_reasons
+    from mgmt_monai.inference.abstain import head_reasons, input_reasons
     from mgmt_monai.inference.errors import InferenceError
     from mgmt_monai.inference.explain.explanation import (
         METHODS,
@@ -83,7 +83,7 @@ def command(
             if one.series is None:
                 raise InferenceError("\n".join(finding.under(study_dir).line for finding in one.errors))
             source = read_source(one.series) if dicom_seg else None
-            reasons = input_reasons(model.modality, one, list(studied))
+            reasons = input_reasons(model.modality, one, list(studied)) + head_reasons(one, model.bundle.heads)
             explained = explain_series(model, one.series, methods, segmentation, reasons)
             there, text = folder / RESULT, result_text(explained)
             check_replaceable(there, holds_text(there, text), overwrite, InferenceError)

@@ -111,25 +111,34 @@ def command(
         else:
             folder = out / study_path(study_dir).name
             if prepare:
-                study_dir = _prepared(study_dir, folder, overwrite)
+                study_dir = _prepared(study_dir, folder, models, overwrite)
             predicted = _predict(study_dir, models, folder, series, overwrite)
             if dicom_sr or dicom_sc:
                 _write_dicom(predicted, models, folder, dicom_sr, dicom_sc, overwrite)
     return 0
 
 
-def _prepared(study_dir: Path, folder: Path, overwrite: bool) -> Path:
-    """The study in one space, below its result's folder; what was refused is told."""
+def _prepared(study_dir: Path, folder: Path, models: list[BundleModel], overwrite: bool) -> Path:
+    """The study as the models' training data were prepared, below its result's folder; what was refused is told."""
     from mgmt_monai.inference.errors import InferenceError
     from mgmt_monai.inference.prepare_studies import prepare_studies
     from mgmt_monai.inference.result_files import check_free, read_result
     from mgmt_monai.inference.studies import AskedStudy
     from mgmt_monai.inference.study import study_path
+    from mgmt_monai.preparation.patient_folder import settings_of
     from mgmt_monai.preparation.prepare import Settings
 
     check_free(folder, overwrite or read_result(folder) is not None)
     path = study_path(study_dir)
-    outcome = prepare_studies([AskedStudy(path.name, path)], folder / "prepared", Settings(), overwrite=overwrite)
+    known = {model.bundle.name: how for model in models if (how := model.bundle.heads["prepared"]) is not None}
+    settings = {name: settings_of(how, name) for name, how in known.items()}
+    if len({*settings.values()}) > 1:
+        raise InferenceError(
+            f"expected bundles whose training data were prepared in one way, found {settings}. Predict with one at a "
+            "time."
+        )
+    asked = next(iter(settings.values()), Settings())
+    outcome = prepare_studies([AskedStudy(path.name, path)], folder / "prepared", asked, overwrite=overwrite)
     for reason in outcome.refused.values():
         raise InferenceError(reason)
     for modality, reason in outcome.prepared[path.name].refused.items():

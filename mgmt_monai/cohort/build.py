@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from mgmt_monai.cohort.errors import CohortError, CohortFaultsError
 from mgmt_monai.cohort.examination.exam import SeriesExam, with_sites
@@ -27,7 +27,7 @@ from mgmt_monai.cohort.tables.columns import read_columns
 from mgmt_monai.cohort.tables.exclusions import DEFAULT_EXCLUSIONS, read_exclusions
 from mgmt_monai.cohort.tables.ignores import IgnoreList
 from mgmt_monai.cohort.tables.labels import Labels, read_labels
-from mgmt_monai.cohort.tables.review import left_out
+from mgmt_monai.cohort.tables.review import in_words, left_out, prepared_as
 
 logger = logging.getLogger(__name__)
 
@@ -148,12 +148,47 @@ def build_manifest(data_dir: Path, sources: Sources, plan: SplitPlan, workers: i
             ],
             passed_over={kind: n for kind, (n, _) in sorted(found.files.kinds.items())} if found.files else {},
             made=phantom_truth(data_dir),
+            heads=heads_of(patients, exams, data_dir),
         ),
         relations,
     )
     _refuse(crossing(manifest.patients, relations), data_dir)  # of a split that is the user's own
     line = files_line(found.files.to_json(data_dir)) if found.files else ""
     return BuiltCohort(manifest, [*findings, *accepted, *accepted_relations, *accepted_known], relations, line)
+
+
+def heads_of(
+    patients: Sequence[PatientRecord], exams: Sequence[SeriesExam], data_dir: Path
+) -> dict[str, dict[str, Any]]:
+    """What a cohort's series show of the heads, so that a model knows what it was trained on.
+
+    Returns:
+        By modality, how many ``series``, how many of them ``skull_stripped`` and ``with_skull`` (of the others it
+        cannot be told) and ``prepared`` by ``mgmt-monai prepare``; where one is, ``how``: version and settings.
+
+    Raises:
+        CohortError: Series that were prepared in different ways.
+    """
+    heads: dict[str, dict[str, Any]] = {}
+    first: tuple[str, dict[str, Any]] | None = None
+    known = {patient.patient_id: patient.series for patient in patients}
+    for exam in (one for one in exams if one.modality in known.get(one.patient_id, {})):
+        of = heads.setdefault(exam.modality, {"series": 0, "skull_stripped": 0, "with_skull": 0, "prepared": 0})
+        how = prepared_as(data_dir / exam.directory)
+        of["series"] += 1
+        of["skull_stripped"] += exam.skull_stripped is True
+        of["with_skull"] += exam.skull_stripped is False
+        if how is not None:
+            of["prepared"] += 1
+            of["how"] = how
+            first = first or (exam.patient_id, how)
+            if how != first[1]:
+                raise CohortError(
+                    f"{data_dir}: expected patients who were prepared in one way, found {in_words(first[1])} of "
+                    f"{first[0]}, {in_words(how)} of {exam.patient_id}. Prepare them again in one way: mgmt-monai "
+                    "prepare --overwrite."
+                )
+    return dict(sorted(heads.items()))
 
 
 def _refuse_overlap(found: Found, aliases: Aliases | None, data_dir: Path) -> None:

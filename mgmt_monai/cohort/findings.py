@@ -329,6 +329,11 @@ KINDS = {
             "Name, birth date and sex are almost the same: a mistyped entry, or two people. They stay in one split.",
             "Find out; leave one out if they are one, or record in the ignore list that they are two",
         ),
+        Kind(
+            "D062", _N, "skull not told",
+            "A study with skull is unlike training data without it, and here nobody can tell whether it has one.",
+            "Look at the study",
+        ),
     )
 }  # fmt: skip
 

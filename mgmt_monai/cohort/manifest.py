@@ -28,7 +28,7 @@ from mgmt_monai.json_file import JsonFileError, check_json, read_json
 SCHEMA = "mgmt-monai/manifest/2"
 
 #: Beside the data: they make no other cohort, and are not there where they are empty.
-_NOTES = ("chosen", "passed_over", "made")
+_NOTES = ("chosen", "passed_over", "made", "heads")
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ class Manifest:
         chosen: Series that the user decided on in ``series.csv``: ``{"patient_id", "file", "frame", "decision"}`` each.
         passed_over: How many files of the data directory were not read, by kind; not part of the hash.
         made: Of a phantom, the ``reachable_auc`` of its ``truth.json``; empty for patients; not part of the hash.
+        heads: By modality, what of the heads its series show, as `mgmt_monai.cohort.build.heads_of` counts them; not
+            part of the hash.
     """
 
     layout: str
@@ -60,13 +62,14 @@ class Manifest:
     chosen: list[dict[str, str]] = field(default_factory=list)
     passed_over: dict[str, int] = field(default_factory=dict)
     made: dict[str, float] = field(default_factory=dict)
+    heads: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 of the content; another order of keys or another layout of the file does not change it.
 
-        Hashed is the document without ``content_hash`` and the notes (``passed_over``, ``chosen``, ``made``) as JSON
-        with sorted keys, no spaces and only ASCII characters.
+        Hashed is the document without ``content_hash`` and the notes (``passed_over``, ``chosen``, ``made``, ``heads``)
+        as JSON with sorted keys, no spaces and only ASCII characters.
         """
         document = {key: value for key, value in asdict(self).items() if key not in _NOTES} | {"schema": SCHEMA}
         content = json.dumps(document, sort_keys=True, separators=(",", ":"))

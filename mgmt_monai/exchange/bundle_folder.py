@@ -19,6 +19,7 @@ from mgmt_monai.exchange.known_figures import known_figures
 from mgmt_monai.json_file import parse_json
 from mgmt_monai.machine import check_machine
 from mgmt_monai.packaged_configs import packaged_config
+from mgmt_monai.training.origin import HEADS
 
 PATH_SETTINGS = ("bundle_root", "dataset_dir")
 """Settings of the config that are paths: for ``python -m monai.bundle run`` alone, nothing here reads them."""
@@ -80,6 +81,28 @@ class BundleFolder:
             ExchangeError: It is said, but not in figures.
         """
         return known_figures(self.metadata, self.name)
+
+    @cached_property
+    def heads(self) -> dict[str, Any]:
+        """What the training data's heads are, as the metadata has it: ``skull_stripped`` and ``prepared``.
+
+        None each where that is not known or not said.
+
+        Raises:
+            ExchangeError: They are said, but otherwise than an export writes them.
+        """
+        training = self.metadata.get("training")
+        told = {name: training.get(name) if isinstance(training, dict) else None for name in HEADS}
+        how = told["prepared"]
+        sound = how is None or (
+            isinstance(how, dict) and all(isinstance(of, bool | int | float) for of in how.values())
+        )
+        if told["skull_stripped"] not in (None, True, False) or not sound:
+            raise ExchangeError(
+                f"{self.name}: configs/metadata.json: training: expected skull_stripped and prepared as an export "
+                f"writes them, found {printable(str(told))[:_NAME_LIMIT]}. Export it again."
+            )
+        return told
 
     @cached_property
     def model_sha256(self) -> str:

@@ -176,6 +176,7 @@ def training_of(source: Source) -> dict[str, Any]:
     config: Mapping[str, Any] = source.config
     made: dict[str, Any] = {
         "made_cohort": source.origin.startswith(MADE),
+        **source.heads,
         "patients": source.counts,
         "manifest_hash": source.manifest_hash,
         "seed": config["seed"],

@@ -11,12 +11,12 @@ from typing import Any
 
 from mgmt_monai.exchange.configs import in_package_names
 from mgmt_monai.exchange.errors import ExchangeError
-from mgmt_monai.json_file import JsonFileError, read_json
+from mgmt_monai.json_file import JsonFileError, parse_json, read_json
 from mgmt_monai.locked_folder import KEY
 from mgmt_monai.networks.efficientnet import PADDINGS, has_odd_map
 from mgmt_monai.tracking.runs import StoredRun, fetch_run
 from mgmt_monai.training.config import PATHS, without_views
-from mgmt_monai.training.origin import MADE
+from mgmt_monai.training.origin import HEADS, MADE
 from mgmt_monai.training.plain_model import PLAIN
 from mgmt_monai.training.run_directory import check_whole
 
@@ -44,6 +44,7 @@ class Source:
         counts: Patients by split and label; what is not known is not in it.
         software: Versions by package, as it was trained; empty where that is not known.
         origin: Where its patients come from, in a sentence; empty where that is not known.
+        heads: ``skull_stripped`` and ``prepared`` of them, as `mgmt_monai.training.origin.origin_of` tells it.
         run_id: In MLflow; None without one.
         secrets: What must not be in a bundle: the run's paths, and the key of its pseudonyms.
     """
@@ -58,6 +59,7 @@ class Source:
     counts: dict[str, dict[str, int]]
     software: dict[str, str]
     origin: str
+    heads: dict[str, Any]
     run_id: str | None
     secrets: tuple[str, ...]
 
@@ -129,6 +131,7 @@ def _of_folder(folder: Path, stage: str) -> Source:
         counts=state.get("counts") or _counted(folder / "predictions.csv"),
         software=state.get("software") or {},
         origin=_origin(state),
+        heads={name: (state.get("origin") or {}).get(name) for name in HEADS},
         run_id=state.get("mlflow_run_id"),
         secrets=(str(folder.resolve()), _pseudonym_key(folder, state), *_paths(config)),
     )
@@ -150,6 +153,7 @@ def _of_artifacts(run: StoredRun) -> Source:
         counts=run.counts,
         software=versions,
         origin=run.tags.get("cohort", ""),
+        heads=_heads(run),
         run_id=run.run_id,
         secrets=tuple(_paths(config)),
     )
@@ -159,6 +163,18 @@ def _origin(state: Mapping[str, Any]) -> str:
     """Earlier versions noted no sentence, and the first that it was a phantom alone."""
     told = state.get("origin") or {"made": state.get("phantom")}
     return str(told.get("text", f"{MADE}: no images of patients." if told.get("made") else ""))
+
+
+def _heads(run: StoredRun) -> dict[str, Any]:
+    """Runs of earlier versions have no such tag."""
+    try:
+        told = parse_json(run.tags.get("heads", "{}").encode())
+        return {name: told.get(name) for name in HEADS}
+    except (JsonFileError, AttributeError) as error:
+        raise ExchangeError(
+            f"run {run.run_id}: tag heads: expected what a training writes, found something else ({error}). Export the "
+            "run's folder."
+        ) from error
 
 
 def _folder_of(run_id: str, output_dir: Path) -> Path | None:

@@ -1,9 +1,11 @@
 """When a model gives no answer: the rules, each with its reason in plain words."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mgmt_monai.cohort.findings import Severity, counted
+from mgmt_monai.cohort.tables.review import in_words, prepared_as
 from mgmt_monai.inference.study import StudySeries
 
 OTHER_SEQUENCE = ("D017", "D018")
@@ -49,6 +51,32 @@ def input_reasons(modality: str, studied: StudySeries | None, present: Sequence[
     if content.clipped > CLIPPED_LIMIT:
         reasons.append(f"{content.clipped:.0%} of the tissue cut off at one value, more than {CLIPPED_LIMIT:.0%}")
     return reasons
+
+
+def head_reasons(studied: StudySeries | None, trained_on: Mapping[str, Any]) -> list[str]:
+    """Why a series cannot be asked about by what the training data's heads are; lines as `input_reasons` has them.
+
+    Args:
+        studied: The series; None without one.
+        trained_on: As `mgmt_monai.exchange.bundle_folder.BundleFolder.heads` tells it: nothing is asked of what is not
+            known.
+
+    Raises:
+        CohortError: The study's ``prepare.json`` cannot be read.
+    """
+    if studied is None or studied.series is None:
+        return []
+    bare, known = studied.exam.skull_stripped, trained_on["skull_stripped"]
+    if known and bare is False:
+        return ["not skull-stripped: use --prepare"]
+    if known is False and bare:
+        return ["skull-stripped, and the training data are heads with skull: predict the series as it was acquired"]
+    how, own = trained_on["prepared"], prepared_as(studied.series.files[0].parent)
+    if how is not None and own not in (None, how):
+        return [
+            f"prepared with other settings ({in_words(own)}) than the training data ({in_words(how)}): use --prepare"
+        ]
+    return []
 
 
 def network_reasons(

@@ -19,7 +19,7 @@ from mgmt_monai.cohort.examination.exam import SeriesExam
 from mgmt_monai.cohort.examination.scan import scan
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.records import SeriesRecord
-from mgmt_monai.inference.abstain import MIDDLE, input_reasons, network_reasons
+from mgmt_monai.inference.abstain import MIDDLE, head_reasons, input_reasons, network_reasons
 from mgmt_monai.inference.engines.engine import Engine
 from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.inference.identity import Redaction
@@ -159,6 +159,8 @@ def _version(package: str) -> str:
 def _answer(redact: Redaction, studied: StudySeries | None, model: BundleModel, reading: _Reading) -> Answer:
     limit = None if model.reference is None else model.reference.threshold
     images, reasons = reading
+    if told := head_reasons(studied, model.bundle.heads):
+        images, reasons = None, [*reasons, *told]
     distance: float | None = None
     probabilities: list[float] = []
     if images is not None:
@@ -185,13 +187,25 @@ def _answer(redact: Redaction, studied: StudySeries | None, model: BundleModel, 
         slice_probabilities=tuple(probabilities) if given else (),
         distance=distance if distance is not None and math.isfinite(distance) else None,
         distance_limit=limit,
-        findings=tuple(_plain(finding, redact) for finding in (studied.findings if studied else ())),
+        findings=tuple(_plain(finding, redact) for finding in _findings(studied, model)),
         n_slices=n_slices,
         threshold=model.threshold,
         evaluation=model.bundle.evaluation,
         bundle_sha256=model.bundle.sha256,
     )
     return Answer(prediction, studied, images)
+
+
+def _findings(studied: StudySeries | None, model: BundleModel) -> tuple[Finding, ...]:
+    """Also that nobody can tell whether it is a head as those of the training data are."""
+    if studied is None:
+        return ()
+    known, exam = model.bundle.heads["skull_stripped"], studied.exam
+    if known is None or studied.series is None or exam.skull_stripped is not None:
+        return studied.findings
+    expected = "expected a whole brain without its skull" if known else "expected a whole head"
+    text = f"{expected}, as the training data have, found a part of one, or geometry missing"
+    return (*studied.findings, Finding("D062", exam.patient_id, exam.modality, exam.directory, text))
 
 
 def _plain(finding: Finding, redact: Redaction) -> dict[str, str]:

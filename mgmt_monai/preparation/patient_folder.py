@@ -11,6 +11,7 @@ from typing import Any
 import SimpleITK as sitk  # noqa: N813 (its own documentation's name)
 
 from mgmt_monai.atomic import atomic_folder, check_replaceable
+from mgmt_monai.cohort.tables.review import RECORD
 from mgmt_monai.json_file import JsonFileError, read_json
 from mgmt_monai.preparation.brain_mask import brain_cm3
 from mgmt_monai.preparation.errors import PreparationError
@@ -18,7 +19,7 @@ from mgmt_monai.preparation.images import nifti_bytes
 from mgmt_monai.preparation.pictures import pictures
 from mgmt_monai.preparation.prepare import Prepared, PreparedSeries, Settings
 
-RECORD, PAGE, OVERVIEW = "prepare.json", "report.html", "overview.jpg"
+PAGE, OVERVIEW = "report.html", "overview.jpg"
 """What its files are called, beside the volumes and the folder ``transforms``."""
 
 #: How BraTS calls each modality.
@@ -84,6 +85,27 @@ def is_prepared(
             f"{folder}: expected only what prepare wrote, found {strange[0]}, which would be lost. Move it away."
         )
     return None
+
+
+def settings_of(how: Mapping[str, Any], name: str) -> Settings:
+    """The settings that training data were prepared with.
+
+    Args:
+        how: Version and settings, as a bundle says them.
+        name: Of the bundle.
+
+    Raises:
+        PreparationError: They were prepared by another version's rules, which this one cannot apply.
+    """
+    try:
+        if how.get("version") != VERSION:
+            raise TypeError
+        return Settings(**{key: value for key, value in how.items() if key != "version"})
+    except TypeError:
+        raise PreparationError(
+            f"{name}: expected training data prepared as this version does ({VERSION}), found {dict(how)}. Prepare the "
+            "study with the version that the model was trained with."
+        ) from None
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:

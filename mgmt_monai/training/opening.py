@@ -27,7 +27,7 @@ from mgmt_monai.tracking.environment import environment_tags
 from mgmt_monai.training.config import settings_of, without_paths
 from mgmt_monai.training.errors import DivergedError, TrainingError
 from mgmt_monai.training.heavy_patients import heavy_patients
-from mgmt_monai.training.origin import origin_of
+from mgmt_monai.training.origin import HEADS, origin_of
 from mgmt_monai.training.outcome import small_test
 from mgmt_monai.training.plain_model import PLAIN, PlainModel
 from mgmt_monai.training.prepare_batch import PrepareBatch
@@ -254,7 +254,7 @@ class Opening:
         shared.mkdir(exist_ok=True)
         self.tracking.log_file(self.run_directory.write_json("shared/config.json", without_paths(config)))
         self.tracking.log_params({**settings_of(config), "manifest_hash": self.cohort.manifest_hash})
-        environment = environment_tags()
+        environment, origin = environment_tags(), origin_of(self.cohort)
         self.tracking.set_tags(
             {
                 **environment,
@@ -263,7 +263,8 @@ class Opening:
                 "precision": self.precision,
                 "paddings": PADDINGS,
                 "first_stage": json.dumps(self.run_directory.state.get("first_stage")),
-                "cohort": origin_of(self.cohort)["text"],
+                "cohort": origin["text"],
+                "heads": json.dumps({name: origin[name] for name in HEADS}),
             }
         )
         counts = {split: {"unmethylated": n[0], "methylated": n[1]} for split, n in manifest.counts().items()}
@@ -271,7 +272,7 @@ class Opening:
         self.run_directory.update(
             described=True,
             counts=counts,
-            origin=origin_of(self.cohort),
+            origin=origin,
             paddings=PADDINGS,
             software={
                 tag.removeprefix("version."): text for tag, text in environment.items() if tag.startswith("version.")

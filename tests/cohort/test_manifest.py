@@ -79,9 +79,8 @@ def rewrite(tmp_path):
 
 def documented_hash(document: dict) -> str:
     """The rule of docs/reference/manifest.md, from the file's own text."""
-    content = {
-        key: value for key, value in document.items() if key not in ("content_hash", "passed_over", "chosen", "made")
-    }
+    notes = ("content_hash", "passed_over", "chosen", "made", "heads")
+    content = {key: value for key, value in document.items() if key not in notes}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
@@ -403,7 +402,7 @@ def test_json_schema_names_exactly_the_fields_of_the_records(schema):
     document = {"schema": SCHEMA, "content_hash": MANIFEST.content_hash, **asdict(MANIFEST)}
     patient = document["patients"][0]
     definitions = schema["$defs"]
-    assert set(schema["properties"]) == {*schema["required"], "chosen", "passed_over", "made"} == set(document)
+    assert set(schema["properties"]) == {*schema["required"], "chosen", "passed_over", "made", "heads"} == set(document)
     assert set(definitions["patient"]["properties"]) == set(definitions["patient"]["required"]) == set(patient)
     series = definitions["series"]
     assert set(series["properties"]) == set(series["required"]) == set(patient["series"]["T1w"])

@@ -104,6 +104,7 @@ def test_run_without_its_folder_is_taken_from_mlflow(finished_run, run_id, store
         assert source.metrics == of_folder.metrics
         assert source.counts == of_folder.counts
         assert (source.software, source.origin) == (of_folder.software, of_folder.origin)
+        assert source.heads == of_folder.heads == {"skull_stripped": True, "prepared": None}
         assert (source.manifest_hash, source.weights) == (of_folder.manifest_hash, of_folder.weights)
         assert {key for key in of_folder.config if source.config[key] != of_folder.config[key]} == {
             "dataset_dir", "output_dir",

@@ -11,7 +11,9 @@ import SimpleITK as sitk  # noqa: N813 (its own documentation's name)
 
 from mgmt_monai.cli.main import main
 from mgmt_monai.cohort.files.headers import read_headers
+from mgmt_monai.inference.abstain import head_reasons
 from mgmt_monai.inference.prepare_studies import read_mask
+from mgmt_monai.inference.study import read_study
 from mgmt_monai.phantom import write_phantom
 from mgmt_monai.preparation.errors import PreparationError
 
@@ -133,6 +135,41 @@ def test_the_cohort_is_ready_for_a_manifest_and_the_review_counts(raw: Path, pre
     assert [one["patient_id"] for one in manifest["patients"]] == ["90000"]
     assert manifest["excluded"] == {"90001": "seen on the page"}
     assert set(manifest["patients"][0]["series"]) == {"T1wCE", "FLAIR"}
+    how = {"version": 1, "spacing_mm": 2.0, "n4": False}
+    one = {"series": 1, "skull_stripped": 1, "with_skull": 0, "prepared": 1, "how": how}
+    assert manifest["heads"] == {"FLAIR": one, "T1wCE": one}
+
+
+def test_patients_prepared_in_two_ways_are_no_cohort(
+    raw: Path, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cohort = tmp_path / "cohort"
+    shutil.copytree(prepared, cohort)
+    record = cohort / "90001/prepare.json"
+    record.write_text(record.read_text().replace('"spacing_mm": 2.0', '"spacing_mm": 1.5'))
+    out = tmp_path / "manifest.json"
+    words = ["manifest", "build", str(cohort), "--labels", str(raw / "train_labels.csv"), "--out", str(out)]
+    assert main([*words, "--external"]) == 1
+    assert "spacing_mm 2.0, n4 False of 90000, version 1, spacing_mm 1.5, n4 False of 90001" in capsys.readouterr().err
+    record.write_text("{}")
+    assert main([*words, "--external"]) == 1
+    assert "'version' is a required property. Prepare the patient again" in capsys.readouterr().err
+    assert not out.exists()
+
+
+BARE, WITH_SKULL = ({"skull_stripped": of, "prepared": None} for of in (True, False))
+
+
+def test_a_head_is_told_from_those_of_the_training_data(raw: Path, prepared: Path) -> None:
+    head, brain = (read_study(study / "90000", modalities=["FLAIR"])[0] for study in (raw / "train", prepared))
+    assert head_reasons(head, BARE) == ["not skull-stripped: use --prepare"]
+    assert head_reasons(head, WITH_SKULL) == head_reasons(brain, BARE) == []
+    assert head_reasons(brain, WITH_SKULL)[0].startswith("skull-stripped, and the training data are heads with skull")
+    same = {"version": 1, "spacing_mm": 2.0, "n4": False}
+    assert head_reasons(brain, {"skull_stripped": True, "prepared": same}) == []
+    (other,) = head_reasons(brain, {"skull_stripped": True, "prepared": same | {"n4": True}})
+    assert "(version 1, spacing_mm 2.0, n4 False) than the training data (version 1, spacing_mm 2.0, n4 True)" in other
+    assert head_reasons(head, {"skull_stripped": None, "prepared": None}) == []
 
 
 def test_no_name_stands_in_what_is_written(prepared: Path) -> None:
@@ -147,11 +184,18 @@ def test_predict_prepares_a_raw_study_first(
 ) -> None:
     study = tmp_path / "study" / "90000"
     shutil.copytree(raw / "train/90000/FLAIR", study / "FLAIR")
-    words = ["predict", str(study), "--bundle", str(flair_bundle), "--out", str(tmp_path), "--prepare"]
+    bundle = tmp_path / "mgmt_flair"
+    shutil.copytree(flair_bundle, bundle)
+    how = {"version": 1, "spacing_mm": 2.0, "n4": False}
+    (bundle / "configs/metadata.json").write_text(json.dumps({"training": {"skull_stripped": True, "prepared": how}}))
+    words = ["predict", str(study), "--bundle", str(bundle), "--out"]
+    assert main([*words, str(tmp_path / "plain")]) == 0
+    assert "abstains: not skull-stripped: use --prepare" in capsys.readouterr().out
+    words += [str(tmp_path), "--prepare"]
     assert main(words) == 0
     said = json.loads((tmp_path / "90000/prediction.json").read_text())["series"][0]
     assert 0 <= said["probability"] <= 1
-    assert said["n_slices"] == 155  # of the common space, not of the scanner
+    assert said["n_slices"] == 78  # of the common space at 2 mm, as the training data, not of the scanner
     volume = tmp_path / "90000/prepared/90000/90000_flair.nii.gz"
     before = volume.stat().st_mtime_ns
     assert main(words) == 0

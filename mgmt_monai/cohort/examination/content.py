@@ -101,6 +101,8 @@ class SeriesContent:
         n_empty: Slices in which no pixel is inside: all padding, or NaN.
         n_cut: Pixels that lost bits above Bits Stored.
         faults: What the pictures show that those of one head do not: kind of finding, text.
+        tissue: Share of the pixels beyond the background.
+        tissue_at_ends: The same of the first or the last slice, of that which has more, by that of the fullest slice.
     """
 
     digests: str
@@ -119,6 +121,8 @@ class SeriesContent:
     n_empty: int = 0
     n_cut: int = 0
     faults: tuple[tuple[str, str], ...] = ()
+    tissue: float = 0.0
+    tissue_at_ends: float = 1.0
 
 
 def read_content(
@@ -290,6 +294,7 @@ class _Reading:
         tissues = [values[tissue(values)] for values in self.samples]
         n_tissue = [values.size for values in tissues]
         blank = [n < BLANK_FOREGROUND * n_all for n, n_all in zip(n_tissue, self.n_sampled, strict=True)]
+        shares = [n / max(n_all, 1) for n, n_all in zip(n_tissue, self.n_sampled, strict=True)]
         n_foreground = sum(self.n_inside) * sum(n_tissue) / sample.size
 
         def pictures(those: Sequence[_Picture]) -> list[np.ndarray]:
@@ -319,6 +324,8 @@ class _Reading:
             faults=()
             if constant
             else tuple(self._faults(tissues, blank, sample, histogram, high - low, background.value)),
+            tissue=float(np.mean(shares)),
+            tissue_at_ends=float(max(shares[0], shares[-1]) / (max(shares) or 1.0)),
         )
 
     def _faults(

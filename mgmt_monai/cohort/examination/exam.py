@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,6 +15,13 @@ from mgmt_monai.cohort.records import SeriesRecord
 
 SITE_COLUMN = "institution (DICOM)"
 """A column of this name is taken as the site where a table names none."""
+
+#: What is no background in a skull-stripped series, in cm3: 1390 to 1600 in brains of BraTS and BraTS-Toolkit, 2625 to
+#: 3110 in a raw head.
+BRAIN_CM3 = (500.0, 2200.0)
+#: Of a whole brain, the first and the last slice hold at most this share of the fullest; a cut head may hold as little
+#: as a brain.
+WHOLE_ENDS = 0.4
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,22 @@ class SeriesExam:
     content: SeriesContent | None
     place: tuple[str, str] = ("", "")
     before: str = ""
+
+    @property
+    def skull_stripped(self) -> bool | None:
+        """Whether all that is not background is a brain: no skull, eyes or neck; None where that cannot be told.
+
+        It cannot of a part of a head, of one with missing slices, and without geometry.
+        """
+        record, content = self.record, self.content
+        if record is None or content is None or not record.pixel_spacing_mm or not record.slice_spacing_mm:
+            return None
+        voxel_mm3 = math.prod(record.pixel_spacing_mm) * record.slice_spacing_mm
+        tissue_cm3 = content.tissue * record.n_slices * record.rows * record.columns * voxel_mm3 / 1000
+        if tissue_cm3 > BRAIN_CM3[1]:
+            return False
+        whole = content.tissue_at_ends <= WHOLE_ENDS and not record.gaps
+        return True if whole and tissue_cm3 >= BRAIN_CM3[0] else None
 
     def to_json(self) -> str:
         """The exam as JSON."""

@@ -1,21 +1,52 @@
-"""What a person decided after looking at prepared patients: who is left out, and whose brain mask is their own."""
+"""What stands beside prepared patients: how they were prepared, who is left out, whose brain mask is their own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from mgmt_monai.atomic import write_text
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.tables.exclusions import read_exclusions
 from mgmt_monai.cohort.tables.table import names, one_form, read_table, under_own_names
 from mgmt_monai.csv_file import csv_text
+from mgmt_monai.json_file import JsonFileError, read_json
 
 FILE = "review.csv"
 """What it is called in the folder of prepared patients."""
 
 COLUMNS = ("patient_id", "decision", "detail")
 DECISIONS = ("accept", "exclude", "mask")
+
+RECORD = "prepare.json"
+"""What ``mgmt-monai prepare`` writes into a patient's folder."""
+
+
+def prepared_as(folder: Path) -> dict[str, Any] | None:
+    """How the series of a folder were prepared: ``version`` and each setting; None where they were not.
+
+    Args:
+        folder: Of the series.
+
+    Raises:
+        CohortError: The record that is there cannot be read.
+    """
+    path = Path(folder) / RECORD
+    if not path.is_file():
+        return None
+    try:
+        record = read_json(path, "mgmt_monai.preparation", "prepare.schema.json")
+    except JsonFileError as error:
+        raise CohortError(
+            f"{path}: {error}. Prepare the patient again (mgmt-monai prepare --overwrite), or remove this file."
+        ) from error
+    return {"version": record["version"], **record["settings"]}
+
+
+def in_words(how: Mapping[str, Any]) -> str:
+    """What `prepared_as` tells, for a sentence."""
+    return ", ".join(f"{name} {value}" for name, value in how.items())
 
 
 def read_review(data_dir: Path) -> dict[str, tuple[str, str]]:
