@@ -37,7 +37,6 @@ def overrides(words: Sequence[str]) -> dict[str, object]:
         from mgmt_monai.cohort.layouts.found import check_data_dir
 
         check_data_dir(Path(data_dir))
-    from mgmt_monai.training.typed import check_once, read_word
+    from mgmt_monai.training.typed import last_of, read_word
 
-    check_once(key for key, _ in pairs)
-    return {key: read_word(key.replace("#", "::"), word) for key, word in typed.items()}
+    return {key: read_word(key, word) for key, word in last_of(pairs).items()}

@@ -4,6 +4,7 @@ import difflib
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
@@ -18,7 +19,7 @@ from mgmt_monai.packaged_configs import config_names, packaged_config
 from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.training.ranks import check_joined
 from mgmt_monai.training.settings import SETTINGS, check_settings, is_live
-from mgmt_monai.training.typed import OF_THE_COMMAND, check_arrived, check_once, check_unharmed, plain
+from mgmt_monai.training.typed import OF_THE_COMMAND, check_arrived, check_unharmed, plain
 
 #: Keys that MONAI reads itself, so that nothing in the config has to refer to them.
 _RESERVED = {
@@ -144,7 +145,9 @@ def check_overrides(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> 
         TrainingError: Names the key, and the key that was probably meant, or what it takes: a value where it has one,
             a section or an expression where it has one, and in the place of a setting what the setting takes.
     """
-    check_once(overrides)
+    for name, n in Counter(key.replace("#", "::") for key in overrides).items():
+        if n > 1:
+            raise TrainingError(f"{name}: expected one value, found {n}, with # and with ::. Give one.")
     for key, value in overrides.items():
         own: Any = config
         for part in re.split("::|#", key):

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import ast
 import json
+import logging
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.training.settings import BOOLEANS, MAY_BE_EMPTY, NUMBERS, OPTIONAL, TEXTS, WHOLE, WORDS, is_live
+
+logger = logging.getLogger(__name__)
+
+_Value = TypeVar("_Value")
 
 #: Of ``monai.bundle run`` itself: no settings.
 OF_THE_COMMAND = {
@@ -134,9 +138,7 @@ def check_arrived(config: Mapping[str, Any], words: Sequence[str]) -> None:
     Raises:
         TrainingError: Names the setting, what was typed, what would have been used, and how to write it.
     """
-    typed = list(_typed(words))
-    check_once(name for name, _ in typed)
-    for name, word in typed:
+    for name, word in last_of(_typed(words)).items():
         found = plain(_at(config, name))
         if name in OF_THE_COMMAND or found is _ABSENT:  # an unknown key is refused as such
             continue
@@ -157,18 +159,19 @@ def check_arrived(config: Mapping[str, Any], words: Sequence[str]) -> None:
             )
 
 
-def check_once(names: Iterable[str]) -> None:
-    """Refuse a key that is given twice, of which one value would be used without a word.
+def last_of(typed: Iterable[tuple[str, _Value]]) -> dict[str, _Value]:
+    """The value of each key of a command line: of a key that is given several times the last one, and that is logged.
 
     Args:
-        names: Of all that is given; ``a#b`` and ``a::b`` are one.
-
-    Raises:
-        TrainingError: Names the key.
+        typed: Keys and values in their order; ``a#b`` and ``a::b`` are one key, the latter.
     """
-    for name, n in Counter(name.replace("#", "::") for name in names).items():
-        if n > 1:
-            raise TrainingError(f"{name}: expected one value, found {n}, of which the last would be used. Give one.")
+    found: dict[str, list[_Value]] = {}
+    for name, value in typed:
+        found.setdefault(name.replace("#", "::"), []).append(value)
+    for name, values in found.items():
+        if len(values) > 1:
+            logger.warning(f"{name}: given {len(values)} times, the last counts: {values[-1]}")
+    return {name: values[-1] for name, values in found.items()}
 
 
 _ABSENT = object()  # no such key

@@ -1,8 +1,10 @@
 """A series reference becomes a volume: the transform over the one reader of pixels, `cohort.files.pixels`."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +13,25 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import Transform
-from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
+from monai.utils import SpaceKeys
+from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 
+from mgmt_monai.cohort.examination.examine import examine_series
 from mgmt_monai.cohort.files.background import fill_outside, nan_outside
 from mgmt_monai.cohort.files.headers import HeaderError, SliceHeader, read_headers
-from mgmt_monai.cohort.files.nifti import read_nifti
+from mgmt_monai.cohort.files.nifti import read_nifti, reading_codes
 from mgmt_monai.cohort.files.pixels import ContentError, StoredSlice, digest, read_slices
 from mgmt_monai.cohort.files.values import finite
-from mgmt_monai.cohort.series import Series
+from mgmt_monai.cohort.findings import Severity
+from mgmt_monai.cohort.layouts.found import FoundSeries
+from mgmt_monai.cohort.manifest import series_reference
+from mgmt_monai.cohort.records import PatientRecord
+from mgmt_monai.cohort.series import Series, is_nifti
 from mgmt_monai.machine import check_machine, check_readable
 from mgmt_monai.transforms.at_keys import AtKeys
 from mgmt_monai.transforms.errors import SeriesReadError, TransformError
+
+logger = logging.getLogger(__name__)
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """DICOM's patient axes point to left, posterior, superior; MONAI's and NIfTI's to right, anterior, superior."""
@@ -106,33 +116,109 @@ def load_nifti(series: Series) -> tuple[np.ndarray, np.ndarray]:
     if missing is not None:
         fill_outside(volume, missing)
     _check_finite(series, volume, [file] * len(volume))
-    to_reading = ornt_transform(io_orientation(header.affine), axcodes2ornt(header.reading))
-    # Affine of (column, row, slice) indices; then slice 0 is the first one meant.
-    turned = header.affine @ inv_ornt_aff(to_reading, header.shape)
-    turned[:3, 3] += start * turned[:3, 2]
-    return volume, turned[:, [1, 0, 2, 3]]
+    affine = _turned(header.affine, header.shape, _to_reading(header.affine, header.reading))
+    affine[:3, 3] += start * affine[:3, 2]  # slice 0 is the first one meant
+    return volume, affine
+
+
+def read_elsewhere(volume: MetaTensor) -> tuple[np.ndarray, np.ndarray]:
+    """Volume and affine, as `load_nifti` gives them, of an image that `monai.transforms.LoadImage` has read.
+
+    Args:
+        volume: ``(i, j, k)`` or ``(1, i, j, k)`` with the ``spatial_shape`` and the ``affine`` to RAS in mm of
+            MONAI's readers; a NIfTI file's acquired plane by its spacing, for nothing of ``dim_info`` is left.
+
+    Raises:
+        TransformError: It is none: not one grey-scale volume, without a place in the patient, or holds values that are
+            not finite.
+    """
+    given = volume.as_tensor().numpy(force=True)
+    voxels = given[0] if given.ndim == 4 and len(given) == 1 else given
+    affine = volume.affine.numpy(force=True).astype(float)
+    placed = affine.shape == (4, 4) and np.linalg.matrix_rank(affine) == 4 and not np.array_equal(affine, np.eye(4))
+    if (
+        voxels.ndim != 3
+        or tuple(np.asarray(volume.meta.get("spatial_shape", ()), int)) != voxels.shape
+        or not placed
+        or volume.meta.get("space", SpaceKeys.RAS) != SpaceKeys.RAS
+    ):
+        raise TransformError(
+            "LoadSeries: expected a MetaTensor as LoadImage reads it, (i, j, k) or (1, i, j, k) with spatial_shape and "
+            f"an affine to RAS that places it, found shape {tuple(given.shape)}; give the path of the series instead"
+        )
+    turn = _to_reading(affine, reading_codes(affine))
+    turned = np.ascontiguousarray(apply_orientation(voxels, turn).T, np.float32)
+    missing = nan_outside(turned)
+    if missing is not None:
+        fill_outside(turned, missing)
+    if not np.isfinite([turned.min(), turned.max()]).all():
+        raise TransformError("LoadSeries: expected finite voxels, found NaN or infinite ones; leave the series out")
+    return turned, _turned(affine, voxels.shape, turn)
+
+
+def _to_reading(affine: np.ndarray, reading: str) -> np.ndarray:
+    return ornt_transform(io_orientation(affine), axcodes2ornt(reading))
+
+
+def _turned(affine: np.ndarray, shape: tuple[int, ...], turn: np.ndarray) -> np.ndarray:
+    """Of (row, column, slice) as read, from that of the voxels as stored."""
+    return (affine @ inv_ornt_aff(turn, shape))[:, [1, 0, 2, 3]]
+
+
+def series_at(path: Path) -> Series:
+    """All slices of the one series in a folder of DICOM files, or in a NIfTI or multi-frame file, in order.
+
+    What the doctor would warn of is logged.
+
+    Raises:
+        SeriesReadError: It is not one whole series: what the doctor would call an error.
+    """
+    path = path.absolute()
+    if not path.exists():
+        raise SeriesReadError(
+            f"{path}: expected a folder of DICOM files or a NIfTI file, found nothing; check the path"
+        )
+    folder, names = (path, None) if path.is_dir() and not is_nifti(path.name) else (path.parent, (path.name,))
+    exam = examine_series(FoundSeries(folder.name, "", folder, names, "named"), folder, pixels=False, identity=False)
+    errors = [finding.under(folder).line for finding in exam.findings if finding.kind.severity is Severity.ERROR]
+    for finding in exam.findings:
+        if finding.kind.severity is Severity.WARNING:
+            logger.warning(finding.under(folder).line)
+    if errors or exam.record is None:
+        raise SeriesReadError("\n".join(errors))
+    return series_reference(PatientRecord(exam.patient_id, 0, "test", {"": exam.record}), "", folder)
 
 
 class LoadSeries(Transform):
-    """Read the slices that a series reference means.
+    """Read the slices that a series reference means, or all of a path, or take a volume that MONAI has read.
 
     The result's ``meta`` holds the affine, the space it maps to and, where the manifest found that the affine cannot
     be relied on, why (`GEOMETRY_FAULT`); nothing else: no name, identifier, date or path of a patient.
     """
 
-    def __call__(self, series: Series) -> MetaTensor:
+    def __call__(self, series: Series | str | PathLike[str] | MetaTensor) -> MetaTensor:
         """The volume (slices, rows, columns) of ``series``, float32, row 0 on top as displayed.
+
+        A path is that of one DICOM series' folder, or of a NIfTI or multi-frame file (`series_at`); a ``MetaTensor`` is
+        what ``LoadImage`` gives (`read_elsewhere`).
 
         MONAI's 2D transforms take the slices for channels and work on all at once. The ``affine`` (4, 4), float64, maps
         (row, column, slice, 1) to RAS in mm: the spatial axes first, so that MONAI's 2D transforms keep it right. The
         step along the slices is the mean between the first and the last; a single DICOM slice has its header's.
 
         Raises:
-            TransformError: When the input is not a ``Series``.
-            SeriesReadError: As :func:`load_dicom` and :func:`load_nifti` say.
+            TransformError: When the input is none of these, or as `read_elsewhere` says.
+            SeriesReadError: As :func:`load_dicom`, :func:`load_nifti` and `series_at` say.
         """
+        if isinstance(series, MetaTensor):
+            volume, affine = read_elsewhere(series)
+            return MetaTensor(torch.from_numpy(volume), affine=torch.from_numpy(affine))
+        if isinstance(series, str | PathLike):
+            series = series_at(Path(series))
         if not isinstance(series, Series):
-            raise TransformError(f"LoadSeries: expected a Series, found {type(series).__name__}")
+            raise TransformError(
+                f"LoadSeries: expected a Series, a path or a MetaTensor, found {type(series).__name__}"
+            )
         if not series.files or not series.slices:
             raise SeriesReadError(
                 f"patient {series.patient_id}, {series.modality}: expected at least one slice, "

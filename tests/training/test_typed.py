@@ -237,9 +237,7 @@ def test_what_is_told_can_be_typed():
         (["--run_name", "--seed", "1"], {"run_name": True}, "run_name: expected a value after --run_name"),
         (["--seed", "1", "--image_size", "3_0_0"], {"image_size": 300}, "image_size: typed '3_0_0', but 300 would"),
         (["--train::n", "None"], {"train": {"n": 5}}, "train::n: expected a value, found None"),
-        (["--seed", "1", "--seed", "1"], {"seed": 1}, "seed: expected one value, found 2"),
-        (["--nocompile", "--compile=True"], {"compile": True}, "compile: expected one value, found 2"),
-        (["--train#n", "1", "--train::n", "2"], {"train": {"n": 2}}, "train::n: expected one value, found 2"),
+        (["--seed", "1", "--seed", "2"], {"seed": 1}, "seed: typed '2', but 1 would be used"),
         (["--train#n", "a#b"], {"train": {"n": "a"}}, "train::n: typed 'a#b', but 'a' would be used"),
     ],
 )
@@ -257,6 +255,9 @@ def test_value_that_arrived_as_another_is_told_with_how_to_write_it(words, found
         (["--compile", "--noresume", "--shift_fraction", "-0.1"],
          {"compile": True, "resume": False, "shift_fraction": -0.1}),
         (["--unknown", "None"], {}),
+        (["--seed", "1", "--seed", "2"], {"seed": 2}),
+        (["--nocompile", "--compile=True"], {"compile": True}),
+        (["--train#n", "1", "--train::n", "2"], {"train": {"n": 2}}),
         (["--seed", "@split_seed"], {"seed": "@split_seed"}),
         (["--train::on", "[1, 2]", "--train::n", "a"], {"train": {"on": [1, 2], "n": "a"}}),
         (["--run_name", "a", "--", "--run_name", "b"], {"run_name": "a"}),
@@ -374,10 +375,11 @@ def test_section_of_a_config_is_a_known_one(config):
     } | SECTIONS
 
 
-@pytest.mark.parametrize("words", [["--seed", "1", "--seed=2"], ["--train#n", "1", "--train::n", "1"]])
-def test_option_given_twice_is_refused_by_mgmt_monai_train(words):
-    with pytest.raises(TrainingError, match=r"^(seed|train::n): expected one value, found 2"):
-        overrides(words)
+@pytest.mark.parametrize("words", [["--seed", "1", "--seed=2"], ["--train#n", "1", "--train::n", "2"]])
+def test_of_an_option_given_twice_the_last_counts_and_that_is_told(words, caplog):
+    name = words[2].lstrip("-").partition("=")[0]
+    assert overrides(words) == {name: 2}
+    assert caplog.messages == [f"{name}: given 2 times, the last counts: 2"]
 
 
 @pytest.mark.parametrize("start", [run, run_workflow, create_workflow])

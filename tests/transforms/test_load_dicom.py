@@ -423,8 +423,36 @@ def test_empty_reference_refused():
 
 
 def test_input_that_is_no_series_refused():
-    with pytest.raises(TransformError, match="expected a Series, found str"):
-        LoadSeries()("a/path.dcm")
+    with pytest.raises(TransformError, match="expected a Series, a path or a MetaTensor, found int"):
+        LoadSeries()(5)
+
+
+def test_path_is_read_whole_and_in_order(make_series):
+    series = make_series(pixels(np.int16, -99, 999))
+    np.testing.assert_array_equal(LoadSeries()(str(series.files[0].parent)), LoadSeries()(series))
+
+
+@pytest.mark.parametrize("content", [None, "folder", b"", b"DICM" * 99])
+def test_path_without_one_series_refused(tmp_path, content):
+    path = tmp_path / "series"
+    if content == "folder":
+        path.mkdir()
+    elif content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SeriesReadError, match=r"series.*expected .*found .*") as caught:
+        LoadSeries()(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("folder", REAL_SERIES)
+def test_real_series_by_its_path_is_that_of_the_reference(shared_data, folder):
+    """From whichever of its two ends; of magnitude and phase in one folder the magnitude."""
+    files = real_series(shared_data / folder).files
+    magnitude = tuple(file for file in files if "SW_P" not in pydicom.dcmread(file, stop_before_pixels=True).ImageType)
+    by_path = LoadSeries()(shared_data / folder)
+    ends = [LoadSeries()(Series("", "", order, range(len(order)))) for order in (magnitude, magnitude[::-1])]
+    (same, *_) = [one for one in ends if np.array_equal(one, by_path)]
+    np.testing.assert_array_equal(by_path.affine, same.affine)
 
 
 def enhanced(path: Path, frames: np.ndarray, slopes, intercepts, shared=False) -> Series:

@@ -3,10 +3,13 @@
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
+from monai.data import MetaTensor
+from monai.transforms import LoadImage
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, ornt_transform
 
 from mgmt_monai.cohort.series import Series
-from mgmt_monai.transforms.errors import SeriesReadError
+from mgmt_monai.transforms.errors import SeriesReadError, TransformError
 from mgmt_monai.transforms.load import LoadSeries
 
 
@@ -63,6 +66,36 @@ def test_thick_slices_are_read_as_they_were_acquired(tmp_path, orientation, spac
     seen = (ras[::-1, ::-1, ::-1] if axes[0] == 1 else ras[:, ::-1, ::-1]).transpose(axes)
     np.testing.assert_array_equal(LoadSeries()(series).numpy(), seen)
     np.testing.assert_array_equal(LoadSeries()(series[1:3]).numpy(), seen[1:3])
+
+
+@pytest.mark.parametrize("ensure_channel_first", [False, True])
+@pytest.mark.parametrize("spacing_mm", [(0.5, 0.75, 2.0), (1, 6, 1), (6, 1, 1)], ids=["axial", "coronal", "sagittal"])
+@pytest.mark.parametrize("orientation", ["LPS", "PIR", "IRP"])
+def test_path_and_what_monai_has_read_are_the_reference(tmp_path, orientation, spacing_mm, ensure_channel_first):
+    series = stored(tmp_path / "image.nii.gz", orientation, oblique=True, spacing_mm=spacing_mm)
+    expected = LoadSeries()(series)
+    read = LoadImage(ensure_channel_first=ensure_channel_first)(series.files[0])
+    for given in (LoadSeries()(series.files[0]), LoadSeries()(read)):
+        np.testing.assert_array_equal(given, expected)
+        np.testing.assert_allclose(given.affine, expected.affine, atol=1e-5)
+        assert set(given.meta) == set(expected.meta)
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        pytest.param(lambda read: LoadSeries()(read), id="own output"),
+        pytest.param(lambda read: read[1:], id="cropped"),
+        pytest.param(lambda read: MetaTensor(read, affine=torch.eye(4)), id="no place"),
+        pytest.param(lambda read: MetaTensor(torch.stack([read.as_tensor()] * 2), meta=read.meta), id="two channels"),
+        pytest.param(lambda read: read * torch.inf, id="not finite"),
+        pytest.param(lambda read: MetaTensor(read.as_tensor(), meta={**read.meta, "space": "LPS"}), id="in LPS"),
+    ],
+)
+def test_tensor_that_is_not_as_monai_reads_it_is_refused(tmp_path, spoilt):
+    read = LoadImage()(stored(tmp_path / "image.nii.gz").files[0])
+    with pytest.raises(TransformError, match=r"LoadSeries: expected .*found"):
+        LoadSeries()(spoilt(read))
 
 
 @pytest.mark.parametrize("spacing_mm", [(0.5, 0.75, 2.0), (1, 6, 1), (6, 1, 1)], ids=["axial", "coronal", "sagittal"])
