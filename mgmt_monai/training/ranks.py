@@ -9,6 +9,7 @@ import gc
 import logging
 import os
 import re
+import socket
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -59,6 +60,9 @@ def join_ranks(device: torch.device | str) -> None:
 
     Started without ``torchrun``, it is a group by itself. A process that is not ours (`is_own_process`) goes on saying
     what it says.
+
+    Raises:
+        TrainingError: No network interface is up, which gloo needs even for one process.
     """
     if not distributed.is_initialized():
         on_gpu = torch.device(device).type == "cuda"
@@ -67,11 +71,25 @@ def join_ranks(device: torch.device | str) -> None:
         backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
         if "WORLD_SIZE" in os.environ:
             distributed.init_process_group(backend, timeout=_LONGEST_WAIT)
-        else:
+        elif on_gpu or _has_interface():
             distributed.init_process_group(backend, store=distributed.HashStore(), rank=0, world_size=1)
+        else:
+            raise TrainingError(
+                "multi_gpu_train: expected a network interface for gloo, found none that is up, not even the loopback "
+                "one. Bring it up (ip link set lo up), or leave multi_gpu_train out: this is one process."
+            )
     if not is_main_rank() and is_own_process():
         logging.disable(logging.WARNING)  # progress bars go with it
         warnings.simplefilter("ignore")
+
+
+def _has_interface() -> bool:
+    with socket.socket(type=socket.SOCK_DGRAM) as own:
+        try:
+            own.connect(("127.0.0.1", 9))  # nothing is sent
+        except OSError:
+            return False
+    return True
 
 
 def leave_ranks() -> None:

@@ -1,6 +1,8 @@
 """What a process knows of the others when it is alone; test_distributed.py has real ones."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -29,6 +31,15 @@ def test_process_without_torchrun_is_a_group_by_itself(monkeypatch):
     finally:
         ranks.leave_ranks()
     assert not distributed.is_initialized()
+
+
+@pytest.mark.skipif(
+    subprocess.run(["unshare", "-n", "true"], capture_output=True).returncode != 0, reason="needs a network namespace"
+)
+def test_machine_without_any_network_interface_is_told():
+    code = "from mgmt_monai.training.ranks import join_ranks; join_ranks('cpu')"
+    ran = subprocess.run(["unshare", "-n", sys.executable, "-c", code], capture_output=True, text=True)
+    assert "TrainingError: multi_gpu_train: expected a network interface for gloo, found none" in ran.stderr
 
 
 def test_config_for_one_process_is_refused_to_several(monkeypatch):
