@@ -39,7 +39,7 @@ SHOWN_FAULTS = 10
 )
 @click.option("--batch", is_flag=True, help="STUDY_DIR is a cohort, or holds one folder a study: predict them all.")
 @click.option("--layout", help="The cohort's layout, with --batch; found where it is not named.")
-@click.option("--prepare", is_flag=True, help="Prepare the raw study first, below OUT/STUDY, and predict that.")
+@click.option("--prepare", is_flag=True, help="Prepare the raw study first, and predict that.")
 @click.option("--dicom-sr", is_flag=True, help="Also as a DICOM structured report.")
 @click.option("--dicom-sc", is_flag=True, help="Also pages that show where the models look, as DICOM images.")
 @click.option("--dicomweb", metavar="URL", help="Take the study from this archive, and put the report back.")
@@ -81,8 +81,11 @@ def command(
         )
     if layout and not batch:
         raise click.UsageError("--layout is of a cohort: give --batch too.")
-    if prepare and (batch or named or dicom_sr or dicom_sc or dicomweb):
-        raise click.UsageError("--prepare is of one study's folder: prepare a cohort with 'mgmt-monai prepare' first.")
+    if prepare and (batch or named or dicom_sr or dicom_sc):
+        raise click.UsageError(
+            "--prepare is of one study, without --series, and its result is no DICOM: of a cohort, run 'mgmt-monai "
+            "prepare' first."
+        )
     if bool(dicomweb) != bool(study_uid):
         raise click.UsageError("--dicomweb and --study belong together.")
     if (study_dir is None) != bool(dicomweb):
@@ -105,7 +108,7 @@ def command(
         engine = for_studies(engine, 1)
     with open_models(bundles, trust_bundle, engine) as models:
         if study_dir is None:
-            _predict_archived(str(dicomweb), str(study_uid), models, out, series, dicom_sc, overwrite)
+            _predict_archived(str(dicomweb), str(study_uid), models, out, series, dicom_sc, prepare, overwrite)
         elif batch:
             return _tell_batch(predict_batch(studies, models, out, overwrite))
         else:
@@ -154,15 +157,22 @@ def _predict_archived(
     out: Path,
     named: Mapping[str, Path],
     dicom_sc: bool,
+    prepare: bool,
     overwrite: bool,
 ) -> None:
-    """Fetch the study, predict it, and put the report, and the pages where they are wanted, back."""
+    """Fetch the study, predict it, and put the report, and the pages where they are wanted, back.
+
+    Of a prepared one nothing is put back: a report names the images that were predicted, and the archive has others.
+    """
     from mgmt_monai.inference.result_files import check_free
     from mgmt_monai.pacs.dicomweb import fetch_study, open_archive, store
 
     archive = open_archive(url)
     check_free(out, overwrite)
     study_dir = fetch_study(archive, study_uid, out / "images")
+    if prepare:
+        _predict(_prepared(study_dir, out, models, overwrite), models, out, named, overwrite)
+        return
     predicted = _predict(study_dir, models, out, named, overwrite)
     objects = _write_dicom(predicted, models, out, True, dicom_sc, overwrite)
     store(archive, objects)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import as_completed
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import SimpleITK as sitk  # noqa: N813 (its own documentation's name)
 from tqdm import tqdm
@@ -119,7 +121,14 @@ def prepare_study(
     there = is_prepared(folder, settings, digest.hexdigest(), overwrite)
     kept = there is not None
     if there is None:
-        prepared = prepare(images, settings, own, refused)
+        try:
+            prepared = prepare(images, settings, own, refused)
+        except PreparationError as error:
+            if not folder.exists():
+                raise
+            # It may be replaced, and is not of these images and settings.
+            shutil.rmtree(folder.rename(folder.with_name(f".{folder.name}.{uuid4().hex}")), ignore_errors=True)
+            raise PreparationError(f"{error}. What an earlier run had written is removed") from error
         there = record_of(prepared, settings, digest.hexdigest(), software())
         write_patient(prepared, folder.name, folder, there)
     refused = {modality: one["reason"] for modality, one in there["series"].items() if not one["accepted"]}
@@ -209,6 +218,8 @@ def prepare_studies(
                         raise
                     logger.debug("a patient could not be prepared", exc_info=True)
                     reason = _reason(error)
+                    if read_record(out_dir / study.folder) is not None:
+                        reason = f"{reason.rstrip('.')}. What an earlier run wrote stays in the patient's folder"
                     outcome.refused[study.name] = reason
                     for path in (own.get(study.name), study.path, out_dir):
                         reason = reason.replace(f"{path}/", "").replace(f"{path}: ", "")

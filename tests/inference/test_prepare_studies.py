@@ -115,6 +115,22 @@ def test_other_settings_replace_nothing_unasked(raw: Path, prepared: Path, capsy
     (prepared / "report.html").write_bytes(page)
 
 
+def test_what_was_prepared_of_a_patient_who_is_now_refused_does_not_stand(
+    raw: Path, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, study = tmp_path / "out", tmp_path / "90001"
+    shutil.copytree(prepared, out)
+    shutil.copytree(raw / "train/90001/FLAIR", study / "FLAIR")  # six slices alone
+    words = ["prepare", str(study), "--out", str(out), "--spacing", "2", "--workers", "1"]
+    assert main(words) == 1
+    assert "say --overwrite. What an earlier run wrote stays in the patient's folder" in capsys.readouterr().err
+    assert (out / "90001/prepare.json").is_file()
+    assert main([*words, "--overwrite"]) == 1
+    assert "What an earlier run had written is removed" in capsys.readouterr().err
+    assert sorted(path.name for path in out.iterdir() if path.is_dir()) == ["90000"]
+    assert "What an earlier run had written is removed" in (out / "report.html").read_text()
+
+
 def test_the_study_itself_is_never_replaced(tmp_path: Path, raw: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = tmp_path / "90000"
     shutil.copytree(raw / "train/90000/T1wCE", study / "T1wCE")
