@@ -35,25 +35,36 @@ def origin_of(cohort: ModalityCohort) -> dict[str, Any]:
         in words.
     """
     sites, heads = sites_of(cohort), cohort.manifest.heads.get(cohort.modality, {})
-    n, n_bare, n_skull = (heads.get(name, 0) for name in ("series", "skull_stripped", "with_skull"))
+    bare, told = skull_state(heads)
     known = {
         "made": cohort.reachable_auc() is not None,
         "layout": cohort.manifest.layout,
         "patients": sum(cohort.modality in patient.series for patient in cohort.manifest.patients),
         "sites": len({*sites.values()} - {""}) if sites else None,
         "cohort": cohort.manifest_hash[:12],
-        "skull_stripped": None if not n or min(n_bare, n_skull) or 2 * (n_bare + n_skull) < n else bool(n_bare),
-        "prepared": heads["how"] if n and heads["prepared"] == n else None,
+        "skull_stripped": bare,
+        "prepared": heads["how"] if heads and heads["prepared"] == heads["series"] else None,
     }
-    mixed = f" {n_bare} of {n} series skull-stripped, {n_skull} not." if min(n_bare, n_skull) else ""
-    return {**known, "text": f"{_text(known)}{mixed}{heads_text(known)}"}
+    how = f" Prepared by mgmt-monai prepare ({in_words(heads['how'])})." if known["prepared"] else ""
+    return {**known, "text": f"{_text(known)} {told}{how}"}
 
 
-def heads_text(known: Mapping[str, Any]) -> str:
-    """What ``skull_stripped`` and ``prepared`` say, in words behind others; "" where neither is known."""
-    bare, how = known.get("skull_stripped"), known.get("prepared")
-    told = "" if bare is None else " Skull-stripped." if bare else " Heads with skull."
-    return f"{told} Prepared by mgmt-monai prepare ({in_words(how)})." if how else told
+def skull_state(heads: Mapping[str, Any]) -> tuple[bool | None, str]:
+    """Whether a modality's series are skull-stripped, and that in words; None where they differ or too few tell.
+
+    Args:
+        heads: Of the modality in the manifest; empty in one of an earlier version.
+
+    Example:
+        >>> skull_state({"series": 4, "skull_stripped": 3, "with_skull": 0})
+        (True, 'Skull-stripped.')
+    """
+    n, n_bare, n_skull = (heads.get(name, 0) for name in ("series", "skull_stripped", "with_skull"))
+    if min(n_bare, n_skull):
+        return None, f"{n_bare} of {n} series skull-stripped, {n_skull} not."
+    if 2 * max(n_bare, n_skull) < max(n, 1):
+        return None, "Whether skull-stripped: not known."
+    return bool(n_bare), "Skull-stripped." if n_bare else "Heads with skull."
 
 
 def _text(known: Mapping[str, Any]) -> str:
