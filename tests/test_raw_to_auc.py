@@ -22,7 +22,7 @@ def trained(cohort: Path, labels: Path, output_dir: Path) -> Path:
     manifest = cohort.with_suffix(".json")
     split = ["--test-fraction", "0.4", "--train-fraction", "0.67"]
     assert main(["manifest", "build", str(cohort), "--labels", str(labels), "--out", str(manifest), *split]) == 0
-    return train(cohort, output_dir, "flair.json", manifest=str(manifest), transfer_epochs=6)
+    return train(cohort, output_dir, "flair.json", manifest=str(manifest), test_fraction=0.4, transfer_epochs=6)
 
 
 def test_a_model_of_prepared_raw_heads_reaches_what_one_of_clean_brains_reaches(

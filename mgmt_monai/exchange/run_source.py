@@ -16,7 +16,7 @@ from mgmt_monai.locked_folder import KEY
 from mgmt_monai.networks.efficientnet import PADDINGS, has_odd_map
 from mgmt_monai.tracking.runs import StoredRun, fetch_run
 from mgmt_monai.training.config import PATHS, without_views
-from mgmt_monai.training.origin import HEADS, MADE
+from mgmt_monai.training.origin import HEADS
 from mgmt_monai.training.plain_model import PLAIN
 from mgmt_monai.training.run_directory import check_whole
 
@@ -119,7 +119,7 @@ def _of_folder(folder: Path, stage: str) -> Source:
     _warn_of_paddings(str(folder), config, state.get("paddings"))
     checkpoint = _existing(folder / stage / "best.pt")
     check_whole(checkpoint)
-    reference = folder / REFERENCE
+    reference, origin = folder / REFERENCE, state.get("origin") or {}
     return Source(
         config=config,
         metrics=_json(folder / "metrics.json"),
@@ -128,10 +128,10 @@ def _of_folder(folder: Path, stage: str) -> Source:
         reference=reference if stage == STAGES[-1] and reference.is_file() else None,
         manifest_hash=str(state.get("manifest_hash", "")),
         weights=str(state.get("weights", "none")),
-        counts=state.get("counts") or _counted(folder / "predictions.csv"),
+        counts=state.get("counts") or {},
         software=state.get("software") or {},
-        origin=_origin(state),
-        heads={name: (state.get("origin") or {}).get(name) for name in HEADS},
+        origin=str(origin.get("text", "")),
+        heads={name: origin.get(name) for name in HEADS},
         run_id=state.get("mlflow_run_id"),
         secrets=(str(folder.resolve()), _pseudonym_key(folder, state), *_paths(config)),
     )
@@ -157,12 +157,6 @@ def _of_artifacts(run: StoredRun) -> Source:
         run_id=run.run_id,
         secrets=tuple(_paths(config)),
     )
-
-
-def _origin(state: Mapping[str, Any]) -> str:
-    """Earlier versions noted no sentence, and the first that it was a phantom alone."""
-    told = state.get("origin") or {"made": state.get("phantom")}
-    return str(told.get("text", f"{MADE}: no images of patients." if told.get("made") else ""))
 
 
 def _heads(run: StoredRun) -> dict[str, Any]:
@@ -221,21 +215,6 @@ def _warn_of_paddings(what: str, config: Mapping[str, Any], paddings: object) ->
             f"{what}: trained by an earlier version, whose paddings were not those of image_size {size}. The bundle's "
             "probabilities differ from the run's figures. Train again."
         )
-
-
-def _counted(predictions: Path) -> dict[str, dict[str, int]]:
-    """Patients by split and label, of the splits that were scored."""
-    from mgmt_monai.evaluation.predictions import read_patients
-
-    if not predictions.is_file():
-        return {}
-    table = read_patients(predictions).drop_duplicates("patient_id")
-    return {
-        str(split): {
-            name: int((of["label"] == label).sum()) for label, name in enumerate(("unmethylated", "methylated"))
-        }
-        for split, of in table.groupby("split")
-    }
 
 
 def _paths(config: Mapping[str, Any]) -> list[str]:

@@ -111,15 +111,14 @@ def test_run_without_its_folder_is_taken_from_mlflow(finished_run, run_id, store
         }  # fmt: skip
 
 
-def test_older_run_tells_of_the_splits_that_were_scored(copied_run):
-    folder = copied_run("run.json", counts=None, software=None, origin=None, phantom=True)
+def test_what_a_run_does_not_say_is_not_known(copied_run):
+    folder = copied_run("run.json", counts=None, software=None, origin=None)
     (folder / "reference.safetensors").unlink()
 
     source = opened(folder)
 
-    assert source.counts == {key: {"unmethylated": 2, "methylated": 2} for key in ("validation", "test")}
-    assert (source.software, source.reference) == ({}, None)
-    assert source.origin == "A made cohort (mgmt-monai phantom): no images of patients."
+    assert (source.counts, source.software, source.origin, source.reference) == ({}, {}, "", None)
+    assert source.heads == {"skull_stripped": None, "prepared": None}
 
 
 @pytest.mark.parametrize("status", ["running", "failed", "killed"])
