@@ -118,7 +118,8 @@ def training_rows(folder: ComparisonFolder, trainings: Sequence[Training]) -> li
     rows = []
     for training in trainings:
         state = run_in(folder.run_folder(training)).state
-        learning = state.get("learning", {}).get(LAST_STAGE, {})
+        stages = state.get("learning", {})
+        learning = stages.get(LAST_STAGE, {})
         rows.append(
             {
                 "name": training.name,
@@ -128,6 +129,7 @@ def training_rows(folder: ComparisonFolder, trainings: Sequence[Training]) -> li
                 "status": state["status"],
                 "learnt": learning.get("has_learnt"),
                 "not_learnt": learning.get("sentence", ""),
+                "kept_start": [stage for stage, of in stages.items() if of.get("best_epoch") == 0],
                 "run_id": state["mlflow_run_id"],
             }
         )

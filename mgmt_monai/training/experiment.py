@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -84,6 +85,7 @@ class Experiment:
             self.reference.validation,
             steps=sum(each.progress.best_epoch * len(each.trainer.data_loader) for each in until),
             least_steps=0 if begun else LEAST_STEPS,
+            best_epoch=stage.progress.best_epoch,
         )
         if found.sentence:
             logger.warning(f"stage {stage.progress.stage}: {found.sentence}")
@@ -95,7 +97,8 @@ class Experiment:
         learning = {stage.progress.stage: self._learning(stage, patients) for stage in self.stages}
         scores = self.scoring.record(slices, stages, self.opening.cohort, self.opening.run_directory, learning)
         self.opening.run_directory.update(learning={stage: of.as_json() for stage, of in learning.items()})
-        self.opening.tracking.set_tags({"learnt": learning[stages[-1].stage].sentence or "yes"})
+        best = json.dumps({stage: of.best_epoch for stage, of in learning.items()})
+        self.opening.tracking.set_tags({"learnt": learning[stages[-1].stage].sentence or "yes", "best_epochs": best})
         if not self.opening.tracking.parent_run_id:  # a comparison judges all of its trainings at once
             scored = [(p.patient_id, p.label) for p in self.opening.cohort.manifest.patients if p.split == "test"]
             self.opening.tracking.set_tags({TEST_TAG: tested(scored)})

@@ -1,6 +1,7 @@
 """What happens around an epoch, as handlers of the stage's trainer, in the order the config lists them."""
 
 import logging
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -16,14 +17,15 @@ from mgmt_monai.networks import MGMTClassifier
 from mgmt_monai.slices import EpochBatches
 from mgmt_monai.tracking import TrackedRun
 from mgmt_monai.training.divergence import check_course
-from mgmt_monai.training.ranks import is_main_rank
+from mgmt_monai.training.ranks import from_main_rank, is_main_rank
 from mgmt_monai.training.run_log import duration, epoch_line
 from mgmt_monai.training.stage import StageProgress, digest, read_checkpoint, save_state
 
 logger = logging.getLogger(__name__)
 
-#: The validation figure that early stopping, plateau and checkpoint watch.
+#: The validation figures that early stopping, plateau and checkpoint watch; the second where the start may be kept.
 WATCHED = "val_loss"
+OF_PATIENTS = "val_patient_log_loss"
 
 
 class _EpochHandler:
@@ -59,9 +61,10 @@ class SeedEpoch(_EpochHandler):
 
 @dataclass(eq=False)
 class EpochRecord(_EpochHandler):
-    """After each validation: notes the epoch's figures, both stages on one axis, and whether its loss is the lowest.
+    """After each validation: notes the epoch's figures, both stages on one axis, and whether it is the best so far.
 
-    `ResumePoint` keeps the network of the epoch with the lowest.
+    `ResumePoint` keeps the best one's network. Where the start may be kept, it is epoch 0, and the best until the loss
+    of the validation patients, by which a stage is seen to have learnt, is lower by more than chance gains.
 
     Args:
         progress: Of the stage.
@@ -73,6 +76,19 @@ class EpochRecord(_EpochHandler):
     validator: Evaluator
     optimizer: Optimizer
 
+    def attach(self, engine: Engine) -> None:
+        """Be called by ``engine``, before its first epoch too."""
+        super().attach(engine)
+        engine.add_event_handler(Events.STARTED, self.begin)
+
+    def begin(self, engine: Engine) -> None:
+        """Take a stage's start for the best so far, where it may be kept."""
+        progress = self.progress
+        is_new = engine.state.epoch == 0 and not progress.last_checkpoint.is_file()
+        if is_new and from_main_rank(lambda: progress.may_keep_start):
+            self.validator.run()
+            progress.start_loss = self.validator.state.metrics[OF_PATIENTS]
+
     def __call__(self, engine: Engine) -> None:
         """Note this epoch.
 
@@ -83,7 +99,8 @@ class EpochRecord(_EpochHandler):
         learns = (progress.run_directory.config or {}).get("control", "none") == "none"
         check_course(progress.stage, engine.state.epoch, engine.state.metrics.get("train_loss"), loss, learns)
         progress.epochs = engine.state.epoch
-        if loss < progress.best_loss:
+        of_patients = self.validator.state.metrics[OF_PATIENTS]
+        if loss < progress.best_loss if progress.best_epoch else of_patients < progress.loss_to_beat:
             progress.best_loss, progress.best_epoch = loss, progress.epochs
             progress.epochs_without_improvement = 0
         else:
@@ -147,13 +164,16 @@ class ResumePoint:
         engine.add_event_handler(Events.COMPLETED, self.finish)
 
     def load(self, engine: Engine) -> None:
-        """Bring everything to the last finished epoch, where there is one.
+        """Bring everything to the last finished epoch; where there is none, keep the start that is the best so far.
 
         Raises:
             TrainingError: The best network's checkpoint, which is of an epoch before, is gone or another's.
         """
         is_further_round = engine.state.epoch > 0  # of this process, perhaps with weights from elsewhere: they stay
-        if is_further_round or not self.progress.last_checkpoint.is_file():
+        if is_further_round:
+            return
+        if not self.progress.last_checkpoint.is_file():
+            self._keep_best()
             return
         state = read_checkpoint(self.progress.last_checkpoint)
         for name, part in self._all_parts(engine).items():
@@ -168,7 +188,7 @@ class ResumePoint:
         """Write the checkpoints, each whole or not at all; the best network last, so that it never runs ahead."""
         if not is_main_rank():
             return
-        if self.progress.best_epoch == self.progress.epochs:
+        if self._is_best:
             self.progress.best_digest = digest(self.network.state_dict())
         state = {name: part.state_dict() for name, part in self._all_parts(engine).items()}
         save_state(state, self.progress.last_checkpoint)
@@ -185,9 +205,16 @@ class ResumePoint:
         scaler = getattr(engine, "scaler", None)
         return self._parts if scaler is None else {**self._parts, "scaler": scaler}
 
+    @property
+    def _is_best(self) -> bool:
+        progress = self.progress
+        return progress.best_epoch == progress.epochs and (progress.epochs > 0 or math.isfinite(progress.start_loss))
+
     def _keep_best(self) -> None:
-        if self.progress.best_epoch == self.progress.epochs and is_main_rank():
-            save_state(self.network.state_dict(), self.progress.best_checkpoint)
+        if self._is_best and is_main_rank():
+            state = self.network.state_dict()
+            self.progress.best_digest = digest(state)
+            save_state(state, self.progress.best_checkpoint)
 
 
 @dataclass(eq=False)

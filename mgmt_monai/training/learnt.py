@@ -31,6 +31,7 @@ class Learning:
         n_validation: How many validation patients there are.
         steps: Of the optimizer that lead to it, of the stages before too.
         least_steps: Of a head that has learnt; 0 where it began as the plain model.
+        best_epoch: Of the stage; 0: its start was kept.
     """
 
     best_loss: float
@@ -39,15 +40,12 @@ class Learning:
     n_validation: int
     steps: int
     least_steps: int = LEAST_STEPS
+    best_epoch: int = 1
 
     @property
     def loss_to_beat(self) -> float:
-        """Below that of every constant, and below the prevalence's by more than one number that fits n patients gains.
-
-        That is 1 / 2n on average: twice the gain in log-likelihood has a chi-squared distribution of one degree of
-        freedom (Wilks SS. Ann Math Stat 1938;9:60-62), whose mean is 1. The choice of an epoch is such a number.
-        """
-        return min(self.constant_loss - ROUNDING, self.prevalence_loss - 1 / (2 * self.n_validation))
+        """Below that of every constant, and below the prevalence's by more than chance gains."""
+        return min(self.constant_loss - ROUNDING, self.prevalence_loss - chance_gain(self.n_validation))
 
     @property
     def has_learnt(self) -> bool:
@@ -76,8 +74,22 @@ class Learning:
         return {"has_learnt": self.has_learnt, "sentence": self.sentence, **asdict(self)}
 
 
+def chance_gain(n_validation: int) -> float:
+    """How far one number that fits n patients lowers their mean loss by chance: 1 / 2n on average.
+
+    Twice the gain in log-likelihood has a chi-squared distribution of one degree of freedom (Wilks SS. Ann Math Stat
+    1938;9:60-62), whose mean is 1. The choice of an epoch is such a number.
+    """
+    return 1 / (2 * n_validation)
+
+
 def learning_of(
-    probabilities: Mapping[str, float], training: SliceDataset, validation: SliceDataset, steps: int, least_steps: int
+    probabilities: Mapping[str, float],
+    training: SliceDataset,
+    validation: SliceDataset,
+    steps: int,
+    least_steps: int,
+    best_epoch: int = 1,
 ) -> Learning:
     """Hold a stage's best network against what knows nothing of the images, as `Learning.loss_to_beat` says.
 
@@ -91,6 +103,7 @@ def learning_of(
         validation: Of the stage.
         steps: Of the optimizer that lead to the network.
         least_steps: Of a head that has learnt.
+        best_epoch: Whose network it is.
 
     Returns:
         With losses to beat of 0 where the training, or the validation, has one class: there is nothing to learn, or to
@@ -104,4 +117,6 @@ def learning_of(
         return float(log_loss(labels, [answer] * len(labels), labels=[0, 1])) if 0 < answer < 1 else 0.0
 
     best = float(log_loss(labels, answers, labels=[0, 1]))
-    return Learning(best, always(prevalence), always(float(np.mean(labels))), len(labels), steps, least_steps)
+    return Learning(
+        best, always(prevalence), always(float(np.mean(labels))), len(labels), steps, least_steps, best_epoch
+    )

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from ignite.engine import Engine
 from ignite.metrics import Metric
+from sklearn.metrics import log_loss
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -25,9 +26,8 @@ def _slice_loss(logits: Tensor, labels: Tensor, patients: Tensor) -> float:
 
 def _patient_loss(logits: Tensor, labels: Tensor, patients: Tensor) -> float:
     """Mean over patients of the mean binary cross-entropy of their slices."""
-    losses = binary_cross_entropy_with_logits(logits.double(), labels.double(), reduction="none").numpy()
-    inverse = np.unique(patients.numpy(), return_inverse=True)[1]
-    return float(np.mean(np.bincount(inverse, weights=losses) / np.bincount(inverse)))
+    losses = binary_cross_entropy_with_logits(logits.double(), labels.double(), reduction="none")
+    return float(np.mean(_means(losses, labels, patients)[0]))
 
 
 def _slice_accuracy(logits: Tensor, labels: Tensor, patients: Tensor) -> float:
@@ -42,9 +42,21 @@ def _slice_auc(logits: Tensor, labels: Tensor, patients: Tensor) -> float:
 
 def _patient_auc(logits: Tensor, labels: Tensor, patients: Tensor) -> float:
     """AUC over patients; a patient's probability is the mean over its slices."""
-    members, first, inverse = np.unique(patients.numpy(), return_index=True, return_inverse=True)
-    sums = np.bincount(inverse, weights=torch.sigmoid(logits.double()).numpy(), minlength=len(members))
-    return discrimination.auc(labels.numpy().astype(int)[first], sums / np.bincount(inverse))
+    probabilities, answers = _means(torch.sigmoid(logits.double()), labels, patients)
+    return discrimination.auc(answers, probabilities)
+
+
+def _patient_log_loss(logits: Tensor, labels: Tensor, patients: Tensor) -> float:
+    """Cross-entropy of the patients' probabilities."""
+    probabilities, answers = _means(torch.sigmoid(logits.double()), labels, patients)
+    return float(log_loss(answers, probabilities, labels=[0, 1]))
+
+
+def _means(values: Tensor, labels: Tensor, patients: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Each patient's mean over its slices, and its label."""
+    first, inverse = np.unique(patients.numpy(), return_index=True, return_inverse=True)[1:]
+    sums = np.bincount(inverse, weights=values.numpy())
+    return sums / np.bincount(inverse), labels.numpy().astype(int)[first]
 
 
 FIGURES: dict[str, _Figure] = {
@@ -53,6 +65,7 @@ FIGURES: dict[str, _Figure] = {
     "accuracy": _slice_accuracy,
     "auc": _slice_auc,
     "patient_auc": _patient_auc,
+    "patient_log_loss": _patient_log_loss,
 }
 
 
@@ -60,7 +73,7 @@ class EpochFigure(Metric):
     """One of `FIGURES`, as an Ignite metric of a MONAI engine that does not decollate.
 
     Args:
-        figure: ``loss``, ``accuracy``, ``auc`` or ``patient_auc``. Undefined figures are nan.
+        figure: ``loss``, ``accuracy``, ``auc``, ``patient_auc`` or ``patient_log_loss``. Undefined figures are nan.
         weigh: ``patient``: each patient weighs the same in a loss; ``slice``: each slice does.
 
     Raises:

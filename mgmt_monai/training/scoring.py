@@ -103,7 +103,8 @@ class Scoring:
         summaries = self.write(slices, [stage.stage for stage in stages], cohort, folder, learning)
         public = [folder / "metrics.json", folder / "classification_report.txt", stages[-1].write_epochs()]
         curves = pd.DataFrame(stages[-1].all_rows(), columns=ROW_COLUMNS)
-        figure = learning_curves_figure(curves[curves["metric"] != "learning_rate"])
+        drawn = curves[~curves["metric"].isin(["learning_rate", "patient_log_loss"])]
+        figure = learning_curves_figure(drawn, [stage.stage for stage in stages if not stage.best_epoch])
         public += _save({"learning_curves.png": figure}, folder / "figures")
         public += [folder / "figures" / name for name in _TEST_PICTURES]
         shared = folder / "shared" / "predictions.csv", folder / "shared" / "slice_predictions.csv"

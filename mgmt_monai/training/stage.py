@@ -18,6 +18,7 @@ from mgmt_monai.atomic import atomic_file, write_text
 from mgmt_monai.csv_file import csv_text
 from mgmt_monai.networks import MGMTClassifier
 from mgmt_monai.training.errors import TrainingError
+from mgmt_monai.training.learnt import chance_gain
 from mgmt_monai.training.ranks import is_main_rank, wait_for_all
 from mgmt_monai.training.run_directory import RunDirectory, check_whole
 from mgmt_monai.training.settings import as_boolean
@@ -34,6 +35,7 @@ class StageProgress:
         run_directory: Of the training.
         after: The stage before, whose epochs come first on the common axis.
         n_validation: Validation patients, whom the epochs' figures are of.
+        start_loss: Of the validation patients, as `learning_of` has it, where the start may be kept; else infinite.
     """
 
     stage: str
@@ -41,6 +43,7 @@ class StageProgress:
     after: StageProgress | None = None
     n_validation: int = 0
     epochs: int = 0
+    start_loss: float = math.inf
     best_loss: float = math.inf
     best_epoch: int = 0
     best_digest: str = ""
@@ -55,7 +58,7 @@ class StageProgress:
 
     @property
     def best_checkpoint(self) -> Path:
-        """State of the network after the epoch with the lowest validation loss."""
+        """State of the network after the best epoch; of epoch 0, as the stage began."""
         return self.directory / "best.pt"
 
     @property
@@ -67,6 +70,16 @@ class StageProgress:
     def first_epoch(self) -> int:
         """How many epochs lie before this stage's first on the common axis of both stages."""
         return 0 if self.after is None else self.after.first_epoch + self.after.epochs
+
+    @property
+    def may_keep_start(self) -> bool:
+        """Whether the stage's start is epoch 0: where the first stage's head begins as the plain model."""
+        return bool(self.run_directory.state["first_stage"]["head_begins_as_plain_model"])
+
+    @property
+    def loss_to_beat(self) -> float:
+        """Of the validation patients: below it an epoch is better than the start by more than chance gains."""
+        return self.start_loss - chance_gain(self.n_validation) if math.isfinite(self.start_loss) else math.inf
 
     def begin_round(self) -> None:
         """Make the folder; early stopping counts from here."""
@@ -115,7 +128,16 @@ class StageProgress:
             setattr(self, name, state.get(name, getattr(self, name)))
 
 
-_KEPT = ("epochs", "best_loss", "best_epoch", "best_digest", "epochs_without_improvement", "finished", "rows")
+_KEPT = (
+    "epochs",
+    "start_loss",
+    "best_loss",
+    "best_epoch",
+    "best_digest",
+    "epochs_without_improvement",
+    "finished",
+    "rows",
+)
 
 #: Of the table of all epochs.
 ROW_COLUMNS = ["stage", "epoch", "split", "metric", "value"]
@@ -174,10 +196,13 @@ class Stage:
                 "Set --compile false."
             ) from error
         self.trainer.network = self.network
-        logger.info(
-            f"stage {progress.stage}: {_epochs(progress.epochs)}, lowest validation loss {progress.best_loss:.4f} "
-            f"in epoch {progress.best_epoch}"
-        )
+        found = f"lowest validation loss {progress.best_loss:.4f} in epoch {progress.best_epoch}"
+        if progress.best_epoch == 0:
+            found = (
+                f"none with a loss of the validation patients below {progress.loss_to_beat:.4f}, that of the start "
+                f"({progress.start_loss:.4f}) less what chance gains: the start is kept, as epoch 0"
+            )
+        logger.info(f"stage {progress.stage}: {_epochs(progress.epochs)}, {found}")
 
     def go_on(self, n_epochs: int) -> None:
         """Train some epochs more from the weights that the network has: what a federation's round does.

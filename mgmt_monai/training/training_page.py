@@ -1,6 +1,6 @@
 """The page of a training: its result first, what it is worth, curves, patients, and the settings beside the paper's."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mgmt_monai.evaluation.intervals import estimate_text
@@ -49,7 +49,7 @@ def training_page(outcome: Outcome, run: RunDirectory) -> Iterator[str]:
         "level": f"{100 * outcome.test['level']:g} %",
         "figures": [(name, estimate_text(patient[key]), patient[key]["n"]) for key, name in FIGURES.items()],
         "stages": [
-            (name, *(estimate_text(of[split]["patient"]["auc"]) for split in ("validation", "test")))
+            (name, _best_epoch(of), *(estimate_text(of[split]["patient"]["auc"]) for split in ("validation", "test")))
             for name, of in stages.items()
         ],
         "plain": "" if plain is None else figure_line(plain["test"]),
@@ -65,3 +65,8 @@ def training_page(outcome: Outcome, run: RunDirectory) -> Iterator[str]:
         "software": run.state.get("software", {}),
     }
     return page_pieces("mgmt_monai.training", "training.html.j2", "training", run.name, content, style="training.css")
+
+
+def _best_epoch(of_stage: Mapping[str, Any]) -> str:
+    epoch = of_stage["learning"]["best_epoch"]
+    return str(epoch) if epoch else "0: its start, for no epoch is better by more than chance gains"

@@ -32,6 +32,7 @@ def figure(name: str, weigh: str = "slice") -> float:
         ("accuracy", accuracy_score(LABELS, PROBABILITIES >= 0.5)),
         ("auc", roc_auc_score(LABELS, PROBABILITIES)),
         ("patient_auc", roc_auc_score(by_patient(LABELS), by_patient(PROBABILITIES))),
+        ("patient_log_loss", log_loss(by_patient(LABELS), by_patient(PROBABILITIES))),
     ],
 )
 def test_figure_over_batches_equals_scikit_learns(name, expected):

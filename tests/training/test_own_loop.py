@@ -62,12 +62,20 @@ def slice_losses(logits, labels):
     return cross_entropy(logits.double(), labels.double(), reduction="none").flatten().tolist()
 
 
-def plain_loop(network, train, validation, weigh):
-    """Losses of training and validation by epoch, and the stages' numbers of epochs."""
+def patients_loss(logits, validation):
+    """Of each patient's mean probability."""
+    table = pd.DataFrame({"p": torch.sigmoid(logits.double())[:, 0], "label": validation[1][:, 0]})
+    means = table.groupby(validation[2].numpy()).mean()
+    return -np.log(np.where(means["label"] == 1, means["p"], 1 - means["p"])).mean()
+
+
+def plain_loop(network, train, validation, weigh, keeps_start):
+    """Losses of training and validation by epoch, and each stage's best network; of epoch 0, its start."""
     images, labels, patients = train
     held = torch.bincount(patients)
     weights = len(patients) / (len(held) * held[patients]) if weigh == "patient" else torch.ones(len(patients))
-    found, n_before, best = [], 0, None
+    found, n_before, best, kept = [], 0, None, {}
+    n_validation = len(set(validation[2].tolist()))
     for stage in EPOCHS:
         if best is not None:
             network.load_state_dict(best)
@@ -77,7 +85,12 @@ def plain_loop(network, train, validation, weigh):
             parameter.requires_grad_(id(parameter) not in held_fast)
         optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=RATE[stage])
         plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=FACTOR, patience=PLATEAU)
-        lowest, without = np.inf, 0
+        lowest, without, n_best, to_beat = np.inf, 0, 0, np.inf
+        if keeps_start:
+            network.eval()
+            with torch.no_grad():
+                to_beat = patients_loss(network(validation[0]), validation) - 1 / (2 * n_validation)
+            best = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         for epoch in range(n_before + 1, n_before + 1 + EPOCHS[stage]):
             torch.manual_seed(int(np.random.SeedSequence([SEED, epoch]).generate_state(1)[0]))
             order = np.random.default_rng([SEED, epoch]).permutation(len(images))
@@ -101,14 +114,16 @@ def plain_loop(network, train, validation, weigh):
                 logits = torch.cat([network(part) for part in validation[0].split(64)])
             after = of_epoch(slice_losses(logits, validation[1]), validation[2].tolist(), weigh)
             found.append((stage, of_epoch(losses, seen, weigh), after))
-            without = 0 if after < lowest else without + 1
-            if after < lowest:
-                lowest, best = after, {name: tensor.clone() for name, tensor in network.state_dict().items()}
+            is_best = after < lowest if n_best else patients_loss(logits, validation) < to_beat
+            without = 0 if is_best else without + 1
+            if is_best:
+                lowest, n_best = after, epoch - n_before
+                best = {name: tensor.clone() for name, tensor in network.state_dict().items()}
             plateau.step(after)
             if without >= PATIENCE:
                 break
-        n_before = len(found)
-    return pd.DataFrame(found, columns=["stage", "train", "validation"])
+        n_before, kept[stage] = len(found), (n_best, best)
+    return pd.DataFrame(found, columns=["stage", "train", "validation"]), kept
 
 
 def slices_of(dataset):
@@ -149,7 +164,14 @@ def test_both_stages_are_those_of_a_plain_loop(weigh, least_steps, labels, phant
     if least_steps:
         assert len(sets[0][0]) < BATCH["transfer"], "too many slices: the rule is not tested"
         load(theirs, torch.load(run / "plain/best.pt", weights_only=True))
-    expected = plain_loop(theirs, *sets, weigh)
+    expected, kept = plain_loop(theirs, *sets, weigh, bool(least_steps))
     assert rows.drop_duplicates("epoch")["stage"].tolist() == expected["stage"].tolist()
     np.testing.assert_allclose(found[["train", "validation"]], expected[["train", "validation"]], atol=1e-5)
     assert json.loads((run / "config.json").read_text())["weigh"] == weigh
+    learning = json.loads((run / "run.json").read_text())["learning"]
+    assert not least_steps or [n_best > 0 for n_best, _ in kept.values()] == [False, True], "the rule is not tested"
+    for stage, (n_best, network) in kept.items():
+        assert learning[stage]["best_epoch"] == n_best
+        ours = torch.load(run / stage / "best.pt", weights_only=True).values()
+        for mine, other in zip(ours, network.values(), strict=True):
+            torch.testing.assert_close(mine, other, atol=1e-5, rtol=1e-5)

@@ -1,6 +1,6 @@
 """The learning curves of one training: each metric over the epochs of its stages."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -23,7 +23,7 @@ _COLUMNS = ["stage", "epoch", "split", "metric", "value"]
 _CHANCE = {"auc": 0.5, "patient_auc": 0.5}
 
 
-def learning_curves_figure(curves: pd.DataFrame) -> Figure:
+def learning_curves_figure(curves: pd.DataFrame, kept_start: Collection[str] = ()) -> Figure:
     """Each metric over the epochs of both stages, training and validation, with a line between the stages.
 
     Args:
@@ -31,6 +31,7 @@ def learning_curves_figure(curves: pd.DataFrame) -> Figure:
             ``split`` (``train`` or ``validation``), ``metric`` (``loss``, ``accuracy``, ``auc``,
             ``patient_auc`` or another) and ``value``; stages in the order in which they ran. A stage that
             counts its epochs from 1 again is put behind the one before it.
+        kept_start: Stages of which no epoch was kept, but the network that they began with.
 
     Returns:
         8 inches wide, one row a metric. A ring marks each stage's lowest validation loss, whose checkpoint is
@@ -57,7 +58,7 @@ def learning_curves_figure(curves: pd.DataFrame) -> Figure:
         axes.set_ylabel(METRIC_LABELS.get(metric, plain(metric)))
         axes.margins(y=0.12)
         tidy(axes)
-    _mark_kept(rows, metrics, placed)
+    _mark_kept(rows, metrics, placed[~placed["stage"].isin(kept_start)])
     last = placed["epoch"].max()
     ends = [*list(starts.values())[1:], last + 1]
     for (stage, start), end in zip(starts.items(), ends, strict=True):
