@@ -16,6 +16,10 @@ from mgmt_monai.training.plain_model import PLAIN
 PAGE_NAME = "training.html"
 """In the run's folder."""
 
+ADDED_NOTHING = (
+    "Training added nothing beyond chance to the plain model that the network began as: it still is that model."
+)
+
 LEAST_POWER, OF_AUC = 0.5, 0.7
 """A hold-out whose test would miss this AUC more often than not is called too small."""
 
@@ -125,6 +129,8 @@ def outcome_of(
     )
     unlearnt = metrics[stage].get("learning", {}).get("sentence", "")
     warnings = [unlearnt[:1].upper() + unlearnt[1:]]
+    best = [of["learning"]["best_epoch"] for of in metrics.values() if "learning" in of]
+    warnings += [ADDED_NOTHING] if best and not any(best) else []
     warnings += [f"A negative control ({control}): no model."] if control != "none" else []
     warnings += [MADE_FIGURES] if origin["made"] else []
     warnings += [small_test(cohort, with_power=power_text(verdict.power) not in verdict.sentence)]

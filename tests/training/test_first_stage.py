@@ -19,6 +19,7 @@ from phantom_runs import command, start, train, workflow
 from mgmt_monai.cli.main import main
 from mgmt_monai.phantom import write_phantom
 from mgmt_monai.training import EpochRecord, StageProgress
+from mgmt_monai.training.outcome import ADDED_NOTHING
 
 KILLED = Path(__file__).parents[1] / "killed_run.py"
 
@@ -89,6 +90,7 @@ def test_start_that_no_epoch_beats_is_kept_by_both_stages_and_every_record_says_
     assert json.loads(record.tags["best_epochs"]) == {"transfer": 0, "fine_tune": 0}
     page = (still / "training.html").read_text()
     assert page.count("0: its start, for no epoch is better by more than chance gains") == 2
+    assert ADDED_NOTHING in told and ADDED_NOTHING in page and ADDED_NOTHING in record.tags["mlflow.note.content"]
 
 
 def test_training_stopped_after_the_first_stage_kept_its_start_is_resumed_to_the_same(still, phantom_dir, tmp_path):
