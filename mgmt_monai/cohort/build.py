@@ -26,7 +26,7 @@ from mgmt_monai.cohort.tables.aliases import Aliases, in_brats_2021, untraceable
 from mgmt_monai.cohort.tables.columns import read_columns
 from mgmt_monai.cohort.tables.exclusions import DEFAULT_EXCLUSIONS, read_exclusions
 from mgmt_monai.cohort.tables.ignores import IgnoreList
-from mgmt_monai.cohort.tables.labels import Labels, read_labels
+from mgmt_monai.cohort.tables.labels import Labels, alike, read_labels
 from mgmt_monai.cohort.tables.review import in_words, left_out, prepared_as
 
 logger = logging.getLogger(__name__)
@@ -221,11 +221,10 @@ def _columns(series: Sequence[FoundSeries], sources: Sources) -> dict[str, dict[
 
 def _unlabelled(exams: Sequence[SeriesExam], labels: Labels, labels_csv: Path, data_dir: Path) -> list[Finding]:
     folders = {exam.patient_id: str(Path(exam.directory).parent) for exam in exams}
-    text = f"expected a row in {labels_csv}, found none (did a spreadsheet strip leading zeros?)"
+    lacking = sorted(set(folders) - set(labels.labels))
     return [
-        Finding("D031", patient_id, "", folder, text)
-        for patient_id, folder in sorted(folders.items())
-        if patient_id not in labels.labels
+        Finding("D031", own, "", folders[own], f"expected a row in {labels_csv}, found none{hint}")
+        for own, hint in alike(lacking, set(labels.labels) - set(folders)).items()
     ]
 
 

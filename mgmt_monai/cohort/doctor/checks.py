@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.records import SeriesRecord
+from mgmt_monai.cohort.tables.labels import alike
 from mgmt_monai.cohort.tables.table import names
 
 #: More labels without images are told in one finding: the table is of a larger cohort.
@@ -51,11 +52,7 @@ def label_findings(
         (sorted(patients - set(labels)), sorted(set(labels) - patients), "D031", "expected a label, found none"),
         (sorted(set(labels) - patients), sorted(patients - set(labels)), "D032", "expected images, found none"),
     ):
-        alike = {_without_zeros(other): other for other in others}
-        for patient_id in ids:
-            other = alike.get(_without_zeros(patient_id))
-            hint = f" (there is {other}: did a spreadsheet strip leading zeros?)" if other else ""
-            findings.append(Finding(finding_id, patient_id, "", "", text + hint))
+        findings += [Finding(finding_id, own, "", "", text + hint) for own, hint in alike(ids, others).items()]
     found = [(f, passed_over(f.patient_id) if f.id == "D032" else "") for f in findings]
     findings = [replace(f, id="D051", text=f"expected images, found {text}") if text else f for f, text in found]
     absent = [finding for finding in findings if finding.id == "D032"]
@@ -146,7 +143,3 @@ def height_by_width(record: SeriesRecord) -> float:
 
 def _differ(values: Sequence[float]) -> bool:
     return max(values) > min(values) * (1 + SHAPE_TOLERANCE)
-
-
-def _without_zeros(patient_id: str) -> str:
-    return patient_id.lstrip("0") or "0"

@@ -215,3 +215,25 @@ def _by_visit(values: dict[str, str], visits: list[str]) -> str:
 def _check_not_empty(table: Table, rows: list[tuple[str, ...]]) -> None:
     if not rows:
         raise CohortError(f"{table.source}: expected at least one patient, found only the header. Add the labels.")
+
+
+def alike(patient_ids: Iterable[str], others: Iterable[str]) -> dict[str, str]:
+    """Why the names of patients may be in one of table and folders alone: words in brackets, "" where nobody knows.
+
+    Args:
+        patient_ids: That are in one of the two.
+        others: That are in the other alone.
+    """
+    known = {_without_zeros(other): other for other in others}
+    hints = {}
+    for patient_id in patient_ids:
+        hints[patient_id] = ""
+        if other := known.get(_without_zeros(patient_id)):
+            hints[patient_id] = f" (there is {other}: did a spreadsheet strip leading zeros?)"
+        elif any("\ud800" <= letter <= "\udfff" for letter in patient_id):
+            hints[patient_id] = " (the folder's name is no text in this locale: set LC_ALL=C.UTF-8, or rename it)"
+    return hints
+
+
+def _without_zeros(patient_id: str) -> str:
+    return patient_id.lstrip("0") or "0"

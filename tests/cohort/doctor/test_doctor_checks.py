@@ -42,6 +42,14 @@ def test_stripped_zeros_are_told_on_both_sides():
     ]
 
 
+def test_name_that_is_no_text_here_is_told():
+    """As Python reads Müller in Latin-1 where names are UTF-8."""
+    (found, _) = label_findings({"M\udcfcller"}, {"M\u00fcller"})
+    assert found.text == (
+        "expected a label, found none (the folder's name is no text in this locale: set LC_ALL=C.UTF-8, or rename it)"
+    )
+
+
 def test_series_with_another_patients_id_is_named_without_the_id():
     (found,) = differing_patient_tags({"a": {"T1w": "aaaa", "T2w": "bbbb", "FLAIR": "aaaa"}, "b": {"T1w": "aaaa"}})
     assert key(found) == ("D033", "a", "")
