@@ -234,7 +234,7 @@ def _held(rows: dict[str, pd.DataFrame], manifest: Path, allow_missing: bool) ->
             if not in_folds:
                 raise
         if in_folds:
-            expected = set()
+            expected, rows[name] = set(), of.assign(folds_held=True)
             for fold, of_fold in tested.groupby("fold"):
                 splits = fold_splits(folds, int(fold), n_folds)
                 hold(of_fold, f"{name}, fold {fold}", labels, splits)

@@ -11,7 +11,7 @@ A folder of plain files (docs/reference/comparison.md):
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from mgmt_monai.csv_file import csv_text, plain
 from mgmt_monai.evaluation.predictions import read_patients, read_slices, write_patients, write_slices
 from mgmt_monai.json_file import JsonFileError, read_json
 from mgmt_monai.machine import check_machine
-from mgmt_monai.tracking.comparisons import fetch_files
+from mgmt_monai.tracking.comparisons import fetch_files, n_judged
 
 SCHEMA = "mgmt-monai/comparison/1"
 """Raised when a file or a key is added, removed, renamed or means something else."""
@@ -100,11 +100,13 @@ def read_record(folder: Path) -> ComparisonRecord:
 
 
 def stored_record(uri: str, run_id: str) -> ComparisonRecord:
-    """The record of a comparison that has come to its end, from MLflow.
+    """The record of a comparison that has come to its end, from MLflow, and how often its patients were judged by now.
 
     Raises:
         TrackingError: MLflow cannot be read, or the run has no record.
         ComparisonError: The record is not whole.
     """
     with tempfile.TemporaryDirectory() as temporary:
-        return read_record(fetch_files(uri, run_id, RECORD, Path(temporary) / "record"))
+        record = read_record(fetch_files(uri, run_id, RECORD, Path(temporary) / "record"))
+    judged = n_judged(uri, run_id)
+    return replace(record, about={**record.about, "n_judged": judged}) if judged else record

@@ -208,8 +208,8 @@ class Comparison:
         path = self.folder.path / PLAN
         if not path.is_file():
             return {}
-        judged = n_judged(self.tracking.uri, self._tested())
-        return {"plan_hash": hashlib.sha256(path.read_bytes()).hexdigest(), "n_judged": judged}
+        judged = n_judged(self.tracking.uri, self.tracking.run_id or "")
+        return {"plan_hash": hashlib.sha256(path.read_bytes()).hexdigest(), **({"n_judged": judged} if judged else {})}
 
     def _tested(self) -> str:
         """Which patients the plan that was written first has for the test, as `tested` says it."""

@@ -90,25 +90,38 @@ def association(
         In [0, 1], of the correlation of normal scores that are centred in each group; 1 where one does not vary in
         any, 0 where neither does: both part the labels, and so are one ranking.
 
-    Raises:
-        EvaluationError: As :func:`added_value`.
     """
-    label_, _ = checked_arrays(label, probability)
-    group = label_ if stratum is None else 2 * np.asarray(stratum) + label_
+    group = np.asarray(label) if stratum is None else 2 * np.asarray(stratum) + np.asarray(label)
     code = np.unique(group, return_inverse=True)[1]
-    size = np.bincount(code)
-    first, second = (
-        scores - (np.bincount(code, scores) / size)[code]
-        for scores in (normal_scores(given) for given in (probability, control))
-    )
-    if first @ first < _NOTHING_LEFT and second @ second < _NOTHING_LEFT and len(size) > 1:
+    first, second = (_centred(values, code) for values in (probability, control))
+    if first @ first < _NOTHING_LEFT and second @ second < _NOTHING_LEFT and code.max() > 0:
         return 0.0
-    spread = math.sqrt(float(first @ first) * float(second @ second))
-    free = len(code) - len(size) - 1
-    if spread < _NOTHING_LEFT or free < 1:
+    r, free = correlation(probability, control, group), len(code) - code.max() - 2
+    if math.isnan(r) or free < 1:
         return 1.0
-    r = min(1.0, max(-1.0, float(first @ second) / spread))
     return float(student.sf(r * math.sqrt(free / max(1 - r * r, 1e-12)), free))
+
+
+def correlation(first: ArrayLike, second: ArrayLike, group: ArrayLike) -> float:
+    """The correlation of normal scores that are centred in each group.
+
+    Args:
+        first: Shape ``(n,)``.
+        second: Shape ``(n,)``.
+        group: Shape ``(n,)``, such as the label.
+
+    Returns:
+        In [-1, 1]; ``nan`` where one does not vary in any group.
+    """
+    code = np.unique(group, return_inverse=True)[1]
+    a, b = _centred(first, code), _centred(second, code)
+    spread = math.sqrt(float(a @ a) * float(b @ b))
+    return math.nan if spread < _NOTHING_LEFT else min(1.0, max(-1.0, float(a @ b) / spread))
+
+
+def _centred(values: ArrayLike, code: np.ndarray) -> np.ndarray:
+    scores = normal_scores(values)
+    return scores - (np.bincount(code, scores) / np.bincount(code))[code]
 
 
 def logistic(design: np.ndarray, label: np.ndarray, penalty: np.ndarray) -> np.ndarray:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from scipy.special import gammaln, logit
 
-from mgmt_monai.evaluation.added_value import added_value, association
+from mgmt_monai.evaluation.added_value import added_value, association, correlation
 from mgmt_monai.evaluation.comparison import PairedComparison, compare_paired, holm
 from mgmt_monai.evaluation.delong import auc_estimate
 from mgmt_monai.evaluation.discrimination import checked_arrays
@@ -33,6 +34,20 @@ LEAST_TOLD_APART = 0.1
 """Of all pairs of patients, the share to which a control gives different values, from which on it is informative: one
 that is constant but for a few patients could see no shortcut."""
 
+MOST_ALIKE = 0.9
+"""Correlation with the model among patients of one label, from which on a control leaves it too little of its own: that
+control may be a shaken copy of it."""
+
+LEAST_LEVELS = 10
+"""Different probabilities of a model that can be told from another's: two that part the labels have the same two."""
+
+COPY_P = 0.0001
+"""A control orders patients as the model does by chance no more often than this: then it is a copy."""
+
+WIDEST_CUT = 5
+"""Times the usual step between a model's neighbours: where steps between a control's values lie at wider ones, the
+patients are groups, such as two scanners', which both may see."""
+
 CONTROL_DIGITS = 5
 """Decimal places of a control's probabilities: far coarser than rounding errors, far finer than any finding."""
 
@@ -47,8 +62,10 @@ class Control:
         p_value: One-sided, of its AUC against chance, within sites where these are known.
         p_holm: The same, corrected for the number of controls that vary.
         difference: The model minus the control, paired.
-        informative: It varies on these patients (`LEAST_TOLD_APART`).
+        informative: It varies on these patients (`LEAST_TOLD_APART`) and is no copy.
+        copied: It is the model's own predictions (`copies`).
         p_added: One-sided, of what the model tells beyond it.
+        alike: It goes with the model as a shaken copy would (`MOST_ALIKE`).
         explains: It is above chance, goes with the model among patients of one label, and leaves the model nothing.
     """
 
@@ -58,8 +75,15 @@ class Control:
     p_holm: float
     difference: PairedComparison
     informative: bool
+    copied: bool
     p_added: float
+    alike: bool
     explains: bool
+
+    @property
+    def beyond(self) -> bool:
+        """Whether the model tells more, and something of its own."""
+        return self.p_added <= ALPHA_MODEL and not self.alike
 
 
 def control_scores(table: pd.DataFrame) -> pd.Series:
@@ -108,7 +132,9 @@ def held_against(
         EvaluationError: A control is not finite, or of another shape.
     """
     given = {name: checked_arrays(label, values)[1] for name, values in controls.items()}
-    varies = {name: told_apart(values) >= LEAST_TOLD_APART for name, values in given.items()}
+    own = np.asarray(probability, dtype=float)
+    copied = {name: copies(own, values) or copies(scores, values) for name, values in given.items()}
+    varies = {name: told_apart(values) >= LEAST_TOLD_APART and not copied[name] for name, values in given.items()}
     p_values = {
         name: permutation_test(label, values, n_permutations, seed + 1 + number, code).p_value
         for number, (name, values) in enumerate(given.items())
@@ -128,11 +154,43 @@ def held_against(
                 p_holm=p_holm,
                 difference=compare_paired(label, probability, values, level),
                 informative=varies[name],
+                copied=copied[name],
                 p_added=p_added,
+                alike=any(abs(correlation(model, values, label)) >= MOST_ALIKE for model in (own, scores)),
                 explains=bool(explains and association(label, scores, values, code) <= ALPHA_CONTROLS),
             )
         )
     return found
+
+
+def copies(model: np.ndarray, control: np.ndarray) -> bool:
+    """Whether a control is a model's own predictions: rounded, rescaled, turned round, or dealt to other patients.
+
+    Args:
+        model: Shape ``(n,)``.
+        control: Shape ``(n,)``.
+
+    Example:
+        >>> model = np.arange(40) ** 2 / 1600
+        >>> copies(model, (1 - model).round(1)), copies(model, np.arange(40) % 7)
+        (True, False)
+    """
+    if len(np.unique(model)) < LEAST_LEVELS:
+        return False
+    if np.array_equal(np.sort(model.round(CONTROL_DIGITS)), np.sort(control.round(CONTROL_DIGITS))):
+        return True
+    sizes = np.unique(control, return_counts=True)[1]
+    if gammaln(len(control) + 1) - gammaln(sizes + 1).sum() < math.log(2 / COPY_P):  # orders that chance has
+        return False
+    inside = model.min() >= 0 and model.max() <= 1
+    # On the logits' scale: probabilities crowd near 0 and 1.
+    steps = np.diff(np.sort(logit(np.clip(model, 1e-9, 1 - 1e-9)) if inside else model))
+    usual = WIDEST_CUT * np.median(steps[steps > 0])
+    for turned in (control, -control):
+        rises = np.diff(turned[np.lexsort((turned, model))])
+        if (rises >= 0).all() and np.median(steps[rises > 0]) <= usual:
+            return True
+    return False
 
 
 def told_apart(values: np.ndarray) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.metrics import roc_auc_score
+from scipy.stats import rankdata
 
 from mgmt_monai.evaluation.predictions import EvaluationError
 
@@ -51,9 +51,11 @@ def auc(label: ArrayLike, probability: ArrayLike) -> float:
         0.75
     """
     label_, probability_ = checked_arrays(label, probability)
-    if label_.min() == label_.max():
+    m = int(label_.sum())
+    if m in (0, len(label_)):
         return math.nan
-    return float(roc_auc_score(label_, probability_))
+    # Mann and Whitney's U over the number of pairs.
+    return float((rankdata(probability_) @ label_ - m * (m + 1) / 2) / (m * (len(label_) - m)))
 
 
 def counts(label: ArrayLike, probability: ArrayLike, threshold: float = 0.5) -> Counts:

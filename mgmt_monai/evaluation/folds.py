@@ -168,7 +168,7 @@ def fold_ranks(scores: ArrayLike, fold: ArrayLike) -> np.ndarray:
         >>> fold_ranks([0.1, 0.2, 0.9, 0.8], [0, 0, 1, 1]).tolist()
         [0.25, 0.75, 0.75, 0.25]
     """
-    values, code = np.asarray(scores, dtype=float), site_codes(fold, np.size(scores))
+    values, code = np.asarray(scores, dtype=float), np.unique(np.asarray(fold), return_inverse=True)[1]
     ranks = np.empty(len(values))
     for each in range(int(code.max()) + 1):
         of = code == each

@@ -14,7 +14,7 @@ from mgmt_monai.evaluation.assessment import assess, number_or_none
 from mgmt_monai.evaluation.comparison import compare_paired, holm
 from mgmt_monai.evaluation.controls import control_scores
 from mgmt_monai.evaluation.discrimination import auc
-from mgmt_monai.evaluation.folds import across_folds, folds_of_test, parted_models, seeds_as_folds, untold, widened
+from mgmt_monai.evaluation.folds import across_folds, folds_of_test, seeds_as_folds, widened
 from mgmt_monai.evaluation.imaging_adds import clinical_columns, imaging_adds
 from mgmt_monai.evaluation.permutation import best_of, best_of_p_values, permutation_test
 from mgmt_monai.evaluation.pooling import pool
@@ -26,7 +26,7 @@ from mgmt_monai.evaluation.predictions import (
     read_batch,
     read_patients,
 )
-from mgmt_monai.evaluation.referee import hold
+from mgmt_monai.evaluation.referee import doubts, hold
 from mgmt_monai.evaluation.verdict import BOUND, judge
 from mgmt_monai.evaluation.within_site import other_sites, site_codes, site_column
 from mgmt_monai.json_file import JsonFileError, read_json
@@ -35,9 +35,6 @@ logger = logging.getLogger(__name__)
 
 PRIMARY_STAGE, OTHER_STAGES = "fine_tune", {"transfer", "plain"}
 """What a training's config names as its result before anything is trained: judged alone, its other stages beside it."""
-
-MOST_UNTOLD = 0.05
-"""Of predictions, from which on it matters who was left out; a training that failed is to be run again."""
 
 DEFAULT_THRESHOLD = 0.5
 """Where a table has no validation patients to choose one on."""
@@ -314,7 +311,8 @@ def judged(
                 raise EvaluationError(f"{what} {name!r}: expected one of the models {known or 'none'}; name one")
     _check_labels(models)
     column = "" if columns is None else site_column(columns, site)
-    if columns is not None and not site and (others := other_sites(columns)):
+    others = [] if columns is None else other_sites(columns, site)
+    if not site and others:
         raise EvaluationError(
             f"site: expected one column that tells it, found {column!r} and {others[0]!r}, which differ; "
             "name one (--site)"
@@ -332,9 +330,7 @@ def judged(
     )
     of_control = {control: control_scores(rows[control]) for control in controls}
     meant = primary_models(rows, candidates, primary)
-    kind = {name: (rows[name]["modality"].iloc[0], rows[name]["stage"].iloc[0]) for name in candidates}
-    tests = {of: {p for name in kind if kind[name] == of for p in models[name]["patient_id"]} for of in kind.values()}
-    parted = parted_models(tests)
+    of_candidates = {name: rows[name] for name in candidates}
     best = _best_p(models, rows, candidates, sites, seed) | _best_p(models, rows, meant, sites, seed)
     found: dict[str, dict[str, Any]] = {}
     every = len({patient for pooled in models.values() for patient in pooled["patient_id"]})
@@ -358,7 +354,8 @@ def judged(
             notes=[
                 *notes,
                 *(["seeds_as_folds"] if "seeds_as_folds" in rows[name] else []),
-                *(["chosen_patients"] if kind[name] in parted or untold(rows[name]) > MOST_UNTOLD else []),
+                *doubts(name, of_candidates, [*of_control.values()], pooled, fold, figures["permutation_p"]),
+                *(["other_site_column"] if others else []),
                 *(["other_patients"] if len(pooled) < every else []),
                 *(["best_of_several"] if len(candidates) > 1 and meant != [name] else []),
             ],

@@ -4,7 +4,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import permutations
 
 import numpy as np
@@ -12,12 +12,22 @@ import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.special import logit
-from scipy.stats import binom, poisson
+from scipy.stats import binom, mannwhitneyu, poisson
 
+from mgmt_monai.evaluation.added_value import added_value, association
+from mgmt_monai.evaluation.controls import ALPHA_MODEL
+from mgmt_monai.evaluation.discrimination import auc
+from mgmt_monai.evaluation.folds import across_folds, parted_models, untold
 from mgmt_monai.evaluation.predictions import EvaluationError
 
 CLONE_P = 0.0001
 """So many patients with another's very predictions are chance no more often than this: then they are named."""
+
+MOST_UNTOLD = 0.05
+"""Of predictions, from which on it matters who was left out; a training that failed is to be run again."""
+
+FOLDS_ALONE = (0.05, 0.1)
+"""By so much more do folds agree with the labels than all pairs, whose p-value is above this."""
 
 CLONE_STEPS = (1e-12, 6e-7, 2e-5, 5.1e-5, 5.1e-4)
 """So near are the predictions of one patient: two runs differ in the seventh digit; noise; four digits and three."""
@@ -207,6 +217,78 @@ def examinations(labels: Mapping[str, int]) -> str:
                 f"({', '.join(several[0][:2])}, ...): examinations of one person are to be one row"
             )
     return ""
+
+
+def doubts(
+    name: str, rows: Mapping[str, pd.DataFrame], controls: Sequence[pd.Series], pooled: pd.DataFrame, fold: pd.Series,
+    permutation_p: float | None,
+) -> list[str]:  # fmt: skip
+    """What speaks against a model's predictions though nothing is wrong with their figures.
+
+    Args:
+        name: Of the model.
+        rows: The columns of a predictions table, of every model that is no control; ``folds_held`` of folds that a
+            manifest has.
+        controls: Their probabilities by patient.
+        pooled: The model's test patients, as :func:`mgmt_monai.evaluation.pooling.pool` returns them.
+        fold: Shape ``(n,)``, theirs.
+        permutation_p: Of all pairs.
+
+    Returns:
+        Keys of :data:`mgmt_monai.evaluation.verdict.REASONS`.
+    """
+    table, own = rows[name], set(pooled["patient_id"])
+    kind = {other: (of["modality"].iloc[0], of["stage"].iloc[0]) for other, of in rows.items()}
+    file = {other: other.removesuffix(" ".join(kind[other])) for other in rows}
+    tests = {other: set(of.loc[of["split"] == "test", "patient_id"]) for other, of in rows.items()}
+    parted = parted_models({each: set().union(*(tests[o] for o in rows if kind[o] == each)) for each in kind.values()})
+    alike = [other for other in rows if kind[other][0].casefold() == kind[name][0].casefold()]
+    beside = [*(tests[other] for other in alike), *(set(control.index) for control in controls)]
+    chosen = (
+        kind[name] in parted
+        or untold(table) > MOST_UNTOLD
+        or any(len(own - of) <= MOST_UNTOLD * len(own) and len(of - own) > MOST_UNTOLD * len(of) for of in beside)
+    )
+    keys = ["fold", "seed", "patient_id"]
+    tested = pd.MultiIndex.from_frame(table.loc[table["split"] == "test", keys])
+    learnt = [rows[other] for other in alike if file[other] == file[name]]
+    seen = any(pd.MultiIndex.from_frame(of.loc[of["split"] == "train", keys]).isin(tested).any() for of in learnt)
+    alone = False
+    if "folds_held" not in table and permutation_p is not None and permutation_p > FOLDS_ALONE[1]:
+        ranks, _ = across_folds(pooled["probability"], fold, pooled["label"])
+        alone = auc(pooled["label"], ranks) - auc(pooled["label"], pooled["probability"]) > FOLDS_ALONE[0]
+    found = {"chosen_patients": chosen, "seen_by_stage": seen, "folds_alone": alone,
+             "numbers_tell": numbers_tell(table, pooled)}  # fmt: skip
+    return [reason for reason, holds in found.items() if holds]
+
+
+def numbers_tell(rows: pd.DataFrame, pooled: pd.DataFrame) -> bool:
+    """Whether a number beside the predictions tells what the model does: that of the slices, or that in the names.
+
+    Names are numbered in some order, of collection or of labels, so theirs counts only where the model goes with it
+    among patients of one label.
+
+    Args:
+        rows: The columns of a predictions table, of one model.
+        pooled: Its test patients, as :func:`mgmt_monai.evaluation.pooling.pool` returns them.
+    """
+    label, probability = pooled["label"].to_numpy(), pooled["probability"].to_numpy()
+    slices = rows[rows["split"] == "test"].groupby("patient_id")["n_slices"].median()
+    found = [re.findall(r"\d+", patient) for patient in pooled["patient_id"]]
+    named = [[float(of[place]) for of in found] for place in range(min(map(len, found), default=0))]
+    for n, numbers in enumerate([slices.loc[pooled["patient_id"]].to_numpy(), *map(np.array, named)]):
+        if not 0 < label.sum() < len(label) or np.ptp(numbers) == 0:
+            continue
+        turned = numbers * (1 if numbers[label == 1].mean() > numbers[label == 0].mean() else -1)
+        if mannwhitneyu(turned[label == 1], turned[label == 0], alternative="greater").pvalue > CLONE_P / 2:
+            continue
+        if (
+            association(label, probability, turned) <= CLONE_P
+            if n
+            else added_value(label, probability, turned) > ALPHA_MODEL
+        ):
+            return True
+    return False
 
 
 def clones(tables: Iterable[pd.DataFrame]) -> dict[str, str]:

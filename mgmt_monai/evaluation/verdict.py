@@ -40,6 +40,13 @@ ALPHA_BELOW = 0.01
 BOUND = 0.6
 """The smallest AUC that would matter, unless another is set before the evaluation."""
 
+LEAST_SPREAD = 1e-5
+"""Of probabilities: smaller differences are those of rounding errors."""
+
+LEVEL_STEPS = 2
+"""Times one patient's share of a fold's training labels, by which the level of its model may tell the label left out.
+"""
+
 POWER_AUCS = (0.6, 0.65, 0.7)
 """For which the power of a test is told."""
 
@@ -51,19 +58,25 @@ REASONS = {
     "one_class": "The patients are all of one label.",
     "no_pairs_within_site": "No site has patients of both labels, so that label and site cannot be told apart.",
     "no_informative_control": "No control could have seen a shortcut: none was given, or all are (nearly) constant.",
+    "copied_control": "A control has the model's own predictions (rounded, rescaled, turned, dealt anew): it is none.",
+    "rounding_errors": "The probabilities differ as rounding errors do: their order is no prediction.",
     "not_beyond_control": "The model is not shown to tell more than a control without the tumour.",
     "control_above_chance": "A control without the tumour is above chance: the labels can be told without the tumour.",
     "explained_by_control": "A control without the tumour explains the model's predictions.",
     "upper_end_below_bound": "The upper end of the interval lies below the smallest AUC that would matter.",
     "labels_reversed": "The AUC is below 0.5 by more than chance: labels or probabilities are probably reversed.",
     "no_site_column": "No site is known: a hospital that shows inside the head cannot be seen by any control.",
-    "other_site_column": "Several columns are called a site and differ; the first of them is taken.",
+    "one_site": "The site's column has one value: what other hospitals would show is not known.",
+    "other_site_column": "Several columns are called a site and differ; one of them is taken.",
     "best_of_several": "One of several models: its p-value is that of the best of all.",
     "folds": "Folds are not independent: the standard error is taken 1.3 times as large.",
     "seeds_as_folds": "The seeds test different patients: each is taken as a fold (folds belong in the column fold).",
     "small_folds": "A fold has under 10 test patients or one label: probabilities of different models are compared.",
     "too_few_for_an_interval": "Fewer than 5 patients have one of the labels: no interval would keep its word.",
     "labels_by_fold": "Within the small folds no signal is shown: the level of a fold's model may tell the labels.",
+    "folds_alone": "Folds agree with the labels, all pairs do not: were they dealt afterwards? Give the manifest.",
+    "numbers_tell": "The number of slices, or that in patients' names, goes with the label and the predictions.",
+    "seen_by_stage": "Another stage of this model has learnt from test patients.",
     "chosen_patients": "Models, folds or seeds do not test all patients alike: who is missing may have been chosen.",
     "other_patients": "Other models test patients whom this one does not; a fold's models belong in one (column fold).",
     "clones": "Patients with the very predictions of another were left out.",
@@ -76,16 +89,21 @@ REASONS = {
 WITHHOLD = {
     "chosen_patients": "who is tested by which model may have been chosen by the result",
     "examinations": "persons are there several times",
+    "copied_control": "a control has the model's own predictions, and is none",
+    "rounding_errors": "the probabilities differ as rounding errors do",
+    "folds_alone": "the folds agree with the labels and all pairs do not",
+    "numbers_tell": "the number of slices or in patients' names tells the labels as well",
+    "seen_by_stage": "another stage of this model has learnt from test patients",
 }
-"""Reasons that a caller may give and with which nothing is supported, as the sentence has them."""
+"""Reasons with which nothing is supported, as the sentence has them."""
 
 WHY = {
     "one_class": "all patients have one label",
     "no_pairs_within_site": "no site has patients of both labels",
     "not_above_chance": "the model is not shown to be above chance",
+    **WITHHOLD,
     "not_beyond_control": "the model is not shown to tell more than a control without the tumour",
     "no_informative_control": "no control could have seen a shortcut, so that a signal is not told from one",
-    **WITHHOLD,
 }
 """Why it cannot be told, as the sentence has it: the first of these reasons."""
 
@@ -267,6 +285,9 @@ def judge(
     parted = False
     if above and fold is not None and too_few_a_fold:
         parted = within_folds_p(checked, scores, fold, n_permutations, seed) > ALPHA_MODEL
+        left = len(checked) - int(np.unique(fold, return_counts=True)[1].max())
+        level_told = float(2 * norm.cdf(widen * normal_quantile(RULE_LEVEL)) - 1)
+        parted |= not auc_estimate(checked, own - LEVEL_STEPS / max(1, left) * checked, level_told).low > 0.5
         above = not parted
     below = bool(widened(tested.p_low, widen) <= ALPHA_BELOW and ruled.high < 0.5) and not too_few_a_fold
     found = held_against(controls, checked, probability, scores, level, n_permutations, seed, code, widen, above)
@@ -274,7 +295,10 @@ def judge(
     if code is not None and found_site is not None and found_site.n_mixed > 1:
         among = code[np.bincount(code)[code] > 1]  # of a site known for a few, most pairs are not told apart
         seen = seen or told_apart(among) * (len(among) / len(code)) ** 2 >= LEAST_TOLD_APART
-    beyond = all(control.p_added <= ALPHA_MODEL for control in found if control.informative)
+    beyond = all(control.beyond for control in found if control.informative)
+    notes = [*notes, *(["copied_control"] if any(control.copied for control in found) else []),
+             *(["rounding_errors"] if 0 < np.ptp(own) < LEAST_SPREAD else []),
+             *(["one_site"] if found_site is not None and found_site.n_sites == 1 else [])]  # fmt: skip
 
     reasons = []
     if not m or not k:
@@ -326,12 +350,13 @@ def _checks(
     for control in controls:
         figures = f"AUC {with_interval(*control.auc[:3])}, {_p(control.p_value)}, {_p(control.p_holm)} after Holm"
         if not control.informative:
-            text = f"{figures}: constant on these patients, or nearly so: it says nothing"
+            why = "the model's own predictions" if control.copied else "constant on these patients, or nearly so"
+            text = f"{figures}: {why}: it says nothing"
             checks.append(Check(f"The control '{control.name}' is informative", False, text))
             continue
         text = f"{figures}; {_p(control.p_added)} of what the model adds to it (at most {ALPHA_MODEL} is asked for)"
-        passed = control.p_added <= ALPHA_MODEL
-        checks.append(Check(f"The model tells more than the control '{control.name}'", passed, text))
+        text += "; it goes with the model as a shaken copy would" if control.alike else ""
+        checks.append(Check(f"The model tells more than the control '{control.name}'", control.beyond, text))
     return checks
 
 

@@ -293,7 +293,8 @@ def site_codes(site: ArrayLike, n: int) -> np.ndarray:
         raise EvaluationError(f"site: expected one value a patient, found {len(values)} for {n} patients")
     unknown = ~values.index.isin(known_sites(values).index)
     code = np.full(n, -1)
-    code[~unknown] = pd.factorize(values[~unknown].map(_written))[0]
+    first, written = pd.factorize(values[~unknown].astype(str))
+    code[~unknown] = pd.factorize(np.array([_written(each) for each in written], dtype=object))[0][first]
     code[unknown] = code.max() + 1 + np.arange(unknown.sum())
     return code
 
@@ -338,13 +339,14 @@ def site_column(columns: pd.DataFrame, named: str = "") -> str:
     return next(iter(_called_sites(columns)), "")
 
 
-def other_sites(columns: pd.DataFrame) -> list[str]:
+def other_sites(columns: pd.DataFrame, named: str = "") -> list[str]:
     """Columns that are called a site and part the patients in another way than the one that `site_column` takes.
 
     Args:
         columns: What is known of the patients; what headers tell counts only where no other column does.
+        named: As `site_column` takes it.
     """
-    first, *others = _called_sites(columns) or [""]
+    first, *others = [*([named] if named in columns else []), *_called_sites(columns)] or [""]
     if not first or first.endswith("(DICOM)") or not len(columns):
         return []
     codes = {name: site_codes(columns[name], len(columns)) for name in (first, *others)}

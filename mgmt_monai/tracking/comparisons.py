@@ -47,15 +47,29 @@ def tested(patients: Iterable[tuple[str, int]]) -> str:
     return hashlib.sha256("\n".join(sorted(f"{name} {label}" for name, label in patients)).encode()).hexdigest()
 
 
-def n_judged(uri: str, test_patients: str) -> int:
-    """How many comparisons, and trainings outside them, of a store have tested the same patients; those under way too.
+def n_judged(uri: str, run_id: str) -> int:
+    """How many comparisons, and trainings outside them, of a store have tested a run's patients; those under way too.
+
+    One that was deleted has judged them all the same; it counts until MLflow's garbage collection.
+
+    Returns:
+        From 1 on; 0 where the run does not tell its patients.
 
     Raises:
         TrackingError: The store cannot be read.
     """
+    from mlflow.entities import ViewType
+
     with reading(uri, f"{shown(uri)}: cannot be searched for comparisons", _NO_STORE) as client:
-        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-        return len(client.search_runs(experiments, f"tags.`{TEST_TAG}` = '{test_patients}'"))
+        patients = client.get_run(run_id).data.tags.get(TEST_TAG, "")
+        experiments = [each.experiment_id for each in client.search_experiments(view_type=ViewType.ALL)]
+        wanted, n, page = f"tags.`{TEST_TAG}` = '{patients}'", 0, None
+        while patients:
+            found = client.search_runs(experiments, wanted, run_view_type=ViewType.ALL, page_token=page)
+            n, page = n + len(found), found.token
+            if not page:
+                break
+        return n
 
 
 def fetch_files(uri: str, run_id: str, folder: str, destination: Path) -> Path:

@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 from scipy.special import expit, logit
 
+from mgmt_monai.evaluation.folds import folds_of_test
+from mgmt_monai.evaluation.pooling import pool
 from mgmt_monai.evaluation.predictions import EvaluationError
-from mgmt_monai.evaluation.referee import clones, examinations, fold_splits, hold, missing, name_groups, noticed
+from mgmt_monai.evaluation.referee import clones, doubts, examinations, fold_splits, hold, missing, name_groups, noticed
 
 
 def rows(probability, split="test", fold=0, modality="T1w", first=0) -> pd.DataFrame:
@@ -198,3 +200,62 @@ def test_several_examinations_of_a_person_are_told_by_names_and_labels():
     assert examinations(sites) == ""
     assert examinations({f"p{n}-{scan}": int(random.integers(2)) for n in range(30) for scan in (1, 2)}) == ""
     assert examinations({"p1-1": 1, "p1-2": 1, "p2-1": 0, "p2-2": 0}) == ""  # so few are chance
+
+
+def doubted(rows, others=(), controls=(), p=0.001):
+    pooled = pool(rows, 0.5)
+    fold = folds_of_test(rows, pooled["patient_id"])
+    return doubts("T1w net", {"T1w net": rows, **dict(others)}, controls, pooled, fold, p)
+
+
+def drawn(n=120, **columns):
+    random = np.random.default_rng(0)
+    label = random.permutation(np.arange(n) % 2)
+    rows = {"patient_id": [f"{name:05d}" for name in random.permutation(n)], "modality": "T1w", "stage": "net",
+            "split": "test", "fold": 0, "seed": 0, "label": label,
+            "probability": random.random(n), "n_slices": 9}  # fmt: skip
+    return pd.DataFrame(rows | {name: of(label, rows) if callable(of) else of for name, of in columns.items()})
+
+
+@pytest.mark.parametrize(
+    ("columns", "reasons"),
+    [
+        ({}, []),
+        ({"n_slices": lambda label, _: 9 + label}, ["numbers_tell"]),
+        ({"probability": lambda label, _: label * 0.3 + 0.3, "n_slices": lambda label, _: 9 + np.arange(120) % 2}, []),
+        ({"patient_id": lambda label, _: [f"p{n}" for n in np.argsort(np.argsort(label + np.arange(120) / 999))]}, []),
+    ],
+    ids=["nothing", "slices", "other slices", "names in order of the labels"],
+)
+def test_numbers_beside_the_predictions_count_where_they_leave_the_model_nothing(columns, reasons):
+    assert doubted(drawn(**columns)) == reasons
+
+
+def test_a_model_that_knows_the_number_in_a_name_is_doubted():
+    rows = drawn().sort_values("label").assign(patient_id=[f"p{n}" for n in range(120)])
+    assert doubted(rows.assign(probability=np.arange(120) / 120)) == ["numbers_tell"]
+
+
+def test_folds_that_were_dealt_by_the_predictions_are_doubted_unless_a_manifest_has_them():
+    """In each fold methylated patients lie above the others, but the last; over all pairs the model guesses."""
+    rows = drawn()
+    tenth = rows.groupby("label")["probability"].rank(method="first").sub(1) // 15
+    rows["fold"] = (np.where(rows["label"] == 1, tenth, tenth + 1) % 4).astype(int)
+
+    assert doubted(rows, p=0.4) == ["folds_alone"]
+    assert doubted(rows.assign(folds_held=True), p=0.4) == doubted(drawn(fold=np.arange(120) % 4), p=0.4) == []
+
+
+@pytest.mark.parametrize(("stage", "split", "reasons"), [
+    ("first", "train", ["seen_by_stage"]), ("first", "test", []), ("other file", "train", []),
+])  # fmt: skip
+def test_a_stage_that_has_learnt_from_test_patients_is_told(stage, split, reasons):
+    other = drawn(stage="first", split=split)
+    other.loc[0, "split"] = "test"
+    assert doubted(drawn(), {("b " if stage != "first" else "") + "T1w first": other}) == reasons
+
+
+@pytest.mark.parametrize(("n", "reasons"), [(117, []), (80, ["chosen_patients"])])
+def test_patients_whom_a_control_has_and_the_model_has_not_may_have_been_chosen(n, reasons):
+    control = drawn().set_index("patient_id")["probability"]
+    assert doubted(drawn().head(n), controls=[control]) == reasons

@@ -332,3 +332,75 @@ def test_levels_of_small_folds_show_nothing_and_a_signal_inside_them_does():
     assert of_fold.auc.low > 0.5 and of_fold.p_value < 0.025
     assert (of_fold.state, "labels_by_fold" in of_fold.reasons) == (CANNOT_TELL, True)
     assert (within.state, "labels_by_fold" in within.reasons) == (SUPPORTED, False)
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [
+        lambda p: p,
+        lambda p: p.round(1),
+        *(lambda p, k=k: np.floor(p * k) / k for k in (2, 3, 5, 10)),
+        *(lambda p, k=k: np.argsort(np.argsort(p)) * k // len(p) / k for k in (3, 5, 58)),
+        lambda p: 1 - p,
+        lambda p: np.floor(3 - 3 * p) / 3,
+        lambda p: 0.5 + np.log(p / (1 - p)) / 40,
+        np.random.default_rng(3).permutation,
+    ],
+    ids=[
+        "model",
+        "rounded",
+        *["2", "3", "5", "10"],
+        "thirds",
+        "fifths",
+        "ranks",
+        "turned",
+        "turned thirds",
+        "logits",
+        "anew",
+    ],
+)
+def test_a_copy_of_the_model_is_no_control(copied):
+    label, model, _ = study(0, model=0.95)
+
+    found = judge(label, model, {"header_tags": copied(model)}, n_permutations=200)
+
+    assert (found.controls[0].copied, found.controls[0].explains, found.state) == (True, False, CANNOT_TELL)
+    assert "a control has the model's own predictions" in found.sentence
+
+
+def test_a_shaken_copy_supports_nothing_and_guesses_are_no_copies():
+    label, model, controls = study(0, model=0.95)
+    shaken = norm.cdf(norm.ppf(model) + np.random.default_rng(0).normal(0, 0.3, len(model)))
+
+    found = judge(label, model, {"header_tags": shaken}, n_permutations=200)
+
+    assert found.controls[0].alike and found.state != SUPPORTED
+    assert not any(each.copied or each.alike for each in judge(label, model, controls, n_permutations=200).controls)
+
+
+def test_two_scanners_that_model_and_control_both_see_are_no_copy():
+    random = np.random.default_rng(0)
+    scanner = np.repeat([0, 1], 40)
+    label = (random.random(80) < 0.2 + 0.6 * scanner).astype(int)
+
+    found = judge(label, 0.1 + 0.7 * scanner + 0.1 * random.random(80), {"header_tags": scanner}, n_permutations=200)
+
+    assert (found.controls[0].copied, found.state) == (False, CONTAMINATED)
+
+
+def test_an_order_of_rounding_errors_shows_nothing():
+    label, model, controls = study(0, model=0.95)
+
+    found = judge(label, 0.5 + 1e-6 * model, controls, n_permutations=200)
+
+    assert (found.state, "rounding_errors" in found.reasons) == (CANNOT_TELL, True)
+
+
+def test_the_others_labels_turned_round_show_nothing_where_one_is_left_out():
+    label = np.tile([0, 1], 20)
+    model = (39 - label.sum() + label) / 39 + np.random.default_rng(1).normal(0, 1e-3, 40)
+
+    found = judge(label, model, {"header_tags": np.random.default_rng(2).random(40)}, fold=np.arange(40))
+
+    assert found.auc.low > 0.5
+    assert (found.state, "labels_by_fold" in found.reasons) == (CANNOT_TELL, True)

@@ -35,13 +35,17 @@ def test_a_comparison_is_found_by_its_name_or_as_the_newest(store, named, found)
 
 
 def test_whatever_judged_the_same_test_patients_is_counted(store):
+    """Deleted runs have judged them too; another label is another patient."""
     uri, runs = store
     same = comparisons.tested([("00001", 1), ("00002", 0)])
     for name in ("old", "training"):
         MlflowClient(uri).set_tag(runs[name], TEST_TAG, same)
 
-    assert same == comparisons.tested([("00002", 0), ("00001", 1)])
-    assert [n_judged(uri, of) for of in (same, comparisons.tested([("00001", 1), ("00002", 1)]))] == [2, 0]
+    assert same == comparisons.tested([("00002", 0), ("00001", 1)]) != comparisons.tested([("00001", 1), ("00002", 1)])
+    assert [n_judged(uri, runs[name]) for name in ("old", "new")] == [2, 0]
+    MlflowClient(uri).delete_run(runs["training"])
+    assert n_judged(uri, runs["old"]) == 2
+    MlflowClient(uri).restore_run(runs["training"])
 
 
 def test_a_comparison_is_found_by_its_run(store):
