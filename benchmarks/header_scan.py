@@ -6,11 +6,11 @@ Makes a cohort the size of RSNA-MICCAI 2021 in a temporary folder (585 patients 
 pixels, each with the elements of a Kaggle header; about 1.7 GB of disk) and reads it, in turns and each in a process of
 its own: (a) one process that calls ``pydicom.dcmread(path, stop_before_pixels=True)`` on the files of some patients and
 takes a dozen attributes of each, (b) our scan of all, (c) our scan once more, nothing having changed. Then our scan of
-a tenth of the patients, to see whether memory grows with their number. With ``--against CHECKOUT`` (a worktree of
-another commit) it reads by the commands that users run instead, each at a first and a second visit, side by side with
-that commit's. Files are in the page cache: the disk is not measured. Memory is the sum over all processes of a run of
-what each has to itself (PSS), sampled; processor time is theirs together, and says what the rates do not on a machine
-that has other work, too. Linux only.
+a tenth of the patients, to see whether memory grows with their number. With ``--growth`` it runs the commands that
+users run, at a first and a second visit, on an eighth of the patients, a quarter, half and all. With ``--against
+CHECKOUT`` (a worktree of another commit) it runs them side by side with that commit's. Files are in the page cache: the
+disk is not measured. Memory is the sum over all processes of a run of what each has to itself (PSS), sampled; processor
+time is theirs together, and says what the rates do not on a machine that has other work, too. Linux only.
 """
 
 from __future__ import annotations
@@ -113,6 +113,7 @@ def make_cohort(data_dir: Path, n_patients: int, n_series: int, n_slices: int, w
     """A cohort in Kaggle's layout, with its label table."""
     patients = [f"{number:05d}" for number in range(n_patients)]
     folders = [data_dir / "train" / patient / modality for patient in patients for modality in MODALITIES[:n_series]]
+    folders = [folder for folder in folders if not folder.exists()]  # of a smaller cohort, which grows
     with ProcessPoolExecutor(workers) as pool:
         list(pool.map(write_series, folders, [n_slices] * len(folders), chunksize=8))
     rows = "".join(f"{patient},{index % 2}\n" for index, patient in enumerate(patients))
@@ -204,6 +205,36 @@ def side_by_side(data_dir: Path, checkouts: list[Path], rounds: int, workers: in
     return runs
 
 
+def growth(
+    data_dir: Path, n_patients: int, n_series: int, n_slices: int, workers: int
+) -> dict[int, dict[str, dict[str, float]]]:
+    """What `side_by_side` tells, by number of patients, also as a table: seconds, of processor, how many times.
+
+    Args:
+        data_dir: Where the cohort is made, and grows.
+        n_patients: Of the largest.
+        n_series: Modalities a patient.
+        n_slices: Files a series.
+        workers: Processes of each command.
+    """
+    found: dict[int, dict[str, dict[str, float]]] = {}
+    here = Path(__file__).resolve().parents[1]
+    for n in (n_patients // 8, n_patients // 4, n_patients // 2, n_patients):
+        make_cohort(data_dir, n, n_series, n_slices, workers)
+        runs = side_by_side(data_dir, [here], 1, workers)
+        found[n] = {name.rpartition(", ")[0]: told[0] for name, told in runs.items()}
+        half = found.get(n // 2)
+        if half is None:
+            click.echo("| patients | " + " | ".join(found[n]) + " |\n|---" + "|---" * len(found[n]) + "|")
+        cells = [
+            f"{told['seconds']:.1f} / {told['cpu_s']:.1f}"
+            + (f" (x {told['cpu_s'] / half[name]['cpu_s']:.2f})" if half else "")
+            for name, told in found[n].items()
+        ]
+        click.echo(f"| {n:,} | " + " | ".join(cells) + " |")
+    return found
+
+
 def measured(what: str, data_dir: Path, n_patients: int, workers: int) -> dict[str, float]:
     """Files a second and peak memory in MB of one way, run in a process of its own."""
     command = [sys.executable, str(Path(__file__).resolve()), "--measure", what, "--data", str(data_dir)]
@@ -237,6 +268,7 @@ def measured(what: str, data_dir: Path, n_patients: int, workers: int) -> dict[s
     type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
     help="A checkout of another commit: both are measured by the users' commands, and nothing else.",
 )
+@click.option("--growth", "grows", is_flag=True, help="How the time of the users' commands grows with the patients.")
 @click.option("--data", type=click.Path(path_type=Path), hidden=True)
 @click.option("--measure", type=click.Choice(["loop", "first", "second"]), hidden=True)
 def main(
@@ -248,6 +280,7 @@ def main(
     workers: int,
     out: Path | None,
     against: Path | None,
+    grows: bool,
     data: Path | None,
     measure: str | None,
 ) -> None:
@@ -257,6 +290,11 @@ def main(
         return
     root = Path(tempfile.mkdtemp(prefix="header-scan-"))
     try:
+        if grows:
+            grown = growth(root, patients, series, slices, workers)
+            if out is not None:
+                out.write_text(json.dumps(grown, indent=4) + "\n", encoding="utf-8")
+            return
         start = time.perf_counter()
         make_cohort(root, patients, series, slices, workers)
         n_files = patients * series * slices
@@ -266,7 +304,8 @@ def main(
             compared = side_by_side(root, checkouts, rounds, workers)
             for name, told in compared.items():
                 middle = {key: statistics.median(one[key] for one in told) for key in told[0]}
-                click.echo(f"{name}: {middle['cpu_s']:.1f} s of processor, {middle['peak_mb']:.0f} MB")
+                seconds = f"{middle['seconds']:.1f} s, {middle['cpu_s']:.1f} of processor"
+                click.echo(f"{name}: {seconds}, {middle['peak_mb']:.0f} MB")
             if out is not None:
                 out.write_text(json.dumps(compared, indent=4) + "\n", encoding="utf-8")
             return

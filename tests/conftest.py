@@ -16,6 +16,7 @@ import torch
 from phantom_runs import train
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, RLELossless, generate_uid
+from written_layouts import thin_out
 
 from mgmt_monai.exchange.export import export_bundle
 from mgmt_monai.exchange.run_source import open_source
@@ -137,6 +138,14 @@ def make_dicom() -> Callable[..., Path]:
 def phantom_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A phantom of 16 patients in which there is something to find. Not to be changed: copy it."""
     return write_phantom(tmp_path_factory.mktemp("phantom") / "phantom", n_patients=16, effect=3.0, seed=0)
+
+
+@pytest.fixture(scope="session")
+def forty_heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty made heads of a third of the rows, columns and slices. Not to be changed: copy them."""
+    heads = write_phantom(tmp_path_factory.mktemp("forty") / "phantom", n_patients=40, effect=3.0, seed=1)
+    thin_out(heads, 3)
+    return heads
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+import pydicom
 import SimpleITK
 
 MODALITIES = ("FLAIR", "T1w", "T1wCE", "T2w")
@@ -61,6 +63,25 @@ def write_layout(layout: str, heads: Path, labels: dict[str, int], data_dir: Pat
     separator = "\t" if file.endswith(".tsv") else ","
     (data_dir / file).write_text("".join(separator.join(row) + "\n" for row in cells))
     return {patient: called.format(patient) for patient in labels}
+
+
+def thin_out(heads: Path, step: int) -> None:
+    """Leave each so many-th row, column and slice of heads in Kaggle's layout: forty of them are read nine times."""
+    for series_dir in (heads / "train").glob("*/*"):
+        slices = {path: pydicom.dcmread(path) for path in series_dir.iterdir()}
+        normal = np.cross(*np.reshape(next(iter(slices.values())).ImageOrientationPatient, (2, 3)))
+        along = sorted(slices, key=lambda path: normal @ np.array(slices[path].ImagePositionPatient, float))
+        for number, path in enumerate(along):
+            if number % step:
+                path.unlink()
+                continue
+            image = slices[path]
+            pixels = image.pixel_array[::step, ::step]
+            image.Rows, image.Columns = pixels.shape
+            image.PixelSpacing = [spacing * step for spacing in image.PixelSpacing]
+            image.SpacingBetweenSlices *= step
+            image.PixelData = pixels.tobytes()
+            image.save_as(path)
 
 
 _DIGITS = ("0", "1")

@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from mgmt_monai.cohort.examination.scan import scan
 from mgmt_monai.cohort.examination.scan_cache import ScanCache
+from mgmt_monai.cohort.files import geometry
 from mgmt_monai.cohort.findings import Finding, Severity
 from mgmt_monai.cohort.layouts.found import series_of_record
 from mgmt_monai.cohort.manifest import Manifest
@@ -69,6 +72,8 @@ def changed_files(
                 text = (
                     f"expected the {len(record.files)} files of the manifest, found others ({_difference(record, now)})"
                 )
+            elif moved := _moved(record, now):
+                text = f"expected the geometry of the manifest, found {moved}"
             elif pixels and record.digests and now.digests != record.digests:
                 text = "expected the pixels of the manifest, found others in the same files"
             if text is not None:
@@ -77,6 +82,18 @@ def changed_files(
         if cache is not None:
             cache.close()
     return findings
+
+
+def _moved(record: SeriesRecord, now: SeriesRecord) -> str:
+    """What says otherwise where the slices lie, in words; "" where nothing that the manifest has does."""
+    for what in ("rows", "columns", "plane", "orientation", "pixel_spacing_mm", "slice_spacing_mm"):
+        before, after = getattr(record, what), getattr(now, what)
+        if before in (None, "", after):
+            continue
+        numbers = what.endswith("_mm") and after is not None
+        if not numbers or not np.allclose(before, after, rtol=geometry.SPACING_TOLERANCE, atol=0):
+            return f"{what} {after} in place of {before}"
+    return ""
 
 
 def _difference(record: SeriesRecord, now: SeriesRecord) -> str:

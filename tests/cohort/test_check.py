@@ -164,6 +164,25 @@ def test_other_files_are_found_by_their_headers(changed, change, words):
 
 
 @pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"PixelSpacing": [0.7, 0.75]}, "pixel_spacing_mm [0.7, 0.75] in place of [0.5, 0.75]"),
+        ({"ImageOrientationPatient": [0, 1, 0, -1, 0, 0]}, "orientation PRS in place of LPS"),
+    ],
+    ids=["spacing", "turned"],
+)
+def test_other_geometry_in_files_of_the_same_size_is_found(changed, values, words):
+    for path in changed.folder.iterdir():
+        dataset = pydicom.dcmread(path)
+        for name, value in values.items():
+            setattr(dataset, name, value)
+        dataset.save_as(path)
+    (found,) = changed(pixels=False, cached=True)
+    assert told([found]) == [("D046", "00002", "T1w", "train/00002/T1w")]
+    assert found.text == f"expected the geometry of the manifest, found {words}"
+
+
+@pytest.mark.parametrize(
     ("change", "expected"),
     [
         (lambda folder: (folder / "Image-1.dcm").write_bytes(b"no image"), ("D001", "train/00002/T1w/Image-1.dcm")),

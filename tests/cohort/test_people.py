@@ -1,6 +1,6 @@
 import pytest
 
-from mgmt_monai.cohort.files.person import person_of
+from mgmt_monai.cohort.files.person import people_of
 from mgmt_monai.cohort.layouts.found import Tagged
 from mgmt_monai.cohort.people import People
 
@@ -8,7 +8,7 @@ from mgmt_monai.cohort.people import People
 def tagged(patient, number="", name="", born="", sex="", directory=None, others=""):
     values = {"PatientID": number, "PatientName": name, "PatientBirthDate": born, "PatientSex": sex}
     values["OtherPatientIDs"] = others
-    return Tagged(patient, directory or f"{patient}/T1w", (person_of(values),))
+    return Tagged(patient, directory or f"{patient}/T1w", people_of([values]))
 
 
 def told(*items, aliases=None):

@@ -16,7 +16,6 @@ from mgmt_monai.inference.model import BundleModel
 from mgmt_monai.inference.studies import studies_in
 from mgmt_monai.inference.study import find_study
 from mgmt_monai.inference.study_batch import predict_batch
-from mgmt_monai.phantom import write_phantom
 
 LABELS = {"90000": 1, "90003": 0}
 
@@ -46,14 +45,14 @@ def predicted(layout: str, heads: Path, labels: dict[str, int], model: BundleMod
 
 
 @pytest.fixture(scope="module")
-def heads(phantom_dir: Path, t1w_model: BundleModel, tmp_path_factory):
+def heads(request, t1w_model: BundleModel, tmp_path_factory):
     """So many heads, their labels, and what is predicted of them in Kaggle's layout: ``heads(n)``."""
 
     @cache
     def made(n: int) -> tuple[Path, dict[str, int], list[dict[str, str]]]:
-        root, source, labels = tmp_path_factory.mktemp("heads"), phantom_dir, LABELS
+        root, labels = tmp_path_factory.mktemp("heads"), LABELS
+        source = request.getfixturevalue("forty_heads" if n == 40 else "phantom_dir")
         if n == 40:
-            source = write_phantom(root / "phantom", n_patients=40, effect=3.0, seed=1)
             labels = {path.name: number % 2 for number, path in enumerate(sorted((source / "train").iterdir()))}
         return source, labels, predicted("rsna-miccai-2021", source, labels, t1w_model, root)
 
@@ -64,7 +63,10 @@ def heads(phantom_dir: Path, t1w_model: BundleModel, tmp_path_factory):
     ("n", "layout"),
     [
         *((2, layout) for layout in ("csv", "bids with sessions", "dicom")),
-        *(pytest.param(40, layout, marks=pytest.mark.slow) for layout in LAYOUTS[1:]),
+        *(
+            pytest.param(40, layout, marks=[pytest.mark.slow, pytest.mark.xdist_group("forty heads")])
+            for layout in LAYOUTS[1:]
+        ),
     ],
 )
 def test_cohort_is_predicted_as_kaggles_layout_of_the_same_heads(

@@ -11,7 +11,6 @@ from written_layouts import LAYOUTS, MODALITIES, write_layout
 from mgmt_monai.cohort.build import Sources, build_manifest
 from mgmt_monai.cohort.modality import ModalityCohort
 from mgmt_monai.cohort.splits.plans import External
-from mgmt_monai.phantom import write_phantom
 from mgmt_monai.slices.dataset import SliceDataset
 from mgmt_monai.transforms.load import LoadSeriesd
 
@@ -31,14 +30,20 @@ def slices_of(data_dir: Path) -> tuple[list[str], dict[str, list[int]], dict[str
     return [patient.patient_id for patient in manifest.patients], labels, slices
 
 
-@pytest.fixture(scope="module", params=[LABELS, pytest.param(FORTY, marks=pytest.mark.slow)], ids=["two", "forty"])
-def heads(request, phantom_dir, tmp_path_factory):
+@pytest.fixture(
+    scope="module",
+    params=[
+        ("phantom_dir", LABELS),
+        pytest.param(("forty_heads", FORTY), marks=[pytest.mark.slow, pytest.mark.xdist_group("forty heads")]),
+    ],
+    ids=["two", "forty"],
+)
+def heads(request, tmp_path_factory):
     """The phantom, which patients of it, and what is read of them in Kaggle's layout."""
-    source, root = phantom_dir, tmp_path_factory.mktemp("heads")
-    if request.param is FORTY:
-        source = write_phantom(root / "phantom", n_patients=40, effect=3.0, seed=1)
-    write_layout("rsna-miccai-2021", source, request.param, root / "rsna")
-    return source, request.param, slices_of(root / "rsna")
+    name, given = request.param
+    source, root = request.getfixturevalue(name), tmp_path_factory.mktemp("heads")
+    write_layout("rsna-miccai-2021", source, given, root / "rsna")
+    return source, given, slices_of(root / "rsna")
 
 
 @pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "rsna-miccai-2021"])

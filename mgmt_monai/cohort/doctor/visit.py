@@ -1,6 +1,7 @@
 """A visit of the doctor: find the series of a data directory, examine them, write the report."""
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -19,7 +20,7 @@ from mgmt_monai.cohort.layouts.decided import decisions_of, row_of, rows_of
 from mgmt_monai.cohort.layouts.found import Contender
 from mgmt_monai.cohort.tables.aliases import read_aliases, with_own_table
 from mgmt_monai.cohort.tables.columns import read_columns
-from mgmt_monai.cohort.tables.exclusions import read_exclusions
+from mgmt_monai.cohort.tables.exclusions import DEFAULT_EXCLUSIONS, read_exclusions
 from mgmt_monai.cohort.tables.ignores import IgnoreList, read_ignores
 from mgmt_monai.cohort.tables.labels import Labels, read_labels
 from mgmt_monai.cohort.tables.review import left_out
@@ -27,6 +28,8 @@ from mgmt_monai.cohort.tables.series_table import FILE, SeriesRow, is_series_tab
 from mgmt_monai.cohort.tables.table import names
 from mgmt_monai.errors import why
 from mgmt_monai.json_file import JsonFileError, read_json
+
+logger = logging.getLogger(__name__)
 
 #: Series in dispute of which the page shows a picture; a page with more is opened by no browser in a moment.
 PICTURES = 600
@@ -91,6 +94,8 @@ def visit(data_dir: Path, out_dir: Path, plan: Visit, overwrite: bool = False) -
     _check_kept(out_dir / FILE, plan.series_csv)
     found = find_series(data_dir, plan.layout, plan.series_csv or decisions_of(out_dir), drop_stale=True)
     excluded = set(left_out(data_dir, plan.exclusions, found.patients))
+    if str(plan.exclusions) != DEFAULT_EXCLUSIONS and (strangers := sorted(excluded - found.patients)):
+        logger.warning(f"{names(strangers)}: in the exclusion list or review.csv, but not in the data")
     ignores.warn_of_strangers(found.patients)
     labels = _labels(plan.labels_csv, found.labels_file)
     labels = labels and labels.under_names_of(found.patients)

@@ -39,8 +39,9 @@ SAMPLE_SIZE = 2**20
 #: Thumbnails kept for the signature; of a longer series, every second, third... slice is used.
 THUMBNAILS_LIMIT = 512
 
-#: Values beyond are damage, and their differences would leave 32-bit floating point, which the model computes in.
-VALUE_LIMIT = 1e30
+#: Values beyond, or nothing above, are damage (a wrong type), or would leave 32-bit floating point, in which the model
+#: computes.
+VALUE_LIMIT, LEAST_VALUE = 1e30, 1e-30
 
 #: Air that is no lowest value: at the edge of the slices, the median is so much of the robust range above its lower end
 #: at least, half of the values lie within so much of that (the quartiles of noise above 0, Rayleigh's, are 0.77 of its
@@ -62,6 +63,10 @@ STEP, STEADY, BLANK_MEAN, TIP_SIZE = 1.8, 1.3, 0.1, 0.5
 #: Pictures of so many pixels a side whose neighbours are so unlike, 1 being as unlike as distant pixels, are none:
 #: 83 real series of heads have at most 0.13; noise 1, rows and columns exchanged 0.7, bytes in the wrong order 0.6.
 LEAST_SIDE, ROUGH_SHARE = 32, 0.5
+
+#: Values are of another type than the header's, of the same size, where as that one the squares of the steps to their
+#: neighbours are so many times smaller, or where whole numbers, but for 0, are all beyond those of its mantissa.
+SMOOTHER, MANTISSA_BITS = 4.0, {4: 23, 8: 52}
 
 #: So few different values are labels.
 FEW_VALUES = 8
@@ -225,6 +230,8 @@ class _Reading:
         self.n_values = self.n_cut = 0
         self.outside = ""
         self.roughness: list[np.ndarray] = []
+        self.as_other_sign: list[np.ndarray] = []
+        self.dtype, self.least = np.dtype(np.uint8), math.inf
         self.is_picture = False
         self.dark, self.bright = math.inf, -math.inf
         self.n_brightest = 0
@@ -247,6 +254,9 @@ class _Reading:
         self.n_values += values.size
         self.n_cut += stored.n_cut
         self.n_inside.append(inside.size)
+        if values.dtype.kind in "iu" and values.dtype.itemsize in MANTISSA_BITS:
+            sizes = np.abs(inside[inside != 0].astype(np.float64))
+            self.dtype, self.least = values.dtype, min(self.least, float(sizes.min(initial=math.inf)))
         dark = self._ends(stored.path, inside, slope, intercept)
         step, at_edge = _sample_step(values.shape, self.per_slice), edge(values[None])
         sample = values.ravel()[::step]
@@ -270,12 +280,18 @@ class _Reading:
             self.is_picture = min(values.shape) >= LEAST_SIDE
             if values.dtype.kind != "f":  # a z-scored head is rougher: its air is no darker than its tissue
                 self.roughness.append(_roughness(brightness(values)))
+                self.as_other_sign.append(_roughness(brightness(_other_sign(values))))
             self.strip.append(picture(lambda image: _shrunk(image, stored)))
 
     def result(self) -> SeriesContent:
         sample = np.concatenate(self.samples)
         if not sample.size or not any(self.n_inside[self.middle]):
             raise ContentError(self.path, f"nothing but {self.outside} in the middle 20 % of the slices")
+        if 0 < max(abs(self.dark), abs(self.bright)) < LEAST_VALUE:
+            found = f"values up to {max(abs(self.dark), abs(self.bright)):g}"
+            raise ContentError(
+                self.path, f"{found}, expected some above {LEAST_VALUE:g}; the header's type may be wrong"
+            )
         at_edge, lowest = np.concatenate(self.edges), float(np.float32(self.dark))
         background = background_of(at_edge, sample, lowest)
         unmasked = sample if background.mask is None else sample[sample > background.mask]
@@ -357,10 +373,23 @@ class _Reading:
             )
         if np.count_nonzero(histogram) <= FEW_VALUES and (n := len(np.unique(sample))) <= FEW_VALUES:
             yield "D023", f"expected many grey values, found {n}, as of labels or a mask"
+        if (other := self._other_type()) is not None:
+            yield "D055", f"expected values of the type in the header, found them to be of {other}"
         down, across, apart = np.sum(self.roughness or np.zeros((1, 3)), axis=0)
         if max(down, across) > ROUGH_SHARE * apart:
             found = "found them as unlike as distant ones; size, type or byte order in the header may be wrong"
             yield "D055", f"expected neighbouring pixels that are alike, {found}"
+
+    def _other_type(self) -> str | None:
+        """Of which type the values look to be, where that is not the header's; None where they look like their own."""
+        size = self.dtype.itemsize
+        if math.inf > self.least >= 2 ** MANTISSA_BITS.get(size, 0):
+            return f"float{8 * size}, read as {self.dtype.name}"
+        if self.roughness:
+            other, own = (np.sum(of, axis=0)[:2].sum() for of in (self.as_other_sign, self.roughness))
+            if own > SMOOTHER * other:
+                return "a type with another sign (signed, unsigned), as which neighbouring pixels are more alike"
+        return None
 
     def _outside(self, stored: StoredSlice) -> np.ndarray | None:
         """Where the slice is padding (unless that is 0, the lowest value: air), or is no number as its edge is."""
@@ -454,6 +483,12 @@ def _step(samples: Sequence[np.ndarray], outside: float) -> int | None:
         if alone or behind:
             return i if alone else i + 1
     return None
+
+
+def _other_sign(values: np.ndarray) -> np.ndarray:
+    """Whole numbers as signed where they are unsigned, and the other way round."""
+    native = values.astype(values.dtype.newbyteorder("="), copy=False)
+    return native.view(f"{'u' if native.dtype.kind == 'i' else 'i'}{native.dtype.itemsize}")
 
 
 def _roughness(image: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ _TABLE = """
 00080080 LO InstitutionName
 00080081 ST InstitutionAddress
 00080090 PN ReferringPhysicianName
+00080201 SH TimezoneOffsetFromUTC
 00081010 SH StationName
 0008103E LO SeriesDescription
 00081040 LO InstitutionalDepartmentName
@@ -52,6 +53,7 @@ _TABLE = """
 00180088 DS SpacingBetweenSlices
 00181000 LO DeviceSerialNumber
 00181030 LO ProtocolName
+00181040 LO ContrastBolusRoute
 00181041 DS ContrastBolusVolume
 00181042 TM ContrastBolusStartTime
 00181044 DS ContrastBolusTotalDose
@@ -112,6 +114,15 @@ GROUP_TAGS = (0x52009229, 0x52009230)
 AGENT_TAG = 0x00180012
 """ContrastBolusAgentSequence: the agents by their codes, in enhanced images in place of ContrastBolusAgent."""
 
+OTHER_IDS_TAG = 0x00101002
+"""OtherPatientIDsSequence: each with a PatientID, in place of the retired OtherPatientIDs."""
+
+LUT_TAG = 0x00283000
+"""ModalityLUTSequence: values by a table in place of slope and intercept (PS3.3 C.11.1), which no MR image needs."""
+
+LOOKED_INTO = (*GROUP_TAGS, AGENT_TAG, OTHER_IDS_TAG, LUT_TAG)
+"""Sequences whose items count."""
+
 UNDEFINED = 0xFFFFFFFF
 """The length of a sequence, or of encapsulated pixels, that runs to its delimiter (PS3.5 section 7.5)."""
 
@@ -144,7 +155,7 @@ _NUMBERS = ("US", "SS", "FD", "UL", EITHER)
 _PLAN: dict[int, tuple[str, int, bool]] = {  # keyword, value representation or what to do, whether it is a number
     **{_swapped(tag): (keyword, _code(vr), vr in _NUMBERS) for keyword, (tag, vr) in WANTED.items()},
     **{_swapped(tag): ("", _STOP, False) for tag in PIXEL_TAGS},
-    _swapped(AGENT_TAG): ("", _ODD_IF_FILLED, False),
+    **{_swapped(tag): ("", _ODD_IF_FILLED, False) for tag in LOOKED_INTO},
     **{_swapped(tag): ("", _ODD, False) for tag in (*GROUP_TAGS, 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD)},
 }
 #: What the first element of a data set can be: a tag up to (0008,0070) with a short value.
@@ -320,7 +331,7 @@ class Walk:
                     position = end
                     continue
                 if kind != _STOP:
-                    raise OddError("functional groups, agents by code, or a delimiter without a sequence")
+                    raise OddError("a sequence that is looked into, or a delimiter without one")
                 self.position = position
                 if tag == _PIXEL_DATA:
                     self.pixel_offset = value

@@ -53,15 +53,6 @@ class Person:
     numbers: tuple[str, ...] = ()
 
 
-def person_of(values: Mapping[str, str | int]) -> Person:
-    """The person of a header.
-
-    Args:
-        values: Keyword -> value, as `mgmt_monai.cohort.files.tags.FileTags` gives them.
-    """
-    return _person(tuple(str(values.get(tag, "")) for tag in PERSON_TAGS))
-
-
 @lru_cache(maxsize=256)  # the series of a patient say the same
 def _person(told: tuple[str, ...]) -> Person:
     number, name, born, sex, others = (text.strip() for text in told)

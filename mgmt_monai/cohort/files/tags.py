@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mgmt_monai.cohort.files import elements
-from mgmt_monai.cohort.files.elements import AGENT_TAG, GROUP_TAGS, PIXEL_TAGS, UNDEFINED, WANTED, OddError
+from mgmt_monai.cohort.files.elements import GROUP_TAGS, LOOKED_INTO, PIXEL_TAGS, UNDEFINED, WANTED, OddError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -316,7 +316,7 @@ def _pydicom_tags(data: bytes, size: int) -> FileTags:
 
     tags = [tag for tag, _ in WANTED.values()]
     bare = not elements.is_marked(data) and elements.begins_with_data_set(data)
-    dataset = read_partial(stream, stop_when=at_pixels, specific_tags=[*tags, *GROUP_TAGS, AGENT_TAG], force=bare)
+    dataset = read_partial(stream, stop_when=at_pixels, specific_tags=[*tags, *LOOKED_INTO], force=bare)
     syntax = str(dataset.file_meta.get("TransferSyntaxUID") or "")
     if "TransferSyntaxUID" in dataset.file_meta and not syntax:
         raise HeaderError("an empty TransferSyntaxUID: nothing says how its pixels are encoded")
@@ -327,9 +327,15 @@ def _pydicom_tags(data: bytes, size: int) -> FileTags:
     if pixels is None and end is not None and end != len(data):
         raise HeaderError("a truncated file: its header breaks off (or a length in it is wrong)", "D002")
     values = dict(_wanted(dataset, WANTED, ""))
-    if AGENT_TAG in dataset and dataset[AGENT_TAG].value:
-        names = (str(item.get("CodeMeaning") or item.get("CodeValue") or "agent") for item in dataset[AGENT_TAG].value)
+    agents, others, table = ((dataset[tag].value if tag in dataset else None) or [] for tag in LOOKED_INTO[2:])
+    if agents:
+        names = (str(item.get("CodeMeaning") or item.get("CodeValue") or "agent") for item in agents)
         values.setdefault("ContrastBolusAgent", elements.unpadded(", ".join(names)[: elements.MAX_TEXT_BYTES]))
+    if table:
+        raise HeaderError("values by a table (ModalityLUTSequence), not by a rescale slope: such are not read")
+    ids = filter(None, (str(values.get("OtherPatientIDs", "")), *(str(item.get("PatientID") or "") for item in others)))
+    if others and (told := elements.unpadded("\\".join(ids)[: elements.MAX_TEXT_BYTES])):
+        values["OtherPatientIDs"] = told
     shared, frames = (_groups(dataset, tag, str(values.get("SpecificCharacterSet", ""))) for tag in GROUP_TAGS)
     common = shared[0] if shared else {}
     if not frames:

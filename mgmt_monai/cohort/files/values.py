@@ -94,7 +94,8 @@ def time_of_day_s(text: str) -> float | None:
     """The time that a text of the kind TM says, in seconds since midnight; None where it says none.
 
     Args:
-        text: ``093000.5``, ``0930``, ``09:30:00``; a leading zero that a number has lost is put back (``93000``).
+        text: ``093000.5``, ``0930``, ``09:30:00``; a leading zero that a number has lost is put back (``93000``), and a
+            time zone (``+0100``) passed over.
 
     Example:
         >>> time_of_day_s("93000") == time_of_day_s("09:30:00") == 34200, time_of_day_s("101500.25")
@@ -104,7 +105,7 @@ def time_of_day_s(text: str) -> float | None:
 
     Source: PS3.5 section 6.2, TM.
     """
-    whole, _, fraction = text.strip().partition(".")
+    whole, _, fraction = _ZONE.sub("", text).strip().partition(".")
     whole = whole.replace(":", "")
     if not re.fullmatch(r"\d{1,6}", whole) or not re.fullmatch(r"\d*", fraction):
         return None
@@ -115,3 +116,19 @@ def time_of_day_s(text: str) -> float | None:
     if hours > 23 or minutes > 59 or seconds > 60:  # 60: a leap second
         return None
     return hours * 3600 + minutes * 60 + seconds + float(f"0.{fraction or 0}")
+
+
+def zone_s(text: str) -> float | None:
+    """How far ahead of UTC a time is that ends in its zone, in seconds; None where it says none.
+
+    Example:
+        >>> zone_s("093000.5+0130"), zone_s("0930")
+        (5400.0, None)
+
+    Source: PS3.5 section 6.2, DT.
+    """
+    match = _ZONE.search(text)
+    return match and float(f"{match[1]}{60 * (60 * int(match[2]) + int(match[3]))}")
+
+
+_ZONE = re.compile(r"([+-])(\d\d)([0-5]\d)\s*\Z")

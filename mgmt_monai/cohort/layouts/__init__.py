@@ -102,7 +102,7 @@ def find_series(
     _tell_what_is_not_read(found, data_dir)
     found.findings += _tell_unread_images(found, found.files, data_dir)
     if not found.series:
-        first = next((f" {item.line}" for item in found.findings if item.id == "D035"), "")
+        first = next((f" {one.line}" for kind in ("D035", "D001") for one in found.findings if one.id == kind), "")
         raise CohortError(
             f"{data_dir}: expected series as the layout {name} has them ({module.EXPECTS}), found none.{first}"
         )

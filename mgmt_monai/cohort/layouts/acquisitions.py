@@ -17,7 +17,7 @@ Values = Mapping[str, str | int]
 
 CONTRAST_TAGS = (
     "ContrastBolusAgentAdministered", "ContrastBolusAgent", "ContrastBolusIngredient", "ContrastBolusVolume",
-    "ContrastBolusTotalDose",
+    "ContrastBolusTotalDose", "ContrastBolusRoute",
 )  # fmt: skip
 
 #: What the slices of one acquisition share, beside frame of reference and orientation, where each has a UID of its own.
@@ -170,12 +170,12 @@ def in_place(slices: Sequence[Slice]) -> list[Slice]:
 
 
 def taken(values: Values) -> tuple[str, str]:
-    """AcquisitionDate and AcquisitionTime of one slice, or what an enhanced image has in their place."""
+    """AcquisitionDate, and AcquisitionTime with its zone, of a slice, or what an enhanced image has in their place."""
     both = str(values.get("FrameAcquisitionDateTime") or values.get("AcquisitionDateTime", ""))
     date, time = str(values.get("AcquisitionDate", "")), str(values.get("AcquisitionTime", ""))
     if "FrameAcquisitionDateTime" in values or not time:
-        date, time = both[:8] or date, re.split("[+-]", both[8:])[0] or time
-    return date, time
+        date, time = both[:8] or date, both[8:] or time
+    return date, time if re.search("[+-]", time) else time + str(values.get("TimezoneOffsetFromUTC", ""))
 
 
 def _split(slices: list[Slice]) -> list[Acquisition]:

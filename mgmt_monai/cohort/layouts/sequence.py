@@ -139,6 +139,8 @@ _ENHANCED_KINDS = (
     ("Spoiling", ("RF", "GRADIENT", "RF_AND_GRADIENT"), "SP"),
 )  # fmt: skip
 _WEIGHTINGS = {"T1": "T1w", "T2": "T2w", "FLUID_ATTENUATED": "FLAIR", "T2_STAR": "T2*"}
+#: How an agent was given, which some exports leave where they take the agent's name out.
+_ROUTE = "ContrastBolusRoute"
 #: So many acquisitions in the same places are a dynamic series: the phases of a contrast study are fewer.
 _DYNAMIC = 8
 #: A bolus that starts later than this after a series is one of the day before: the night lies between.
@@ -198,6 +200,8 @@ def guess(values: Values) -> Guess:
             return Guess(None, f"{modality} by {reason}")
     by_tag, agent = _agent(values)
     name = said_of_contrast(str(values.get(keyword, "")))
+    if not name.what and by_tag is None and not agent and not says_no_agent(str(values.get(_ROUTE, ""))):
+        name = Said(UNSURE, _ROUTE)
     given = by_tag if by_tag is not None else {GIVEN: True, UNSURE: True, DENIED: False}.get(name.what)
     if modality != "T1w":
         return Guess(modality, reason, agent=bool(given), by_tag=by_tag, by_words=name)
@@ -215,6 +219,8 @@ def said_by_name(said: Said) -> str:
         GIVEN: "contrast agent", DENIED: "no contrast agent", BOTH: "both with and without contrast agent",
         UNSURE: "a contrast word beside an unknown one or a dash",
     }  # fmt: skip
+    if said.words == _ROUTE:
+        return f"{_ROUTE} alone, without an agent"
     return f"{told[said.what]} by its name" if said.what in told else "nothing says contrast agent"
 
 

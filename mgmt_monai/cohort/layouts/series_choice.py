@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from mgmt_monai.cohort.files.values import day, finite, time_of_day_s
+from mgmt_monai.cohort.files.values import day, finite, time_of_day_s, zone_s
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.layouts.contrast import DENIED, GIVEN, UNSURE
 from mgmt_monai.cohort.layouts.found import Contender, Found, FoundSeries, LeftOut
@@ -264,9 +264,11 @@ def _is_later(candidate: Candidate, other: Candidate) -> bool | None:
     times = [time_of_day_s(one.taken[1]) for one in (candidate, other)]
     if times[0] is None or times[1] is None:
         return None
-    if all(days):
+    zones = [zone_s(one.taken[1]) for one in (candidate, other)]
+    ahead = 0.0 if zones[0] is None or zones[1] is None else zones[0] - zones[1]
+    if all(days) and not ahead:
         return (days[0], times[0]) > (days[1], times[1])
-    return 0 < (times[0] - times[1]) % 86_400 < 43_200  # without a day: midnight may lie between
+    return 0 < (times[0] - ahead - times[1]) % 86_400 < 43_200  # without a day: midnight may lie between
 
 
 def _exam_rank(candidates: Sequence[Candidate], guesses: Sequence[Guess]) -> tuple[str, int, float, str]:

@@ -42,4 +42,5 @@ def read_exclusions(exclusions: str | Path, patients: Iterable[str] = ()) -> dic
             f"{table.source}: expected a reason in every row, found none for {names(unexplained)}. "
             "Write why each is left out."
         )
-    return under_own_names({row[0]: row[1] for row in rows}, patients, table.source)
+    own_list = str(exclusions) != DEFAULT_EXCLUSIONS
+    return under_own_names({row[0]: row[1] for row in rows}, patients, table.source, zeros=own_list)

@@ -52,7 +52,7 @@ class Labels:
 
     def under_names_of(self, patients: Iterable[str]) -> Labels:
         """The same under the patients' own names, where these differ in their Unicode form alone."""
-        told: dict[str, int | str] = under_own_names({**self.unlabelled, **self.labels}, patients, "labels")
+        told: dict[str, int | str] = under_own_names({**self.unlabelled, **self.labels}, patients, "labels", False)
         return Labels(
             {name: label for name, label in told.items() if isinstance(label, int)},
             {name: reason for name, reason in told.items() if isinstance(reason, str)},

@@ -3,6 +3,7 @@
 import csv
 import io
 import logging
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -179,18 +180,27 @@ def one_form(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def under_own_names(rows: Mapping[str, _Told], own: Iterable[str], source: str) -> dict[str, _Told]:
+def under_own_names(rows: Mapping[str, _Told], own: Iterable[str], source: str, zeros: bool = True) -> dict[str, _Told]:
     """What is told by name, under the data's own names where these differ in their Unicode form alone; that is logged.
 
     Args:
         rows: By name as somebody wrote it.
         own: The names that the data have.
         source: Of the rows, for messages.
+        zeros: Whether a number that is a name of the data but for the zeros before it is refused.
 
     Raises:
-        CohortError: Two rows have names that look the same.
+        CohortError: Two rows have names that look the same, or a spreadsheet has taken the zeros away.
     """
     theirs = {one_form(name): name for name in own}
+    by_number = {_number(name): name for name in theirs if zeros and name not in rows}
+    bare = {name: by_number[_number(name)] for name in rows if name not in theirs and _number(name) in by_number}
+    if bare:
+        stripped = names([f"{name} for {meant}" for name, meant in bare.items()], shown=3)
+        raise CohortError(
+            f"{source}: expected patients as the data name them, found {stripped}: a spreadsheet strips leading zeros. "
+            "Write them as they are."
+        )
     found = {theirs.get(one_form(name), name): told for name, told in rows.items()}
     if len(found) < len(rows):
         raise CohortError(
@@ -199,6 +209,12 @@ def under_own_names(rows: Mapping[str, _Told], own: Iterable[str], source: str) 
         )
     tell_other_form(source, len(rows.keys() - found.keys()))
     return found
+
+
+def _number(name: str) -> str:
+    """A name that is a number, without the zeros before it and those that a program puts behind; else the name."""
+    match = re.fullmatch(r"0*(\d+?)(?:\.0+)?", name.strip())
+    return match[1] if match else name
 
 
 def tell_other_form(source: str, n: int) -> None:

@@ -426,3 +426,71 @@ def test_background_of_a_z_scored_head_that_touches_the_edge_is_told(tmp_path: P
     exam = examine_series(FoundSeries("P", "T1w", tmp_path, None, "its folder"), tmp_path, True)
     (text,) = (finding.text for finding in exam.findings if finding.id == "D052")
     assert "the value 0 in many voxels: tissue lies below it too" in text
+
+
+def typed(tmp_path: Path, values: np.ndarray, claim: str) -> list[str]:
+    """What the doctor tells of a NIfTI file whose header has another type of the same size."""
+    image = nib.Nifti1Image(values.transpose(2, 1, 0), np.diag([1.0, 1, 5, 1]), dtype=values.dtype)
+    nib.save(image, tmp_path / "a.nii")
+    said = nib.Nifti1Header()
+    said.set_data_dtype(claim)
+    content = bytearray((tmp_path / "a.nii").read_bytes())
+    content[70:74] = said["datatype"].tobytes() + said["bitpix"].tobytes()
+    (tmp_path / "a.nii").write_bytes(content)
+    exam = examine_series(FoundSeries("1", "T1w", tmp_path, ("a.nii",), "named"), tmp_path, True)
+    told = [finding.text for finding in exam.findings]
+    return [text for text in told if text.startswith("expected values of the type") or "header's type" in text]
+
+
+def smooth(kind: str) -> np.ndarray:
+    """Ten slices of a head of 40 x 40 pixels: 0 to 900; with air below 0; with noise about 0; z-scored."""
+    down, across = np.mgrid[-20:20, -20:20]
+    volume = np.stack([np.clip(900 - 3.0 * (down**2 + across**2) - 10 * index, 0, None) for index in range(10)])
+    if kind == "below 0":
+        return volume - 20
+    if kind == "noise":
+        return volume + np.random.default_rng(0).normal(0, 6, volume.shape)
+    if kind == "z-scored":
+        inside = volume > 0
+        return np.where(inside, 1000 * (volume - volume[inside].mean()) / volume[inside].std(), 0)
+    return volume * 60 if kind == "large" else volume
+
+
+@pytest.mark.parametrize(
+    ("kind", "own", "claim", "told"),
+    [
+        ("below 0", "int16", "uint16", "a type with another sign"),
+        ("noise", "int16", "uint16", "a type with another sign"),
+        ("z-scored", "int16", "uint16", "a type with another sign"),
+        ("z-scored", "int32", "uint32", "a type with another sign"),
+        ("large", "uint16", "int16", "a type with another sign"),
+        ("plain", "float32", "int32", "float32, read as int32"),
+        ("z-scored", "float32", "int32", "float32, read as int32"),
+        ("plain", "float32", "uint32", "float32, read as uint32"),
+        ("plain", "float64", "int64", "float64, read as int64"),
+    ],
+)
+def test_values_of_another_type_of_the_same_size_are_told(
+    tmp_path: Path, kind: str, own: str, claim: str, told: str
+) -> None:
+    (text,) = typed(tmp_path, smooth(kind).round().astype(own), claim)
+    assert text.startswith(f"expected values of the type in the header, found them to be of {told}")
+
+
+@pytest.mark.parametrize(("own", "claim"), [("int32", "float32"), ("int64", "float64")])
+def test_whole_numbers_as_floating_point_are_refused(tmp_path: Path, own: str, claim: str) -> None:
+    (text,) = typed(tmp_path, smooth("plain").round().astype(own), claim)
+    assert text.endswith("expected some above 1e-30; the header's type may be wrong")
+
+
+@pytest.mark.parametrize("kind", ["plain", "below 0", "noise", "z-scored", "large"])
+@pytest.mark.parametrize("own", ["int16", "uint16", "int32", "uint32", "int64", "float32", "float64"])
+def test_values_of_their_own_type_are_not_told(tmp_path: Path, kind: str, own: str) -> None:
+    values = smooth(kind)
+    values = np.clip(values, 0, None) if own.startswith("u") else values / 100 if kind == "large" else values
+    assert typed(tmp_path, values.astype(own), own) == []
+
+
+@pytest.mark.parametrize(("own", "claim"), [("int16", "uint16"), ("uint16", "int16"), ("int32", "uint32")])
+def test_values_that_both_types_hold_are_read_as_either(tmp_path: Path, own: str, claim: str) -> None:
+    assert typed(tmp_path, smooth("plain").astype(own), claim) == []

@@ -1,10 +1,10 @@
 import pytest
 
-from mgmt_monai.cohort.files.person import contradict, people_of, person_of, same_name
+from mgmt_monai.cohort.files.person import contradict, people_of, same_name
 
 
 def person(name="", number="", born="", sex=""):
-    return person_of({"PatientName": name, "PatientID": number, "PatientBirthDate": born, "PatientSex": sex})
+    return people_of([{"PatientName": name, "PatientID": number, "PatientBirthDate": born, "PatientSex": sex}])[0]
 
 
 @pytest.mark.parametrize(

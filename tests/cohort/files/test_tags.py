@@ -294,6 +294,29 @@ def test_private_elements_told_from_reserved_room(tmp_path, syntax):
     assert read_tags(path).private
 
 
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian], ids=lambda uid: uid.name)
+def test_values_by_a_table_are_refused(tmp_path, syntax):
+    table = Dataset()
+    table.add_new("LUTDescriptor", "US", [4096, 0, 16])
+    table.add_new("ModalityLUTType", "LO", "US")
+    table.add_new("LUTData", "OW", bytes(8192))
+    with pytest.raises(HeaderError, match=r"values by a table \(ModalityLUTSequence\)"):
+        read_tags(write(tmp_path / "a.dcm", syntax, ModalityLUTSequence=[table]))
+    assert read_tags(write(tmp_path / "b.dcm", syntax, ModalityLUTSequence=[])).values["Rows"] == 4
+
+
+@pytest.mark.parametrize("own", ["", "A-1"])
+def test_other_identifiers_in_a_sequence_are_those_of_the_retired_tag(tmp_path, own):
+    items = []
+    for number in ("B-2", "", "C-3"):
+        item = Dataset()
+        item.PatientID = number
+        items.append(item)
+    path = write(tmp_path / "a.dcm", OtherPatientIDs=own, OtherPatientIDsSequence=items)
+    assert read_tags(path).values["OtherPatientIDs"] == "\\".join(filter(None, (own, "B-2", "C-3")))
+    assert "OtherPatientIDs" not in read_tags(write(tmp_path / "b.dcm", OtherPatientIDsSequence=[])).values
+
+
 def test_last_of_two_equal_tags_counts(tmp_path):
     path = write(tmp_path / "a.dcm")
     content = path.read_bytes()

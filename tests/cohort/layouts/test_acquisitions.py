@@ -429,9 +429,11 @@ def test_agent_of_no_item_is_none(tmp_path, make_series):
     ("tags", "expected"),
     [
         ({"AcquisitionDate": "20240115", "AcquisitionTime": "093000"}, ("20240115", "093000")),
-        ({"AcquisitionDateTime": "20240115093000.5+0100"}, ("20240115", "093000.5")),
+        ({"AcquisitionDateTime": "20240115093000.5+0100"}, ("20240115", "093000.5+0100")),
+        ({"AcquisitionTime": "093000", "TimezoneOffsetFromUTC": "-0500"}, ("", "093000-0500")),
+        ({"AcquisitionDateTime": "20240115093000+0100", "TimezoneOffsetFromUTC": "-0500"}, ("20240115", "093000+0100")),
         ({"AcquisitionDateTime": "20240116093000", "AcquisitionTime": "080000"}, ("", "080000")),
-        ({"FrameAcquisitionDateTime": "20240117093000-0500", "AcquisitionTime": "080000"}, ("20240117", "093000")),
+        ({"FrameAcquisitionDateTime": "20240117093000-0500", "AcquisitionTime": "080000"}, ("20240117", "093000-0500")),
         ({}, ("", "")),
     ],
 )

@@ -237,6 +237,48 @@ def test_volume_of_an_agent_without_its_name_counts():
     assert chosen(series("AX T1", "3"), series("AX T1", "8", ContrastBolusVolume="7.5")) == ["T1w", "T1wCE"]
 
 
+@pytest.mark.parametrize("route", ["IV", "INTRAVENOUS", "Intravenous route"])
+def test_route_of_an_agent_without_its_name_counts_and_is_told(route):
+    choice = choose([series("AX T1", "3"), series("AX T1", "8", ContrastBolusRoute=route)])
+    assert [modality for modality, _ in choice.verdicts] == ["T1w", "T1wCE"]
+    assert choice.contradictions == [
+        ("T1wCE", "series 8 is taken as T1wCE, by ContrastBolusRoute alone, without an agent")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "expected"),
+    [
+        ("AX T1", {"ContrastBolusRoute": "NONE"}, "T1w"),
+        ("AX T1 PRE GD", {"ContrastBolusRoute": "IV"}, "T1w"),
+        ("AX T1", {"ContrastBolusRoute": "IV", "ContrastBolusAgent": "NONE"}, "T1w"),
+        ("AX T1", {"ContrastBolusRoute": "IV", "ContrastBolusAgent": "Gadovist"}, "T1wCE"),
+    ],
+    ids=["no route", "denied by the name", "denied by the agent", "agent"],
+)
+def test_route_decides_where_agent_and_name_are_silent(text, values, expected):
+    choice = choose([series(text, **values)])
+    assert [modality for modality, _ in choice.verdicts] == [expected]
+    assert choice.contradictions == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        (("100000", "+0100"), ("093000", "+0000"), "T1w"),  # 9:00 and 9:30 of UTC
+        (("093500", "+0000"), ("100000", "+0100"), "T1wCE"),  # 9:35 and 9:00
+        (("235000", "+0000"), ("002000", "+0000"), "T1wCE"),  # one zone: on one day, as without
+        (("093500", ""), ("100000", "+0100"), "T1w"),  # not known of both: compared as they stand
+        (("233000", "-0500"), ("050000", "+0000"), "T1w"),  # 4:30 of the next day
+    ],
+)
+def test_times_of_two_time_zones_are_compared_as_one(one, other, expected):
+    def t1(number, time, zone, **values):
+        return series("AX T1", number, AcquisitionDate="20200101", AcquisitionTime=time + zone, **values)
+
+    assert chosen(t1("3", *one), t1("8", *other, ContrastBolusAgent="Gadovist"))[0] == expected
+
+
 @pytest.mark.parametrize("time", ["93000", "09:30:00", "0930", "093000.123"])
 def test_times_are_compared_as_times(time):
     perfusion = series("DSC PERFUSION", "900", dates=at("101500"))

@@ -105,3 +105,10 @@ def test_columns_of_real_patients_as_the_file_has_them():
 def test_name_that_differs_in_its_unicode_form_alone_is_the_same_patient(write):
     path = write("patient_id,site\nM\u00fcller,1\nBraTS2021_00007,2\n")
     assert read_columns(path, ["Mu\u0308ller", "00007"]) == {"Mu\u0308ller": {"site": "1"}, "00007": {"site": "2"}}
+
+
+def test_row_without_its_zeros_is_refused(write):
+    """Beside others that fit, its patient would be without a site."""
+    path = write("patient_id,site\n007,A\n8,B\n")
+    with pytest.raises(CohortError, match="found 8 for 008: a spreadsheet strips leading zeros"):
+        read_columns(path, ["007", "008"])

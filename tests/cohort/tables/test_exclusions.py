@@ -60,3 +60,31 @@ def test_name_that_differs_in_its_unicode_form_alone_is_the_patients_and_told(tm
     path.write_text("patient_id,reason\nM\u00fcller,motion\nMu\u0308ller,blur\n", encoding="utf-8")
     with pytest.raises(CohortError, match="found two whose names differ in their Unicode form alone"):
         read_exclusions(path, ["Mu\u0308ller"])
+
+
+@pytest.mark.parametrize(
+    ("row", "patients", "found"),
+    [
+        ("7", ["007", "008"], "7 for 007"),
+        ("7.0", ["00007"], "7.0 for 00007"),
+        ("007", ["7"], "007 for 7"),
+        ("0", ["000"], "0 for 000"),
+    ],
+)
+def test_number_whose_zeros_a_spreadsheet_took_is_refused(tmp_path, row, patients, found):
+    """It would leave out nobody."""
+    path = tmp_path / "exclusions.csv"
+    path.write_text(f"patient_id,reason\n{row},motion\n")
+    with pytest.raises(CohortError, match=rf"expected patients as the data name them, found {found}: a spreadsheet"):
+        read_exclusions(path, patients)
+
+
+@pytest.mark.parametrize(("row", "patients"), [("7", ["7", "007"]), ("7", ["8"]), ("p7", ["p007"]), ("7", ["70"])])
+def test_number_that_is_a_patients_own_or_of_nobody_is_taken(tmp_path, row, patients):
+    path = tmp_path / "exclusions.csv"
+    path.write_text(f"patient_id,reason\n{row},motion\n")
+    assert read_exclusions(path, patients) == {row: "motion"}
+
+
+def test_packaged_list_is_not_held_against_other_numbers():
+    assert "00109" in read_exclusions("default", ["109"])
