@@ -1,5 +1,6 @@
 """``mgmt-monai prepare``: raw series in one space, the brain alone."""
 
+import json
 from pathlib import Path
 
 import click
@@ -53,6 +54,8 @@ def command(
         raise click.UsageError("--layout is of a cohort: give --batch too.")
     series = named_series(named)
     check_study(study_or_cohort, bool(series))
+    from mgmt_monai.atomic import write_text
+    from mgmt_monai.cohort.manifest import TRUTH, phantom_truth
     from mgmt_monai.inference.prepare_studies import prepare_studies
     from mgmt_monai.inference.studies import AskedStudy, studies_in
     from mgmt_monai.inference.study import find_study, study_path
@@ -65,7 +68,10 @@ def command(
         path = study_path(study_or_cohort)
         studies = [AskedStudy(path.name, path, find_study(path, series) if series else None)]
     masks = {studies[0].name: mask} if mask else None
+    made = phantom_truth(study_or_cohort) if batch else {}
     outcome = prepare_studies(studies, out, settings, masks, workers, overwrite)
+    if made:  # what is made of a phantom is one
+        write_text(out / TRUTH, json.dumps(made))
     told = [f"Error: {patient}: {reason}" for patient, reason in outcome.refused.items()]
     told += [f"{p}: {m} refused: {reason}" for p, one in outcome.prepared.items() for m, reason in one.refused.items()]
     for line in told[:SHOWN_FAULTS]:

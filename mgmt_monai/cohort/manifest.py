@@ -27,6 +27,9 @@ from mgmt_monai.json_file import JsonFileError, check_json, read_json
 #: Written into every manifest; a reader refuses another.
 SCHEMA = "mgmt-monai/manifest/2"
 
+TRUTH = "truth.json"
+"""What makes a folder of data known as a phantom."""
+
 #: Beside the data: they make no other cohort, and are not there where they are empty.
 _NOTES = ("chosen", "passed_over", "made", "heads")
 
@@ -109,7 +112,7 @@ def phantom_truth(data_dir: Path) -> dict[str, float]:
     Raises:
         CohortError: The file is there, but does not tell it.
     """
-    truth = data_dir / "truth.json"
+    truth = data_dir / TRUTH
     if not truth.is_file():
         return {}
     try:

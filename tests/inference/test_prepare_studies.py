@@ -151,6 +151,7 @@ def test_the_cohort_is_ready_for_a_manifest_and_the_review_counts(raw: Path, pre
     assert [one["patient_id"] for one in manifest["patients"]] == ["90000"]
     assert manifest["excluded"] == {"90001": "seen on the page"}
     assert set(manifest["patients"][0]["series"]) == {"T1wCE", "FLAIR"}
+    assert manifest["made"] == pytest.approx({"reachable_auc": 0.7602}, abs=1e-4)  # Phi(1 / sqrt 2): still a phantom
     how = {"version": 1, "spacing_mm": 2.0, "n4": False}
     one = {"series": 1, "skull_stripped": 1, "with_skull": 0, "prepared": 1, "how": how}
     assert manifest["heads"] == {"FLAIR": one, "T1wCE": one}
