@@ -234,7 +234,7 @@ def _held(rows: dict[str, pd.DataFrame], manifest: Path, allow_missing: bool) ->
             if not in_folds:
                 raise
         if in_folds:
-            expected, rows[name] = set(), of.assign(folds_held=True)
+            expected = set()
             for fold, of_fold in tested.groupby("fold"):
                 splits = fold_splits(folds, int(fold), n_folds)
                 hold(of_fold, f"{name}, fold {fold}", labels, splits)
@@ -245,6 +245,8 @@ def _held(rows: dict[str, pd.DataFrame], manifest: Path, allow_missing: bool) ->
         if absent := missing(of, expected):
             faults[name] = (f"{len(absent)} of {len(expected)} test patients are missing ({', '.join(absent[:3])}"
                             f"{', ...' if len(absent) > 3 else ''}).")  # fmt: skip
+        elif name not in partial:
+            rows[name] = of.assign(held=True)
     for name, fault in {} if allow_missing else faults.items():
         raise click.ClickException(f"{name}: {fault} Add them, or judge the others with --allow-missing.")
     return {name: [of[name] for of in (faults, partial) if name in of] for name in rows}

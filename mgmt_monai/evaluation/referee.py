@@ -227,8 +227,8 @@ def doubts(
 
     Args:
         name: Of the model.
-        rows: The columns of a predictions table, of every model that is no control; ``folds_held`` of folds that a
-            manifest has.
+        rows: The columns of a predictions table, of every model that is no control; ``held`` of those that test
+            whom a manifest has for it.
         controls: Their probabilities by patient.
         pooled: The model's test patients, as :func:`mgmt_monai.evaluation.pooling.pool` returns them.
         fold: Shape ``(n,)``, theirs.
@@ -244,6 +244,7 @@ def doubts(
     parted = parted_models({each: set().union(*(tests[o] for o in rows if kind[o] == each)) for each in kind.values()})
     alike = [other for other in rows if kind[other][0].casefold() == kind[name][0].casefold()]
     beside = [*(tests[other] for other in alike), *(set(control.index) for control in controls)]
+    beside = [] if "held" in table else beside
     chosen = (
         kind[name] in parted
         or untold(table) > MOST_UNTOLD
@@ -254,7 +255,7 @@ def doubts(
     learnt = [rows[other] for other in alike if file[other] == file[name]]
     seen = any(pd.MultiIndex.from_frame(of.loc[of["split"] == "train", keys]).isin(tested).any() for of in learnt)
     alone = False
-    if "folds_held" not in table and permutation_p is not None and permutation_p > FOLDS_ALONE[1]:
+    if "held" not in table and permutation_p is not None and permutation_p > FOLDS_ALONE[1]:
         ranks, _ = across_folds(pooled["probability"], fold, pooled["label"])
         alone = auc(pooled["label"], ranks) - auc(pooled["label"], pooled["probability"]) > FOLDS_ALONE[0]
     found = {"chosen_patients": chosen, "seen_by_stage": seen, "folds_alone": alone,

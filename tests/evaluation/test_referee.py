@@ -243,7 +243,7 @@ def test_folds_that_were_dealt_by_the_predictions_are_doubted_unless_a_manifest_
     rows["fold"] = (np.where(rows["label"] == 1, tenth, tenth + 1) % 4).astype(int)
 
     assert doubted(rows, p=0.4) == ["folds_alone"]
-    assert doubted(rows.assign(folds_held=True), p=0.4) == doubted(drawn(fold=np.arange(120) % 4), p=0.4) == []
+    assert doubted(rows.assign(held=True), p=0.4) == doubted(drawn(fold=np.arange(120) % 4), p=0.4) == []
 
 
 @pytest.mark.parametrize(("stage", "split", "reasons"), [
@@ -259,3 +259,4 @@ def test_a_stage_that_has_learnt_from_test_patients_is_told(stage, split, reason
 def test_patients_whom_a_control_has_and_the_model_has_not_may_have_been_chosen(n, reasons):
     control = drawn().set_index("patient_id")["probability"]
     assert doubted(drawn().head(n), controls=[control]) == reasons
+    assert doubted(drawn(held=True).head(n), controls=[control]) == []
