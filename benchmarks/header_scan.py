@@ -165,7 +165,9 @@ def ours(data_dir: Path, n_patients: int, workers: int) -> int:
     return n_files
 
 
-def side_by_side(data_dir: Path, checkouts: list[Path], rounds: int, workers: int) -> dict[str, list[dict[str, float]]]:
+def side_by_side(
+    data_dir: Path, checkouts: list[Path], rounds: int, workers: int, commands: dict[str, list[str]] = COMMANDS
+) -> dict[str, list[dict[str, float]]]:
     """Seconds, seconds of processor and peak memory of each of `COMMANDS`, by visit and checkout, in turns.
 
     Args:
@@ -173,11 +175,12 @@ def side_by_side(data_dir: Path, checkouts: list[Path], rounds: int, workers: in
         checkouts: Folders with the package.
         rounds: How often.
         workers: Processes of each command.
+        commands: What is run.
     """
     runs: dict[str, list[dict[str, float]]] = {}
     work = data_dir.with_name(data_dir.name + "-work")
     for _ in range(rounds):
-        for what, command in COMMANDS.items():
+        for what, command in commands.items():
             for checkout in checkouts:
                 (data_dir / ".mgmt-monai-scan.sqlite").unlink(missing_ok=True)
                 for visit in ("first", "second"):
@@ -206,7 +209,7 @@ def side_by_side(data_dir: Path, checkouts: list[Path], rounds: int, workers: in
 
 
 def growth(
-    data_dir: Path, n_patients: int, n_series: int, n_slices: int, workers: int
+    data_dir: Path, n_patients: int, n_series: int, n_slices: int, workers: int, commands: dict[str, list[str]]
 ) -> dict[int, dict[str, dict[str, float]]]:
     """What `side_by_side` tells, by number of patients, also as a table: seconds, of processor, how many times.
 
@@ -216,12 +219,13 @@ def growth(
         n_series: Modalities a patient.
         n_slices: Files a series.
         workers: Processes of each command.
+        commands: What is run.
     """
     found: dict[int, dict[str, dict[str, float]]] = {}
     here = Path(__file__).resolve().parents[1]
     for n in (n_patients // 8, n_patients // 4, n_patients // 2, n_patients):
         make_cohort(data_dir, n, n_series, n_slices, workers)
-        runs = side_by_side(data_dir, [here], 1, workers)
+        runs = side_by_side(data_dir, [here], 1, workers, commands)
         found[n] = {name.rpartition(", ")[0]: told[0] for name, told in runs.items()}
         half = found.get(n // 2)
         if half is None:
@@ -268,7 +272,12 @@ def measured(what: str, data_dir: Path, n_patients: int, workers: int) -> dict[s
     type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
     help="A checkout of another commit: both are measured by the users' commands, and nothing else.",
 )
-@click.option("--growth", "grows", is_flag=True, help="How the time of the users' commands grows with the patients.")
+@click.option(
+    "--growth",
+    "grows",
+    type=click.Choice(["headers", "all"]),
+    help="How the time of the users' commands grows with the patients: of the doctor on headers, or of all.",
+)
 @click.option("--data", type=click.Path(path_type=Path), hidden=True)
 @click.option("--measure", type=click.Choice(["loop", "first", "second"]), hidden=True)
 def main(
@@ -280,7 +289,7 @@ def main(
     workers: int,
     out: Path | None,
     against: Path | None,
-    grows: bool,
+    grows: str | None,
     data: Path | None,
     measure: str | None,
 ) -> None:
@@ -291,7 +300,8 @@ def main(
     root = Path(tempfile.mkdtemp(prefix="header-scan-"))
     try:
         if grows:
-            grown = growth(root, patients, series, slices, workers)
+            commands = {"headers": COMMANDS["headers"]} if grows == "headers" else COMMANDS
+            grown = growth(root, patients, series, slices, workers, commands)
             if out is not None:
                 out.write_text(json.dumps(grown, indent=4) + "\n", encoding="utf-8")
             return

@@ -13,6 +13,7 @@ from mgmt_monai.cohort.findings import Finding, Severity
 from mgmt_monai.cohort.layouts import bids, dicom_tree, folders
 from mgmt_monai.cohort.layouts.found import Found, FoundSeries
 from mgmt_monai.cohort.layouts.nifti_names import BRATS, UCSF_PDGM, UPENN_GBM
+from mgmt_monai.cohort.layouts.series_choice import READ_AS_ONE
 from mgmt_monai.cohort.manifest import series_reference
 from mgmt_monai.cohort.records import PatientRecord
 from mgmt_monai.cohort.series import MODALITIES, Series, is_nifti
@@ -103,7 +104,7 @@ def find_study(study_dir: Path, named: Mapping[str, Path] | None = None) -> Foun
             f"{study_dir}: expected one study, found more than one patient. Name the folder of one of them, or predict "
             "them all with --batch."
         )
-    if any(note.id == "D034" and not note.modality for note in found.findings):
+    if any(n.id == "D034" and not n.modality and not n.text.endswith(READ_AS_ONE) for n in found.findings):
         raise InferenceError(
             f"{study_dir}: expected one study, found more than one examination of the patient. Name the folder of one "
             "of them, or its series with --series."

@@ -143,6 +143,17 @@ def test_two_examinations_are_refused_without_their_dates(study: Path, tmp_path:
     assert "2019" not in str(caught.value)
 
 
+def test_studies_of_one_day_are_one_examination_as_in_a_training(study: Path, tmp_path: Path) -> None:
+    """A scanner that gives each series a StudyInstanceUID of its own."""
+    for number, modality in enumerate(("T1w", "FLAIR")):
+        edit(study / modality, StudyInstanceUID=f"1.2.{number}", StudyDate="20190823")
+
+    found = read_study(flatten(study, tmp_path / "case-9"))
+
+    assert [one.modality for one in found] == ["FLAIR", "T1w"]
+    assert all(one.series is not None for one in found)
+
+
 @pytest.mark.parametrize(
     ("named", "match"),
     [

@@ -11,6 +11,9 @@ from mgmt_monai.cohort.layouts.found import Contender, Found, FoundSeries, LeftO
 from mgmt_monai.cohort.layouts.sequence import Guess, Values, guess, said_by_name, times_fit
 from mgmt_monai.cohort.series import MODALITIES
 
+READ_AS_ONE = "read as one examination"
+"""How a note (D034) ends that says that several studies are one examination."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -133,7 +136,7 @@ def choose(candidates: Sequence[Candidate]) -> Choice:
     taken = {candidates[i].study for i in of_exam[exam] if verdicts[i][0]}
     if len(taken) > 1:
         by = "on one day" if day(exam) else "in one frame of reference"
-        notes.append(("", f"expected one study, found {len(taken)} StudyInstanceUIDs {by}; read as one examination"))
+        notes.append(("", f"expected one study, found {len(taken)} StudyInstanceUIDs {by}; {READ_AS_ONE}"))
     contradictions = [(guesses[i].modality or "", doubts[i]) for i in known if i in doubts and exams[i] == exam]
     several = {modality for modality, _ in notes}
     if contradictions:
