@@ -15,7 +15,7 @@ from mgmt_monai.json_file import JsonFileError, parse_json, read_json
 from mgmt_monai.locked_folder import KEY
 from mgmt_monai.networks.efficientnet import PADDINGS, has_odd_map
 from mgmt_monai.tracking.runs import StoredRun, fetch_run
-from mgmt_monai.training.config import PATHS, without_views
+from mgmt_monai.training.config import PATHS
 from mgmt_monai.training.origin import HEADS
 from mgmt_monai.training.plain_model import PLAIN
 from mgmt_monai.training.run_directory import check_whole
@@ -196,8 +196,8 @@ def _check(what: str, status: object, control: object) -> None:
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    config = without_views(in_package_names(_json(folder / "config.json")))
-    if "transfer_views" in config:
+    config = in_package_names(_json(folder / "config.json"))
+    if config.get("transfer_views"):
         logger.warning(
             f"{folder}: trained on cached views (transfer_views {config['transfer_views']}), which this version does "
             "not have: the bundle's train.json computes every epoch, and will not train the same network again."

@@ -40,12 +40,6 @@ FREE_ON_RESUME = {
     "slice_store",
 }  # fmt: skip
 
-#: Of configs that could train on cached views: what stands in its place where they were off.
-_OF_VIEWS = {
-    "$@train::views if @transfer_views else @train::dataloader": "@train::dataloader",
-    "mgmt_monai.training.cached_views.whole_batch_of_either": "mgmt_monai.networks.whole_batch.WholeBatchNetwork",
-}
-
 
 def executed_config() -> dict[str, Any] | None:
     """The config that is being run, with its overrides, before references are resolved.
@@ -223,35 +217,13 @@ def without_paths(config: Any, key: str = "") -> Any:
     return config
 
 
-def without_views(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A training's config as this version writes it, if one wrote it that could train on cached views.
-
-    Args:
-        config: As it was executed, in the package's own names.
-
-    Returns:
-        The same without what served the views, where they were off (``transfer_views`` 0); any other unchanged.
-    """
-    if config.get("transfer_views") != 0:
-        return dict(config)
-    text = json.dumps({key: value for key, value in config.items() if key != "transfer_views"}, default=str)
-    for before, now in _OF_VIEWS.items():
-        text = text.replace(before, now)
-    made: dict[str, Any] = json.loads(text)
-    section = made.get("train", {})
-    section.pop("views", None)
-    if section.get("inferer", {}).get("_target_") == "mgmt_monai.training.FeatureInferer":
-        section["inferer"] = section["inferer"]["inferer"]
-    return made
-
-
 def differing_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Which keys of two configs differ in a way that would change the result of a resumed training.
 
     Returns:
         The names, sorted; without those in `FREE_ON_RESUME`, and without `new_settings` wherever they are handed on.
     """
-    before, new = without_views(before), new_settings(before, now)
+    new = new_settings(before, now)
     now = _without({key: value for key, value in now.items() if key not in new}, [f"@{key}" for key in new])
     keys = sorted((set(before) | set(now)) - FREE_ON_RESUME)
     return [key for key in keys if json.dumps(before.get(key), default=str) != json.dumps(now.get(key), default=str)]

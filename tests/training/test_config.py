@@ -15,7 +15,6 @@ from mgmt_monai.training.config import (
     read_config,
     settings_of,
     without_paths,
-    without_views,
 )
 from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.training.settings import NUMBERS, OPTIONAL, WHOLE, check_settings
@@ -67,32 +66,6 @@ def test_every_epoch_is_validated():
     check_settings({"val_interval": 1})
     with pytest.raises(TrainingError, match="val_interval: expected a whole number from 1 to 1, found 2"):
         check_settings({"val_interval": 2})
-
-
-def with_views(config: dict, n_views: int) -> dict:
-    """A config as the version before wrote it, whose first stage could train on cached views."""
-    train = {
-        **config["train"],
-        "views": {"_target_": "mgmt_monai.training.CachedViews", "n_views": "@transfer_views"},
-        "inferer": {"_target_": "mgmt_monai.training.FeatureInferer", "inferer": config["train"]["inferer"]},
-    }
-    loader = "$@train::views if @transfer_views else @train::dataloader"
-    train["trainer"] = {**train["trainer"], "train_data_loader": loader}
-    return {**config, "transfer_views": n_views, "train": train}
-
-
-def test_run_that_could_have_had_cached_views_is_resumed_where_they_were_off():
-    now = read_config(BUNDLES / "t1w.json")
-    assert differing_settings(with_views(now, 0), now) == []
-    assert differing_settings(with_views(now, 0), {**now, "seed": 1}) == ["seed"]
-    assert differing_settings(with_views(now, 2), now) == ["train", "transfer_views"]
-
-
-def test_network_of_several_processes_is_the_same_without_views():
-    parallel = {"_target_": "mgmt_monai.training.cached_views.whole_batch_of_either", "_mode_": "callable"}
-    before = {"transfer_views": 0, "train": {"stage": {"data_parallel": parallel}}}
-    override = read_config(BUNDLES / "multi_gpu_train.json")["train::stage::data_parallel"]
-    assert without_views(before) == {"train": {"stage": {"data_parallel": override}}}
 
 
 def test_config_outside_a_workflow_is_looked_at_but_not_trained(tmp_path):
