@@ -58,12 +58,12 @@ class Registration:
         """Why it is refused; "" where it is accepted."""
         if self.disagreement_mm > MAX_DISAGREEMENT_MM:
             expected = f"the way there and the way back within {MAX_DISAGREEMENT_MM:g} mm of each other"
-            return f"expected {expected}, found {self.disagreement_mm:.1f} mm"
+            return f"expected {expected}, found {self.disagreement_mm:.2f} mm"
         if self.translation_mm > MAX_TRANSLATION_MM or self.rotation_deg > MAX_ROTATION_DEG:
             expected = f"a move of at most {MAX_TRANSLATION_MM:g} mm and {MAX_ROTATION_DEG:g} degrees"
             return f"expected {expected}, found {self.translation_mm:.0f} mm and {self.rotation_deg:.0f} degrees"
         if self.overlap < MIN_OVERLAP:
-            return f"expected brains that overlap by {MIN_OVERLAP:g} (Dice), found {self.overlap:.2f}"
+            return f"expected brains that overlap by {MIN_OVERLAP:g} (Dice), found {self.overlap:.3f}"
         if self.gain < 0:
             return "expected a better match than by the scanner's geometry, found a worse one"
         return ""

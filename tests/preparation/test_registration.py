@@ -70,10 +70,10 @@ GOOD = Registration(sitk.Euler3DTransform(), 3.0, 2.0, 0.2, 0.95, 0.3)
     ("figures", "reason"),
     [
         ({}, ""),
-        ({"disagreement_mm": 1.06}, "within 1 mm of each other, found 1.1 mm"),
+        ({"disagreement_mm": 1.06}, "within 1 mm of each other, found 1.06 mm"),
         ({"translation_mm": 61.0}, "found 61 mm and 2 degrees"),
         ({"rotation_deg": 46.0}, "found 3 mm and 46 degrees"),
-        ({"overlap": 0.84}, "found 0.84"),
+        ({"overlap": 0.84}, "found 0.840"),
         ({"gain": -0.01}, "found a worse one"),
     ],
 )
