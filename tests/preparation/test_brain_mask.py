@@ -44,7 +44,7 @@ def test_half_a_brain_is_refused_though_it_ends_before_the_edge() -> None:
     array[45:] = 0
     half = sitk.GetImageFromArray(array)
     half.SetSpacing([2.0, 2.0, 2.0])
-    with pytest.raises(PreparationError, match=r"found 0\.5[45]\d, as where a part"):
+    with pytest.raises(PreparationError, match=r"found 0\.5[34]\d, as where a part"):
         check_brain(textured(half), half)
 
 
