@@ -67,6 +67,27 @@ def test_streams_that_were_closed_lead_nowhere(closed, tmp_path):
     assert int(told.read_text()) > 2
 
 
+PROGRAMS = {
+    "script": ["-c", "import sys; sys.argv[0] = 'mgmt-monai'; from mgmt_monai.cli.main import main; sys.exit(main())"],
+    "module": ["-m", "mgmt_monai.cli.main"],
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize(("closed", "said"), [("<&-", "stdout stderr"), (">&-", "stderr"), ("2>&-", "stdout"),
+                                              ("<&- >&- 2>&-", "")])  # fmt: skip
+def test_command_runs_with_closed_streams(closed, said, program):
+    """One that ends well and speaks, and one that ends with an error."""
+    for words, code, stream in ((["--version"], 0, "stdout"), (["manifest", "show", "no.json"], 1, "stderr")):
+        shell = f'exec "$@" {closed}'
+        process = subprocess.run(
+            ["sh", "-c", shell, "sh", sys.executable, *PROGRAMS[program], *words], capture_output=True, check=False
+        )
+        assert process.returncode == code, process.stderr
+        for name, told in (("stdout", process.stdout), ("stderr", process.stderr)):
+            assert bool(told) == (name == stream and name in said), told
+
+
 @pytest.mark.parametrize(
     ("limits", "expected"),
     [

@@ -71,7 +71,6 @@ def cli() -> None:
     """MGMT promoter methylation of glioblastoma from brain MRI, as a MONAI bundle."""
 
 
-@printable_console()
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and tell what a user can mend in one line.
 
@@ -85,7 +84,12 @@ def main(args: Sequence[str] | None = None) -> int:
     Raises:
         Exception: Anything else, with its traceback: a fault of the program.
     """
-    prepare()
+    prepare()  # first: what wraps a closed stream hides that it is none
+    with printable_console():
+        return _ran(args)
+
+
+def _ran(args: Sequence[str] | None) -> int:
     interrupted = False
     try:
         with interruptible():
