@@ -5,7 +5,7 @@ import json
 import os
 import re
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -231,8 +231,8 @@ def _lost(path: Path, manifest: Manifest) -> list[str]:
         lost.append(f"{moved} of {len(old)} patients in another split or with another label")
     if there.folds and [one.folds for one, _ in pairs] != [other.folds for _, other in pairs]:
         lost.append(f"folds ({there.folds['n_folds']})")
-    notes = ("chosen", "passed_over", "patients", "folds")
-    settings = [{name: value for name, value in vars(one).items() if name not in notes} for one in (there, manifest)]
+    names = [own.name for own in fields(manifest) if own.name not in ("chosen", "passed_over", "patients", "folds")]
+    settings = [{name: getattr(one, name) for name in names} for one in (there, manifest)]
     same = all(
         (one.series, one.aliases) == (other.series, other.aliases) and one.columns.items() <= other.columns.items()
         for one, other in pairs
