@@ -108,6 +108,21 @@ def test_two_processes_give_the_result_of_one_and_write_once(finished_run, phant
 
 
 @pytest.mark.slow
+def test_two_processes_keep_the_start_that_one_keeps(phantom_dir, tmp_path, only_run):
+    still = {"transfer_least_steps": 8, "transfer_batch_size": 128, "transfer_learning_rate": 1e-9,
+             "fine_tune_learning_rate": 1e-9, "transfer_epochs": 1, "fine_tune_epochs": 1}  # fmt: skip
+    process = begin(0, phantom_dir, tmp_path / "two", **still)
+    output = process.communicate(timeout=1500)[0]
+    assert process.returncode == 0, output
+    run, _ = only_run(tmp_path / "two")
+    one = train(phantom_dir, tmp_path / "one", seed=3, **still)
+    assert_equal_within_rounding(run, one)
+    for folder in (run, one):
+        learning = json.loads((folder / "run.json").read_text())["learning"]
+        assert [of["best_epoch"] for of in learning.values()] == [0, 0]
+
+
+@pytest.mark.slow
 def test_two_processes_that_compile_give_the_result_of_one(finished_run, phantom_dir, tmp_path, only_run):
     process = begin(0, phantom_dir, tmp_path / "runs", compile="true")
     output = process.communicate(timeout=1500)[0]
