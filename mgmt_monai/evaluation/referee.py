@@ -19,6 +19,7 @@ from mgmt_monai.evaluation.controls import ALPHA_MODEL
 from mgmt_monai.evaluation.discrimination import auc
 from mgmt_monai.evaluation.folds import across_folds, parted_models, untold
 from mgmt_monai.evaluation.predictions import EvaluationError
+from mgmt_monai.evaluation.verdict import LEAST_SPREAD
 
 CLONE_P = 0.0001
 """So many patients with another's very predictions are chance no more often than this: then they are named."""
@@ -42,9 +43,6 @@ _SHOWN = 3
 
 _LEAST_GROUP = 5
 """Patients whose names begin alike."""
-
-_LEAST_SPREAD = 1e-5
-"""Of probabilities."""
 
 _KEYS = ["table", "modality", "stage", "fold", "seed"]
 
@@ -143,7 +141,7 @@ def noticed(models: Mapping[str, pd.DataFrame]) -> list[str]:
     ranks = {name: of.sort_index().round(12).rank() for name, of in tests.items()}
     every = {patient for of in tests.values() for patient in of.index.get_level_values("patient_id")}
     for name, of in tests.items():
-        if 0 < (spread := float(of.max() - of.min())) < _LEAST_SPREAD:
+        if 0 < (spread := float(of.max() - of.min())) < LEAST_SPREAD:
             told.append(f"{name}: its probabilities differ by {spread:.1g} at most, as rounding errors do")
     for name, other in permutations(models, 2):
         rows = models[other]

@@ -238,6 +238,15 @@ def test_a_site_is_taken_from_the_columns(written):
         judged(rows, pool_models(rows), site="Hospital")
 
 
+def test_a_site_of_one_value_beside_a_column_that_differs_is_told(written):
+    rows, _ = read_rows([written("a.csv", guesses(0))])
+    columns = pd.DataFrame({"x": "A", "centre": [*"AB"] * 20}, index=rows["m0 fine_tune"]["patient_id"])
+
+    reasons = judged(rows, pool_models(rows), columns, "x")["m0 fine_tune"]["verdict"]["reasons"]
+
+    assert {"one_site", "other_site_column"} <= {*reasons}
+
+
 def batch(*rows: str):
     head = "patient_id,modality,stage,probability,n_slices,threshold,distance,abstained,error,bundle"
     return "\n".join([head, *rows]) + "\n"
