@@ -6,7 +6,6 @@ import os
 import re
 from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +66,7 @@ class Manifest:
     made: dict[str, float] = field(default_factory=dict)
     heads: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    @cached_property
+    @property
     def content_hash(self) -> str:
         """SHA-256 of the content; another order of keys or another layout of the file does not change it.
 
