@@ -356,6 +356,7 @@ def judged(
                 *(["seeds_as_folds"] if "seeds_as_folds" in rows[name] else []),
                 *doubts(name, of_candidates, [*of_control.values()], pooled, fold, figures["permutation_p"]),
                 *(["other_site_column"] if others else []),
+                *(["primary"] if name in primary and len(candidates) > len(primary) else []),
                 *(["other_patients"] if len(pooled) < every else []),
                 *(["best_of_several"] if len(candidates) > 1 and meant != [name] else []),
             ],

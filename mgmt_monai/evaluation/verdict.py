@@ -69,6 +69,7 @@ REASONS = {
     "one_site": "The site's column has one value: what other hospitals would show is not known.",
     "other_site_column": "Several columns are called a site and differ; one of them is taken.",
     "best_of_several": "One of several models: its p-value is that of the best of all.",
+    "primary": "Named as primary: judged without the others, which holds if it was named before any figure was seen.",
     "folds": "Folds are not independent: the standard error is taken 1.3 times as large.",
     "seeds_as_folds": "The seeds test different patients: each is taken as a fold (folds belong in the column fold).",
     "small_folds": "A fold has under 10 test patients or one label: probabilities of different models are compared.",

@@ -314,6 +314,7 @@ def test_a_trainings_result_is_judged_alone_and_its_other_stages_as_the_best_of_
     assert "best_of_several" not in result["reasons"]
     assert f"p = {best_of_p_values(models['T1w plain']['label'], stack)[2]:.3f}" in other["checks"][0]["text"]
     named = evaluate(path, primary=["T1w plain"])
+    assert [name for name, of in named.items() if "primary" in of["verdict"]["reasons"]] == ["T1w plain"]
     assert ["best_of_several" in each["verdict"]["reasons"] for each in named.values()] == [True, True, False]
     with pytest.raises(EvaluationError, match="primary model 'y': expected one of the models T1w transfer, T1w fine_"):
         evaluate(path, primary=["y"])
