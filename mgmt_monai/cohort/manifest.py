@@ -230,7 +230,8 @@ def _lost(path: Path, manifest: Manifest) -> list[str]:
         lost.append(f"{moved} of {len(old)} patients in another split or with another label")
     if there.folds and [one.folds for one, _ in pairs] != [other.folds for _, other in pairs]:
         lost.append(f"folds ({there.folds['n_folds']})")
-    names = [own.name for own in fields(manifest) if own.name not in ("chosen", "passed_over", "patients", "folds")]
+    others = ("chosen", "passed_over", "heads", "patients", "folds")
+    names = [own.name for own in fields(manifest) if own.name not in others]
     settings = [{name: getattr(one, name) for name in names} for one in (there, manifest)]
     same = all(
         (one.series, one.aliases) == (other.series, other.aliases) and one.columns.items() <= other.columns.items()

@@ -398,6 +398,14 @@ def test_json_schema_refuses_what_the_reader_refuses(schema, rewrite, change):
     assert not jsonschema.Draft202012Validator(schema).is_valid(json.loads(path.read_text()))
 
 
+def test_a_manifest_from_before_heads_were_counted_is_built_again(tmp_path):
+    path = tmp_path / "manifest.json"
+    write_manifest(MANIFEST, path)
+    counted = {"T1w": {"series": 1, "skull_stripped": 1, "with_skull": 0, "prepared": 0}}
+    write_manifest(replace(MANIFEST, heads=counted), path, overwrite=False)
+    assert read_manifest(path).heads == counted
+
+
 def test_json_schema_names_exactly_the_fields_of_the_records(schema):
     document = {"schema": SCHEMA, "content_hash": MANIFEST.content_hash, **asdict(MANIFEST)}
     patient = document["patients"][0]
