@@ -7,13 +7,14 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pydicom
 import pytest
 import requests
 from made_bundles import write_bundle
-from real_orthanc import PASSWORD, USER, Orthanc
+from real_orthanc import PASSWORD, USER, Orthanc, run_orthanc
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "prepare.md"
 
@@ -22,6 +23,13 @@ pytestmark = [
     pytest.mark.xdist_group("training"),
     pytest.mark.skipif(shutil.which("storescu") is None, reason="needs storescu (Debian: dcmtk)"),
 ]
+
+
+@pytest.fixture
+def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    """Of its own: in the one of the other tests lies the clean phantom's study, which has the same identifiers."""
+    with run_orthanc(tmp_path_factory.mktemp("orthanc")) as running:
+        yield running
 
 
 def test_commands_of_the_page_run(orthanc: Orthanc, finished_run: Path, tmp_path: Path) -> None:
