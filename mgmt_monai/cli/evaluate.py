@@ -60,8 +60,8 @@ def command(
     """Judge PREDICTIONS, one or more patient tables (docs/reference/predictions.md).
 
     Each modality and stage of a file name is a model; its test patients are judged, folds and seeds together, also
-    where several files of one name hold them. OUT gets
-    evaluation.json, figures.csv, comparisons.csv, subgroups.csv and a folder of pictures for each model.
+    where several files of one name hold them. OUT gets evaluation.json, figures.csv, comparisons.csv, subgroups.csv
+    and a folder of pictures for each model.
     """
     import pandas as pd
 

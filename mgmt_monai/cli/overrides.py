@@ -31,8 +31,7 @@ def overrides(words: Sequence[str]) -> dict[str, object]:
         pairs.append((key, value))
     if not pairs:
         return {}
-    typed = dict(pairs)
-    data_dir = typed.get("dataset_dir", "")
+    data_dir = dict(pairs).get("dataset_dir", "")
     if data_dir and data_dir[0] not in "$@%'\"":  # told before anything heavy is imported
         from mgmt_monai.cohort.layouts.found import check_data_dir
 

@@ -124,7 +124,7 @@ def not_learnt(paths: Sequence[Path], names: Collection[str]) -> dict[str, str]:
     for path in paths:
         stages = {stage: of for stage, of in _beside(path, "metrics.json").items() if isinstance(of, dict)}
         told = {stage: of["learning"]["sentence"] for stage, of in stages.items() if "learning" in of}
-        modalities = read_patients(path)["modality"].unique() if told else []
+        modalities = pd.read_csv(path, usecols=["modality"], dtype=str)["modality"].unique() if told else []
         for (stage, sentence), modality in product(told.items(), modalities):
             name = f"{modality} {stage}" if one else f"{path.stem} {modality} {stage}"
             if name in names:

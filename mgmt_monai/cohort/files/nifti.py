@@ -32,7 +32,7 @@ COMPRESSED_LIMIT_BYTES = 2**30
 DEFLATE_RATIO = 1032
 
 #: Sizes of the headers of NIfTI-1 and NIfTI-2, and what stands in them for "voxels in this very file".
-_CLASSES = {348: ("Nifti1PairHeader", b"n+1\0"), 540: ("Nifti2PairHeader", b"n+2\0")}
+_MAGIC = {348: b"n+1\0", 540: b"n+2\0"}
 
 #: So many bytes behind the voxels may fill up a file; more are voxels that the header does not claim.
 SPARE_BYTES = 15
@@ -247,16 +247,16 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 
 def _parsed(stream: IO[bytes]) -> Nifti1Header:
     """The raw header, its kind told by the size that stands at its start, in either byte order."""
-    import nibabel
+    from nibabel.nifti1 import Nifti1PairHeader
+    from nibabel.nifti2 import Nifti2PairHeader
 
-    block = stream.read(max(_CLASSES))
+    block = stream.read(max(_MAGIC))
     for order in ("little", "big"):
         size = int.from_bytes(block[:4], order)
-        if size in _CLASSES and len(block) >= size:
-            name, magic = _CLASSES[size]
-            kind = getattr(nibabel.nifti1 if size == 348 else nibabel.nifti2, name)
+        if size in _MAGIC and len(block) >= size:
+            kind = Nifti1PairHeader if size == 348 else Nifti2PairHeader
             raw = kind(block[:size], endianness="<" if order == "little" else ">", check=False)
-            if raw["magic"].tobytes()[:4] != magic:
+            if raw["magic"].tobytes()[:4] != _MAGIC[size]:
                 raise HeaderError("a header of a file pair (.hdr, .img) or of Analyze, not a NIfTI file", "D001")
             if raw["pixdim"][0] == 0:
                 raw["pixdim"][0] = 1  # nifti1.h, method 2: "if qfac is 0, it is taken for 1", as nibabel does too
