@@ -22,8 +22,8 @@ PER_RUN = {
 
 #: What a config begins with.
 _START = (
-    "$mgmt_monai.errors.one_line_errors()",
-    "$mgmt_monai.training.check_values_here()",
+    {"_target_": "mgmt_monai.errors.one_line_errors"},
+    {"_target_": "mgmt_monai.training.check_values_here"},
     "@begun",
 )
 

@@ -6,6 +6,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -111,6 +112,7 @@ def check_values(config: Mapping[str, Any]) -> None:
                 raise TrainingError(f"{key}: expected a value, found None, which MONAI leaves out. Leave it out.")
     check_unharmed(config)
     check_settings({key: plain(value) for key, value in config.items()})
+    _check_parts(_packaged(str(config.get("modality", "")).lower()), config)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -151,21 +153,43 @@ def check_overrides(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> 
                 own = own[part]
             else:
                 raise TrainingError(unknown_key(key, known=own if isinstance(own, Mapping) else ()))
-        found = plain(value)
         if key == "run":
             raise TrainingError("run: expected the config's own: this runs its section training, and nothing else.")
-        if key in SETTINGS or is_live(found):
-            continue
-        if isinstance(own, list | Mapping) or (key in config and is_live(own)):
-            if not isinstance(found, list | Mapping) or (not found and key in config):
-                raise TrainingError(f"{key}: expected a section or an expression, found {found!r}.")
-        elif isinstance(own, str) and own[1:] in SETTINGS:
-            try:
-                check_settings({own[1:]: found})
-            except MgmtMonaiError as error:
-                raise TrainingError(f"{key}, in the place of {error}") from None
-        elif found is None and own is not None:
-            raise TrainingError(f"{key}: expected a value, found None. Leave it out for the config's own.")
+        _check_place(key, own, value)
+
+
+def _check_parts(packaged: Any, config: Any, key: str = "") -> None:
+    """Hold what stands inside a config's sections against what the packaged one has there."""
+    if isinstance(packaged, Mapping) and isinstance(config, Mapping) and config:
+        for name in packaged.keys() & config.keys():
+            _check_parts(packaged[name], config[name], f"{key}::{name}" if key else name)
+    elif isinstance(packaged, list) and isinstance(config, list):
+        for n, parts in enumerate(zip(packaged, config, strict=False) if len(packaged) == len(config) else ()):
+            _check_parts(*parts, f"{key}::{n}")
+    elif "::" in key and packaged != config:
+        _check_place(key, packaged, config)
+
+
+def _check_place(key: str, own: Any, value: Any) -> None:
+    """Refuse a value in the place of what the config has: MONAI would build nothing of it, or take a word for true."""
+    found, is_top = plain(value), not re.search("::|#", key)
+    if (is_top and key in SETTINGS) or is_live(found):
+        return
+    if isinstance(own, list | Mapping) or (is_top and is_live(own)):
+        if not isinstance(found, list | Mapping) or (not found and (is_top or isinstance(own, Mapping))):
+            raise TrainingError(f"{key}: expected a section or an expression, found {found!r}.")
+    elif isinstance(own, str) and own[1:] in SETTINGS:
+        try:
+            check_settings({own[1:]: found})
+        except MgmtMonaiError as error:
+            raise TrainingError(f"{key}, in the place of {error}") from None
+    elif found is None and own is not None:
+        raise TrainingError(f"{key}: expected a value, found None. Leave it out for the config's own.")
+    elif isinstance(own, bool) != isinstance(found, bool) and not is_live(own):
+        kind = "True or False" if isinstance(own, bool) else f"a value such as {own!r}"
+        raise TrainingError(f"{key}: expected {kind}, found {found!r}.")
+    elif isinstance(found, str) and found.lower() in ("true", "false", "none", "null", "yes", "no"):
+        raise TrainingError(f"{key}: expected a value, found the word {found!r}. Write True, False or '$None'.")
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
@@ -231,10 +255,14 @@ def differing_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> lis
 
 def new_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Settings, at their defaults, that the config of an earlier version did not have."""
-    name = str(now.get("modality", "")).lower()
-    packaged = packaged_config(name) if name in config_names() else {}
+    packaged = _packaged(str(now.get("modality", "")).lower())
     found = SETTINGS & packaged.keys() - before.keys() - FREE_ON_RESUME
     return sorted(key for key in found if now.get(key) == packaged[key])
+
+
+@cache
+def _packaged(name: str) -> dict[str, Any]:
+    return packaged_config(name) if name in config_names() else {}
 
 
 def _without(value: Any, arguments: Collection[str]) -> Any:

@@ -42,11 +42,14 @@ class Rounds:
         if state.epoch < self.epochs or n_asked <= 0:
             self.opening.network.set_stage(first.stage)
             return
-        before = self.following.trainer.state.iteration
+        other = self.following.trainer.state
+        before = other.iteration
         self.following.go_on(n_asked)
         first.finished = True
         state.epoch += n_asked  # nothing is left for the engine itself
-        state.iteration += self.following.trainer.state.iteration - before
+        state.iteration += other.iteration - before
+        # An engine with more steps than its epochs have is at its end to ignite, which would begin anew from epoch 0.
+        state.epoch_length = max(state.epoch_length or 0, other.epoch_length or 0)
 
     def end(self, engine: Engine) -> None:
         """Close the training.

@@ -42,11 +42,37 @@ def test_max_epochs_of_the_trainers_are_the_stages_epochs(phantom_dir, tmp_path)
     assert rows.groupby("stage")["epoch"].unique().map(list).to_dict() == {"transfer": [1], "fine_tune": [2]}
 
 
+def test_rounds_of_a_small_cohort_go_on_in_the_second_stage_and_keep_the_start_of_both(phantom_dir, tmp_path):
+    """An epoch of the second stage has more steps than one of the first, as by default; nothing moves but BatchNorm."""
+    made = workflow(
+        phantom_dir, tmp_path, image_size=32, transfer_epochs=1, transfer_batch_size=128, transfer_least_steps=8,
+        transfer_learning_rate=1e-9, fine_tune_learning_rate=1e-9, dropout=0,
+    )  # fmt: skip
+    for _ in range(3):  # as MONAI FL does
+        made.trainer.state.max_epochs = made.trainer.state.epoch + 1
+        made.trainer.run()
+
+    run = newest_run(tmp_path)
+    rows = pd.read_csv(run / "epochs.csv")
+    told = rows[["stage", "epoch"]].drop_duplicates().to_numpy().tolist()
+    assert told == [["transfer", 1], ["fine_tune", 2], ["fine_tune", 3]]
+    kept, plain = (torch.load(run / name / "best.pt", weights_only=True) for name in ("transfer", "plain"))
+    assert all(torch.equal(kept[name], plain[name]) for name in plain)
+    second = torch.load(run / "fine_tune/last.pt", weights_only=True)["progress"]
+    (moved,) = rows.query("stage == 'transfer' and metric == 'patient_log_loss'")["value"]
+    assert (second["best_epoch"], second["start_loss"]) == (0, pytest.approx(moved, abs=1e-6))
+
+
 @pytest.mark.slow
-def test_federation_trains_both_stages_from_the_weights_it_is_given(phantom_dir, tmp_path, monkeypatch):
+@pytest.mark.parametrize("moved", [0.25, 0.0], ids=["other weights", "its own"])
+def test_federation_trains_both_stages_from_the_weights_it_is_given(moved, phantom_dir, tmp_path, monkeypatch):
+    """A client that gets its own weights back begins a small cohort's head as the plain model, others do not."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(logging.getLogger("MonaiAlgo"), "disabled", True)
-    settings = {**SMALL, "dataset_dir": str(phantom_dir), "output_dir": str(tmp_path / "runs"), "transfer_epochs": 1}
+    settings = {
+        **SMALL, "dataset_dir": str(phantom_dir), "output_dir": str(tmp_path / "runs"), "transfer_epochs": 1,
+        "fine_tune_batch_size": 8, "transfer_least_steps": 100,
+    }  # fmt: skip
     algo = MonaiAlgo(
         bundle_root=str(BUNDLES), local_epochs=1, config_train_filename="t1w.json", train_kwargs=dict(settings),
         config_evaluate_filename=["t1w.json", "evaluate.json"], eval_kwargs=dict(settings),
@@ -54,7 +80,7 @@ def test_federation_trains_both_stages_from_the_weights_it_is_given(phantom_dir,
     algo.initialize({ExtraItems.CLIENT_NAME: "site1"})
     network = algo.trainer.network
     given = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    given["head.dense2.bias"] += 0.25
+    given["head.dense2.bias"] += moved
 
     for stage in ("transfer", "fine_tune", "fine_tune"):
         algo.train(ExchangeObject(weights=given), {})
@@ -70,6 +96,8 @@ def test_federation_trains_both_stages_from_the_weights_it_is_given(phantom_dir,
     rows = pd.read_csv(newest_run(tmp_path / "runs") / "epochs.csv")
     told = rows[["stage", "epoch"]].drop_duplicates().to_numpy().tolist()
     assert told == [["transfer", 1], ["fine_tune", 2], ["fine_tune", 3]]
+    first = json.loads((newest_run(tmp_path / "runs") / "run.json").read_text())["first_stage"]
+    assert first["head_begins_as_plain_model"] is (moved == 0)
 
 
 @pytest.mark.slow

@@ -326,20 +326,44 @@ REFUSED = [
     ({NESTED: None}, f"{NESTED}, in the place of transfer_epochs: expected a whole number from 1, found None"),
     ({"fine_tune#trainer#max_epochs": 0}, "max_epochs, in the place of fine_tune_epochs: expected .* found 0"),
     ({"train::optimizer::lr": "1e-3"}, "lr, in the place of transfer_learning_rate: expected a number"),
-    ({NESTED: 1, "train#trainer#max_epochs": 2}, f"{NESTED}: expected one value, found 2"),
+    ({NESTED: 2.5}, f"{NESTED}, in the place of transfer_epochs: expected a whole number from 1, found 2.5"),
+    ({"train::lr_scheduler::patience": "$None"}, "patience, in the place of plateau_patience: .* found None"),
+    ({"validate::key_metric": "$None"}, "validate::key_metric: expected a section or an expression, found None"),
+    ({"validate::key_metric": {}}, r"validate::key_metric: expected a section or an expression, found \{\}"),
+    ({"train::trainer::loss_function": "$None"}, "train::trainer::loss_function: expected a value, found None"),
+    ({"train::trainer::amp": "false"}, "train::trainer::amp: expected a value, found the word 'false'"),
+    ({"train::trainer::decollate": "no"}, "train::trainer::decollate: expected True or False, found 'no'"),
+    ({"train::lr_scheduler::mode": False}, "train::lr_scheduler::mode: expected a value such as 'min', found False"),
+    ({"train::deterministic_transforms::7::mode": None}, "mode: expected a value, found None"),
+    ({"test::scoring::threshold": 50}, "threshold, in the place of threshold: expected a number from 0 to 1, found 50"),
 ]  # fmt: skip
 
+#: With two spellings of one key.
+TWICE = {NESTED: 1, "train#trainer#max_epochs": 2}
 
-@pytest.mark.parametrize(("given", "expected"), REFUSED)
+
+@pytest.mark.parametrize(("given", "expected"), [*REFUSED, (TWICE, f"{NESTED}: expected one value, found 2")])
 def test_key_inside_a_config_takes_what_is_in_its_place(given, expected):
     with pytest.raises(TrainingError, match=expected):
         training_config("t1w", given)
 
 
-@pytest.mark.parametrize("given", [{NESTED: 2}, {NESTED: "@fine_tune_epochs"}, {"train::handlers": []},
-                                   {"network": "$@network_def"}, {"cohort::fold": None}])  # fmt: skip
+@pytest.mark.parametrize("config", ["t1w", "exported"])
+@pytest.mark.parametrize(("given", "expected"), [each for each in REFUSED if re.search("::|#", next(iter(each[0])))])
+def test_key_inside_a_config_takes_what_is_in_its_place_of_monai_too(given, expected, config):
+    with pytest.raises(TrainingError, match=expected):
+        check_values(as_monai_has_it(CONFIGS[config], for_monai(given)))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{NESTED: 2}, {NESTED: "@fine_tune_epochs"}, {"train::handlers": []}, {"network": "$@network_def"},
+     {"cohort::fold": None}, {"train::random_transforms": []}, {"train::trainer::amp": True},
+     {"train::dataset::seed": 5}, {"train::optimizer::_target_": "torch.optim.SGD"}],
+)  # fmt: skip
 def test_key_inside_a_config_is_heard(given):
     assert training_config("t1w", given)[1] == for_monai(given)
+    check_values(as_monai_has_it(CONFIGS["t1w"], for_monai(given)))
 
 
 @pytest.mark.parametrize("config", ["t1w", "evaluate", "inference", "exported"])
@@ -355,7 +379,7 @@ def test_nothing_for_any_key_but_a_fold_is_refused_by_python_m_monai_bundle(conf
 
 @pytest.mark.parametrize("config", ["t1w", "exported"])
 @pytest.mark.parametrize("given", ["$None", "$[]", "", [], 3, "x"], ids=repr)
-@pytest.mark.parametrize("name", ["train", "begun", "training", "run", "fine_tune", "validate"])
+@pytest.mark.parametrize("name", ["train", "begun", "training", "run", "fine_tune", "validate", "imports"])
 def test_workflow_without_a_section_does_not_end_as_if_it_had_run(name, given, config, tmp_path):
     """MONAI's own class: what is emptied is told before anything is read, or where nothing has run, at the end."""
     path = tmp_path / "c.json"
