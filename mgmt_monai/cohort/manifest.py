@@ -19,7 +19,7 @@ from mgmt_monai.cohort.records import (
     slice_digests,
     wrong_series,
 )
-from mgmt_monai.cohort.series import Series
+from mgmt_monai.cohort.series import MODALITIES, Series
 from mgmt_monai.errors import why
 from mgmt_monai.json_file import JsonFileError, check_json, read_json
 
@@ -48,7 +48,8 @@ class Manifest:
         ignored: Findings that somebody decided to accept: ``{"finding", "patient_id", "reason"}`` each.
         chosen: Series that the user decided on in ``series.csv``: ``{"patient_id", "file", "frame", "decision"}`` each.
         passed_over: How many files of the data directory were not read, by kind; not part of the hash.
-        made: Of a phantom, the ``reachable_auc`` of its ``truth.json``; empty for patients; not part of the hash.
+        made: Of a phantom, the ``reachable_auc`` of its ``truth.json`` and that of each modality, where they differ;
+            empty for patients; not part of the hash.
         heads: By modality, what of the heads its series show, as `mgmt_monai.cohort.build.heads_of` counts them; not
             part of the hash.
     """
@@ -106,7 +107,8 @@ def phantom_truth(data_dir: Path) -> dict[str, float]:
     """What makes a cohort known as a phantom.
 
     Returns:
-        ``reachable_auc``, the best that anyone can reach; empty where there is no ``truth.json``.
+        ``reachable_auc``, the best that anyone can reach, and under the name of each modality that of it alone, where
+        they differ; empty where there is no ``truth.json``.
 
     Raises:
         CohortError: The file is there, but does not tell it.
@@ -115,11 +117,13 @@ def phantom_truth(data_dir: Path) -> dict[str, float]:
     if not truth.is_file():
         return {}
     try:
-        auc = float(read_json(truth)["reachable_auc"])
-        if not 0 <= auc <= 1:
-            raise ValueError(auc)
-        return {"reachable_auc": auc}
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        told = read_json(truth)
+        found = {"reachable_auc": told["reachable_auc"]} | told.get("reachable_auc_of", {})
+        found = {name: float(auc) for name, auc in found.items()}
+        if not all(0 <= auc <= 1 for auc in found.values()) or found.keys() - {"reachable_auc", *MODALITIES}:
+            raise ValueError(found)
+        return found
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise CohortError(
             f"{truth}: expected a phantom's truth with 'reachable_auc', found none. Make the phantom again, or "
             "remove this file."

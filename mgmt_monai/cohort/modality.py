@@ -99,12 +99,13 @@ class ModalityCohort:
         ]
 
     def reachable_auc(self) -> float | None:
-        """The best AUC anyone can reach on a phantom, as manifest or ``truth.json`` tells; None on real data.
+        """The best AUC that anyone can reach in this modality of a phantom; None on real data.
 
         Raises:
             CohortError: The file is there, but does not tell it.
         """
-        return (self.manifest.made or phantom_truth(self.dataset_dir)).get("reachable_auc")
+        made = self.manifest.made or phantom_truth(self.dataset_dir)
+        return made.get(self.modality, made.get("reachable_auc"))
 
     def _check_modality(self) -> None:
         ignores = ignore_list(self.manifest)

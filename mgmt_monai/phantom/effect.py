@@ -1,7 +1,9 @@
 """The planted effect: labels, the latent value behind each tumour's look, and the best reachable AUC."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import IntEnum
-from math import erf, exp
+from math import erf, exp, inf, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ class Stream(IntEnum):
     SERIES = 4
     SCANNER = 5
     MOVE = 6
+    MISSING = 7
 
 
 def stream(seed: int, purpose: Stream, *key: int) -> np.random.Generator:
@@ -48,6 +51,53 @@ def draw_latent(label: int, effect: float, seed: int, patient_index: int) -> flo
     """
     deviation = float(stream(seed, Stream.LATENT, patient_index).standard_normal())
     return (label - 0.5) * effect + deviation
+
+
+@dataclass(frozen=True)
+class Planted:
+    """The effect in each modality.
+
+    Each of a patient's latent values, one a modality, is distributed as `draw_latent` has it; their deviations from the
+    class means correlate by ``shared``: 1 is one value for all.
+
+    Args:
+        effects: By modality, always in the same order; each as in `draw_latent`.
+        shared: Correlation of the deviations, 0 to 1. With 1 and unequal effects the difference of two values tells the
+            label.
+    """
+
+    effects: Mapping[str, float]
+    shared: float = 1.0
+
+    def latents(self, label: int, seed: int, patient_index: int) -> dict[str, float]:
+        """The latent value of each modality."""
+        common = draw_latent(label, 0.0, seed, patient_index)
+        own = (stream(seed, Stream.LATENT, patient_index, number) for number in range(len(self.effects)))
+        return {
+            modality: (label - 0.5) * effect
+            + (
+                common
+                if self.shared == 1
+                else sqrt(self.shared) * common + sqrt(1 - self.shared) * rng.standard_normal()
+            )
+            for (modality, effect), rng in zip(self.effects.items(), own, strict=True)
+        }
+
+    def together(self) -> float:
+        """The effect of all modalities together, whose `reachable_auc` is that of the best linear combination.
+
+        Returns:
+            ``sqrt(d' S^-1 d)`` of the effects d and the correlations S; the effect where all are equal and shared.
+
+        Source:
+            Su & Liu, JASA 1993: linear combinations of multiple diagnostic markers.
+        """
+        effects, shared = list(self.effects.values()), self.shared
+        if shared == 1:
+            return effects[0] if len(set(effects)) == 1 else inf
+        # The inverse of (1 - R) I + R 1 1', by Sherman and Morrison.
+        common = shared * sum(effects) ** 2 / (1 + (len(effects) - 1) * shared)
+        return sqrt((sum(effect**2 for effect in effects) - common) / (1 - shared))
 
 
 def squash(latent: float) -> float:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import tempfile
+from collections.abc import Mapping
 from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from mgmt_monai.phantom.acquisition import SeriesPlan, draw_plan, measure
 from mgmt_monai.phantom.anatomy import Head, build_tissue, draw_head
 from mgmt_monai.phantom.appearance import MODALITIES, paint, tumour_look
 from mgmt_monai.phantom.dicom import SCANNERS, series_headers, write_series
-from mgmt_monai.phantom.effect import Stream, draw_labels, draw_latent, reachable_auc, stream
+from mgmt_monai.phantom.effect import Planted, Stream, draw_labels, reachable_auc, stream
 from mgmt_monai.phantom.raw_head import ORIGIN_MM, build_surroundings, moved, pose, surround
 
 FIRST_ID = 90000  # above every id of the real cohort, so that the two can never be mixed up
@@ -69,11 +70,13 @@ def plan_patient(index: int, seed: int, moves: float = 0.0) -> PatientPlan:
     return PatientPlan(index, str(FIRST_ID + index), head, scanner, series, poses)
 
 
-def write_patient(train_dir: Path, index: int, latent: float, seed: int, moves: float | None = None) -> dict[str, Any]:
-    """Write one patient's four series under ``train_dir/<id>/<modality>``.
+def write_patient(
+    train_dir: Path, index: int, latents: Mapping[str, float], seed: int, moves: float | None = None
+) -> dict[str, Any]:
+    """Write one patient's series under ``train_dir/<id>/<modality>``: those that have a latent value.
 
-    The latent value is the only way in which the label reaches the pixels. ``moves`` is None for the brain alone, else
-    how far a head with skull, eyes and neck moves between series.
+    The latent values are the only way in which the label reaches the pixels. ``moves`` is None for the brain alone,
+    else how far a head with skull, eyes and neck moves between series.
 
     Returns:
         The patient's entry of ``truth.json``, without label.
@@ -82,11 +85,14 @@ def write_patient(train_dir: Path, index: int, latent: float, seed: int, moves: 
         OSError: A file cannot be written.
     """
     plan = plan_patient(index, seed, moves or 0.0)
-    head, look = plan.head, tumour_look(latent)
+    head = plan.head
+    looks = {modality: tumour_look(latent) for modality, latent in latents.items()}
     tissue = build_tissue(head, stream(seed, Stream.TISSUE, index))
     surroundings = None if moves is None else build_surroundings(tissue, head)
     for number, (series, seen) in enumerate(zip(plan.series, plan.poses, strict=True)):
-        image = paint(tissue, series.modality, look, head.tumour_radius_mm)
+        if series.modality not in looks:
+            continue
+        image = paint(tissue, series.modality, looks[series.modality], head.tumour_radius_mm)
         rng = stream(seed, Stream.SCANNER, index, number)
         if surroundings is None:
             pixels = measure(image, tissue.depth_mm, seen, series, rng)
@@ -95,15 +101,18 @@ def write_patient(train_dir: Path, index: int, latent: float, seed: int, moves: 
         headers = series_headers(series, plan.patient_id, plan.scanner, seed)
         write_series(train_dir / plan.patient_id / series.modality, headers, pixels)
     centre = head.to_scanner(head.tumour_centre_mm)
+    planted = {
+        modality: {"latent": latent, "core_share": looks[modality].core_share} for modality, latent in latents.items()
+    }
     return {
         "patient_id": plan.patient_id,
-        "latent": latent,
-        "core_share": look.core_share,
+        **(next(iter(planted.values())) if len(set(latents.values())) == 1 else {}),
         "tumour_centre_mm": [round(float(value), 3) for value in centre],
         "tumour_radius_mm": round(head.tumour_radius_mm, 3),
         "oedema_mm": round(head.oedema_mm, 3),
         "series": {
             series.modality: {
+                **planted[series.modality],
                 "plane": series.plane,
                 "n_slices": series.n_slices,
                 "slice_spacing_mm": series.slice_spacing_mm,
@@ -111,6 +120,7 @@ def write_patient(train_dir: Path, index: int, latent: float, seed: int, moves: 
                 **({} if moves is None else {"head_to_scanner_mm": pose(seen).round(6).tolist()}),
             }
             for series, seen in zip(plan.series, plan.poses, strict=True)
+            if series.modality in looks
         },
     }
 
@@ -122,6 +132,9 @@ def write_phantom(
     seed: int,
     workers: int | None = None,
     moves: float | None = None,
+    effects: Mapping[str, float] | None = None,
+    shared: float = 0.0,
+    missing: Mapping[str, tuple[float, float]] | None = None,
 ) -> Path:
     """Write a made cohort of head MRI in Kaggle's layout, with labels and the truth behind them.
 
@@ -131,11 +144,16 @@ def write_phantom(
     Args:
         out_dir: A folder that does not exist yet or is empty.
         n_patients: 2 to 10000; half of them (rounded down) are methylated.
-        effect: Distance between the classes' latent means in standard deviations, 0 or more.
+        effect: Distance between the classes' latent means in standard deviations, 0 or more: one latent value for all
+            modalities.
         seed: 0 or more. The same seed gives the same heads, series and headers at every effect.
         workers: Processes; all cores where None.
         moves: Heads as a scanner sees them, with skull, eyes and neck, which move by at most so many mm and degrees
             between series; None for brains alone, which do not move.
+        effects: In place of ``effect``: one by modality, 0 where it is not named, each with a latent value of its own.
+        shared: With ``effects``: how their latent values correlate within a class, 0 to below 1.
+        missing: By modality, the shares of unmethylated and of methylated patients without that series, 0 to 1. One
+            modality at least is never missing.
 
     Returns:
         ``out_dir``.
@@ -152,8 +170,17 @@ def write_phantom(
     workers = _check(out_dir, n_patients, effect, seed, workers)
     if moves is not None and not 0 <= moves <= 90:
         raise PhantomError(f"phantom: expected heads that move by 0 to 90, found {moves}; pass another --moves")
+    planted = _planted(effect, effects, shared)
+    missing = _missing(missing or {})
     labels = draw_labels(n_patients, seed)
-    latents = [draw_latent(int(label), effect, seed, index) for index, label in enumerate(labels)]
+    latents = [
+        {
+            modality: latent
+            for number, (modality, latent) in enumerate(planted.latents(int(label), seed, index).items())
+            if stream(seed, Stream.MISSING, index, number).random() >= missing.get(modality, (0.0, 0.0))[label]
+        }
+        for index, label in enumerate(labels)
+    ]
     try:
         out_dir.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.partial-", dir=out_dir.parent))
@@ -168,9 +195,19 @@ def write_phantom(
         truth = {
             "version": TRUTH_VERSION,
             "seed": seed,
-            "effect": effect,
-            "reachable_auc": reachable_auc(effect),
+            "effect": planted.together(),
+            "reachable_auc": reachable_auc(planted.together()),
             "n_patients": n_patients,
+            **(
+                {}
+                if effects is None
+                else {
+                    "effects": dict(planted.effects),
+                    "shared": planted.shared,
+                    "reachable_auc_of": {name: reachable_auc(one) for name, one in planted.effects.items()},
+                }
+            ),
+            **({"missing": {name: list(shares) for name, shares in missing.items()}} if missing else {}),
             **({} if moves is None else {"raw": True, "moves": moves}),
             "patients": patients,
         }
@@ -206,27 +243,60 @@ def _check(out_dir: Path, n_patients: int, effect: float, seed: int, workers: in
     return min(n_patients, workers or processors())
 
 
+def _planted(effect: float, effects: Mapping[str, float] | None, shared: float) -> Planted:
+    """What is planted, as it was asked for."""
+    if effects is None:
+        return Planted(dict.fromkeys(MODALITIES, effect))
+    _known(effects, "--effects")
+    if not all(np.isfinite(one) and one >= 0 for one in effects.values()):
+        raise PhantomError(f"phantom: expected effects of 0 or more, found {dict(effects)}; pass other --effects")
+    if not 0 <= shared < 1:
+        raise PhantomError(f"phantom: expected a share of 0 to below 1, found {shared:g}; pass another --shared")
+    return Planted({modality: float(effects.get(modality, 0.0)) for modality in MODALITIES}, shared)
+
+
+def _missing(missing: Mapping[str, tuple[float, float]]) -> Mapping[str, tuple[float, float]]:
+    """The shares by modality, held against what is possible."""
+    _known(missing, "--missing")
+    if not all(0 <= share <= 1 for shares in missing.values() for share in shares):
+        raise PhantomError("phantom: expected missing shares of 0 to 1, found others; pass another --missing")
+    if all(any(missing.get(modality, (0.0, 0.0))) for modality in MODALITIES):
+        raise PhantomError(
+            "phantom: expected one modality that no patient lacks, found none; leave one out of --missing"
+        )
+    return missing
+
+
+def _known(named: Mapping[str, Any], option: str) -> None:
+    if unknown := sorted(set(named) - set(MODALITIES)):
+        raise PhantomError(
+            f"phantom: expected of {', '.join(MODALITIES)}, found {', '.join(unknown)!r}; correct {option}"
+        )
+
+
 def _unwritable(out_dir: Path, error: OSError) -> str:
     reason = error.strerror or str(error)
     return f"phantom: {out_dir}: cannot be written ({reason}); free space, change permissions or name another"
 
 
 def _write_all(
-    train_dir: Path, latents: list[float], seed: int, workers: int, moves: float | None
+    train_dir: Path, latents: list[dict[str, float]], seed: int, workers: int, moves: float | None
 ) -> list[dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
     progress = tqdm(total=len(latents), desc="phantom", unit="patient")
     with progress:
         if workers == 1:
-            for index, latent in enumerate(latents):
-                found[index] = write_patient(train_dir, index, latent, seed, moves)
+            for index, of_patient in enumerate(latents):
+                found[index] = write_patient(train_dir, index, of_patient, seed, moves)
                 progress.update()
         else:
             readers = Readers(workers)  # their processes write as well
             try:
                 futures = {
-                    readers.submit(write_patient, train_dir, index, latent, seed, moves, timeout_s=_PATIENT_S): index
-                    for index, latent in enumerate(latents)
+                    readers.submit(
+                        write_patient, train_dir, index, of_patient, seed, moves, timeout_s=_PATIENT_S
+                    ): index
+                    for index, of_patient in enumerate(latents)
                 }
                 for future in as_completed(futures):
                     found[futures[future]] = future.result()

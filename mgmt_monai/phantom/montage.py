@@ -14,13 +14,10 @@ from mgmt_monai.phantom.appearance import MODALITIES
 
 
 def middle_slice(phantom_dir: Path, patient: dict[str, Any]) -> list[NDArray[np.uint16]]:
-    """The geometrically middle slice ``(rows, columns)`` of each series of a patient, an entry of ``truth.json``.
-
-    They are in the order of ``MODALITIES``.
-    """
+    """The geometrically middle slice ``(rows, columns)`` of each series of a patient, an entry of ``truth.json``."""
     images = []
-    for modality in MODALITIES:
-        numbers = patient["series"][modality]["numbers"]
+    for modality, series in patient["series"].items():
+        numbers = series["numbers"]
         name = f"Image-{numbers[len(numbers) // 2]}.dcm"
         images += [
             one.values for one in read_slices([phantom_dir / "train" / patient["patient_id"] / modality / name], None)
@@ -36,15 +33,23 @@ def save_montage(phantom_dir: Path, path: Path, n_rows: int = 5) -> None:
         OSError: The picture, a PNG, cannot be written.
     """
     truth = read_json(phantom_dir / "truth.json")
-    ranked = sorted(truth["patients"], key=lambda patient: patient["latent"])
+
+    def mean_latent(patient: dict[str, Any]) -> float:
+        return float(np.mean([series["latent"] for series in patient["series"].values()]))
+
+    ranked = sorted(truth["patients"], key=mean_latent)
     rows = min(n_rows, len(ranked))
     chosen = [ranked[round(i)] for i in np.linspace(0, len(ranked) - 1, rows)]
     figure = Figure(figsize=(8, 2 * rows), facecolor="black", layout="tight")
     axes = figure.subplots(rows, len(MODALITIES), squeeze=False)
     for row, patient in zip(axes, chosen, strict=True):
-        for axis, modality, image in zip(row, MODALITIES, middle_slice(phantom_dir, patient), strict=True):
-            axis.imshow(image, cmap="gray", vmin=0, vmax=np.percentile(image[image > 0], 99.5))
-            axis.set_title(f"{modality}, latent {patient['latent']:+.1f}", color="white", fontsize=8)
+        for axis in row:
             axis.axis("off")
+        for (modality, series), image in zip(
+            patient["series"].items(), middle_slice(phantom_dir, patient), strict=True
+        ):
+            axis = row[MODALITIES.index(modality)]
+            axis.imshow(image, cmap="gray", vmin=0, vmax=np.percentile(image[image > 0], 99.5))
+            axis.set_title(f"{modality}, latent {series['latent']:+.1f}", color="white", fontsize=8)
     with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi=90, format=path.suffix.lstrip(".") or "png")

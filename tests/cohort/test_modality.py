@@ -1,3 +1,4 @@
+import json
 import logging
 import math
 import os
@@ -523,6 +524,20 @@ def test_broken_truth_refused(make_cohort, cohort_of, value):
     data_dir = make_cohort()
     (data_dir / "truth.json").write_text(f'{{"reachable_auc": {value}}}' if value else value)
     assert "expected a phantom's truth with 'reachable_auc'" in refused(lambda: cohort_of(data_dir))
+
+
+def test_reachable_auc_is_the_modalitys_own_where_effects_differ(make_cohort, cohort_of):
+    data_dir = make_cohort()
+    truth = {"reachable_auc": 0.9, "reachable_auc_of": {"FLAIR": 0.5, "T1w": 0.76}}
+    (data_dir / "truth.json").write_text(json.dumps(truth))
+    assert cohort_of(data_dir).reachable_auc() == 0.76
+
+
+@pytest.mark.parametrize("of", [{"T1": 0.76}, {"T1w": 1.2}, {"T1w": None}, [0.76], 0.76])
+def test_broken_reachable_auc_of_the_modalities_is_refused(make_cohort, cohort_of, of):
+    data_dir = make_cohort()
+    (data_dir / "truth.json").write_text(json.dumps({"reachable_auc": 0.9, "reachable_auc_of": of}))
+    assert "expected a phantom's truth" in refused(lambda: cohort_of(data_dir))
 
 
 def labels_of(cohort: ModalityCohort, split: str) -> list[int]:

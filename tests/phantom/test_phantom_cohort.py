@@ -10,6 +10,7 @@ import SimpleITK
 
 from mgmt_monai.phantom import PhantomError, write_phantom
 from mgmt_monai.phantom import made_cohort as cohort
+from mgmt_monai.phantom.effect import Stream, stream
 from mgmt_monai.phantom.made_cohort import plan_patient
 
 N_PATIENTS = 2
@@ -183,6 +184,50 @@ def test_argument_out_of_range_is_refused(tmp_path, n_patients, effect, seed, wo
         write_phantom(tmp_path / "made", n_patients, effect, seed, workers)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        ({"effects": {"T1": 1.0}}, "'T1'"),
+        ({"effects": {"T1w": -1.0}}, "effects of 0 or more"),
+        ({"effects": {"T1w": 1.0}, "shared": 1.0}, "0 to below 1"),
+        ({"effects": {"T1w": 1.0}, "shared": float("nan")}, "0 to below 1"),
+        ({"missing": {"PD": (0.1, 0.1)}}, "'PD'"),
+        ({"missing": {"T1w": (0.1, 1.1)}}, "0 to 1"),
+        ({"missing": {"T1w": (0.1, float("nan"))}}, "0 to 1"),
+        ({"missing": dict.fromkeys(MODALITIES, (0.1, 0.1))}, "one modality that no patient lacks"),
+    ],
+)
+def test_effects_and_missing_series_that_cannot_be_are_refused(tmp_path, asked, named):
+    with pytest.raises(PhantomError, match=named):
+        write_phantom(tmp_path / "made", 2, 3.0, 0, workers=1, **asked)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_each_modality_shows_its_own_latent_value_and_missing_series_are_not_there(phantom, tmp_path):
+    made = write_phantom(
+        tmp_path / "made", N_PATIENTS, 0.0, SEED, 1, effects={"T1w": 3.0}, missing={"FLAIR": (0.0, 1.0)}
+    )
+    truth = json.loads((made / "truth.json").read_text())
+    assert truth["reachable_auc_of"] == {"FLAIR": 0.5, "T1w": truth["reachable_auc"], "T1wCE": 0.5, "T2w": 0.5}
+    assert truth["reachable_auc"] == pytest.approx(0.98305, abs=1e-5)
+    for patient in truth["patients"]:
+        there = [name for name in MODALITIES if name != "FLAIR" or not patient["label"]]
+        assert sorted(path.name for path in (made / "train" / patient["patient_id"]).iterdir()) == there
+        assert list(patient["series"]) == there
+        assert len({series["latent"] for series in patient["series"].values()}) == len(there)
+    # Of the same seed, and so the same in all but the tumour's look.
+    index = next(number for number, patient in enumerate(truth["patients"]) if not patient["label"])
+    for series in plan_patient(index, SEED).series:
+        one, other = (_stack(cohort_dir, index, series) for cohort_dir in (phantom, made))
+        assert one.shape == other.shape and 0 < (one != other).mean() < 0.2
+
+
+def test_missing_is_drawn_by_class_and_not_by_effect():
+    patients = range(2000)
+    draws = np.array([stream(0, Stream.MISSING, index, 0).random() for index in patients])
+    assert np.mean(draws < 0.3) == pytest.approx(0.3, abs=0.03)
 
 
 def test_folder_in_use_is_refused_and_left_alone(tmp_path):

@@ -3,12 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.stats import norm
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import roc_auc_score
 
 from mgmt_monai.evaluation.discrimination import auc
 from mgmt_monai.phantom.anatomy import GRID_MM, GRID_ORIGIN_MM, GRID_SHAPE, build_tissue
 from mgmt_monai.phantom.appearance import paint, tumour_look
-from mgmt_monai.phantom.effect import Stream, draw_labels, draw_latent, reachable_auc, squash, stream
+from mgmt_monai.phantom.effect import Planted, Stream, draw_labels, draw_latent, reachable_auc, squash, stream
 from mgmt_monai.phantom.made_cohort import plan_patient
 from mgmt_monai.transforms import CropMiddleSlices
 
@@ -92,3 +93,49 @@ def test_squash_does_not_saturate_within_the_latent_range_of_effect_3():
 def test_tumour_look_is_strictly_monotone_in_the_latent_value(field, sign):
     looks = [getattr(tumour_look(latent), field) for latent in np.linspace(-5, 5, 21)]
     assert np.all(sign * np.diff(looks) > 0)
+
+
+FOUR = ("FLAIR", "T1w", "T1wCE", "T2w")
+
+
+def drawn(planted: Planted, n_patients: int = 4000) -> tuple[np.ndarray, np.ndarray]:
+    """Labels, and latent values ``(patients, modalities)``."""
+    labels = draw_labels(n_patients, seed=1)
+    return labels, np.array([list(planted.latents(int(one), 1, i).values()) for i, one in enumerate(labels)])
+
+
+@pytest.mark.parametrize(
+    ("effects", "shared", "together"),
+    [
+        ((1, 1, 1, 1), 0.0, 2.0),  # the root of the sum of squares
+        ((0, 1, 1, 0), 0.0, np.sqrt(2)),
+        ((0, 3, 4, 0), 0.0, 5.0),
+        ((2, 2, 2, 2), 1.0, 2.0),
+        ((1, 1, 1, 1), 0.5, np.sqrt(4 / 2.5)),  # the mean of four has variance (1 + 3 * 0.5) / 4
+    ],
+)
+def test_effect_of_all_modalities_together(effects, shared, together):
+    planted = Planted(dict(zip(FOUR, map(float, effects), strict=True)), shared)
+    assert planted.together() == pytest.approx(together)
+    labels, latents = drawn(planted)
+    best = LinearDiscriminantAnalysis().fit(latents, labels).decision_function(latents)
+    assert roc_auc_score(labels, best) == pytest.approx(norm.cdf(together / np.sqrt(2)), abs=0.03)
+    for effect, values in zip(effects, latents.T, strict=True):
+        assert roc_auc_score(labels, values) == pytest.approx(norm.cdf(effect / np.sqrt(2)), abs=0.03)
+        assert values[labels == 1].std() == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.5, 0.9])
+def test_deviations_correlate_as_asked(shared):
+    _, latents = drawn(Planted(dict.fromkeys(FOUR, 0.0), shared))
+    correlations = np.corrcoef(latents.T)[np.triu_indices(4, 1)]
+    np.testing.assert_allclose(correlations, shared, atol=0.06)
+
+
+def test_unequal_effects_of_one_latent_value_show_the_label():
+    assert Planted({"T1w": 1.0, "T2w": 2.0}).together() == np.inf
+    assert reachable_auc(np.inf) == 1
+
+
+def test_one_effect_for_all_is_the_latent_value_of_before():
+    assert Planted(dict.fromkeys(FOUR, 2.0)).latents(1, 3, 11) == dict.fromkeys(FOUR, draw_latent(1, 2.0, 3, 11))

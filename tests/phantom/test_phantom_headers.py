@@ -11,6 +11,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from mgmt_monai.phantom.appearance import MODALITIES
 from mgmt_monai.phantom.dicom import SCANNERS, series_headers
 from mgmt_monai.phantom.effect import draw_labels
 from mgmt_monai.phantom.made_cohort import plan_patient, write_patient
@@ -22,7 +23,8 @@ TRUTH_OF_THE_LATENT = {"latent", "core_share"}
 def two_looks(tmp_path_factory):
     """The same patient written as clearly unmethylated and as clearly methylated."""
     folders = [tmp_path_factory.mktemp(name) for name in ("low", "high")]
-    truths = [write_patient(folder, 0, latent, seed=5) for folder, latent in zip(folders, (-3.0, 3.0), strict=True)]
+    looks = [dict.fromkeys(MODALITIES, latent) for latent in (-3.0, 3.0)]
+    truths = [write_patient(folder, 0, latents, seed=5) for folder, latents in zip(folders, looks, strict=True)]
     return folders, truths
 
 
@@ -56,7 +58,10 @@ def test_pixels_of_two_latent_values_differ_only_inside_the_brain(two_looks):
 
 def test_truth_of_two_latent_values_differs_only_in_the_look(two_looks):
     _, (low, high) = two_looks
-    assert {key for key in low if low[key] != high[key]} == TRUTH_OF_THE_LATENT
+    differing = {key for key in low if low[key] != high[key]}
+    assert differing == {*TRUTH_OF_THE_LATENT, "series"}
+    for one, other in zip(low["series"].values(), high["series"].values(), strict=True):
+        assert {key for key in one if one[key] != other[key]} == TRUTH_OF_THE_LATENT
 
 
 def _features(index: int) -> list[float]:

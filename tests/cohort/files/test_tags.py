@@ -111,7 +111,7 @@ def test_real_enhanced_files_left_to_pydicom_tell_each_frame(shared_data, patien
 
 
 def test_phantom_files_walked_equal_pydicom(tmp_path, patient_reads):
-    write_patient(tmp_path, 0, 0.0, seed=5)
+    write_patient(tmp_path, 0, {"T1w": 0.0}, seed=5)
     paths = sorted(tmp_path.rglob("*.dcm"))[::7]
     for path in paths:
         check_against_pydicom(path)
