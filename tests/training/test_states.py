@@ -127,12 +127,17 @@ def test_page_has_every_state() -> None:
 
 @pytest.mark.parametrize(("state", "make", "command"), CASES)
 def test_command_does_with_a_folder_what_the_page_says(
-    state: str, make: Callable[[Path], object], command: str, tmp_path: Path, made_store: Path
+    state: str,
+    make: Callable[[Path], object],
+    command: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    made_store: Path,
 ) -> None:
-    held = make(tmp_path)
+    folder = tmp_path_factory.mktemp("state")  # never the name of a deleted one: MLflow keeps the stores it has opened
+    held = make(folder)
     outcome = "refused"
     with suppress(MgmtMonaiError):
-        outcome = done(command, tmp_path, made_store)
+        outcome = done(command, folder, made_store)
     if isinstance(held, RunDirectory):
         held.close()
     assert outcome == TABLE[state][command]
