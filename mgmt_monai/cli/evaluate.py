@@ -145,6 +145,8 @@ def _tell_model(name: str, figures: dict[str, Any], named: bool, rule: str, aske
     click.echo(f"{name}: {figures['n']} test patients, {figures['n_methylated']} methylated")
     for reason in [] if verdict is None else verdict["reasons"]:
         click.echo(f"  {REASONS[reason]}")
+    for column in figures["columns_tell"]:
+        click.echo(f"  column {column!r}: name it with --site, or with --clinical if it is known without a picture")
     whose = "" if figures["seeds"] is None else "the ensemble's "
     pooled = f"{whose}AUC {estimate_text(figures['auc'])}, permutation p {_number(figures['permutation_p'], 4)}"
     if within is None:

@@ -26,7 +26,7 @@ from mgmt_monai.evaluation.predictions import (
     read_batch,
     read_patients,
 )
-from mgmt_monai.evaluation.referee import doubts, hold
+from mgmt_monai.evaluation.referee import columns_tell, doubts, hold
 from mgmt_monai.evaluation.verdict import BOUND, judge
 from mgmt_monai.evaluation.within_site import other_sites, site_codes, site_column
 from mgmt_monai.json_file import JsonFileError, read_json
@@ -298,7 +298,8 @@ def judged(
     Returns:
         By name: what :func:`mgmt_monai.evaluation.assessment.assess` returns, with ``verdict``, ``within_site`` (None
         without a site, and of controls), ``imaging_adds`` (None without clinical columns, and of controls), and
-        ``seeds`` (as `seed_spread`).
+        ``seeds`` (as `seed_spread`), and ``columns_tell`` (as
+        :func:`mgmt_monai.evaluation.referee.columns_tell`).
 
     Raises:
         EvaluationError: A control, a primary model, the site's or a clinical column is not there, two columns could be
@@ -337,9 +338,13 @@ def judged(
     for name, pooled in models.items():
         figures = {**assess(pooled, level, seed=seed), "seeds": seed_spread(rows[name])}
         if name in controls:
-            found[name] = {**figures, "verdict": None, "within_site": None, "imaging_adds": None}
+            found[name] = {**figures, "verdict": None, "within_site": None, "imaging_adds": None, "columns_tell": []}
             continue
         fold = folds_of_test(rows[name], pooled["patient_id"])
+        scores, widen = across_folds(pooled["probability"], fold, pooled["label"])
+        of_patients = pd.DataFrame() if columns is None else columns.reindex(pooled["patient_id"])
+        rest = of_patients.drop(columns=[*beside, *([column] if column else [])], errors="ignore")
+        telling = columns_tell(rest, pooled["label"].to_numpy(), scores, widen)
         verdict = judge(
             pooled["label"],
             pooled["probability"],
@@ -355,6 +360,7 @@ def judged(
                 *notes,
                 *(["seeds_as_folds"] if "seeds_as_folds" in rows[name] else []),
                 *doubts(name, of_candidates, [*of_control.values()], pooled, fold, figures["permutation_p"]),
+                *(["column_tells"] if telling else []),
                 *(["other_site_column"] if others else []),
                 *(["primary"] if name in primary and len(candidates) > len(primary) else []),
                 *(["other_patients"] if len(pooled) < every else []),
@@ -363,11 +369,10 @@ def judged(
         )
         within = None if verdict.site is None else verdict.site.as_json(column)
         adds = None
-        if beside and columns is not None:
-            scores, _ = across_folds(pooled["probability"], fold, pooled["label"])
-            of_patients = columns[beside].reindex(pooled["patient_id"])
-            adds = imaging_adds(pooled["label"], scores, of_patients, figures["threshold"], level, seed)
-        found[name] = {**figures, "verdict": verdict.as_json(), "within_site": within, "imaging_adds": adds}
+        if beside:
+            adds = imaging_adds(pooled["label"], scores, of_patients[beside], figures["threshold"], level, seed)
+        found[name] = {**figures, "verdict": verdict.as_json(), "within_site": within, "imaging_adds": adds,
+                       "columns_tell": telling}  # fmt: skip
     return found
 
 

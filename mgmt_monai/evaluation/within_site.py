@@ -36,6 +36,14 @@ from mgmt_monai.evaluation.predictions import EvaluationError
 SITE_NAMES = ("site", "centre", "center", "hospital", "institution")
 """A column of such a name tells the hospital, unless another is named."""
 
+SITE_WORDS = frozenset({*SITE_NAMES, "clinic", "institute", *(f"{name}s" for name in SITE_NAMES)})
+"""A column with one of them among the words of its name tells it, too, where none is called so alone."""
+
+NOT_SITE_WORDS = frozenset(
+    {"tumor", "tumour", "lesion", "primary", "biopsy", "resection", "surgical", "anatomic", "date", "visit"}
+)
+"""Beside them it is a place in the body, or a day."""
+
 NO_SITE = frozenset({"", "-", "?", "n/a", "na", "nan", "none", "not available", "null", "unknown"})
 """How tables say in lower case that they do not know it: :data:`mgmt_monai.cohort.tables.table.NO_VALUE`."""
 
@@ -321,7 +329,8 @@ def site_column(columns: pd.DataFrame, named: str = "") -> str:
     Args:
         columns: What is known of the patients.
         named: The one that was asked for; "" for the first of `SITE_NAMES`, in upper or lower case, also as ``Site No``
-            or ``site_id (...)``; what headers tell, a name that ends with ``(DICOM)``, only where no other does.
+            or ``site_id (...)``, else with one of `SITE_WORDS` in its name; what headers tell, a name that ends with
+            ``(DICOM)``, only where no other does.
 
     Returns:
         Its name; "" where none is that has a value.
@@ -357,13 +366,23 @@ def other_sites(columns: pd.DataFrame, named: str = "") -> list[str]:
 
 
 def _called_sites(columns: pd.DataFrame) -> list[str]:
-    """Those that are called a site and have a value, in the order of `SITE_NAMES`, headers' last of each."""
-    called: dict[str, list[str]] = {name: [] for name in SITE_NAMES}
+    """Those that are called a site and have a value, in the order of `SITE_NAMES`, headers' last of each.
+
+    Without any, those with one of `SITE_WORDS` in their name, such as ``Study Site``, but no `NOT_SITE_WORDS`.
+    """
+    called: dict[str, list[str]] = {name: [] for name in (*SITE_NAMES, "")}
     for name in sorted(columns.columns, key=lambda name: str(name).endswith("(DICOM)")):
-        word = re.sub(r"[ _]?(no|number|id|code|name)$", "", str(name).partition("(")[0].strip().casefold())
-        if word in called and (not len(columns) or len(known_sites(columns[name]))):
+        if len(columns) and not len(known_sites(columns[name])):
+            continue
+        own = str(name).partition("(")[0].strip()
+        word = re.sub(r"[ _-]?(no|number|id|code|name)$", "", own.casefold())
+        words = set(re.findall("[a-z]+", re.sub("(?<=[a-z])(?=[A-Z])", " ", own).casefold()))
+        if word in called and word:
             called[word].append(str(name))
-    return [name for word in SITE_NAMES for name in called[word]]
+        elif words & SITE_WORDS and not words & NOT_SITE_WORDS:
+            called[""].append(str(name))
+    by_word = called.pop("")
+    return [name for of in called.values() for name in of] or by_word
 
 
 def _sites(

@@ -136,6 +136,19 @@ def test_evaluate_takes_a_site_column_and_says_so(predictions, tmp_path, capsys,
     assert told in printed
 
 
+def test_a_column_that_tells_what_the_model_does_is_named_until_it_is_called_clinical(predictions, tmp_path, capsys):
+    columns = tmp_path / "columns.csv"
+    columns.write_text("patient_id,scanner\n" + "".join(f"{n:05},{'AB'[n % 2]}\n" for n in range(40)))
+    command = ["evaluate", str(predictions), "--columns", str(columns), "--overwrite", "--out", str(tmp_path / "out")]
+
+    assert main(command) == main([*command, "--clinical", "scanner"]) == 0
+
+    first, named = capsys.readouterr().out.split("tables and pictures")[:2]
+    assert first.startswith("Cannot tell: a column of the table tells the labels as well; AUC")
+    assert "column 'scanner': name it with --site, or with --clinical" in first
+    assert "tells the labels as well" not in named
+
+
 def test_evaluate_asks_which_of_two_columns_is_the_site(predictions, tmp_path, capsys):
     sites = tmp_path / "sites.csv"
     sites.write_text("patient_id,site,hospital\n" + "".join(f"{n:05},{n // 2 % 4},{n % 3}\n" for n in range(40)))

@@ -219,14 +219,18 @@ def test_one_small_site_has_an_interval_no_narrower_than_both_methods(n):
 
 
 @pytest.mark.parametrize(
-    "name", ["Site No (represents the originating institution)", "site_id", "CENTRE", "hospital name"]
+    "name",
+    ["Site No (represents the originating institution)", "site_id", "CENTRE", "hospital name", "site-id", "Study Site",
+     "StudySite", "Data Collection Site", "hospital_nr", "sites", "clinic"],
 )
 def test_a_site_is_known_by_its_columns_first_word(name):
     assert site_column(pd.DataFrame(columns=["age", name])) == name
 
 
 def test_the_place_of_a_tumour_is_no_hospital():
-    assert site_column(pd.DataFrame(columns=["tumour site", "site of tumour", "number"])) == ""
+    assert site_column(pd.DataFrame(columns=["tumour site", "site of tumour", "number", "Primary Site"])) == ""
+    assert site_column(pd.DataFrame(columns=["Study Site", "centre"])) == "centre"
+    assert other_sites(pd.DataFrame({"Study Site": [*"AB"], "centre": [*"AA"]})) == []
 
 
 def test_two_columns_that_part_the_patients_otherwise_are_told():

@@ -25,6 +25,7 @@ from mgmt_monai.evaluation.intervals import Estimate
 from mgmt_monai.evaluation.models import seed_spread, seeds_text
 from mgmt_monai.evaluation.permutation import best_of, best_of_p_values
 from mgmt_monai.evaluation.pooling import pool
+from mgmt_monai.evaluation.referee import columns_tell
 from mgmt_monai.evaluation.subgroups import Subgroup, interactions, subgroups
 from mgmt_monai.evaluation.summary import patient_figures
 from mgmt_monai.evaluation.verdict import BOUND, Verdict, judge
@@ -98,6 +99,11 @@ def findings(record: ComparisonRecord) -> Findings:
         p_values = best_of_p_values(labels, ranks, N_PERMUTATIONS, 0, stratum, FOLDS_WIDEN)
         p_value = float(p_values[candidates.index(chosen)])
     fold_of_chosen = folds_of_test(_of_stage(record, chosen), pooled["patient_id"])
+    ranks_of_chosen, widen = across_folds(pooled["probability"], fold_of_chosen, pooled["label"])
+    named = clinical_columns(record.columns, plan.get("clinical", ()))
+    clinical = [*dict.fromkeys([*named, *([site] if site else [])])]
+    of_patients = record.columns.reindex(pooled["patient_id"])
+    telling = columns_tell(of_patients.drop(columns=clinical), pooled["label"].to_numpy(), ranks_of_chosen, widen)
     verdict = judge(
         pooled["label"],
         pooled["probability"],
@@ -111,17 +117,14 @@ def findings(record: ComparisonRecord) -> Findings:
         notes=[
             *([] if p_value is None else ["best_of_several"]),
             *(["other_site_column"] if other_sites(record.columns) else []),
+            *(["column_tells"] if telling else []),
         ],
         seeds=seeds_text(seed_spread(_of_stage(record, chosen))),
     )
     groups = subgroups(pooled, record.columns, level)
-    named = clinical_columns(record.columns, plan.get("clinical", ()))
-    clinical = [*dict.fromkeys([*named, *([site] if site else [])])]
-    ranks_of_chosen = across_folds(pooled["probability"], fold_of_chosen, pooled["label"])[0]
     adds = imaging_adds(
-        pooled["label"], ranks_of_chosen, record.columns[clinical].reindex(pooled["patient_id"]),
-        float(pooled["threshold"].mean()), level,
-    )  # fmt: skip
+        pooled["label"], ranks_of_chosen, of_patients[clinical], float(pooled["threshold"].mean()), level
+    )
     report = {
         "schema": SCHEMA,
         "comparison": _comparison(about),
