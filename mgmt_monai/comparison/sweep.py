@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from monai.bundle import ConfigParser
 from tqdm import tqdm
@@ -35,9 +36,10 @@ from mgmt_monai.comparison.folder import ComparisonFolder
 from mgmt_monai.comparison.kept_results import RECORD, ComparisonRecord, write_record
 from mgmt_monai.comparison.plan import ComparisonPlan, Training
 from mgmt_monai.comparison.process import Job
+from mgmt_monai.evaluation.folds import FOLDS_WIDEN
 from mgmt_monai.evaluation.imaging_adds import clinical_columns
-from mgmt_monai.evaluation.verdict import power_by_auc, power_text
-from mgmt_monai.evaluation.within_site import site_column
+from mgmt_monai.evaluation.verdict import power_of_test, power_text
+from mgmt_monai.evaluation.within_site import site_codes, site_column
 from mgmt_monai.interruption import interruptible
 from mgmt_monai.packaged_configs import config_path
 from mgmt_monai.tracking import TrackedRun
@@ -340,21 +342,25 @@ def _columns_of(manifest: Manifest) -> pd.DataFrame:
 
 
 def planned_power(manifest: Manifest, plan: ComparisonPlan) -> str:
-    """What a comparison can show, said before anything is trained.
+    """What a comparison can show, said before anything is trained: within sites where these are known, as its verdict.
 
     Returns:
-        A line with the power of the test patients, and of all patients where they are more.
+        A line with the power of the test patients, and of all patients in folds where they are more.
     """
     of_modality = [patient for patient in manifest.patients if plan.reference_modality in patient.series]
     tested = [patient for patient in of_modality if plan.folds or patient.split == "test"]
+    site = site_column(_columns_of(manifest))
 
-    def line(patients: Sequence[PatientRecord]) -> str:
-        methylated = sum(patient.label for patient in patients)
-        return power_text(power_by_auc(methylated, len(patients) - methylated, plan.bound))
+    def line(patients: Sequence[PatientRecord], folds: bool) -> str:
+        sites = [patient.columns.get(site, "") for patient in patients]
+        code = site_codes(sites, len(sites)) if site and sites else None
+        label = np.array([patient.label for patient in patients], dtype=int)
+        return power_text(power_of_test(label, code, FOLDS_WIDEN if folds else 1.0, plan.bound))
 
-    said = f"{len(tested)} test patients: {line(tested)}"
+    where = f", within sites (column {site!r})" if site else ""
+    said = f"{len(tested)} test patients{where}: {line(tested, bool(plan.folds))}"
     if plan.folds is None and len(of_modality) > len(tested):
-        said += f" With folds ({len(of_modality)} patients): {line(of_modality)}"
+        said += f" With folds ({len(of_modality)} patients): {line(of_modality, True)}"
     return said
 
 

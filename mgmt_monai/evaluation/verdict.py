@@ -213,6 +213,22 @@ def power_by_auc(n_methylated: int, n_unmethylated: int, bound: float = BOUND) -
     return {auc: power(auc, n_methylated, n_unmethylated, ALPHA_MODEL) for auc in sorted({bound, *POWER_AUCS})}
 
 
+def power_of_test(
+    label: np.ndarray, code: np.ndarray | None = None, widen: float = 1.0, bound: float = BOUND
+) -> dict[float, float]:
+    """`power_by_auc` of these patients, whom their sites or folds make worth fewer.
+
+    Args:
+        label: Shape ``(n,)``, 0 or 1.
+        code: Shape ``(n,)``, their site, from 0: only pairs of one count. None where none is known.
+        widen: How many times as large the standard error is taken.
+        bound: The smallest AUC that would matter.
+    """
+    m = int(label.sum())
+    each = (m, len(label) - m) if code is None else (equal_classes(label, code),) * 2
+    return power_by_auc(math.ceil(each[0] / widen**2), math.ceil(each[1] / widen**2), bound)
+
+
 def judge(
     label: ArrayLike,
     probability: ArrayLike,
@@ -328,7 +344,6 @@ def judge(
     reasons += ["small_folds"] if too_few_a_fold else []
     reasons += ["labels_by_fold"] if parted else []
     reasons += ["no_site_column"] if site is None else []
-    each = (m, k) if code is None else (equal_classes(checked, code),) * 2
     return Verdict(
         state=state,
         reasons=(*reasons, *notes),
@@ -337,7 +352,7 @@ def judge(
         controls=tuple(found),
         checks=tuple(_checks(model, p_model, above, found, found_site)),
         site=found_site,
-        power=power_by_auc(math.ceil(each[0] / widen**2), math.ceil(each[1] / widen**2), bound),
+        power=power_of_test(checked, code, widen, bound),
         bound=bound,
         seeds=seeds,
     )

@@ -5,12 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mgmt_monai.cohort.modality import ModalityCohort
+from mgmt_monai.evaluation.imaging_adds import clinical_columns
+from mgmt_monai.evaluation.referee import columns_tell
 from mgmt_monai.evaluation.summary import figure_line
-from mgmt_monai.evaluation.verdict import Verdict, judge, power_by_auc, power_text
-from mgmt_monai.training.origin import MADE_FIGURES, origin_of, sites_of
+from mgmt_monai.evaluation.verdict import Verdict, judge, power_of_test, power_text
+from mgmt_monai.evaluation.within_site import site_codes, site_column
+from mgmt_monai.training.origin import MADE_FIGURES, columns_of, origin_of, sites_of
 from mgmt_monai.training.plain_model import PLAIN
 
 PAGE_NAME = "training.html"
@@ -119,13 +123,16 @@ def outcome_of(
     """
     test = patients[(patients["stage"] == stage) & (patients["split"] == "test")]
     summary = metrics[stage]["test"]
-    origin, sites = origin_of(cohort), sites_of(cohort)
+    origin, sites, known = origin_of(cohort), sites_of(cohort), columns_of(cohort)
+    rest = known.drop(columns={*clinical_columns(known), site_column(known)} - {""}).reindex(test["patient_id"])
+    telling = columns_tell(rest, test["label"].to_numpy(), test["probability"].to_numpy())
     verdict = judge(
         test["label"],
         test["probability"],
         {},
         level=summary["level"],
         site=[sites[patient] for patient in test["patient_id"]] if sites else None,
+        notes=["column_tells"] if telling else [],
     )
     unlearnt = metrics[stage].get("learning", {}).get("sentence", "")
     warnings = [unlearnt[:1].upper() + unlearnt[1:]]
@@ -153,8 +160,10 @@ def small_test(cohort: ModalityCohort, with_power: bool = True) -> str:
         cohort: Of the training.
         with_power: Tell what a test of this size can show.
     """
-    labels = [patient.label for patient in cohort.manifest.members("test", cohort.modality)]
-    found = power_by_auc(sum(labels), len(labels) - sum(labels))
+    tested = cohort.manifest.members("test", cohort.modality)
+    labels, sites = np.array([patient.label for patient in tested], dtype=int), sites_of(cohort)
+    code = site_codes([sites[patient.patient_id] for patient in tested], len(tested)) if sites and tested else None
+    found = power_of_test(labels, code)
     if found.get(OF_AUC, 0.0) >= LEAST_POWER:
         return ""
     n = len(cohort.manifest.patients)

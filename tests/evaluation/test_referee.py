@@ -8,7 +8,17 @@ from scipy.special import expit, logit
 from mgmt_monai.evaluation.folds import folds_of_test
 from mgmt_monai.evaluation.pooling import pool
 from mgmt_monai.evaluation.predictions import EvaluationError
-from mgmt_monai.evaluation.referee import clones, columns_tell, doubts, examinations, fold_splits, hold, missing, name_groups, noticed
+from mgmt_monai.evaluation.referee import (
+    clones,
+    columns_tell,
+    doubts,
+    examinations,
+    fold_splits,
+    hold,
+    missing,
+    name_groups,
+    noticed,
+)
 
 
 def rows(probability, split="test", fold=0, modality="T1w", first=0) -> pd.DataFrame:

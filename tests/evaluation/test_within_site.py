@@ -220,8 +220,19 @@ def test_one_small_site_has_an_interval_no_narrower_than_both_methods(n):
 
 @pytest.mark.parametrize(
     "name",
-    ["Site No (represents the originating institution)", "site_id", "CENTRE", "hospital name", "site-id", "Study Site",
-     "StudySite", "Data Collection Site", "hospital_nr", "sites", "clinic"],
+    [
+        "Site No (represents the originating institution)",
+        "site_id",
+        "CENTRE",
+        "hospital name",
+        "site-id",
+        "Study Site",
+        "StudySite",
+        "Data Collection Site",
+        "hospital_nr",
+        "sites",
+        "clinic",
+    ],
 )
 def test_a_site_is_known_by_its_columns_first_word(name):
     assert site_column(pd.DataFrame(columns=["age", name])) == name

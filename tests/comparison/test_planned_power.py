@@ -1,0 +1,36 @@
+"""What a comparison says, before anything is trained, that it can show."""
+
+from made_records import made_manifest, made_patient, made_series
+
+from mgmt_monai.comparison.plan import ComparisonPlan
+from mgmt_monai.comparison.sweep import planned_power
+
+
+def said(folds=None, **columns):
+    """Of 40 test patients, half of them methylated, in a cohort of 120."""
+    patients = [
+        made_patient(
+            f"{n:03d}", "test" if n < 40 else "train", n % 2, T1w=made_series(),
+            columns={name: of(n) for name, of in columns.items()},
+        )
+        for n in range(120)
+    ]  # fmt: skip
+    return planned_power(
+        made_manifest(*patients), ComparisonPlan(("resnet-10",), ("T1w",), "resnet-10", "T1w", folds=folds)
+    )
+
+
+def test_power_of_folds_is_that_of_fewer_independent_patients():
+    """120 patients in folds are worth 120 / 1.3 ** 2 = 71: 36 of each label."""
+    alone, in_folds = said().split(" With folds (120 patients): ")
+
+    assert alone.startswith("40 test patients: Of 100 tests of this size at most 18 would show an AUC of 0.60")
+    assert in_folds == said(folds=5).removeprefix("120 test patients: ")
+    assert in_folds.startswith("Of 100 tests of this size at most 30 would show an AUC of 0.60")
+
+
+def test_power_within_sites_is_that_of_their_pairs():
+    four = said(site=lambda n: "ABCD"[n // 2 % 4])
+
+    assert four.startswith("40 test patients, within sites (column 'site'): Of 100 tests of this size at most 17")
+    assert "can show nothing" in said(hospital=lambda n: "AB"[n % 2])
