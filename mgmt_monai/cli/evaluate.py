@@ -66,6 +66,7 @@ def command(
     import pandas as pd
 
     from mgmt_monai.evaluation.evaluation_folder import RESULT, write_evaluation
+    from mgmt_monai.evaluation.external import developments
     from mgmt_monai.evaluation.intervals import estimate_text
     from mgmt_monai.evaluation.models import not_learnt, pool_models, read_rows, threshold_rule, trained_on
     from mgmt_monai.evaluation.referee import clones, examinations, name_groups, noticed
@@ -103,7 +104,7 @@ def command(
     asked = [name.strip() for name in clinical.split(",") if name.strip()]
     evaluated = write_evaluation(
         rows, models, out, known, site, controls, bound, level, seed, notes, unlearnt, primary, overwrite, origins,
-        asked,
+        asked, developments(predictions, rows),
     )  # fmt: skip
     result(out / RESULT)
     if best := evaluated["best_of"]:
@@ -188,6 +189,28 @@ def _tell_model(name: str, figures: dict[str, Any], named: bool, rule: str, aske
         f"  calibration slope {estimate_text(figures['calibration_slope'])}, Brier {estimate_text(brier, 3)}; "
         f"the prevalence alone: {figures['brier_of_prevalence']:.3f}"
     )
+    if "external" in figures:
+        _tell_external(figures["external"])
+
+
+def _tell_external(of: dict[str, Any]) -> None:
+    """A bundle's model beside its development, recalibrated, and the case mix."""
+    from mgmt_monai.evaluation.intervals import estimate_text
+
+    if (after := of["recalibrated"]) is not None:
+        low, high = after["brier_interval"] or (None, None)
+        click.echo(
+            f"  recalibrated out of fold: slope {estimate_text(after['slope'])}, intercept "
+            f"{estimate_text(after['intercept'])}, Brier "
+            f"{estimate_text({'value': after['brier'], 'low': low, 'high': high}, 3)}"
+        )
+    mix, before = f"{100 * of['prevalence']:.0f} % methylated", of["development"]
+    if before is not None:
+        difference = "" if of["difference"] is None else f"; here minus there {estimate_text(of['difference'])}"
+        click.echo(f"  in development: AUC {estimate_text(before['auc'])}, {before['n']} test patients{difference}")
+        if before["n"] and before["n_methylated"] is not None:
+            mix += f", {100 * before['n_methylated'] / before['n']:.0f} % in development"
+    click.echo(f"  case mix: {mix}; were the probabilities right, the AUC would be {_number(of['auc_if_right'], 2)}")
 
 
 def _tell_added(adds: dict[str, Any] | None) -> None:

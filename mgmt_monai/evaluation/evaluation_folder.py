@@ -12,6 +12,7 @@ import pandas as pd
 from mgmt_monai.atomic import check_replaceable, holds_text, write_text
 from mgmt_monai.csv_file import csv_text
 from mgmt_monai.errors import why
+from mgmt_monai.evaluation.external import external
 from mgmt_monai.evaluation.model_pictures import model_pictures
 from mgmt_monai.evaluation.models import best_of_models, comparisons, judged, primary_models
 from mgmt_monai.evaluation.plots.picture_files import save_figure
@@ -70,6 +71,7 @@ def write_evaluation(
     site: str = "", controls: Sequence[str] = (), bound: float = BOUND, level: float = 0.95, seed: int = 0,
     notes: Sequence[str] = (), not_learnt: Mapping[str, str] | None = None, primary: Sequence[str] = (),
     overwrite: bool = False, trained_on: Sequence[str] = (), clinical: Sequence[str] = (),
+    developed: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Judge models and write what is found.
 
@@ -89,9 +91,11 @@ def write_evaluation(
         clinical: As :func:`mgmt_monai.evaluation.models.judged` takes it.
         overwrite: Whether files of another evaluation are replaced too.
         trained_on: As :func:`mgmt_monai.evaluation.models.trained_on` returns it.
+        developed: As :func:`mgmt_monai.evaluation.external.developments` returns it.
 
     Returns:
-        What ``evaluation.json`` has: ``models`` (by name, as :func:`mgmt_monai.evaluation.models.judged`),
+        What ``evaluation.json`` has: ``models`` (by name, as :func:`mgmt_monai.evaluation.models.judged`, and
+        ``external`` of bundles, as :func:`mgmt_monai.evaluation.external.external`),
         ``best_of`` (as :func:`mgmt_monai.evaluation.models.best_of_models`), ``not_learnt``,
         ``trained_on``, ``comparisons``, ``subgroups``.
 
@@ -120,6 +124,9 @@ def write_evaluation(
             for group_row in (group.as_json() for group in of_model)
         ],
     }
+    for name, of in (developed or {}).items():
+        pooled = models[name]
+        found["models"][name]["external"] = external(pooled["label"], pooled["probability"], of, level, seed)
     figures = [
         {"model": name, **of_model, "verdict": (of_model["verdict"] or {}).get("state", "control")}
         for name, of_model in found["models"].items()

@@ -92,7 +92,7 @@ def read_batch(path: Path, labels: Mapping[str, int]) -> tuple[pd.DataFrame, dic
         labels: By patient.
 
     Returns:
-        The columns :data:`PATIENT_COLUMNS` and ``threshold`` (``nan`` where the bundle has none), and how many
+        The columns :data:`PATIENT_COLUMNS`, ``bundle`` and ``threshold`` (``nan`` where it has none), and how many
         predictions are left out: ``without a probability`` (the model abstained or failed), ``without a label``. Of
         several bundles of one modality and stage the stage carries the bundle's name.
 
@@ -116,7 +116,7 @@ def read_batch(path: Path, labels: Mapping[str, int]) -> tuple[pd.DataFrame, dic
     table["stage"] = stage.where(bundles == 1, stage + " " + table["bundle"])
     rows = table.assign(split="test", fold=0, seed=0, label=table["patient_id"].map(labels))
     threshold = pd.to_numeric(rows["threshold"], errors="coerce")
-    return checked_table(rows, PATIENT_COLUMNS, str(path)).assign(threshold=threshold), without
+    return checked_table(rows, PATIENT_COLUMNS, str(path)).assign(threshold=threshold, bundle=rows["bundle"]), without
 
 
 def read_slices(path: Path) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from made_records import made_manifest, made_patient, made_series
 from mgmt_monai.cli.main import main
 from mgmt_monai.cohort.manifest import write_manifest
 from mgmt_monai.evaluation.predictions import write_patients
+from mgmt_monai.inference.prediction import SeriesPrediction, StudyPrediction
 
 
 @pytest.fixture
@@ -335,9 +336,20 @@ def test_evaluate_takes_the_labels_of_a_batch_from_a_table(tmp_path, capsys):
     (tmp_path / "labels.csv").write_text("patient_id,label\n" + "".join(f"P{n},{n % 2}\n" for n in range(29)))
     words = [str(tmp_path / "predictions.csv"), "--labels", str(tmp_path / "labels.csv")]
 
+    own = {"n": 24, "n_methylated": 6, "auc": {"value": 0.9, "low": 0.7, "high": 0.97}}
+    one = SeriesPrediction("T1w", "mine", "1", "0" * 64, 0.2, (), (0,), (0.2,), None, None, (), 1, 0.3, own, "0" * 64)
+    (tmp_path / "P0").mkdir()
+    (tmp_path / "P0" / "prediction.json").write_text(
+        StudyPrediction("P0", (one,), {}, "2026-01-02T03:04:05Z").to_json()
+    )
+
     assert main(["evaluate", *words, "--out", str(tmp_path / "out")]) == 0
 
-    assert capsys.readouterr().out.splitlines()[1] == "1 prediction without a label: not judged"
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[1] == "1 prediction without a label: not judged"
+    assert "  in development: AUC 0.90 (0.70-0.97), 24 test patients; here minus there -0.4" in printed
+    assert "case mix: 48 % methylated, 25 % in development; were the probabilities right" in printed
+    assert "recalibrated out of fold: slope" in printed
     found = json.loads((tmp_path / "out" / "evaluation.json").read_text())["models"]["T1w fine_tune"]
     assert (found["n"], found["threshold"]) == (29, pytest.approx(0.3))
     assert "left_out" in found["verdict"]["reasons"]
