@@ -1,6 +1,7 @@
 """Which slices are one acquisition: those that a scanner parts by a UID each, and those that one UID mixes."""
 
 import itertools
+import math
 import re
 from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache
@@ -36,6 +37,10 @@ _FEW = 3
 
 #: The packages of one acquisition are taken within minutes; a longer break lies between two.
 BREAK_S = 600
+
+#: Slices nearer than this share of their thickness overlap, as those of one acquisition in packages do not; where they
+#: do, and every second one was taken so much later, two acquisitions lie half a step apart.
+_OVERLAP_SHARE, _NEXT_SCAN_S = 0.75, 20
 
 #: Numbers of one acquisition differ by less than this share.
 _NUMBER_TOLERANCE = 0.1
@@ -146,7 +151,9 @@ def interleaved(slices: Sequence[Slice]) -> str:
 
     Returns:
         ``contrast agent`` where the slices differ in it; ``AcquisitionNumber`` where slices of several lie among each
-        other, ``AcquisitionTime`` where a break of more than `BREAK_S` parts such; else "".
+        other, ``AcquisitionTime`` where a break of more than `BREAK_S` parts such; where every second or third slice
+        is one acquisition, ``SpacingBetweenSlices`` that says so, ``InstanceNumber`` that begins anew, or
+        ``AcquisitionTime`` of slices that overlap; else "".
     """
     if len(_by_value(list(slices), CONTRAST_TAGS)) > 1:
         return "contrast agent"
@@ -160,7 +167,33 @@ def interleaved(slices: Sequence[Slice]) -> str:
     for tag, found in (("AcquisitionNumber", numbered), ("AcquisitionTime", parts)):
         if 1 < len(found) < len(slices) and min(map(len, found)) >= _FEW and _overlap(found):
             return tag
-    return ""
+    locations_mm = _locations_mm(slices)
+    if locations_mm is None or len(slices) < 2 * _FEW or _repeated(locations_mm):
+        return ""
+    step_mm = geometry.median(np.diff(np.sort(locations_mm)))
+    ordered = in_place(slices)
+    told = (_fraction_of_a_step([ordered[k::n] for k in range(n)], step_mm) for n in (2, 3) if len(slices) >= n * _FEW)
+    return next(filter(None, told), "")
+
+
+def _fraction_of_a_step(parts: Sequence[Sequence[Slice]], step_mm: float) -> str:
+    """What says that each part is an acquisition of its own, a half or a third of a step beside the next; "" nothing."""
+    spacings_mm, thick_mm, numbers = (
+        [[finite(str(one.values.get(tag, ""))) for one in part] for part in parts]
+        for tag in ("SpacingBetweenSlices", "SliceThickness", "InstanceNumber")
+    )
+    own_mm = {mm for part in spacings_mm for mm in part}
+    if all(mm and abs(mm - len(parts) * step_mm) <= _NUMBER_TOLERANCE * mm for mm in own_mm):
+        return "SpacingBetweenSlices"
+    sets = sorted(map(set, numbers), key=len)
+    if None not in sets[0] and len(sets[0]) == min(map(len, parts)) and all(sets[0] <= other for other in sets):
+        return "InstanceNumber"
+    times = sorted([_moment(one) or ("", math.nan) for one in part] for part in parts)
+    thinnest_mm = min((mm or 0.0 for part in thick_mm for mm in part), default=0.0)
+    apart = (
+        max(a)[0] == min(b)[0] and min(b)[1] - max(a)[1] >= _NEXT_SCAN_S for a, b in itertools.pairwise(times)
+    )  # False of an unknown time, which is NaN
+    return "AcquisitionTime" if step_mm < _OVERLAP_SHARE * thinnest_mm and all(apart) else ""
 
 
 def in_place(slices: Sequence[Slice]) -> list[Slice]:

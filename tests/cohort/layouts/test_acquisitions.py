@@ -185,6 +185,31 @@ def test_what_may_be_packages_of_one_acquisition_is_named(one, other, by):
     assert interleaved(beside) == ""
 
 
+@pytest.mark.parametrize(
+    ("tags", "own", "by"),
+    [
+        pytest.param({"SliceThickness": "5"}, [{"time": "100000"}, {"time": "100400"}], "AcquisitionTime", id="time"),
+        pytest.param({"SliceThickness": "5"}, [{"time": "100000"}, {"time": "100010"}], "", id="odd after even"),
+        pytest.param({"SliceThickness": "2"}, [{"time": "100000"}, {"time": "100400"}], "", id="packages"),
+        pytest.param({"SliceThickness": "5"}, [{"time": "100000"}, {}], "", id="times of a half alone"),
+        pytest.param({"SpacingBetweenSlices": "5"}, [{}, {}], "SpacingBetweenSlices", id="spacing"),
+        pytest.param({"SpacingBetweenSlices": "2.5"}, [{}, {}], "", id="one spacing"),
+        pytest.param({"SpacingBetweenSlices": "7.5"}, [{}, {}, {}], "SpacingBetweenSlices", id="thirds"),
+    ],
+)
+def test_acquisitions_a_fraction_of_a_step_apart_are_named(tags, own, by):
+    n = len(own)
+    whole = [one for k in range(n) for one in slices([2.5 * k + 2.5 * n * i for i in range(4)], **tags, **own[k])]
+    assert len(acquisitions(whole)) == 1
+    assert interleaved(whole) == by
+
+
+@pytest.mark.parametrize(("numbers", "by"), [([1, 1, 2, 2, 3, 3, 4], "InstanceNumber"), ([1, 5, 2, 6, 3, 7, 4], "")])
+def test_instance_numbers_that_begin_anew_in_one_stack_are_named(numbers, by):
+    whole = [one for i, n in enumerate(numbers) for one in slices([2.5 * i], InstanceNumber=str(n))]
+    assert interleaved(whole) == by
+
+
 def test_stack_of_which_a_part_has_contrast_agent_is_named():
     assert interleaved(slices([0, 5, 10]) + slices([15, 20, 25], ContrastBolusVolume="7")) == "contrast agent"
 
