@@ -439,7 +439,7 @@ def typed(tmp_path: Path, values: np.ndarray, claim: str) -> list[str]:
     (tmp_path / "a.nii").write_bytes(content)
     exam = examine_series(FoundSeries("1", "T1w", tmp_path, ("a.nii",), "named"), tmp_path, True)
     told = [finding.text for finding in exam.findings]
-    return [text for text in told if text.startswith("expected values of the type") or "header's type" in text]
+    return [text for text in told if text.startswith("expected values as the header") or "header's type" in text]
 
 
 def smooth(kind: str) -> np.ndarray:
@@ -453,34 +453,56 @@ def smooth(kind: str) -> np.ndarray:
     if kind == "z-scored":
         inside = volume > 0
         return np.where(inside, 1000 * (volume - volume[inside].mean()) / volume[inside].std(), 0)
-    return volume * 60 if kind == "large" else volume
+    return volume * {"large": 60, "few large": 40}.get(kind, 1)
 
 
 @pytest.mark.parametrize(
     ("kind", "own", "claim", "told"),
     [
-        ("below 0", "int16", "uint16", "a type with another sign"),
-        ("noise", "int16", "uint16", "a type with another sign"),
-        ("z-scored", "int16", "uint16", "a type with another sign"),
-        ("z-scored", "int32", "uint32", "a type with another sign"),
-        ("large", "uint16", "int16", "a type with another sign"),
-        ("plain", "float32", "int32", "float32, read as int32"),
-        ("z-scored", "float32", "int32", "float32, read as int32"),
-        ("plain", "float32", "uint32", "float32, read as uint32"),
-        ("plain", "float64", "int64", "float64, read as int64"),
+        ("below 0", "int16", "uint16", "neighbouring pixels more alike as numbers of another sign"),
+        ("noise", "int16", "uint16", "neighbouring pixels more alike as numbers of another sign"),
+        ("z-scored", "int16", "uint16", "neighbouring pixels more alike as numbers of another sign"),
+        ("z-scored", "int32", "uint32", "neighbouring pixels more alike as numbers of another sign"),
+        ("few large", "uint16", "int16", "neighbouring pixels more alike as numbers of another sign"),
+        ("large", "uint16", "int16", "neighbouring pixels more alike as numbers of another sign"),
+        ("plain", "float32", "int32", "them to be float32, read as int32"),
+        ("z-scored", "float32", "int32", "them to be float32, read as int32"),
+        ("plain", "float32", "uint32", "them to be float32, read as uint32"),
+        ("plain", "float64", "int64", "them to be float64, read as int64"),
     ],
 )
 def test_values_of_another_type_of_the_same_size_are_told(
     tmp_path: Path, kind: str, own: str, claim: str, told: str
 ) -> None:
     (text,) = typed(tmp_path, smooth(kind).round().astype(own), claim)
-    assert text.startswith(f"expected values of the type in the header, found them to be of {told}")
+    assert text.startswith(f"expected values as the header has them, found {told}")
 
 
 @pytest.mark.parametrize(("own", "claim"), [("int32", "float32"), ("int64", "float64")])
 def test_whole_numbers_as_floating_point_are_refused(tmp_path: Path, own: str, claim: str) -> None:
     (text,) = typed(tmp_path, smooth("plain").round().astype(own), claim)
     assert text.endswith("expected some above 1e-30; the header's type may be wrong")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda volume: volume.byteswap(), "numbers of the other byte order"),
+        (lambda volume: volume.reshape(10, 32, 160), "rows of 80 pixels"),
+        (lambda volume: volume.reshape(10, 128, 40), "rows of 80 pixels"),
+        (lambda volume: volume.reshape(10, 80, 64), "rows of 80 pixels"),
+    ],
+    ids=["byte order", "rows joined", "rows cut", "exchanged"],
+)
+@pytest.mark.parametrize("dtype", ["int16", "uint16", "int32"])
+def test_pixels_of_another_order_are_told(
+    tmp_path: Path, change: Callable[[np.ndarray], np.ndarray], told: str, dtype: str
+) -> None:
+    down, across = np.mgrid[-32:32, -40:40]
+    volume = np.stack([np.clip(900 - 0.9 * (down**2 + across**2) - 10 * index, 0, None) for index in range(10)])
+    assert typed(tmp_path, volume.astype(dtype), dtype) == []
+    (text,) = typed(tmp_path, change(volume.astype(dtype)), dtype)
+    assert text == f"expected values as the header has them, found neighbouring pixels more alike as {told}"
 
 
 @pytest.mark.parametrize("kind", ["plain", "below 0", "noise", "z-scored", "large"])

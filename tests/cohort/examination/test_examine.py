@@ -557,7 +557,7 @@ def one_slice(volume):
             "D023",
             "found 4, as of labels or a mask",
         ),
-        (lambda volume: volume.reshape(12, 32, 40), "D055", "expected neighbouring pixels that are alike"),
+        (lambda volume: volume.reshape(12, 32, 40), "D055", "more alike as rows of 32 pixels"),
         (lambda volume: np.random.default_rng(0).integers(0, 999, volume.shape).astype(np.uint16), "D055", "alike"),
     ],
     ids=["sound", "brighter from here", "one brighter", "repeated", "labels", "rows and columns", "noise"],
