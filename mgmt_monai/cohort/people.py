@@ -120,14 +120,19 @@ class People:
         for patient_id, folders in self._told.items():
             for directory in sorted(folders):
                 for depth, part in enumerate(PurePosixPath(directory).parts):
-                    if normalised(part) in ids:
-                        named.setdefault(depth, []).append((patient_id, ids[normalised(part)], directory))
+                    if meant := _meant(part, ids):
+                        named.setdefault(depth, []).append((patient_id, meant, directory))
         for entries in named.values():
-            if not self._mean_patients(entries):
-                continue  # folders are not named after patients here: series 1, 2, 3
+            all_mean = self._mean_patients(entries)
+            meant_by: dict[str, set[str]] = {}
+            for patient_id, meant, _ in entries:
+                meant_by.setdefault(patient_id, set()).add(meant)
             for patient_id, meant, directory in entries:
-                parts = {normalised(part) for part in PurePosixPath(directory).parts}
-                if patient_id != meant and normalised(patient_id) not in parts:
+                # Else folders are not named after patients here (series 1, 2, 3), but for two that are exchanged.
+                exchanged = meant_by[patient_id] == {meant} and meant_by.get(meant) == {patient_id}
+                means = all_mean or (exchanged and _is_code(meant))
+                parts = {_meant(part, ids) for part in PurePosixPath(directory).parts}
+                if means and patient_id != meant and patient_id not in parts:
                     text = f"expected a folder of this patient by its PatientID, found the one named after {meant}"
                     yield Finding("D047", patient_id, "", directory, text, (meant,))
 
@@ -144,7 +149,7 @@ class People:
                 entries.append((patient_id, patient_id if is_own else ids[longest], directory))
         all_mean = self._mean_patients(entries)
         for patient_id, meant_id, directory in entries:
-            if patient_id != meant_id and (all_mean or re.search(r"[^\W\d_].*\d|\d.*[^\W\d_]", meant_id)):
+            if patient_id != meant_id and (all_mean or not meant_id.isdigit() and _is_code(meant_id)):
                 text = f"expected files named after this patient, found one named after {meant_id}"
                 yield Finding("D047", patient_id, "", directory, text, (meant_id,))
 
@@ -173,6 +178,20 @@ class People:
                 if differ and not _differ(one) and not _differ(other):
                     text = f"expected one person of a PatientID, found {_and(differ)}, as patient {b}"
                     yield Finding("D048", a, "", "", text, (b,))
+
+
+def _meant(name: str, ids: Mapping[str, str]) -> str:
+    """The patient that a folder is named after, by its whole name or the longest part of it; "" for none."""
+    whole = ids.get(normalised(name), "")
+    if whole or not any(separator in name for separator in "_- ."):
+        return whole
+    runs = [run for run in map(normalised, _runs(name)) if run in ids and _is_code(run)]
+    return ids[max(runs, key=len)] if runs else ""
+
+
+def _is_code(name: str) -> bool:
+    """Whether a name has letters and digits, or five digits: a short number or a word alone may be anything."""
+    return re.search(r"[^\W\d_].*\d|\d.*[^\W\d_]|\d{5}", name) is not None
 
 
 def _runs(name: str) -> Iterator[str]:

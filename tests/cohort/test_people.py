@@ -25,6 +25,26 @@ def test_swapped_folders():
     assert told(*items) == [("D047", "00000", "00001"), ("D047", "00001", "00000")]
 
 
+@pytest.mark.parametrize(
+    ("folders", "is_told"),
+    [
+        ({"P90": "P91/T1", "P91": "P90/T1"}, True),
+        ({"P90": "MR_P91_2020/T1", "P91": "P90 first/T1"}, True),
+        ({"12345": "scan-12346", "12346": "scan-12345"}, True),
+        ({"P90": "P91/T1", "P91": "other/T1"}, False),
+        ({"3": "4/T1", "4": "3/T1"}, False),
+    ],
+    ids=["exchanged", "in longer names", "numbers", "one way", "series"],
+)
+def test_swapped_folders_of_a_tree_whose_others_have_other_names(folders, is_told):
+    others = [tagged(f"Q{n}", f"Q{n}", directory=f"x{n}/T1") for n in range(6)]
+    items = [tagged(patient, patient, directory=folder) for patient, folder in folders.items()]
+    (a, b) = folders
+    assert told(*items, *others) == ([("D047", a, b), ("D047", b, a)] if is_told else [])
+    series = [tagged(patient, patient, directory=f"{patient}/T1") for patient in folders]
+    assert told(*items, *series, *others) == []
+
+
 def test_swapped_by_the_name_that_repeats_the_number():
     assert told(tagged("A1", "", "A2"), tagged("A2", "", "A2")) == [("D047", "A1", "A2")]
 
