@@ -18,6 +18,9 @@ from mgmt_monai.cohort.tables.aliases import normalised
 #: A value that more patients share than this is a dummy and joins nobody: a person is scanned under two or three names.
 FEW = 3
 
+#: Where so many patients, and this share, have their own PatientID, one of nobody here is another person's.
+OWN_LEAST, OWN_SHARE = 5, 0.9
+
 #: A name or a birth date alone is shared by strangers too: in a large cohort it is a dummy from this share on.
 COMMON_SHARE = 0.05
 
@@ -79,6 +82,14 @@ class People:
                     found[a, b] = ""
                 elif any(may_be_one(*pair, lambda word: len(by_key["word", word]) <= common) for pair in pairs):
                     found.setdefault((a, b), PERHAPS)
+        spelt: dict[str, list[str]] = {}
+        for patient_id in sorted(self._told):
+            spelt.setdefault("".join(_runs_of(patient_id)), []).append(patient_id)
+        for sharing in spelt.values():
+            for a, b in combinations(sharing[:FEW], 2):
+                one, other = _runs_of(a), _runs_of(b)
+                if one == other or 1 in (len(one), len(other)):  # 12-345 is 12345, but 1-11 is not 11-1
+                    found.setdefault((a, b), PERHAPS)
         same: dict[str, list[str]] = {}
         for (a, b), perhaps in found.items():
             same.setdefault(a, []).append(perhaps + b)
@@ -87,13 +98,22 @@ class People:
 
     def _swapped_tags(self) -> Iterator[Finding]:
         """By identifiers and names; then by the number in them, where it is their own patient's in most."""
-        yield from self._tagged_as_others(id_hash)[1]
-        n_own, findings = self._tagged_as_others(number_hash)
-        if 2 * n_own > len(self._told):
+        by_name, findings = self._tagged_as_others(id_hash)
+        yield from findings
+        by_number, findings = self._tagged_as_others(number_hash)
+        if 2 * len(by_number) > len(self._told):
             yield from findings
+        own = by_name | by_number
+        if len(own) < max(OWN_LEAST, OWN_SHARE * len(self._told)):
+            return
+        for patient_id in self._told.keys() - own:
+            folders = self._told[patient_id]
+            if all(person.patient_id for people in folders.values() for person in people):
+                text = f"expected the PatientID of this patient, as {len(own)} others have it, found one of nobody here"
+                yield Finding("D047", patient_id, "", min(folders), text)
 
-    def _tagged_as_others(self, hashed: Callable[[str], str]) -> tuple[int, list[Finding]]:
-        """How many patients' tags name them, by identifiers or by numbers; and the files whose tags name another."""
+    def _tagged_as_others(self, hashed: Callable[[str], str]) -> tuple[set[str], list[Finding]]:
+        """The patients whom their tags name, by identifiers or by numbers; and the files whose tags name another."""
         owners: dict[str, set[str]] = {}
         own: dict[str, set[str]] = {}
         for patient_id in self._known:
@@ -111,7 +131,7 @@ class People:
                 elif other is not None:
                     text = f"expected files of this patient, found the PatientID or PatientName of patient {other}"
                     findings.append(Finding("D047", patient_id, "", directory, text, (other,)))
-        return len(confirmed), findings
+        return confirmed, findings
 
     def _swapped_folders(self) -> Iterator[Finding]:
         """Folders that are named after another patient, in a tree whose patients are told by their tags."""
@@ -192,6 +212,12 @@ def _meant(name: str, ids: Mapping[str, str]) -> str:
 def _is_code(name: str) -> bool:
     """Whether a name has letters and digits, or five digits: a short number or a word alone may be anything."""
     return re.search(r"[^\W\d_].*\d|\d.*[^\W\d_]|\d{5}", name) is not None
+
+
+def _runs_of(patient_id: str) -> list[str]:
+    """The words of an identifier, without case and leading zeros; HL7's assigning authority behind ``^`` left out."""
+    number = re.sub(r"(?<!\d)0+(?=\d)", "", patient_id.partition("^")[0].casefold())
+    return re.findall(r"[^\W_]+", number)
 
 
 def _runs(name: str) -> Iterator[str]:

@@ -50,7 +50,7 @@ def related_patients(patients: Sequence[PatientRecord], others: Sequence[Patient
             _names,
             "expected two people, found one person by their names, the tables of aliases or the tags of their files",
         ),
-        ("D061", _perhaps, "expected two people, found almost the same name and birth date in the tags of their files"),
+        ("D061", _perhaps, "expected two people, found almost the same identifier, or name and birth date in the tags"),
     ):
         owners: dict[str, list[tuple[int, str]]] = {}
         for number, table in enumerate(tables):

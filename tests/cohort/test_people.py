@@ -133,8 +133,37 @@ def test_one_person_under_two_numbers(sex):
     assert told(*items) == []
 
 
-def test_other_sex_is_another_person():
-    assert same(tagged("A", "A", "Doe^Kim", "19500203", "F"), tagged("B", "B", "Doe^Kim", "19500203", "M")) == {}
+def test_other_sex_is_mistyped_or_another_person():
+    kim = tagged("A", "A", "Doe^Kim", "19500203", "F")
+    assert same(kim, tagged("B", "B", "Doe^Kim", "19500203", "M")) == {"A": ["perhaps B"], "B": ["perhaps A"]}
+    assert same(kim, tagged("B", "B", "Doe^Jim", "19500203", "M")) == {}
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "may_be"),
+    [
+        ("12-345", "12345", True),
+        ("007", "7", True),
+        ("12345^^^HOSP&1.2&ISO", "12345", True),
+        ("P-1.02", "P1 2", False),
+        ("P-1.02", "p_1_2", True),
+        ("P01", "P1", True),
+        ("1-11", "11-1", False),
+        ("100", "10", False),
+        ("P1", "Q1", False),
+    ],
+)
+def test_one_number_in_two_spellings_may_be_one_person(a, b, may_be):
+    assert same(tagged(a, a), tagged(b, b), tagged("X", "X")) == (
+        {a: [f"perhaps {b}"], b: [f"perhaps {a}"]} if may_be else {}
+    )
+
+
+def test_patient_id_of_nobody_where_all_others_have_their_own():
+    own = [tagged(f"P{n}", f"P{n}") for n in range(1, 10)]
+    assert told(*own, tagged("P10", "P77")) == [("D047", "P10")]
+    assert told(*own, tagged("P10", "")) == told(*own, tagged("P10", "anonymous")) == []
+    assert told(*own[:4], tagged("P10", "P77")) == told(*own, tagged("P10", "A"), tagged("P11", "B")) == []
 
 
 @pytest.mark.parametrize(

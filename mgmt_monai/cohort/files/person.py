@@ -122,11 +122,11 @@ def may_be_one(one: Person, other: Person, is_rare: Callable[[str], bool]) -> bo
 
     Returns:
         True for one name with birth dates that differ in year, month or day alone, or in their order, or of which one
-        is not known; or for one birth date with a word of the name in common. Not for two sexes.
+        is not known; or for one birth date with a word of the name in common. Of two sexes, for one name and birth date.
     """
-    if "sexes" in contradict(one, other):
-        return False
     born = (one.birth_date.split(), other.birth_date.split())
+    if "sexes" in contradict(one, other):
+        return bool(same_name(one, other) and born[0] and born[0] == born[1])
     if same_name(one, other) and (not all(born) or _are_near(*born)):
         return True
     words = {word for name in one.names for word in name.split()} & {w for name in other.names for w in name.split()}
