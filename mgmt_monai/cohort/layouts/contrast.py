@@ -31,10 +31,10 @@ NOTHING = Said(SILENT)
 #: Nordic, Czech, Romanian, Hungarian, Russian and Greek words that differ. Each needs a contrast word behind it...
 _DENIES = _set(
     "no non not nicht nao nie kein keine keinen ningun aucun aucune nessun nenhum geen brak ss o without wo ohne sans "
-    "sin senza sem bez beze zonder uden utan uten ilman ilma fara brez tanpa без χωρις minus"
+    "sin senza sem bez beze zonder uden utan uten ilman ilma fara brez neg tanpa без χωρις minus"
 )
 _BEFORE = _set(
-    "v pre prae pra vor avant antes previ previo previa previos prima prior before ante przed voor pred innan fore "
+    "v pre prae pra vor avant avt ennen antes previ previo previa previos prima prior before ante przed voor pred innan fore "
     "prije inden enne inainte до πριν"
 )
 _WITH = _set("with w mit m avec con com met z ze ile med s c cu incl including amb dengan с με")  # noqa: RUF001
@@ -56,8 +56,8 @@ _DENIED_BEHIND = _set(
 _GIVEN_BEHIND = _set("sonrasi sonra utan yes ja oui si sim da nach nachher jalkeen verildikten")
 #: Between a preposition and its contrast word.
 _FILLERS = _set(
-    "of to de del della di do dos des du dem der den la le les el il lo l d i iv ev the any medio meio mezzo agente "
-    "produit srodek srodka sr podaniu podaniem podani administration administracion administracao somministrazione "
+    "of to de del della al da di do dos des du dem der den la le les el il lo l d i iv ev the any medio meio mezzo agente "
+    "produit srodek srodka srodku sr podaniu podaniem podani administration administracion administracao somministrazione "
     "toediening gabe substanta substancji substancia substance введения введением введении"
 )
 _AND = _set("and und et y e en ed i oder or ou ve und och og a et u и και")
@@ -93,19 +93,19 @@ _NOUN = re.compile(
 #: Only behind one of the words above: alone they are anything.
 _NOUN_BEHIND = _set("c con cont cte ctte cm mc pc k iv ev ilac medium")
 #: Glued together, and the one-word forms.
-_GLUED = r"(?:contra?st\w*|kontra\w*|[ck]ont(?:ra?s?)?|km|kl|gd|gad\w*|enh\w*|inj\w*|mdc|ce)"
+_GLUED = r"(?:contra?st\w*|kontra\w*|[ck]ont(?:ra?s?)?|km|kl|gd|gad\w*|enh\w*|inj\w*|mdc|ce|cte)"
 _GLUED_DENIED = re.compile(
-    rf"(?:pre|prae|przed|non?|un|vor|ohne|sin|sans|senza|sem|bez|zonder|anti){_GLUED}"
+    rf"(?:pre|prae?|przed|non?|un|vor|ohne|sin|sans|senza|sem|bez|zonder|anti){_GLUED}"
     r"|(?:\w*kontra\w*|ilac?|(?:iv)?km|gad\w*)s[iu]z|kontra\w*oncesi"
-    r"|[ck]ontra\w*fr(?:ei|i|ee)|km ?frei|minusc|prec|precon|noncon|smdc"
+    r"|[ck]ontra\w*fr(?:ei|i|ee)|km ?frei|minusc|prec|precon|noncon|smdc|woc|wocon|opaks[iu]z"
 )
 _GLUED_GIVEN = re.compile(
     rf"(?:post|nach|mit|apres|dopo|pos|met|na|con){_GLUED}"
-    r"|pokontra\w*|kontra\w*l[iu]|ilac?l[iu]|kontra\w*sonrasi|plusc|mkm|postc|postcon|[mw]ce"
+    r"|pokontra\w*|kontra\w*l[iu]|ilac?l[iu]|kontra\w*sonrasi|plusc|mkm|postc|postcon|[mw]ce|opakl[iu]"
 )
 #: What the text of an agent begins with where there was none (nv: n.v.t.) ...
 _NOTHING = re.compile(
-    r"n|na|nil|null|kein\w*|nichts?|zadn\w*|brez|unk|unknown|none|not|nothing|ningun\w*|aucune?|rien|nessun\w*|"
+    r"n|na|to|egfr|allerg\w*|extravas\w*|nil|null|kein\w*|nichts?|zadn\w*|brez|unk|unknown|none|not|nothing|ningun\w*|aucune?|rien|nessun\w*|"
     r"nenhum\w*|nan|pending|planned|tbd|unspecified|cancel\w*|abandon\w*|contraindic\w*|uygulanma\w*|geen|niet|nej|ne|nei|ikke|inte|ej|ei|hayir|nincs|nu|niciun\w*|brak|yok|nie|nein|no|non|nao|pas|without|"
     r"wo|ohne|sans|sin|senza|sem|bez|zonder|utan|uden|ilman|minusc|false|entfallt|δεν|οχι|нет|не|без|なし|無し?|无|没有|沒有|없음"
 )
@@ -113,7 +113,7 @@ _NOTHING = re.compile(
 _OTHER_DRUG = re.compile(r"saline|nacl|kochsalz\w*|physiolog\w*|water|wasser|cl|buscopan|glucagon|hyoscin\w*")
 #: ... unless an agent or an amount stands behind it ("No. 2 Gadavist"), or it is another word ("non-ionic").
 _SOMETHING = re.compile(r"gad\w*|gd\w*|ioni\w*|[1-9]\d*")
-_AMOUNT = re.compile(r"(\d+(?:[.,]\d*)?)\s*(?:(?:ml|cc|cm3|mg|g|mmol|мл)\b(?!\s*/)|\Z)")
+_AMOUNT = re.compile(r"(\d+(?:[.,]\d*)?)\s*(?:(?:ml|cc|cm3|mg|g|mmol|мл)\b(?!\s*/(?!\s*kg))|\Z)")
 _CJK = ((DENIED, re.compile("(?:造影|增强|增強|조영)[제剤剂]? ?(?:前|なし|無|전|없|\\(?-)|[非未无無](?:造影|增强|增強)"
                             "|単純|平扫|平掃")),
         (GIVEN, re.compile("造影|增强|增強|조영")))  # fmt: skip
@@ -294,6 +294,10 @@ _SPELLINGS = tuple(
         (r"(?<![a-z])(?:w[/\\]o(?:ut)?|w\.o\.?)(?![a-z])", " without "),
         (r"(?<![a-z])(?:(i|k|c)\. ?(v|l|m|e)\.?|(n)[/.](c)\.?)(?![a-z])", r" \1\2\3\4 "),
         (r"(?<![a-z])m\.d\.c\.?(?![a-z])", " mdc "),
+        (r"(?<![a-z])k\. ?a\.?(?![a-z])", " none "),
+        (r"(?<![a-z])z\.\s?(?=contr|gd|gad)", " zonder "),  # Dutch; the Polish "z" (with) has no dot
+        (r"(?<![a-z])ilac (?=once|sonra|verild)", " kontrast "),
+        (r"(?<![a-z])(?:gd|gad\w*|km|[ck]ontrast\w*) ?[=:] ?0(?![\d.,])", " minusc "),
         (r"(?<![a-z])s\. ?c\.?(?![a-z])", " sin c "),
         (r"(?<![a-z])s ?(?=civ(?![a-z]))", " sin "),
         (r"['\u2019](?=[sl][iu]z?(?![a-z]))", ""),
