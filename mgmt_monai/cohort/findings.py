@@ -271,7 +271,7 @@ KINDS = {
         ),
         Kind(
             "D047", _E, "files of another patient",
-            "The images are trained on and scored under the label of somebody else.",
+            "The images would have somebody else's label.",
             "Find out whose images these are and put them where they belong",
         ),
         Kind(
@@ -311,13 +311,13 @@ KINDS = {
         ),
         Kind(
             "D055", _W, "geometry in doubt",
-            "A volume has one geometry; some of these slices have another place or size than it gives them.",
-            "Check that these are the slices of one acquisition, and their headers those of the scanner",
+            "Slices may have another place, size or values than is read.",
+            "Check that the slices are of one acquisition, and the headers the scanner's",
         ),
         Kind(
             "D056", _W, "alternating slices",
-            "Every second slice may be of another acquisition, such as before and after contrast agent.",
-            "Look at the pictures; if there are two acquisitions, keep the files of one here",
+            "Every second slice may be of another acquisition, as before and after contrast agent.",
+            "Look at the pictures: of two acquisitions, keep one here",
         ),
         Kind(
             "D060", _N, "mixed shapes",
@@ -326,7 +326,7 @@ KINDS = {
         ),
         Kind(
             "D061", _W, "two patients who may be one",
-            "Name, birth date and sex are almost the same: a mistyped entry, or two people. They stay in one split.",
+            "Identifier, or name and birth date are almost the same: a mistyped entry, or two people. They stay in one split.",
             "Find out; leave one out if they are one, or record in the ignore list that they are two",
         ),
         Kind(
