@@ -326,7 +326,7 @@ KINDS = {
         ),
         Kind(
             "D061", _W, "two patients who may be one",
-            "Identifier, or name and birth date are almost the same: a mistyped entry, or two people. They stay in one split.",
+            "Identifier, or name and birth date are almost the same: mistyped, or two people. They stay in one split.",
             "Find out; leave one out if they are one, or record in the ignore list that they are two",
         ),
         Kind(

@@ -169,7 +169,7 @@ class People:
                 entries.append((patient_id, patient_id if is_own else ids[longest], directory))
         all_mean = self._mean_patients(entries)
         for patient_id, meant_id, directory in entries:
-            if patient_id != meant_id and (all_mean or not meant_id.isdigit() and _is_code(meant_id)):
+            if patient_id != meant_id and (all_mean or (not meant_id.isdigit() and _is_code(meant_id))):
                 text = f"expected files named after this patient, found one named after {meant_id}"
                 yield Finding("D047", patient_id, "", directory, text, (meant_id,))
 

@@ -122,7 +122,7 @@ def may_be_one(one: Person, other: Person, is_rare: Callable[[str], bool]) -> bo
 
     Returns:
         True for one name with birth dates that differ in year, month or day alone, or in their order, or of which one
-        is not known; or for one birth date with a word of the name in common. Of two sexes, for one name and birth date.
+        is not known; or for one birth date with a word of the name in common. Of two sexes, for both the same.
     """
     born = (one.birth_date.split(), other.birth_date.split())
     if "sexes" in contradict(one, other):

@@ -177,7 +177,7 @@ def interleaved(slices: Sequence[Slice]) -> str:
 
 
 def _fraction_of_a_step(parts: Sequence[Sequence[Slice]], step_mm: float) -> str:
-    """What says that each part is an acquisition of its own, a half or a third of a step beside the next; "" nothing."""
+    """What says that each part is an acquisition of its own, a fraction of a step beside the next; "" nothing."""
     spacings_mm, thick_mm, numbers = (
         [[finite(str(one.values.get(tag, ""))) for one in part] for part in parts]
         for tag in ("SpacingBetweenSlices", "SliceThickness", "InstanceNumber")

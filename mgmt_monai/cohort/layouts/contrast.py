@@ -34,8 +34,8 @@ _DENIES = _set(
     "sin senza sem bez beze zonder uden utan uten ilman ilma fara brez neg tanpa без χωρις minus"
 )
 _BEFORE = _set(
-    "v pre prae pra vor avant avt ennen antes previ previo previa previos prima prior before ante przed voor pred innan fore "
-    "prije inden enne inainte до πριν"
+    "v pre prae pra vor avant avt ennen antes previ previo previa previos prima prior before ante przed voor pred innan "
+    "fore prije inden enne inainte до πριν"
 )
 _WITH = _set("with w mit m avec con com met z ze ile med s c cu incl including amb dengan с με")  # noqa: RUF001
 _AFTER = _set("post after nach apres tras despues dopo pos apos depois po na efter etter jalkeen dupa nakon после μετα")
@@ -56,9 +56,9 @@ _DENIED_BEHIND = _set(
 _GIVEN_BEHIND = _set("sonrasi sonra utan yes ja oui si sim da nach nachher jalkeen verildikten")
 #: Between a preposition and its contrast word.
 _FILLERS = _set(
-    "of to de del della al da di do dos des du dem der den la le les el il lo l d i iv ev the any medio meio mezzo agente "
-    "produit srodek srodka srodku sr podaniu podaniem podani administration administracion administracao somministrazione "
-    "toediening gabe substanta substancji substancia substance введения введением введении"
+    "of to de del della al da di do dos des du dem der den la le les el il lo l d i iv ev the any medio meio mezzo "
+    "agente produit srodek srodka srodku sr podaniu podaniem podani administration administracion administracao "
+    "somministrazione toediening gabe substanta substancji substancia substance введения введением введении"
 )
 _AND = _set("and und et y e en ed i oder or ou ve und och og a et u и και")
 

@@ -33,7 +33,7 @@ NO_CONTRAST = (
     "T1 kontrast verilmeden önce", "T1 kontrasztanyag előtt", "T1 bez kontrastnej látky",
     "T1 sem injeção de contraste", "T1 sans injection de gadolinium", "T1 KM-los", "T1 leer", "T1 in bianco",
     "T1senzamdc",
-    "T1 avt gado", "T1 präkontrast", "T1 opaksız", "T1 WOC", "T1 z. contrast", "T1 Gd=0", "T1 neg contrast",
+    "T1 avt gado", "T1 präkontrast", "T1 opaksız", "T1 WOC", "T1 z. contrast", "T1 Gd=0", "T1 neg contrast",  # noqa: RUF001
     "T1 previa al contraste", "T1 antes da injeção", "T1 ennen tehostetta", "T1 ilaç öncesi", "T1 precte",
 )
 CONTRAST = (
@@ -55,7 +55,7 @@ CONTRAST = (
     "AX T1 POST THINS", "T1 Gd no FS", "T1 post p2",
     "T1 con mc", "T1 post cont", "T1 postcontr.", "T1 + iv", "T1 with CM", "T1 GBCA", "T1 c/ctte",
     "T1 K.M.", "T1 nakon kontrasta", "T1 dengan kontras", "T1 amb contrast", "T1 kontrasztanyag után", "T1 cu contrast",
-    "T1 po środku kontrastowym", "T1 ilaç sonrası", "T1 opaklı", "T1 postcte", "T1 z kontrastem", "T1 Gd=0.1",
+    "T1 po środku kontrastowym", "T1 ilaç sonrası", "T1 opaklı", "T1 postcte", "T1 z kontrastem", "T1 Gd=0.1",  # noqa: RUF001
 )
 THE_WHOLE_EXAMINATION = (
     "W/WO", "WITH AND WITHOUT", "BRAIN W/WO CONTRAST", "with and without contrast", "mit und ohne KM",
