@@ -34,8 +34,8 @@ _DENIES = _set(
     "sin senza sem bez beze zonder uden utan uten ilman ilma fara brez neg tanpa без χωρις minus"
 )
 _BEFORE = _set(
-    "v pre prae pra vor avant avt ennen antes previ previo previa previos prima prior before ante przed voor pred innan "
-    "fore prije inden enne inainte до πριν"
+    "v pre prae pra vor avant avt ennen antes previ previo previa previos prima prior before ante przed voor pred "
+    "innan fore prije inden enne inainte до πριν"
 )
 _WITH = _set("with w mit m avec con com met z ze ile med s c cu incl including amb dengan с με")  # noqa: RUF001
 _AFTER = _set("post after nach apres tras despues dopo pos apos depois po na efter etter jalkeen dupa nakon после μετα")
