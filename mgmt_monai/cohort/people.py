@@ -85,8 +85,8 @@ class People:
         spelt: dict[str, list[str]] = {}
         for patient_id in sorted(self._told):
             spelt.setdefault("".join(_runs_of(patient_id)), []).append(patient_id)
-        for sharing in spelt.values():
-            for a, b in combinations(sharing[:FEW], 2):
+        for alike in spelt.values():
+            for a, b in combinations(alike[:FEW], 2):
                 one, other = _runs_of(a), _runs_of(b)
                 if one == other or 1 in (len(one), len(other)):  # 12-345 is 12345, but 1-11 is not 11-1
                     found.setdefault((a, b), PERHAPS)
