@@ -129,9 +129,11 @@ def not_learnt(paths: Sequence[Path], names: Collection[str]) -> dict[str, str]:
             name = f"{modality} {stage}" if one else f"{path.stem} {modality} {stage}"
             if name in names:
                 found.setdefault(name, []).append(sentence)
+    said = {name: [sentence for sentence in each if sentence] for name, each in found.items()}
     return {
-        name: said[0] if len(said) == 1 else f"{said[0]}; {len(said) - 1} more of its trainings say so"
-        for name, said in found.items()
+        name: of[0] + (f"; so say {len(of)} of its {n} trainings" if (n := len(found[name])) > 1 else "")
+        for name, of in said.items()
+        if of
     }
 
 

@@ -104,7 +104,12 @@ def test_tables_of_one_name_are_the_folds_of_one_plan(tmp_path):
 
     assert list(rows) == ["T1w fine_tune", "FLAIR fine_tune"]
     pd.testing.assert_frame_equal(rows["T1w fine_tune"], pd.concat(parts[:2], ignore_index=True))
-    assert not_learnt(paths, rows) == {"T1w fine_tune": "this training has not learnt; 1 more of its trainings say so"}
+    said = "this training has not learnt; so say {} of its 2 trainings"
+    assert not_learnt(paths, rows) == {"T1w fine_tune": said.format(2)}
+    learnt = paths[0].parent / "metrics.json"
+    learnt.write_text(learnt.read_text().replace("this training has not learnt", ""))
+    assert not_learnt(paths, rows) == {"T1w fine_tune": said.format(1)}
+    assert not_learnt(paths[:1], rows) == {}
 
     (paths[0].parent / "run.json").write_text('{"weights": "b0.safetensors", "manifest_hash": "1"}')
     (paths[1].parent / "run.json").write_text('{"weights": "b4.safetensors", "manifest_hash": "1"}')
