@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,10 @@ from mgmt_monai.training.stage import StageProgress, digest
 
 logger = logging.getLogger(__name__)
 
+MOST_SLICES = 8
+"""Of a patient, that count among an epoch's steps: many thin slices of few patients teach a drawn head no more. With 31
+each, 40 to 100 made patients lost 0.03 of the plain model's AUC by it (``benchmarks/first_stage.py --times 5``)."""
+
 
 @dataclass(eq=False)
 class Opening:
@@ -52,7 +57,8 @@ class Opening:
         weights: What was loaded; where nothing was, BatchNorm is calibrated on ``calibration_images`` first.
         calibration_images: Loader of training slices.
         batches: Of the first stage.
-        least_steps: The first stage's head begins as the plain model where an epoch has fewer; 0: never.
+        least_steps: The first stage's head begins as the plain model where an epoch's `counted_steps` are fewer; 0:
+            never.
         plain: The logistic regression on the same features.
         first: Progress of the first stage.
         training: Training slices.
@@ -189,15 +195,18 @@ class Opening:
         """Few slices teach a head that is drawn too little: it begins as the plain model."""
         head, steps = self.network.head, len(self.batches)
         drawn = {name: tensor.clone() for name, tensor in head.state_dict().items()}
-        begins = self._fit_plain(is_given) and steps < self.least_steps and not is_given
+        counted = counted_steps(self.batches, self.training.slice_counts)
+        begins = self._fit_plain(is_given) and counted < self.least_steps and not is_given
         if begins:
+            of_few = f", {counted} with {MOST_SLICES} slices a patient" if counted < steps else ""
             logger.info(
-                f"few training slices: {steps} step{'' if steps == 1 else 's'} an epoch, fewer than "
+                f"few training slices: {steps} step{'' if steps == 1 else 's'} an epoch{of_few}, fewer than "
                 f"{self.least_steps}: the head begins as the plain model (transfer_least_steps; 0: as the paper)"
             )
         else:
             head.load_state_dict(drawn)
-        self.run_directory.update(first_stage={"steps": steps, "head_begins_as_plain_model": begins})
+        state = {"steps": steps, "counted_steps": counted, "head_begins_as_plain_model": begins}
+        self.run_directory.update(first_stage=state)
 
     def _fit_plain(self, is_given: bool) -> bool:
         """Fit the plain model and note what was written, so that a resumed training scores that and no other file."""
@@ -283,6 +292,20 @@ class Opening:
         batches = tqdm(self.calibration_images, desc="Calibrating BatchNorm")
         images = (self.prepare_batch(batch, self.device, False)[0] for batch in batches)
         calibrate_batchnorm(self.network, images)
+
+
+def counted_steps(batches: EpochBatches, slice_counts: Iterable[int]) -> int:
+    """How many steps an epoch would have with at most `MOST_SLICES` slices of each patient.
+
+    Args:
+        batches: Of the epoch.
+        slice_counts: Of each patient.
+
+    Example:
+        >>> counted_steps(EpochBatches(range(36 * 31), 128, seed=0), [31] * 36)
+        3
+    """
+    return min(len(batches), math.ceil(sum(min(n, MOST_SLICES) for n in slice_counts) / batches.batch_size))
 
 
 def _end_progress_bars() -> None:

@@ -164,6 +164,21 @@ def test_head_is_drawn_where_an_epoch_has_its_steps(least_steps, phantom_dir, tm
     assert not torch.allclose(plain["head.dense2.weight"], first["head.dense2.weight"], atol=1e-3)
 
 
+@pytest.mark.parametrize(("least_steps", "begins"), [(5, True), (4, False)])
+def test_many_slices_of_few_patients_are_few_steps(least_steps, begins, phantom_dir, tmp_path, caplog):
+    """Eight training patients' whole series in batches of 16: of each, 8 slices count."""
+    caplog.set_level("INFO")
+    made = workflow(phantom_dir, tmp_path, image_size=32, slice_fraction=1.0, transfer_least_steps=least_steps)
+    with made.parser.get_parsed_content("opening").held("stopped"):
+        pass
+    stage = json.loads(next(tmp_path.glob("t1w/*/run.json")).read_text())["first_stage"]
+    assert stage["steps"] > 10 and stage["counted_steps"] == 8 * 8 / 16
+    assert stage["head_begins_as_plain_model"] is begins
+    assert (
+        f"{stage['steps']} steps an epoch, 4 with 8 slices a patient, fewer than 5: the head" in caplog.text
+    ) is begins
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_thirty_patients_leave_no_stage_untrained_without_a_word(seed, tmp_path, caplog):
