@@ -28,8 +28,8 @@ def check_course(
         epoch: Of the stage, from 1.
         training_loss: Mean over the epoch's slices; None where it is not measured.
         validation_loss: After the epoch.
-        learns: Not a negative control, which is not expected to learn: blank images leave BatchNorm without variance,
-            so that its loss may be anything finite.
+        learns: Not a negative control whose images may be blank: that leaves BatchNorm without variance, so that its
+            loss may be anything finite.
 
     Raises:
         DivergedError: A loss is above its limit, or not finite.

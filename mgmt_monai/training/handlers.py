@@ -96,7 +96,7 @@ class EpochRecord(_EpochHandler):
             DivergedError: Its losses are those of no network that learns; no checkpoint has this epoch then.
         """
         progress, loss = self.progress, self.validator.state.metrics[WATCHED]
-        learns = (progress.run_directory.config or {}).get("control", "none") == "none"
+        learns = (progress.run_directory.config or {}).get("control", "none") in ("none", "permuted_labels")
         check_course(progress.stage, engine.state.epoch, engine.state.metrics.get("train_loss"), loss, learns)
         progress.epochs = engine.state.epoch
         of_patients = self.validator.state.metrics[OF_PATIENTS]
