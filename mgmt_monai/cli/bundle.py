@@ -48,7 +48,7 @@ def export(
     The bundle runs with MONAI and the packages that its metadata lists, without mgmt-monai, from any directory.
     """
     from mgmt_monai.exchange.export import check_free, export_bundle, zip_bundle
-    from mgmt_monai.exchange.metadata import one_of_many
+    from mgmt_monai.exchange.metadata import one_of_many, what_it_learnt
     from mgmt_monai.exchange.run_source import open_source
     from mgmt_monai.tracking import mlflow_store as store
 
@@ -58,7 +58,7 @@ def export(
             check_free(out / f"{wanted}.zip", overwrite)
         bundle = export_bundle(source, out, wanted, torchscript, onnx, overwrite, data_source)
     click.echo(str(bundle))
-    if said := one_of_many(source.config):
+    for said in filter(None, (one_of_many(source.config), what_it_learnt(source))):
         click.echo(said, err=True)
     n_code, n_files = (sum(path.is_file() for path in part.rglob("*")) for part in (bundle / "scripts", bundle))
     click.echo(f"{n_files} files, {n_code} of them its code", err=True)

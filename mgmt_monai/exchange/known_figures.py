@@ -25,7 +25,8 @@ def known_figures(metadata: Mapping[str, Any], name: str) -> dict[str, Any]:
     Returns:
         ``stage``, ``level``, ``threshold``, ``n``, ``n_methylated``; and of `FIGURES` a dict each of ``value``,
         ``low``, ``high``: 0 to 1, None where undefined, the value within its interval; ``trained_on``, in words, with
-        whether it is one of many, and ``made_cohort``, whether that was a phantom. What is not there has no key.
+        whether it is one of many and what it learnt, and ``made_cohort``, whether that was a phantom. What is not there
+        has no key.
 
     Raises:
         ExchangeError: A part is of another kind or out of range.
@@ -93,7 +94,7 @@ def _origin(metadata: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(text, str) or not text:
         return {}
     training = training if isinstance(training, Mapping) else {}
-    said = [text, *(of for of in [training.get("one_of_many")] if isinstance(of, str))]
+    said = [text, *(of for of in (training.get("one_of_many"), training.get("learnt")) if isinstance(of, str))]
     return {
         "trained_on": " ".join(printable(part)[:_ORIGIN_LIMIT] for part in said),
         "made_cohort": training.get("made_cohort") is True or text.startswith(MADE),

@@ -6,7 +6,7 @@ from typing import Any
 
 from mgmt_monai.exchange.configs import inference_config
 from mgmt_monai.exchange.errors import ExchangeError
-from mgmt_monai.exchange.run_source import Source
+from mgmt_monai.exchange.run_source import STAGES, Source
 from mgmt_monai.packaged_configs import packaged_config
 from mgmt_monai.training.origin import MADE
 
@@ -85,6 +85,18 @@ def one_of_many(config: Mapping[str, Any]) -> str:
         f"It is {one[0]} (seed {config['seed']}{fold}): {one[1]} all folds and seeds together, of several seeds their "
         "average, an ensemble; the figures here are this training's own."
     )
+
+
+def what_it_learnt(source: Source) -> str:
+    """That the exported stage has not learnt, or is a plain model; "" where a network learnt, or nobody noted it."""
+    learning = {stage: of["learning"] for stage, of in source.metrics.items() if "learning" in of}
+    until = STAGES[: STAGES.index(source.stage) + 1] if source.stage in STAGES else ()
+    said = []
+    if all(learning.get(stage, {}).get("best_epoch") == 0 for stage in until):
+        said.append("It is a plain model: a logistic regression on the features of the frozen network.")
+    if sentence := learning.get(source.stage, {}).get("sentence"):
+        said.append(f"{sentence[0].upper()}{sentence[1:]}.")
+    return " ".join(said)
 
 
 def preprocessing_of(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -188,6 +200,8 @@ def training_of(source: Source) -> dict[str, Any]:
         made["fold"] = {key: config.get(key) for key in ("repeat", "fold", "inner_fold")}
     if said := one_of_many(config):
         made["one_of_many"] = said
+    if said := what_it_learnt(source):
+        made["learnt"] = said
     if source.run_id:
         made["mlflow_run_id"] = source.run_id
     return made

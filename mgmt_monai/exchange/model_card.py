@@ -34,7 +34,7 @@ def model_card(
         slice_share=f"{100 * settings['slice_fraction']:g}",
         splits=[_split(name, training["patients"].get(name)) for name in ("train", "validation", "test")],
         fold=_fold(training.get("fold")),
-        one_of_many=training.get("one_of_many", ""),
+        first_of_all=[training[key] for key in ("one_of_many", "learnt") if key in training],
         level=f"{100 * evaluation['level']:g}",
         threshold=f"{evaluation['threshold']:g}",
         figures=[_row(name, value) for name, value in evaluation.items() if isinstance(value, Mapping)],

@@ -74,7 +74,8 @@ def test_made_cohort_is_known_and_its_good_figures_say_nothing_about_patients(me
 
 
 @pytest.mark.parametrize(("said", "told"), [("It is one of many.", " It is one of many."), (["x"], ""), (None, "")])
-def test_a_prediction_says_that_its_model_is_one_of_many(said: object, told: str) -> None:
-    known = known_figures({"data_source": "Images of 59 patients.", "training": {"one_of_many": said}}, "b")
+@pytest.mark.parametrize("key", ["one_of_many", "learnt"])
+def test_a_prediction_says_that_its_model_is_one_of_many_or_has_not_learnt(key: str, said: object, told: str) -> None:
+    known = known_figures({"data_source": "Images of 59 patients.", "training": {key: said}}, "b")
 
     assert known["trained_on"] == f"Images of 59 patients.{told}"

@@ -91,6 +91,28 @@ def test_a_training_of_a_comparison_says_that_it_is_one_of_many(source, metadata
     assert "comparison" not in metadata["description"]
 
 
+@pytest.mark.parametrize(
+    ("stage", "best", "plain"),
+    [("fine_tune", (0, 0), True), ("fine_tune", (3, 0), False), ("transfer", (0, 2), True), ("plain", (1, 1), True)],
+)
+@pytest.mark.parametrize("sentence", ["", "this training has not learnt (why)"])
+def test_a_stage_that_has_not_learnt_or_is_a_plain_model_says_so(stage, best, plain, sentence, source):
+    metrics = json.loads(json.dumps(source.metrics))
+    for name, epoch in zip(("transfer", "fine_tune"), best, strict=True):
+        metrics[name]["learning"] |= {"best_epoch": epoch, "sentence": sentence if name == stage else "another's"}
+    changed = dataclasses.replace(source, metrics=metrics, stage=stage)
+
+    said = "It is a plain model: a logistic regression on the features of the frozen network." if plain else ""
+    said += " " * bool(said and sentence and stage != "plain")
+    said += "This training has not learnt (why)." if sentence and stage != "plain" else ""
+    assert make_metadata(changed, "x", [])["training"].get("learnt", "") == said
+
+
+def test_a_run_from_before_anybody_noted_what_it_learnt_says_nothing_of_it(source):
+    metrics = {stage: {k: v for k, v in of.items() if k != "learning"} for stage, of in source.metrics.items()}
+    assert "learnt" not in make_metadata(dataclasses.replace(source, metrics=metrics), "x", [])["training"]
+
+
 def test_input_has_the_runs_size(metadata):
     image = metadata["network_data_format"]["inputs"]["image"]
 

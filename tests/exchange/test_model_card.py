@@ -71,6 +71,11 @@ def test_card_says_that_the_model_is_one_of_many(card_of):
     assert f"**{said}**" in card_of(lambda metadata: metadata["training"].update(one_of_many=said))
 
 
+def test_card_says_that_the_model_has_not_learnt(card_of):
+    assert "**This training has not learnt; its figures say nothing about the images (" in card_of()
+    assert "has not learnt" not in card_of(lambda metadata: metadata["training"].pop("learnt"))
+
+
 def test_card_names_the_fold(card_of):
     card = card_of(lambda metadata: metadata["training"].update(fold={"repeat": 0, "fold": 2, "inner_fold": None}))
 
