@@ -20,6 +20,8 @@ from mgmt_monai.comparison.paper import MODALITIES, MODALITY, NETWORK, NETWORKS
 @click.option("--bound", type=click.FloatRange(0.5, 1, True, True), default=0.6, show_default=True,
               help="The smallest AUC that would matter, set beforehand.")  # fmt: skip
 @click.option("--clinical", default="", metavar="COLUMNS", help="What imaging adds to these  [age, sex, gender]")
+@click.option("--site", default="", metavar="COLUMN",
+              help="Of the manifest, that tells the site  [one called site, centre, hospital...]")  # fmt: skip
 @click.option("--name", default="", help="Of the comparison  [made from all that it is about]")
 @click.option(
     "--bundles", type=click.Path(path_type=Path), help="Folder of the modalities' configs  [those of the package]"
@@ -39,6 +41,7 @@ def command(
     weights: tuple[str, ...],
     bound: float,
     clinical: str,
+    site: str,
     name: str,
     bundles: Path | None,
     workers: int | None,
@@ -77,6 +80,7 @@ def command(
         settings=settings,
         bound=bound,
         clinical=_listed(clinical),
+        site=site,
     )
     if ray_address:
         check_reachable(ray_address)

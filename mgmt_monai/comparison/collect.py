@@ -68,8 +68,10 @@ def curves_of(folder: ComparisonFolder, trainings: Iterable[Training], n_folds: 
     return pd.concat(tables, ignore_index=True)[list(CURVE_COLUMNS)]
 
 
-def patient_columns(manifest: Manifest, modality: str) -> pd.DataFrame:
+def patient_columns(manifest: Manifest, modality: str, site: str = "") -> pd.DataFrame:
     """What is known of the patients that can part them into subgroups: the plane, and the manifest's columns.
+
+    ``site`` is the column that was named as the site: its numbers are codes.
 
     Returns:
         Text by patient (the index) and column. Values shared by fewer than `LEAST_SHARED` patients are empty, and
@@ -78,7 +80,7 @@ def patient_columns(manifest: Manifest, modality: str) -> pd.DataFrame:
     present = [patient for patient in manifest.patients if modality in patient.series]
     index = [patient.patient_id for patient in present]
     named = pd.DataFrame.from_records([patient.columns for patient in present], index=index).fillna("").astype(str)
-    named = named.apply(quarters)
+    named = named.apply(lambda values: values if values.name == site else quarters(values))
     shared = named.apply(lambda values: values.where(values.map(values.value_counts()) >= LEAST_SHARED, ""))
     planes = pd.Series([patient.series[modality].plane for patient in present], index=index, name="plane", dtype=str)
     return pd.concat([planes, shared.loc[:, (shared != "").any()]], axis="columns")

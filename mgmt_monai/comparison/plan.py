@@ -83,6 +83,7 @@ class ComparisonPlan:
         settings: Of the config, by key, that every training gets.
         bound: The smallest AUC that would matter, above 0.5 and below 1.
         clinical: Columns that the image model is held against; empty for age and sex, where they are there.
+        site: The column that tells the site; "" for one that is called so.
 
     Raises:
         ComparisonError: A list is empty or names one twice, a reference is not in its list, a modality is unknown, a
@@ -100,6 +101,7 @@ class ComparisonPlan:
     settings: Mapping[str, Any] = field(default_factory=dict)
     bound: float = BOUND
     clinical: tuple[str, ...] = ()
+    site: str = ""
 
     def __post_init__(self) -> None:
         _check_names("networks", self.networks, self.reference_network)
@@ -155,6 +157,7 @@ class ComparisonPlan:
             "seeds": self.seeds,
             **({} if self.bound == BOUND else {"bound": self.bound}),
             **({"clinical": ",".join(self.clinical)} if self.clinical else {}),
+            **({"site": self.site} if self.site else {}),
         }
         words = ["mgmt-monai", "compare", *chain.from_iterable((f"--{k}", str(v)) for k, v in options.items())]
         for network, path in self.weights.items():
@@ -167,7 +170,7 @@ class ComparisonPlan:
         """What makes the comparison this one: the plan without settings that do not change its results."""
         settings = {key: value for key, value in self.settings.items() if key not in FREE_ON_RESUME}
         plan = {**self.as_json(), "settings": json.loads(json.dumps(settings))}
-        usual = {"bound": BOUND, "clinical": []}  # as in comparisons begun before they were settings
+        usual = {"bound": BOUND, "clinical": [], "site": ""}  # as in comparisons begun before they were settings
         return {key: value for key, value in plan.items() if key not in usual or value != usual[key]}
 
     def digest(self, *beside: str) -> str:

@@ -23,6 +23,7 @@ from mgmt_monai.cohort.records import PatientRecord
 from mgmt_monai.cohort.splits.plans import KFold
 from mgmt_monai.comparison.candidate_choice import Choice, choose
 from mgmt_monai.comparison.collect import (
+    LEAST_SHARED,
     chosen_slices,
     cohort_summary,
     curves_of,
@@ -39,7 +40,7 @@ from mgmt_monai.comparison.process import Job
 from mgmt_monai.evaluation.folds import FOLDS_WIDEN
 from mgmt_monai.evaluation.imaging_adds import clinical_columns
 from mgmt_monai.evaluation.verdict import power_of_test, power_text
-from mgmt_monai.evaluation.within_site import site_codes, site_column
+from mgmt_monai.evaluation.within_site import other_sites, site_codes, site_column
 from mgmt_monai.interruption import interruptible
 from mgmt_monai.packaged_configs import config_path
 from mgmt_monai.tracking import TrackedRun
@@ -117,10 +118,10 @@ class Comparison:
             ComparisonFaultsError: Trainings failed: a line each. The others have run.
             ComparisonError: The folder is another comparison's, or something could not be recorded.
             CohortError: The cohort cannot be trained on.
-            EvaluationError: A clinical column is not there, or a training's predictions cannot be judged.
+            EvaluationError: A column of the plan is not there, or a training's predictions cannot be judged.
         """
         manifest = self._manifest()
-        clinical_columns(_columns_of(manifest), self.plan.clinical)  # whether they are there
+        check_columns(manifest, self.plan)
         folder, tracking = self.folder, self.tracking
         environment = environment_tags()
         folder.open(self.plan, str(self.data_dir), environment)
@@ -193,7 +194,7 @@ class Comparison:
             registered = {
                 "plan": self._shown_plan(),
                 "manifest_hash": manifest.content_hash,
-                "site": site_column(_columns_of(manifest)),
+                "site": site_column(_columns_of(manifest), self.plan.site),
                 "threshold": "Youden's on validation patients",
                 "choice": "the highest AUC on validation patients, of networks and the reference's plain models",
                 "clinical": clinical_columns(_columns_of(manifest), self.plan.clinical),
@@ -307,7 +308,7 @@ class Comparison:
             controls={n: under_pseudonyms(t, key) for n, t in controls.items()},
             slices=under_pseudonyms(chosen_slices(folder, plan, choice), key),
             curves=curves_of(folder, trainings, plan.folds),
-            columns=under_pseudonyms(patient_columns(manifest, chosen.modality), key),
+            columns=under_pseudonyms(patient_columns(manifest, chosen.modality, plan.site), key),
         )
 
     def log_files(self, folder: Path, into: str) -> None:
@@ -341,6 +342,31 @@ def _columns_of(manifest: Manifest) -> pd.DataFrame:
     return pd.DataFrame([patient.columns for patient in manifest.patients])
 
 
+def check_columns(manifest: Manifest, plan: ComparisonPlan) -> None:
+    """Whether a plan's columns are there, and will be in the record: before hours of training.
+
+    Raises:
+        EvaluationError: One is not there.
+        ComparisonError: No value of one is shared by as many patients as the record asks for.
+    """
+    known = _columns_of(manifest)
+    clinical_columns(known, plan.clinical)
+    site = site_column(known, plan.site)
+    for modality in plan.modalities:
+        kept = patient_columns(manifest, modality, plan.site).columns
+        for column in (*plan.clinical, *([plan.site] if plan.site else [])):
+            if column not in kept:
+                raise ComparisonError(
+                    f"column {column!r}: expected a value that {LEAST_SHARED} patients with {modality} share, found "
+                    "none. Name another, or leave it out."
+                )
+    if not plan.site and (others := other_sites(known)):
+        logger.warning(
+            f"the columns {site!r} and {others[0]!r} are both called a site and differ: the first is taken. Name one "
+            "with --site."
+        )
+
+
 def planned_power(manifest: Manifest, plan: ComparisonPlan) -> str:
     """What a comparison can show, said before anything is trained: within sites where these are known, as its verdict.
 
@@ -349,7 +375,7 @@ def planned_power(manifest: Manifest, plan: ComparisonPlan) -> str:
     """
     of_modality = [patient for patient in manifest.patients if plan.reference_modality in patient.series]
     tested = [patient for patient in of_modality if plan.folds or patient.split == "test"]
-    site = site_column(_columns_of(manifest))
+    site = site_column(_columns_of(manifest), plan.site)
 
     def line(patients: Sequence[PatientRecord], folds: bool) -> str:
         sites = [patient.columns.get(site, "") for patient in patients]

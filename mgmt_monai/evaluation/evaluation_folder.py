@@ -107,7 +107,7 @@ def write_evaluation(
     compared = comparisons(models, level)
     candidates = [name for name in models if name not in controls]
     compete = primary_models(rows, candidates, primary) or candidates
-    groups = {name: subgroups(pooled, columns, level) for name, pooled in models.items()}
+    groups = {name: subgroups(pooled, columns, level, site) for name, pooled in models.items()}
     found: dict[str, Any] = {
         "schema": SCHEMA,
         "models": judged(rows, models, columns, site, controls, bound, level, seed, notes, primary, clinical),

@@ -94,7 +94,7 @@ def interactions(groups: Sequence[Subgroup], level: float = 0.95) -> list[dict[s
     return [{**row, "p_holm": p} for row, p in zip(rows, corrected, strict=True)]
 
 
-def subgroups(pooled: pd.DataFrame, columns: pd.DataFrame, level: float = 0.95) -> list[Subgroup]:
+def subgroups(pooled: pd.DataFrame, columns: pd.DataFrame, level: float = 0.95, site: str = "") -> list[Subgroup]:
     """The AUC among the patients of each value of each column.
 
     Args:
@@ -103,6 +103,7 @@ def subgroups(pooled: pd.DataFrame, columns: pd.DataFrame, level: float = 0.95) 
         columns: One row a patient, indexed by patient id, values as text. Patients that are not in ``pooled`` are
             ignored; a patient without a row, and an empty value, counts as :data:`ABSENT`.
         level: Of the intervals, between 0 and 1.
+        site: The column that tells the site: its numbers are codes.
 
     Returns:
         For each column in its order (many numbers first cut by :func:`quarters`): its :data:`MOST_VALUES` most
@@ -132,7 +133,8 @@ def subgroups(pooled: pd.DataFrame, columns: pd.DataFrame, level: float = 0.95) 
     found = []
     for column in columns.columns:
         texts = pd.Series([_text(value) for value in columns[column].reindex(patients)], dtype=object, name=column)
-        values = quarters(texts.where(texts != ABSENT, "")).replace("", ABSENT).to_numpy(dtype=object)
+        cut = texts if column == site else quarters(texts.where(texts != ABSENT, "")).replace("", ABSENT)
+        values = cut.to_numpy(dtype=object)
         found += [
             _subgroup(str(column), name, label[members], probability[members], called[members], level)
             for name, members in _members(values)

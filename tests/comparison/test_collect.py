@@ -40,9 +40,9 @@ def test_cohort_is_counted_and_nobody_is_named():
     assert "0002" not in str(found)
 
 
-def of_columns(*columns: dict[str, str]) -> pd.DataFrame:
+def of_columns(*columns: dict[str, str], site: str = "") -> pd.DataFrame:
     patients = [made_patient(f"{n:05}", T1w=made_series(), columns=each) for n, each in enumerate(columns)]
-    return patient_columns(made_manifest(*patients), "T1w")
+    return patient_columns(made_manifest(*patients), "T1w", site)
 
 
 def test_columns_are_the_plane_and_those_of_the_manifest():
@@ -51,6 +51,13 @@ def test_columns_are_the_plane_and_those_of_the_manifest():
     assert list(found.columns) == ["plane", "site"]
     assert list(found["site"]) == ["A"] * 3 + ["B"] * 3
     assert set(found["plane"]) == {"axial"}
+
+
+def test_codes_of_the_column_that_was_named_as_the_site_stay_codes():
+    rows = [{"scanner": str(n % 12)} for n in range(48)]
+
+    assert of_columns(*rows)["scanner"].nunique() == 4
+    assert of_columns(*rows, site="scanner")["scanner"].tolist() == [row["scanner"] for row in rows]
 
 
 def test_values_that_could_single_patients_out_are_left_empty():

@@ -89,10 +89,10 @@ def test_other_data_are_another_comparison(folder):
 
 def test_what_was_set_beforehand_is_not_left_out_at_the_second_start(tmp_path):
     first = ComparisonFolder(tmp_path / "comparison")
-    first.open(replace(PLAN, bound=0.7, clinical=("age",)), "/data", ENVIRONMENT)
+    first.open(replace(PLAN, bound=0.7, clinical=("age",), site="scanner"), "/data", ENVIRONMENT)
     first.close()
 
-    with pytest.raises(ComparisonError, match="started with another bound, clinical"):
+    with pytest.raises(ComparisonError, match="started with another bound, clinical, site"):
         ComparisonFolder(first.path).open(PLAN, "/data", ENVIRONMENT)
 
 

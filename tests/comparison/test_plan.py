@@ -73,12 +73,12 @@ def test_where_the_results_go_does_not_make_another_comparison():
     assert plan(settings={"image_size": 64}).digest("data") != plan(settings={"image_size": 96}).digest("data")
 
 
-def test_clinical_columns_belong_to_the_plan_and_plans_from_before_they_did_are_the_same():
-    named = plan(clinical=("age", "KPS"))
+def test_columns_belong_to_the_plan_and_plans_from_before_they_did_are_the_same():
+    named = plan(clinical=("age", "KPS"), site="scanner")
 
-    assert named.digest("data") != plan().digest("data")
-    assert not {"clinical", "bound"} & plan().identity().keys()
-    assert "--clinical age,KPS" in named.command("mine", ())
+    assert len({named.digest("data"), plan().digest("data"), plan(site="scanner").digest("data")}) == 3
+    assert not {"clinical", "bound", "site"} & plan().identity().keys()
+    assert "--clinical age,KPS --site scanner" in named.command("mine", ())
 
 
 def test_command_says_all_but_paths():

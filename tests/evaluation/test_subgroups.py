@@ -127,6 +127,13 @@ def test_many_numbers_are_cut_into_quarters_of_the_patients(pooled):
     ]  # fmt: skip
 
 
+def test_numbers_of_the_column_that_is_the_site_are_codes(pooled):
+    scanners = _columns(pooled, scanner=[str(number % 15) for number in range(30)])
+
+    assert subgroups(pooled, scanners)[0].value == "0 to 3"
+    assert [each.value for each in subgroups(pooled, scanners, site="scanner")][:2] == ["0", "1"]
+
+
 def test_numbers_of_few_values_and_text_stay_as_they_are(pooled):
     grades, sites = [str(number % 3) for number in range(30)], [f"site {number % 3}" for number in range(30)]
 

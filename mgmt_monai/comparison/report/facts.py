@@ -88,7 +88,7 @@ def findings(record: ComparisonRecord) -> Findings:
     pooled = last[chosen]
     controls = {name: _control(record, name, chosen, pooled) for name in CONTROLS if name in record.controls}
     patients, labels, common = _common(last, candidates)
-    site = site_column(record.columns)
+    site = site_column(record.columns, plan.get("site", ""))
     sites = record.columns[site] if site else None
     p_value = None
     if plan["folds"] is not None and len(candidates) > 1 and len(labels):
@@ -116,12 +116,12 @@ def findings(record: ComparisonRecord) -> Findings:
         bound=plan.get("bound", BOUND),
         notes=[
             *([] if p_value is None else ["best_of_several"]),
-            *(["other_site_column"] if other_sites(record.columns) else []),
+            *(["other_site_column"] if other_sites(record.columns, plan.get("site", "")) else []),
             *(["column_tells"] if telling else []),
         ],
         seeds=seeds_text(seed_spread(_of_stage(record, chosen))),
     )
-    groups = subgroups(pooled, record.columns, level)
+    groups = subgroups(pooled, record.columns, level, site)
     adds = imaging_adds(
         pooled["label"], ranks_of_chosen, of_patients[clinical], float(pooled["threshold"].mean()), level
     )

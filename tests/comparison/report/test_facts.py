@@ -51,9 +51,9 @@ def made():
     chosen = predictions["resnet-10"]
     slices = chosen[(chosen["split"] == "test") & (chosen["stage"] == "fine_tune")].assign(slice_index=0)
 
-    def report(chosen=None, clinical=(), **columns):
+    def report(chosen=None, clinical=(), asked="", **columns):
         known = pd.DataFrame(columns, index=PATIENTS)
-        told = {**about, "plan": {**about["plan"], "clinical": list(clinical)}}
+        told = {**about, "plan": {**about["plan"], "clinical": list(clinical), "site": asked}}
         told |= {"chosen": about["chosen"] | chosen} if chosen else {}
         record = ComparisonRecord(told, predictions, controls, slices, pd.DataFrame(), known)
         return json.loads(json.dumps(findings(record).report))
@@ -71,6 +71,24 @@ def test_a_site_of_the_record_counts_and_what_is_constant_in_each_fold_is_no_con
     assert report["verdict"]["reasons"] == ["folds", "best_of_several"]
     assert report["verdict"]["auc"]["value"] == report["within_site"]["auc"]
     assert [row["informative"] for row in report["controls"]] == [True, False]
+
+
+def test_the_column_that_the_plan_names_is_the_site(made):
+    report = made(asked="scanner", scanner=[*"AABB"] * 15, site=[*"AAAABB"] * 10)
+
+    assert report["within_site"]["column"] == "scanner"
+    assert "other_site_column" in report["verdict"]["reasons"]
+
+
+def test_a_column_that_tells_what_the_chosen_model_does_supports_nothing(made):
+    report = made(site=[*"AABB"] * 15, scanner=[*"AB"] * 30)
+
+    assert report["verdict"]["state"] == "cannot_tell"
+    assert "column_tells" in report["verdict"]["reasons"]
+    assert (
+        "column_tells"
+        not in made(site=[*"AABB"] * 15, scanner=[*"AB"] * 30, clinical=["scanner"])["verdict"]["reasons"]
+    )
 
 
 def test_sites_of_one_label_each_leave_nothing_to_tell(made):
