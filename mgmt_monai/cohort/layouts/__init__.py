@@ -15,7 +15,7 @@ from mgmt_monai.cohort.layouts.decided import apply_decisions, decisions_of
 from mgmt_monai.cohort.layouts.found import HOW_TO_GET_DATA, Found, FoundSeries, LeftOut, check_data_dir
 from mgmt_monai.cohort.layouts.nifti_names import BRATS, UCSF_PDGM, UPENN_GBM, named_as
 from mgmt_monai.cohort.layouts.nifti_series import in_words, stem_of
-from mgmt_monai.cohort.layouts.passed_over import ARCHIVE, FileCount, amount, count_files
+from mgmt_monai.cohort.layouts.passed_over import ARCHIVE, DICOM, FileCount, amount, count_files
 from mgmt_monai.cohort.layouts.sequence import guess
 from mgmt_monai.cohort.layouts.tree import walk
 from mgmt_monai.cohort.series import MODALITIES
@@ -99,6 +99,12 @@ def find_series(
         read = ((series.directory, series.files) for series in found.series)
         told = (Path(finding.path) for finding in found.findings)
         count_files(found.files, walk(data_dir, [], None, found.files), read, told)
+    n_dicom, _ = found.files.kinds.get(DICOM, (0, data_dir))
+    if layout is None and name in _NAMED and n_dicom > found.files.n_read:
+        raise CohortError(
+            f"{data_dir}: expected one layout, found {counted(found.files.n_read, 'file')} of {name} and "
+            f"{counted(n_dicom, 'DICOM file')}. Say with --layout which one to read ({dicom_tree.NAME} for those)."
+        )
     _tell_what_is_not_read(found, data_dir)
     found.findings += _tell_unread_images(found, found.files, data_dir)
     if not found.series:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mgmt_monai.cohort.doctor.visit import Visit, visit
+from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.files.unfetched import unfetched
 from mgmt_monai.cohort.layouts import find_series
 from mgmt_monai.cohort.layouts.passed_over import files_line, kind_by_name
@@ -125,6 +126,19 @@ def test_nifti_patient_in_a_dicom_tree_is_named(tmp_path, make_series):
     (told,) = found.findings
     assert (told.id, told.patient_id, told.path) == ("D051", "P7", "P7")
     assert "found 2 NIfTI files such as P7/t1.nii.gz" in told.text
+
+
+def test_one_patient_with_a_challenges_name_does_not_hide_a_dicom_tree(tmp_path, make_series):
+    make_series("AX T1", "P1/1.dcm", "P1/2.dcm")
+    (tmp_path / "BraTS2021_00001").mkdir()
+    (tmp_path / "BraTS2021_00001/BraTS2021_00001_t1.nii.gz").touch()
+    with pytest.raises(CohortError, match="expected one layout, found 1 file of brats-nifti and 2 DICOM files. Say"):
+        find_series(tmp_path)
+    assert find_series(tmp_path, "brats-nifti").patients == {"00001"}
+    assert find_series(tmp_path, "dicom").patients == {"P1"}
+    for name in ("t2", "flair"):  # most are the challenge's
+        (tmp_path / f"BraTS2021_00001/BraTS2021_00001_{name}.nii.gz").touch()
+    assert find_series(tmp_path).layout == "brats-nifti"
 
 
 @pytest.mark.parametrize("folder", ["", "2024/"], ids=["data directory", "folder of two patients"])
