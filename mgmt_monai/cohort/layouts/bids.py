@@ -8,11 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from mgmt_monai.cohort.errors import CohortError
-from mgmt_monai.cohort.files.person import people_of
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.layouts.contrast import DENIED, GIVEN, said_of_contrast
 from mgmt_monai.cohort.layouts.found import Found, LeftOut, Tagged
-from mgmt_monai.cohort.layouts.nifti_series import NiftiFile, first_examination, read_sidecar, stem_of, take
+from mgmt_monai.cohort.layouts.nifti_series import (
+    NiftiFile,
+    first_examination,
+    people_told,
+    read_sidecar,
+    stem_of,
+    take,
+)
 from mgmt_monai.cohort.layouts.tree import walk
 from mgmt_monai.cohort.tables.table import read_table
 from mgmt_monai.machine import check_machine
@@ -127,7 +133,7 @@ def _file(path: Path, patient: Path, found: Found, sidecars: dict[Path, list[str
         for stem in sidecars[level]:
             if suffix == stem.rpartition("_")[2] and parts.issuperset(stem.split("_")):
                 sidecar |= read_sidecar(level / f"{stem}.json", patient.name, found)
-    found.people.append(Tagged(patient.name, str(path.parent), people_of([sidecar])))
+    found.people.append(Tagged(patient.name, str(path.parent), people_told(sidecar)))
     words = " ".join([suffix, *(entities[key] for key in ("acq", "rec", "desc") if key in entities)])
     described = said_of_contrast(str(sidecar.get("SeriesDescription") or sidecar.get("ProtocolName") or ""))
     if described.what in (GIVEN, DENIED) and said_of_contrast(words).what not in (GIVEN, DENIED):

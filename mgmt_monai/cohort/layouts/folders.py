@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-from mgmt_monai.cohort.files.person import people_of
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.layouts import dicom_tree
 from mgmt_monai.cohort.layouts.found import Found, LeftOut, Tagged
@@ -12,6 +11,7 @@ from mgmt_monai.cohort.layouts.nifti_series import (
     first_examination,
     in_words,
     is_after_surgery,
+    people_told,
     read_sidecar,
     stem_of,
     take,
@@ -60,7 +60,7 @@ def find_patient(patient: Path, found: Found) -> None:
     named = _files(patient, found)
     for file, _ in named:
         below = printable(stem_of(file.path.relative_to(patient).as_posix()))
-        found.people.append(Tagged(name, str(file.path.parent), people_of([file.sidecar]), below))
+        found.people.append(Tagged(name, str(file.path.parent), people_told(file.sidecar), below))
     files = first_examination(name, _examinations(named), found) if named else []
     if dicom_tree.recognises(patient):
         of_tags = dicom_tree.find(patient, owner=name)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mgmt_monai.cohort.errors import CohortError, CohortFaultsError
 from mgmt_monai.cohort.layouts.found import Found, FoundSeries, Tagged
+from mgmt_monai.cohort.layouts.nifti_series import people_told, read_sidecar
 from mgmt_monai.cohort.series import MODALITIES, is_inside, is_nifti
 from mgmt_monai.cohort.tables.table import Table, names, one_form, read_table, tell_other_form
 
@@ -63,7 +64,8 @@ def find(data_dir: Path) -> Found:
                 path = _own_path(data_dir, cell)
                 n_other_form += path != data_dir / cell
                 found.series.append(_series(path, patient_id, modality))
-                found.people.append(Tagged(patient_id, cell, (), cell))
+                people = people_told(read_sidecar(path, patient_id, found)) if is_nifti(path.name) else ()
+                found.people.append(Tagged(patient_id, cell, people, cell))
     tell_other_form(table.source, n_other_form)
     return found
 

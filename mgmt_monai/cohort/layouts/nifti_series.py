@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mgmt_monai.cohort.files.nifti import read_nifti
+from mgmt_monai.cohort.files.person import Person, people_of
 from mgmt_monai.cohort.files.tags import HeaderError
 from mgmt_monai.cohort.files.values import finite
 from mgmt_monai.cohort.findings import Finding
@@ -134,6 +135,12 @@ def read_sidecar(path: Path, patient_id: str, found: Found) -> dict[str, Any]:
         text = f"expected a side-car as dcm2niix and BIDS have it, found {why}. Mend or remove it"
         found.findings.append(Finding("D001", patient_id, "", str(sidecar), text))
         return {}
+
+
+def people_told(sidecar: Mapping[str, Any]) -> tuple[Person, ...]:
+    """Who a side-car says the patient is; a study or series of two patients makes them one, as another number does."""
+    others = (_text(sidecar.get(key)) for key in ("OtherPatientIDs", "StudyInstanceUID", "SeriesInstanceUID"))
+    return people_of([{**sidecar, "OtherPatientIDs": "\\".join(filter(None, others))}])
 
 
 def stem_of(name: str) -> str:

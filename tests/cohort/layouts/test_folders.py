@@ -109,6 +109,21 @@ def test_people_of_side_cars_reach_the_check_of_people(tmp_path, make_nifti, nam
     assert told == {"p1", "p2"}
 
 
+@pytest.mark.parametrize("key", ["PatientID", "StudyInstanceUID", "SeriesInstanceUID"])
+@pytest.mark.parametrize("name", ["{}/t1", "sub-{}/anat/sub-{}_T1w", "scans/{}"], ids=["folders", "bids", "csv"])
+def test_what_side_cars_of_two_patients_share_makes_them_one(tmp_path, make_nifti, name, key):
+    shared = {"p1": "1.2.3", "p2": "1.2.3", "p3": "1.2.4"}
+    for folder, told in shared.items():
+        make_nifti(f"{name.format(folder, folder)}.nii.gz")
+        (tmp_path / f"{name.format(folder, folder)}.json").write_text(json.dumps({key: told}))
+    if name.startswith("scans"):
+        rows = [f"{folder},0,scans/{folder}.nii.gz" for folder in shared]
+        (tmp_path / "cohort.csv").write_text("\n".join(["patient_id,label,T1w", *rows]))
+    people = People(find_series(tmp_path).people)
+    named = {item.patient_id[-2:]: item.patient_id for item in find_series(tmp_path).people}
+    assert [people.others(named[patient]) for patient in shared] == [[named["p2"]], [named["p1"]], []]
+
+
 def test_names_of_files_reach_the_check_of_people(tmp_path, make_nifti):
     make_nifti("p001/p002_t1.nii.gz", "p002/p001_t1.nii.gz", "p003/p003_t1.nii.gz")
     told = {finding.patient_id: finding.others for finding in People(find_series(tmp_path).people).findings()}
