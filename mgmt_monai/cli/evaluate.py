@@ -124,13 +124,13 @@ def command(
         _tell_model(name, figures, bool(site), threshold_rule(rows[name], threshold), bool(asked))
     for row in (row for row in evaluated["interactions"] if row["p_holm"] <= 0.05):
         click.echo(
-            f"{row['model']}: the AUC differs among the values of {row['column']}, p {row['p_holm']:.4f} after Holm"
+            f"{row['model']}: the AUC differs among the values of {row['column']}, {_p(row['p_holm'])} after Holm"
         )
     for row in evaluated["comparisons"][:SHOWN_PAIRS]:
         difference = {"value": row["difference"], "low": row["low"], "high": row["high"]}
         click.echo(
-            f"{row['first']} minus {row['second']}: {estimate_text(difference)}, p {_number(row['p'], 4)}, "
-            f"{_number(row['p_holm'], 4)} after Holm ({row['n']} patients)"
+            f"{row['first']} minus {row['second']}: {estimate_text(difference)}, {_p(row['p'])}, "
+            f"{_p(row['p_holm'])} after Holm ({row['n']} patients)"
         )
     if len(evaluated["comparisons"]) > SHOWN_PAIRS:
         click.echo(f"... and {len(evaluated['comparisons']) - SHOWN_PAIRS} pairs more, all in comparisons.csv")
@@ -143,20 +143,21 @@ def _tell_model(name: str, figures: dict[str, Any], named: bool, rule: str, aske
     from mgmt_monai.evaluation.verdict import REASONS
 
     verdict, within = figures["verdict"], figures["within_site"]
-    click.echo(f"{name}: {figures['n']} test patients, {figures['n_methylated']} methylated")
+    patients = f"{figures['n']} test patient{'' if figures['n'] == 1 else 's'}"
+    click.echo(f"{name}: {patients}, {figures['n_methylated']} methylated")
     for reason in [] if verdict is None else verdict["reasons"]:
         click.echo(f"  {REASONS[reason]}")
     for column in figures["columns_tell"]:
         click.echo(f"  column {column!r}: name it with --site, or with --clinical if it is known without a picture")
     whose = "" if figures["seeds"] is None else "the ensemble's "
-    pooled = f"{whose}AUC {estimate_text(figures['auc'])}, permutation p {_number(figures['permutation_p'], 4)}"
+    pooled = f"{whose}AUC {estimate_text(figures['auc'])}, permutation {_p(figures['permutation_p'])}"
     if within is None:
         click.echo(f"  {pooled}")
     else:
         low, high = within["interval"] or (None, None)
         auc = estimate_text({"value": within["auc"], "low": low, "high": high})
         taken = "" if named else f" (the column '{within['column']}' is taken as the site)"
-        click.echo(f"  within sites: AUC {auc}, permutation p {_number(within['p'], 4)}{taken}")
+        click.echo(f"  within sites: AUC {auc}, permutation {_p(within['p'])}{taken}")
         paired = sum(one["auc"]["n"] for one in within["sites"] if 0 < one["n_methylated"] < one["auc"]["n"])
         if paired < figures["n"]:
             click.echo(
@@ -227,8 +228,8 @@ def _tell_added(adds: dict[str, Any] | None) -> None:
     ends = ["" if of["low"] is None else f" ({of['low']:+.3f} to {of['high']:+.3f})" for of in (difference, benefit)]
     few = "" if ends[0] else "; no intervals: a label has under 75 patients"
     click.echo(
-        f"  imaging adds {difference['value']:+.3f}{ends[0]}, likelihood ratio p "
-        f"{_number(adds['likelihood_ratio']['p'], 4)}, net benefit {benefit['value']:+.3f}{ends[1]} a patient{few}"
+        f"  imaging adds {difference['value']:+.3f}{ends[0]}, likelihood ratio "
+        f"{_p(adds['likelihood_ratio']['p'])}, net benefit {benefit['value']:+.3f}{ends[1]} a patient{few}"
     )
 
 
@@ -301,6 +302,10 @@ def _labels(predictions: Iterable[Path], labels: Path) -> dict[str, int]:
 
 def _number(value: float | None, digits: int) -> str:
     return "undefined" if value is None else f"{value:.{digits}f}"
+
+
+def _p(value: float | None) -> str:
+    return f"p {'< 0.0001' if value is not None and value < 0.00005 else _number(value, 4)}"
 
 
 def _columns(patients: Iterable[str], columns: Path | None, manifest: Path | None) -> pd.DataFrame:

@@ -60,6 +60,7 @@ REASONS = {
     "no_informative_control": "No control could have seen a shortcut: none was given, or all are (nearly) constant.",
     "copied_control": "A control has the model's own predictions (rounded, rescaled, turned, dealt anew): it is none.",
     "rounding_errors": "The probabilities differ as rounding errors do: their order is no prediction.",
+    "one_answer": "All patients have one probability: the model tells nobody from another.",
     "not_beyond_control": "The model is not shown to tell more than a control without the tumour.",
     "control_above_chance": "A control without the tumour is above chance: the labels can be told without the tumour.",
     "explained_by_control": "A control without the tumour explains the model's predictions.",
@@ -157,7 +158,11 @@ class Verdict:
         if self.seeds:
             figure = f"{self.seeds}; their average, an ensemble, is judged: {figure}"
         if self.state == SUPPORTED:
-            return f"Signal supported: {figure}, and the model tells more than any control without the tumour."
+            if any(control.informative for control in self.controls):
+                return f"Signal supported: {figure}, and the model tells more than any control without the tumour."
+            return (
+                f"Signal supported: {figure}, by pairs of one site; no control without the tumour was given or varies."
+            )
         if self.state == CONTAMINATED:
             names = ", ".join(control.name for control in self.controls if control.explains)
             return f"Contaminated: {names}, made without the tumour, explains the predictions; {figure}."
@@ -317,6 +322,7 @@ def judge(
     beyond = all(control.beyond for control in found if control.informative)
     notes = [*notes, *(["copied_control"] if any(control.copied for control in found) else []),
              *(["rounding_errors"] if 0 < np.ptp(own) < LEAST_SPREAD else []),
+             *(["one_answer"] if len(own) > 1 and not np.ptp(own) else []),
              *(["one_site"] if found_site is not None and found_site.n_sites == 1 else [])]  # fmt: skip
 
     reasons = []

@@ -149,6 +149,7 @@ def test_a_site_counts_instead_of_all_pairs_and_is_a_control():
     assert within.site.pooled > 0.65
     assert of_label.state == SUPPORTED
     assert of_label.reasons == ()
+    assert of_label.sentence.endswith("by pairs of one site; no control without the tumour was given or varies.")
 
 
 def test_one_site_is_no_control():
@@ -394,6 +395,12 @@ def test_an_order_of_rounding_errors_shows_nothing():
     found = judge(label, 0.5 + 1e-6 * model, controls, n_permutations=200)
 
     assert (found.state, "rounding_errors" in found.reasons) == (CANNOT_TELL, True)
+
+
+def test_one_answer_for_all_is_told():
+    label, _, controls = study(0)
+
+    assert "one_answer" in judge(label, np.full(len(label), 0.5), controls, n_permutations=200).reasons
 
 
 def test_the_others_labels_turned_round_show_nothing_where_one_is_left_out():
