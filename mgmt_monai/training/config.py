@@ -16,7 +16,7 @@ from monai.bundle import ConfigWorkflow
 from mgmt_monai.errors import MgmtMonaiError
 from mgmt_monai.json_file import read_json
 from mgmt_monai.own_process import is_bundle_command
-from mgmt_monai.packaged_configs import config_names, packaged_config
+from mgmt_monai.packaged_configs import FOLDER, config_names
 from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.training.ranks import check_joined
 from mgmt_monai.training.settings import SETTINGS, check_settings, is_live
@@ -260,9 +260,16 @@ def new_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
     return sorted(key for key in found if now.get(key) == packaged[key])
 
 
-@cache
 def _packaged(name: str) -> dict[str, Any]:
-    return packaged_config(name) if name in config_names() else {}
+    """A modality's packaged config; where this code is carried in a bundle, the bundle's own, as it is in its file."""
+    of_bundle = FOLDER.parents[1] / "configs" / "train.json"
+    path = FOLDER / f"{name}.json" if name in config_names() else of_bundle
+    return _content(path) if path.is_file() else {}
+
+
+@cache
+def _content(path: Path) -> dict[str, Any]:
+    return read_config(path)
 
 
 def _without(value: Any, arguments: Collection[str]) -> Any:

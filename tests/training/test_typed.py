@@ -355,6 +355,20 @@ def test_key_inside_a_config_takes_what_is_in_its_place_of_monai_too(given, expe
         check_values(as_monai_has_it(CONFIGS[config], for_monai(given)))
 
 
+def test_key_inside_the_config_of_a_bundle_is_held_against_the_bundles_own(tmp_path, monkeypatch):
+    """Its code lies in ``scripts``, without the packaged configs; other names in it are no fault."""
+    monkeypatch.setattr("mgmt_monai.training.config.FOLDER", tmp_path / "scripts" / "bundles")
+    monkeypatch.setattr("mgmt_monai.training.config.config_names", list)
+    with_others = as_monai_has_it(CONFIGS["exported"], {"train::trainer::amp": "no"})
+    check_values(with_others)  # nothing to hold it against
+    (tmp_path / "configs").mkdir()
+    renamed = json.dumps(CONFIGS["exported"]).replace('"mgmt_monai.', '"scripts.')
+    (tmp_path / "configs" / "train.json").write_text(renamed)
+    with pytest.raises(TrainingError, match="train::trainer::amp: expected a value, found the word 'no'"):
+        check_values(with_others)
+    check_values(as_monai_has_it(CONFIGS["exported"], {}))
+
+
 @pytest.mark.parametrize(
     "given",
     [{NESTED: 2}, {NESTED: "@fine_tune_epochs"}, {"train::handlers": []}, {"network": "$@network_def"},
