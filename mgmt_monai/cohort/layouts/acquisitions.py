@@ -1,7 +1,6 @@
 """Which slices are one acquisition: those that a scanner parts by a UID each, and those that one UID mixes."""
 
 import itertools
-import math
 import re
 from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache
@@ -171,29 +170,35 @@ def interleaved(slices: Sequence[Slice]) -> str:
     if locations_mm is None or len(slices) < 2 * _FEW or _repeated(locations_mm):
         return ""
     step_mm = geometry.median(np.diff(np.sort(locations_mm)))
-    ordered = in_place(slices)
-    told = (_fraction_of_a_step([ordered[k::n] for k in range(n)], step_mm) for n in (2, 3) if len(slices) >= n * _FEW)
-    return next(filter(None, told), "")
-
-
-def _fraction_of_a_step(parts: Sequence[Sequence[Slice]], step_mm: float) -> str:
-    """What says that each part is an acquisition of its own, a fraction of a step beside the next; "" nothing."""
-    spacings_mm, thick_mm, numbers = (
-        [[finite(str(one.values.get(tag, ""))) for one in part] for part in parts]
-        for tag in ("SpacingBetweenSlices", "SliceThickness", "InstanceNumber")
+    spacings, thick, numbers = (
+        {one.values.get(tag) for one in slices} for tag in ("SpacingBetweenSlices", "SliceThickness", "InstanceNumber")
     )
-    own_mm = {mm for part in spacings_mm for mm in part}
-    if all(mm and abs(mm - len(parts) * step_mm) <= _NUMBER_TOLERANCE * mm for mm in own_mm):
+    spacing_mm, *others = [finite(str(text)) for text in spacings]
+    n = round(spacing_mm / step_mm) if spacing_mm and not others else 1
+    if n in (2, 3) and abs(spacing_mm - n * step_mm) <= _NUMBER_TOLERANCE * step_mm:
         return "SpacingBetweenSlices"
-    sets = sorted(map(set, numbers), key=len)
-    if None not in sets[0] and len(sets[0]) == min(map(len, parts)) and all(sets[0] <= other for other in sets):
-        return "InstanceNumber"
-    times = sorted([_moment(one) or ("", math.nan) for one in part] for part in parts)
-    thinnest_mm = min((mm or 0.0 for part in thick_mm for mm in part), default=0.0)
-    apart = (
-        max(a)[0] == min(b)[0] and min(b)[1] - max(a)[1] >= _NEXT_SCAN_S for a, b in itertools.pairwise(times)
-    )  # False of an unknown time, which is NaN
-    return "AcquisitionTime" if step_mm < _OVERLAP_SHARE * thinnest_mm and all(apart) else ""
+    overlaps = step_mm < _OVERLAP_SHARE * min(finite(str(text)) or 0.0 for text in thick)
+    if not overlaps and 3 * len(numbers) > 2 * len(slices):
+        return ""
+    ordered = in_place(slices)
+    for n in (2, 3):
+        parts = [ordered[k::n] for k in range(n)]
+        of = sorted(({one.values.get("InstanceNumber") for one in part} for part in parts), key=len)
+        if len(of[0]) == len(slices) // n > 1 and all(of[0] <= other for other in of):
+            return "InstanceNumber"
+        times = sorted([moment for one in part if (moment := _moment(one))] for part in parts)
+        if (
+            overlaps
+            and len(timed) == len(slices)
+            and all(_is_next_scan(one, other) for one, other in itertools.pairwise(times))
+        ):
+            return "AcquisitionTime"
+    return ""
+
+
+def _is_next_scan(times: Sequence[tuple[str, float]], later: Sequence[tuple[str, float]]) -> bool:
+    (day_of, end), (next_day, begin) = max(times), min(later)
+    return day_of == next_day and begin - end >= _NEXT_SCAN_S
 
 
 def in_place(slices: Sequence[Slice]) -> list[Slice]:
@@ -316,12 +321,17 @@ def _locations_mm(slices: Sequence[Slice]) -> np.ndarray | None:
     """Places along the normal; None where slices have none, or are not parallel."""
     told = dict.fromkeys(str(one.values.get("ImageOrientationPatient", "")) for one in slices)
     orientations = _numbers(list(told), 6)
-    positions = _numbers([one.position for one in slices], 3)
+    positions = _positions(tuple([one.position for one in slices]))
     if orientations is None or positions is None or not geometry.is_orientation(orientations[0]):
         return None
     if not all(_is_parallel(orientations[0], other) for other in orientations[1:]):
         return None
     return geometry.slice_locations_mm(positions, orientations[0])
+
+
+@lru_cache(maxsize=4)  # one series is asked several times
+def _positions(texts: tuple[str, ...]) -> np.ndarray | None:
+    return _numbers(texts, 3)
 
 
 def _numbers(texts: Sequence[str], length: int) -> np.ndarray | None:
