@@ -173,9 +173,8 @@ def interleaved(slices: Sequence[Slice]) -> str:
     spacings, thick, numbers = (
         {one.values.get(tag) for one in slices} for tag in ("SpacingBetweenSlices", "SliceThickness", "InstanceNumber")
     )
-    spacing_mm, *others = [finite(str(text)) for text in spacings]
-    n = round(spacing_mm / step_mm) if spacing_mm and not others else 1
-    if n in (2, 3) and abs(spacing_mm - n * step_mm) <= _NUMBER_TOLERANCE * step_mm:
+    spacing_mm = (finite(str(next(iter(spacings)))) if len(spacings) == 1 else None) or step_mm
+    if (n := round(spacing_mm / step_mm)) in (2, 3) and abs(spacing_mm - n * step_mm) <= _NUMBER_TOLERANCE * step_mm:
         return "SpacingBetweenSlices"
     overlaps = step_mm < _OVERLAP_SHARE * min(finite(str(text)) or 0.0 for text in thick)
     if not overlaps and 3 * len(numbers) > 2 * len(slices):
