@@ -20,6 +20,7 @@ COMMANDS = {
     "config": "Print where the packaged configs are, for MONAI's own command.",
     "train": "Train one modality's classifier, both stages; refuse a mistyped setting.",
     "compare": "Train the paper's networks and modalities, with negative controls; say what the result is worth.",
+    "fuse": "One answer a patient from trainings of several modalities, and whether that adds anything.",
     "evaluate": "Judge a table of predictions, whoever made it: figures with intervals, pictures.",
     "prepare": "Bring raw series into one space, the brain alone, with a picture of every step.",
     "predict": "Ask trained models about a study, or about many; a model abstains where it should.",

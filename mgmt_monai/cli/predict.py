@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom.dataset import Dataset
 
+    from mgmt_monai.inference.fused_study import StudyFusion
     from mgmt_monai.inference.model import BundleModel
     from mgmt_monai.inference.predict_study import PredictedStudy
     from mgmt_monai.inference.prediction import SeriesPrediction
@@ -37,6 +38,7 @@ SHOWN_FAULTS = 10
 @click.option(
     "--series", "named", multiple=True, metavar="MODALITY=PATH", help="A series by name; only those named are read."
 )
+@click.option("--fusion", "fused", type=FILE, help="Of 'mgmt-monai fuse', on the trainings of these bundles.")
 @click.option("--batch", is_flag=True, help="STUDY_DIR is a cohort, or holds one folder a study: predict them all.")
 @click.option("--layout", help="The cohort's layout, with --batch; found where it is not named.")
 @click.option("--prepare", is_flag=True, help="Prepare the raw study first, and predict that.")
@@ -59,6 +61,7 @@ def command(
     bundles: tuple[Path, ...],
     out: Path,
     named: tuple[str, ...],
+    fused: Path | None,
     batch: bool,
     layout: str | None,
     prepare: bool,
@@ -90,11 +93,16 @@ def command(
         raise click.UsageError("--dicomweb and --study belong together.")
     if (study_dir is None) != bool(dicomweb):
         raise click.UsageError("name either STUDY_DIR or --dicomweb and --study.")
+    if fused is not None and (prepare or dicomweb or dicom_sr or dicom_sc):
+        raise click.UsageError(
+            "--fusion is of predictions as files: leave out --prepare, --dicomweb, --dicom-sr, --dicom-sc."
+        )
     series = named_series(named)
     if study_dir is not None:
         check_study(study_dir, bool(series))
     check_bundles(bundles)
     from mgmt_monai.inference.engines.engine_choice import for_studies
+    from mgmt_monai.inference.fused_study import read_fusion
     from mgmt_monai.inference.model import open_models
     from mgmt_monai.inference.studies import studies_in
     from mgmt_monai.inference.study import study_path
@@ -107,15 +115,17 @@ def command(
     else:
         engine = for_studies(engine, 1)
     with open_models(bundles, trust_bundle, engine) as models:
+        opened = [model.bundle for model in models], [model.modality for model in models]
+        fusion = None if fused is None else read_fusion(fused, *opened)
         if study_dir is None:
             _predict_archived(str(dicomweb), str(study_uid), models, out, series, dicom_sc, prepare, overwrite)
         elif batch:
-            return _tell_batch(predict_batch(studies, models, out, overwrite))
+            return _tell_batch(predict_batch(studies, models, out, overwrite, fusion))
         else:
             folder = out / study_path(study_dir).name
             if prepare:
                 study_dir = _prepared(study_dir, folder, models, overwrite)
-            predicted = _predict(study_dir, models, folder, series, overwrite)
+            predicted = _predict(study_dir, models, folder, series, overwrite, fusion)
             if dicom_sr or dicom_sc:
                 _write_dicom(predicted, models, folder, dicom_sr, dicom_sc, overwrite)
     return 0
@@ -195,7 +205,12 @@ def _write_dicom(
 
 
 def _predict(
-    study_dir: Path, models: list[BundleModel], folder: Path, named: Mapping[str, Path], overwrite: bool
+    study_dir: Path,
+    models: list[BundleModel],
+    folder: Path,
+    named: Mapping[str, Path],
+    overwrite: bool,
+    fusion: StudyFusion | None = None,
 ) -> PredictedStudy:
     from mgmt_monai.inference import NOTICE
     from mgmt_monai.inference.predict_study import predict_study
@@ -203,13 +218,15 @@ def _predict(
 
     there = read_result(folder)
     check_free(folder, overwrite or there is not None)
-    predicted = predict_study(study_dir, models, named)
+    predicted = predict_study(study_dir, models, named, fusion=fusion)
     if overwrite or there is None or not is_result(there, predicted.prediction):
         check_free(folder, overwrite)
         write_result(predicted, folder)
     for one in predicted.prediction.series:
         click.echo(_line(one))
-    if len(models) > 1:
+    if predicted.prediction.fusion:
+        click.echo(_fused(predicted.prediction.fusion))
+    elif len(models) > 1:
         mean = predicted.prediction.probability
         click.echo("no mean: all models abstain" if mean is None else f"mean of those that answer: {mean:.3f}")
     click.echo(NOTICE)
@@ -225,6 +242,15 @@ def _line(one: SeriesPrediction) -> str:
         return f"{who} abstains: {'; '.join(one.abstained)}"
     called = "methylated" if one.probability >= one.threshold else "not methylated"
     return f"{who}: {one.probability:.3f}, {called} at {one.threshold:.2f}; {_known(one.evaluation)}"
+
+
+def _fused(fusion: Mapping[str, Any]) -> str:
+    """The fusion's answer, and what each modality adds to it."""
+    if fusion["probability"] is None:
+        return "late fusion: no answer, for all models abstain"
+    missing = f"; without {', '.join(fusion['missing'])}" if fusion["missing"] else ""
+    addends = ", ".join(f"{name} {value:+.2f}" for name, value in fusion["addends"].items())
+    return f"late fusion: {fusion['probability']:.3f}{missing} (log-odds: {addends})"
 
 
 def _known(evaluation: Mapping[str, Any]) -> str:

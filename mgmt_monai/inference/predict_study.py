@@ -22,6 +22,7 @@ from mgmt_monai.cohort.records import SeriesRecord
 from mgmt_monai.inference.abstain import MIDDLE, head_reasons, input_reasons, network_reasons
 from mgmt_monai.inference.engines.engine import Engine
 from mgmt_monai.inference.errors import InferenceError
+from mgmt_monai.inference.fused_study import StudyFusion
 from mgmt_monai.inference.identity import Redaction
 from mgmt_monai.inference.model import BundleModel
 from mgmt_monai.inference.prediction import SeriesPrediction, StudyPrediction
@@ -67,10 +68,11 @@ def predict_study(
     models: Sequence[BundleModel],
     named: Mapping[str, Path] | None = None,
     progress_bar: bool = True,
+    fusion: StudyFusion | None = None,
 ) -> PredictedStudy:
     """Find a study's series as `find_study` does, unless they are found already, check them, and ask each model.
 
-    A model that cannot or should not be asked abstains, which is no error.
+    A model that cannot or should not be asked abstains, which is no error; a fusion answers with those that remain.
 
     Raises:
         InferenceError: No study, or no series of a known modality in it.
@@ -106,11 +108,13 @@ def predict_study(
             )
             for model in models
         )
+    series = tuple(answer.prediction for answer in answers)
     prediction = StudyPrediction(
         study=study.name,
-        series=tuple(answer.prediction for answer in answers),
+        series=series,
         software=software([model.engine for model in models]),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        fusion={} if fusion is None else fusion.of(series),
     )
     return PredictedStudy(prediction, answers)
 

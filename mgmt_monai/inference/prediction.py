@@ -63,22 +63,30 @@ class StudyPrediction:
         series: One a bundle, in the order the bundles were named.
         software: Versions by package.
         created: When, ISO 8601 with the offset from UTC.
+        fusion: What a late fusion says of all series together, as `mgmt_monai.inference.fused_study` has it; empty
+            where none was asked.
     """
 
     study: str
     series: tuple[SeriesPrediction, ...]
     software: dict[str, str]
     created: str
+    fusion: dict[str, Any] = field(default_factory=dict)
 
     @property
     def probability(self) -> float | None:
-        """The mean over the models that gave one; None where all abstained."""
+        """The fusion's, or the mean over the models that gave one; None where all abstained."""
+        if self.fusion:
+            fused: float | None = self.fusion["probability"]
+            return fused
         given = [one.probability for one in self.series if one.probability is not None]
         return math.fsum(given) / len(given) if given else None
 
     def to_json(self) -> str:
         """The result as JSON, with `SCHEMA` and `NOTICE`."""
         document = {"schema": SCHEMA, "notice": NOTICE, "probability": self.probability, **asdict(self)}
+        if not self.fusion:
+            del document["fusion"]
         return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 

@@ -15,6 +15,7 @@ from mgmt_monai.errors import one_line, printable, why
 from mgmt_monai.inference.engines.engine import PyTorchEngine
 from mgmt_monai.inference.engines.engine_choice import AUTO, ENGINES, for_studies
 from mgmt_monai.inference.errors import InferenceError
+from mgmt_monai.inference.fused_study import FUSION, THRESHOLD, StudyFusion
 from mgmt_monai.inference.model import BundleModel
 from mgmt_monai.inference.predict_study import engine_names, predict_study
 from mgmt_monai.inference.prediction import StudyPrediction
@@ -69,7 +70,11 @@ def batch_engine(name: str, studies: Sequence[AskedStudy], out_dir: Path, overwr
 
 
 def predict_batch(
-    root: Path | Sequence[AskedStudy], models: Sequence[BundleModel], out_dir: Path, overwrite: bool = False
+    root: Path | Sequence[AskedStudy],
+    models: Sequence[BundleModel],
+    out_dir: Path,
+    overwrite: bool = False,
+    fusion: StudyFusion | None = None,
 ) -> BatchOutcome:
     """Predict every study and write each result as soon as it is known.
 
@@ -82,6 +87,7 @@ def predict_batch(
         models: One or more.
         out_dir: Gets ``<study>/prediction.json``, ``<study>/prediction.html`` and `TABLE`.
         overwrite: Predict also what is there, and replace results of other bundles.
+        fusion: Of the models; it has a row of its own in the table.
 
     Raises:
         InferenceError: No studies, results of other bundles or another engine that may not be replaced, or ``out_dir``
@@ -91,17 +97,21 @@ def predict_batch(
     studies = studies_in(root, out_dir) if isinstance(root, Path) else root
     with closing(LockedFolder(out_dir, "batch", TABLE, InferenceError)) as held:
         held.take("--out")
-        return _predict_all(studies, models, out_dir, overwrite)
+        return _predict_all(studies, models, out_dir, overwrite, fusion)
 
 
 def _predict_all(
-    studies: Sequence[AskedStudy], models: Sequence[BundleModel], out_dir: Path, overwrite: bool
+    studies: Sequence[AskedStudy],
+    models: Sequence[BundleModel],
+    out_dir: Path,
+    overwrite: bool,
+    fusion: StudyFusion | None,
 ) -> BatchOutcome:
     kept = {study.folder: read_result(out_dir / study.folder) for study in studies}
-    others = [folder for folder, done in kept.items() if done is not None and not _is_of(done, models)]
+    others = [folder for folder, done in kept.items() if done is not None and not _is_of(done, models, fusion)]
     if others and not overwrite:
         raise InferenceError(
-            f"{out_dir / others[0]}: there is a result of other bundles. Name another --out, or say --overwrite."
+            f"{out_dir / others[0]}: there is a result of other bundles, or of another fusion. Name another --out, or say --overwrite."
         )
     engines = engine_names([model.engine for model in models])
     for folder, done in kept.items():
@@ -121,7 +131,7 @@ def _predict_all(
                 n_kept += 1
                 continue
             try:
-                predicted = predict_study(asked.series(), models, progress_bar=False)
+                predicted = predict_study(asked.series(), models, progress_bar=False, fusion=fusion)
                 write_result(predicted, own)
                 outcome.predictions[study] = predicted.prediction
             except Exception as error:  # the other studies are not to blame
@@ -135,11 +145,13 @@ def _predict_all(
                 )
                 outcome.faults[study] = printable(" ".join(reason.split()))
     finally:  # also when it is interrupted
-        _write_table(outcome, models)
+        _write_table(outcome, models, fusion)
     return BatchOutcome(outcome.predictions, outcome.faults, n_kept, outcome.table)
 
 
-def _is_of(done: StudyPrediction, models: Sequence[BundleModel]) -> bool:
+def _is_of(done: StudyPrediction, models: Sequence[BundleModel], fusion: StudyFusion | None) -> bool:
+    if done.fusion.get("sha256") != (None if fusion is None else fusion.sha256):
+        return False
     made_with = [(one.modality, one.bundle, one.bundle_sha256) for one in done.series]
     return made_with == [(model.modality, model.bundle.name, model.bundle.sha256) for model in models]
 
@@ -148,16 +160,20 @@ def _engine_of(done: StudyPrediction) -> str:
     return done.software.get("engine", PyTorchEngine.name)  # which was the only one before results told it
 
 
-def _write_table(outcome: BatchOutcome, models: Sequence[BundleModel]) -> None:
+def _write_table(outcome: BatchOutcome, models: Sequence[BundleModel], fusion: StudyFusion | None) -> None:
     try:
-        rows = _rows(outcome, models)
+        rows = _rows(outcome, models, fusion)
         write_text(outcome.table, csv_text(COLUMNS, ([row.get(name, "") for name in COLUMNS] for row in rows)))
     except OSError as error:
         reason = why(error)
         raise InferenceError(f"{outcome.table}: cannot be written ({reason}). Name another --out.") from error
 
 
-def _rows(outcome: BatchOutcome, models: Sequence[BundleModel]) -> Iterator[Mapping[str, Any]]:
+def _rows(
+    outcome: BatchOutcome, models: Sequence[BundleModel], fusion: StudyFusion | None
+) -> Iterator[Mapping[str, Any]]:
+    fused = {} if fusion is None else {"modality": FUSION, "stage": fusion.stage, "bundle": FUSION,
+                                       "model_sha256": fusion.sha256}  # fmt: skip
     for study in sorted([*outcome.predictions, *outcome.faults]):
         if study in outcome.faults:
             for model in models:
@@ -171,6 +187,8 @@ def _rows(outcome: BatchOutcome, models: Sequence[BundleModel]) -> Iterator[Mapp
                     "bundle_version": bundle.version,
                     "model_sha256": bundle.model_sha256,
                 }
+            if fused:
+                yield {"patient_id": study, **fused, "error": outcome.faults[study]}
             continue
         for one in outcome.predictions[study].series:
             yield {
@@ -186,4 +204,14 @@ def _rows(outcome: BatchOutcome, models: Sequence[BundleModel]) -> Iterator[Mapp
                 "bundle": one.bundle,
                 "bundle_version": one.bundle_version,
                 "model_sha256": one.model_sha256,
+            }
+        if fused:
+            series, found = outcome.predictions[study].series, outcome.predictions[study].fusion
+            yield {
+                "patient_id": study,
+                **fused,
+                "probability": found["probability"],
+                "n_slices": sum(len(one.slice_probabilities) for one in series) or "",
+                "threshold": THRESHOLD,
+                "abstained": "" if found["used"] else "all models abstain",
             }

@@ -1,0 +1,306 @@
+"""Finished trainings of several modalities on one cohort, fused: who is there is read, and nothing is trained again."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from mgmt_monai.atomic import check_replaceable, holds_text, write_text
+from mgmt_monai.comparison.errors import ComparisonError
+from mgmt_monai.evaluation.comparison import PairedComparison, compare_paired, compare_within
+from mgmt_monai.evaluation.discrimination import auc
+from mgmt_monai.evaluation.folds import across_folds, folds_of_test
+from mgmt_monai.evaluation.intervals import normal_quantile, number_or_none
+from mgmt_monai.evaluation.late_fusion import (
+    LateFusion,
+    best_single,
+    first_that_answers,
+    fit_late_fusion,
+    what_it_adds,
+)
+from mgmt_monai.evaluation.pooling import pool
+from mgmt_monai.evaluation.predictions import PATIENT_COLUMNS, read_patients, write_patients
+from mgmt_monai.evaluation.within_site import site_codes
+from mgmt_monai.json_file import JsonFileError, read_json
+
+SCHEMA = "mgmt-monai/fusion/1"
+"""Written into every fusion; a reader refuses another."""
+
+RESULT, TABLE, SINGLE, PRESENCE = "fusion.json", "predictions.csv", "best_single.csv", "presence.csv"
+"""What a fusion's folder has: the model and what it adds; the predictions of the fusion, of the best single modality,
+and of what is missing alone."""
+
+FUSION = "late-fusion"
+"""Stands in the predictions table where a modality would."""
+
+_KEYS = ["fold", "seed"]
+"""Of a trained model of one modality and stage."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """A finished training, as far as a fusion needs it.
+
+    Args:
+        folder: Of the run.
+        modality: One of the four.
+        table: Its predictions of one stage, validation and test patients.
+        run: ``run.json``.
+        control: Which negative control it is; "" for none.
+    """
+
+    folder: Path
+    modality: str
+    table: pd.DataFrame
+    run: dict[str, Any]
+    control: str
+
+
+@dataclass(frozen=True)
+class Fused:
+    """A fusion of trainings: one a fold and seed.
+
+    Args:
+        models: By fold and seed.
+        tables: By file name: predictions of validation and test patients.
+        missing: How many patients lack each modality.
+        trainings: What was fused.
+    """
+
+    models: dict[tuple[int, int], LateFusion]
+    tables: dict[str, pd.DataFrame]
+    missing: dict[str, int]
+    trainings: tuple[Training, ...]
+
+
+def read_training(folder: Path, stage: str) -> Training:
+    """A run's predictions of one stage.
+
+    Raises:
+        ComparisonError: No finished run, or one without that stage.
+        EvaluationError: Its table breaks the schema.
+    """
+    try:
+        run = read_json(folder / "run.json", "mgmt_monai.training", "run.schema.json")
+        config = read_json(folder / "config.json")
+    except JsonFileError as error:
+        raise ComparisonError(
+            f"{folder}: expected a run's folder, found none ({error}). Name the run's own folder."
+        ) from error
+    if run.get("status") != "finished":
+        raise ComparisonError(
+            f"{folder}: expected a finished training, found one that is {run.get('status')}. Resume it, then fuse."
+        )
+    table = read_patients(folder / TABLE)
+    stages = sorted(table["stage"].unique())
+    table = table[table["stage"] == stage].reset_index(drop=True)
+    if not len(table):
+        raise ComparisonError(
+            f"{folder}: expected predictions of the stage {stage}, found {', '.join(stages)}; name one with --stage"
+        )
+    modality = sorted(table["modality"].unique())
+    return Training(folder, modality[0], table, run, str(config.get("control") or ""))
+
+
+def fuse(trainings: Sequence[Training]) -> Fused:
+    """A fusion for each fold and seed, fitted on its validation patients, and asked about its test patients.
+
+    Args:
+        trainings: Of two modalities or more, each with the same folds and seeds, on one manifest.
+
+    Raises:
+        ComparisonError: They do not belong together.
+        EvaluationError: Too few validation patients.
+    """
+    _check_together(trainings)
+    stacked = pd.concat([training.table for training in trainings], ignore_index=True)
+    modalities = sorted(stacked["modality"].unique())
+    parts: dict[str, list[pd.DataFrame]] = {name: [] for name in (TABLE, SINGLE, PRESENCE)}
+    models: dict[tuple[int, int], LateFusion] = {}
+    for (fold, seed), rows in stacked.groupby(_KEYS):
+        patients = _one_row_a_patient(rows)
+        given = rows.pivot(index="patient_id", columns="modality", values="probability").reindex(
+            index=patients["patient_id"], columns=modalities
+        )
+        fitted = (patients["split"] == "validation").to_numpy()
+        known, label = given[fitted], patients["label"].to_numpy()[fitted]
+        models[int(fold), int(seed)] = model = fit_late_fusion(known, label)
+        answers = {TABLE: model.probability(given), SINGLE: first_that_answers(best_single(known, label), given)}
+        lacks = given.isna()
+        if lacks.to_numpy().any():
+            answers[PRESENCE] = model.of_missing(given)
+        for name, answer in answers.items():
+            named = {TABLE: FUSION, SINGLE: "best-single", PRESENCE: "presence"}[name]
+            parts[name].append(patients.assign(modality=named, probability=answer.to_numpy()))
+    tables = {
+        name: pd.concat(found, ignore_index=True)[list(PATIENT_COLUMNS)] for name, found in parts.items() if found
+    }
+    there = stacked.groupby("modality")["patient_id"].nunique()
+    n_patients = stacked["patient_id"].nunique()
+    return Fused(models, tables, {name: int(n_patients - there[name]) for name in modalities}, tuple(trainings))
+
+
+def fair_test(fused: Fused, bound: float, level: float = 0.95, site: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Whether the fusion adds to the best single modality, which each fold's validation patients have chosen.
+
+    Args:
+        fused: As `fuse` returns it.
+        bound: The smallest difference in AUC that would matter, set beforehand.
+        level: Of the intervals.
+        site: By patient; pairs of patients of one site alone are compared where it is given.
+
+    Returns:
+        ``state``, ``sentence``, ``bound``, ``n``, ``fusion`` and ``best_single`` (AUCs), ``difference``, ``low``,
+        ``high``, ``p``, ``within_site``.
+    """
+    tables = {name: pool(fused.tables[name], 0.5) for name in (TABLE, SINGLE)}
+    label = tables[TABLE]["label"].to_numpy()
+    fold = folds_of_test(fused.tables[TABLE], tables[TABLE]["patient_id"])
+    (one, widen), (other, _) = (across_folds(table["probability"], fold, label) for table in tables.values())
+    wide = float(2 * norm.cdf(widen * normal_quantile(level)) - 1)
+    if site is None:
+        test = compare_paired(label, one, other, wide)
+    else:
+        code = site_codes([site.get(patient, "") for patient in tables[TABLE]["patient_id"]], len(label))
+        test = compare_within(label, one, other, code, wide)
+    state, sentence = what_it_adds(test, bound)
+    return {
+        "state": state,
+        "sentence": sentence,
+        "bound": bound,
+        "n": len(label),
+        "within_site": site is not None,
+        **_test_json(test),
+    }
+
+
+def shuffled(fused: Fused, seed: int = 0, n_draws: int = 100) -> dict[str, float | None]:
+    """By how much the fusion's test AUC falls when one modality's answers are dealt to other test patients.
+
+    Args:
+        fused: As `fuse` returns it.
+        seed: Of the deals.
+        n_draws: Of them; the mean is given. Within each fold and seed.
+
+    Returns:
+        By modality, a difference in AUC; None where the AUC has no value.
+    """
+    stacked = pd.concat([training.table for training in fused.trainings], ignore_index=True)
+    random = np.random.default_rng(seed)
+    falls: dict[str, list[float]] = {name: [] for name in fused.missing}
+    for (fold, seed_), rows in stacked[stacked["split"] == "test"].groupby(_KEYS):
+        patients = _one_row_a_patient(rows)
+        given = rows.pivot(index="patient_id", columns="modality", values="probability").reindex(
+            index=patients["patient_id"], columns=list(fused.missing)
+        )
+        model, label = fused.models[int(fold), int(seed_)], patients["label"].to_numpy()
+        addends = model.addends(given)
+        whole = addends.sum(axis=1).to_numpy()
+        for name, found in falls.items():
+            one = addends[name].to_numpy()
+            draws = [auc(label, whole - one + random.permutation(one)) for _ in range(n_draws)]
+            found.append(auc(label, whole) - float(np.mean(draws)))
+    return {name: number_or_none(float(np.mean(found))) for name, found in falls.items()}
+
+
+def write_fusion(fused: Fused, test: Mapping[str, Any], folder: Path, overwrite: bool = False) -> dict[str, Any]:
+    """Write the fusion's folder.
+
+    Args:
+        fused: As `fuse` returns it.
+        test: As `fair_test` returns it.
+        folder: Made if absent.
+        overwrite: Another fusion that is there is replaced.
+
+    Returns:
+        What ``fusion.json`` has.
+
+    Raises:
+        ComparisonError: Another fusion is there.
+        OSError: It cannot be written.
+    """
+    first = fused.trainings[0]
+    document = {
+        "schema": SCHEMA,
+        "stage": str(first.table["stage"].iloc[0]),
+        "manifest_hash": first.run.get("manifest_hash"),
+        "missing": fused.missing,
+        "models": [
+            {"fold": fold, "seed": seed, "intercept": model.intercept,
+             "terms": {name: asdict(term) for name, term in model.terms.items()}}
+            for (fold, seed), model in sorted(fused.models.items())
+        ],
+        "adds": dict(test),
+        "auc_falls_when_shuffled": shuffled(fused),
+    }  # fmt: skip
+    text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+    check_replaceable(folder / RESULT, holds_text(folder / RESULT, text), overwrite, ComparisonError)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table in fused.tables.items():
+        write_patients(table, folder / name)
+    if PRESENCE not in fused.tables:
+        (folder / PRESENCE).unlink(missing_ok=True)
+    origin = first.run.get("origin")
+    about = {"status": "finished", "manifest_hash": document["manifest_hash"], "origin": origin}
+    write_text(folder / "run.json", json.dumps(about, indent=2) + "\n")
+    write_text(folder / RESULT, text)
+    return document
+
+
+def _check_together(trainings: Sequence[Training]) -> None:
+    """That they are of several modalities and of one design, and agree about every patient."""
+    first = trainings[0]
+    for training in trainings:
+        for what, one, other in (
+            ("manifest", first.run.get("manifest_hash"), training.run.get("manifest_hash")),
+            ("control", first.control, training.control),
+        ):
+            if one != other:
+                raise ComparisonError(
+                    f"{training.folder}: expected the {what} of {first.folder}, found another. Fuse trainings on one "
+                    "manifest, and negative controls of one kind."
+                )
+    stacked = pd.concat([training.table for training in trainings], ignore_index=True)
+    designs = {name: frozenset(map(tuple, rows[_KEYS].drop_duplicates().to_numpy().tolist()))
+               for name, rows in stacked.groupby("modality")}  # fmt: skip
+    if len(designs) < 2:
+        raise ComparisonError(f"expected trainings of two modalities or more, found {', '.join(designs)} alone.")
+    if len(set(designs.values())) > 1:
+        told = "; ".join(f"{name} {sorted(of)}" for name, of in designs.items())
+        raise ComparisonError(f"expected the same folds and seeds of each modality, found (fold, seed): {told}.")
+    twice = stacked.duplicated(["modality", *_KEYS, "patient_id"])
+    if twice.any():
+        name = stacked.loc[twice, "modality"].iloc[0]
+        raise ComparisonError(
+            f"expected one training of each modality, fold and seed, found two of {name}. Name one of them."
+        )
+    for what in ("label", "split"):
+        told_ = stacked.groupby([*_KEYS, "patient_id"])[what].nunique()
+        if (told_ > 1).any():
+            raise ComparisonError(
+                f"expected one {what} a patient in all modalities, found two of {int((told_ > 1).sum())} patients. "
+                "Train them on one manifest."
+            )
+
+
+def _one_row_a_patient(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of one fold and seed: everything but modality and probability, slices counted together."""
+    n_slices = rows.groupby("patient_id")["n_slices"].sum()
+    one = rows.drop_duplicates("patient_id").sort_values("patient_id").reset_index(drop=True)
+    return one.assign(n_slices=one["patient_id"].map(n_slices))
+
+
+def _test_json(test: PairedComparison) -> dict[str, float | None]:
+    return {
+        "fusion": number_or_none(test.auc_a),
+        "best_single": number_or_none(test.auc_b),
+        "difference": number_or_none(test.difference),
+        "low": number_or_none(test.low),
+        "high": number_or_none(test.high),
+        "p": number_or_none(test.p_value),
+    }
