@@ -3,8 +3,8 @@
 Scores alone, no images: each modality's model answers with a latent value whose effect is known, on `VALIDATION`
 patients that the fusion is fitted on and `TEST` others. **Fixed before the seeds from 1000 on were run**: the rows, the
 bound 0.05, the penalty (on seeds 0 to 99), and what is wanted: of four independent effects of 1 "adds" in 19 of 20; of
-one effect a fusion that loses at most 0.02, and "adds" in 1 of 20 at most; of none, and of what is missing by the label,
-nothing supported.
+one effect a fusion that loses at most 0.02, and "adds" in 1 of 20 at most; of none, and of what is missing by the
+label, nothing supported.
 """
 
 from __future__ import annotations

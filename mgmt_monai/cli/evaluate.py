@@ -42,7 +42,7 @@ SHOWN_PAIRS = 10
     "controls",
     multiple=True,
     metavar="MODEL",
-    help="A model made without the tumour; its file carries the control's name (blank.csv).",
+    help="A model made without the tumour, or a file of such, by the control's name (blank of blank.csv).",
 )
 @click.option("--primary", multiple=True, metavar="MODEL",
               help="Named beforehand: judged alone, others as the best of all  [stage fine_tune].")  # fmt: skip
@@ -92,6 +92,7 @@ def command(
         )
         rows = {name: of[~of["patient_id"].isin(list(same))].reset_index(drop=True) for name, of in rows.items()}
     models = pool_models(rows, threshold)
+    controls = tuple(model for name in controls for model in _of_control(name, predictions, rows))
     patients = dict.fromkeys(patient for pooled in models.values() for patient in pooled["patient_id"])
     known = _columns(patients, columns, manifest)
     judged = pd.concat(models.values())
@@ -306,6 +307,14 @@ def _number(value: float | None, digits: int) -> str:
 
 def _p(value: float | None) -> str:
     return f"p {'< 0.0001' if value is not None and value < 0.00005 else _number(value, 4)}"
+
+
+def _of_control(name: str, predictions: Iterable[Path], models: Iterable[str]) -> list[str]:
+    """A model's name, or all of a file that carries the control's name."""
+    of_file = (
+        [model for model in models if model.startswith(f"{name} ")] if name in {p.stem for p in predictions} else []
+    )
+    return of_file or [name]
 
 
 def _columns(patients: Iterable[str], columns: Path | None, manifest: Path | None) -> pd.DataFrame:

@@ -111,7 +111,8 @@ def _predict_all(
     others = [folder for folder, done in kept.items() if done is not None and not _is_of(done, models, fusion)]
     if others and not overwrite:
         raise InferenceError(
-            f"{out_dir / others[0]}: there is a result of other bundles, or of another fusion. Name another --out, or say --overwrite."
+            f"{out_dir / others[0]}: there is a result of other bundles, or of another fusion. Name another --out, or "
+            "say --overwrite."
         )
     engines = engine_names([model.engine for model in models])
     for folder, done in kept.items():

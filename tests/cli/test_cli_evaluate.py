@@ -3,11 +3,13 @@
 import csv
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from made_records import made_manifest, made_patient, made_series
+from scipy.special import expit
 
 from mgmt_monai.cli.main import main
 from mgmt_monai.cohort.manifest import write_manifest
@@ -458,3 +460,21 @@ def test_tables_beside_labels_that_cannot_be_read_are_one_line(predictions, tmp_
     assert complaint.count("\n") == 1
     assert str(path) in complaint
     assert told in complaint
+
+
+def test_control_is_named_by_its_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As the help says: the name of its file."""
+    random = np.random.default_rng(0)
+    label = np.arange(200) % 2
+    for name in ("model", "background"):
+        rows = pd.DataFrame({
+            "patient_id": [f"p{i}" for i in range(200)], "modality": "T1w", "stage": "fine_tune", "split": "test",
+            "fold": 0, "seed": 0, "label": label, "n_slices": 6,
+            "probability": expit(random.standard_normal(200) + (name == "model") * (2 * label - 1)),
+        })  # fmt: skip
+        rows.to_csv(tmp_path / f"{name}.csv", index=False)
+    words = ["evaluate", str(tmp_path / "model.csv"), str(tmp_path / "background.csv"), "--out", str(tmp_path / "out")]
+    assert main([*words, "--control", "background"]) == 0
+    assert "Signal supported" in capsys.readouterr().out
+    assert main([*words, "--control", "back", "--overwrite"]) == 1
+    assert "control 'back'" in capsys.readouterr().err

@@ -53,8 +53,9 @@ def trained(
                 else np.select([part == fold, part == (fold + 1) % 5], ["test", "validation"], "train")
             )
             table = pd.DataFrame({
-                "patient_id": [f"{i:05d}" for i in range(n)], "modality": modality, "stage": "fine_tune", "split": split,
-                "fold": fold, "seed": 0, "label": label, "probability": expit(logits + 0.3 * fold), "n_slices": 6,
+                "patient_id": [f"{i:05d}" for i in range(n)], "modality": modality, "stage": "fine_tune",
+                "split": split, "fold": fold, "seed": 0, "label": label, "n_slices": 6,
+                "probability": expit(logits + 0.3 * fold),
             })[there]  # fmt: skip
             tables.append(table[table["split"] != "train"])
         of = pd.concat(tables, ignore_index=True)
@@ -131,7 +132,7 @@ def test_what_is_missing_by_the_label_is_contaminated_and_adds_nothing() -> None
 
 
 def test_within_site_the_level_of_a_site_does_not_count() -> None:
-    """Each single model tells the site, which goes with the label; the fusion tells it too and must not gain by that."""
+    """Each single model tells the site, which goes with the label; so does the fusion, and must not gain by that."""
     trainings = trained((0, 0, 0, 0), seed=3)
     site = {patient: "A" if (label == 1) != (i % 5 == 0) else "B" for i, (patient, label) in enumerate(
         zip(trainings[0].table["patient_id"], trainings[0].table["label"], strict=True))}  # fmt: skip
