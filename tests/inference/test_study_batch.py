@@ -89,7 +89,7 @@ def test_result_of_another_bundle_is_not_replaced_unless_told(
     predict_batch(studies, [t1w_model], out)
     before, table = states(out), (out / "predictions.csv").read_bytes()
 
-    with pytest.raises(InferenceError, match=r"result of other bundles\..*--overwrite"):
+    with pytest.raises(InferenceError, match=r"result of other bundles, or of another fusion\..*--overwrite"):
         predict_batch(studies, [t1w_model, flair_model], out)
     assert states(out) == before
     assert (out / "predictions.csv").read_bytes() == table
