@@ -64,6 +64,11 @@ class Rate:
     abstained: int
     median: float | None
 
+    def line(self) -> str:
+        """It as Markdown."""
+        shares = " | ".join(f"{100 * count / self.n:.0f} %" for count in (self.abstained, self.checks, self.distance))
+        return f"| {self.title} | {self.n} | {shares} | {'-' if self.median is None else f'{self.median:.1f}'} |"
+
 
 def noise(volume: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Rician noise, as of air."""
@@ -182,8 +187,10 @@ def main(patients: int, n_new: int, n_changed: int, bundle: Path | None, real: P
         new = place / "new"
         if not new.exists():
             call("phantom", new, "--patients", n_new, "--effect", 3, "--seed", 1)
-        for title, rates in measure(bundle, sorted((new / "train").iterdir())[:n_new], n_changed, real, place):
-            click.echo(table(title, rates))
+        click.echo("| series | n | abstained | by the checks | by the distance | median distance / limit |")
+        click.echo("|---|---|---|---|---|---|")
+        for one in measure(bundle, sorted((new / "train").iterdir())[:n_new], n_changed, real, place):
+            click.echo(one.line())
 
 
 def train(place: Path, patients: int) -> Path:
@@ -209,9 +216,7 @@ def train(place: Path, patients: int) -> Path:
     return bundle
 
 
-def measure(
-    bundle: Path, studies: Sequence[Path], n_changed: int, real: Path | None, place: Path
-) -> Iterator[tuple[str, list[Rate]]]:
+def measure(bundle: Path, studies: Sequence[Path], n_changed: int, real: Path | None, place: Path) -> Iterator[Rate]:
     """The rates of every set.
 
     Args:
@@ -222,25 +227,23 @@ def measure(
         place: Where changed series are written.
 
     Yields:
-        A table's title and its rows.
+        The table's rows.
     """
     from mgmt_monai.inference.model import open_models
 
     changed = studies[:n_changed]
     with open_models([bundle]) as (model,):
-        own = [study / "T1w" for study in studies]
-        yield "Like the training data", [rate("new patients of the phantom", own, model)]
-        others = [
-            rate(f"{name}, {how}", [relabelled(study, name, place, kept) for study in changed], model)
-            for kept, how in ((True, "tags as they are"), (False, "tags of a T1w series"))
-            for name in OTHERS
-        ]
-        yield "Another modality in the place of T1w", others
-        yield "No brain", [rate(name, rewritten(changed, change, place), model) for name, change in NO_BRAIN.items()]
+        yield rate("new patients of the phantom", [study / "T1w" for study in studies], model)
+        for kept, how in ((True, "tags as they are"), (False, "tags of a T1w series")):
+            for name in OTHERS:
+                yield rate(f"{name}, {how}", [relabelled(study, name, place, kept) for study in changed], model)
+        for name, change in NO_BRAIN.items():
+            yield rate(name, rewritten(changed, change, place), model)
         if real is not None:
             folders = sorted({path.parent for path in real.rglob("*") if is_dicom(path)})
-            yield "No phantom", [rate("real DICOM series", folders, model)]
-        yield "Damaged", [rate(name, rewritten(changed, change, place), model) for name, change in DAMAGED.items()]
+            yield rate("real DICOM series, no phantom", folders, model)
+        for name, change in DAMAGED.items():
+            yield rate(name, rewritten(changed, change, place), model)
 
 
 def rate(title: str, series: Sequence[Path], model: BundleModel) -> Rate:
@@ -325,22 +328,6 @@ def rewritten(studies: Sequence[Path], change: Change, place: Path) -> list[Path
             dataset.save_as(out / f"Image-{dataset.InstanceNumber}.dcm")
         folders.append(out)
     return folders
-
-
-def table(title: str, rates: Sequence[Rate]) -> str:
-    """A set's rates as a Markdown table."""
-    lines = [
-        f"### {title}",
-        "",
-        "| series | n | abstained | by the checks | by the distance | median distance / limit |",
-        "|---|---|---|---|---|---|",
-    ]
-    for rate in rates:
-        counts = (rate.abstained, rate.checks, rate.distance)
-        shares = " | ".join(f"{100 * count / rate.n:.0f} %" for count in counts)
-        median = "-" if rate.median is None else f"{rate.median:.1f}"
-        lines.append(f"| {rate.title} | {rate.n} | {shares} | {median} |")
-    return "\n".join(lines) + "\n"
 
 
 def is_dicom(path: Path) -> bool:
