@@ -333,6 +333,12 @@ def _columns(patients: Iterable[str], columns: Path | None, manifest: Path | Non
             planes = {f"{name} plane": series.plane for name, series in record.series.items()}
             known[record.patient_id] = {**planes, **record.columns}
     if columns is not None:
+        differing: dict[str, int] = {}
         for patient, values in read_columns(columns, known).items():
-            known[patient] |= values
+            for name, value in values.items():
+                if (other := known[patient].get(name, "")) and value and value != other:
+                    differing[name] = differing.get(name, 0) + 1
+                known[patient][name] = value or other  # an empty cell takes nothing away
+        for name, n in differing.items():
+            click.echo(f"column {name!r}: {n} patients have another value in {manifest}; that of {columns} is taken")
     return pd.DataFrame.from_dict(known, orient="index").fillna("").astype(str)

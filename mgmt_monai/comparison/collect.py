@@ -15,8 +15,8 @@ from mgmt_monai.comparison.errors import ComparisonError
 from mgmt_monai.comparison.folder import ComparisonFolder
 from mgmt_monai.comparison.kept_results import CURVE_COLUMNS
 from mgmt_monai.comparison.plan import LAST_STAGE, ComparisonPlan, Training
+from mgmt_monai.evaluation.columns import quarters
 from mgmt_monai.evaluation.predictions import PATIENT_COLUMNS, read_patients, read_slices
-from mgmt_monai.evaluation.subgroups import quarters
 from mgmt_monai.training.run_directory import run_in
 
 LEAST_SHARED = 3

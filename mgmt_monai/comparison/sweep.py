@@ -37,8 +37,8 @@ from mgmt_monai.comparison.folder import ComparisonFolder
 from mgmt_monai.comparison.kept_results import RECORD, ComparisonRecord, write_record
 from mgmt_monai.comparison.plan import ComparisonPlan, Training
 from mgmt_monai.comparison.process import Job
+from mgmt_monai.evaluation.columns import clinical_columns
 from mgmt_monai.evaluation.folds import FOLDS_WIDEN
-from mgmt_monai.evaluation.imaging_adds import clinical_columns
 from mgmt_monai.evaluation.verdict import power_of_test, power_text
 from mgmt_monai.evaluation.within_site import other_sites, site_codes, site_column
 from mgmt_monai.interruption import interruptible

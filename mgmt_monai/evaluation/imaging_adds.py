@@ -1,7 +1,6 @@
 """What an image model tells beyond what is known of the patients without any picture: age, sex, site, radiomics."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,9 +24,6 @@ from mgmt_monai.evaluation.intervals import (
 )
 from mgmt_monai.evaluation.predictions import EvaluationError
 from mgmt_monai.evaluation.within_site import NO_SITE
-
-CLINICAL_WORDS = ("age", "sex", "gender")
-"""A column whose first word is one of these is clinical, unless others are named."""
 
 N_FOLDS, N_REPEATS = 5, 20
 """Of the cross-fitting: the models are fitted on the other folds' patients, and a patient's figures are the mean."""
@@ -145,24 +141,6 @@ def imaging_adds(
             "difference": difference(benefit, float(benefit.var(ddof=1)) / len(y)),
         },
     }
-
-
-def clinical_columns(columns: pd.DataFrame, named: Sequence[str] = ()) -> list[str]:
-    """The columns that a clinician knows without a picture.
-
-    Args:
-        columns: What is known of the patients.
-        named: Those that were asked for; empty for those whose first word is one of `CLINICAL_WORDS`.
-
-    Raises:
-        EvaluationError: One that was asked for is not there.
-    """
-    missing = [name for name in named if name not in columns.columns]
-    if missing:
-        there = ", ".join(map(str, columns.columns)) or "none"
-        raise EvaluationError(f"clinical: expected the column {missing[0]!r} in the tables of columns, found {there}")
-    words = {str(name): "".join(c if c.isalpha() else " " for c in str(name).casefold()).split() for name in columns}
-    return list(named) or [name for name, of in words.items() if of and of[0] in CLINICAL_WORDS]
 
 
 def _design(columns: pd.DataFrame) -> np.ndarray:

@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 
 from mgmt_monai.evaluation.assessment import assess, number_or_none
+from mgmt_monai.evaluation.columns import clinical_columns, columns_tell
 from mgmt_monai.evaluation.comparison import compare_paired, holm
 from mgmt_monai.evaluation.controls import control_scores
 from mgmt_monai.evaluation.discrimination import auc
 from mgmt_monai.evaluation.folds import across_folds, folds_of_test, seeds_as_folds, widened
-from mgmt_monai.evaluation.imaging_adds import clinical_columns, imaging_adds
+from mgmt_monai.evaluation.imaging_adds import imaging_adds
 from mgmt_monai.evaluation.permutation import best_of, best_of_p_values, permutation_test
 from mgmt_monai.evaluation.pooling import pool
 from mgmt_monai.evaluation.predictions import (
@@ -26,7 +27,7 @@ from mgmt_monai.evaluation.predictions import (
     read_batch,
     read_patients,
 )
-from mgmt_monai.evaluation.referee import columns_tell, doubts, hold
+from mgmt_monai.evaluation.referee import doubts, hold
 from mgmt_monai.evaluation.verdict import BOUND, judge
 from mgmt_monai.evaluation.within_site import other_sites, site_codes, site_column
 from mgmt_monai.json_file import JsonFileError, read_json
@@ -295,13 +296,13 @@ def judged(
         notes: Reasons that stand beside each verdict's own.
         primary: Names of the models that were meant before these patients were looked at; empty for those of the stage
             `PRIMARY_STAGE`.
-        clinical: As :func:`mgmt_monai.evaluation.imaging_adds.clinical_columns` takes them.
+        clinical: As :func:`mgmt_monai.evaluation.columns.clinical_columns` takes them.
 
     Returns:
         By name: what :func:`mgmt_monai.evaluation.assessment.assess` returns, with ``verdict``, ``within_site`` (None
         without a site, and of controls), ``imaging_adds`` (None without clinical columns, and of controls), and
         ``seeds`` (as `seed_spread`), and ``columns_tell`` (as
-        :func:`mgmt_monai.evaluation.referee.columns_tell`).
+        :func:`mgmt_monai.evaluation.columns.columns_tell`).
 
     Raises:
         EvaluationError: A control, a primary model, the site's or a clinical column is not there, two columns could be

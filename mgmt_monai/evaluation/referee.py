@@ -12,17 +12,14 @@ import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.special import logit
-from scipy.stats import binom, chi2_contingency, mannwhitneyu, poisson
+from scipy.stats import binom, mannwhitneyu, poisson
 
 from mgmt_monai.evaluation.added_value import added_value, association
 from mgmt_monai.evaluation.controls import ALPHA_MODEL
 from mgmt_monai.evaluation.discrimination import auc
-from mgmt_monai.evaluation.folds import across_folds, parted_models, untold, widened
-from mgmt_monai.evaluation.permutation import permutation_test
+from mgmt_monai.evaluation.folds import across_folds, parted_models, untold
 from mgmt_monai.evaluation.predictions import EvaluationError
-from mgmt_monai.evaluation.subgroups import quarters
 from mgmt_monai.evaluation.verdict import LEAST_SPREAD
-from mgmt_monai.evaluation.within_site import NO_SITE, site_codes
 
 CLONE_P = 0.0001
 """So many patients with another's very predictions are chance no more often than this: then they are named."""
@@ -32,11 +29,6 @@ MOST_UNTOLD = 0.05
 
 FOLDS_ALONE = (0.05, 0.1)
 """By so much more do folds agree with the labels than all pairs, whose p-value is above this."""
-
-COLUMN_P = 0.01
-"""A column goes with the label by chance no more often than this, over all columns together."""
-
-_OF_LABEL = re.compile("mgmt|methyl|label", re.IGNORECASE)
 
 CLONE_STEPS = (1e-12, 6e-7, 2e-5, 5.1e-5, 5.1e-4)
 """So near are the predictions of one patient: two runs differ in the seventh digit; noise; four digits and three."""
@@ -296,47 +288,6 @@ def numbers_tell(rows: pd.DataFrame, pooled: pd.DataFrame) -> bool:
         ):
             return True
     return False
-
-
-def columns_tell(columns: pd.DataFrame, label: np.ndarray, scores: np.ndarray, widen: float = 1.0) -> list[str]:
-    """Columns that go with the label and leave a model above chance nothing: it may see what they say, and no tumour.
-
-    A column of the labels themselves, as its name tells, is passed over.
-
-    Args:
-        columns: One row a patient, text; without the site, and without what is known of patients clinically.
-        label: Shape ``(n,)``, 0 or 1, of these patients.
-        scores: Shape ``(n,)``, the model's, comparable over folds.
-        widen: How many times as large the model's standard error is taken.
-
-    Returns:
-        Their names.
-
-    Example:
-        >>> label, scanner = np.repeat([0, 1], 20), pd.DataFrame({"scanner": [*"A" * 16, *"B" * 20, *"A" * 4]})
-        >>> columns_tell(scanner, label, (scanner["scanner"] == "B").to_numpy() + np.tile([0, 0.1], 20))
-        ['scanner']
-    """
-    found = []
-    named = [name for name in columns if not _OF_LABEL.search(str(name))]
-    for name in named if 0 < label.sum() < len(label) else []:
-        text = columns[name].fillna("").astype(str).str.strip()
-        text = text.mask(text.str.lower().isin(NO_SITE), "").reset_index(drop=True)
-        if text.nunique() < 2:
-            continue
-        cut = quarters(text)
-        left = [permutation_test(label, scores, stratum=site_codes(cut, len(cut))).p_value]
-        if cut.equals(text):
-            goes = chi2_contingency(pd.crosstab(text, label), correction=False).pvalue
-        else:
-            known = (cut != "").to_numpy()
-            numbers, of = text[known].astype(float).to_numpy(), label[known]
-            goes = mannwhitneyu(numbers[of == 1], numbers[of == 0]).pvalue if 0 < of.sum() < len(of) else 1.0
-            left.append(added_value(of, scores[known], numbers))
-        # Of a column that parts the labels altogether nothing is left.
-        if goes <= COLUMN_P / len(named) and not all(widened(p, widen) <= ALPHA_MODEL for p in left):
-            found.append(str(name))
-    return found if found and permutation_test(label, scores).p_value <= 2 * ALPHA_MODEL else []
 
 
 def clones(tables: Iterable[pd.DataFrame]) -> dict[str, str]:

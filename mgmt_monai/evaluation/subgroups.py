@@ -1,7 +1,6 @@
 """The figures apart for each hospital, scanner or other group of patients, and whether they differ."""
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,24 +11,18 @@ from scipy.special import logit
 from scipy.stats import chi2
 
 from mgmt_monai.evaluation.calibration import calibrate
+from mgmt_monai.evaluation.columns import MOST_VALUES, quarters
 from mgmt_monai.evaluation.comparison import holm
 from mgmt_monai.evaluation.delong import auc_estimate
 from mgmt_monai.evaluation.discrimination import checked_arrays
 from mgmt_monai.evaluation.intervals import UNDEFINED, Estimate, as_json, normal_quantile, wilson_interval
 from mgmt_monai.evaluation.predictions import EvaluationError
-from mgmt_monai.evaluation.within_site import SITE_NAMES
 
 ABSENT = "(absent)"
 """Stands for patients without a value."""
 
-MOST_VALUES = 8
-"""Of a column, each shown apart; rarer ones are joined, for many small groups hide what matters and invite chance."""
-
 LEAST_IN_CLASS = 10
 """Patients of each label that a subgroup's AUC needs; of a smaller one the counts alone are shown."""
-
-QUARTERS = 4
-"""Parts of a column of many numbers, with as many patients each."""
 
 _NEEDED = ("patient_id", "label", "probability")
 
@@ -106,9 +99,9 @@ def subgroups(pooled: pd.DataFrame, columns: pd.DataFrame, level: float = 0.95, 
         site: The column that tells the site: its numbers are codes.
 
     Returns:
-        For each column in its order (many numbers first cut by :func:`quarters`): its :data:`MOST_VALUES` most
-        frequent values, the most frequent first and equally frequent ones by name; the rest together as
-        ``other (k values)``; patients without a value last.
+        For each column in its order (many numbers first cut by :func:`~mgmt_monai.evaluation.columns.quarters`): its
+        :data:`~mgmt_monai.evaluation.columns.MOST_VALUES` most frequent values, the most frequent first and equally
+        frequent ones by name; the rest together as ``other (k values)``; patients without a value last.
 
     Raises:
         EvaluationError: A column of ``pooled`` is missing, a patient is there twice, a label is not 0 or 1, a
@@ -140,33 +133,6 @@ def subgroups(pooled: pd.DataFrame, columns: pd.DataFrame, level: float = 0.95, 
             for name, members in _members(values)
         ]
     return found
-
-
-def quarters(values: pd.Series) -> pd.Series:
-    """A column of measured numbers, such as the age, in four parts with as many patients each; any other as it is.
-
-    Numbers that are codes, such as a hospital's, are categories: those with leading zeros, and those of which a few
-    are so frequent that no four parts of about equal size can be made.
-
-    Args:
-        values: Text, "" where there is none. A column of a name in
-            :data:`~mgmt_monai.evaluation.within_site.SITE_NAMES` (as a word of it) is never cut.
-
-    Returns:
-        Text: the range of the part, such as ``52 to 61``; the values themselves where one is no number or they are no
-        more than :data:`MOST_VALUES` different ones.
-    """
-    if set(re.split(r"[^a-z]+", str(values.name).casefold())) & set(SITE_NAMES):
-        return values
-    numbers = pd.to_numeric(values.where(values != ""), errors="coerce")
-    if numbers.notna().sum() != (values != "").sum() or numbers.nunique() <= MOST_VALUES or np.isinf(numbers).any():
-        return values
-    part = pd.qcut(numbers, QUARTERS, labels=False, duplicates="drop")
-    if part.nunique() < QUARTERS or values.str.fullmatch("0[0-9]+").any():
-        return values
-    ranges = numbers.groupby(part).agg(["min", "max"])
-    names = {number: f"{row['min']:.12g} to {row['max']:.12g}" for number, row in ranges.iterrows()}
-    return part.map(names).fillna("").astype(object)
 
 
 def _members(values: np.ndarray) -> list[tuple[str, np.ndarray]]:

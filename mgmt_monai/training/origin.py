@@ -18,14 +18,9 @@ HEADS = ("skull_stripped", "prepared")
 MADE_FIGURES = "The figures are of a made cohort: they say nothing about patients."
 
 
-def columns_of(cohort: ModalityCohort) -> pd.DataFrame:
-    """The manifest's columns, by patient (the index)."""
-    return pd.DataFrame.from_dict({p.patient_id: p.columns for p in cohort.manifest.patients}, orient="index")
-
-
 def sites_of(cohort: ModalityCohort) -> dict[str, str]:
     """Each patient's site, as the manifest's columns tell it; empty where no column does."""
-    known = columns_of(cohort)
+    known = pd.DataFrame.from_dict({p.patient_id: p.columns for p in cohort.manifest.patients}, orient="index")
     site = site_column(known) if len(known.columns) else ""
     return {str(patient): str(of) for patient, of in known[site].fillna("").items()} if site else {}
 

@@ -9,12 +9,10 @@ import numpy as np
 import pandas as pd
 
 from mgmt_monai.cohort.modality import ModalityCohort
-from mgmt_monai.evaluation.imaging_adds import clinical_columns
-from mgmt_monai.evaluation.referee import columns_tell
 from mgmt_monai.evaluation.summary import figure_line
 from mgmt_monai.evaluation.verdict import Verdict, judge, power_of_test, power_text
-from mgmt_monai.evaluation.within_site import site_codes, site_column
-from mgmt_monai.training.origin import MADE_FIGURES, columns_of, origin_of, sites_of
+from mgmt_monai.evaluation.within_site import site_codes
+from mgmt_monai.training.origin import MADE_FIGURES, origin_of, sites_of
 from mgmt_monai.training.plain_model import PLAIN
 
 PAGE_NAME = "training.html"
@@ -123,16 +121,13 @@ def outcome_of(
     """
     test = patients[(patients["stage"] == stage) & (patients["split"] == "test")]
     summary = metrics[stage]["test"]
-    origin, sites, known = origin_of(cohort), sites_of(cohort), columns_of(cohort)
-    rest = known.drop(columns={*clinical_columns(known), site_column(known)} - {""}).reindex(test["patient_id"])
-    telling = columns_tell(rest, test["label"].to_numpy(), test["probability"].to_numpy())
+    origin, sites = origin_of(cohort), sites_of(cohort)
     verdict = judge(
         test["label"],
         test["probability"],
         {},
         level=summary["level"],
         site=[sites[patient] for patient in test["patient_id"]] if sites else None,
-        notes=["column_tells"] if telling else [],
     )
     unlearnt = metrics[stage].get("learning", {}).get("sentence", "")
     warnings = [unlearnt[:1].upper() + unlearnt[1:]]

@@ -263,6 +263,21 @@ def test_evaluate_refuses_a_manifest_of_other_patients(predictions, tmp_path, ca
     assert "found 40 (00000, 00001, 00002, ...) of 40 that are not in it" in capsys.readouterr().err
 
 
+def test_a_columns_table_beside_a_manifest_takes_nothing_away_and_says_what_it_changes(predictions, tmp_path, capsys):
+    patients = [made_patient(f"{n:05}", "test", n % 2, T1w=made_series(), columns={"site": "AB"[n // 20]})
+                for n in range(40)]  # fmt: skip
+    write_manifest(made_manifest(*patients), tmp_path / "manifest.json")
+    columns = tmp_path / "columns.csv"
+    columns.write_text("patient_id,site\n" + "".join(f"{n:05},{'' if n < 30 else 'C'}\n" for n in range(40)))
+    words = ["--manifest", str(tmp_path / "manifest.json"), "--columns", str(columns), "--out", str(tmp_path / "out")]
+
+    assert main(["evaluate", str(predictions), *words]) == 0
+
+    assert f"column 'site': 10 patients have another value in {tmp_path / 'manifest.json'}" in capsys.readouterr().out
+    within = json.loads((tmp_path / "out" / "evaluation.json").read_text())["models"]["T1w fine_tune"]["within_site"]
+    assert [(of["site"], of["auc"]["n"]) for of in within["sites"]] == [("A", 20), ("B", 10), ("C", 10)]
+
+
 EVIDENCE = pytest.mark.parametrize(
     ("table", "told"),
     [

@@ -10,7 +10,8 @@ from sklearn.metrics import roc_auc_score
 from statsmodels.discrete.discrete_model import Logit
 
 from mgmt_monai.evaluation import imaging_adds as module
-from mgmt_monai.evaluation.imaging_adds import clinical_columns, imaging_adds
+from mgmt_monai.evaluation.columns import clinical_columns
+from mgmt_monai.evaluation.imaging_adds import imaging_adds
 from mgmt_monai.evaluation.predictions import EvaluationError
 
 

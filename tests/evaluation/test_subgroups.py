@@ -9,11 +9,12 @@ from scipy.special import logit
 from sklearn.metrics import roc_auc_score
 from statsmodels.stats.proportion import proportion_confint
 
+from mgmt_monai.evaluation.columns import quarters
 from mgmt_monai.evaluation.comparison import holm
 from mgmt_monai.evaluation.delong import auc_interval
 from mgmt_monai.evaluation.intervals import Estimate
 from mgmt_monai.evaluation.predictions import EvaluationError
-from mgmt_monai.evaluation.subgroups import Subgroup, interactions, quarters, subgroups
+from mgmt_monai.evaluation.subgroups import Subgroup, interactions, subgroups
 
 
 def _pooled(label, probability):
