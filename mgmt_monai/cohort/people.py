@@ -136,11 +136,12 @@ class People:
     def _swapped_folders(self) -> Iterator[Finding]:
         """Folders that are named after another patient, in a tree whose patients are told by their tags."""
         ids = {normalised(patient_id): patient_id for patient_id in self._known}
+        most = max((len(_words(name)) for name in ids), default=0)
         named: dict[int, list[tuple[str, str, str]]] = {}  # by depth: patient, whom the folder's name means, folder
         for patient_id, folders in self._told.items():
             for directory in sorted(folders):
                 for depth, part in enumerate(PurePosixPath(directory).parts):
-                    if meant := _meant(part, ids):
+                    if meant := _meant(part, ids, most):
                         named.setdefault(depth, []).append((patient_id, meant, directory))
         for entries in named.values():
             all_mean = self._mean_patients(entries)
@@ -151,7 +152,7 @@ class People:
                 # Else folders are not named after patients here (series 1, 2, 3), but for two that are exchanged.
                 exchanged = meant_by[patient_id] == {meant} and meant_by.get(meant) == {patient_id}
                 means = all_mean or (exchanged and _is_code(meant))
-                parts = {_meant(part, ids) for part in PurePosixPath(directory).parts}
+                parts = {_meant(part, ids, most) for part in PurePosixPath(directory).parts}
                 if means and patient_id != meant and patient_id not in parts:
                     text = f"expected a folder of this patient by its PatientID, found the one named after {meant}"
                     yield Finding("D047", patient_id, "", directory, text, (meant,))
@@ -200,12 +201,12 @@ class People:
                     yield Finding("D048", a, "", "", text, (b,))
 
 
-def _meant(name: str, ids: Mapping[str, str]) -> str:
-    """The patient that a folder is named after, by its whole name or the longest part of it; "" for none."""
+def _meant(name: str, ids: Mapping[str, str], most: int) -> str:
+    """The patient that a folder is named after, by its name or the longest part of it, of ``most`` words; or ""."""
     whole = ids.get(normalised(name), "")
     if whole or not any(separator in name for separator in "_- ."):
         return whole
-    runs = [run for run in map(normalised, _runs(name)) if run in ids and _is_code(run)]
+    runs = [run for run in map(normalised, _runs(name, most)) if run in ids and _is_code(run)]
     return ids[max(runs, key=len)] if runs else ""
 
 
@@ -220,10 +221,16 @@ def _runs_of(patient_id: str) -> list[str]:
     return re.findall(r"[^\W_]+", number)
 
 
-def _runs(name: str) -> Iterator[str]:
-    """Every part of a name from the beginning of a word to the end of one."""
-    words = list(re.finditer(r"[^\W_]+", name))
-    return (name[a.start() : b.end()] for i, a in enumerate(words) for b in words[i:])
+def _words(name: str) -> list[re.Match[str]]:
+    return list(re.finditer(r"[^\W_]+", name))
+
+
+def _runs(name: str, most: int | None = None) -> Iterator[str]:
+    """Every part of a name from the beginning of a word to the end of one, of ``most`` words."""
+    words = _words(name)
+    return (
+        name[a.start() : b.end()] for i, a in enumerate(words) for b in words[i : None if most is None else i + most]
+    )
 
 
 def _without_dummies(told: Mapping[str, Mapping[str, set[Person]]]) -> dict[str, dict[str, set[Person]]]:

@@ -72,7 +72,7 @@ def fault(data: bytes, syntax: str, rows: int, columns: int, bits_allocated: int
     """
     name = _NAMES.get(syntax)
     if name is None:
-        return f"transfer syntax {told(syntax)}, which no reader here decodes"
+        return f"compressed pixels of transfer syntax {told(syntax)}, which no reader here decodes"
     try:
         if name == "JPEG" and data.startswith(_JPEG_START):
             return _jpeg_fault(data, rows, columns, bits_allocated)
