@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.valuerep import DA, validate_value
 
 from mgmt_monai.cohort.series import Series
+from mgmt_monai.machine import check_machine
 from mgmt_monai.pacs.errors import PacsError
 
 NATIVE = "native"
@@ -108,6 +109,7 @@ def read_source(series: Series, plane: str = NATIVE) -> SourceSeries:
     Raises:
         PacsError: NIfTI, which has no patient and study in an archive; a file that cannot be read or referred to; or
             files of more than one patient, study or series.
+        MachineError: The machine does not give a file.
     """
     if series.is_nifti:
         raise PacsError(
@@ -158,6 +160,7 @@ def _header(path: Path) -> Dataset:
             whole = pydicom.dcmread(path, stop_before_pixels=True, force=True)
             header = _taken_over(whole)
     except Exception as error:  # a damaged file may fail anywhere in pydicom
+        check_machine(error, path)
         raise PacsError(
             f"{path}: expected a DICOM header, found one that cannot be read ({type(error).__name__}). Fetch the file "
             "again."

@@ -1,14 +1,17 @@
 """Headers of every kind: what is missing, odd or in another alphabet gives one line or a valid object."""
 
+import errno
 import logging
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
+from faulty_storage import faulty, needs_compiler
 from pydicom.dataset import Dataset
 
 from mgmt_monai.cohort.series import Series
@@ -246,3 +249,20 @@ def test_uids_are_taken(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "..", "1..2", ".1", "1.", "1/2", "1.2\n", "a", "1" * 65, "\uff11.2", None, 12])
 def test_others_are_no_uids(text: object) -> None:
     assert not is_uid(text)
+
+
+@needs_compiler
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
+def test_header_that_the_machine_does_not_give_is_the_machines_fault(
+    one_slice: Callable[..., Series], number: int
+) -> None:
+    (path,) = one_slice().files
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom mgmt_monai.cohort.series import Series\n"
+        "from mgmt_monai.pacs.study_source import read_source\n"
+        "read_source(Series('case', 'T1w', (Path(sys.argv[1]),), range(1)))"
+    )
+    environment = faulty("read", number, path.name)
+    ran = subprocess.run([sys.executable, "-c", code, str(path)], env=environment, capture_output=True, text=True)
+    assert "MachineError" in ran.stderr.splitlines()[-1] and "the machine is at fault" in ran.stderr
+    assert "PacsError" not in ran.stderr
