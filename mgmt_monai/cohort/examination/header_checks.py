@@ -150,7 +150,8 @@ def order_along_normal(headers: Sequence[SliceHeader]) -> tuple[Sequence[int], n
     if len(same):
         before, after = headers[order[same[0]]].path, headers[order[same[0] + 1]].path
         pairs = counted(len(same), "such pair")
-        text = f"found {before.name} at the same position ({ordered[same[0]]:.2f} mm), {pairs}"
+        name = before.name if before.name != after.name else f"{before.parent.name}/{before.name}"
+        text = f"found {name} at the same position ({ordered[same[0]]:.2f} mm), {pairs}"
         return *given, ("D009", after, f"expected one slice a position, {text}")
     return [int(i) for i in order], ordered, None
 

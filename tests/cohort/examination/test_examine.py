@@ -1,8 +1,10 @@
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -291,6 +293,15 @@ def test_series_refused(make_folder, slices, file, expected):
     message = error_of(folder)
     assert f"train/00042/T1w/{file}: " in message
     assert expected in message
+
+
+def test_duplicate_of_the_same_name_is_named_with_its_folder(make_folder):
+    folder = make_folder(THREE)
+    for export in ("first", "second"):
+        (folder.directory / export).mkdir()
+        shutil.copy(folder.directory / "1.dcm", folder.directory / export)
+    both = replace(folder, files=("first/1.dcm", "second/1.dcm"))
+    assert "found first/1.dcm at the same position (2.00 mm)" in findings_of(both)["D009"]
 
 
 @pytest.mark.parametrize("kept", [0, 100, 130, 400, -100, -1])
