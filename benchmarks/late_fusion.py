@@ -20,7 +20,8 @@ import pandas as pd
 from scipy.special import expit
 
 from mgmt_monai.comparison.fusing import PRESENCE, TABLE, Fused, Training, fair_test, fuse
-from mgmt_monai.evaluation.models import judged, pool_models
+from mgmt_monai.evaluation.model_rows import pool_models
+from mgmt_monai.evaluation.models import judged
 
 MODALITIES = ("FLAIR", "T1w", "T1wCE", "T2w")
 VALIDATION, TEST, BOUND = 70, 300, 0.05

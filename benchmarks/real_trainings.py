@@ -22,7 +22,7 @@ from mgmt_monai.cohort.manifest import Manifest, read_manifest, write_manifest
 from mgmt_monai.cohort.splits.plans import KFold
 from mgmt_monai.evaluation.discrimination import auc
 from mgmt_monai.evaluation.folds import across_folds, folds_of_test
-from mgmt_monai.evaluation.models import read_rows
+from mgmt_monai.evaluation.model_rows import read_rows
 from mgmt_monai.evaluation.pooling import pool
 from mgmt_monai.evaluation.verdict import judge
 

@@ -68,7 +68,7 @@ def command(
     from mgmt_monai.evaluation.evaluation_folder import RESULT, write_evaluation
     from mgmt_monai.evaluation.external import developments
     from mgmt_monai.evaluation.intervals import estimate_text
-    from mgmt_monai.evaluation.models import not_learnt, pool_models, read_rows, threshold_rule, trained_on
+    from mgmt_monai.evaluation.model_rows import not_learnt, pool_models, read_rows, threshold_rule, trained_on
     from mgmt_monai.evaluation.referee import clones, examinations, name_groups, noticed
 
     rows, left_out = read_rows(predictions, None if labels is None else _labels(predictions, labels))

@@ -76,8 +76,8 @@ def write_evaluation(
     """Judge models and write what is found.
 
     Args:
-        rows: By name, as :func:`mgmt_monai.evaluation.models.read_rows` returns them.
-        models: One row a test patient each, by name, as :func:`mgmt_monai.evaluation.models.pool_models` returns them.
+        rows: By name, as :func:`mgmt_monai.evaluation.model_rows.read_rows` returns them.
+        models: One row a test patient each, as :func:`mgmt_monai.evaluation.model_rows.pool_models` returns them.
         folder: Made if absent; files of the same evaluation in it are replaced.
         columns: Text by patient (the index) and column, for sites and subgroups; without a column: none.
         site: As :func:`mgmt_monai.evaluation.models.judged` takes it.
@@ -86,11 +86,11 @@ def write_evaluation(
         level: Of every interval.
         seed: Of resampling and permutation.
         notes: As :func:`mgmt_monai.evaluation.models.judged` takes it.
-        not_learnt: As :func:`mgmt_monai.evaluation.models.not_learnt` returns it.
+        not_learnt: As :func:`mgmt_monai.evaluation.model_rows.not_learnt` returns it.
         primary: As :func:`mgmt_monai.evaluation.models.judged` takes it.
         clinical: As :func:`mgmt_monai.evaluation.models.judged` takes it.
         overwrite: Whether files of another evaluation are replaced too.
-        trained_on: As :func:`mgmt_monai.evaluation.models.trained_on` returns it.
+        trained_on: As :func:`mgmt_monai.evaluation.model_rows.trained_on` returns it.
         developed: As :func:`mgmt_monai.evaluation.external.developments` returns it.
 
     Returns:

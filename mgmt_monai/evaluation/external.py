@@ -28,8 +28,8 @@ def developments(paths: Iterable[Path], rows: Mapping[str, pd.DataFrame]) -> dic
 
     Args:
         paths: Of the tables.
-        rows: Of each model, as :func:`mgmt_monai.evaluation.models.read_rows` returns them: those of a bundle have a
-            column ``bundle``.
+        rows: Of each model, as :func:`mgmt_monai.evaluation.model_rows.read_rows` returns them: those of a bundle have
+            a column ``bundle``.
 
     Returns:
         For each model of a bundle ``n``, ``n_methylated``, ``auc``, ..., as its result's ``evaluation``; empty where no

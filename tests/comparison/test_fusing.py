@@ -24,7 +24,8 @@ from mgmt_monai.comparison.fusing import (
     write_fusion,
 )
 from mgmt_monai.errors import MgmtMonaiError
-from mgmt_monai.evaluation.models import judged, pool_models
+from mgmt_monai.evaluation.model_rows import pool_models
+from mgmt_monai.evaluation.models import judged
 from mgmt_monai.evaluation.predictions import PATIENT_COLUMNS, read_patients, write_patients
 
 FOUR = ("FLAIR", "T1w", "T1wCE", "T2w")

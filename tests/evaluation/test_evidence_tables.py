@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 
-from mgmt_monai.evaluation.models import best_of_models, evaluate, pool_models, read_rows
+from mgmt_monai.evaluation.model_rows import pool_models, read_rows
+from mgmt_monai.evaluation.models import best_of_models, evaluate
 from mgmt_monai.evaluation.verdict import BELOW_CHANCE, SUPPORTED
 
 

@@ -23,7 +23,7 @@ from mgmt_monai.evaluation.discrimination import accuracy, auc, counts
 from mgmt_monai.evaluation.folds import FOLDS_WIDEN, across_folds, folds_of_test
 from mgmt_monai.evaluation.imaging_adds import imaging_adds
 from mgmt_monai.evaluation.intervals import Estimate
-from mgmt_monai.evaluation.models import seed_spread, seeds_text
+from mgmt_monai.evaluation.model_rows import seed_spread, seeds_text
 from mgmt_monai.evaluation.permutation import best_of, best_of_p_values
 from mgmt_monai.evaluation.pooling import pool
 from mgmt_monai.evaluation.subgroups import Subgroup, interactions, subgroups
