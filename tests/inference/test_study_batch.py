@@ -286,5 +286,5 @@ def test_batch_of_200_with_a_fault_in_its_middle_ends_as_an_undisturbed_one(t1w_
     assert started(tmp_path / "undisturbed").wait() == 0
     answers = rows(out)
     assert len(answers) == 200
-    assert sum(row["probability"] != "" for row in answers) > 150
+    assert sum(row["probability"] != "" for row in answers) > 50  # the others are told unlike 12 training patients
     assert answers == rows(tmp_path / "undisturbed")
