@@ -125,11 +125,21 @@ def findings(record: ComparisonRecord) -> Findings:
     adds = imaging_adds(
         pooled["label"], ranks_of_chosen, of_patients[clinical], float(pooled["threshold"].mean()), level
     )
+    said = verdict.as_json()
+    columns_checked = [
+        {
+            "name": f"The model tells something among patients of one value of the column '{name}'",
+            "passed": False,
+            "text": "The column goes with the label: name it with --site, or with --clinical if it is known without a "
+            "picture",
+        }
+        for name in telling
+    ]
     report = {
         "schema": SCHEMA,
         "comparison": _comparison(about),
         "cohort": {"made": False, **about["cohort"]},  # older records do not say it
-        "verdict": verdict.as_json(),
+        "verdict": {**said, "checks": [*said["checks"], *columns_checked]},
         "within_site": None if verdict.site is None else verdict.site.as_json(site),
         "imaging_adds": adds,
         "chosen": {**about["chosen"], "stage": chosen.stage},

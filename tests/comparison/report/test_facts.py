@@ -85,6 +85,7 @@ def test_a_column_that_tells_what_the_chosen_model_does_supports_nothing(made):
 
     assert report["verdict"]["state"] == "cannot_tell"
     assert "column_tells" in report["verdict"]["reasons"]
+    assert report["verdict"]["checks"][-1]["name"].endswith("one value of the column 'scanner'")
     assert (
         "column_tells"
         not in made(site=[*"AABB"] * 15, scanner=[*"AB"] * 30, clinical=["scanner"])["verdict"]["reasons"]
