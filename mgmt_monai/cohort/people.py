@@ -18,9 +18,6 @@ from mgmt_monai.cohort.tables.aliases import normalised
 #: A value that more patients share than this is a dummy and joins nobody: a person is scanned under two or three names.
 FEW = 3
 
-#: Where so many patients, and this share, have their own PatientID, one of nobody here is another person's.
-OWN_LEAST, OWN_SHARE = 5, 0.9
-
 #: A name or a birth date alone is shared by strangers too: in a large cohort it is a dummy from this share on.
 COMMON_SHARE = 0.05
 
@@ -98,22 +95,13 @@ class People:
 
     def _swapped_tags(self) -> Iterator[Finding]:
         """By identifiers and names; then by the number in them, where it is their own patient's in most."""
-        by_name, findings = self._tagged_as_others(id_hash)
-        yield from findings
-        by_number, findings = self._tagged_as_others(number_hash)
-        if 2 * len(by_number) > len(self._told):
+        yield from self._tagged_as_others(id_hash)[1]
+        n_own, findings = self._tagged_as_others(number_hash)
+        if 2 * n_own > len(self._told):
             yield from findings
-        own = by_name | by_number
-        if len(own) < max(OWN_LEAST, OWN_SHARE * len(self._told)):
-            return
-        for patient_id in self._told.keys() - own:
-            folders = self._told[patient_id]
-            if all(person.patient_id for people in folders.values() for person in people):
-                text = f"expected the PatientID of this patient, as {len(own)} others have it, found one of nobody here"
-                yield Finding("D047", patient_id, "", min(folders), text)
 
-    def _tagged_as_others(self, hashed: Callable[[str], str]) -> tuple[set[str], list[Finding]]:
-        """The patients whom their tags name, by identifiers or by numbers; and the files whose tags name another."""
+    def _tagged_as_others(self, hashed: Callable[[str], str]) -> tuple[int, list[Finding]]:
+        """How many patients' tags name them, by identifiers or by numbers; and the files whose tags name another."""
         owners: dict[str, set[str]] = {}
         own: dict[str, set[str]] = {}
         for patient_id in self._known:
@@ -131,17 +119,16 @@ class People:
                 elif other is not None:
                     text = f"expected files of this patient, found the PatientID or PatientName of patient {other}"
                     findings.append(Finding("D047", patient_id, "", directory, text, (other,)))
-        return confirmed, findings
+        return len(confirmed), findings
 
     def _swapped_folders(self) -> Iterator[Finding]:
         """Folders that are named after another patient, in a tree whose patients are told by their tags."""
         ids = {normalised(patient_id): patient_id for patient_id in self._known}
-        most = max((len(_words(name)) for name in ids), default=0)
         named: dict[int, list[tuple[str, str, str]]] = {}  # by depth: patient, whom the folder's name means, folder
         for patient_id, folders in self._told.items():
             for directory in sorted(folders):
                 for depth, part in enumerate(PurePosixPath(directory).parts):
-                    if meant := _meant(part, ids, most):
+                    if meant := _meant(part, ids):
                         named.setdefault(depth, []).append((patient_id, meant, directory))
         for entries in named.values():
             all_mean = self._mean_patients(entries)
@@ -149,10 +136,10 @@ class People:
             for patient_id, meant, _ in entries:
                 meant_by.setdefault(patient_id, set()).add(meant)
             for patient_id, meant, directory in entries:
-                # Else folders are not named after patients here (series 1, 2, 3), but for two that are exchanged.
+                # Else folders are named otherwise (series 1, 2, 3), but for two that are exchanged.
                 exchanged = meant_by[patient_id] == {meant} and meant_by.get(meant) == {patient_id}
                 means = all_mean or (exchanged and _is_code(meant))
-                parts = {_meant(part, ids, most) for part in PurePosixPath(directory).parts}
+                parts = {_meant(part, ids) for part in PurePosixPath(directory).parts}
                 if means and patient_id != meant and patient_id not in parts:
                     text = f"expected a folder of this patient by its PatientID, found the one named after {meant}"
                     yield Finding("D047", patient_id, "", directory, text, (meant,))
@@ -201,13 +188,10 @@ class People:
                     yield Finding("D048", a, "", "", text, (b,))
 
 
-def _meant(name: str, ids: Mapping[str, str], most: int) -> str:
-    """The patient that a folder is named after, by its name or the longest part of it, of ``most`` words; or ""."""
-    whole = ids.get(normalised(name), "")
-    if whole or not any(separator in name for separator in "_- ."):
-        return whole
-    runs = [run for run in map(normalised, _runs(name, most)) if run in ids and _is_code(run)]
-    return ids[max(runs, key=len)] if runs else ""
+def _meant(name: str, ids: Mapping[str, str]) -> str:
+    """The patient that a folder is named after, by its name or the longest part of it, or ""."""
+    runs = [run for run in map(normalised, filter(_is_code, _runs(name))) if run in ids]
+    return ids.get(normalised(name)) or (ids[max(runs, key=len)] if runs else "")
 
 
 def _is_code(name: str) -> bool:
@@ -216,21 +200,15 @@ def _is_code(name: str) -> bool:
 
 
 def _runs_of(patient_id: str) -> list[str]:
-    """The words of an identifier, without case and leading zeros; HL7's assigning authority behind ``^`` left out."""
+    """The words of an identifier, without case, leading zeros and the authority behind ``^``."""
     number = re.sub(r"(?<!\d)0+(?=\d)", "", patient_id.partition("^")[0].casefold())
     return re.findall(r"[^\W_]+", number)
 
 
-def _words(name: str) -> list[re.Match[str]]:
-    return list(re.finditer(r"[^\W_]+", name))
-
-
-def _runs(name: str, most: int | None = None) -> Iterator[str]:
-    """Every part of a name from the beginning of a word to the end of one, of ``most`` words."""
-    words = _words(name)
-    return (
-        name[a.start() : b.end()] for i, a in enumerate(words) for b in words[i : None if most is None else i + most]
-    )
+def _runs(name: str) -> Iterator[str]:
+    """Every part of a name from the beginning of a word to the end of one."""
+    words = list(re.finditer(r"[^\W_]+", name))
+    return (name[a.start() : b.end()] for i, a in enumerate(words) for b in words[i:])
 
 
 def _without_dummies(told: Mapping[str, Mapping[str, set[Person]]]) -> dict[str, dict[str, set[Person]]]:

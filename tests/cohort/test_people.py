@@ -159,13 +159,6 @@ def test_one_number_in_two_spellings_may_be_one_person(a, b, may_be):
     )
 
 
-def test_patient_id_of_nobody_where_all_others_have_their_own():
-    own = [tagged(f"P{n}", f"P{n}") for n in range(1, 10)]
-    assert told(*own, tagged("P10", "P77")) == [("D047", "P10")]
-    assert told(*own, tagged("P10", "")) == told(*own, tagged("P10", "anonymous")) == []
-    assert told(*own[:4], tagged("P10", "P77")) == told(*own, tagged("P10", "A"), tagged("P11", "B")) == []
-
-
 @pytest.mark.parametrize(
     "values",
     [

@@ -37,8 +37,7 @@ _FEW = 3
 #: The packages of one acquisition are taken within minutes; a longer break lies between two.
 BREAK_S = 600
 
-#: Slices nearer than this share of their thickness overlap, as those of one acquisition in packages do not; where they
-#: do, and every second one was taken so much later, two acquisitions lie half a step apart.
+#: Slices nearer than this share of their thickness overlap, as packages of one scan do not; a next one is later.
 _OVERLAP_SHARE, _NEXT_SCAN_S = 0.75, 20
 
 #: Numbers of one acquisition differ by less than this share.
@@ -150,9 +149,8 @@ def interleaved(slices: Sequence[Slice]) -> str:
 
     Returns:
         ``contrast agent`` where the slices differ in it; ``AcquisitionNumber`` where slices of several lie among each
-        other, ``AcquisitionTime`` where a break of more than `BREAK_S` parts such; where every second or third slice
-        is one acquisition, ``SpacingBetweenSlices`` that says so, ``InstanceNumber`` that begins anew, or
-        ``AcquisitionTime`` of slices that overlap; else "".
+        other, ``AcquisitionTime`` where a break of more than `BREAK_S` parts such. Of every second or third slice,
+        ``SpacingBetweenSlices``, ``InstanceNumber`` that begins anew, ``AcquisitionTime`` where they overlap; else "".
     """
     if len(_by_value(list(slices), CONTRAST_TAGS)) > 1:
         return "contrast agent"
@@ -186,18 +184,10 @@ def interleaved(slices: Sequence[Slice]) -> str:
         if len(of[0]) == len(slices) // n > 1 and all(of[0] <= other for other in of):
             return "InstanceNumber"
         times = sorted([moment for one in part if (moment := _moment(one))] for part in parts)
-        if (
-            overlaps
-            and len(timed) == len(slices)
-            and all(_is_next_scan(one, other) for one, other in itertools.pairwise(times))
-        ):
+        breaks = (min(later)[1] - max(one)[1] for one, later in itertools.pairwise(times) if one and later)
+        if overlaps and len(timed) == len(slices) and min(breaks) >= _NEXT_SCAN_S:
             return "AcquisitionTime"
     return ""
-
-
-def _is_next_scan(times: Sequence[tuple[str, float]], later: Sequence[tuple[str, float]]) -> bool:
-    (day_of, end), (next_day, begin) = max(times), min(later)
-    return day_of == next_day and begin - end >= _NEXT_SCAN_S
 
 
 def in_place(slices: Sequence[Slice]) -> list[Slice]:
@@ -301,7 +291,7 @@ def _parallel(keys: Sequence[Any], series: Mapping[Any, Sequence[Slice]]) -> lis
         return [list(keys)]
     groups: list[tuple[np.ndarray | None, list[Any]]] = []
     for key in keys:
-        orientation = _numbers([str(series[key][0].values.get("ImageOrientationPatient", ""))], 6)
+        orientation = _numbers((str(series[key][0].values.get("ImageOrientationPatient", "")),), 6)
         own = None if orientation is None else orientation[0]
         for other, members in groups:
             if own is not None and other is not None and _is_parallel(own, other):
@@ -319,8 +309,8 @@ def _is_parallel(one: np.ndarray, other: np.ndarray) -> bool:
 def _locations_mm(slices: Sequence[Slice]) -> np.ndarray | None:
     """Places along the normal; None where slices have none, or are not parallel."""
     told = dict.fromkeys(str(one.values.get("ImageOrientationPatient", "")) for one in slices)
-    orientations = _numbers(list(told), 6)
-    positions = _positions(tuple([one.position for one in slices]))
+    orientations = _numbers(tuple(told), 6)
+    positions = _numbers(tuple([one.position for one in slices]), 3)
     if orientations is None or positions is None or not geometry.is_orientation(orientations[0]):
         return None
     if not all(_is_parallel(orientations[0], other) for other in orientations[1:]):
@@ -329,11 +319,7 @@ def _locations_mm(slices: Sequence[Slice]) -> np.ndarray | None:
 
 
 @lru_cache(maxsize=4)  # one series is asked several times
-def _positions(texts: tuple[str, ...]) -> np.ndarray | None:
-    return _numbers(texts, 3)
-
-
-def _numbers(texts: Sequence[str], length: int) -> np.ndarray | None:
+def _numbers(texts: tuple[str, ...], length: int) -> np.ndarray | None:
     numbers = [finite_numbers(text, length) for text in texts]
     return None if None in numbers else np.array(numbers)
 
