@@ -21,10 +21,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class MGMTClassifier(nn.Module):
     """The logit of "MGMT promoter methylated" for each slice.
 
-    The paper scales its images to [0, 1] and gives them to Keras' EfficientNet, which divides by 255 and
-    normalises once more inside, so that pretrained features hardly differ from one image to the next. Here
-    the caller scales to [0, 1] too, but that is all: the slice is repeated to three channels and normalised
-    with ImageNet's mean and standard deviation in here, once, so that no caller can get it wrong.
+    The paper gives images in [0, 1] to Keras' EfficientNet, which divides by 255 and normalises once more, so that
+    pretrained features hardly differ from one image to the next. Here the caller scales to [0, 1]; three channels and
+    ImageNet's mean and standard deviation are applied in here, once.
 
     The head is the paper's: BatchNorm, dropout, dense with ReLU, BatchNorm, dropout, dense. Its sigmoid
     belongs to the loss (``BCEWithLogitsLoss``). What learns is set by the stage, see

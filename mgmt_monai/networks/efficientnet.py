@@ -13,10 +13,9 @@ PADDINGS = "image"
 def build_efficientnet(network: str) -> nn.Module:
     """MONAI's EfficientNet without its ImageNet classifier, randomly initialised: (B, 3, H, W) -> (B, n_features).
 
-    MONAI fixes the paddings when the network is built, for the size it was published with (224 for B0). Here they
-    follow the image, as TensorFlow's do: at 300 x 300, where a map of odd size occurs, MONAI's features have cosine
-    0.98 with those of the network that the weights come from. Else outputs and gradients are those of
-    ``EfficientNetBN`` within rounding.
+    MONAI fixes the paddings for the size it was published with (224 for B0). Here they follow the image, as
+    TensorFlow's do: at 300 x 300 MONAI's features have cosine 0.98 with those of the weights' own network. Else outputs
+    and gradients are those of ``EfficientNetBN`` within rounding.
     """
     module = EfficientNetBN(network, pretrained=False, spatial_dims=2, in_channels=3)
     # The paper's head brings its own dropout and dense layers.

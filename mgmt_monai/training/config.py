@@ -45,10 +45,8 @@ FREE_ON_RESUME = {
 def executed_config() -> dict[str, Any] | None:
     """The config that is being run, with its overrides, before references are resolved.
 
-    MONAI 1.6 gives an expression no way to see the config it stands in: a reference is what was built of a key, a
-    macro is evaluated again, and the overrides of ``python -m monai.bundle run`` are in neither file nor environment.
-    So this looks for the workflow that evaluates it among the callers. A config's ``initialize`` calls it, and hands
-    on what it finds; nothing else does.
+    MONAI 1.6 gives an expression no way to see the config it stands in, so this looks among the callers for the
+    workflow that evaluates it.
 
     Returns:
         Every key but MONAI's own metadata; a text or None that had to be an expression to get through MONAI is itself.
@@ -62,8 +60,7 @@ def check_config() -> None:
     """Refuse what MONAI takes silently: a wrong value, one that is not as it was typed, a top-level key without use.
 
     Raises:
-        TrainingError: Names the key, and the key or value that was probably meant; or the process is one of several,
-            which the config does not provide for.
+        TrainingError: Names the key, and what was probably meant; or the config is not for several processes.
     """
     workflow = _workflow()
     if workflow is None:  # one of MONAI's other commands looks at a part of it
@@ -86,10 +83,10 @@ def check_config() -> None:
 
 
 def check_values_here() -> None:
-    """Hold the values of the config that is being run, where one is, as `check_config` does.
+    """Hold the values of the config that is being run, where one is, as `check_values` does.
 
     Raises:
-        TrainingError: Names the setting, what was expected and what was found.
+        TrainingError: As it.
     """
     workflow = _workflow()
     if workflow is not None:
@@ -138,8 +135,7 @@ def check_overrides(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> 
         overrides: Values by key; ``train::trainer::max_epochs`` or ``train#trainer#max_epochs`` reach inside.
 
     Raises:
-        TrainingError: Names the key, and the key that was probably meant, or what it takes: a value where it has one,
-            a section or an expression where it has one, and in the place of a setting what the setting takes.
+        TrainingError: Names the key, and the key that was probably meant, or what it takes.
     """
     for name, n in Counter(key.replace("#", "::") for key in overrides).items():
         if n > 1:
@@ -208,10 +204,7 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
 
 
 def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The top-level scalars of a config that a user tunes, but for expressions and for paths.
-
-    Paths stay out of what is shared: on a hospital's machine they can tell more than they should.
-    """
+    """The top-level scalars of a config that a user tunes, but for expressions and for paths, which are not shared."""
     return {
         key: value
         for key, value in config.items()

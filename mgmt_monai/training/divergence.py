@@ -9,13 +9,12 @@ GUESS = math.log(2)
 (the head's last BatchNorm and the 32 weights below it), which makes 0.75."""
 
 MOST_TRAINING_LOSS = 10 * GUESS
-"""In an epoch's mean. The truth then gets a probability of 1/1024 on (geometric) average, on the very slices that are
-being fitted. Overfitting makes this loss small, noise of a batch changes it by tenths: only steps that are far too long
-lead there."""
+"""In an epoch's mean: the truth gets a probability of 1/1024 on (geometric) average, on the slices that are fitted.
+Steps that are far too long lead there."""
 
 MOST_VALIDATION_LOSS = 100 * GUESS
-"""In an epoch's mean. More is allowed than in training, for an overfitted network can be sure and wrong, and early
-stopping sees to that. But a mean logit of 69 on the wrong side is no answer of a network that was fitted."""
+"""In an epoch's mean. An overfitted network can be sure and wrong, which early stopping sees to; but a mean logit of 69
+on the wrong side is no answer of a network that was fitted."""
 
 
 def check_course(

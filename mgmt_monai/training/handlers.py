@@ -63,8 +63,8 @@ class SeedEpoch(_EpochHandler):
 class EpochRecord(_EpochHandler):
     """After each validation: notes the epoch's figures, both stages on one axis, and whether it is the best so far.
 
-    `ResumePoint` keeps the best one's network. Where the start may be kept, it is epoch 0, and the best until the loss
-    of the validation patients, by which a stage is seen to have learnt, is lower by more than chance gains.
+    Where the start may be kept, it is epoch 0, and the best until the loss of the validation patients is lower by more
+    than chance gains.
 
     Args:
         progress: Of the stage.

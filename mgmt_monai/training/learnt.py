@@ -93,9 +93,7 @@ def learning_of(
 ) -> Learning:
     """Hold a stage's best network against what knows nothing of the images, as `Learning.loss_to_beat` says.
 
-    By patient, as all figures are: of few patients the network is too sure of single slices. Of 20 made cohorts' first
-    stages (``benchmarks/first_stage.py``), without an effect 4 have "learnt" by 5 validation patients and 1 by
-    9; with a reachable AUC of 0.92, 9 by 5, 16 by 9 and 19 by 14.
+    By patient, as all figures are: of few patients the network is too sure of single slices.
 
     Args:
         probabilities: Of each validation patient.

@@ -117,8 +117,7 @@ class EpochFigure(Metric):
 class _Column:
     """Values of all steps of an epoch, on the device they come from: a GPU would be waited for at every step.
 
-    They are copied into one block that doubles. Kept as they come, these few bytes of each step would lie between the
-    large blocks of the steps, and the memory of an epoch would grow by a batch with each.
+    In one block that doubles: as pieces between the steps' own blocks they would keep those from being used again.
     """
 
     def __init__(self) -> None:

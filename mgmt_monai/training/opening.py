@@ -114,8 +114,7 @@ class Opening:
     def held(self, status: str = "finished") -> Iterator[None]:
         """Hold the folder and the MLflow run while the block trains; again, where it was held before.
 
-        An error marks the run FAILED, an interruption KILLED; both can be resumed. A training that diverged is FAILED
-        with the tag ``diverged``, and not resumed: it would do the same again.
+        A training that diverged is not resumed: it would do the same again.
 
         Args:
             status: Of the run when the block ends without an error.

@@ -27,12 +27,10 @@ PLAIN = "plain"
 
 STRENGTHS = tuple(10.0**power for power in (-6, -5, -4, -3, -2.5, -2))
 """Inverse strengths of the penalty, scikit-learn's ``C``, that are tried: with a thousand standardised features the
-first leaves hardly more than the prevalence. Larger ones rank new patients no better and are far too sure: chosen once
-in a while among few patients, 0.1 and 1 made the log-loss worse than the prevalence's (benchmarks/first_stage.py)."""
+first leaves hardly more than the prevalence. Larger ones than the last rank new patients no better and are too sure."""
 
 ROUNDING = 1e-5
-"""Of the largest feature: a spread below it is what rounding leaves, which in blank images tells how many slices were
-averaged."""
+"""Of the largest feature: a spread below it is what rounding leaves."""
 
 N_FOLDS = 5
 """Of the cross-validation inside the training patients; fewer where a class has fewer patients."""

@@ -12,8 +12,7 @@ from mgmt_monai.training.stage import Stage
 class Rounds:
     """First of the first stage's handlers: where no `Experiment` runs it, opens the training and closes it again.
 
-    Asked for more epochs when the first stage has had its own, as MONAI FL does, it trains the second stage instead. A
-    round is not divided between stages. The run can be resumed, as any that was stopped.
+    Asked for more epochs when the first stage has had its own, as MONAI FL does, it trains the second stage instead.
     """
 
     def __init__(self, opening: Opening, epochs: int, following: Stage) -> None:

@@ -151,8 +151,7 @@ class Stage:
         progress: Of this stage; its ``after`` is the stage whose best checkpoint this one starts from.
         network: What is trained.
         trainer: The stage's engine.
-        data_parallel: Makes of the network, once its stage is set, what the engine trains where several processes
-            share each batch; None where one process has it.
+        data_parallel: Makes of the network what the engine trains where several processes share each batch.
         compile: Whether the engine trains a compiled network; it is validated, saved and scored as it is.
     """
 

@@ -24,8 +24,7 @@ def train(config: str | Path = "t1w", **settings: Any) -> Path:
 
     Args:
         config: A packaged config (``t1w``, ``t1wce``, ``t2w``, ``flair``), or the path of one.
-        settings: Any key of it: ``dataset_dir``, ``output_dir``, ``seed``, ...; docs/reference/config.md has them all.
-            A path may be a `Path`.
+        settings: Any key of it (docs/reference/config.md): ``dataset_dir``, ``seed``, ... A path may be a `Path`.
 
     Returns:
         The run's folder, with ``metrics.json``, ``predictions.csv`` and ``figures``.

@@ -76,8 +76,7 @@ def for_monai(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Overrides in the form in which MONAI hands them on unharmed; `plain` undoes it.
 
     Args:
-        settings: Values by key. Text with ``#`` or ``::`` becomes an expression without them, and so does None, which
-            ``monai.bundle.run`` would leave out; a path becomes text.
+        settings: Values by key. None and text with ``#`` or ``::`` become expressions without them, a path text.
 
     Returns:
         The same keys.
