@@ -13,7 +13,7 @@ CONCEPTS = [one for one in [*vars(codes).values(), *codes.SEQUENCES.values()] if
 
 
 def test_page_lists_the_private_codes_with_their_meaning() -> None:
-    listed = re.findall(r"^\| (MM\d+) \| (.+) \|$", PAGE, re.MULTILINE)
+    listed = re.findall(r"^- (MM\d+): (.+)$", PAGE, re.MULTILINE)
 
     private = {one.CodeValue: one.CodeMeaning for one in CONCEPTS if one.CodingSchemeDesignator == codes.SCHEME}
     assert listed == sorted(private.items())
