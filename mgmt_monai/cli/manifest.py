@@ -71,6 +71,7 @@ def build(
 ) -> None:
     """Read the images under DATA_DIR and write its manifest."""
     from mgmt_monai.cohort.build import Sources, build_manifest
+    from mgmt_monai.cohort.doctor.geometry_facts import geometry_findings
     from mgmt_monai.cohort.findings import Finding, Severity
     from mgmt_monai.cohort.layouts import check_data_dir
     from mgmt_monai.cohort.layouts.tree import every_unreadable
@@ -126,6 +127,8 @@ def build(
             click.echo(
                 f"  ... {found[0].kind.title} ({found[0].id}): {len(found)} in all; 'mgmt-monai doctor' shows each"
             )
+    for finding in geometry_findings(built.manifest):
+        click.echo(f"{finding.kind.severity}: {finding.line}")
     for finding in built.related:
         click.echo(f"kept in one split: {finding.line}")
     _echo_splits(built.manifest)
