@@ -44,9 +44,10 @@ def command(
     origin = trainings[0].run.get("origin") or {}
     if origin.get("text"):
         click.echo(origin["text"])
+    falls = document["auc_falls_when_shuffled"]
     for name, n in document["missing"].items():
-        weights = [model.terms[name].weight for model in fused.models.values()]
-        click.echo(f"{name}: weight {sum(weights) / len(weights):.2f}, missing in {n} of {len(patients)} patients")
+        fall = "" if falls[name] is None else f"the AUC falls by {falls[name]:.2f} without it, "
+        click.echo(f"{name}: {fall}missing in {n} of {len(patients)} patients")
     adds = document["adds"]
     click.echo(adds["sentence"])
     if adds["fusion"] is not None:

@@ -110,7 +110,7 @@ def compare_within(
     z, code = normal_quantile(level), np.asarray(stratum)
     y, a, b = np.asarray(label), np.asarray(probability_a), np.asarray(probability_b)
     pairs, classes = 0.0, np.zeros(2, dtype=int)
-    totals, spread = np.zeros(2), 0.0
+    totals, spread, same_order = np.zeros(2), 0.0, True
     for each in pd.unique(code):
         of = code == each
         one, other = placements(y[of], a[of]), placements(y[of], b[of])
@@ -118,6 +118,7 @@ def compare_within(
         if min(sizes) < 2:
             continue
         weight = float(sizes[0] * sizes[1])
+        same_order &= np.array_equal(rankdata(a[of]), rankdata(b[of]))
         differing = Placements(one.methylated - other.methylated, one.unmethylated - other.unmethylated)
         totals += weight * np.array([one.methylated.mean(), other.methylated.mean()])
         spread, pairs, classes = spread + weight**2 * mean_variance(differing), pairs + weight, classes + sizes
@@ -125,8 +126,11 @@ def compare_within(
         return PairedComparison(*[math.nan] * 6)
     auc_a, auc_b = (float(total / pairs) for total in totals)
     difference, error = auc_a - auc_b, math.sqrt(spread) / pairs
-    if min(classes) < LEAST_IN_CLASS or error**2 < _NO_VARIANCE:
+    if min(classes) < LEAST_IN_CLASS:
         return PairedComparison(auc_a, auc_b, difference, *UNDEFINED, math.nan)
+    if error**2 < _NO_VARIANCE:
+        ends = Interval(0.0, 0.0) if same_order else UNDEFINED
+        return PairedComparison(auc_a, auc_b, difference, *ends, 1.0 if math.isclose(auc_a, auc_b) else math.nan)
     p_value = float(2 * norm.sf(abs(difference) / error))
     low, high = max(-1.0, difference - z * error), min(1.0, difference + z * error)
     return PairedComparison(auc_a, auc_b, difference, low, high, p_value)

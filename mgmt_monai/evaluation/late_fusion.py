@@ -191,7 +191,8 @@ def what_it_adds(test: PairedComparison, bound: float) -> tuple[str, str]:
         ``adds``, ``does_not_add`` or ``cannot_tell``, and the sentence.
     """
     if math.isnan(test.low):
-        return "cannot_tell", "It cannot be told whether the fusion adds anything: too few test patients."
+        why = "too few test patients" if math.isnan(test.p_value) else "both are the same on all pairs of test patients"
+        return "cannot_tell", f"It cannot be told whether the fusion adds anything: {why}."
     figures = f"difference in AUC {test.difference:+.2f} ({test.low:+.2f} to {test.high:+.2f})"
     if test.low > 0:
         return "adds", f"The fusion adds to the best single modality: {figures}."

@@ -173,3 +173,11 @@ def test_a_prediction_of_the_prevalence_is_that_of_the_patients_it_was_fitted_on
     label = np.array([0] * 30 + [1] * 10)
     table = pd.DataFrame({"T1w": np.full(40, 0.5)})
     assert logit(fit_late_fusion(table, label).probability(table)[0]) == pytest.approx(log(10 / 30), abs=1e-4)
+
+
+def test_models_of_one_order_differ_by_nothing() -> None:
+    table, label = drawn((1.0,), 60, seed=8)
+    site = np.repeat(["A", "B"], 30)
+    found = compare_within(label, table["FLAIR"], table["FLAIR"] ** 2, site)
+    assert (found.difference, found.low, found.high, found.p_value) == (0, 0, 0, 1)
+    assert what_it_adds(found, 0.05)[0] == "does_not_add"
