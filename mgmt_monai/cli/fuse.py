@@ -44,6 +44,8 @@ def command(
     origin = trainings[0].run.get("origin") or {}
     if origin.get("text"):
         click.echo(origin["text"])
+    if document["control"] != "none":
+        click.echo(f"These are trainings of the negative control {document['control']}, not of models.")
     falls = document["auc_falls_when_shuffled"]
     for name, n in document["missing"].items():
         fall = "" if falls[name] is None else f"the AUC falls by {falls[name]:.2f} without it, "

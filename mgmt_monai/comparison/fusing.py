@@ -1,5 +1,6 @@
 """Finished trainings of several modalities on one cohort, fused: who is there is read, and nothing is trained again."""
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -51,7 +52,8 @@ class Training:
         modality: One of the four.
         table: Its predictions of one stage, validation and test patients.
         run: ``run.json``.
-        control: Which negative control it is; "" for none.
+        control: Which negative control it is; "none" of a model.
+        part: What its settings say of its split: ``repeat``, ``fold`` and ``inner_fold``.
     """
 
     folder: Path
@@ -59,6 +61,7 @@ class Training:
     table: pd.DataFrame
     run: dict[str, Any]
     control: str
+    part: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,12 +71,14 @@ class Fused:
     Args:
         models: By fold and seed.
         tables: By file name: predictions of validation and test patients.
+        singles: By modality, its predictions where a patient has it, else those of the best of the others.
         missing: How many patients lack each modality.
         trainings: What was fused.
     """
 
     models: dict[tuple[int, int], LateFusion]
     tables: dict[str, pd.DataFrame]
+    singles: dict[str, pd.DataFrame]
     missing: dict[str, int]
     trainings: tuple[Training, ...]
 
@@ -96,6 +101,10 @@ def read_training(folder: Path, stage: str) -> Training:
         raise ComparisonError(
             f"{folder}: expected a finished training, found one that is {run.get('status')}. Resume it, then fuse."
         )
+    if not run.get("manifest_hash"):
+        raise ComparisonError(
+            f"{folder / 'run.json'}: expected the hash of the manifest that it was trained on, found none. Train again."
+        )
     table = read_patients(folder / TABLE)
     stages = sorted(table["stage"].unique())
     table = table[table["stage"] == stage].reset_index(drop=True)
@@ -104,7 +113,8 @@ def read_training(folder: Path, stage: str) -> Training:
             f"{folder}: expected predictions of the stage {stage}, found {', '.join(stages)}; name one with --stage"
         )
     modality = sorted(table["modality"].unique())
-    return Training(folder, modality[0], table, run, str(config.get("control") or ""))
+    part = tuple(config.get(key) for key in ("repeat", "fold", "inner_fold"))
+    return Training(folder, modality[0], table, run, str(config.get("control") or "none"), part)
 
 
 def fuse(trainings: Sequence[Training]) -> Fused:
@@ -120,7 +130,8 @@ def fuse(trainings: Sequence[Training]) -> Fused:
     _check_together(trainings)
     stacked = pd.concat([training.table for training in trainings], ignore_index=True)
     modalities = sorted(stacked["modality"].unique())
-    parts: dict[str, list[pd.DataFrame]] = {name: [] for name in (TABLE, SINGLE, PRESENCE)}
+    named = {TABLE: FUSION, SINGLE: "best-single", PRESENCE: "presence"} | {name: name for name in modalities}
+    parts: dict[str, list[pd.DataFrame]] = {name: [] for name in named}
     models: dict[tuple[int, int], LateFusion] = {}
     for (fold, seed), rows in stacked.groupby(_KEYS):
         patients = _one_row_a_patient(rows)
@@ -130,23 +141,28 @@ def fuse(trainings: Sequence[Training]) -> Fused:
         fitted = (patients["split"] == "validation").to_numpy()
         known, label = given[fitted], patients["label"].to_numpy()[fitted]
         models[int(fold), int(seed)] = model = fit_late_fusion(known, label)
-        answers = {TABLE: model.probability(given), SINGLE: first_that_answers(best_single(known, label), given)}
-        lacks = given.isna()
-        if lacks.to_numpy().any():
+        ranked = best_single(known, label)
+        answers = {TABLE: model.probability(given), SINGLE: first_that_answers(ranked, given)}
+        for one in ranked:
+            answers[one[0]] = first_that_answers([one, *ranked], given)
+        if given.isna().to_numpy().any():
             answers[PRESENCE] = model.of_missing(given)
         for name, answer in answers.items():
-            named = {TABLE: FUSION, SINGLE: "best-single", PRESENCE: "presence"}[name]
-            parts[name].append(patients.assign(modality=named, probability=answer.to_numpy()))
+            parts[name].append(patients.assign(modality=named[name], probability=answer.to_numpy()))
     tables = {
         name: pd.concat(found, ignore_index=True)[list(PATIENT_COLUMNS)] for name, found in parts.items() if found
     }
     there = stacked.groupby("modality")["patient_id"].nunique()
     n_patients = stacked["patient_id"].nunique()
-    return Fused(models, tables, {name: int(n_patients - there[name]) for name in modalities}, tuple(trainings))
+    singles = {name: tables.pop(name) for name in modalities}
+    missing = {name: int(n_patients - there[name]) for name in modalities}
+    return Fused(models, tables, singles, missing, tuple(trainings))
 
 
 def fair_test(fused: Fused, bound: float, level: float = 0.95, site: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Whether the fusion adds to the best single modality, which each fold's validation patients have chosen.
+
+    Few of them may choose a wrong one: to add, the fusion must be better than each (an intersection-union test).
 
     Args:
         fused: As `fuse` returns it.
@@ -158,17 +174,22 @@ def fair_test(fused: Fused, bound: float, level: float = 0.95, site: Mapping[str
         ``state``, ``sentence``, ``bound``, ``n``, ``fusion`` and ``best_single`` (AUCs), ``difference``, ``low``,
         ``high``, ``p``, ``within_site``.
     """
-    tables = {name: pool(fused.tables[name], 0.5) for name in (TABLE, SINGLE)}
-    label = tables[TABLE]["label"].to_numpy()
-    fold = folds_of_test(fused.tables[TABLE], tables[TABLE]["patient_id"])
-    (one, widen), (other, _) = (across_folds(table["probability"], fold, label) for table in tables.values())
+    fusion = pool(fused.tables[TABLE], 0.5)
+    label, patients = fusion["label"].to_numpy(), fusion["patient_id"]
+    fold = folds_of_test(fused.tables[TABLE], patients)
+    one, widen = across_folds(fusion["probability"], fold, label)
     wide = float(2 * norm.cdf(widen * normal_quantile(level)) - 1)
-    if site is None:
-        test = compare_paired(label, one, other, wide)
-    else:
-        code = site_codes([site.get(patient, "") for patient in tables[TABLE]["patient_id"]], len(label))
-        test = compare_within(label, one, other, code, wide)
-    state, sentence = what_it_adds(test, bound)
+    code = None if site is None else site_codes([site.get(patient, "") for patient in patients], len(label))
+
+    def against(table: pd.DataFrame) -> PairedComparison:
+        other, _ = across_folds(pool(table, 0.5)["probability"], fold, label)
+        if code is None:
+            return compare_paired(label, one, other, wide)
+        return compare_within(label, one, other, code, wide)
+
+    test = against(fused.tables[SINGLE])
+    as_good = [name for name, table in fused.singles.items() if test.low > 0 and not against(table).low > 0]
+    state, sentence = what_it_adds(test, bound, as_good)
     return {
         "state": state,
         "sentence": sentence,
@@ -221,7 +242,7 @@ def write_fusion(fused: Fused, test: Mapping[str, Any], folder: Path, overwrite:
         What ``fusion.json`` has.
 
     Raises:
-        ComparisonError: Another fusion is there.
+        ComparisonError: Another fusion is there, or a training.
         OSError: It cannot be written.
     """
     first = fused.trainings[0]
@@ -229,6 +250,8 @@ def write_fusion(fused: Fused, test: Mapping[str, Any], folder: Path, overwrite:
         "schema": SCHEMA,
         "stage": str(first.table["stage"].iloc[0]),
         "manifest_hash": first.run.get("manifest_hash"),
+        "control": first.control,
+        "runs": [training.run.get("mlflow_run_id") for training in fused.trainings],
         "missing": fused.missing,
         "models": [
             {"fold": fold, "seed": seed, "intercept": model.intercept,
@@ -239,7 +262,12 @@ def write_fusion(fused: Fused, test: Mapping[str, Any], folder: Path, overwrite:
         "auc_falls_when_shuffled": shuffled(fused),
     }  # fmt: skip
     text = json.dumps(document, indent=2, allow_nan=False) + "\n"
-    check_replaceable(folder / RESULT, holds_text(folder / RESULT, text), overwrite, ComparisonError)
+    if (folder / "config.json").exists():
+        raise ComparisonError(
+            f"{folder}: expected no training there, found one, which would be lost. Name another --out."
+        )
+    there = next((path for name in (RESULT, TABLE, "run.json") if (path := folder / name).exists()), folder / RESULT)
+    check_replaceable(there, holds_text(folder / RESULT, text), overwrite, ComparisonError)
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in fused.tables.items():
         write_patients(table, folder / name)
@@ -265,7 +293,23 @@ def _check_together(trainings: Sequence[Training]) -> None:
                     f"{training.folder}: expected the {what} of {first.folder}, found another. Fuse trainings on one "
                     "manifest, and negative controls of one kind."
                 )
+    parts: dict[tuple[int, ...], tuple[Any, ...]] = {}
+    for training in trainings:
+        for each in map(tuple, training.table[_KEYS].drop_duplicates().to_numpy().tolist()):
+            if parts.setdefault(each, training.part) != training.part:
+                raise ComparisonError(
+                    f"{training.folder}: expected the repeat, fold and inner fold {parts[each]} of the others, found "
+                    f"{training.part}: it has seen patients of theirs. Train it on the same."
+                )
     stacked = pd.concat([training.table for training in trainings], ignore_index=True)
+    answers = stacked.pivot_table(index=[*_KEYS, "patient_id"], columns="modality", values="probability")
+    for one, other in itertools.combinations(answers, 2):
+        both = answers[[one, other]].dropna()
+        if both[one].nunique() > 2 and both[one].equals(both[other]):
+            raise ComparisonError(
+                f"expected answers of {one} and {other}, found the same of both for {len(both)} patients: one is a "
+                "copy of the other. Name its own training."
+            )
     designs = {name: frozenset(map(tuple, rows[_KEYS].drop_duplicates().to_numpy().tolist()))
                for name, rows in stacked.groupby("modality")}  # fmt: skip
     if len(designs) < 2:

@@ -1,7 +1,7 @@
 """Several modalities as one patient: a logistic model on the single models' logits, whichever of them are there."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,7 +73,7 @@ class LateFusion:
                 f"fusion: expected probabilities of {', '.join(self.terms)}, found {', '.join(unknown)}; leave it out "
                 "or fuse again with it"
             )
-        there = probabilities.reindex(columns=list(self.terms), copy=True).astype(float)
+        there = probabilities.reindex(columns=list(self.terms)).astype(float)
         return pd.DataFrame({name: term.of(there[name]) for name, term in self.terms.items()}, index=there.index)
 
     def of_missing(self, probabilities: pd.DataFrame) -> pd.Series:
@@ -180,12 +180,13 @@ def first_that_answers(ranked: list[tuple[str, LateFusion]], probabilities: pd.D
     return answer
 
 
-def what_it_adds(test: PairedComparison, bound: float) -> tuple[str, str]:
+def what_it_adds(test: PairedComparison, bound: float, as_good: Sequence[str] = ()) -> tuple[str, str]:
     """Whether the fusion adds to the best single modality.
 
     Args:
         test: Of the fusion and the best single modality, on test patients.
         bound: The smallest difference in AUC that would matter, set beforehand.
+        as_good: Single modalities, than which the fusion is not surely better.
 
     Returns:
         ``adds``, ``does_not_add`` or ``cannot_tell``, and the sentence.
@@ -193,7 +194,12 @@ def what_it_adds(test: PairedComparison, bound: float) -> tuple[str, str]:
     if math.isnan(test.low):
         why = "too few test patients" if math.isnan(test.p_value) else "both are the same on all pairs of test patients"
         return "cannot_tell", f"It cannot be told whether the fusion adds anything: {why}."
+    if test.low == test.high and test.auc_a == 0.5:
+        return "cannot_tell", "It cannot be told whether the fusion adds anything: it answers the same for everybody."
     figures = f"difference in AUC {test.difference:+.2f} ({test.low:+.2f} to {test.high:+.2f})"
+    if test.low > 0 and as_good:
+        alone = f"{', '.join(as_good)} alone may be as good as the fusion"
+        return "cannot_tell", f"It cannot be told whether the fusion adds to the best single modality: {alone}."
     if test.low > 0:
         return "adds", f"The fusion adds to the best single modality: {figures}."
     if test.high < bound:

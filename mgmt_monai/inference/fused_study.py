@@ -77,21 +77,28 @@ def read_fusion(path: Path, bundles: Sequence[BundleFolder], modalities: Sequenc
         raise InferenceError(
             f"{path}: expected a fusion, found none ({error}). Make one with 'mgmt-monai fuse RUN RUN ...'."
         ) from error
+    if (control := document.get("control", "none")) != "none":
+        raise InferenceError(
+            f"{path}: expected a fusion of models, found one of the control {control}. Fuse models' trainings."
+        )
     of = {key: {_told(bundle, key) for bundle in bundles} for key in ("manifest_hash", "fold", "seed", "stage")}
     models = {(model["fold"], model["seed"]): model for model in document["models"]}
     names = ", ".join(bundle.name for bundle in bundles)
-    if of["manifest_hash"] != {document["manifest_hash"]} or of["stage"] != {document["stage"]}:
+    runs = document.get("runs", [])
+    told = {_told(bundle, "mlflow_run_id") for bundle in bundles} - {None}
+    others = bool(runs) and None not in runs and not told <= set(runs)
+    if of["manifest_hash"] != {document["manifest_hash"]} or of["stage"] != {document["stage"]} or others:
         raise InferenceError(
-            f"{path}: expected a fusion of the bundles' own trainings, found one of others (manifest or stage). Name "
-            f"bundles of the trainings that were fused, not {names}."
+            f"{path}: expected a fusion of the bundles' own trainings, found one of others (manifest, stage or run). "
+            f"Name bundles of the trainings that were fused, not {names}."
         )
     one = len(of["fold"]) == len(of["seed"]) == 1
     model = models.get((*of["fold"], *of["seed"])) if one else None
     if model is None:
-        told = ", ".join(f"{fold} and {seed}" for fold, seed in models)
+        fused = ", ".join(f"{fold} and {seed}" for fold, seed in models)
         raise InferenceError(
-            f"{path}: expected bundles of one fold and seed that were fused ({told}), found others. Name such bundles, "
-            f"not {names}."
+            f"{path}: expected bundles of one fold and seed that were fused ({fused}), found others. Name "
+            f"such bundles, not {names}."
         )
     if len(set(modalities)) < len(modalities) or not set(modalities) <= set(model["terms"]):
         raise InferenceError(

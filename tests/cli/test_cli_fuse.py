@@ -75,8 +75,10 @@ def test_batch_has_a_row_for_the_fusion_and_evaluate_takes_it(
 @pytest.mark.parametrize(
     ("changed", "named"),
     [
-        ({"manifest_hash": "another"}, "one of others (manifest or stage)"),
-        ({"stage": "transfer"}, "one of others (manifest or stage)"),
+        ({"manifest_hash": "another"}, "one of others (manifest, stage or run)"),
+        ({"stage": "transfer"}, "one of others (manifest, stage or run)"),
+        ({"runs": ["of another training"] * 2}, "one of others (manifest, stage or run)"),
+        ({"control": "blank"}, "found one of the control blank"),
         ({"models": []}, "expected a fusion"),
         ({"schema": "mgmt-monai/fusion/9"}, "expected a fusion"),
         ({"models": [{"fold": 0, "seed": 77, "intercept": 0, "terms": {

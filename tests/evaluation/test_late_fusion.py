@@ -139,6 +139,17 @@ def test_best_single_answers_by_the_best_that_is_there() -> None:
 def test_sentence_follows_from_the_interval_and_the_bound(low: float, high: float, state: str) -> None:
     test = PairedComparison(0.8, 0.75, 0.05, low, high, 0.1)
     assert what_it_adds(test, 0.05)[0] == state
+    assert what_it_adds(test, 0.05, ["T1w"])[0] == state.replace("adds", "cannot_tell")
+
+
+@pytest.mark.parametrize(("auc", "p", "why"), [(1.0, 1.0, "both are the same"), (0.9, nan, "too few test patients")])
+def test_sentence_tells_why_there_is_no_interval(auc: float, p: float, why: str) -> None:
+    assert why in what_it_adds(PairedComparison(1.0, auc, 1.0 - auc, nan, nan, p), 0.05)[1]
+
+
+def test_who_answers_all_the_same_has_not_shown_that_it_adds_nothing() -> None:
+    constant = np.full(40, 0.5)
+    assert what_it_adds(compare_paired(np.arange(40) % 2, constant, constant), 0.05)[0] == "cannot_tell"
 
 
 def test_one_stratum_is_the_paired_test() -> None:
