@@ -30,7 +30,16 @@ def command(
     For each fold and seed a logistic model of the single models' answers is fitted on the validation patients, and
     asked about the test patients. Patients without a series stay in. Folds and seeds of a modality are each a run.
     """
-    from mgmt_monai.comparison.fusing import PRESENCE, RESULT, TABLE, fair_test, fuse, read_training, write_fusion
+    from mgmt_monai.comparison.fusing import (
+        PRESENCE,
+        RESULT,
+        TABLE,
+        fair_test,
+        fuse,
+        missing_otherwise,
+        read_training,
+        write_fusion,
+    )
 
     trainings = [read_training(run, stage) for run in runs]
     fused = fuse(trainings)
@@ -41,6 +50,9 @@ def command(
         learning = training.run.get("learning") or {}
         if sentence := (learning.get(stage) or {}).get("sentence"):
             click.echo(f"Warning: {training.folder}: {sentence}", err=True)
+    for name, (fitted, tested) in missing_otherwise(fused).items():
+        told = f"{fitted:.0%} of the validation patients, on whom the fusion is fitted, and in {tested:.0%} of the test"
+        click.echo(f"Warning: {name} is missing in {told} patients: look why before you believe it.", err=True)
     origin = trainings[0].run.get("origin") or {}
     if origin.get("text"):
         click.echo(origin["text"])

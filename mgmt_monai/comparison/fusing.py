@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
+from scipy.stats import fisher_exact, norm
 
 from mgmt_monai.atomic import check_replaceable, holds_text, write_text
 from mgmt_monai.comparison.errors import ComparisonError
@@ -227,6 +227,24 @@ def shuffled(fused: Fused, seed: int = 0, n_draws: int = 100) -> dict[str, float
             draws = [auc(label, whole - one + random.permutation(one)) for _ in range(n_draws)]
             found.append(auc(label, whole) - float(np.mean(draws)))
     return {name: number_or_none(float(np.mean(found))) for name, found in falls.items()}
+
+
+def missing_otherwise(fused: Fused) -> dict[str, tuple[float, float]]:
+    """By modality, shares of validation and of test patients without it, where they differ by more than chance.
+
+    Their answer, which the validation patients teach, was then not learnt on such as are tested (Fisher, p < 0.001).
+    """
+    found = {}
+    for name, of in pd.concat([one.table for one in fused.trainings]).groupby("modality"):
+        counts = []
+        for split in ("validation", "test"):
+            everyone, there = (
+                set(table.loc[table["split"] == split, "patient_id"]) for table in (fused.tables[TABLE], of)
+            )
+            counts.append((len(everyone - there), len(there)))
+        if fisher_exact(counts).pvalue < 0.001:
+            found[str(name)] = (counts[0][0] / sum(counts[0]), counts[1][0] / sum(counts[1]))
+    return found
 
 
 def write_fusion(fused: Fused, test: Mapping[str, Any], folder: Path, overwrite: bool = False) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from mgmt_monai.comparison.fusing import (
     Training,
     fair_test,
     fuse,
+    missing_otherwise,
     read_training,
     shuffled,
     write_fusion,
@@ -136,6 +137,19 @@ def test_patients_without_a_series_stay_in() -> None:
     everyone = {patient for one in fused.trainings for patient in one.table["patient_id"]}
     assert set(table["patient_id"]) == everyone and len(everyone) > 360
     assert table["probability"].notna().all()
+
+
+def test_it_is_told_where_test_patients_lack_what_validation_patients_have() -> None:
+    """Whom FLAIR's model gets wrong was taken out of the test patients' FLAIR alone: the fusion seems to add."""
+    trainings = trained((1, 0, 0, 0))
+    assert (
+        missing_otherwise(fuse(trainings)) == {} == missing_otherwise(fuse(trained((1, 0, 0, 0), missing=(0.3, 0.3))))
+    )
+    one, table = trainings[0], trainings[0].table
+    wrong = ((table["probability"] > 0.5) != (table["label"] == 1)) & (table["split"] == "test")
+    trainings[0] = Training(one.folder, one.modality, table[~wrong], one.run, one.control)
+    n_test = (table["split"] == "test").sum()
+    assert missing_otherwise(fuse(trainings)) == {"FLAIR": (0.0, pytest.approx(wrong.sum() / n_test))}
 
 
 def test_what_is_missing_by_the_label_is_contaminated_and_adds_nothing() -> None:
