@@ -60,7 +60,7 @@ def command(
         click.echo(f"These are trainings of the negative control {document['control']}, not of models.")
     falls = document["auc_falls_when_shuffled"]
     for name, n in document["missing"].items():
-        fall = "" if falls[name] is None else f"the AUC falls by {falls[name]:.2f} without it, "
+        fall = "" if falls[name] is None else f"without it the AUC changes by {-falls[name]:+.2f}, "
         click.echo(f"{name}: {fall}missing in {n} of {len(patients)} patients")
     adds = document["adds"]
     click.echo(adds["sentence"])
