@@ -64,7 +64,9 @@ def find(data_dir: Path) -> Found:
                 path = _own_path(data_dir, cell)
                 n_other_form += path != data_dir / cell
                 found.series.append(_series(path, patient_id, modality))
-                people = people_told(read_sidecar(path, patient_id, found)) if is_nifti(path.name) else ()
+                # Of a name that no file can have nothing can be asked; what is wrong is told where the series is read.
+                there = is_nifti(path.name) and os.path.lexists(path)
+                people = people_told(read_sidecar(path, patient_id, found)) if there else ()
                 found.people.append(Tagged(patient_id, cell, people, cell))
     tell_other_form(table.source, n_other_form)
     return found
