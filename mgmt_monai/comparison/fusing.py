@@ -135,9 +135,7 @@ def fuse(trainings: Sequence[Training]) -> Fused:
     models: dict[tuple[int, int], LateFusion] = {}
     for (fold, seed), rows in stacked.groupby(_KEYS):
         patients = _one_row_a_patient(rows)
-        given = rows.pivot(index="patient_id", columns="modality", values="probability").reindex(
-            index=patients["patient_id"], columns=modalities
-        )
+        given = _given(rows, patients, modalities)
         fitted = (patients["split"] == "validation").to_numpy()
         known, label = given[fitted], patients["label"].to_numpy()[fitted]
         models[int(fold), int(seed)] = model = fit_late_fusion(known, label)
@@ -216,9 +214,7 @@ def shuffled(fused: Fused, seed: int = 0, n_draws: int = 100) -> dict[str, float
     falls: dict[str, list[float]] = {name: [] for name in fused.missing}
     for (fold, seed_), rows in stacked[stacked["split"] == "test"].groupby(_KEYS):
         patients = _one_row_a_patient(rows)
-        given = rows.pivot(index="patient_id", columns="modality", values="probability").reindex(
-            index=patients["patient_id"], columns=list(fused.missing)
-        )
+        given = _given(rows, patients, list(fused.missing))
         model, label = fused.models[int(fold), int(seed_)], patients["label"].to_numpy()
         addends = model.addends(given)
         whole = addends.sum(axis=1).to_numpy()
@@ -348,6 +344,12 @@ def _check_together(trainings: Sequence[Training]) -> None:
                 f"expected one {what} a patient in all modalities, found two of {int((told_ > 1).sum())} patients. "
                 "Train them on one manifest."
             )
+
+
+def _given(rows: pd.DataFrame, patients: pd.DataFrame, modalities: Sequence[str]) -> pd.DataFrame:
+    """The single models' probabilities, a row a patient and a column a modality; ``nan`` is missing."""
+    table = rows.pivot(index="patient_id", columns="modality", values="probability")
+    return table.reindex(index=patients["patient_id"], columns=modalities)
 
 
 def _one_row_a_patient(rows: pd.DataFrame) -> pd.DataFrame:

@@ -129,7 +129,8 @@ def fit_late_fusion(probabilities: pd.DataFrame, label: ArrayLike, of: str = "")
     standard = ((all_logits - centre) / scale).fillna(0.0) * [not of or name == of for name in all_logits]
     lacks = all_logits.isna().astype(float)
     share = lacks.mean()
-    lacks = (lacks - share) * ((share > 0) & (share < 1))
+    varies = (share > 0) & (share < 1)
+    lacks = (lacks - share) * varies
     design, k = np.column_stack([standard, lacks]), len(all_logits.columns)
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
@@ -143,7 +144,6 @@ def fit_late_fusion(probabilities: pd.DataFrame, label: ArrayLike, of: str = "")
     found = minimize(loss, np.zeros(2 * k + 1), jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-12}).x
     weights, missing, intercept = found[:k], found[k:-1], float(found[-1])
     # Back to logits as they are, and to 0 for a patient who has the series.
-    varies = (share > 0) & (share < 1)
     terms = {
         str(name): Term(float(centre[name]), float(weights[i] / scale[name]), float(missing[i] * varies[name]))
         for i, name in enumerate(all_logits)
