@@ -8,7 +8,9 @@ _TABLE = """
 00080016 UI SOPClassUID
 00080018 UI SOPInstanceUID
 00080020 DA StudyDate
+00080021 DA SeriesDate
 00080022 DA AcquisitionDate
+00080023 DA ContentDate
 0008002A DT AcquisitionDateTime
 00080030 TM StudyTime
 00080032 TM AcquisitionTime

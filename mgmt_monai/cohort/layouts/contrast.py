@@ -34,7 +34,7 @@ _DENIES = _set(
     "sin senza sem bez beze zonder uden utan uten ilman ilma fara brez neg tanpa без χωρις minus"
 )
 _BEFORE = _set(
-    "v pre prae pra vor avant avt ennen antes previ previo previa previos prima prior before ante przed voor pred "
+    "v pre prae pra vor for avant avt ennen antes previ previo previa previos prima prior before ante przed voor pred "
     "innan fore prije inden enne inainte до πριν"
 )
 _WITH = _set("with w mit m avec con com met z ze ile med s c cu incl including amb dengan с με")  # noqa: RUF001
@@ -51,7 +51,8 @@ _NATIVE = re.compile(
 )
 #: Behind the contrast word.
 _DENIED_BEHIND = _set(
-    "oncesi oncesinde once onde nelkul elott free frei los none no nein non neg negative negativo yok vor vorher minus"
+    "oncesi oncesinde once onde nelkul elott free frei los none no nein non neg negative negativo yok vor vorher minus "
+    "maddesiz"
 )
 _GIVEN_BEHIND = _set("sonrasi sonra utan yes ja oui si sim da nach nachher jalkeen verildikten")
 #: Between a preposition and its contrast word.
@@ -84,7 +85,7 @@ _ABSENT = re.compile(
 
 _AGENTS = (
     r"dotarem|artirem|clariscan|magnevist|prohance|multihance|omniscan|optimark|elucirem|vueway|primovist|eovist|"
-    r"ablavar|vasovist|dotagraf|pixxoscan|cyclolux|magnegita"
+    r"ablavar|vasovist|dotagraf|pixxoscan|cyclolux|magnegita|magnograf|magnescope|hance|feraheme|ferumox\w*"
 )
 _NOUN = re.compile(
     rf"contra?st\w*|contras?|kontra[sz]\w*|[ck]ontr|(?:iv)?km|kl|gbca|kmg|km[gm]abe|gd(?!c$)\w{{0,5}}|gad\w*|mdc|pdc|civ|enh\w*|inj|in[jy]e[ck]\w*|injet\w*|"
@@ -96,7 +97,7 @@ _NOUN_BEHIND = _set("c con cont cte ctte cm mc pc k iv ev ilac medium")
 _GLUED = r"(?:contra?st\w*|kontra\w*|[ck]ont(?:ra?s?)?|km|kl|gd|gad\w*|enh\w*|inj\w*|mdc|ce|cte)"
 _GLUED_DENIED = re.compile(
     rf"(?:pre|prae?|przed|non?|un|vor|ohne|sin|sans|senza|sem|bez|zonder|anti){_GLUED}"
-    r"|(?:\w*kontra\w*|ilac?|(?:iv)?km|gad\w*)s[iu]z|kontra\w*oncesi"
+    r"|(?:\w*kontra\w*|ilac?|(?:iv)?km|gad\w*)s[iu]z|kontra\w*(?:oncesi|iton|mentes)"
     r"|[ck]ontra\w*fr(?:ei|i|ee)|km ?frei|minusc|prec|precon|noncon|smdc|woc|wocon|opaks[iu]z"
 )
 _GLUED_GIVEN = re.compile(
@@ -109,8 +110,15 @@ _NOTHING = re.compile(
     r"nenhum\w*|nan|pending|planned|tbd|unspecified|cancel\w*|abandon\w*|contraindic\w*|uygulanma\w*|geen|niet|nej|ne|nei|ikke|inte|ej|ei|hayir|nincs|nu|niciun\w*|brak|yok|nie|nein|no|non|nao|pas|without|"
     r"wo|ohne|sans|sin|senza|sem|bez|zonder|utan|uden|ilman|minusc|false|entfallt|δεν|οχι|нет|не|без|なし|無し?|无|没有|沒有|없음"
 )
-#: What is given instead, or against the motion of the bowel.
-_OTHER_DRUG = re.compile(r"saline|nacl|kochsalz\w*|physiolog\w*|water|wasser|cl|buscopan|glucagon|hyoscin\w*")
+#: What is given instead, or against the motion of the bowel; and why none is given.
+_OTHER_DRUG = re.compile(
+    r"saline|nacl|kochsalz\w*|physiolog\w*|water|wasser|cl|buscopan|glucagon|hyoscin\w*|g?fr|egfr|low|held|hold|fail\w*|"
+    r"defer\w*|abort\w*|stop\w*|unable|could|omit\w*|skip\w*|unavailable|undefined|empty|off|nihil|odmow\w*|rehus\w*|"
+    r"weiger\w*|lehnt|reddet\w*|\w+ilma(?:di|mis)|renal\w*|nieren\w*|ckd|[ck]reat\w*|insuf\w*|pregnan\w*|schwanger\w*|"
+    r"zwanger\w*|enceinte|gravid\w*|embaraz\w*|incinta|gebe|ciaz\w*|phantom|test"
+)
+#: What says in the text of an agent that there was one, beside the words for it.
+_YES = re.compile(r"[1-9]\d*|y|t|true|tak|evet|verildi|iv|c|with|mit|avec|con|com|met")
 #: ... unless an agent or an amount stands behind it ("No. 2 Gadavist"), or it is another word ("non-ionic").
 _SOMETHING = re.compile(r"gad\w*|gd\w*|ioni\w*|[1-9]\d*")
 _AMOUNT = re.compile(r"(\d+(?:[.,]\d*)?)\s*(?:(?:ml|cc|cm3|mg|g|mmol|мл)\b(?!\s*/(?!\s*kg))|\Z)")
@@ -192,6 +200,18 @@ def says_no_agent(text: str) -> bool:
     if _NOTHING.fullmatch(tokens[0]) and not any(map(_SOMETHING.fullmatch, tokens)):
         return True
     return said_of_contrast(text).what == DENIED
+
+
+def says_agent(text: str) -> bool:
+    """Whether the text of an agent names one, an amount, or says yes: others may say why there was none.
+
+    Example:
+        >>> [says_agent(text) for text in ("Gadovist", "10", "IV", "ja", "see protocol")]
+        [True, True, True, True, False]
+    """
+    patterns = (_YES, _DONE, _NOUN)
+    words = any(token in _GIVEN_BEHIND or any(one.fullmatch(token) for one in patterns) for token in _tokens(text))
+    return words or said_of_contrast(text).what == GIVEN
 
 
 def without_accents(text: str) -> str:

@@ -41,7 +41,7 @@ _KEPT = (
     "StudyDate", "StudyTime", "FrameOfReferenceUID", "ImageOrientationPatient", "EffectiveEchoTime", "InversionTimes",
     "InversionRecovery", "EchoPulseSequence", "EchoPlanarPulseSequence", "Spoiling", "AcquisitionContrast",
     "AcquisitionNumber", "FrameAcquisitionNumber", "TemporalPositionIdentifier", "TemporalPositionIndex",
-    "ContrastBolusStartTime",
+    "ContrastBolusStartTime", "SeriesDate", "ContentDate",
 )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ EXPECTS = "one folder a patient with NIfTI or DICOM files whose names, side-cars
 
 _NO_IMAGE = re.compile(
     r"(?<![a-z0-9])(?:seg\w*?|segmentation|masks?|brainmask|labels?|labelmap|roi|gtv|lesions?|parcellation|aparc|aseg|"
-    r"tumou?rseg|xfm|warp|jacobian)(?![a-z0-9])"
+    r"tumou?rseg|xfm|warp|jacobian|pve|bias ?field|prob\w*)(?![a-z0-9])"
 )
 
 

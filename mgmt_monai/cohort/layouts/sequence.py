@@ -14,6 +14,7 @@ from mgmt_monai.cohort.layouts.contrast import (
     UNSURE,
     Said,
     said_of_contrast,
+    says_agent,
     says_no_agent,
     without_accents,
 )
@@ -70,7 +71,7 @@ _OTHER_WORDS = tuple(
         ("a projection", r"mip|minip|mnip|projection"),
         (
             "a calculated image",
-            r"map\w*|inv[12]|(?:(?<!^)sub|sub(?! (?!t[12]\b)[a-z]*\d))|s[uo]\w{0,3}tr\w*|"
+            r"map\w*|inv[12]|t1 rho|minus (?:\S+ )*?t1|(?:(?<!^)sub|sub(?! (?!t[12]\b)[a-z]*\d))|s[uo]\w{0,3}tr\w*|"
             r"суб\w*трак\w*|вычит\w*|ode[cj]\w*|cikar\w*|kivon\w*|"  # noqa: RUF001
             r"dixon(?: \S+)*? (?:f|fat|opp\w*)(?! ?s(?:at|up))|^fat(?! ?s(?:at|up))|fat (?:only|image)|"
             r"opp(?:osed)? ?phase|out ?(?:of ?)?phase",
@@ -141,6 +142,8 @@ _ENHANCED_KINDS = (
 _WEIGHTINGS = {"T1": "T1w", "T2": "T2w", "FLUID_ATTENUATED": "FLAIR", "T2_STAR": "T2*"}
 #: How an agent was given, which some exports leave where they take the agent's name out.
 _ROUTE = "ContrastBolusRoute"
+#: Of these, text that is no denial, nor names an agent, leaves a doubt.
+_UNSURE_TAGS = ("ContrastBolusAgent", "ContrastBolusIngredient", _ROUTE)
 #: So many acquisitions in the same places are a dynamic series: the phases of a contrast study are fewer.
 _DYNAMIC = 8
 #: A bolus that starts later than this after a series is one of the day before: the night lies between.
@@ -200,8 +203,8 @@ def guess(values: Values) -> Guess:
             return Guess(None, f"{modality} by {reason}")
     by_tag, agent = _agent(values)
     name = said_of_contrast(str(values.get(keyword, "")))
-    if not name.what and by_tag is None and not agent and not says_no_agent(str(values.get(_ROUTE, ""))):
-        name = Said(UNSURE, _ROUTE)
+    if name.what in (NOTHING.what, BOTH) and by_tag is None and not agent:
+        name = next((Said(UNSURE, one) for one in _UNSURE_TAGS if not says_no_agent(str(values.get(one, "")))), name)
     given = by_tag if by_tag is not None else {GIVEN: True, UNSURE: True, DENIED: False}.get(name.what)
     if modality != "T1w":
         return Guess(modality, reason, agent=bool(given), by_tag=by_tag, by_words=name)
@@ -219,8 +222,8 @@ def said_by_name(said: Said) -> str:
         GIVEN: "contrast agent", DENIED: "no contrast agent", BOTH: "both with and without contrast agent",
         UNSURE: "a contrast word beside an unknown one or a dash",
     }  # fmt: skip
-    if said.words == _ROUTE:
-        return f"{_ROUTE} alone, without an agent"
+    if said.words in _UNSURE_TAGS:
+        return f"{_ROUTE} alone, without an agent" if said.words == _ROUTE else f"unknown words in {said.words}"
     return f"{told[said.what]} by its name" if said.what in told else "nothing says contrast agent"
 
 
@@ -404,7 +407,7 @@ def _agent(values: Values) -> tuple[bool | None, str]:
         if (amount := finite(str(values.get(keyword, "")))) is not None
     }
     filled = [f"{keyword} {amount:g} ml" for keyword, amount in amounts.items() if amount]
-    if not text and not filled:
+    if not filled and not (text and says_agent(text)):
         return None, ""
     bolus, taken = (time_of_day_s(str(values.get(f"{name}Time", ""))) for name in ("ContrastBolusStart", "Acquisition"))
     if bolus is not None and taken is not None and 0 < bolus - taken < _HALF_A_DAY_S:

@@ -190,7 +190,10 @@ def _exams(candidates: Sequence[Candidate], guesses: Sequence[Guess]) -> list[st
     known = [(one, own.modality) for one, own in zip(candidates, guesses, strict=True) if own.modality]
     if len({one.study for one, _ in known}) < 2:
         return [one.study for one in candidates]
-    exam_of = day_of = {one.study: _day(one) for one in candidates}
+    days_of: dict[str, list[str]] = {}
+    for one in candidates:
+        days_of.setdefault(one.study, []).append(_day(one))
+    exam_of = day_of = {study: min(filter(None, days), default="") for study, days in days_of.items()}
     for frame in sorted({str(one.values.get("FrameOfReferenceUID", "")) for one, _ in known} - {""}):
         own = [(one.study, modality) for one, modality in known if one.values.get("FrameOfReferenceUID") == frame]
         days = {day_of[study] for study, _ in own}
@@ -209,6 +212,7 @@ def _with_contrast(
         t1 = [i for i in own if guesses[i].modality in ("T1w", "T1wCE")]
         of_exam = len(t1) > 1 and all(guesses[i].by_tag for i in t1) and any(_name(guesses[i]) is False for i in t1)
         tagged = [] if of_exam else [i for i in own if guesses[i].by_tag]
+        everywhere = len(t1) > 1 and len(t1) < len(tagged) == sum(guesses[i].modality is not None for i in own)
         for i in t1:
             by_tag = None if of_exam else guesses[i].by_tag
             by_time = _by_time(i, candidates, tagged) if by_tag is None else None
@@ -230,6 +234,8 @@ def _with_contrast(
             decided[i] = replace(guesses[i], modality=modality, reason=f"{reason}; {by}")
             if (by_tag is not None or by_time is not None) and name not in (None, given):
                 doubts[i] = f"{candidates[i].name} is taken as {modality} ({by}), but its name says the opposite"
+            elif everywhere and by_tag and name is None:
+                doubts[i] = f"{candidates[i].name} is taken as {modality} ({by}), but all series say so, T2w or FLAIR too"
             elif guesses[i].by_words.what == UNSURE and by_tag is None and by_time is None:
                 doubts[i] = f"{candidates[i].name} is taken as {modality}, by {said_by_name(guesses[i].by_words)}"
     return decided, doubts
@@ -285,7 +291,9 @@ def _exam_day(candidates: Sequence[Candidate]) -> str:
 
 
 def _day(candidate: Candidate) -> str:
-    return day(str(candidate.values.get("StudyDate", ""))) or day(candidate.taken[0])
+    told = (candidate.values.get(f"{name}Date", "") for name in ("Study", "Series", "Content"))
+    study, series, content = map(str, told)
+    return next(filter(None, map(day, (study, candidate.taken[0], series, content))), "")
 
 
 def _contents(candidates: Sequence[Candidate], guesses: Sequence[Guess]) -> str:

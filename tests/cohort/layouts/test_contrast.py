@@ -2,7 +2,7 @@
 
 import pytest
 
-from mgmt_monai.cohort.layouts.contrast import BOTH, DENIED, GIVEN, SILENT, UNSURE, said_of_contrast, says_no_agent
+from mgmt_monai.cohort.layouts.contrast import BOTH, DENIED, GIVEN, SILENT, UNSURE, said_of_contrast, says_agent, says_no_agent
 
 # fmt: off
 NO_CONTRAST = (
@@ -35,6 +35,7 @@ NO_CONTRAST = (
     "T1senzamdc",
     "T1 avt gado", "T1 präkontrast", "T1 opaksız", "T1 WOC", "T1 z. contrast", "T1 Gd=0", "T1 neg contrast",  # noqa: RUF001
     "T1 previa al contraste", "T1 antes da injeção", "T1 ennen tehostetta", "T1 ilaç öncesi", "T1 precte",
+    "T1 kontrastiton", "T1 kontrasztmentes", "T1 kontrast maddesiz", "T1 før kontrast",
 )
 CONTRAST = (
     "CON CONTRASTE", "nach KM", "mit KM", "AVEC GADO", "CON CONTRASTO", "T1 GAD", "post gd", "T1+C", "T1 post",
@@ -148,6 +149,18 @@ def test_word_of_no_known_language_or_dash_before_contrast_is_not_taken_as_yes(t
         "allergy",
         "pending",
         "NaN",
+        "eGFR too low",
+        "eGFR 25",
+        "low GFR",
+        "on hold",
+        "IV failed",
+        "unable to cannulate",
+        "odmowa pacjenta",
+        "rehúsa",
+        "weigert",
+        "Niereninsuffizienz",
+        "schwanger",
+        "kullanılmadı",
     ],
 )
 def test_agent_that_says_there_was_none(text):
@@ -158,7 +171,16 @@ def test_agent_that_says_there_was_none(text):
     "text",
     ["GADAVIST", "gadoterate meglumine 10 ml", "x", "YES", "Dotarem 0.5 ml", "Applied", "Gadavist 7 ml",
      "Dotarem, no adverse reaction", "Gadovist 0.1 mmol/kg", "No. 2 Gadavist", "non-ionic", "10 ml @ 0 ml/s",
-     "Gadovist + NaCl", "Dotarem, saline flush 20 ml"],
+     "Gadovist + NaCl", "Dotarem, saline flush 20 ml", "Dotarem; eGFR > 60", "Gadavist eGFR 75"],
 )  # fmt: skip
 def test_agent(text):
     assert not says_no_agent(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("MultiHance", True), ("ProHance 15", True), ("Magnevist", True), ("UNK GAD", True), ("造影剤", True), ("IV", True),
+     ("ja", True), ("7.5", True), ("verildi", True), ("see protocol", False), ("per radiologist", False), ("x", False)],
+)  # fmt: skip
+def test_text_that_names_an_agent_or_an_amount_or_says_yes(text, expected):
+    assert says_agent(text) is expected

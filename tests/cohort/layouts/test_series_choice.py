@@ -348,3 +348,53 @@ def test_studies_of_one_day_are_one_examination():
     choice = choose(candidates)
     assert [modality for modality, _ in choice.verdicts] == ["T1w", "T2w", "T1wCE", ""]
     assert any("3 StudyInstanceUIDs on one day" in text for _, text in choice.notes)
+
+
+@pytest.mark.parametrize("dates", [{"SeriesDate": "20200101"}, {"StudyDate": "", "ContentDate": "2020.01.01"}])
+def test_studies_of_one_day_are_one_examination_whichever_date_says_so(dates):
+    studies = [series(text, str(n), study=f"1.{n}", dates=dates) for n, text in enumerate(("T1", "T2", "FLAIR"))]
+    assert chosen(*studies) == ["T1w", "T2w", "FLAIR"]
+
+
+@pytest.mark.parametrize("tag", ["StudyDate", "AcquisitionDate", "SeriesDate", "ContentDate"])
+def test_first_examination_is_the_earliest_whichever_date_says_so(tag):
+    later, first = ([series(text, study=study, dates={tag: date}) for text in ("T1", "T2")]
+                    for study, date in (("1.1", "20210101"), ("1.2", "20200101")))  # fmt: skip
+    assert chosen(*later, *first) == ["", "", "T1w", "T2w"]
+
+
+def test_study_whose_last_series_has_no_date_is_of_the_day_of_the_others():
+    own = [series("T1", "1", study="1.1", dates={"StudyDate": "20200101"}), series("T2", "2", study="1.1")]
+    assert chosen(*own, series("FLAIR", "3", study="1.2", dates={"StudyDate": "20200101"})) == ["T1w", "T2w", "FLAIR"]
+
+
+def test_agent_in_every_series_of_an_examination_is_in_doubt():
+    agent = {"ContrastBolusAgent": "Gadovist"}
+    choice = choose([series("T1", "1", **agent), series("T2", "2", **agent), series("T1", "3", **agent)])
+    assert [text.partition(" is taken")[0] for _, text in choice.contradictions] == ["series 1", "series 3"]
+    assert "all series say so" in choice.contradictions[0][1]
+    for others in (
+        [series("T1", "1"), series("T2", "2", **agent), series("T1", "3", **agent)],
+        [series("T2", "2", **agent), series("T1", "3", **agent)],
+        [series("T1", "2", **agent), series("T1", "3", **agent)],
+        [series("T1 post", "1", **agent), series("T2", "2", **agent), series("T1 post", "3", **agent)],
+    ):
+        assert choose(others).contradictions == []
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [((), ["T1wCE"]), ((series("T1 Gd", "9"),), ["T1w", "T1wCE"]), ((series("T2", "9"),), ["T1wCE", "T2w"])],
+    ids=["alone", "beside contrast", "beside T2w"],
+)
+def test_unknown_words_for_an_agent_are_in_doubt(others, expected):
+    choice = choose([series("T1", "1", ContrastBolusAgent="see protocol"), *others])
+    assert [modality for modality, _ in choice.verdicts] == expected
+    assert [text for _, text in choice.contradictions] == [
+        f"series 1 is taken as {expected[0]}, by unknown words in ContrastBolusAgent"
+    ]
+
+
+@pytest.mark.parametrize("text", ["T1 +C minus T1", "T1 post KM minus T1 nativ", "T1rho"])
+def test_subtraction_or_another_t1_is_none_of_the_four(text):
+    assert chosen(series(text)) == [""]
