@@ -31,14 +31,12 @@ class Kind:
         id: ``D`` and three digits; never given to another kind.
         severity: How much it matters.
         title: A few words, lower case, that end the sentence "this is a case of ...".
-        meaning: What it does to the model.
         remedy: What to do about it, one sentence without its full stop.
     """
 
     id: str
     severity: Severity
     title: str
-    meaning: str
     remedy: str
 
 
@@ -49,291 +47,78 @@ _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 KINDS = {
     kind.id: kind
     for kind in (
-        Kind(
-            "D001", _E, "unreadable file",
-            "The slice is lost, and the middle of the series is taken from the wrong place.",
-            "Replace the file or leave the patient out",
-        ),
-        Kind(
-            "D002", _E, "truncated file",
-            "Part of the image is missing; some readers fill it with zeros and say nothing.",
-            "Copy or export the file again",
-        ),
-        Kind(
-            "D003", _E, "empty series",
-            "There is nothing to read.",
-            "Restore the files or leave the patient out",
-        ),
-        Kind(
-            "D004", _E, "not a grey-scale slice",
-            "Screenshots, reports and colour maps are not anatomy; read as a slice they teach the model the screen.",
-            "Take the file out of the series",
-        ),
-        Kind(
-            "D005", _E, "mixed image sizes",
-            "Two acquisitions lie in one folder; stacked, they are no volume.",
-            "Keep the files of one series here",
-        ),
-        Kind(
-            "D006", _E, "several series in one folder",
-            "Slices of two acquisitions alternate in the stack, and the middle slices come from either.",
-            "Keep the files of one series here",
-        ),
-        Kind(
-            "D007", _E, "several echoes in one folder",
-            "Images of different contrast are taken for neighbouring slices.",
-            "Keep the files of one echo here",
-        ),
-        Kind(
-            "D008", _E, "mixed orientations",
-            "Slices that are not parallel have no order along one axis: a localizer, or two planes in one folder.",
-            "Keep the files of one series here",
-        ),
-        Kind(
-            "D009", _E, "duplicate slices",
-            "Two slices at one position count twice, or hide a second time point.",
-            "Keep one of each",
-        ),
-        Kind(
-            "D010", _E, "unknown slice order",
-            "Without position and orientation the middle of the brain cannot be found; file names are no order.",
-            "Restore the tag or leave the patient out",
-        ),
-        Kind(
-            "D011", _W, "missing slices",
-            "The stack is shorter than the anatomy, so its middle is elsewhere and its spacing is stretched.",
-            "Restore the slices, or record that you accept it",
-        ),
-        Kind(
-            "D012", _W, "uneven slice spacing",
-            "A volume with one spacing puts these slices in the wrong place.",
-            "Look at the acquisition; a reformatted plane would be distorted",
-        ),
-        Kind(
-            "D013", _W, "oblique plane",
-            "The middle slices cut other anatomy than in the other patients.",
-            "Reformat with --plane, or leave the patient out",
-        ),
-        Kind(
-            "D014", _W, "flipped orientation",
-            "Left and right, or up and down, are swapped against the radiological convention on the stored image.",
-            "Reformat with --plane, which turns every patient the same way",
-        ),
-        Kind(
-            "D015", _W, "few slices",
-            "The middle 20 % is a single slice, which decides for the patient alone.",
-            "Check that the series is whole",
-        ),
-        Kind(
-            "D016", _N, "phase images beside the magnitude",
-            "They are passed over; the magnitude images are read.",
-            "Nothing needs to be done",
-        ),
-        Kind(
-            "D017", _W, "wrong or missing Modality",
-            "The file does not say that it is MR; another kind of image may lie in the folder.",
-            "Check where the series comes from",
-        ),
-        Kind(
-            "D018", _W, "tags of another sequence",
-            "The tags describe another MR sequence than the one this series is taken for.",
-            "Compare the images with the name, and move the series if it is misnamed",
-        ),
-        Kind(
-            "D019", _E, "not a file",
-            "A folder, a broken link or a loop lies where a slice is expected.",
-            "Restore the file or remove the entry",
-        ),
-        Kind(
-            "D020", _W, "blank slices",
-            "The model is shown empty images under this patient's label.",
-            "Look at the pictures and export the series again",
-        ),
-        Kind(
-            "D021", _E, "constant series",
-            "Every pixel has the same value: there is no image.",
-            "Export the series again or leave the patient out",
-        ),
-        Kind(
-            "D022", _W, "clipped intensities",
-            "The brightest tissue is cut off at one value, so enhancement is no longer visible.",
-            "Export the series with its full range",
-        ),
-        Kind(
-            "D023", _W, "8-bit data",
-            "At most 256 grey values are left, scaled by whoever converted it; how may go with the site.",
-            "Get the original files",
-        ),
-        Kind(
-            "D024", _W, "lossy compression",
-            "Compression artefacts are texture, and texture is what the model reads.",
-            "Get the original files",
-        ),
-        Kind(
-            "D025", _W, "varying rescale",
-            "Rescale slope or intercept differ between slices or are missing in some; readers that take the first "
-            "pair for all show brightness steps.",
-            "Check the conversion that wrote these files",
-        ),
-        Kind(
-            "D026", _E, "undecodable pixels",
-            "The header is whole, but the pixels cannot be read.",
-            "Export the file again or leave the patient out",
-        ),
-        Kind(
-            "D027", _W, "bits above Bits Stored",
-            "They are cut off as an old overlay; the few values that need them would turn dark.",
-            "Look at the picture, and export the series again where bright tissue is dark",
-        ),
-        Kind(
-            "D030", _W, "missing modality",
-            "The patient cannot be used for models of this modality.",
-            "Add the series, or leave the patient out for it",
-        ),
-        Kind(
-            "D031", _E, "no label",
-            "The patient can be neither trained on nor scored.",
-            "Add the label or exclude the patient",
-        ),
-        Kind(
-            "D032", _W, "label without images",
-            "The patient is not in the cohort, though the label table says so.",
-            "Restore the images or remove the row",
-        ),
-        Kind(
-            "D033", _W, "tags of another patient",
-            "The series of one patient carry different PatientIDs: one of them may belong to somebody else.",
-            "Check where the series comes from",
-        ),
-        Kind(
-            "D034", _N, "several series of one modality",
-            "One was chosen; another choice may give another result.",
-            "Look at the choice, and take another one in series.csv",
-        ),
-        Kind(
-            "D035", _W, "no series of a known modality",
-            "The patient is not in the cohort.",
-            "Check the names, or name the series in a CSV layout",
-        ),
-        Kind(
-            "D036",
-            _W,
-            "one series under two modalities",
-            "The model of one of these modalities is trained on the images of another.",
-            "Find out which modality it is and take the copy away",
-        ),
-        Kind(
-            "D037",
-            _N,
-            "series of no known modality",
-            "It is not read; another name for it would have put it into the cohort.",
-            "Nothing needs to be done unless it is one of the four modalities: then name it in a CSV layout",
-        ),
-        Kind(
-            "D038", _W, "contrast agent in doubt",
-            "A series before contrast agent may be read as one after it, or the other way round.",
-            "Look at the pictures of the series, and name the right ones in series.csv",
-        ),
-        Kind(
-            "D040", _E, "identical images under two patients",
-            "In two splits, the model is tested on what it has learnt by heart.",
-            "Find out whose images they are and leave one of the patients out",
-        ),
-        Kind(
-            "D041", _E, "nearly identical images under two patients",
-            "Most likely one patient under two names, converted twice; in two splits it leaks as an exact copy does.",
-            "Look at both; leave one out, or record in the ignore list that they are different patients",
-        ),
-        Kind(
-            "D042", _E, "one study under two patients",
-            "The same examination carries two names, so it may be in two splits.",
-            "Find out whose study it is and leave one of the patients out",
-        ),
-        Kind(
-            "D043", _W, "a tag that goes with the label",
-            "The model can read the scanner, the plane or the size of the image instead of the tumour.",
-            "Balance or stratify by it, and compare with the negative controls",
-        ),
-        Kind(
-            "D044", _W, "identifying tags",
-            "The files can name a person; they must not leave the hospital so.",
-            "De-identify the files before sharing them; this product never copies these values",
-        ),
-        Kind(
-            "D045", _E, "one person under two names",
-            "The table of aliases, or the tags of the files, say that two patients are the same person.",
-            "Leave one of them out, or keep both in one split",
-        ),
-        Kind(
-            "D046", _E, "files changed since the manifest",
-            "The manifest's hash no longer describes these files, so results cannot be reproduced.",
-            "Restore the files, or build the manifest again",
-        ),
-        Kind(
-            "D047", _E, "files of another patient",
-            "The images would have somebody else's label.",
-            "Find out whose images these are and put them where they belong",
-        ),
-        Kind(
-            "D048", _E, "two people under one patient",
-            "Images of two people are taken for one, and one of them has the other's label.",
-            "Give each person a PatientID of their own, or leave the patient out",
-        ),
-        Kind(
-            "D049", _E, "file not fetched",
-            "Git LFS, git-annex (DataLad), DVC or a cloud has left a pointer where the file should be.",
-            "Fetch it with 'git lfs pull' or 'datalad get', and look again",
-        ),
-        Kind(
-            "D050", _W, "two places in one NIfTI file",
-            "The sform is read; a program that takes the qform shows another plane, or left and right swapped.",
-            "Find out which is right and write it into both, or convert the original files again",
-        ),
-        Kind(
-            "D051", _W, "images that are passed over",
-            "The layout does not read these files, so their patient may be missing from the cohort.",
-            "Rename or convert the files as the layout has them, or name them in a CSV layout",
-        ),
-        Kind(
-            "D052", _N, "unusual background",
-            "It was found, not given; a wrong one would shift the brightness of the whole series.",
-            "Nothing needs to be done unless the picture shows the outside of the head bright",
-        ),
-        Kind(
-            "D053", _N, "a series UID for each slice",
-            "Slices of one acquisition have different SeriesInstanceUIDs; they are read as one series.",
-            "Nothing needs to be done",
-        ),
-        Kind(
-            "D054", _N, "acquired plane not known",
-            "The volume is read as axial slices; it may have been acquired, and be sharpest, in another plane.",
-            "Read every patient in one plane with --plane, or write dim_info",
-        ),
-        Kind(
-            "D055", _W, "geometry in doubt",
-            "Slices may have another place, size or values than is read.",
-            "Check that the slices are of one acquisition, and the headers the scanner's",
-        ),
-        Kind(
-            "D056", _W, "alternating slices",
-            "Every second slice may be of another acquisition, as before and after contrast agent.",
-            "Look at the pictures: of two acquisitions, keep one here",
-        ),
-        Kind(
-            "D060", _N, "mixed shapes",
-            "Shape and pixel spacing go with the scanner, and so with the hospital: padding and sharpness show them.",
-            "Keep the aspect, compare with the negative control of slice count and spacing, and look for D043",
-        ),
-        Kind(
-            "D061", _W, "two patients who may be one",
-            "Identifier, or name and birth date are almost the same: mistyped, or two people. They stay in one split.",
-            "Find out; leave one out if they are one, or record in the ignore list that they are two",
-        ),
-        Kind(
-            "D062", _N, "skull not told",
-            "A study with skull is unlike training data without it, and here nobody can tell whether it has one.",
-            "Look at the study",
-        ),
+        Kind("D001", _E, "unreadable file", "Replace the file or leave the patient out"),
+        Kind("D002", _E, "truncated file", "Copy or export the file again"),
+        Kind("D003", _E, "empty series", "Restore the files or leave the patient out"),
+        Kind("D004", _E, "not a grey-scale slice", "Take the file out of the series"),
+        Kind("D005", _E, "mixed image sizes", "Keep the files of one series here"),
+        Kind("D006", _E, "several series in one folder", "Keep the files of one series here"),
+        Kind("D007", _E, "several echoes in one folder", "Keep the files of one echo here"),
+        Kind("D008", _E, "mixed orientations", "Keep the files of one series here"),
+        Kind("D009", _E, "duplicate slices", "Keep one of each"),
+        Kind("D010", _E, "unknown slice order", "Restore the tag or leave the patient out"),
+        Kind("D011", _W, "missing slices", "Restore the slices, or record that you accept it"),
+        Kind("D012", _W, "uneven slice spacing", "Look at the acquisition; a reformatted plane would be distorted"),
+        Kind("D013", _W, "oblique plane", "Reformat with --plane, or leave the patient out"),
+        Kind("D014", _W, "flipped orientation", "Reformat with --plane, which turns every patient the same way"),
+        Kind("D015", _W, "few slices", "Check that the series is whole"),
+        Kind("D016", _N, "phase images beside the magnitude", "Nothing needs to be done"),
+        Kind("D017", _W, "wrong or missing Modality", "Check where the series comes from"),
+        Kind("D018", _W, "tags of another sequence",
+             "Compare the images with the name, and move the series if it is misnamed"),
+        Kind("D019", _E, "not a file", "Restore the file or remove the entry"),
+        Kind("D020", _W, "blank slices", "Look at the pictures and export the series again"),
+        Kind("D021", _E, "constant series", "Export the series again or leave the patient out"),
+        Kind("D022", _W, "clipped intensities", "Export the series with its full range"),
+        Kind("D023", _W, "8-bit data", "Get the original files"),
+        Kind("D024", _W, "lossy compression", "Get the original files"),
+        Kind("D025", _W, "varying rescale", "Check the conversion that wrote these files"),
+        Kind("D026", _E, "undecodable pixels", "Export the file again or leave the patient out"),
+        Kind("D027", _W, "bits above Bits Stored",
+             "Look at the picture, and export the series again where bright tissue is dark"),
+        Kind("D030", _W, "missing modality", "Add the series, or leave the patient out for it"),
+        Kind("D031", _E, "no label", "Add the label or exclude the patient"),
+        Kind("D032", _W, "label without images", "Restore the images or remove the row"),
+        Kind("D033", _W, "tags of another patient", "Check where the series comes from"),
+        Kind("D034", _N, "several series of one modality", "Look at the choice, and take another one in series.csv"),
+        Kind("D035", _W, "no series of a known modality", "Check the names, or name the series in a CSV layout"),
+        Kind("D036", _W, "one series under two modalities", "Find out which modality it is and take the copy away"),
+        Kind("D037", _N, "series of no known modality",
+             "Nothing needs to be done unless it is one of the four modalities: then name it in a CSV layout"),
+        Kind("D038", _W, "contrast agent in doubt",
+             "Look at the pictures of the series, and name the right ones in series.csv"),
+        Kind("D040", _E, "identical images under two patients",
+             "Find out whose images they are and leave one of the patients out"),
+        Kind("D041", _E, "nearly identical images under two patients",
+             "Look at both; leave one out, or record in the ignore list that they are different patients"),
+        Kind("D042", _E, "one study under two patients",
+             "Find out whose study it is and leave one of the patients out"),
+        Kind("D043", _W, "a tag that goes with the label",
+             "Balance or stratify by it, and compare with the negative controls"),
+        Kind("D044", _W, "identifying tags",
+             "De-identify the files before sharing them; this product never copies these values"),
+        Kind("D045", _E, "one person under two names", "Leave one of them out, or keep both in one split"),
+        Kind("D046", _E, "files changed since the manifest", "Restore the files, or build the manifest again"),
+        Kind("D047", _E, "files of another patient", "Find out whose images these are and put them where they belong"),
+        Kind("D048", _E, "two people under one patient",
+             "Give each person a PatientID of their own, or leave the patient out"),
+        Kind("D049", _E, "file not fetched", "Fetch it with 'git lfs pull' or 'datalad get', and look again"),
+        Kind("D050", _W, "two places in one NIfTI file",
+             "Find out which is right and write it into both, or convert the original files again"),
+        Kind("D051", _W, "images that are passed over",
+             "Rename or convert the files as the layout has them, or name them in a CSV layout"),
+        Kind("D052", _N, "unusual background",
+             "Nothing needs to be done unless the picture shows the outside of the head bright"),
+        Kind("D053", _N, "a series UID for each slice", "Nothing needs to be done"),
+        Kind("D054", _N, "acquired plane not known", "Read every patient in one plane with --plane, or write dim_info"),
+        Kind("D055", _W, "geometry in doubt",
+             "Check that the slices are of one acquisition, and the headers the scanner's"),
+        Kind("D056", _W, "alternating slices", "Look at the pictures: of two acquisitions, keep one here"),
+        Kind("D060", _N, "mixed shapes",
+             "Keep the aspect, compare with the negative control of slice count and spacing, and look for D043"),
+        Kind("D061", _W, "two patients who may be one",
+             "Find out; leave one out if they are one, or record in the ignore list that they are two"),
+        Kind("D062", _N, "skull not told", "Look at the study"),
     )
 }  # fmt: skip
 
@@ -365,7 +150,7 @@ class Finding:
 
     @property
     def kind(self) -> Kind:
-        """Severity, title, meaning and remedy."""
+        """Severity, title and remedy."""
         return KINDS[self.id]
 
     def under(self, data_dir: Path) -> Finding:

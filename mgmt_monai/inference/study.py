@@ -99,7 +99,7 @@ def find_study(study_dir: Path, named: Mapping[str, Path] | None = None) -> Foun
     if not path.is_dir() and not named:
         raise InferenceError(f"{study_dir}: no such study. Name the folder that holds its series.")
     found = Found([_named_series(path.name, *one) for one in named.items()], set()) if named else _find(path)
-    if len({series.patient_id for series in found.series}) > 1:
+    if len({series.patient_id for series in found.series}) > 1 or any(note.id == "D051" for note in found.findings):
         raise InferenceError(
             f"{study_dir}: expected one study, found more than one patient. Name the folder of one of them, or predict "
             "them all with --batch."

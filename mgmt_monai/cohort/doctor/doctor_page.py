@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from mgmt_monai.cohort.doctor.confounders import p_text
+from mgmt_monai.cohort.doctor.meanings import MEANINGS
 from mgmt_monai.cohort.findings import KINDS, Severity
 from mgmt_monai.cohort.layouts.passed_over import account
 from mgmt_monai.cohort.tables.series_table import SeriesRow
@@ -111,7 +112,7 @@ def _groups(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "heading": _HEADINGS[severity],
             "n": sum(n for key, n in n_findings.items() if KINDS[key].severity is severity),
             "kinds": [
-                {"kind": kind, "n": n_findings[kind.id], "n_patients": len(patients[kind.id])}
+                {"kind": kind, "meaning": MEANINGS[kind.id], "n": n_findings[kind.id], "n_patients": len(patients[kind.id])}
                 for kind in KINDS.values()
                 if kind.severity is severity and kind.id in patients
             ],

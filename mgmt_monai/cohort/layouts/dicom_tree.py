@@ -223,20 +223,17 @@ def _read(
             else:
                 text = f"expected a DICOM file, found a header without {', '.join(_IDENTITY)}"
                 damaged.append(("D001", path, text))
-        except HeaderError as error:
+        except (HeaderError, OSError) as error:
+            check_machine(error, path)
             if pointer := unfetched(path):
                 damaged.append(("D049", path, f"expected a DICOM file, found {pointer}"))
+            elif isinstance(error, OSError):
+                text = f"expected a file that can be read, found one that cannot ({error.strerror})"
+                damaged.append(("D001", path, text))
             elif _may_be_dicom(path):
                 damaged.append(("D001", path, f"expected a DICOM file, found {error}"))
             else:
                 count.pass_over(TEXT, path)
-        except OSError as error:
-            check_machine(error, path)
-            if pointer := unfetched(path):
-                damaged.append(("D049", path, f"expected a DICOM file, found {pointer}"))
-                continue
-            text = f"expected a file that can be read, found one that cannot ({error.strerror})"
-            damaged.append(("D001", path, text))
 
 
 def _tell_damaged(
@@ -253,19 +250,15 @@ def _tell_damaged(
     for one in series:
         for name in one.files or ():
             modalities.setdefault((one.directory / name).parent, set()).add(one.modality)
+
+    def only(values: set[str]) -> str:
+        return "".join(values) if len(values) == 1 else ""
+
     findings = []
     for finding_id, path, text in damaged:
-        owner, modality = owners.get(path.parent, set()), modalities.get(path.parent, set())
-        alone = len(owner) == 1
-        findings.append(
-            Finding(
-                finding_id,
-                next(iter(owner)) if alone else "",
-                next(iter(modality)) if alone and len(modality) == 1 else "",
-                str(path),
-                text,
-            )
-        )
+        owner = only(owners.get(path.parent, set()))
+        modality = only(modalities.get(path.parent, set())) if owner else ""
+        findings.append(Finding(finding_id, owner, modality, str(path), text))
     return findings
 
 

@@ -1,6 +1,7 @@
 """One folder a patient, with NIfTI or DICOM files of any name: the words of names, side-cars and tags say which."""
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mgmt_monai.cohort.findings import Finding
@@ -29,6 +30,15 @@ _NO_IMAGE = re.compile(
     r"(?<![a-z0-9])(?:seg\w*?|segmentation|masks?|brainmask|labels?|labelmap|roi|gtv|lesions?|parcellation|aparc|aseg|"
     r"tumou?rseg|xfm|warp|jacobian|pve|bias ?field|prob\w*)(?![a-z0-9])"
 )
+
+_DATE = re.compile(r"(?<!\d)(?:19|20)\d\d([-_.]?)(?:0[1-9]|1[0-2])\1(?:[0-2]\d|3[01])(?=\D|\d{6}(?!\d)|\Z)")
+#: In the name of a folder or a file, what tells visits of one patient apart; others may be patients.
+_VISIT = re.compile(
+    r"(?:19|20)\d\d|(?<![a-z])(?:pre|post|base|bl|initial|diag|follow|fu|recur|ses|visit|scan|exam|stud|mo|month|week|day|"
+    r"year|time|tp|before|after|progr|rep|run|raw|orig|reg|anat|nifti|dicom|mr|vor|nach)(?![a-z]{0,3}\d{3})|^[vtsre]?\d{1,2}$"
+)
+#: In a file's name, a word with a number that is none of a sequence.
+_CODE = re.compile(r"(?!t[12]|[23]d|\d+mm)[a-z]*\d+[a-z]*")
 
 
 def recognises(data_dir: Path) -> bool:
@@ -61,7 +71,9 @@ def find_patient(patient: Path, found: Found) -> None:
     for file, _ in named:
         below = printable(stem_of(file.path.relative_to(patient).as_posix()))
         found.people.append(Tagged(name, str(file.path.parent), people_told(file.sidecar), below))
-    files = first_examination(name, _examinations(named), found) if named else []
+    examinations = _examinations(named)
+    _tell_several(patient, examinations, found)
+    files = first_examination(name, examinations, found) if named else []
     if dicom_tree.recognises(patient):
         of_tags = dicom_tree.find(patient, owner=name)
         found.series += of_tags.series
@@ -132,21 +144,47 @@ def _files(patient: Path, found: Found) -> list[tuple[NiftiFile, str]]:
 
 
 def _examinations(files: list[tuple[NiftiFile, str]]) -> dict[str, list[NiftiFile]]:
-    """Files by examination: the folder in the patient's, where two of these share a modality; else by their names."""
+    """Files by examination: the folder in the patient's, where two of these share a modality; else by their names,
+    where all have a date, or say after surgery."""
     modalities: dict[str, set[str]] = {}
     for file, folder in files:
         modalities.setdefault(folder, set()).add(guess(file.values).modality or "")
     seen = [modality for own in modalities.values() for modality in own if modality]
     if len(seen) == len(set(seen)) or not any(len(own - {""}) > 1 for own in modalities.values()):
-        later = {is_after_surgery(file.words) for file, _ in files if guess(file.values).modality}
-        files = [
-            (file, ("post-op" if is_after_surgery(file.words) else "not post-op") if len(later) > 1 else "")
-            for file, _ in files
-        ]
+        ours = [file for file, _ in files if guess(file.values).modality]
+        dates = {(_DATE.search(stem_of(file.path.name)) or [""])[0] for file in ours}
+        later = {is_after_surgery(file.words) for file in ours}
+
+        def said(file: NiftiFile) -> str:
+            if len(dates) > 1 and "" not in dates:
+                return (_DATE.search(stem_of(file.path.name)) or [min(dates)])[0]
+            return ("post-op" if is_after_surgery(file.words) else "not post-op") if len(later) > 1 else ""
+
+        files = [(file, said(file)) for file, _ in files]
     examinations: dict[str, list[NiftiFile]] = {}
     for file, folder in files:
         examinations.setdefault(printable(folder), []).append(file)
     return examinations
+
+
+def _tell_several(patient: Path, examinations: Mapping[str, Sequence[NiftiFile]], found: Found) -> None:
+    """D051 for a folder that seems to be of several patients, by its folders or by the numbers in the files' names."""
+    own = [name for name in examinations if not _VISIT.search(name.lower())] if len(examinations) > 1 else []
+    what = "folders"
+    if len(own) < 2:
+        modalities: dict[str, set[str]] = {}
+        for file in (one for files in examinations.values() for one in files):
+            words = re.split(r"[\W_]+", stem_of(file.path.name).lower())
+            code = "_".join(word for word in words if _CODE.fullmatch(word) and not _VISIT.search(word))
+            if code and (modality := guess(file.values).modality):
+                modalities.setdefault(code, set()).add(modality)
+        alone = guess({"Modality": "MR", "SeriesDescription": patient.name}).modality is not None
+        own = [code for code, ours in modalities.items() if alone or len(ours) > 1]
+        what = "files of names"
+    if len(own) > 1:
+        shown = " and ".join(map(printable, sorted(own)[:2]))
+        text = f"expected the files of one patient, found {len(own)} {what} such as {shown}, of which one is read"
+        found.findings.append(Finding("D051", printable(patient.name), "", str(patient), text))
 
 
 def _tell_near_misses(patient_id: str, found: Found) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import mgmt_monai
+from mgmt_monai.cohort.doctor.meanings import MEANINGS
 from mgmt_monai.cohort.findings import KINDS, Severity
 
 PAGES = Path(__file__).parents[3] / "docs" / "reference" / "findings"
@@ -21,7 +22,7 @@ def words(path: Path) -> str:
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_kind_has_a_page_with_its_title_severity_meaning_and_remedy(kind):
     text = words(PAGES / f"{kind.id}.md")
-    assert text.startswith(f"# {kind.id}: {kind.title} **{kind.severity.value.capitalize()}.** {kind.meaning}")
+    assert text.startswith(f"# {kind.id}: {kind.title} **{kind.severity.value.capitalize()}.** {MEANINGS[kind.id]}")
     assert f"**{kind.remedy}.**" in text
 
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from mgmt_monai.cohort.doctor.doctor_report import Cohort, write_report
+from mgmt_monai.cohort.doctor.meanings import MEANINGS
 from mgmt_monai.cohort.findings import KINDS, Finding
 from mgmt_monai.cohort.tables.ignores import Ignored, IgnoreList
 
@@ -208,7 +209,7 @@ def test_finding_says_what_it_means_and_leads_to_the_series_of_both_patients(vie
     page = view(page_path)
     kind = page.locator("#D040")
     text = kind.inner_text()
-    assert KINDS["D040"].meaning in text and KINDS["D040"].remedy in text and "docs/reference/findings/D040.md" in text
+    assert MEANINGS["D040"] in text and KINDS["D040"].remedy in text and "docs/reference/findings/D040.md" in text
     kind.get_by_role("button", name="00011, 00012").click()
     assert patients_shown(page) == ["00011", "00012"]
 

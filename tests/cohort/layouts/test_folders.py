@@ -160,3 +160,57 @@ def test_words_beside_the_sequence(tmp_path, make_nifti, names, expected):
 def test_patient_in_a_bin_is_none(tmp_path, make_nifti):
     make_nifti("p1/t1.nii.gz", "#recycle/t1.nii.gz", "#recycle/p2/t1.nii.gz", "Trash/t1.nii.gz", "@eaDir/p1/t1.nii.gz")
     assert folders.find(tmp_path).patients == {"p1"}
+
+
+FOUR = ("t1", "t1ce", "t2", "flair")
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        ("site{a}/p{n}/{m}", "2 folders such as p1 and p2"),
+        ("{a}/case-{n}_{a}/{m}", "2 folders such as case-1_A and case-2_A"),
+        ("images{a}/00{n}_{m}", "2 files of names such as 001 and 002"),
+        ("images{a}/{m}_GBM{n}", "2 files of names such as gbm1 and gbm2"),
+    ],
+)
+def test_several_patients_in_one_folder_are_a_warning(tmp_path, make_nifti, names, told):
+    make_nifti(*(f"{names.format(a=a, n=n, m=m)}.nii.gz" for a in "AB" for n in (1, 2) for m in FOUR))
+    findings = [finding for finding in find_series(tmp_path).findings if finding.id == "D051"]
+    text = f"expected the files of one patient, found {told}, of which one is read"
+    assert [(one.text.replace("_B", "_A"), len(one.path)) for one in findings] == [(text, len(findings[0].path))] * 2
+
+
+def test_folders_of_modalities_with_a_file_a_patient_are_a_warning(tmp_path, make_nifti):
+    make_nifti(*(f"{m}/p{n}_{m}.nii.gz" for n in (1, 2) for m in FOUR))
+    assert [one.patient_id for one in find_series(tmp_path).findings if one.id == "D051"] == sorted(FOUR)
+
+
+@pytest.mark.parametrize(
+    "names",
+    ["p/{n}/{m}", "p/v{n}/{m}", "p/2020-0{n}-05/{m}", "p/month_{n}/{m}", "p/ses-{n}/{m}", "p/{m}_run{n}",
+     "p/p_{m}_2020010{n}", "p/{m}_{n}mm", "p/postop{n}/{m}", "p007/p007_{m}_{n}"],
+)  # fmt: skip
+def test_visits_and_repetitions_of_one_patient_are_no_others(tmp_path, make_nifti, names):
+    make_nifti(*(f"{names.format(n=n, m=m)}.nii.gz" for n in (1, 2) for m in FOUR))
+    assert "D051" not in [finding.id for finding in folders.find(tmp_path).findings]
+
+
+@pytest.mark.parametrize("date", ["2020{month}05", "2020-{month}-05", "2020{month}05103000"])
+def test_visits_by_the_dates_of_names_are_not_mixed(tmp_path, make_nifti, date):
+    first, later = (date.format(month=month) for month in ("02", "11"))
+    make_nifti(f"p/t1_{first}.nii.gz", f"p/t2_{first}.nii.gz", *(f"p/{m}_{later}.nii.gz" for m in FOUR))
+    found = folders.find(tmp_path)
+    assert chosen(found) == {"T1w": f"p/t1_{first}.nii.gz", "T2w": f"p/t2_{first}.nii.gz"}
+    assert [finding.id for finding in found.findings] == ["D034"]
+
+
+@pytest.mark.parametrize("name", ["t1_biasfield", "t1_fast_pve_0", "t1_probmap", "t1ce_minus_t1"])
+def test_what_is_calculated_from_a_t1_is_none(tmp_path, make_nifti, name):
+    make_nifti(f"p/{name}.nii.gz", "p/t2.nii.gz")
+    assert list(chosen(folders.find(tmp_path))) == ["T2w"]
+
+
+def test_capital_letters_do_not_come_first(tmp_path, make_nifti):
+    make_nifti("p/T1_n4.nii.gz", "p/t1.nii.gz", "p/t2.nii.gz")
+    assert chosen(folders.find(tmp_path))["T1w"] == "p/t1.nii.gz"
