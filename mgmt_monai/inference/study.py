@@ -11,6 +11,7 @@ from mgmt_monai.cohort.examination.exam import SeriesExam
 from mgmt_monai.cohort.examination.scan import scan
 from mgmt_monai.cohort.findings import Finding, Severity
 from mgmt_monai.cohort.layouts import bids, dicom_tree, folders
+from mgmt_monai.cohort.layouts.decided import apply_decisions, decisions_of
 from mgmt_monai.cohort.layouts.found import Found, FoundSeries
 from mgmt_monai.cohort.layouts.nifti_names import BRATS, UCSF_PDGM, UPENN_GBM
 from mgmt_monai.cohort.layouts.series_choice import READ_AS_ONE
@@ -94,11 +95,16 @@ def find_study(study_dir: Path, named: Mapping[str, Path] | None = None) -> Foun
 
     Raises:
         InferenceError: No such folder, no series of a known modality, or more than one patient or examination.
+        CohortError: The cohort's ``series.csv`` names a series of the study that is not there.
     """
     path = study_path(study_dir)
     if not path.is_dir() and not named:
         raise InferenceError(f"{study_dir}: no such study. Name the folder that holds its series.")
     found = Found([_named_series(path.name, *one) for one in named.items()], set()) if named else _find(path)
+    for data_dir in () if named else (path, *path.parents[:3]):  # what was decided on in its cohort counts here too
+        if source := decisions_of(data_dir):
+            apply_decisions(found, source, data_dir, study=path)
+            break
     if len({series.patient_id for series in found.series}) > 1 or any(note.id == "D051" for note in found.findings):
         raise InferenceError(
             f"{study_dir}: expected one study, found more than one patient. Name the folder of one of them, or predict "

@@ -168,3 +168,45 @@ def test_same_patients_and_series_as_a_training(layout: str, phantom_dir: Path, 
         for one in sorted(study.found.series, key=lambda series: series.modality)
     ]
     assert found == [(s.patient_id, s.modality, s.directory / (s.files or ("",))[0]) for s in find_series(root).series]
+
+
+@pytest.mark.parametrize(
+    ("names", "study", "chosen"),
+    [
+        (("p1/t1_gd.nii.gz", "p1/t1_gd_2.nii.gz", "p2/t1_gd.nii.gz", "p2/t1_gd_2.nii.gz"), "p1", "p1/t1_gd_2.nii.gz"),
+        (
+            tuple(f"sub-{n}/anat/sub-{n}_{run}ce-gd_T1w.nii.gz" for n in "12" for run in ("", "run-2_")),
+            "sub-1",
+            "sub-1/anat/sub-1_run-2_ce-gd_T1w.nii.gz",
+        ),
+    ],
+    ids=["folders", "bids"],
+)
+def test_decision_of_the_cohort_counts_for_one_of_its_patients(write, names, study, chosen):
+    cohort = write(*names)
+    before = find_study(cohort / study).series
+    (cohort / "series.csv").write_text(f"patient_id,file,frame,decision\n{study},{chosen},,T1wCE\n")
+
+    alone, batch = find_study(cohort / study).series, {one.name: one for one in studies_in(cohort, cohort / "out")}
+
+    assert [one.directory / one.files[0] for one in before] != [cohort / chosen]
+    assert [one.directory / one.files[0] for one in alone] == [cohort / chosen]
+    assert [one.files for one in batch[study].found.series] == [one.files for one in alone]
+    (other,) = set(batch) - {study}
+    assert find_study(cohort / other).series[0].files == batch[other].found.series[0].files
+
+
+def test_decision_on_a_series_that_is_gone_is_refused_for_its_patient_alone(write):
+    cohort = write("p1/t1.nii.gz", "p2/t1.nii.gz")
+    (cohort / "series.csv").write_text("patient_id,file,frame,decision\np1,p1/t1_old.nii.gz,,T1w\n")
+    with pytest.raises(CohortError, match=r"found none that begins with p1/t1_old\.nii\.gz"):
+        find_study(cohort / "p1")
+    assert [one.modality for one in find_study(cohort / "p2").series] == ["T1w"]
+
+
+def test_files_of_several_patients_are_no_one_study_and_told_of_in_a_batch(write, caplog):
+    cohort = write(*(f"images/p{n}_{m}.nii.gz" for n in (1, 2) for m in ("t1", "t2")), "other/t1.nii.gz")
+    with pytest.raises(InferenceError, match="more than one patient"):
+        find_study(cohort / "images")
+    assert [one.name for one in studies_in(cohort, cohort / "out")] == ["images", "other"]
+    assert "found 2 files of names such as p1 and p2, of which one is read" in caplog.text

@@ -20,7 +20,9 @@ def decisions_of(data_dir: Path, named: Path | None = None) -> Path | None:
     return named or (own if own.is_file() and is_series_table(own) else None)
 
 
-def apply_decisions(found: Found, source: Path, data_dir: Path, drop: bool = False) -> None:
+def apply_decisions(
+    found: Found, source: Path, data_dir: Path, drop: bool = False, study: Path | None = None
+) -> None:
     """Take what the table says, and leave out what it replaces.
 
     Args:
@@ -28,6 +30,7 @@ def apply_decisions(found: Found, source: Path, data_dir: Path, drop: bool = Fal
         source: The table.
         data_dir: The cohort's folder.
         drop: Rows of series that are not there are dropped with a warning; else they are refused.
+        study: The folder of one patient, whose rows alone count.
 
     Raises:
         CohortError: The table cannot be read, or names a series that is not there.
@@ -36,6 +39,8 @@ def apply_decisions(found: Found, source: Path, data_dir: Path, drop: bool = Fal
     forms = {tuple(map(one_form, key)): key for key in by_key}
     rows, n_other_form = [], 0
     for row in read_decisions(source):
+        if study is not None and not (data_dir / row.file).is_relative_to(study):
+            continue
         key = row.key if row.key in by_key else forms.get(tuple(map(one_form, row.key)))
         if key is not None:
             n_other_form += key != row.key
