@@ -112,7 +112,12 @@ def _groups(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "heading": _HEADINGS[severity],
             "n": sum(n for key, n in n_findings.items() if KINDS[key].severity is severity),
             "kinds": [
-                {"kind": kind, "meaning": MEANINGS[kind.id], "n": n_findings[kind.id], "n_patients": len(patients[kind.id])}
+                {
+                    "kind": kind,
+                    "meaning": MEANINGS[kind.id],
+                    "n": n_findings[kind.id],
+                    "n_patients": len(patients[kind.id]),
+                }
                 for kind in KINDS.values()
                 if kind.severity is severity and kind.id in patients
             ],

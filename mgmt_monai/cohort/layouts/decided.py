@@ -20,9 +20,7 @@ def decisions_of(data_dir: Path, named: Path | None = None) -> Path | None:
     return named or (own if own.is_file() and is_series_table(own) else None)
 
 
-def apply_decisions(
-    found: Found, source: Path, data_dir: Path, drop: bool = False, study: Path | None = None
-) -> None:
+def apply_decisions(found: Found, source: Path, data_dir: Path, drop: bool = False, study: Path | None = None) -> None:
     """Take what the table says, and leave out what it replaces.
 
     Args:

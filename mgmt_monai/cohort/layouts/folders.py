@@ -145,7 +145,8 @@ def _files(patient: Path, found: Found) -> list[tuple[NiftiFile, str]]:
 
 def _examinations(files: list[tuple[NiftiFile, str]]) -> dict[str, list[NiftiFile]]:
     """Files by examination: the folder in the patient's, where two of these share a modality; else by their names,
-    where all have a date, or say after surgery."""
+    where all have a date, or say after surgery.
+    """
     modalities: dict[str, set[str]] = {}
     for file, folder in files:
         modalities.setdefault(folder, set()).add(guess(file.values).modality or "")

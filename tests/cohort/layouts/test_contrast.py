@@ -2,7 +2,16 @@
 
 import pytest
 
-from mgmt_monai.cohort.layouts.contrast import BOTH, DENIED, GIVEN, SILENT, UNSURE, said_of_contrast, says_agent, says_no_agent
+from mgmt_monai.cohort.layouts.contrast import (
+    BOTH,
+    DENIED,
+    GIVEN,
+    SILENT,
+    UNSURE,
+    said_of_contrast,
+    says_agent,
+    says_no_agent,
+)
 
 # fmt: off
 NO_CONTRAST = (
@@ -160,7 +169,7 @@ def test_word_of_no_known_language_or_dash_before_contrast_is_not_taken_as_yes(t
         "weigert",
         "Niereninsuffizienz",
         "schwanger",
-        "kullanılmadı",
+        "KULLANILMADI",
     ],
 )
 def test_agent_that_says_there_was_none(text):
@@ -179,8 +188,8 @@ def test_agent(text):
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("MultiHance", True), ("ProHance 15", True), ("Magnevist", True), ("UNK GAD", True), ("造影剤", True), ("IV", True),
-     ("ja", True), ("7.5", True), ("verildi", True), ("see protocol", False), ("per radiologist", False), ("x", False)],
+    [("MultiHance", True), ("ProHance 15", True), ("Magnevist", True), ("UNK GAD", True), ("造影剤", True),
+     ("ja", True), ("IV", True), ("7.5", True), ("verildi", True), ("see protocol", False), ("per radiologist", False), ("x", False)],
 )  # fmt: skip
 def test_text_that_names_an_agent_or_an_amount_or_says_yes(text, expected):
     assert says_agent(text) is expected
