@@ -144,9 +144,7 @@ def _files(patient: Path, found: Found) -> list[tuple[NiftiFile, str]]:
 
 
 def _examinations(files: list[tuple[NiftiFile, str]]) -> dict[str, list[NiftiFile]]:
-    """Files by examination: the folder in the patient's, where two of these share a modality; else by their names,
-    where all have a date, or say after surgery.
-    """
+    """Files by examination: the folder in the patient's, where two share a modality; else the date or word of names."""
     modalities: dict[str, set[str]] = {}
     for file, folder in files:
         modalities.setdefault(folder, set()).add(guess(file.values).modality or "")

@@ -103,10 +103,8 @@ class NiftiFile:
         except (HeaderError, OSError) as error:
             check_machine(error, self.path)
             n_slices = 0  # told where the series is read
-        uid = "\0".join(
-            f"{int(part):012d}" if part.isdecimal() else part
-            for part in re.split(r"(\d+)", str(self.path).lower() + str(self.path))
-        )
+        parts = re.split(r"(\d+)", str(self.path).lower() + str(self.path))
+        uid = "\0".join(f"{int(part):012d}" if part.isdecimal() else part for part in parts)
         taken = ("", _text(self.sidecar.get("AcquisitionTime")))
         return Candidate("", uid, self.values, n_slices, taken, printable(self.path.name))
 

@@ -189,7 +189,8 @@ def test_agent(text):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [("MultiHance", True), ("ProHance 15", True), ("Magnevist", True), ("UNK GAD", True), ("造影剤", True),
-     ("ja", True), ("IV", True), ("7.5", True), ("verildi", True), ("see protocol", False), ("per radiologist", False), ("x", False)],
+     ("ja", True), ("IV", True), ("7.5", True), ("verildi", True), ("see protocol", False),
+     ("per radiologist", False), ("x", False)],
 )  # fmt: skip
 def test_text_that_names_an_agent_or_an_amount_or_says_yes(text, expected):
     assert says_agent(text) is expected
