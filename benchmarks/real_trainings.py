@@ -21,7 +21,7 @@ from mgmt_monai.cli.main import main as mgmt_monai
 from mgmt_monai.cohort.manifest import Manifest, read_manifest, write_manifest
 from mgmt_monai.cohort.splits.plans import KFold
 from mgmt_monai.evaluation.discrimination import auc
-from mgmt_monai.evaluation.folds import across_folds, folds_of_test
+from mgmt_monai.evaluation.folds import across_folds
 from mgmt_monai.evaluation.model_rows import read_rows
 from mgmt_monai.evaluation.pooling import pool
 from mgmt_monai.evaluation.verdict import judge
@@ -58,10 +58,9 @@ def draw(manifest: Manifest, data: Path, folder: Path, seed: int, permuted: bool
         tables.append(read_rows([run / "predictions.csv"])[0]["T1w fine_tune"])
     rows = pd.concat(tables, ignore_index=True)
     pooled = pool(rows, 0.5)
-    fold = folds_of_test(rows, pooled["patient_id"])
-    scores, _ = across_folds(pooled["probability"], fold, pooled["label"])
+    scores, _ = across_folds(pooled["probability"], pooled["fold"], pooled["label"])
     control = {"header_tags": random.standard_normal(len(pooled))}
-    state = judge(pooled["label"], pooled["probability"], control, seed=seed, fold=fold).state
+    state = judge(pooled["label"], pooled["probability"], control, seed=seed, fold=pooled["fold"]).state
     return auc(pooled["label"].to_numpy(), scores), state
 
 

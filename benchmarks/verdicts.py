@@ -68,6 +68,17 @@ def of_site(random: np.random.Generator, n: int = 200, known: bool = True, model
     return Draw(label, score, {"header_tags": random.standard_normal(n)}, {"site": site} if known else {})
 
 
+def ridge_in_folds(features: np.ndarray, label: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """Each patient's score by a ridge regression on the patients of the other folds."""
+    found = np.empty(len(label))
+    for number in np.unique(fold):
+        seen = fold != number
+        x, y = features[seen], label[seen] - label[seen].mean()
+        weights = np.linalg.solve(x.T @ x + RIDGE * np.eye(features.shape[1]), x.T @ y)
+        found[~seen] = features[~seen] @ weights + label[seen].mean()
+    return found
+
+
 def cross_validated(
     random: np.random.Generator, n: int = 200, n_candidates: int = 1, strength: float = 0.0, n_folds: int = 5
 ) -> Draw:
@@ -78,11 +89,7 @@ def cross_validated(
     found = np.empty((n_candidates, n))
     for candidate in range(n_candidates):
         features = (shared + random.standard_normal((n, N_FEATURES)) * (n_candidates > 1)) / math.sqrt(2)
-        for number in range(n_folds):
-            seen = fold != number
-            x, y = features[seen], label[seen] - label[seen].mean()
-            weights = np.linalg.solve(x.T @ x + RIDGE * np.eye(N_FEATURES), x.T @ y)
-            found[candidate, ~seen] = features[~seen] @ weights + label[seen].mean()
+        found[candidate] = ridge_in_folds(features, label, fold)
     chosen = int(np.argmax([auc(label, scores) for scores in found]))
     others: dict[str, Any] = {"fold": fold}
     if n_candidates > 1:

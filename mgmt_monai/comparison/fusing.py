@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import fisher_exact, norm
+from scipy.stats import fisher_exact
 
 from mgmt_monai.atomic import check_replaceable, holds_text, write_text
 from mgmt_monai.comparison.errors import ComparisonError
 from mgmt_monai.evaluation.comparison import PairedComparison, compare_paired, compare_within
 from mgmt_monai.evaluation.discrimination import auc
-from mgmt_monai.evaluation.folds import across_folds, folds_of_test
-from mgmt_monai.evaluation.intervals import normal_quantile, number_or_none
+from mgmt_monai.evaluation.folds import across_folds
+from mgmt_monai.evaluation.intervals import number_or_none
 from mgmt_monai.evaluation.late_fusion import (
     LateFusion,
     best_single,
@@ -174,16 +174,15 @@ def fair_test(fused: Fused, bound: float, level: float = 0.95, site: Mapping[str
     """
     fusion = pool(fused.tables[TABLE], 0.5)
     label, patients = fusion["label"].to_numpy(), fusion["patient_id"]
-    fold = folds_of_test(fused.tables[TABLE], patients)
+    fold = fusion["fold"]
     one, widen = across_folds(fusion["probability"], fold, label)
-    wide = float(2 * norm.cdf(widen * normal_quantile(level)) - 1)
     code = None if site is None else site_codes([site.get(patient, "") for patient in patients], len(label))
 
     def against(table: pd.DataFrame) -> PairedComparison:
         other, _ = across_folds(pool(table, 0.5)["probability"], fold, label)
         if code is None:
-            return compare_paired(label, one, other, wide)
-        return compare_within(label, one, other, code, wide)
+            return compare_paired(label, one, other, level, widen)
+        return compare_within(label, one, other, code, level, widen)
 
     test = against(fused.tables[SINGLE])
     as_good = [name for name, table in fused.singles.items() if test.low > 0 and not against(table).low > 0]

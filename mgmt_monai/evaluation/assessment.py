@@ -9,12 +9,14 @@ from mgmt_monai.evaluation.bootstrap import patient_auc_interval
 from mgmt_monai.evaluation.calibration import calibrate
 from mgmt_monai.evaluation.decision_curve import net_benefit
 from mgmt_monai.evaluation.delong import auc_estimate
+from mgmt_monai.evaluation.folds import fold_widen, widened
 from mgmt_monai.evaluation.intervals import (
     Estimate,
     as_json,
     balanced_accuracy_interval,
     ends,
     number_or_none,
+    wider_level,
 )
 from mgmt_monai.evaluation.permutation import permutation_test
 from mgmt_monai.evaluation.summary import patient_figures, report
@@ -31,7 +33,8 @@ def assess(
 
     Args:
         pooled: One row a patient, as :func:`mgmt_monai.evaluation.pooling.pool` returns it: ``label``,
-            ``probability``, ``threshold`` (each patient's own, chosen without the patient).
+            ``probability``, ``threshold`` (each patient's own, chosen without the patient), ``fold``: with several,
+            standard errors are taken :data:`~mgmt_monai.evaluation.folds.FOLDS_WIDEN` times as large.
         level: Of the intervals, between 0 and 1.
         n_resamples: Of the patients, for the bootstrap interval of the AUC.
         n_permutations: Of the labels, for the p-value.
@@ -49,6 +52,8 @@ def assess(
         EvaluationError: A label is not 0 or 1, a probability is not finite, or ``level`` is not between 0 and 1.
     """
     label, probability = pooled["label"].to_numpy(), pooled["probability"].to_numpy()
+    asked, widen = level, fold_widen(pooled["fold"])
+    level = wider_level(level, widen)
     # Each patient has a threshold of its own where folds are pooled; the sign of the difference is exact.
     margin = probability - pooled["threshold"].to_numpy()
     figures = patient_figures(label, margin, level, 0.0)
@@ -60,10 +65,11 @@ def assess(
     whole = auc_estimate(label, probability, level)
     bootstrap = patient_auc_interval(label, probability, level, n_resamples, seed)
     found = calibrate(label, probability, level, seed)
+    p_value = permutation_test(label, probability, n_permutations, seed).p_value
     return {
         "n": whole.n,
         "n_methylated": methylated,
-        "level": level,
+        "level": asked,
         "auc": as_json(whole),
         "auc_bootstrap": as_json(Estimate(whole.value, *bootstrap, whole.n)),
         "accuracy": figures["accuracy"],
@@ -83,6 +89,6 @@ def assess(
         "calibration_slope": as_json(found.slope),
         "calibration_intercept": as_json(found.intercept),
         "calibration_in_the_large": as_json(found.in_the_large),
-        "permutation_p": number_or_none(permutation_test(label, probability, n_permutations, seed).p_value),
+        "permutation_p": number_or_none(widened(p_value, widen)),
         "classification_report": report(label, margin, 0.0),
     }

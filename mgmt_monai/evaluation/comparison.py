@@ -39,7 +39,7 @@ class PairedComparison:
 
 
 def compare_paired(
-    label: ArrayLike, probability_a: ArrayLike, probability_b: ArrayLike, level: float = 0.95
+    label: ArrayLike, probability_a: ArrayLike, probability_b: ArrayLike, level: float = 0.95, widen: float = 1.0
 ) -> PairedComparison:
     """DeLong's paired test of two AUCs, and the interval of their difference.
 
@@ -52,6 +52,7 @@ def compare_paired(
         probability_a: Shape ``(n,)``, the first model's.
         probability_b: Shape ``(n,)``, the second model's, of the same patients in the same order.
         level: Of the interval, between 0 and 1.
+        widen: How many times as large the standard error is taken (:mod:`mgmt_monai.evaluation.folds`).
 
     Returns:
         The comparison; all ``nan`` when a class is absent, interval and p-value ``nan`` with fewer than
@@ -65,29 +66,20 @@ def compare_paired(
         DeLong ER, DeLong DM, Clarke-Pearson DL. Comparing the areas under two or more correlated receiver operating
         characteristic curves: a nonparametric approach. Biometrics 1988;44:837-845.
     """
-    z = normal_quantile(level)
     a, b = placements(label, probability_a), placements(label, probability_b)
     if not all(map(len, a)):
         return PairedComparison(*[math.nan] * 6)
     auc_a, auc_b = float(a.methylated.mean()), float(b.methylated.mean())
-    difference = auc_a - auc_b
     # The variance of the paired differences is var(a) + var(b) - 2 cov(a, b) without writing out the covariance.
     variance = mean_variance(Placements(a.methylated - b.methylated, a.unmethylated - b.unmethylated))
-    if min(map(len, a)) < LEAST_IN_CLASS:
-        return PairedComparison(auc_a, auc_b, difference, *UNDEFINED, math.nan)
-    if variance < _NO_VARIANCE:
-        same_order = np.array_equal(rankdata(probability_a), rankdata(probability_b))
-        ends = Interval(0.0, 0.0) if same_order else UNDEFINED
-        return PairedComparison(auc_a, auc_b, difference, *ends, 1.0 if math.isclose(auc_a, auc_b) else math.nan)
-    error = math.sqrt(variance)
-    p_value = float(2 * norm.sf(abs(difference) / error))
-    low, high = max(-1.0, difference - z * error), min(1.0, difference + z * error)
-    return PairedComparison(auc_a, auc_b, difference, low, high, p_value)
+    same_order = np.array_equal(rankdata(probability_a), rankdata(probability_b))
+    return _told(auc_a, auc_b, widen**2 * variance, min(map(len, a)), same_order, level)
 
 
 def compare_within(
-    label: ArrayLike, probability_a: ArrayLike, probability_b: ArrayLike, stratum: ArrayLike, level: float = 0.95
-) -> PairedComparison:
+    label: ArrayLike, probability_a: ArrayLike, probability_b: ArrayLike, stratum: ArrayLike, level: float = 0.95,
+    widen: float = 1.0,
+) -> PairedComparison:  # fmt: skip
     """Two models by the pairs of patients of one stratum, a site say: pair-weighted AUCs and their difference.
 
     Args:
@@ -96,6 +88,7 @@ def compare_within(
         probability_b: Shape ``(n,)``, the second model's.
         stratum: Shape ``(n,)``; strata with fewer than two patients of a label are left out, for they have no variance.
         level: Of the interval, between 0 and 1.
+        widen: As `compare_paired` takes it.
 
     Returns:
         As `compare_paired`, with strata as independent; all ``nan`` where none is left, interval and p-value ``nan``
@@ -107,7 +100,7 @@ def compare_within(
     Source:
         Janes H, Pepe MS. Biometrika 2009;96:371-382 (covariate-adjusted ROC), each stratum by DeLong's test.
     """
-    z, code = normal_quantile(level), np.asarray(stratum)
+    code = np.asarray(stratum)
     y, a, b = np.asarray(label), np.asarray(probability_a), np.asarray(probability_b)
     pairs, classes = 0.0, np.zeros(2, dtype=int)
     totals, spread, same_order = np.zeros(2), 0.0, True
@@ -125,12 +118,17 @@ def compare_within(
     if not pairs:
         return PairedComparison(*[math.nan] * 6)
     auc_a, auc_b = (float(total / pairs) for total in totals)
-    difference, error = auc_a - auc_b, math.sqrt(spread) / pairs
-    if min(classes) < LEAST_IN_CLASS:
+    return _told(auc_a, auc_b, widen**2 * spread / pairs**2, min(classes), same_order, level)
+
+
+def _told(auc_a: float, auc_b: float, variance: float, fewest: int, same_order: bool, level: float) -> PairedComparison:
+    z, difference = normal_quantile(level), auc_a - auc_b
+    if fewest < LEAST_IN_CLASS:
         return PairedComparison(auc_a, auc_b, difference, *UNDEFINED, math.nan)
-    if error**2 < _NO_VARIANCE:
+    if variance < _NO_VARIANCE:
         ends = Interval(0.0, 0.0) if same_order else UNDEFINED
         return PairedComparison(auc_a, auc_b, difference, *ends, 1.0 if math.isclose(auc_a, auc_b) else math.nan)
+    error = math.sqrt(variance)
     p_value = float(2 * norm.sf(abs(difference) / error))
     low, high = max(-1.0, difference - z * error), min(1.0, difference + z * error)
     return PairedComparison(auc_a, auc_b, difference, low, high, p_value)

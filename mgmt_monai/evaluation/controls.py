@@ -15,7 +15,7 @@ from mgmt_monai.evaluation.comparison import PairedComparison, compare_paired, h
 from mgmt_monai.evaluation.delong import auc_estimate
 from mgmt_monai.evaluation.discrimination import checked_arrays
 from mgmt_monai.evaluation.folds import widened
-from mgmt_monai.evaluation.intervals import Estimate
+from mgmt_monai.evaluation.intervals import Estimate, wider_level
 from mgmt_monai.evaluation.permutation import permutation_test
 from mgmt_monai.evaluation.pooling import pool
 
@@ -125,7 +125,7 @@ def held_against(
         n_permutations: Of the labels, for each p-value.
         seed: Of the permutations.
         code: Shape ``(n,)``, the site, from 0; None without one.
-        widen: How many times as large the model's standard error is taken.
+        widen: How many times as large standard errors are taken.
         above: Whether the model is above chance: else nothing is there to explain.
 
     Raises:
@@ -136,7 +136,7 @@ def held_against(
     copied = {name: copies(own, values) or copies(scores, values) for name, values in given.items()}
     varies = {name: told_apart(values) >= LEAST_TOLD_APART and not copied[name] for name, values in given.items()}
     p_values = {
-        name: permutation_test(label, values, n_permutations, seed + 1 + number, code).p_value
+        name: widened(permutation_test(label, values, n_permutations, seed + 1 + number, code).p_value, widen)
         for number, (name, values) in enumerate(given.items())
     }
     of_varying = [name for name in given if varies[name]]
@@ -149,10 +149,10 @@ def held_against(
         found.append(
             Control(
                 name=name,
-                auc=auc_estimate(label, values, level),
+                auc=auc_estimate(label, values, wider_level(level, widen)),
                 p_value=p_values[name],
                 p_holm=p_holm,
-                difference=compare_paired(label, probability, values, level),
+                difference=compare_paired(label, probability, values, level, widen),
                 informative=varies[name],
                 copied=copied[name],
                 p_added=p_added,

@@ -111,7 +111,7 @@ def write_evaluation(
     found: dict[str, Any] = {
         "schema": SCHEMA,
         "models": judged(rows, models, columns, site, controls, bound, level, seed, notes, primary, clinical),
-        "best_of": best_of_models({name: models[name] for name in compete}, rows, seed),
+        "best_of": best_of_models({name: models[name] for name in compete}, seed),
         "not_learnt": dict(not_learnt or {}),
         "trained_on": list(trained_on),
         "comparisons": compared,

@@ -15,6 +15,7 @@ from mgmt_monai.evaluation.added_value import logistic
 from mgmt_monai.evaluation.calibration import CLIP, Calibration, calibrate, checked_probabilities
 from mgmt_monai.evaluation.delong import auc_estimate
 from mgmt_monai.evaluation.intervals import LEAST_IN_CLASS, Estimate, as_json, ends
+from mgmt_monai.evaluation.permutation import dealt_folds
 from mgmt_monai.json_file import JsonFileError, read_json
 
 logger = logging.getLogger(__name__)
@@ -109,14 +110,11 @@ def _recalibrated(label: np.ndarray, probability: np.ndarray, level: float, seed
     design = np.column_stack([np.ones(len(label)), logits])
     random, mean = np.random.default_rng(seed), np.zeros(len(label))
     for _ in range(N_REPEATS):
-        fold = np.empty(len(label), dtype=int)
-        for each in (0, 1):
-            of = np.flatnonzero(label == each)
-            fold[of] = random.permutation(np.arange(len(of)) % N_FOLDS)
+        fold = dealt_folds(label, N_FOLDS, random)
         for number in range(N_FOLDS):
             test = fold == number
             mean[test] += expit(design[test] @ logistic(design[~test], label[~test], np.repeat(1e-6, 2))) / N_REPEATS
-    return calibrate(label, mean, level, seed)
+    return calibrate(label, mean.clip(0, 1), level, seed)  # a sum of rounded numbers may be above 1
 
 
 def _auc_if_right(probability: np.ndarray) -> float | None:

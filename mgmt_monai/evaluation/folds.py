@@ -22,20 +22,6 @@ LEAST_IN_FOLD = 10
 a model tells; of one patient, or of patients of one label, nothing."""
 
 
-def folds_of_test(table: pd.DataFrame, patients: pd.Series) -> pd.Series:
-    """The fold whose models tested each patient: of several repeats and seeds that of the first.
-
-    Args:
-        table: As `pool` takes it.
-        patients: Their identifiers, such as `pool` returns them.
-
-    Returns:
-        Whole numbers in the patients' order.
-    """
-    test = table[table["split"] == "test"].sort_values(["seed", "fold"])
-    return test.groupby("patient_id")["fold"].first().loc[patients.to_numpy()].reset_index(drop=True)
-
-
 def seeds_as_folds(table: pd.DataFrame) -> pd.DataFrame:
     """The same rows, with the seed's number as the fold's where seeds are folds: they test other patients each.
 
@@ -125,10 +111,19 @@ def across_folds(scores: ArrayLike, fold: ArrayLike, label: ArrayLike) -> tuple[
     """
     values, code = np.asarray(scores, dtype=float), np.unique(np.asarray(fold), return_inverse=True)[1]
     sizes, methylated = np.bincount(code), np.bincount(code, np.asarray(label))
-    if len(sizes) < 2:
-        return values, 1.0
+    if (widen := fold_widen(code)) == 1:
+        return values, widen
     comparable = min(sizes) >= LEAST_IN_FOLD and bool(((methylated > 0) & (methylated < sizes)).all())
-    return fold_ranks(values, fold) if comparable else values, FOLDS_WIDEN
+    return fold_ranks(values, fold) if comparable else values, widen
+
+
+def fold_widen(fold: ArrayLike) -> float:
+    """How many times as large standard errors are: `FOLDS_WIDEN`, or 1 of one fold.
+
+    Args:
+        fold: Shape ``(n,)``.
+    """
+    return FOLDS_WIDEN if len(np.unique(np.asarray(fold))) > 1 else 1.0
 
 
 def within_folds_p(label: np.ndarray, scores: np.ndarray, fold: ArrayLike, n_permutations: int, seed: int = 0) -> float:

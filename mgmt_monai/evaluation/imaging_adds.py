@@ -22,6 +22,7 @@ from mgmt_monai.evaluation.intervals import (
     normal_quantile,
     number_or_none,
 )
+from mgmt_monai.evaluation.permutation import dealt_folds
 from mgmt_monai.evaluation.predictions import EvaluationError
 from mgmt_monai.evaluation.within_site import NO_SITE
 
@@ -60,6 +61,7 @@ def imaging_adds(
     threshold: float = 0.5,
     level: float = 0.95,
     seed: int = 0,
+    widen: float = 1.0,
 ) -> dict[str, Any] | None:
     """The image model, a model of the columns, and both together, on patients that none of them was fitted on.
 
@@ -74,6 +76,7 @@ def imaging_adds(
         threshold: Probability from which one would act, for the net benefit; taken into 0.01 to 0.99.
         level: Of the intervals.
         seed: Of the folds.
+        widen: How many times as large standard errors are taken, where the image model's folds are not independent.
 
     Returns:
         ``columns``, ``n``; ``clinical``, ``image``, ``both`` (AUCs) and ``difference`` (both minus clinical), as
@@ -104,10 +107,7 @@ def imaging_adds(
     gain: dict[str, list[np.ndarray]] = {"clinical": [], "both": []}
     out_of_fold = np.zeros(len(y))
     for _ in range(N_REPEATS):
-        fold = np.empty(len(y), dtype=int)
-        for each in (0, 1):
-            of = np.flatnonzero(y == each)
-            fold[of] = random.permutation(np.arange(len(of)) % N_FOLDS)
+        fold = dealt_folds(y, N_FOLDS, random)
         found = {name: _cross_fitted(terms, y, fold) for name, terms in (("clinical", design), ("both", larger))}
         out_of_fold += found["clinical"] / N_REPEATS
         for name, values in {**found, "image": own}.items():
@@ -118,7 +118,7 @@ def imaging_adds(
     benefits = {name: np.mean(of, axis=0) for name, of in gain.items()}
     added = Placements(*(both - alone for both, alone in zip(mean["both"], mean["clinical"], strict=True)))
     fewer = int(min(y.sum(), len(y) - y.sum()))
-    wide = float(student.isf((1 - level) / 2, fewer - 1)) if fewer >= LEAST_FOR_INTERVAL else math.nan
+    wide = widen * float(student.isf((1 - level) / 2, fewer - 1)) if fewer >= LEAST_FOR_INTERVAL else math.nan
     benefit = benefits["both"] - benefits["clinical"]
 
     def difference(values: np.ndarray, variance: float) -> dict[str, float | int | None]:
@@ -128,7 +128,7 @@ def imaging_adds(
 
     few = design.shape[1] <= TERMS_PER_PATIENT * min(y.sum(), len(y) - y.sum())
     terms = design if few else normal_scores(out_of_fold)[:, None]
-    ratio = 2 * (_log_likelihood(np.column_stack([terms, own]), y) - _log_likelihood(terms, y))
+    ratio = 2 * (_log_likelihood(np.column_stack([terms, own]), y) - _log_likelihood(terms, y)) / widen**2
     return {
         "columns": [str(name) for name in columns.columns],
         "n": len(y),

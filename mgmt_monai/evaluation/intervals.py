@@ -267,6 +267,24 @@ def normal_quantile(level: float) -> float:
     return float(norm.ppf((1 + level) / 2))
 
 
+def wider_level(level: float, times: float) -> float:
+    """The level of which a normal distribution's interval is so many times as wide.
+
+    Args:
+        level: Between 0 and 1.
+        times: How many times as large the standard error is.
+
+    Raises:
+        EvaluationError: ``level`` is not between 0 and 1.
+
+    Example:
+        >>> wider_level(0.95, 1.0), round(wider_level(0.95, 1.3), 3)
+        (0.95, 0.989)
+    """
+    z = normal_quantile(level)
+    return level if times == 1 else float(2 * norm.cdf(times * z) - 1)
+
+
 def _newcombe_low(auc: float, n_positive: int, n_negative: int, z: float) -> float:
     if auc <= 0:
         return 0.0

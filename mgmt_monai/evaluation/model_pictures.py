@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 from mgmt_monai.evaluation.calibration import reliability_curve
 from mgmt_monai.evaluation.decision_curve import decision_curve
 from mgmt_monai.evaluation.delong import auc_estimate
+from mgmt_monai.evaluation.folds import fold_widen
+from mgmt_monai.evaluation.intervals import wider_level
 from mgmt_monai.evaluation.plots.calibration_plot import calibration_figure
 from mgmt_monai.evaluation.plots.decision_curve_plot import decision_curve_figure
 from mgmt_monai.evaluation.plots.forest import ForestRow, forest_figure, sites_figure
@@ -40,11 +42,12 @@ def model_pictures(
         are subgroups, ``sites`` where a site is known; each with its figure.
     """
     label, probability = pooled["label"].to_numpy(), pooled["probability"].to_numpy()
-    whole = auc_estimate(label, probability, level)
+    wide = wider_level(level, fold_widen(pooled["fold"]))
+    whole = auc_estimate(label, probability, wide)
     if 0 < label.sum() < len(label):
-        band = roc_band(label, probability, level, n_resamples, seed)
+        band = roc_band(label, probability, wide, n_resamples, seed)
         yield "roc", roc_band_figure(label, probability, band, whole, level)
-        curve = reliability_curve(label, probability, level=level)
+        curve = reliability_curve(label, probability, level=wide)
         yield "calibration", calibration_figure(curve, probability, label, level)
         yield "decision_curve", decision_curve_figure(decision_curve(label, probability))
     if groups:

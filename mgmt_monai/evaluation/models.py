@@ -13,7 +13,7 @@ from mgmt_monai.evaluation.columns import clinical_columns, columns_tell
 from mgmt_monai.evaluation.comparison import compare_paired, holm
 from mgmt_monai.evaluation.controls import control_scores
 from mgmt_monai.evaluation.discrimination import auc
-from mgmt_monai.evaluation.folds import across_folds, folds_of_test, widened
+from mgmt_monai.evaluation.folds import across_folds, fold_widen, widened
 from mgmt_monai.evaluation.imaging_adds import imaging_adds
 from mgmt_monai.evaluation.model_rows import pool_models, read_rows, seed_spread, seeds_text
 from mgmt_monai.evaluation.permutation import best_of, best_of_p_values, permutation_test
@@ -128,7 +128,7 @@ def judged(
     of_control = {control: control_scores(rows[control]) for control in controls}
     meant = primary_models(rows, candidates, primary)
     of_candidates = {name: rows[name] for name in candidates}
-    best = _best_p(models, rows, candidates, sites, seed) | _best_p(models, rows, meant, sites, seed)
+    best = _best_p(models, candidates, sites, seed) | _best_p(models, meant, sites, seed)
     found: dict[str, dict[str, Any]] = {}
     every = len({patient for pooled in models.values() for patient in pooled["patient_id"]})
     for name, pooled in models.items():
@@ -136,8 +136,7 @@ def judged(
         if name in controls:
             found[name] = {**figures, "verdict": None, "within_site": None, "imaging_adds": None, "columns_tell": []}
             continue
-        fold = folds_of_test(rows[name], pooled["patient_id"])
-        scores, widen = across_folds(pooled["probability"], fold, pooled["label"])
+        scores, widen = across_folds(pooled["probability"], pooled["fold"], pooled["label"])
         of_patients = pd.DataFrame() if columns is None else columns.reindex(pooled["patient_id"])
         rest = of_patients.drop(columns=[*beside, *([column] if column else [])], errors="ignore")
         telling = columns_tell(rest, pooled["label"].to_numpy(), scores, widen)
@@ -149,13 +148,13 @@ def judged(
             seed=seed,
             p_value=None if meant == [name] else best.get(name),
             site=sites.get(name),
-            fold=fold,
+            fold=pooled["fold"],
             bound=bound,
             seeds=seeds_text(figures["seeds"]),
             notes=[
                 *notes,
                 *(["seeds_as_folds"] if "seeds_as_folds" in rows[name] else []),
-                *doubts(name, of_candidates, [*of_control.values()], pooled, fold, figures["permutation_p"]),
+                *doubts(name, of_candidates, [*of_control.values()], pooled, figures["permutation_p"]),
                 *(["column_tells"] if telling else []),
                 *(["other_site_column"] if others else []),
                 *(["primary"] if name in primary and len(candidates) > len(primary) else []),
@@ -166,7 +165,7 @@ def judged(
         within = None if verdict.site is None else verdict.site.as_json(column)
         adds = None
         if beside:
-            adds = imaging_adds(pooled["label"], scores, of_patients[beside], figures["threshold"], level, seed)
+            adds = imaging_adds(pooled["label"], scores, of_patients[beside], figures["threshold"], level, seed, widen)
         found[name] = {**figures, "verdict": verdict.as_json(), "within_site": within, "imaging_adds": adds,
                        "columns_tell": telling}  # fmt: skip
     return found
@@ -192,14 +191,11 @@ def primary_models(rows: Mapping[str, pd.DataFrame], candidates: Sequence[str], 
     return [name for name, stage in of_stage.items() if stage == PRIMARY_STAGE]
 
 
-def best_of_models(
-    models: Mapping[str, pd.DataFrame], rows: Mapping[str, pd.DataFrame], seed: int = 0
-) -> dict[str, Any] | None:
+def best_of_models(models: Mapping[str, pd.DataFrame], seed: int = 0) -> dict[str, Any] | None:
     """What the best of several models reaches if none of them knows anything, beside what the best of these reaches.
 
     Args:
-        models: By name, as `pool_models` returns them.
-        rows: The same, as `read_rows` returns them: of folds, ranks within each are compared.
+        models: By name, as `pool_models` returns them; of folds, ranks within each are compared.
         seed: Of the permutations.
 
     Returns:
@@ -212,12 +208,12 @@ def best_of_models(
     label = tables[0]["label"]
     if label.nunique() < 2 or not all(_same_patients(tables[0], table) for table in tables):
         return None
-    scores, widen = _across_folds(models, rows)
-    null = best_of(label, np.stack(list(scores.values())), seed=seed)
+    scores, widen = _across_folds(models)
+    null = best_of(label, np.stack(list(scores.values())), seed=seed, widen=widen)
     own = {name: auc(label, values) for name, values in scores.items()}
     best = max(own, key=lambda name: own[name])
-    chance = {name: 0.5 + widen * (getattr(null, name) - 0.5) for name in ("expected", "percentile_95")}
-    return {"n_models": len(models), **chance, "best": best, "auc": own[best]}
+    return {"n_models": len(models), "expected": null.expected, "percentile_95": null.percentile_95, "best": best,
+            "auc": own[best]}  # fmt: skip
 
 
 def comparisons(models: Mapping[str, pd.DataFrame], level: float = 0.95) -> list[dict[str, Any]]:
@@ -241,7 +237,8 @@ def comparisons(models: Mapping[str, pd.DataFrame], level: float = 0.95) -> list
         both = models[first].merge(models[second], on="patient_id", suffixes=("", "_second"))
         if not len(both):
             continue
-        found = compare_paired(both["label"], both["probability"], both["probability_second"], level)
+        widen = max(fold_widen(both["fold"]), fold_widen(both["fold_second"]))
+        found = compare_paired(both["label"], both["probability"], both["probability_second"], level, widen)
         p_values.append(found.p_value)
         figures = {"auc_first": found.auc_a, "auc_second": found.auc_b, "difference": found.difference,
                    "low": found.low, "high": found.high, "p": found.p_value}  # fmt: skip
@@ -265,7 +262,6 @@ def _check_labels(models: Mapping[str, pd.DataFrame]) -> None:
 
 def _best_p(
     models: Mapping[str, pd.DataFrame],
-    rows: Mapping[str, pd.DataFrame],
     candidates: Sequence[str],
     sites: Mapping[str, np.ndarray],
     seed: int,
@@ -275,7 +271,7 @@ def _best_p(
         return {}
     strata = {name: site_codes(site, len(site)) for name, site in sites.items()}
     first = candidates[0]
-    scores, widen = _across_folds({name: models[name] for name in candidates}, rows)
+    scores, widen = _across_folds({name: models[name] for name in candidates})
     if all(_same_patients(models[first], models[other]) for other in candidates):
         stack = np.stack(list(scores.values()))
         found = best_of_p_values(models[first]["label"], stack, 10_000, seed, strata.get(first), widen)
@@ -287,14 +283,9 @@ def _best_p(
     return {name: min(1.0, len(candidates) * widened(p, widen)) for name, p in alone.items()}
 
 
-def _across_folds(
-    models: Mapping[str, pd.DataFrame], rows: Mapping[str, pd.DataFrame]
-) -> tuple[dict[str, np.ndarray], float]:
+def _across_folds(models: Mapping[str, pd.DataFrame]) -> tuple[dict[str, np.ndarray], float]:
     """Each model's scores, comparable over its folds, and the largest of their wideners."""
-    found = {
-        name: across_folds(of["probability"], folds_of_test(rows[name], of["patient_id"]), of["label"])
-        for name, of in models.items()
-    }
+    found = {name: across_folds(of["probability"], of["fold"], of["label"]) for name, of in models.items()}
     return {name: scores for name, (scores, _) in found.items()}, max(widen for _, widen in found.values())
 
 

@@ -107,6 +107,7 @@ def best_of(
     n_permutations: int = 10_000,
     seed: int = 0,
     stratum: np.ndarray | None = None,
+    widen: float = 1.0,
 ) -> BestOf:
     """The best candidate's figure if no candidate knew anything of the labels.
 
@@ -121,6 +122,8 @@ def best_of(
         n_permutations: How many, at least 1.
         seed: Of the permutations; the same seed gives the same figures.
         stratum: As `permutation_test` takes it; for the AUC its pairs alone count.
+        widen: How many times as far from 0.5 as under permuted labels the figures of such models lie by chance, such as
+            :data:`mgmt_monai.evaluation.folds.FOLDS_WIDEN`.
 
     Returns:
         The distribution of the best figure; the AUC's is ``nan`` when a class is absent.
@@ -147,6 +150,7 @@ def best_of(
         null = np.concatenate([(2 * (part @ called.T) + beside).max(axis=1) for part in dealt]) / len(label_)
     else:
         raise EvaluationError(f"evaluation: expected the figure auc or accuracy, found {figure}")
+    null = null if widen == 1 else 0.5 + widen * (null - 0.5)
     return BestOf(
         n_candidates=len(candidates),
         expected=float(null.mean()),
@@ -174,8 +178,7 @@ def best_of_p_values(
         n_permutations: How many, at least 1.
         seed: Of the permutations.
         stratum: As `permutation_test` takes it.
-        widen: How many times as far from 0.5 as under permuted labels the AUCs of such models lie by chance, such as
-            :data:`mgmt_monai.evaluation.folds.FOLDS_WIDEN`.
+        widen: As `best_of` takes it.
 
     Returns:
         Shape ``(k,)``, one-sided, in (0, 1]; ``nan`` when no stratum has both classes.
@@ -183,11 +186,29 @@ def best_of_p_values(
     Raises:
         EvaluationError: As `best_of`.
     """
-    null = best_of(label, probabilities, "auc", n_permutations=n_permutations, seed=seed, stratum=stratum).null
+    null = best_of(label, probabilities, "auc", 0.5, n_permutations, seed, stratum, widen).null
     label_ = checked_arrays(label, np.asarray(probabilities)[0])[0]
     observed = _auc(_double_ranks(np.asarray(probabilities, dtype=float), stratum) @ label_, label_, stratum)
-    reached = [(0.5 + widen * (null - 0.5) >= each - _ROUNDING).sum() for each in observed]
+    reached = [(null >= each - _ROUNDING).sum() for each in observed]
     return np.where(np.isnan(observed), math.nan, np.add(reached, 1) / (1 + n_permutations))
+
+
+def dealt_folds(label: np.ndarray, n_folds: int, random: np.random.Generator) -> np.ndarray:
+    """Patients dealt to folds at random, those of each label apart.
+
+    Args:
+        label: Shape ``(n,)``, 0 or 1.
+        n_folds: How many.
+        random: The source of randomness.
+
+    Returns:
+        Shape ``(n,)``, from 0.
+    """
+    fold = np.empty(len(label), dtype=int)
+    for each in (0, 1):
+        of = np.flatnonzero(label == each)
+        fold[of] = random.permutation(np.arange(len(of)) % n_folds)
+    return fold
 
 
 def _dealt(label: np.ndarray, n_permutations: int, seed: int, stratum: np.ndarray | None) -> Iterator[np.ndarray]:

@@ -12,7 +12,7 @@ DIGITS = 12
 """Decimal places of a pooled probability: the last digits of a mean depend on how many numbers went into it, and would
 tell apart patients of equal probability. A network's own float32 has seven."""
 
-POOLED_COLUMNS = ("patient_id", "label", "probability", "threshold", "n_models")
+POOLED_COLUMNS = ("patient_id", "label", "probability", "threshold", "n_models", "fold")
 
 
 def pool(table: pd.DataFrame, threshold: float | None = None) -> pd.DataFrame:
@@ -30,7 +30,8 @@ def pool(table: pd.DataFrame, threshold: float | None = None) -> pd.DataFrame:
 
     Returns:
         The columns :data:`POOLED_COLUMNS`, sorted by ``patient_id``: ``label`` (int64); ``probability`` and
-        ``threshold`` (float64), means over the models that tested the patient; ``n_models`` (int64), how many.
+        ``threshold`` (float64), means over the models that tested the patient; ``n_models`` (int64), how many;
+        ``fold`` (int64), the first of them, by seed.
 
     Raises:
         EvaluationError: The table breaks the schema, holds more than one modality or stage, or no test patient;
@@ -58,14 +59,19 @@ def pool(table: pd.DataFrame, threshold: float | None = None) -> pd.DataFrame:
         test = test.assign(threshold=[chosen[model] for model in _models(test)])
     else:
         test = test.assign(threshold=float(threshold))
-    pooled = test.groupby("patient_id", sort=True).agg(
-        label=("label", "first"),
-        probability=("probability", _mean),
-        threshold=("threshold", _mean),
-        n_models=("label", "size"),
+    pooled = (
+        test.sort_values(["seed", "fold"])
+        .groupby("patient_id", sort=True)
+        .agg(
+            label=("label", "first"),
+            probability=("probability", _mean),
+            threshold=("threshold", _mean),
+            n_models=("label", "size"),
+            fold=("fold", "first"),
+        )
     )
     pooled["probability"] = pooled["probability"].round(DIGITS)
-    return pooled.reset_index()[list(POOLED_COLUMNS)].astype({"label": "int64", "n_models": "int64"})
+    return pooled.reset_index()[list(POOLED_COLUMNS)].astype({"label": "int64", "n_models": "int64", "fold": "int64"})
 
 
 def _thresholds(validation: pd.DataFrame, test: pd.DataFrame) -> dict[tuple[int, int], float]:

@@ -97,7 +97,7 @@ def read_batch(path: Path, labels: Mapping[str, int]) -> tuple[pd.DataFrame, dic
         several bundles of one modality and stage the stage carries the bundle's name.
 
     Raises:
-        EvaluationError: The file cannot be read, breaks the schema, or nothing is left.
+        EvaluationError: The file cannot be read, breaks the schema, a model has several thresholds, or nothing is left.
     """
     table = _text_table(path)
     without = {"without a probability": int((table["probability"] == "").sum())}
@@ -116,6 +116,13 @@ def read_batch(path: Path, labels: Mapping[str, int]) -> tuple[pd.DataFrame, dic
     table["stage"] = stage.where(bundles == 1, stage + " " + table["bundle"])
     rows = table.assign(split="test", fold=0, seed=0, label=table["patient_id"].map(labels))
     threshold = pd.to_numeric(rows["threshold"], errors="coerce")
+    for model, of in rows.groupby(["modality", "stage"])["threshold"]:
+        if of.nunique() > 1:
+            some = ", ".join(value or "none" for value in of.unique()[:2])
+            raise EvaluationError(
+                f"{path}, column threshold: expected one threshold for {' '.join(model)}, found {some}; give the table "
+                "as 'predict --batch' wrote it"
+            )
     return checked_table(rows, PATIENT_COLUMNS, str(path)).assign(threshold=threshold, bundle=rows["bundle"]), without
 
 

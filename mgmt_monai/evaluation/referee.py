@@ -218,7 +218,7 @@ def examinations(labels: Mapping[str, int]) -> str:
 
 
 def doubts(
-    name: str, rows: Mapping[str, pd.DataFrame], controls: Sequence[pd.Series], pooled: pd.DataFrame, fold: pd.Series,
+    name: str, rows: Mapping[str, pd.DataFrame], controls: Sequence[pd.Series], pooled: pd.DataFrame,
     permutation_p: float | None,
 ) -> list[str]:  # fmt: skip
     """What speaks against a model's predictions though nothing is wrong with their figures.
@@ -229,7 +229,6 @@ def doubts(
             whom a manifest has for it.
         controls: Their probabilities by patient.
         pooled: The model's test patients, as :func:`mgmt_monai.evaluation.pooling.pool` returns them.
-        fold: Shape ``(n,)``, theirs.
         permutation_p: Of all pairs.
 
     Returns:
@@ -254,7 +253,7 @@ def doubts(
     seen = any(pd.MultiIndex.from_frame(of.loc[of["split"] == "train", keys]).isin(tested).any() for of in learnt)
     alone = False
     if "held" not in table and permutation_p is not None and permutation_p > FOLDS_ALONE[1]:
-        ranks, _ = across_folds(pooled["probability"], fold, pooled["label"])
+        ranks, _ = across_folds(pooled["probability"], pooled["fold"], pooled["label"])
         alone = auc(pooled["label"], ranks) - auc(pooled["label"], pooled["probability"]) > FOLDS_ALONE[0]
     found = {"chosen_patients": chosen, "seen_by_stage": seen, "folds_alone": alone,
              "numbers_tell": numbers_tell(table, pooled)}  # fmt: skip

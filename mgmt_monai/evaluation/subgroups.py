@@ -15,7 +15,8 @@ from mgmt_monai.evaluation.columns import MOST_VALUES, quarters
 from mgmt_monai.evaluation.comparison import holm
 from mgmt_monai.evaluation.delong import auc_estimate
 from mgmt_monai.evaluation.discrimination import checked_arrays
-from mgmt_monai.evaluation.intervals import UNDEFINED, Estimate, as_json, normal_quantile, wilson_interval
+from mgmt_monai.evaluation.folds import fold_widen
+from mgmt_monai.evaluation.intervals import UNDEFINED, Estimate, as_json, normal_quantile, wider_level, wilson_interval
 from mgmt_monai.evaluation.predictions import EvaluationError
 
 ABSENT = "(absent)"
@@ -107,7 +108,7 @@ def subgroups(pooled: pd.DataFrame, columns: pd.DataFrame, level: float = 0.95, 
         EvaluationError: A column of ``pooled`` is missing, a patient is there twice, a label is not 0 or 1, a
             probability is not finite, or ``level`` is not between 0 and 1.
     """
-    normal_quantile(level)
+    level = wider_level(level, fold_widen(pooled["fold"]) if "fold" in pooled else 1.0)
     missing = [name for name in _NEEDED if name not in pooled.columns]
     if missing:
         raise EvaluationError(

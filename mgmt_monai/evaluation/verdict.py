@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import norm
 
 from mgmt_monai.evaluation.controls import (
     ALPHA_CONTROLS,
@@ -25,7 +24,7 @@ from mgmt_monai.evaluation.controls import (
 from mgmt_monai.evaluation.delong import auc_estimate
 from mgmt_monai.evaluation.discrimination import checked_arrays
 from mgmt_monai.evaluation.folds import across_folds, widened, within_folds_p
-from mgmt_monai.evaluation.intervals import Estimate, as_json, normal_quantile, with_interval
+from mgmt_monai.evaluation.intervals import Estimate, as_json, wider_level, with_interval
 from mgmt_monai.evaluation.permutation import permutation_test
 from mgmt_monai.evaluation.predictions import EvaluationError
 from mgmt_monai.evaluation.sample_size import power
@@ -299,7 +298,7 @@ def judge(
     tested = permutation_test(checked, scores, n_permutations, seed) if found_site is None else found_site
 
     def estimate(shown: float) -> Estimate:
-        wide = float(2 * norm.cdf(widen * normal_quantile(shown)) - 1)
+        wide = wider_level(shown, widen)
         return auc_estimate(checked, scores, wide) if code is None else stratified_auc(checked, scores, code, wide)
 
     model = estimate(level) if found_site is None else found_site.auc
@@ -310,7 +309,7 @@ def judge(
     if above and fold is not None and too_few_a_fold:
         parted = within_folds_p(checked, scores, fold, n_permutations, seed) > ALPHA_MODEL
         left = len(checked) - int(np.unique(fold, return_counts=True)[1].max())
-        level_told = float(2 * norm.cdf(widen * normal_quantile(RULE_LEVEL)) - 1)
+        level_told = wider_level(RULE_LEVEL, widen)
         parted |= not auc_estimate(checked, own - LEVEL_STEPS / max(1, left) * checked, level_told).low > 0.5
         above = not parted
     below = bool(widened(tested.p_low, widen) <= ALPHA_BELOW and ruled.high < 0.5) and not too_few_a_fold

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.stats import norm, rankdata
+from scipy.stats import rankdata
 
 from mgmt_monai.evaluation.delong import SMALL_CLASS, auc_and_variance, auc_estimate
 from mgmt_monai.evaluation.discrimination import auc, checked_arrays
@@ -26,11 +26,11 @@ from mgmt_monai.evaluation.intervals import (
     ends,
     logit_interval,
     newcombe_interval,
-    normal_quantile,
     number_or_none,
+    wider_level,
 )
 from mgmt_monai.evaluation.over_sites import LEAST_AT_SITE, OverSites, SiteAuc, over_sites
-from mgmt_monai.evaluation.permutation import permutation_test
+from mgmt_monai.evaluation.permutation import dealt_folds, permutation_test
 from mgmt_monai.evaluation.predictions import EvaluationError
 
 SITE_NAMES = ("site", "centre", "center", "hospital", "institution")
@@ -149,7 +149,7 @@ def within_site(
     """
     label_, probability_ = checked_arrays(label, probability)
     code = site_codes(site, len(label_))
-    wide = float(2 * norm.cdf(widen * normal_quantile(level)) - 1)
+    wide = wider_level(level, widen)
     n_sites = int(code.max()) + 1
     tested = permutation_test(label_, probability_, n_permutations, seed, code)
     pooled = auc(label_, probability_)
@@ -272,10 +272,7 @@ def site_alone(
     random = np.random.default_rng(seed)
     found = []
     for _ in range(n_repeats):
-        fold = np.empty(len(label), dtype=int)
-        for each in (0, 1):
-            of = np.flatnonzero(label == each)
-            fold[of] = random.permutation(np.arange(len(of)) % n_folds)
+        fold = dealt_folds(label, n_folds, random)
         for number in range(n_folds):
             test, train = fold == number, fold != number
             patients = np.bincount(code[train], minlength=code.max() + 1)

@@ -25,6 +25,7 @@ def pooled():
             "probability": probability,
             "threshold": threshold,
             "n_models": 1,
+            "fold": 0,
         }
     )
 

@@ -41,7 +41,7 @@ def test_none_of_24_guessers_is_believed(evidence):
     path = evidence / "tables" / "b24.csv"
     found = evaluate(path)
     rows, _ = read_rows([path])
-    assert len(found) == best_of_models(pool_models(rows), rows)["n_models"] == 24
+    assert len(found) == best_of_models(pool_models(rows))["n_models"] == 24
     assert not any(of["verdict"]["state"] == SUPPORTED for of in found.values())
     assert all("best_of_several" in of["verdict"]["reasons"] for of in found.values())
 

@@ -29,6 +29,15 @@ def test_a_model_that_was_too_sure_is_recalibrated_out_of_fold(drawn):
     assert (found["development"], found["difference"], found["prevalence"]) == (None, None, 0.5)
 
 
+@pytest.mark.parametrize("n", [60, 120])
+def test_probabilities_that_part_the_labels_are_recalibrated(n):
+    label = np.arange(n) % 2
+
+    assert external(label, np.where(label == 1, 0.999, 0.001), {})["recalibrated"]["brier"] == pytest.approx(
+        0, abs=1e-4
+    )
+
+
 def test_case_mix_is_the_auc_of_labels_drawn_from_the_probabilities(drawn):
     probability = expit(drawn[1]).round(1)[:40]
     first, second = np.triu_indices(40, 1)

@@ -3,14 +3,7 @@
 import pandas as pd
 import pytest
 
-from mgmt_monai.evaluation.folds import folds_of_test, parted_models, seeds_as_folds, untold
-
-
-def test_fold_of_a_patient_is_the_first_that_tested_it():
-    rows = [("a", "test", 1), ("a", "test", 4), ("b", "train", 0), ("b", "test", 2)]
-    table = pd.DataFrame(rows, columns=["patient_id", "split", "fold"]).assign(seed=0)
-
-    assert folds_of_test(table, pd.Series(["b", "a"])).tolist() == [2, 1]
+from mgmt_monai.evaluation.folds import parted_models, seeds_as_folds, untold
 
 
 def _seeds(splits: dict[int, str], fold: int = 0) -> pd.DataFrame:
@@ -47,8 +40,6 @@ def test_a_seed_deals_folds_of_its_own():
 
     assert "seeds_as_folds" not in seeds_as_folds(pd.concat([table, learnt]))
     assert untold(table) == 0
-
-    assert folds_of_test(table, pd.Series(["a", "b"])).tolist() == [1, 0]
 
 
 @pytest.mark.parametrize(

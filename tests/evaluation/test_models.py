@@ -264,6 +264,16 @@ def test_the_table_of_a_batch_takes_its_labels_from_elsewhere_and_its_threshold_
         read_rows([tmp_path / "a.csv"], {"other": 1})
 
 
+@pytest.mark.parametrize("other", ["0.4", ""], ids=["another", "none"])
+def test_a_bundle_has_one_threshold(tmp_path, other):
+    (tmp_path / "a.csv").write_text(batch(*(f"P{n},T1w,,0.5,5,{(0.35, other)[n]},,,,mine" for n in (0, 1))))
+
+    with pytest.raises(
+        EvaluationError, match=r"a\.csv, column threshold: expected one threshold for T1w unknown, found"
+    ):
+        read_rows([tmp_path / "a.csv"], {"P0": 0, "P1": 1})
+
+
 def test_two_bundles_of_one_modality_are_two_models(tmp_path):
     lines = [f"P{number},T1w,,0.{number + 1},5,,,,,{name}" for name in ("a", "b") for number in range(4)]
     (tmp_path / "a.csv").write_text(batch(*lines))
@@ -330,7 +340,7 @@ def test_a_control_with_other_labels_is_refused(written):
 
 
 def test_the_best_of_no_model_is_none():
-    assert best_of_models({}, {}) is None
+    assert best_of_models({}) is None
 
 
 def test_the_best_of_models_in_folds_is_that_of_ranks_within_them(written):
@@ -338,7 +348,7 @@ def test_the_best_of_models_in_folds_is_that_of_ranks_within_them(written):
     shifted = [guesses(n).assign(fold=fold, probability=lambda of: of["probability"] / 2 + fold / 2) for n in (0, 1)]
     path = written("a.csv", *shifted)
 
-    found = best_of_models(models_of([path]), read_rows([path])[0])
+    found = best_of_models(models_of([path]))
 
     best = max(roc_auc_score(of["label"], fold_ranks(of["probability"], fold)) for of in shifted)
     assert found["auc"] == pytest.approx(best)

@@ -50,12 +50,19 @@ def repeated_folds():
 
 def test_mean_over_the_models_by_hand(hold_out):
     pooled = pool(hold_out)
-    assert list(pooled.columns) == ["patient_id", "label", "probability", "threshold", "n_models"]
+    assert list(pooled.columns) == ["patient_id", "label", "probability", "threshold", "n_models", "fold"]
     assert pooled["patient_id"].tolist() == ["00003", "00020"]
     assert pooled["label"].tolist() == [0, 1]
     assert pooled["probability"].tolist() == [0.6875, 0.5]
     assert pooled["threshold"].tolist() == pytest.approx([0.55, 0.55])
     assert pooled["n_models"].tolist() == [2, 2]
+
+
+def test_fold_of_a_patient_is_the_first_that_tested_it():
+    rows = [("a", "test", 4, 0), ("a", "test", 1, 0), ("b", "train", 0, 0), ("b", "test", 2, 1), ("b", "test", 3, 0)]
+    pooled = pool(_table(*((who, split, fold, seed, 1, 0.5) for who, split, fold, seed in rows)), 0.5)
+
+    assert pooled.set_index("patient_id")["fold"].to_dict() == {"a": 1, "b": 3}
 
 
 def test_given_threshold_needs_no_validation_patients(hold_out):

@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 from scipy.special import expit, logit
 
-from mgmt_monai.evaluation.folds import folds_of_test
 from mgmt_monai.evaluation.pooling import pool
 from mgmt_monai.evaluation.predictions import EvaluationError
 from mgmt_monai.evaluation.referee import (
@@ -213,8 +212,7 @@ def test_several_examinations_of_a_person_are_told_by_names_and_labels():
 
 def doubted(rows, others=(), controls=(), p=0.001):
     pooled = pool(rows, 0.5)
-    fold = folds_of_test(rows, pooled["patient_id"])
-    return doubts("T1w net", {"T1w net": rows, **dict(others)}, controls, pooled, fold, p)
+    return doubts("T1w net", {"T1w net": rows, **dict(others)}, controls, pooled, p)
 
 
 def drawn(n=120, **columns):

@@ -20,9 +20,9 @@ from mgmt_monai.evaluation.columns import clinical_columns, columns_tell
 from mgmt_monai.evaluation.comparison import PairedComparison, compare_paired, holm
 from mgmt_monai.evaluation.controls import control_scores
 from mgmt_monai.evaluation.discrimination import accuracy, auc, counts
-from mgmt_monai.evaluation.folds import FOLDS_WIDEN, across_folds, folds_of_test
+from mgmt_monai.evaluation.folds import FOLDS_WIDEN, across_folds
 from mgmt_monai.evaluation.imaging_adds import imaging_adds
-from mgmt_monai.evaluation.intervals import Estimate
+from mgmt_monai.evaluation.intervals import Estimate, wider_level
 from mgmt_monai.evaluation.model_rows import seed_spread, seeds_text
 from mgmt_monai.evaluation.permutation import best_of, best_of_p_values
 from mgmt_monai.evaluation.pooling import pool
@@ -94,12 +94,12 @@ def findings(record: ComparisonRecord) -> Findings:
     if plan["folds"] is not None and len(candidates) > 1 and len(labels):
         # Validation patients of one fold are test patients of another: the choice has seen them.
         stratum = None if sites is None else site_codes(sites.reindex(patients), len(patients))
-        fold = folds_of_test(_of_stage(record, chosen), pd.Series(patients))
+        fold = pooled.set_index("patient_id").loc[patients, "fold"]
         ranks = np.stack([across_folds(scores, fold, labels)[0] for scores in common])
         p_values = best_of_p_values(labels, ranks, N_PERMUTATIONS, 0, stratum, FOLDS_WIDEN)
         p_value = float(p_values[candidates.index(chosen)])
-    fold_of_chosen = folds_of_test(_of_stage(record, chosen), pooled["patient_id"])
-    ranks_of_chosen, widen = across_folds(pooled["probability"], fold_of_chosen, pooled["label"])
+    ranks_of_chosen, widen = across_folds(pooled["probability"], pooled["fold"], pooled["label"])
+    wide = wider_level(level, widen)
     named = clinical_columns(record.columns, plan.get("clinical", ()))
     clinical = [*dict.fromkeys([*named, *([site] if site else [])])]
     of_patients = record.columns.reindex(pooled["patient_id"])
@@ -112,7 +112,7 @@ def findings(record: ComparisonRecord) -> Findings:
         N_PERMUTATIONS,
         p_value=p_value,
         site=None if sites is None else sites.reindex(pooled["patient_id"]),
-        fold=fold_of_chosen,
+        fold=pooled["fold"],
         bound=plan.get("bound", BOUND),
         notes=[
             *([] if p_value is None else ["best_of_several"]),
@@ -123,7 +123,7 @@ def findings(record: ComparisonRecord) -> Findings:
     )
     groups = subgroups(pooled, record.columns, level, site)
     adds = imaging_adds(
-        pooled["label"], ranks_of_chosen, of_patients[clinical], float(pooled["threshold"].mean()), level
+        pooled["label"], ranks_of_chosen, of_patients[clinical], float(pooled["threshold"].mean()), level, 0, widen
     )
     said = verdict.as_json()
     columns_checked = [
@@ -145,14 +145,14 @@ def findings(record: ComparisonRecord) -> Findings:
         "chosen": {**about["chosen"], "stage": chosen.stage},
         "figures": {
             **assess(pooled, level, n_resamples, N_PERMUTATIONS),
-            **_slice_figures(record.slices, level, n_resamples),
+            **_slice_figures(record.slices, wide, n_resamples),
         },
         "table_1": [
             {
                 "network": network,
                 "pretrained": all(row["pretrained"] for row in about["trainings"] if row["network"] == network),
                 "stage": LAST_STAGE,
-                "figures": _at_papers_threshold(record, Candidate(network, plan["reference_modality"]), level),
+                "figures": _at_papers_threshold(record, Candidate(network, plan["reference_modality"]), wide),
             }
             for network in plan["networks"]
         ],
@@ -161,15 +161,15 @@ def findings(record: ComparisonRecord) -> Findings:
                 "modality": modality,
                 **{
                     stage: _at_papers_threshold(
-                        record, Candidate(plan["reference_network"], modality, stage), level, ("accuracy", "auc")
+                        record, Candidate(plan["reference_network"], modality, stage), wide, ("accuracy", "auc")
                     )
                     for stage in ("transfer", LAST_STAGE)
                 },
             }
             for modality in plan["modalities"]
         ],
-        "candidates": _compared(record, last, chosen, level),
-        "noise": _noise(labels, common),
+        "candidates": _compared(record, last, chosen, level, widen),
+        "noise": _noise(labels, common, widen),
         "controls": [
             {
                 "name": control.name,
@@ -279,7 +279,7 @@ def _slice_figures(slices: pd.DataFrame, level: float, n_resamples: int) -> dict
 
 
 def _compared(
-    record: ComparisonRecord, models: Mapping[Candidate, pd.DataFrame], chosen: Candidate, level: float
+    record: ComparisonRecord, models: Mapping[Candidate, pd.DataFrame], chosen: Candidate, level: float, widen: float
 ) -> list[dict[str, Any]]:
     """A row for each candidate."""
     best = models[chosen].set_index("patient_id")
@@ -288,19 +288,20 @@ def _compared(
         if model != chosen:
             both = best.join(table.set_index("patient_id"), how="inner", rsuffix="_other")
             if len(both):
-                paired = compare_paired(both["label"], both["probability_other"], both["probability"], level)
+                paired = compare_paired(both["label"], both["probability_other"], both["probability"], level, widen)
                 differences[model] = paired
     p_values = [found.p_value for found in differences.values()]
     adjusted = dict(zip(differences, holm(p_values), strict=True)) if differences else {}
     rows = []
     for candidate, table in models.items():
-        figures = patient_figures(table["label"], table["probability"] - table["threshold"], level, 0.0)
+        wide = wider_level(level, widen)
+        figures = patient_figures(table["label"], table["probability"] - table["threshold"], wide, 0.0)
         difference = differences.get(candidate)
         rows.append(
             {
                 **asdict(candidate),
                 "validation_auc": number_or_none(validation_figures(record.predictions, candidate)[0]),
-                "auc": patient_figures(table["label"], table["probability"], level)["auc"],
+                "auc": patient_figures(table["label"], table["probability"], wide)["auc"],
                 "accuracy": figures["accuracy"],
                 "auc_difference": None
                 if difference is None
@@ -322,7 +323,7 @@ def _common(
     return patients, labels, np.stack([table.loc[patients, "probability"].to_numpy() for table in indexed])
 
 
-def _noise(labels: np.ndarray, common: np.ndarray) -> dict[str, Any]:
+def _noise(labels: np.ndarray, common: np.ndarray, widen: float) -> dict[str, Any]:
     """What the best of the candidates reaches by chance, and what it has reached, on the patients that all tested."""
     found: dict[str, Any] = {"n_candidates": len(common)}
     if not 0 < labels.sum() < len(labels):
@@ -332,7 +333,7 @@ def _noise(labels: np.ndarray, common: np.ndarray) -> dict[str, Any]:
         "accuracy": [accuracy(counts(labels, scores, PAPER_THRESHOLD)) for scores in common],
     }
     for figure, values in reached.items():
-        null = best_of(labels, common, figure, PAPER_THRESHOLD, N_PERMUTATIONS)
+        null = best_of(labels, common, figure, PAPER_THRESHOLD, N_PERMUTATIONS, widen=widen)
         found[figure] = {"expected": null.expected, "percentile_95": null.percentile_95, "best": max(values)}
     return found
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from mgmt_monai.comparison.kept_results import ComparisonRecord
 from mgmt_monai.comparison.plan import LAST_STAGE, NO_CONTROL, Candidate
 from mgmt_monai.comparison.report.facts import N_PERMUTATIONS, Findings, candidate_table, interval_settings, model_aucs
+from mgmt_monai.evaluation.folds import fold_widen
 from mgmt_monai.evaluation.intervals import Estimate
 from mgmt_monai.evaluation.model_pictures import model_pictures
 from mgmt_monai.evaluation.permutation import best_of
@@ -29,7 +30,7 @@ def pictures(record: ComparisonRecord, found: Findings) -> Iterator[tuple[str, F
     yield "controls", controls_figure(_control_rows(found), level)
     labels, rows = found.common_labels, report["candidates"]
     if 0 < labels.sum() < len(labels):
-        null = best_of(labels, found.common, "auc", n_permutations=N_PERMUTATIONS)
+        null = best_of(labels, found.common, n_permutations=N_PERMUTATIONS, widen=fold_widen(pooled["fold"]))
         names = [f"{row['network']}, {row['modality']}{_beside(row['stage'])}" for row in rows]
         chosen = next(number for number, row in enumerate(rows) if row["chosen"])
         yield "candidates", candidates_figure(names, [_estimate(row["auc"]) for row in rows], null, chosen, level)
