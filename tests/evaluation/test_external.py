@@ -29,13 +29,13 @@ def test_a_model_that_was_too_sure_is_recalibrated_out_of_fold(drawn):
     assert (found["development"], found["difference"], found["prevalence"]) == (None, None, 0.5)
 
 
-@pytest.mark.parametrize("n", [60, 120])
-def test_probabilities_that_part_the_labels_are_recalibrated(n):
-    label = np.arange(n) % 2
+@pytest.mark.parametrize("seed", range(3))
+def test_probabilities_that_part_the_labels_are_recalibrated(seed):
+    probability = np.random.default_rng(seed).random(80)
 
-    assert external(label, np.where(label == 1, 0.999, 0.001), {})["recalibrated"]["brier"] == pytest.approx(
-        0, abs=1e-4
-    )
+    after = external((probability > 0.5).astype(int), probability, {})["recalibrated"]
+
+    assert 0 <= after["brier"] < 0.05
 
 
 def test_case_mix_is_the_auc_of_labels_drawn_from_the_probabilities(drawn):
