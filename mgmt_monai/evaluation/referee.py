@@ -12,14 +12,17 @@ import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.special import logit
-from scipy.stats import binom, mannwhitneyu, poisson
+from scipy.stats import binom, chi2_contingency, mannwhitneyu, poisson
 
 from mgmt_monai.evaluation.added_value import added_value, association
+from mgmt_monai.evaluation.columns import COLUMN_P
 from mgmt_monai.evaluation.controls import ALPHA_MODEL
 from mgmt_monai.evaluation.discrimination import auc
-from mgmt_monai.evaluation.folds import across_folds, parted_models, untold
+from mgmt_monai.evaluation.folds import across_folds, parted_models, untold, widened
+from mgmt_monai.evaluation.permutation import permutation_test
 from mgmt_monai.evaluation.predictions import EvaluationError
 from mgmt_monai.evaluation.verdict import LEAST_SPREAD
+from mgmt_monai.evaluation.within_site import site_codes
 
 CLONE_P = 0.0001
 """So many patients with another's very predictions are chance no more often than this: then they are named."""
@@ -171,17 +174,28 @@ def name_groups(patients: Iterable[str]) -> str:
         >>> name_groups([f"{site}-{n:03}" for site in ("UCSF", "UPENN") for n in range(5)])
         "the patients' names begin in 2 ways (UCSF: 5, UPENN: 5): if these are sites, give a column site"
     """
-    begins = list(patients)
-    for _ in range(3):  # such as UCSF-001, UPENN-00001_11
-        begins = [re.sub(r"[\W_]*\d+$", "", name) for name in begins]
-        large = {begin: n for begin, n in Counter(begins).items() if n >= _LEAST_GROUP}
-        if sum(large.values()) >= 0.9 * len(begins):
-            break
-    if len(large) < 2 or sum(large.values()) < 0.9 * len(begins):
-        return ""
-    shown = ", ".join(f"{begin or 'a number'}: {n}" for begin, n in [*large.items()][:_SHOWN])
-    more = ", ..." if len(large) > _SHOWN else ""
-    return f"the patients' names begin in {len(large)} ways ({shown}{more}): if these are sites, give a column site"
+    for way in _ways_of_names(list(patients))[0]:
+        large = {begin: n for begin, n in Counter(way).items() if n >= _LEAST_GROUP}
+        shown = ", ".join(f"{begin or 'a number'}: {n}" for begin, n in [*large.items()][:_SHOWN])
+        more = ", ..." if len(large) > _SHOWN else ""
+        return f"the patients' names begin in {len(large)} ways ({shown}{more}): if these are sites, give a column site"
+    return ""
+
+
+def _ways_of_names(patients: Sequence[str]) -> tuple[list[list[str]], list[list[str]]]:
+    """How names part patients into large groups: by their beginnings, such as UCSF-001, and by any of their words."""
+    begins = [[*patients]]
+    for _ in range(3):  # such as UPENN-00001_11
+        begins.append([re.sub(r"[\W_]*\d+$", "", name) for name in begins[-1]])
+    words = [_words(patient) for patient in patients]
+    first = [[re.split(r"[\W_]", name)[0] for name in patients]]
+    places = [[of[place] for of in words] for place in range(min(map(len, words), default=0))]
+
+    def grouped(ways: Iterable[list[str]]) -> list[list[str]]:
+        sizes = [(way, [n for n in Counter(way).values() if n >= _LEAST_GROUP]) for way in ways]
+        return [way for way, large in sizes if len(large) > 1 and sum(large) >= 0.9 * len(way)]
+
+    return grouped([*begins[1:], *first]), grouped(places)
 
 
 def examinations(labels: Mapping[str, int]) -> str:
@@ -261,10 +275,11 @@ def doubts(
 
 
 def numbers_tell(rows: pd.DataFrame, pooled: pd.DataFrame) -> bool:
-    """Whether a number beside the predictions tells what the model does: that of the slices, or that in the names.
+    """Whether the number of slices, or patients' names, tell what the model does.
 
     Names are numbered in some order, of collection or of labels, so theirs counts only where the model goes with it
-    among patients of one label.
+    among patients of one label. Names that part the patients into large groups, as those of hospitals do, count where
+    these groups go with the label and the model, which tells nothing among the patients of one.
 
     Args:
         rows: The columns of a predictions table, of one model.
@@ -284,6 +299,17 @@ def numbers_tell(rows: pd.DataFrame, pooled: pd.DataFrame) -> bool:
             association(label, probability, turned) <= CLONE_P
             if n
             else added_value(label, probability, turned) > ALPHA_MODEL
+        ):
+            return True
+    begins, places = _ways_of_names(pooled["patient_id"].tolist())
+    codes = {tuple(site_codes(way, len(label)).tolist()) for way in (*begins, *places)}
+    scores, widen = across_folds(probability, pooled["fold"], label)
+    for code in map(np.array, codes) if 0 < label.sum() < len(label) else ():
+        share = (np.bincount(code, label) / np.bincount(code))[code]
+        if (
+            chi2_contingency(pd.crosstab(code, label), correction=False).pvalue <= COLUMN_P / len(codes)
+            and association(label, scores, share) <= COLUMN_P
+            and not widened(permutation_test(label, scores, stratum=code).p_value, widen) <= ALPHA_MODEL
         ):
             return True
     return False

@@ -76,7 +76,7 @@ REASONS = {
     "too_few_for_an_interval": "Fewer than 5 patients have one of the labels: no interval would keep its word.",
     "labels_by_fold": "Within the small folds no signal is shown: the level of a fold's model may tell the labels.",
     "folds_alone": "Folds agree with the labels, all pairs do not: were they dealt afterwards? Give the manifest.",
-    "numbers_tell": "The number of slices, or that in patients' names, goes with the label and the predictions.",
+    "numbers_tell": "The number of slices, or what patients' names say, goes with the label and the predictions.",
     "column_tells": "A column goes with the label, and within its values the model tells nothing: a site? Or clinical?",
     "seen_by_stage": "Another stage of this model has learnt from test patients.",
     "chosen_patients": "Models, folds or seeds do not test all patients alike: who is missing may have been chosen.",
@@ -94,7 +94,7 @@ WITHHOLD = {
     "copied_control": "a control has the model's own predictions, and is none",
     "rounding_errors": "the probabilities differ as rounding errors do",
     "folds_alone": "the folds agree with the labels and all pairs do not",
-    "numbers_tell": "the number of slices or in patients' names tells the labels as well",
+    "numbers_tell": "the number of slices or patients' names tell the labels as well",
     "column_tells": "a column of the table tells the labels as well",
     "seen_by_stage": "another stage of this model has learnt from test patients",
 }

@@ -243,6 +243,23 @@ def test_a_model_that_knows_the_number_in_a_name_is_doubted():
     assert doubted(rows.assign(probability=np.arange(120) / 120)) == ["numbers_tell"]
 
 
+@pytest.mark.parametrize("name", ["{site}-{n:03}", "{site}_{letters}", "GBM-{site}-{letters}", "{site:02}-{n:04}-1"])
+@pytest.mark.parametrize(("tells", "reasons"), [(2.0, ["numbers_tell"]), (0.0, [])], ids=["sees it", "does not"])
+def test_a_model_that_sees_the_hospital_of_a_name_is_doubted(name, tells, reasons):
+    random, rows = np.random.default_rng(3), drawn(n=200)
+    site = np.where(random.random(200) < np.where(rows["label"] == 1, 0.7, 0.35), 18, 2)
+    form = name if ":02" in name else name.replace("{site}", "{hospital}")
+    rows["patient_id"] = [
+        form.format(
+            site=of, hospital="UCSF" if of == 2 else "UPENN", n=n, letters="".join(random.choice([*"abcdef"], 6))
+        )
+        for n, of in enumerate(site)
+    ]
+    score = random.standard_normal(200) + tells * (site == 18) + (0 if tells else 1.2) * rows["label"]
+
+    assert doubted(rows.assign(probability=expit(score))) == reasons
+
+
 def test_folds_that_were_dealt_by_the_predictions_are_doubted_unless_a_manifest_has_them():
     """In each fold methylated patients lie above the others, but the last; over all pairs the model guesses."""
     rows = drawn()
