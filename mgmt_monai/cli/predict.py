@@ -42,6 +42,7 @@ SHOWN_FAULTS = 10
 @click.option("--batch", is_flag=True, help="STUDY_DIR is a cohort, or holds one folder a study: predict them all.")
 @click.option("--layout", help="The cohort's layout, with --batch; found where it is not named.")
 @click.option("--prepare", is_flag=True, help="Prepare the raw study first, and predict that.")
+@click.option("--template", type=FILE, help="The template that the training data were prepared with.")
 @click.option("--dicom-sr", is_flag=True, help="Also as a DICOM structured report.")
 @click.option("--dicom-sc", is_flag=True, help="Also pages that show where the models look, as DICOM images.")
 @click.option("--dicomweb", metavar="URL", help="Take the study from this archive, and put the report back.")
@@ -65,6 +66,7 @@ def command(
     batch: bool,
     layout: str | None,
     prepare: bool,
+    template: Path | None,
     dicom_sr: bool,
     dicom_sc: bool,
     dicomweb: str | None,
@@ -89,6 +91,8 @@ def command(
             "--prepare is of one study, without --series, and its result is no DICOM: of a cohort, run 'mgmt-monai "
             "prepare' first."
         )
+    if template and not prepare:
+        raise click.UsageError("--template is of a preparation: give --prepare too.")
     if bool(dicomweb) != bool(study_uid):
         raise click.UsageError("--dicomweb and --study belong together.")
     if (study_dir is None) != bool(dicomweb):
@@ -118,20 +122,22 @@ def command(
         opened = [model.bundle for model in models], [model.modality for model in models]
         fusion = None if fused is None else read_fusion(fused, *opened)
         if study_dir is None:
-            _predict_archived(str(dicomweb), str(study_uid), models, out, series, dicom_sc, prepare, overwrite)
+            _predict_archived(
+                str(dicomweb), str(study_uid), models, out, series, dicom_sc, prepare, template, overwrite
+            )
         elif batch:
             return _tell_batch(predict_batch(studies, models, out, overwrite, fusion))
         else:
             folder = out / study_path(study_dir).name
             if prepare:
-                study_dir = _prepared(study_dir, folder, models, overwrite)
+                study_dir = _prepared(study_dir, folder, models, template, overwrite)
             predicted = _predict(study_dir, models, folder, series, overwrite, fusion)
             if dicom_sr or dicom_sc:
                 _write_dicom(predicted, models, folder, dicom_sr, dicom_sc, overwrite)
     return 0
 
 
-def _prepared(study_dir: Path, folder: Path, models: list[BundleModel], overwrite: bool) -> Path:
+def _prepared(study_dir: Path, folder: Path, models: list[BundleModel], template: Path | None, overwrite: bool) -> Path:
     """The study as the models' training data were prepared, below its result's folder; what was refused is told."""
     from mgmt_monai.inference.errors import InferenceError
     from mgmt_monai.inference.prepare_studies import prepare_studies
@@ -140,6 +146,7 @@ def _prepared(study_dir: Path, folder: Path, models: list[BundleModel], overwrit
     from mgmt_monai.inference.study import study_path
     from mgmt_monai.preparation.patient_folder import settings_of
     from mgmt_monai.preparation.prepare import Settings
+    from mgmt_monai.preparation.template import read_template
 
     check_free(folder, overwrite or read_result(folder) is not None)
     path = study_path(study_dir)
@@ -151,7 +158,14 @@ def _prepared(study_dir: Path, folder: Path, models: list[BundleModel], overwrit
             "time."
         )
     asked = next(iter(settings.values()), Settings())
-    outcome = prepare_studies([AskedStudy(path.name, path)], folder / "prepared", asked, overwrite=overwrite)
+    given = read_template(template).sha256 if template else ""
+    if given != asked.template:
+        expected, found = (f"one with SHA-256 {one[:12]}" if one else "none" for one in (asked.template, given))
+        raise InferenceError(
+            f"--template: expected that of the training data, {expected}, found {found}. Name the same file."
+        )
+    study = AskedStudy(path.name, path)
+    outcome = prepare_studies([study], folder / "prepared", asked, overwrite=overwrite, template=template)
     for reason in outcome.refused.values():
         raise InferenceError(reason)
     for modality, reason in outcome.prepared[path.name].refused.items():
@@ -168,6 +182,7 @@ def _predict_archived(
     named: Mapping[str, Path],
     dicom_sc: bool,
     prepare: bool,
+    template: Path | None,
     overwrite: bool,
 ) -> None:
     """Fetch the study, predict it, and put the report, and the pages where they are wanted, back.
@@ -181,7 +196,7 @@ def _predict_archived(
     check_free(out, overwrite)
     study_dir = fetch_study(archive, study_uid, out / "images")
     if prepare:
-        _predict(_prepared(study_dir, out, models, overwrite), models, out, named, overwrite)
+        _predict(_prepared(study_dir, out, models, template, overwrite), models, out, named, overwrite)
         return
     predicted = _predict(study_dir, models, out, named, overwrite)
     objects = _write_dicom(predicted, models, out, True, dicom_sc, overwrite)

@@ -25,7 +25,11 @@ SHOWN_FAULTS = 10
 )
 @click.option("--layout", help="The cohort's layout, with --batch; found where it is not named.")
 @click.option("--mask", type=FILE, help="Your own brain mask of the study, in its reference's space.")
-@click.option("--spacing", default=1.0, show_default=True, help="Side of the voxels, in mm.")
+@click.option(
+    "--brain", type=click.Choice(("deepbet", "hd-bet")), default="deepbet", show_default=True, help="What finds it."
+)
+@click.option("--template", type=FILE, help="A NIfTI atlas: all get its space and grid, affinely.")
+@click.option("--spacing", type=float, help="Side of the voxels, in mm.  [default: 1.0, or the template's]")
 @click.option("--n4", is_flag=True, help="Take the coil's shading out.")
 @click.option("--workers", type=click.IntRange(1), help="Patients at a time.  [default: one a core]")
 @click.option("--overwrite", is_flag=True, help="Replace a patient who was prepared otherwise.")
@@ -36,7 +40,9 @@ def command(
     batch: bool,
     layout: str | None,
     mask: Path | None,
-    spacing: float,
+    brain: str,
+    template: Path | None,
+    spacing: float | None,
     n4: bool,
     workers: int | None,
     overwrite: bool,
@@ -52,6 +58,8 @@ def command(
         raise click.UsageError("--series is of one study: leave out --batch.")
     if layout and not batch:
         raise click.UsageError("--layout is of a cohort: give --batch too.")
+    if template and spacing is not None:
+        raise click.UsageError("--spacing is the template's own: leave out one of the two.")
     series = named_series(named)
     check_study(study_or_cohort, bool(series))
     from mgmt_monai.atomic import write_text
@@ -59,9 +67,11 @@ def command(
     from mgmt_monai.inference.prepare_studies import prepare_studies
     from mgmt_monai.inference.studies import AskedStudy, studies_in
     from mgmt_monai.inference.study import find_study, study_path
-    from mgmt_monai.preparation.prepare import Settings
+    from mgmt_monai.preparation.prepare import settings_with
+    from mgmt_monai.preparation.template import read_template
 
-    settings = Settings(spacing, n4)
+    atlas = read_template(template) if template else None
+    settings = settings_with(atlas, 1.0 if spacing is None else spacing, n4, "" if brain == "deepbet" else brain)
     if batch:
         studies = studies_in(study_or_cohort, out, layout)
     else:
@@ -69,7 +79,7 @@ def command(
         studies = [AskedStudy(path.name, path, find_study(path, series) if series else None)]
     masks = {studies[0].name: mask} if mask else None
     made = phantom_truth(study_or_cohort) if batch else {}
-    outcome = prepare_studies(studies, out, settings, masks, workers, overwrite)
+    outcome = prepare_studies(studies, out, settings, masks, workers, overwrite, template)
     if made:  # what is made of a phantom is one
         write_text(out / TRUTH, json.dumps(made))
     told = [f"Error: {patient}: {reason}" for patient, reason in outcome.refused.items()]

@@ -1,6 +1,7 @@
 """A bundle read: its settings and metadata as plain values, and whether running it runs anyone's code but ours."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -94,9 +95,7 @@ class BundleFolder:
         training = self.metadata.get("training")
         told = {name: training.get(name) if isinstance(training, dict) else None for name in HEADS}
         how = told["prepared"]
-        sound = how is None or (
-            isinstance(how, dict) and all(isinstance(of, bool | int | float) for of in how.values())
-        )
+        sound = how is None or (isinstance(how, dict) and all(_is_setting(*of) for of in how.items()))
         if told["skull_stripped"] not in (None, True, False) or not sound:
             raise ExchangeError(
                 f"{self.name}: configs/metadata.json: training: expected skull_stripped and prepared as an export "
@@ -179,6 +178,14 @@ def _read(folder: Path, name: str) -> BundleFolder:
         _file(folder, "models/reference.safetensors")
     _check_settings(bundle)
     return bundle
+
+
+def _is_setting(name: str, value: Any) -> bool:
+    """Whether it is one that `mgmt_monai.preparation.prepare.Settings` has: a number, a template's SHA-256, a tool."""
+    text = {"template": "[0-9a-f]{64}", "brain": "hd-bet"}.get(name)
+    if text is None:
+        return isinstance(value, bool | int | float)
+    return isinstance(value, str) and re.fullmatch(text, value) is not None
 
 
 def _sha256(path: Path) -> str:

@@ -17,8 +17,6 @@ from tqdm import tqdm
 
 from mgmt_monai.cohort.examination.readers import ReaderDiedError, Readers
 from mgmt_monai.cohort.examination.scan import scan
-from mgmt_monai.cohort.files.nifti import read_nifti
-from mgmt_monai.cohort.series import Series
 from mgmt_monai.cohort.tables.review import FILE as REVIEW
 from mgmt_monai.cohort.tables.review import add_to_review, read_review
 from mgmt_monai.cohort.tables.table import under_own_names
@@ -43,6 +41,7 @@ from mgmt_monai.preparation.patient_folder import (
     write_patient,
 )
 from mgmt_monai.preparation.prepare import Settings, prepare
+from mgmt_monai.preparation.template import content, read_template, read_volume
 from mgmt_monai.transforms.load import LoadSeries
 
 logger = logging.getLogger(__name__)
@@ -80,7 +79,12 @@ class PreparedStudy:
 
 
 def prepare_study(
-    study: Path | FoundStudy, folder: Path, settings: Settings, mask: Path | None = None, overwrite: bool = False
+    study: Path | FoundStudy,
+    folder: Path,
+    settings: Settings,
+    mask: Path | None = None,
+    overwrite: bool = False,
+    template: Path | None = None,
 ) -> PreparedStudy:
     """Prepare one study and write it; nothing where the same is there.
 
@@ -90,10 +94,12 @@ def prepare_study(
         settings: What can be chosen.
         mask: A NIfTI file with the user's own brain, in the reference's space.
         overwrite: Whether another preparation that is there may be replaced.
+        template: A NIfTI file whose space is the common one.
 
     Raises:
         InferenceError: No study.
-        PreparationError: No series with a whole brain, a mask that is none, or something else is in the folder's place.
+        PreparationError: No series with a whole brain, a mask or template that is none, or something else is in the
+            folder's place.
         OSError: It cannot be written.
     """
     found = study if isinstance(study, FoundStudy) else find_study(study)
@@ -110,19 +116,19 @@ def prepare_study(
             if one.series is None:
                 raise PreparationError("; ".join(f"{finding.id}: {finding.text}" for finding in one.errors))
             images[one.modality] = image = as_image(LoadSeries()(one.series))
-            digest.update(_content(one.modality, image))
+            digest.update(content(one.modality, image))
         except ValueError as error:
             refused[one.modality] = redact(one_line(error) or "cannot be read")
             digest.update(f"{one.modality} refused".encode())
     own = None
     if mask is not None:
         own = read_mask(mask)
-        digest.update(_content("mask", own))
+        digest.update(content("mask", own))
     there = is_prepared(folder, settings, digest.hexdigest(), overwrite)
     kept = there is not None
     if there is None:
         try:
-            prepared = prepare(images, settings, own, refused)
+            prepared = prepare(images, settings, own, refused, read_template(template) if template else None)
         except PreparationError as error:
             if not folder.exists():
                 raise
@@ -141,20 +147,7 @@ def read_mask(path: Path) -> sitk.Image:
     Raises:
         PreparationError: No such file, no NIfTI of three axes, one that a brain has no room in, or empty.
     """
-    try:
-        n_slices = read_nifti(path).n_slices
-        image = as_image(LoadSeries()(Series("mask", "mask", (path,), range(n_slices))))
-    except PreparationError as error:
-        raise PreparationError(f"mask {path}: {error}. Name another.") from error
-    except (ValueError, OSError) as error:
-        fault = machine_fault(error)
-        if fault is not None:
-            raise fault from error
-        found = "a file that cannot be read so" if path.is_file() else "no such file"
-        raise PreparationError(
-            f"mask {path}: expected a NIfTI file of three axes, found {found}. Name another."
-        ) from error
-    mask = sitk.Cast(image != 0, sitk.sitkUInt8)
+    mask = sitk.Cast(read_volume(path, "mask") != 0, sitk.sitkUInt8)
     if not sitk.GetArrayViewFromImage(mask).any():
         raise PreparationError(f"mask {path}: expected a brain, found none. Name another.")
     return mask
@@ -167,6 +160,7 @@ def prepare_studies(
     masks: Mapping[str, Path] | None = None,
     workers: int | None = None,
     overwrite: bool = False,
+    template: Path | None = None,
 ) -> PreparingOutcome:
     """Prepare every study, each written as soon as it is done; those that are there are kept.
 
@@ -180,6 +174,7 @@ def prepare_studies(
         masks: Files of the user's own brain masks by patient; those in the table of decisions count too.
         workers: Processes; one a core where None.
         overwrite: Whether other preparations that are there may be replaced.
+        template: As `prepare_study` takes it.
 
     Raises:
         InferenceError: ``out_dir`` cannot be written to, or another process writes it.
@@ -204,6 +199,7 @@ def prepare_studies(
                     settings,
                     own.get(study.name),
                     overwrite,
+                    template,
                     timeout_s=_PATIENT_S,
                 ): study
                 for study in studies
@@ -244,15 +240,10 @@ def _reason(error: Exception) -> str:
 
 
 def _prepare_one(
-    study: AskedStudy, folder: Path, settings: Settings, mask: Path | None, overwrite: bool
+    study: AskedStudy, folder: Path, settings: Settings, mask: Path | None, overwrite: bool, template: Path | None
 ) -> PreparedStudy:
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)  # the patients share the cores
-    return prepare_study(study.series(), folder, settings, mask, overwrite)
-
-
-def _content(name: str, image: sitk.Image) -> bytes:
-    place = (image.GetOrigin(), image.GetSpacing(), image.GetDirection())
-    return f"{name} {place}".encode() + sitk.GetArrayViewFromImage(image).tobytes()
+    return prepare_study(study.series(), folder, settings, mask, overwrite, template)
 
 
 def _write_page(out_dir: Path, refused: Mapping[str, str]) -> None:

@@ -14,6 +14,8 @@ from torch.nn.functional import interpolate
 
 from mgmt_monai.preparation.brain_network import brain_network
 from mgmt_monai.preparation.errors import PreparationError
+from mgmt_monai.preparation.hd_bet import NAME as HD_BET
+from mgmt_monai.preparation.hd_bet import hd_bet_mask
 
 #: The sides that the networks were trained on: of the whole field of view, then of the head alone.
 _WHERE, _EDGE = (128, 128, 128), (256, 256, 256)
@@ -39,11 +41,12 @@ _FLAT = 0.62
 _EVEN = 0.08
 
 
-def brain_mask(volume: sitk.Image) -> sitk.Image:
+def brain_mask(volume: sitk.Image, tool: str = "") -> sitk.Image:
     """The brain, uint8, 1 inside, on the volume's grid: one piece, without holes; all of a brain without skull.
 
     Args:
         volume: 3D, float32, of any contrast, orientation and spacing.
+        tool: What sees the brain near: "" for deepbet, or ``hd-bet``; from afar it is deepbet, which holds the other.
 
     Raises:
         PreparationError: Nothing in it looks like a brain.
@@ -63,10 +66,13 @@ def brain_mask(volume: sitk.Image) -> sitk.Image:
     afar = _sized(torch.from_numpy(where).float(), voxels.shape).numpy() > 0
     mask = _without_skull(voxels.numpy(), afar)
     if mask is None:
-        box = _box(where, voxels.shape)
-        inside = torch.from_numpy(_probability(_sized(voxels[box], _EDGE), low, high, "edge"))
-        mask = np.zeros(voxels.shape, bool)
-        mask[box] = _sized(inside, voxels[box].shape).numpy() > 0.5
+        if tool == HD_BET:
+            mask = hd_bet_mask(voxels.numpy(), oriented.GetSpacing())
+        else:
+            box = _box(where, voxels.shape)
+            inside = torch.from_numpy(_probability(_sized(voxels[box], _EDGE), low, high, "edge"))
+            mask = np.zeros(voxels.shape, bool)
+            mask[box] = _sized(inside, voxels[box].shape).numpy() > 0.5
         mask = ndimage.binary_fill_holes(_largest(mask))
         if (agreed := _dice(mask, afar)) < _AGREED:
             raise PreparationError(

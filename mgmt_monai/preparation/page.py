@@ -8,9 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from mgmt_monai.html_page import data_uri, page_pieces, write_page
+from mgmt_monai.preparation import template
 from mgmt_monai.preparation.registration import MAX_DISAGREEMENT_MM, MIN_OVERLAP
 
-_LIMITS = {"max_disagreement_mm": MAX_DISAGREEMENT_MM, "min_overlap": MIN_OVERLAP}
+_LIMITS = {
+    "max_disagreement_mm": MAX_DISAGREEMENT_MM,
+    "min_overlap": MIN_OVERLAP,
+    "max_template_mm": template.MAX_DISAGREEMENT_MM,
+    "max_stretch": template.MAX_STRETCH,
+}
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,7 @@ def write_patient_page(path: Path, patient_id: str, record: Mapping[str, Any], s
     """
     content = {
         "record": record,
+        "template": record.get("template"),
         "limits": _LIMITS,
         "pictures": {modality: data_uri(picture, "image/jpeg") for modality, picture in sheets.items()},
     }

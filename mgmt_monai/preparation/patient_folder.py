@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from mgmt_monai.preparation.errors import PreparationError
 from mgmt_monai.preparation.images import nifti_bytes
 from mgmt_monai.preparation.pictures import pictures
 from mgmt_monai.preparation.prepare import Prepared, PreparedSeries, Settings
+from mgmt_monai.preparation.template import Alignment
 
 PAGE, OVERVIEW = "report.html", "overview.jpg"
 """What its files are called, beside the volumes and the folder ``transforms``."""
@@ -39,11 +39,12 @@ def record_of(prepared: Prepared, settings: Settings, inputs: str, software: Map
     return {
         "version": VERSION,
         "inputs_sha256": inputs,
-        "settings": asdict(settings),
+        "settings": settings.told,
         "software": dict(software),
         "reference": prepared.reference,
         "brain_cm3": round(brain_cm3(prepared.mask), 1),
         "own_mask": prepared.own_mask,
+        **({} if prepared.alignment is None else {"template": _alignment_record(prepared.alignment)}),
         "series": {modality: _series_record(one) for modality, one in prepared.series.items()},
     }
 
@@ -73,7 +74,7 @@ def is_prepared(
     volumes = [TOKENS[modality] for modality, one in record["series"].items() if one["accepted"]]
     files = {folder / f"{folder.name}_{token}.nii.gz" for token in (*volumes, "brain_mask")}
     complete = all(path.is_file() for path in files)
-    same_settings = record["settings"] == asdict(settings)
+    same_settings = record["settings"] == settings.told
     if same_settings and complete and inputs in (None, record["inputs_sha256"]):
         return record
     holds = "other settings" if not same_settings else "other images or another mask" if complete else "files missing"
@@ -146,11 +147,26 @@ def write_patient(prepared: Prepared, patient_id: str, folder: Path, record: Map
         (partial / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
-def _as_text(transform: sitk.Euler3DTransform) -> str:
-    """As ITK's readers of ``.tfm`` files take it."""
-    numbers = (" ".join(map(repr, values)) for values in (transform.GetParameters(), transform.GetFixedParameters()))
-    kind = "#Insight Transform File V1.0\n#Transform 0\nTransform: Euler3DTransform_double_3_3"
-    return "{}\nParameters: {}\nFixedParameters: {}\n".format(kind, *numbers)
+def _as_text(transform: sitk.Transform) -> str:
+    """As ITK's readers of ``.tfm`` files take it; of several transforms, the last is applied first."""
+    parts = [transform]
+    if isinstance(transform, sitk.CompositeTransform):
+        parts += [transform.GetNthTransform(n) for n in range(transform.GetNumberOfTransforms())]
+    text = "#Insight Transform File V1.0\n"
+    for number, part in enumerate(parts):
+        text += f"#Transform {number}\nTransform: {type(part).__name__}_double_3_3\n"
+        if not isinstance(part, sitk.CompositeTransform):
+            text += f"Parameters: {' '.join(map(repr, part.GetParameters()))}\n"
+            text += f"FixedParameters: {' '.join(map(repr, part.GetFixedParameters()))}\n"
+    return text
+
+
+def _alignment_record(found: Alignment) -> dict[str, float]:
+    return {
+        "disagreement_mm": round(found.disagreement_mm, 3),
+        "overlap": round(found.overlap, 4),
+        "stretch": round(found.stretch, 4),
+    }
 
 
 def _series_record(one: PreparedSeries) -> dict[str, Any]:

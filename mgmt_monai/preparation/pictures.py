@@ -23,7 +23,7 @@ def pictures(prepared: Prepared) -> tuple[bytes, dict[str, bytes]]:
     """JPEGs of the patient: the overview, and a sheet for each series that was accepted.
 
     The overview is each series' middle axial slice with the brain's edge; a sheet, three planes of the series with the
-    edge and, below, its checkerboard with the reference.
+    edge and, below, its checkerboard with the reference; of the reference, with the template where there is one.
 
     Args:
         prepared: The head.
@@ -36,14 +36,17 @@ def pictures(prepared: Prepared) -> tuple[bytes, dict[str, bytes]]:
     )
     series = [m for m in REFERENCE_ORDER if m in prepared.whole]
     grey = {m: _grey(prepared.whole[m], inside)[box] for m in series}
+    others = {m: grey[prepared.reference] for m in series if m != prepared.reference}
+    if prepared.template is not None:
+        others[prepared.reference] = _grey(prepared.template, inside)[box]
     inside = inside[box]
     planes = {m: _planes(grey[m], inside, edge=True) for m in series}
     tiles = (np.indices(inside.shape) // max(1, round(_TILE_MM / spacing_mm))).sum(axis=0) % 2 == 0
     sheets = {}
     for modality in series:
         rows = [planes[modality]]
-        if modality != prepared.reference:
-            rows.append(_planes(np.where(tiles, grey[modality], grey[prepared.reference]), inside, edge=False))
+        if modality in others:
+            rows.append(_planes(np.where(tiles, grey[modality], others[modality]), inside, edge=False))
         sheets[modality] = _jpeg(np.vstack(rows))
     return _jpeg(np.hstack([planes[m][:, :SIDE] for m in series])), sheets
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 (its own documentation's name)
 
 from mgmt_monai.preparation.brain_mask import brain_cm3, brain_mask, check_brain, dice, one_mask
 from mgmt_monai.preparation.errors import PreparationError
+from mgmt_monai.preparation.hd_bet import NAME as HD_BET
+from mgmt_monai.preparation.hd_bet import check_installed
 from mgmt_monai.preparation.registration import Brain, Registration, register
+from mgmt_monai.preparation.template import Alignment, Template, align
 
 #: Which series the others are brought to: the first that is there, and in which a brain is found.
 REFERENCE_ORDER = ("T1wCE", "T1w", "T2w", "FLAIR")
@@ -27,16 +31,39 @@ class Settings:
     """What can be chosen.
 
     Args:
-        spacing_mm: Side of the voxels.
+        spacing_mm: Side of the voxels; of a template's, the shortest.
         n4: Whether the shading of the coil is taken out, by N4.
+        template: SHA-256 of the template whose space is the common one; "" for that of the reference series.
+        brain: What finds the brain: "" for deepbet, or ``hd-bet``.
+
+    Raises:
+        PreparationError: Not such a setting, or HD-BET is not installed.
     """
 
     spacing_mm: float = 1.0
     n4: bool = False
+    template: str = ""
+    brain: str = ""
 
     def __post_init__(self) -> None:
         if not 0.3 <= self.spacing_mm <= 5:
             raise PreparationError(f"spacing: expected 0.3 to 5 mm, found {self.spacing_mm:g}. Name another.")
+        if self.brain not in ("", HD_BET):
+            raise PreparationError(f"brain: expected deepbet or {HD_BET}, found {self.brain!r}. Name one of them.")
+        if self.brain:
+            check_installed()
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What ``prepare.json`` says of them: no template and no tool where none is named."""
+        return {name: value for name, value in asdict(self).items() if value != ""}
+
+
+def settings_with(template: Template | None, spacing_mm: float, n4: bool, brain: str = "") -> Settings:
+    """Settings whose voxels are a template's where there is one."""
+    if template is None:
+        return Settings(spacing_mm, n4, brain=brain)
+    return Settings(template.spacing_mm, n4, template.sha256, brain)
 
 
 @dataclass(frozen=True)
@@ -73,6 +100,8 @@ class Prepared:
         mask: uint8 on that grid, 1 inside the brain.
         transforms: By modality: from the common space to the series' own, in mm (LPS).
         own_mask: Whether the mask is the user's.
+        alignment: How the common space, a template's, lies in the reference's; None without a template.
+        template: Its image; None without one.
     """
 
     reference: str
@@ -80,8 +109,10 @@ class Prepared:
     images: dict[str, sitk.Image]
     whole: dict[str, sitk.Image]
     mask: sitk.Image
-    transforms: dict[str, sitk.Euler3DTransform] = field(repr=False)
+    transforms: dict[str, sitk.Transform] = field(repr=False)
     own_mask: bool = False
+    alignment: Alignment | None = None
+    template: sitk.Image | None = None
 
 
 def prepare(
@@ -89,6 +120,7 @@ def prepare(
     settings: Settings,
     mask: sitk.Image | None = None,
     refused: Mapping[str, str] = {},
+    template: Template | None = None,
 ) -> Prepared:
     """Bring the series of one head into one space and keep the brain alone.
 
@@ -101,18 +133,25 @@ def prepare(
         settings: What can be chosen.
         mask: The user's own brain in the reference's space, on any grid; None to find it.
         refused: Why a series could not be read, by modality: told with the others.
+        template: Whose space and grid all get, affinely; None for the reference's own space.
 
     Raises:
-        PreparationError: No series with a brain, one that does not fit the space, or a mask that lies elsewhere.
+        PreparationError: No series with a brain, one that does not fit the space or the template, a mask that lies
+            elsewhere, or another template than that of the settings.
 
     Source:
         BraTS' preparation (Bakas et al., Sci Data 2017) has the same steps: one space, 1 mm, brain alone.
     """
+    if settings.template != (template.sha256 if template else ""):
+        raise PreparationError(
+            f"template: expected the one of the settings (SHA-256 {settings.template[:12] or 'none'}), found "
+            f"{template.sha256[:12] if template else 'none'}. Name the same file in both."
+        )
     series = {modality: PreparedSeries(reason) for modality, reason in refused.items()}
     brains: dict[str, Brain] = {}
     for modality, image in images.items():
         try:
-            found = brain_mask(image)
+            found = brain_mask(image, settings.brain)
             check_brain(image, found)
             brains[modality] = Brain(image, found)
         except PreparationError as error:
@@ -127,12 +166,19 @@ def prepare(
         modality: register(brains[reference], brain) for modality, brain in brains.items() if modality != reference
     }
     accepted = [m for m in brains if m == reference or not registrations[m].reason]
-    grid = _grid(brains[reference], settings.spacing_mm)
-    transforms = {m: registrations[m].transform if m in registrations else sitk.Euler3DTransform() for m in accepted}
+    alignment = None if template is None else align(template.brain, brains[reference])
+    if alignment is not None and alignment.reason:
+        raise PreparationError(f"{reference}: {alignment.reason}")
+    grid = _grid(brains[reference], settings.spacing_mm) if template is None else template.brain.mask * 0
+    common: sitk.Transform = sitk.Transform() if alignment is None else alignment.transform
+    own_space = {m: registrations[m].transform if m in registrations else sitk.Euler3DTransform() for m in accepted}
+    transforms = (
+        own_space if alignment is None else {m: sitk.CompositeTransform([own_space[m], common]) for m in accepted}
+    )
     masks = {m: _moved_mask(brains[m].mask, grid, transforms[m]) for m in accepted}
     together = one_mask(list(masks.values()))
     if mask is not None:
-        own, together = together, _moved_mask(mask, grid, sitk.Transform())
+        own, together = together, _moved_mask(mask, grid, common)
         if dice(own, together) < _MIN_MASK_OVERLAP:
             raise PreparationError(
                 f"mask: expected one that lies on the brain of {reference} (Dice at least {_MIN_MASK_OVERLAP:g}), "
@@ -152,7 +198,8 @@ def prepare(
         whole = {m: _unshaded(image, together) for m, image in whole.items()}
     stripped = {m: sitk.Mask(image, together) for m, image in whole.items()}
     told = {m: series[m] for m in REFERENCE_ORDER if m in series}
-    return Prepared(reference, told, stripped, whole, together, transforms, mask is not None)
+    shown = None if template is None else template.brain.image
+    return Prepared(reference, told, stripped, whole, together, transforms, mask is not None, alignment, shown)
 
 
 def _grid(brain: Brain, spacing_mm: float) -> sitk.Image:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
+from typing import TypeVar
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 (its own documentation's name)
@@ -15,7 +16,7 @@ from scipy.spatial.transform import Rotation
 from mgmt_monai.preparation.brain_mask import dice
 
 #: Voxel side in mm of the levels, from the search over many beginnings to the last.
-_SEARCH_MM, _MIDDLE_MM, _FINE_MM = 8.0, 4.0, 2.0
+_SEARCH_MM, MIDDLE_MM, FINE_MM = 8.0, 4.0, 2.0
 #: Rotations about each axis, in radians, that the search begins from.
 _ANGLES = (-0.45, -0.15, 0.15, 0.45)
 _KEPT_STARTS = 4
@@ -25,6 +26,8 @@ _SHARE, _SEED = 0.25, 20210713
 
 #: The metric sees the brain and this much around it at the last two levels: neck, jaw and eyes move by themselves.
 _AROUND_MM = 8.0
+
+Kind = TypeVar("Kind", sitk.Euler3DTransform, sitk.AffineTransform)
 
 #: What a registration is held to. Both ways agree, as a root mean square over the brain; no larger move is plausible
 #: within one examination; the brains found in both series, each by itself, lie on each other (Dice).
@@ -91,7 +94,7 @@ class Brain:
     @cached_property
     def levels(self) -> dict[float, sitk.Image]:
         """The image by the voxel side of each level."""
-        return {spacing: isotropic(self.image, spacing) for spacing in (_SEARCH_MM, _MIDDLE_MM, _FINE_MM)}
+        return {spacing: isotropic(self.image, spacing) for spacing in (_SEARCH_MM, MIDDLE_MM, FINE_MM)}
 
     @cached_property
     def around(self) -> dict[float, sitk.Image]:
@@ -100,7 +103,7 @@ class Brain:
         near = sitk.Cast(distance < _AROUND_MM, sitk.sitkUInt8)
         return {
             spacing: sitk.Resample(near, self.levels[spacing], sitk.Transform(), sitk.sitkNearestNeighbor)
-            for spacing in (_MIDDLE_MM, _FINE_MM)
+            for spacing in (MIDDLE_MM, FINE_MM)
         }
 
 
@@ -125,7 +128,7 @@ def register(fixed: Brain, moving: Brain) -> Registration:
         float(np.degrees(_turn(there).magnitude())),
         float(np.sqrt(np.mean(np.sum((ways[1] - ways[2]) ** 2, axis=1)))),
         dice(carried_mask, fixed.mask),
-        _value(fixed, moving, scanner, _MIDDLE_MM) - _value(fixed, moving, there, _MIDDLE_MM),
+        _value(fixed, moving, scanner, MIDDLE_MM) - _value(fixed, moving, there, MIDDLE_MM),
     )
 
 
@@ -153,11 +156,11 @@ def _search(fixed: Brain, moving: Brain) -> sitk.Euler3DTransform:
     starts = [_euler(centre, angles, shift) for angles in [(0, 0, 0), *product(_ANGLES, repeat=3)]]
     starts = sorted(starts, key=lambda start: _value(fixed, moving, start, _SEARCH_MM))[:_KEPT_STARTS]
     scanner = _euler(centre, (0, 0, 0), (0, 0, 0))
-    refined = [_refined(fixed, moving, start, _SEARCH_MM) for start in [scanner, *starts]]
-    refined = sorted(refined, key=lambda one: _value(fixed, moving, one, _MIDDLE_MM))[:2]
-    refined = [_refined(fixed, moving, start, _MIDDLE_MM) for start in refined]
-    best = min(refined, key=lambda one: _value(fixed, moving, one, _MIDDLE_MM))
-    return _refined(fixed, moving, best, _FINE_MM)
+    better = [refined(fixed, moving, start, _SEARCH_MM) for start in [scanner, *starts]]
+    better = sorted(better, key=lambda one: _value(fixed, moving, one, MIDDLE_MM))[:2]
+    better = [refined(fixed, moving, start, MIDDLE_MM) for start in better]
+    best = min(better, key=lambda one: _value(fixed, moving, one, MIDDLE_MM))
+    return refined(fixed, moving, best, FINE_MM)
 
 
 def _method(fixed: Brain, spacing_mm: float, transform: sitk.Transform) -> sitk.ImageRegistrationMethod:
@@ -180,11 +183,11 @@ def _value(fixed: Brain, moving: Brain, transform: sitk.Transform, spacing_mm: f
         return 0.0
 
 
-def _refined(fixed: Brain, moving: Brain, start: sitk.Euler3DTransform, spacing_mm: float) -> sitk.Euler3DTransform:
-    """A better transform from this one on; the same where the images do not overlap."""
-    transform = sitk.Euler3DTransform(start)
+def refined(fixed: Brain, moving: Brain, start: Kind, spacing_mm: float) -> Kind:
+    """A better transform of the same kind from this one on, at one level; the same where the images do not overlap."""
+    transform = type(start)(start)
     method = _method(fixed, spacing_mm, transform)
-    if spacing_mm == _FINE_MM:
+    if spacing_mm == FINE_MM:
         method.SetMetricSamplingStrategy(method.REGULAR)
         method.SetMetricSamplingPercentage(_SHARE, _SEED)
     method.SetOptimizerAsRegularStepGradientDescent(spacing_mm / 2, 1e-3, 200, 0.6, 1e-6)

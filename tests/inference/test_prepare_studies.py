@@ -196,6 +196,51 @@ def test_no_name_stands_in_what_is_written(prepared: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_template_gives_its_space_and_grid(
+    raw: Path, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    volume = nib.load(prepared / "90000/90000_t1ce.nii.gz")
+    larger = np.diag([1.08, 1.04, 0.95, 1.0])
+    larger[:3, 3] = 12, -7, 5
+    template, study, out = tmp_path / "atlas.nii.gz", tmp_path / "90000", tmp_path / "out"
+    nib.save(nib.Nifti1Image(np.asanyarray(volume.dataobj), larger @ volume.affine), template)
+    shutil.copytree(raw / "train/90000/T1wCE", study / "T1wCE")
+    words = ["prepare", str(study), "--out", str(out), "--workers", "1"]
+
+    assert main([*words, "--template", str(template)]) == 0
+    made = nib.load(out / "90000/90000_t1ce.nii.gz")
+    assert made.shape == volume.shape  # axial, whatever the template's spacing says
+    assert np.allclose(made.affine, larger @ volume.affine, atol=1e-5)
+    way = sitk.ReadTransform(str(out / "90000/transforms/t1ce.tfm"))
+    flip = np.diag([-1.0, -1, 1, 1])
+    inside = np.argwhere(np.asanyarray(volume.dataobj) > 0)[::5000]
+    for index in inside:
+        head = flip @ volume.affine @ [*index, 1]
+        at = flip @ made.affine @ [*index, 1]
+        assert np.linalg.norm(np.subtract(way.TransformPoint(at[:3].tolist()), head[:3])) < 1.0
+    assert json.loads((out / "90000/prepare.json").read_text())["template"]["overlap"] > 0.95
+    assert "checkerboard with the template" in (out / "90000/report.html").read_text()
+
+    assert main(words) == 1
+    assert "other settings, which would be lost" in capsys.readouterr().err
+    assert main([*words, "--template", str(template), "--spacing", "2"]) == 2
+
+
+def test_a_bundle_takes_the_template_of_its_training_data_alone(
+    flair_bundle: Path, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = tmp_path / "mgmt_flair"
+    shutil.copytree(flair_bundle, bundle)
+    how = {"version": 1, "spacing_mm": 2.0, "n4": False, "template": "a" * 64}
+    (bundle / "configs/metadata.json").write_text(json.dumps({"training": {"skull_stripped": True, "prepared": how}}))
+    words = ["predict", str(prepared / "90000"), "--bundle", str(bundle), "--out", str(tmp_path / "out"), "--prepare"]
+    for given, found in (([], "none"), (["--template", str(prepared / "90000/90000_t1ce.nii.gz")], "one with SHA-256")):
+        assert main([*words, *given]) == 1
+        assert f"that of the training data, one with SHA-256 aaaaaaaaaaaa, found {found}" in capsys.readouterr().err
+    assert not list((tmp_path / "out").rglob("*.nii.gz"))
+
+
+@pytest.mark.slow
 def test_predict_prepares_a_raw_study_first(
     raw: Path, flair_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

