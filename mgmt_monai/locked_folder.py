@@ -71,6 +71,7 @@ class Lock:
     def __init__(self, folder: Path, name: str = "") -> None:
         self._path, self._owner = folder / f".{name}lock", folder / f".{name}owner"
         self._file: int | None = None
+        self._warned = False  # of a lock that is asked for many times, once
 
     def acquire(self) -> None:
         """Take it, or say who has it.
@@ -110,10 +111,12 @@ class Lock:
                 raise HeldError(_words(self._read_owner()), True, self._owner) from error
             if error.errno not in NO_LOCKS:
                 raise
-            logger.warning(
-                f"{self._path.parent}: this file system has no locks ({why(error)}): {self._owner.name} says who "
-                "writes here. After a job was killed on another machine, 'mgmt-monai unlock' frees it"
-            )
+            if not self._warned:
+                logger.warning(
+                    f"{self._path.parent}: this file system has no locks ({why(error)}): {self._owner.name} says who "
+                    "writes here. After a job was killed on another machine, 'mgmt-monai unlock' frees it"
+                )
+            self._warned = True
             return False
         return True
 

@@ -189,6 +189,29 @@ def test_file_system_without_locks_has_a_file_instead(number: int, tmp_path: Pat
     fifth.communicate("")
 
 
+WAIT = """
+import logging, sys
+from pathlib import Path
+from mgmt_monai.locked_folder import HeldError, Lock
+logging.basicConfig()
+lock = Lock(Path(sys.argv[1]))
+for _ in range(5):
+    try:
+        lock.acquire()
+    except HeldError:
+        print("held")
+"""
+
+
+@needs_compiler
+def test_who_waits_for_a_lock_is_told_once_that_there_are_none(tmp_path: Path) -> None:
+    (tmp_path / ".owner").write_text(json.dumps({**json.loads(OTHERS), "lock": "file"}))
+    words, environment = [sys.executable, "-c", WAIT, str(tmp_path)], faulty("lock", errno.ENOSYS, str(tmp_path))
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "held\n" * 5
+    assert done.stderr.count("this file system has no locks") == 1
+
+
 OTHERS = '{"host": "node2", "process": 7, "since": "2026-01-01T00:00:00Z", "begun": "1 1"}'
 
 
