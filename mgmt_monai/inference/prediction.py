@@ -65,6 +65,7 @@ class StudyPrediction:
         created: When, ISO 8601 with the offset from UTC.
         fusion: What a late fusion says of all series together, as `mgmt_monai.inference.fused_study` has it; empty
             where none was asked.
+        images: Of a batch, `mgmt_monai.inference.studies.AskedStudy.images`; "" else.
     """
 
     study: str
@@ -72,6 +73,7 @@ class StudyPrediction:
     software: dict[str, str]
     created: str
     fusion: dict[str, Any] = field(default_factory=dict)
+    images: str = ""
 
     @property
     def probability(self) -> float | None:
@@ -85,8 +87,9 @@ class StudyPrediction:
     def to_json(self) -> str:
         """The result as JSON, with `SCHEMA` and `NOTICE`."""
         document = {"schema": SCHEMA, "notice": NOTICE, "probability": self.probability, **asdict(self)}
-        if not self.fusion:
-            del document["fusion"]
+        for name in ("fusion", "images"):
+            if not document[name]:
+                del document[name]
         return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 

@@ -53,8 +53,8 @@ def write_result(predicted: PredictedStudy, folder: Path) -> None:
 
 
 def is_result(there: StudyPrediction, made: StudyPrediction) -> bool:
-    """Whether a result says what another one says, whenever it was made."""
-    return replace(there, created=made.created) == prediction_from_json(made.to_json())
+    """Whether a result says what another one says, whenever it was made, in a batch or alone."""
+    return replace(there, created=made.created, images=made.images) == prediction_from_json(made.to_json())
 
 
 def read_result(folder: Path) -> StudyPrediction | None:

@@ -1,5 +1,6 @@
 """The studies of a cohort in any layout, as a training finds them, or of a folder with one folder a study."""
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,10 +11,12 @@ from mgmt_monai.cohort.layouts import Found, FoundSeries, dicom_tree, find_serie
 from mgmt_monai.cohort.layouts.decided import decisions_of
 from mgmt_monai.cohort.layouts.folders import is_mask
 from mgmt_monai.cohort.layouts.passed_over import NIFTI, is_passed_over, kind_by_name
+from mgmt_monai.cohort.layouts.tree import walk
 from mgmt_monai.cohort.series import MODALITIES
 from mgmt_monai.errors import printable
 from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.inference.study import FoundStudy
+from mgmt_monai.machine import check_machine
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +28,9 @@ _NOT_READ = ("D035", "D037")
 
 #: What a DICOM file's name ends in, where files lie beside the studies' folders.
 _DICOM_SUFFIXES = frozenset({"", ".dcm", ".ima"})
+
+#: Bytes of a file by which one study is told from another.
+_TELLING_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,36 @@ class AskedStudy:
         if self.fault:
             raise InferenceError(self.fault)
         return self.found or self.path
+
+    def images(self) -> str:
+        """12 hexadecimal digits that another study of the same name would not have.
+
+        Of the names and sizes of its files, and in each folder of what the middle one begins with: its identifiers.
+
+        Raises:
+            MachineError: The machine does not give them.
+        """
+        digest = hashlib.sha256()
+        try:
+            for files in self._files():
+                for path in files:
+                    digest.update(f"{path.name}/{path.stat().st_size}/".encode(errors="replace"))
+                with files[len(files) // 2].open("rb") as stream:
+                    digest.update(stream.read(_TELLING_BYTES))
+        except OSError as error:
+            check_machine(error, self.path)
+        return digest.hexdigest()[:12]
+
+    def _files(self) -> list[list[Path]]:
+        """Its files, those of each folder together, sorted by name."""
+        folders: dict[Path, set[Path]] = {}
+        if self.found is None:
+            folders = {folder: {folder / name for name in names} for folder, names in walk(self.path, [])}
+        for one in () if self.found is None else self.found.series:
+            names = one.files or one.directory.iterdir()
+            folders.setdefault(one.directory, set()).update(one.directory / name for name in names)
+        files = [sorted(path for path in of if not is_passed_over(path.name)) for _, of in sorted(folders.items())]
+        return [of for of in files if of]
 
 
 def studies_in(root: Path, out_dir: Path, layout: str | None = None) -> list[AskedStudy]:

@@ -1,28 +1,32 @@
 """Many studies, one after the other: what is done is kept, and none stops the others."""
 
+import csv
+import errno
 import logging
+import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from mgmt_monai.atomic import write_text
-from mgmt_monai.csv_file import csv_text
+from mgmt_monai.csv_file import csv_text, plain
 from mgmt_monai.errors import one_line, printable, why
 from mgmt_monai.inference.engines.engine import PyTorchEngine
 from mgmt_monai.inference.engines.engine_choice import AUTO, ENGINES, for_studies
 from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.inference.fused_study import FUSION, THRESHOLD, StudyFusion
 from mgmt_monai.inference.model import BundleModel
-from mgmt_monai.inference.predict_study import engine_names, predict_study
+from mgmt_monai.inference.predict_study import PredictedStudy, engine_names, predict_study
 from mgmt_monai.inference.prediction import StudyPrediction
 from mgmt_monai.inference.result_files import read_result, write_result
 from mgmt_monai.inference.studies import RESERVED, AskedStudy, studies_in
 from mgmt_monai.locked_folder import LockedFolder
-from mgmt_monai.machine import machine_fault
+from mgmt_monai.machine import MachineError, machine_fault
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +38,19 @@ COLUMNS = (
     "abstained", "error", "bundle", "bundle_version", "model_sha256",
 )  # fmt: skip
 """Of the table. The first five mean what they mean in a predictions table (docs/reference/predictions.md)."""
+
+
+WAITS_S = (1.0, 2.0, 4.0)
+"""Before a study that the storage did not give is tried again; once for all until one is read."""
+
+#: What storage says that may give the file a moment later, at the beginning of a `MachineError`'s reason.
+_PASSING = tuple(
+    os.strerror(number)
+    for number in (
+        errno.EIO, errno.EREMOTEIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.ENOTCONN, errno.ECONNRESET,
+        errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH,
+    )
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -78,9 +95,9 @@ def predict_batch(
 ) -> BatchOutcome:
     """Predict every study and write each result as soon as it is known.
 
-    A study whose result is there, and was made with the same bundles by the same engine, is passed over, so that a
-    batch that was stopped goes on where it was. Whatever goes wrong with one study, also what nobody foresaw, is its
-    own fault alone.
+    A study whose result is there, and was made of the same images with the same bundles by the same engine, is passed
+    over, so that a batch that was stopped goes on where it was. Whatever goes wrong with one study, also what nobody
+    foresaw, is its own fault alone; what the storage does not give is tried again after `WAITS_S`.
 
     Args:
         root: As `mgmt_monai.inference.studies.studies_in` takes it, or what that says.
@@ -90,8 +107,8 @@ def predict_batch(
         fusion: Of the models; it has a row of its own in the table.
 
     Raises:
-        InferenceError: No studies, results of other bundles or another engine that may not be replaced, or ``out_dir``
-            cannot be written to, or another process writes it.
+        InferenceError: No studies, results of other images, bundles, engines or studies that may not be replaced, or
+            ``out_dir`` cannot be written to, or another process writes it.
     """
     out_dir = Path(out_dir)
     studies = studies_in(root, out_dir) if isinstance(root, Path) else root
@@ -107,6 +124,8 @@ def _predict_all(
     overwrite: bool,
     fusion: StudyFusion | None,
 ) -> BatchOutcome:
+    if not overwrite:
+        _check_table(out_dir / TABLE, {study.name for study in studies})
     kept = {study.folder: read_result(out_dir / study.folder) for study in studies}
     others = [folder for folder, done in kept.items() if done is not None and not _is_of(done, models, fusion)]
     if others and not overwrite:
@@ -114,6 +133,8 @@ def _predict_all(
             f"{out_dir / others[0]}: there is a result of other bundles, or of another fusion. Name another --out, or "
             "say --overwrite."
         )
+    if not overwrite:
+        _check_images(out_dir, studies, kept)
     engines = engine_names([model.engine for model in models])
     for folder, done in kept.items():
         if done is not None and (engine := _engine_of(done)) != engines and not overwrite:
@@ -122,7 +143,7 @@ def _predict_all(
                 "--engine, name another --out, or say --overwrite."
             )
     outcome = BatchOutcome({}, {}, 0, out_dir / TABLE)
-    n_kept = 0
+    n_kept, waits = 0, WAITS_S
     try:
         for asked in tqdm(studies, desc="Predicting", unit="study"):
             study, own = asked.name, out_dir / asked.folder
@@ -132,22 +153,86 @@ def _predict_all(
                 n_kept += 1
                 continue
             try:
-                predicted = predict_study(asked.series(), models, progress_bar=False, fusion=fusion)
+                patience, waits = waits, ()  # storage that stays away would cost as much with every study
+                predicted = _predicted(asked, models, fusion, patience)
+                waits = WAITS_S
                 write_result(predicted, own)
                 outcome.predictions[study] = predicted.prediction
             except Exception as error:  # the other studies are not to blame
                 logger.debug("a study could not be predicted", exc_info=True)
                 # What nobody foresaw may quote anything of the files, so its words are not written down.
                 fault = machine_fault(error)  # its path is for the console alone
+                waits = waits if fault and _is_passing(fault) else WAITS_S
                 reason = (
                     fault.reason
                     if fault
                     else one_line(error) or f"unforeseen ({type(error).__name__}): predict this study alone to see it"
                 )
+                for path in (f"{asked.path}: ", f"{asked.path}/"):  # the table may be passed on
+                    reason = reason.replace(path, "")
                 outcome.faults[study] = printable(" ".join(reason.split()))
     finally:  # also when it is interrupted
         _write_table(outcome, models, fusion)
     return BatchOutcome(outcome.predictions, outcome.faults, n_kept, outcome.table)
+
+
+def _predicted(
+    asked: AskedStudy, models: Sequence[BundleModel], fusion: StudyFusion | None, waits: Sequence[float]
+) -> PredictedStudy:
+    for wait_s in waits:
+        try:
+            return _predicted(asked, models, fusion, ())
+        except Exception as error:
+            fault = machine_fault(error)
+            if fault is None or not _is_passing(fault):
+                raise
+            logger.warning(f"{asked.name}: {fault.reason}. Trying again in {wait_s:g} s")
+            time.sleep(wait_s)
+    images = asked.images()
+    predicted = predict_study(asked.series(), models, progress_bar=False, fusion=fusion)
+    return replace(predicted, prediction=replace(predicted.prediction, images=images))
+
+
+def _is_passing(fault: MachineError) -> bool:
+    return fault.reason.startswith(_PASSING)
+
+
+def _check_table(table: Path, names: set[str]) -> None:
+    """Refuse to replace a table that says more, or that a batch did not write."""
+    if not table.is_file():
+        return
+    try:
+        with table.open(newline="", encoding="utf-8") as stream:
+            rows = csv.DictReader(stream)
+            there = {plain(row["patient_id"]) for row in rows} if tuple(rows.fieldnames or ()) == COLUMNS else None
+    except (UnicodeDecodeError, csv.Error):
+        there = None
+    if there is None:
+        raise InferenceError(
+            f"{table}: expected the table of a batch, found another file, which would be lost. Name another --out."
+        )
+    if lost := there - names:
+        raise InferenceError(
+            f"{table}: there are {len(lost)} studies in it that are not among those asked for, and would be lost. Name "
+            "another --out, or say --overwrite."
+        )
+
+
+def _check_images(out_dir: Path, studies: Sequence[AskedStudy], kept: dict[str, StudyPrediction | None]) -> None:
+    """Refuse results of other images under the same names; what the machine does not give now is asked about again."""
+    others = []
+    for study in studies:
+        done = kept[study.folder]
+        try:
+            if done is not None and done.images != study.images():
+                others.append(study.folder)
+        except MachineError:
+            kept[study.folder] = None
+    if others:
+        raise InferenceError(
+            f"{out_dir / others[0]}: there is a result of other images, or of an earlier version (of {len(others)} "
+            "studies). Name another --out, or say --overwrite."
+        )
 
 
 def _is_of(done: StudyPrediction, models: Sequence[BundleModel], fusion: StudyFusion | None) -> bool:
