@@ -82,7 +82,7 @@ class AskedStudy:
     def _files(self) -> list[list[Path]]:
         """Its files, those of each folder together, sorted by name."""
         folders: dict[Path, set[Path]] = {}
-        if self.found is None:
+        if self.found is None and not self.fault:
             folders = {folder: {folder / name for name in names} for folder, names in walk(self.path, [])}
         for one in () if self.found is None else self.found.series:
             names = one.files or one.directory.iterdir()

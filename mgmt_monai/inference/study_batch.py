@@ -40,7 +40,7 @@ COLUMNS = (
 """Of the table. The first five mean what they mean in a predictions table (docs/reference/predictions.md)."""
 
 
-WAITS_S = (1.0, 2.0, 4.0)
+WAITS_S: tuple[float, ...] = (1.0, 2.0, 4.0)
 """Before a study that the storage did not give is tried again; once for all until one is read."""
 
 #: What storage says that may give the file a moment later, at the beginning of a `MachineError`'s reason.
@@ -188,8 +188,8 @@ def _predicted(
                 raise
             logger.warning(f"{asked.name}: {fault.reason}. Trying again in {wait_s:g} s")
             time.sleep(wait_s)
-    images = asked.images()
-    predicted = predict_study(asked.series(), models, progress_bar=False, fusion=fusion)
+    series, images = asked.series(), asked.images()
+    predicted = predict_study(series, models, progress_bar=False, fusion=fusion)
     return replace(predicted, prediction=replace(predicted.prediction, images=images))
 
 
