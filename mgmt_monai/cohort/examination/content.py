@@ -68,6 +68,9 @@ LEAST_SIDE, ROUGH_SHARE = 32, 0.5
 #: 74 real series have at most 1, wrong headers 1.33. Whole numbers, but for 0 beyond those of the mantissa, are floats.
 SMOOTHER, MANTISSA_BITS = 1.25, {4: 23, 8: 52}
 
+#: A slice breaks off where a straight line parts one value from tissue of this share of its widest row.
+CUT_SHARE = 0.6
+
 #: So few different values are labels.
 FEW_VALUES = 8
 
@@ -228,6 +231,7 @@ class _Reading:
         self.strip: list[_Picture] = []
         self.n_inside: list[int] = []
         self.n_values = self.n_cut = 0
+        self.broken: list[bool] = []
         self.outside = ""
         self.roughness: list[np.ndarray] = []
         self.steps: dict[str, list[tuple[float, float]]] = {}  # squared, as the header has it and as another would
@@ -254,6 +258,7 @@ class _Reading:
         self.n_values += values.size
         self.n_cut += stored.n_cut
         self.n_inside.append(inside.size)
+        self.broken.append(outside is None and _breaks_off(values))
         if values.dtype.kind in "iu" and values.dtype.itemsize in MANTISSA_BITS:
             sizes = np.abs(inside[inside != 0].astype(np.float64))
             self.dtype, self.least = values.dtype, min(self.least, float(sizes.min(initial=math.inf)))
@@ -372,6 +377,8 @@ class _Reading:
                 "D055",
                 f"expected another picture in each place, found {counted(n, 'slice')} with the picture of another",
             )
+        if n := sum(cut and not out for cut, out in zip(self.broken, blank, strict=True)):
+            yield "D055", f"expected whole slices, found {n} that break off in a straight line"
         if np.count_nonzero(histogram) <= FEW_VALUES and (n := len(np.unique(sample))) <= FEW_VALUES:
             yield "D023", f"expected many grey values, found {n}, as of labels or a mask"
         down, across, apart = np.sum(self.roughness or np.zeros((1, 3)), axis=0)
@@ -499,8 +506,32 @@ def _as_others(values: np.ndarray, whole: bool) -> Iterator[tuple[str, tuple[flo
     if whole and native.itemsize > 1:
         swapped = native.byteswap().ravel().astype(np.float64)
         yield "numbers of the other byte order", (steps(flat, 1, n_columns), steps(swapped, 1, n_columns))
+    for size in {native.itemsize // 2, 2 * native.itemsize} & {1, 2, 4} if whole else ():
+        if n_columns * native.itemsize % size == 0:
+            others = native.ravel().view(f"{native.dtype.kind}{size}").astype(np.float64)
+            scale = flat.var() / (others.var() or 1.0)
+            n = n_columns * native.itemsize // size
+            yield f"numbers of {8 * size} bits", (steps(flat, 1, n_columns), scale * steps(others, 1, n))
     for n in {native.shape[0], 2 * n_columns, n_columns // 2} - {n_columns} if whole else ():
         yield f"rows of {n} pixels", (steps(flat, n_columns), steps(flat, n))
+
+
+def _breaks_off(values: np.ndarray) -> bool:
+    """Whether a slice is of one value beyond a straight line at any side, and full of tissue up to there."""
+    for fill in {float(values[0, 0]), float(values[-1, -1])}:
+        inside = values != fill
+        sides = [np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0)]
+        for axis in (0, 1) if sides[0].size else ():
+            at, across = sides[axis], sides[1 - axis]
+            for is_apart, end in ((at[0] > 1, at[:2]), (at[-1] < values.shape[axis] - 2, at[-2:])):
+                width = inside.take(end, axis).sum(axis=1 - axis).max()  # of two lines: the last may be cut itself
+                if not is_apart or width <= CUT_SHARE * (across[-1] - across[0]):
+                    continue
+                apart = np.abs(values.astype(np.float32) - np.float32(fill))
+                widths = (apart > BACKGROUND_LEVEL * apart.max()).sum(axis=1 - axis)
+                if 3 * widths.max() > values.shape[1 - axis] and widths[end].max() > CUT_SHARE * widths.max():
+                    return True  # else the tip of a head
+    return False
 
 
 def _roughness(image: np.ndarray) -> np.ndarray:

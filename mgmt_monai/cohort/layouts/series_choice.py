@@ -235,7 +235,7 @@ def _with_contrast(
             if (by_tag is not None or by_time is not None) and name not in (None, given):
                 doubts[i] = f"{candidates[i].name} is taken as {modality} ({by}), but its name says the opposite"
             elif everywhere and by_tag and name is None:
-                doubts[i] = f"{candidates[i].name} is taken as {modality} ({by}), but so do all other series"
+                doubts[i] = f"{candidates[i].name} is taken as {modality} ({by}), as all other series say too"
             elif guesses[i].by_words.what == UNSURE and by_tag is None and by_time is None:
                 doubts[i] = f"{candidates[i].name} is taken as {modality}, by {said_by_name(guesses[i].by_words)}"
     return decided, doubts

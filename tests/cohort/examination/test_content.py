@@ -516,3 +516,65 @@ def test_values_of_their_own_type_are_not_told(tmp_path: Path, kind: str, own: s
 @pytest.mark.parametrize(("own", "claim"), [("int16", "uint16"), ("uint16", "int16"), ("int32", "uint32")])
 def test_values_that_both_types_hold_are_read_as_either(tmp_path: Path, own: str, claim: str) -> None:
     assert typed(tmp_path, smooth("plain").astype(own), claim) == []
+
+
+@pytest.mark.parametrize(
+    ("own", "claim", "told"),
+    [
+        ("uint16", "uint32", "numbers of 16 bits"),
+        ("int16", "int32", "numbers of 16 bits"),
+        ("uint8", "uint16", "numbers of 8 bits"),
+        ("uint16", "uint8", "numbers of 16 bits"),
+        ("int32", "int16", "numbers of 32 bits"),
+    ],
+)
+def test_pixels_packed_in_others_are_told(write: Callable[..., list[Path]], own: str, claim: str, told: str) -> None:
+    down, across = np.mgrid[-32:32, -40:40]
+    volume = np.stack([np.clip(900 - 0.9 * (down**2 + across**2) - 10 * index, 0, None) for index in range(10)])
+    packed = (volume / (4 if own == "uint8" else 1)).astype(own).view(claim)  # half the columns, or twice as many
+    ((kind, text),) = read_content(write(packed), None).faults
+    expected = f"expected values as the header has them, found neighbouring pixels more alike as {told}"
+    assert (kind, text) == ("D055", expected)
+
+
+def cut(volume: np.ndarray, *where: object, value: float = 0) -> np.ndarray:
+    volume = volume.copy()
+    volume[where] = value
+    return volume
+
+
+@pytest.mark.parametrize("stripped", [False, True])
+@pytest.mark.parametrize(
+    ("where", "n"),
+    [
+        ((slice(None), slice(32, None)), 6),
+        ((slice(None), slice(44, None)), 6),
+        ((slice(None), slice(None, 24)), 6),
+        ((slice(None), slice(None), slice(32, None)), 6),
+        ((slice(4, 6), slice(20, None)), 2),
+        ((5, slice(32, None)), 1),
+    ],
+    ids=["half", "a third", "upper part", "right half", "two slices", "one slice"],
+)
+def test_slices_that_break_off_are_told(
+    write: Callable[..., list[Path]], where: tuple[object, ...], n: int, stripped: bool
+) -> None:
+    whole = head()
+    whole[whole < 400] *= not stripped
+    assert read_content(write(whole), None).faults == ()
+    ((kind, text),) = read_content(write(cut(whole, *where)), None).faults
+    assert (kind, text) == ("D055", f"expected whole slices, found {n} that break off in a straight line")
+
+
+@pytest.mark.parametrize(
+    "volume",
+    [
+        cut(head(), slice(None), slice(60, None)),
+        cut(head(), slice(None), slice(None), slice(None, 4)),
+        cut(cut(head(), slice(None), slice(None, 8)), slice(None), slice(56, None)),
+        cut(head(), slice(None), slice(None), slice(None), value=7),
+    ],
+    ids=["frame below", "frame at the left", "frames of noise", "constant"],
+)
+def test_head_in_a_frame_of_one_value_does_not_break_off(write: Callable[..., list[Path]], volume: np.ndarray) -> None:
+    assert "break off" not in str(read_content(write(volume), None).faults)
