@@ -16,10 +16,12 @@ from typing import Any, NamedTuple
 
 import click
 import numpy as np
+import pandas as pd
 from scipy.stats import norm
 
+from mgmt_monai.evaluation.columns import columns_tell
 from mgmt_monai.evaluation.discrimination import auc
-from mgmt_monai.evaluation.folds import FOLDS_WIDEN, fold_ranks
+from mgmt_monai.evaluation.folds import FOLDS_WIDEN, across_folds, fold_ranks
 from mgmt_monai.evaluation.permutation import best_of_p_values
 from mgmt_monai.evaluation.verdict import judge
 
@@ -68,6 +70,18 @@ def of_site(random: np.random.Generator, n: int = 200, known: bool = True, model
     return Draw(label, score, {"header_tags": random.standard_normal(n)}, {"site": site} if known else {})
 
 
+def with_columns(random: np.random.Generator, n: int = 200, n_columns: int = 5, folds: bool = False) -> Draw:
+    """A model of AUC 0.70, or in folds a ridge regression, beside columns that tell nothing, half of them numbers."""
+    drawn = cross_validated(random, n, strength=2.5) if folds else scored(random, n, model=0.7)
+    columns = pd.DataFrame({
+        f"column {number}": random.standard_normal(n) if number % 2 else random.choice([*"abc"], n)
+        for number in range(n_columns)
+    }).astype(str)  # fmt: skip
+    scores, widen = across_folds(drawn.probability, drawn.others.get("fold", np.zeros(n)), drawn.label)
+    told = ["column_tells"] if columns_tell(columns, drawn.label, scores, widen) else []
+    return drawn._replace(others={**drawn.others, "notes": told})
+
+
 def ridge_in_folds(features: np.ndarray, label: np.ndarray, fold: np.ndarray) -> np.ndarray:
     """Each patient's score by a ridge regression on the patients of the other folds."""
     found = np.empty(len(label))
@@ -80,9 +94,13 @@ def ridge_in_folds(features: np.ndarray, label: np.ndarray, fold: np.ndarray) ->
 
 
 def cross_validated(
-    random: np.random.Generator, n: int = 200, n_candidates: int = 1, strength: float = 0.0, n_folds: int = 5
-) -> Draw:
-    """A ridge regression in folds; of several candidates the one with the best AUC is judged."""
+    random: np.random.Generator, n: int = 200, n_candidates: int = 1, strength: float = 0.0, n_folds: int = 5,
+    controls: bool = False,
+) -> Draw:  # fmt: skip
+    """A ridge regression in folds; of several candidates the one with the best AUC is judged.
+
+    Its control is independent, or two that are trained in the same folds on other features.
+    """
     label = random.permutation(np.arange(n) % 2)
     fold = random.permutation(np.arange(n) % n_folds)
     shared = random.standard_normal((n, N_FEATURES)) + strength * label[:, None] / math.sqrt(N_FEATURES)
@@ -95,7 +113,11 @@ def cross_validated(
     if n_candidates > 1:
         ranks = np.stack([fold_ranks(scores, fold) for scores in found])
         others["p_value"] = float(best_of_p_values(label, ranks, N_PERMUTATIONS, widen=FOLDS_WIDEN)[chosen])
-    return Draw(label, found[chosen], {"header_tags": random.standard_normal(n)}, others)
+    beside = {"header_tags": random.standard_normal(n)}
+    if controls:
+        beside = {name: ridge_in_folds(random.standard_normal((n, N_FEATURES)), label, fold)
+                  for name in ("header_tags", "background")}  # fmt: skip
+    return Draw(label, found[chosen], beside, others)
 
 
 ROWS: Mapping[str, tuple[Callable[[np.random.Generator], Draw], str]] = {
@@ -121,6 +143,9 @@ ROWS: Mapping[str, tuple[Callable[[np.random.Generator], Draw], str]] = {
     "AUC 0.80, a tenth of labels wrong, 200": (partial(scored, n=200, model=0.8, flipped=0.1), "adds"),
     "AUC 0.80, 20": (partial(scored, n=20, model=0.8), "clean"),
     "signal in 5 folds, 200": (partial(cross_validated, strength=2.5), "clean"),
+    "signal in 5 folds, and controls in them, 200": (partial(cross_validated, strength=1.0, controls=True), "clean"),
+    "AUC 0.70, 5 columns, 200": (with_columns, "adds"),
+    "signal in 5 folds, 5 columns, 200": (partial(with_columns, folds=True), "adds"),
 }
 """Name with the number of patients, how a draw is made, and what is asked of it: of *null* at most 2.5 % supported,
 of *clean* and *adds* at most 5 % contaminated, of *adds* at least 90 % supported; *unseen* is told from no signal."""

@@ -34,7 +34,17 @@ def check(name: str, n_studies: int) -> None:
         assert n_studies - found["supported"] <= most(0.1), found
 
 
-@pytest.mark.parametrize("name", ["null, 20", "null, 5 folds, 60", "header 0.75 alone, 59", "AUC 0.80, 59"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "null, 20",
+        "null, 5 folds, 60",
+        "header 0.75 alone, 59",
+        "AUC 0.80, 59",
+        "signal in 5 folds, and controls in them, 200",
+        "AUC 0.70, 5 columns, 200",
+    ],
+)
 def test_a_few_studies_of_a_row(name):
     check(name, 25)
 

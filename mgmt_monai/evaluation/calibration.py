@@ -118,12 +118,31 @@ def calibrate(label: ArrayLike, probability: ArrayLike, level: float = 0.95, see
     return Calibration(
         slope=slope,
         intercept=intercept,
-        in_the_large=_in_the_large(label_, logit(clipped), z),
+        in_the_large=in_the_large(label_, probability_, level),
         brier=_of_losses((probability_ - label_) ** 2, level, shown),
         brier_of_prevalence=prevalence * (1 - prevalence),
         log_loss=_of_losses(-np.log(given), level, shown),
         ece=_ece(label_, probability_, z, shown, seed),
     )
+
+
+def in_the_large(label: ArrayLike, probability: ArrayLike, level: float = 0.95) -> Estimate:
+    """Calibration in the large alone, as `calibrate` has it.
+
+    Args:
+        label: Shape ``(n,)``, 0 or 1.
+        probability: Shape ``(n,)``, in [0, 1].
+        level: Of the interval.
+
+    Raises:
+        EvaluationError: As `calibrate`.
+    """
+    label_, probability_ = checked_probabilities(label, probability)
+    z = normal_quantile(level)
+    if label_.min() == label_.max():
+        return Estimate(math.nan, *UNDEFINED, len(label_))
+    fitted = _fit(label_, np.ones((len(label_), 1)), offset=logit(np.clip(probability_, CLIP, 1 - CLIP)))
+    return _wald(fitted.params[0], fitted.bse[0], z, len(label_))
 
 
 def reliability_curve(
@@ -236,13 +255,6 @@ def _slope_and_intercept(label: np.ndarray, logits: np.ndarray, z: float) -> tup
     intercept, slope = back @ fitted.params
     sd_intercept, sd_slope = np.sqrt(np.diag(back @ fitted.cov_params() @ back.T))
     return _wald(slope, sd_slope, z, len(label)), _wald(intercept, sd_intercept, z, len(label))
-
-
-def _in_the_large(label: np.ndarray, logits: np.ndarray, z: float) -> Estimate:
-    if label.min() == label.max():
-        return Estimate(math.nan, *UNDEFINED, len(label))
-    fitted = _fit(label, np.ones((len(label), 1)), offset=logits)
-    return _wald(fitted.params[0], fitted.bse[0], z, len(label))
 
 
 def _fit(label: np.ndarray, predictors: np.ndarray, offset: np.ndarray | None = None) -> Any:

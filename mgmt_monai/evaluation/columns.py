@@ -74,16 +74,19 @@ def columns_tell(columns: pd.DataFrame, label: np.ndarray, scores: np.ndarray, w
         if text.nunique() < 2:
             continue
         cut = quarters(text)
-        left = [permutation_test(label, scores, stratum=site_codes(cut, len(cut))).p_value]
+        numbers, of, seen = np.empty(0), label, scores
         if cut.equals(text):
             goes = chi2_contingency(pd.crosstab(text, label), correction=False).pvalue
         else:
             known = (cut != "").to_numpy()
-            numbers, of = text[known].astype(float).to_numpy(), label[known]
+            numbers, of, seen = text[known].astype(float).to_numpy(), label[known], scores[known]
             goes = mannwhitneyu(numbers[of == 1], numbers[of == 0]).pvalue if 0 < of.sum() < len(of) else 1.0
-            left.append(added_value(of, scores[known], numbers))
+        if goes > COLUMN_P / len(named):
+            continue
+        left = [permutation_test(label, scores, stratum=site_codes(cut, len(cut))).p_value]
+        left += [added_value(of, seen, numbers)] if len(numbers) else []
         # Of a column that parts the labels altogether nothing is left.
-        if goes <= COLUMN_P / len(named) and not all(widened(p, widen) <= ALPHA_MODEL for p in left):
+        if not all(widened(p, widen) <= ALPHA_MODEL for p in left):
             found.append(str(name))
     return found if found and permutation_test(label, scores).p_value <= 2 * ALPHA_MODEL else []
 

@@ -142,7 +142,7 @@ def noticed(models: Mapping[str, pd.DataFrame]) -> list[str]:
     keys = ["fold", "seed", "patient_id"]
     tests = {name: rows[rows["split"] == "test"].set_index(keys)["probability"] for name, rows in models.items()}
     ranks = {name: of.sort_index().round(12).rank() for name, of in tests.items()}
-    every = {patient for of in tests.values() for patient in of.index.get_level_values("patient_id")}
+    every = {patient for rows in models.values() for patient in rows["patient_id"]}
     for name, of in tests.items():
         if 0 < (spread := float(of.max() - of.min())) < LEAST_SPREAD:
             told.append(f"{name}: its probabilities differ by {spread:.1g} at most, as rounding errors do")

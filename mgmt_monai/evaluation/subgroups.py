@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.special import logit
 from scipy.stats import chi2
 
-from mgmt_monai.evaluation.calibration import calibrate
+from mgmt_monai.evaluation.calibration import in_the_large
 from mgmt_monai.evaluation.columns import MOST_VALUES, quarters
 from mgmt_monai.evaluation.comparison import holm
 from mgmt_monai.evaluation.delong import auc_estimate
@@ -163,7 +163,7 @@ def _subgroup(
         auc_estimate(label, probability, level),
         Estimate(hit / m, *wilson_interval(hit, m, level), m),
         Estimate(right / (n - m), *wilson_interval(right, n - m, level), n - m),
-        calibrate(label, probability, level).in_the_large if inside else Estimate(math.nan, *UNDEFINED, n),
+        in_the_large(label, probability, level) if inside else Estimate(math.nan, *UNDEFINED, n),
     )  # fmt: skip
 
 

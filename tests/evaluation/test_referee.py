@@ -178,6 +178,8 @@ def test_names_written_twice_and_rounding_errors_are_told():
     assert told[0] == "c: its probabilities differ by 9e-08 at most, as rounding errors do"
     assert told[1].startswith("1 (P-01 = p1) are names that differ in their writing alone")
     assert noticed({"a": models["a"]}) == []
+    learnt = pd.concat([models["a"], models["a"].head(1).assign(patient_id="P 002", split="train")])
+    assert "P 002" in noticed({"a": learnt})[0]
 
 
 @pytest.mark.parametrize(
