@@ -9,7 +9,7 @@ from itertools import combinations, product
 from pathlib import PurePosixPath
 from typing import Any
 
-from mgmt_monai.cohort.files.person import Person, contradict, id_hash, may_be_one, number_hash, same_name
+from mgmt_monai.cohort.files.person import Person, contradict, id_hash, may_be_one, number_hash, runs_of, same_name
 from mgmt_monai.cohort.findings import Finding, counted
 from mgmt_monai.cohort.layouts.found import Tagged
 from mgmt_monai.cohort.records import PERHAPS
@@ -63,6 +63,7 @@ class People:
             for person in self._people(patient_id):
                 words = [name.split() for name in person.names]
                 keys: set[tuple[str, ...]] = {("id", value) for value in (person.patient_id, *person.others) if value}
+                keys |= {("spelt", person.spelt)} if person.spelt else set()
                 keys |= {("word", word) for name in words for word in name}
                 keys |= {("born", person.birth_date, word) for name in words for word in name if person.birth_date}
                 keys |= {("name", *pair) for name in words for pair in combinations(name, 2)}
@@ -71,20 +72,22 @@ class People:
         common = max(FEW, COMMON_SHARE * len(self._told))
         found: dict[tuple[str, str], str] = {}
         for (kind, *_), sharing in by_key.items():
-            if kind == "word" or (kind == "name" and len(sharing) > common):
+            if kind == "word" or (kind == "name" and len(sharing) > common) or (kind == "spelt" and len(sharing) > FEW):
                 continue
             for a, b in combinations(sorted(sharing), 2):
                 pairs = list(product(self._people(a), self._people(b)))
                 if kind == "id" or any(_are_one(*pair) for pair in pairs):
                     found[a, b] = ""
-                elif any(may_be_one(*pair, lambda word: len(by_key["word", word]) <= common) for pair in pairs):
+                elif kind == "spelt" or any(
+                    may_be_one(*pair, lambda word: len(by_key["word", word]) <= common) for pair in pairs
+                ):
                     found.setdefault((a, b), PERHAPS)
         spelt: dict[str, list[str]] = {}
         for patient_id in sorted(self._told):
-            spelt.setdefault("".join(_runs_of(patient_id)), []).append(patient_id)
+            spelt.setdefault("".join(runs_of(patient_id)), []).append(patient_id)
         for alike in spelt.values():
             for a, b in combinations(alike[:FEW], 2):
-                one, other = _runs_of(a), _runs_of(b)
+                one, other = runs_of(a), runs_of(b)
                 if one == other or 1 in (len(one), len(other)):  # 12-345 is 12345, but 1-11 is not 11-1
                     found.setdefault((a, b), PERHAPS)
         same: dict[str, list[str]] = {}
@@ -197,12 +200,6 @@ def _meant(name: str, ids: Mapping[str, str]) -> str:
 def _is_code(name: str) -> bool:
     """Whether a name has letters and digits, or five digits: a short number or a word alone may be anything."""
     return re.search(r"[^\W\d_].*\d|\d.*[^\W\d_]|\d{5}", name) is not None
-
-
-def _runs_of(patient_id: str) -> list[str]:
-    """The words of an identifier, without case, leading zeros and the authority behind ``^``."""
-    number = re.sub(r"(?<!\d)0+(?=\d)", "", patient_id.partition("^")[0].casefold())
-    return re.findall(r"[^\W_]+", number)
 
 
 def _runs(name: str) -> Iterator[str]:

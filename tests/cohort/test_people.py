@@ -140,6 +140,26 @@ def test_other_sex_is_mistyped_or_another_person():
 
 
 @pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        ("703-2401", "7032401", "perhaps "),
+        ("703.2401", "703/2401", "perhaps "),
+        ("0007032401", "7032401", "perhaps "),
+        ("7032401^SITE", "7032401", "perhaps "),
+        ("TCGA-06-0131", "tcga_06_131", "perhaps "),
+        ("7032401", "7032401", ""),
+        ("7032401", "7032402", None),
+        ("1-11", "11-1", None),
+        ("anonymous-00000", "anonymous 0", None),
+    ],
+)
+def test_one_number_of_the_tags_in_two_spellings_may_be_one_person(a, b, expected):
+    strangers = [tagged(f"case {n}", f"8{n}1") for n in "xyz"]
+    found = same(tagged("case a", a), tagged("case b", b), *strangers)
+    assert found == ({} if expected is None else {"case a": [f"{expected}case b"], "case b": [f"{expected}case a"]})
+
+
+@pytest.mark.parametrize(
     ("a", "b", "may_be"),
     [
         ("12-345", "12345", True),

@@ -11,8 +11,8 @@ from markupsafe import Markup
 
 from mgmt_monai.cohort.doctor.confounders import p_text
 from mgmt_monai.cohort.doctor.meanings import MEANINGS
-from mgmt_monai.cohort.findings import KINDS, Severity
-from mgmt_monai.cohort.layouts.passed_over import account
+from mgmt_monai.cohort.findings import KINDS, Severity, counted
+from mgmt_monai.cohort.layouts.passed_over import IMAGES, in_kinds
 from mgmt_monai.cohort.tables.series_table import SeriesRow
 from mgmt_monai.html_page import page_pieces
 
@@ -52,7 +52,7 @@ def doctor_page(
         "cohort": cohort,
         "version": head["version"],
         "alpha": confounders["alpha"],
-        "files": account(cohort["files"], cohort["layout"]) if cohort.get("files") else [],
+        "files": _account(cohort["files"], cohort["layout"]) if cohort.get("files") else [],
         "verdict": _verdict(cohort["severities"]),
         "groups": _groups(findings),
         "ignored": [finding for finding in head["findings"] if finding["ignored"] is not None],
@@ -170,3 +170,18 @@ def _boxes(spreads: Mapping[str, Mapping[str, float]] | None) -> Iterator[dict[s
         spread = spreads[label]
         places = {key: 100 * (spread[key] - low) / extent for key in ("low", "q1", "median", "q3", "high")}
         yield {"label": label, "spread": spread, "at": places}
+
+
+def _account(files: Mapping[str, Any], layout: str) -> list[tuple[str, str]]:
+    """What became of the files, and how many and which, as `FileCount.to_json` has it."""
+    images = [item for item in files["passed_over"] if item["kind"] in IMAGES]
+    others = [item for item in files["passed_over"] if item["kind"] not in IMAGES]
+    told = [("Read", f"{files['read']} of {counted(files['found'], 'file')}")]
+    if files["left_out"]:
+        told.append(("Left out", f"{files['left_out']} of series that are not taken, or damaged: see the findings"))
+    if images:
+        why = f"that may be images, but not as the layout {layout} has them"
+        told.append(("Passed over", f"{sum(item['n'] for item in images)} {why}: {in_kinds(images)}"))
+    if others:
+        told.append(("No images", f"{sum(item['n'] for item in others)}: {in_kinds(others)}"))
+    return told

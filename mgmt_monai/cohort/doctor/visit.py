@@ -16,7 +16,7 @@ from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.examination.scan import scan
 from mgmt_monai.cohort.examination.scan_cache import ScanCache
 from mgmt_monai.cohort.layouts import find_series
-from mgmt_monai.cohort.layouts.decided import decisions_of, row_of, rows_of
+from mgmt_monai.cohort.layouts.decided import decisions_of, row_of
 from mgmt_monai.cohort.layouts.found import Contender
 from mgmt_monai.cohort.tables.aliases import read_aliases, with_own_table
 from mgmt_monai.cohort.tables.columns import read_columns
@@ -130,7 +130,8 @@ def visit(data_dir: Path, out_dir: Path, plan: Visit, overwrite: bool = False) -
             exams = scan(series, data_dir, pixels=plan.pixels, cache=cache, workers=plan.workers)
             diagnosis = write_report(out_dir, exams, cohort, choice=_pictures(shown, data_dir, plan))
         if found.contenders:  # also of patients that are excluded this time: their decisions are kept
-            write_series(out_dir / FILE, rows_of(found.contenders, data_dir))
+            rows = (row_of(one, data_dir) for one in found.contenders)
+            write_series(out_dir / FILE, sorted(rows, key=lambda row: row.key))
         elif decisions_of(out_dir):  # of a visit before
             (out_dir / FILE).unlink()
         return diagnosis

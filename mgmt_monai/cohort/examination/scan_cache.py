@@ -17,7 +17,7 @@ from mgmt_monai.cohort.layouts.found import FoundSeries
 logger = logging.getLogger(__name__)
 
 #: A change to what is read or found makes older entries unknown; they are removed from the file.
-VERSION = 14
+VERSION = 15
 
 #: What is not yet on the disk when a scan is killed is read again: at most this long, in seconds.
 _COMMIT_EVERY_S = 1.0

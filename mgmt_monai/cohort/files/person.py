@@ -25,6 +25,9 @@ _NO_NAME = re.compile(
     r"redacted|deleted|hidden|masked|confidential|private|research|study|pseudon\w*|x+|z+)"
     r"( (patient|subject|name|id|study|\d+))*"
 )
+#: Fewer letters and digits are others' too: 1-11 is not 11-1.
+_TELLING_LENGTH = 5
+
 _TITLES = frozenset({"dr", "prof", "med", "mr", "mrs", "ms", "miss", "herr", "frau", "sr", "jr", "mme", "dott"})
 _LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "\u0131": "i", "þ": "th", "æ": "a", "œ": "o"})
 _UMLAUTS = str.maketrans({"ä": "a", "ö": "o", "ü": "u"})
@@ -42,6 +45,7 @@ class Person:
         sex: ``F``, ``M`` or "".
         others: For each of OtherPatientIDs.
         numbers: For the number in each of these texts that holds one: ``Brats-00007`` and ``7`` are one.
+        spelt: For the PatientID's letters and digits alone, where there are `_TELLING_LENGTH` or more (`runs_of`).
     """
 
     patient_id: str
@@ -51,6 +55,7 @@ class Person:
     sex: str
     others: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
+    spelt: str = ""
 
 
 @lru_cache(maxsize=256)  # the series of a patient say the same
@@ -66,6 +71,9 @@ def _person(told: tuple[str, ...]) -> Person:
         sex=sex.upper() if sex.upper() in ("F", "M") else "",
         others=tuple(sorted({id_hash(text) for text in others.split("\\") if not _is_nobody(text)})),
         numbers=tuple(dict.fromkeys(filter(None, map(number_hash, (*ids, name))))),
+        spelt=""
+        if _is_nobody(number) or len(letters := "".join(runs_of(number))) < _TELLING_LENGTH
+        else _hash(letters),
     )
 
 
@@ -91,6 +99,12 @@ def id_hash(text: str) -> str:
         text: A PatientID, or a patient's name in the cohort.
     """
     return _hash(normalised(text)) if text.strip() else ""
+
+
+def runs_of(patient_id: str) -> list[str]:
+    """The words of an identifier, without case, leading zeros and the authority behind ``^``."""
+    number = re.sub(r"(?<!\d)0+(?=\d)", "", patient_id.partition("^")[0].casefold())
+    return re.findall(r"[^\W_]+", number)
 
 
 def number_hash(text: str) -> str:

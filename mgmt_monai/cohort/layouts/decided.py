@@ -1,7 +1,6 @@
 """The series that a user's ``series.csv`` takes in place of those that the rules chose."""
 
 import logging
-from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,11 +94,6 @@ def row_of(one: Contender, data_dir: Path) -> SeriesRow:
     return SeriesRow(
         series.patient_id, printable(below.as_posix()), frame, str(one.n_slices), read_as, reason, one.decision
     )
-
-
-def rows_of(contenders: Iterable[Contender], data_dir: Path) -> Sequence[SeriesRow]:
-    """The rows of ``series.csv``, sorted by patient and file."""
-    return sorted((row_of(one, data_dir) for one in contenders), key=lambda row: row.key)
 
 
 def _read(one: Contender, modality: str, found: Found) -> None:

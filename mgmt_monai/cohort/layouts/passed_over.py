@@ -131,33 +131,14 @@ def files_line(files: Mapping[str, Any]) -> str:
     Args:
         files: As `FileCount.to_json` has it.
     """
-    kinds = _kinds(files["passed_over"])
+    kinds = in_kinds(files["passed_over"])
     left_out = f", {files['left_out']} left out" if files["left_out"] else ""
     passed = f", passed over: {kinds}" if kinds else ", none passed over"
     return f"{counted(files['found'], 'file')}: {files['read']} read{left_out}{passed}"
 
 
-def account(files: Mapping[str, Any], layout: str) -> list[tuple[str, str]]:
-    """The same for a page: what became of the files, and how many and which.
-
-    Args:
-        files: As `FileCount.to_json` has it.
-        layout: That is read.
-    """
-    images = [item for item in files["passed_over"] if item["kind"] in IMAGES]
-    others = [item for item in files["passed_over"] if item["kind"] not in IMAGES]
-    told = [("Read", f"{files['read']} of {counted(files['found'], 'file')}")]
-    if files["left_out"]:
-        told.append(("Left out", f"{files['left_out']} of series that are not taken, or damaged: see the findings"))
-    if images:
-        why = f"that may be images, but not as the layout {layout} has them"
-        told.append(("Passed over", f"{sum(item['n'] for item in images)} {why}: {_kinds(images)}"))
-    if others:
-        told.append(("No images", f"{sum(item['n'] for item in others)}: {_kinds(others)}"))
-    return told
-
-
-def _kinds(passed_over: Iterable[Mapping[str, Any]]) -> str:
+def in_kinds(passed_over: Iterable[Mapping[str, Any]]) -> str:
+    """Items of `FileCount.to_json` in one line."""
     return ", ".join(f"{amount(item['n'], item['kind'])} (such as {item['example']})" for item in passed_over)
 
 
