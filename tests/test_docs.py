@@ -173,6 +173,20 @@ def test_evaluation_page_prints_what_its_commands_print(shared_data: Path, tmp_p
 
 
 @pytest.mark.slow
+def test_verdict_page_prints_what_its_example_prints(tmp_path: Path, monkeypatch, capsys) -> None:
+    page = (ROOT / "docs" / "explanation" / "verdict.md").read_text()
+    example = re.search(r"```text\n(.*?)```", page, re.DOTALL)[1]
+    monkeypatch.chdir(tmp_path)
+    subprocess.run([sys.executable, str(ROOT / "docs" / "two_hospitals.py"), "two"], check=True)
+    for part in example.split("mgmt-monai ")[1:]:
+        command, *lines = [line for line in part.splitlines() if line]
+        assert main([*command.split(), "--out", "out", "--overwrite"]) == 0
+        printed = capsys.readouterr().out
+        assert [line for line in lines if line not in printed] == []
+        assert len(lines) in (2, 3)
+
+
+@pytest.mark.slow
 def test_verdict_page_tells_what_the_hospital_alone_reaches(shared_data: Path) -> None:
     tables = [shared_data / "tables" / name for name in ("train_labels.csv", "BraTS21-17_Mapping.csv")]
     command = [sys.executable, ROOT / "docs" / "hospital_alone.py", *tables]
@@ -180,7 +194,7 @@ def test_verdict_page_tells_what_the_hospital_alone_reaches(shared_data: Path) -
     folds, pooled, in_sample, largest = (f"{float(found):.2f}" for found in re.findall(r"0\.\d{3}", printed))
 
     page = " ".join((ROOT / "docs" / "explanation" / "verdict.md").read_text().split())
-    assert f"reaches {folds} (mean of 20 \u00d7 5 folds; {in_sample} in-sample, {largest} in sites 1 and 18" in page
+    assert f"reach {folds} (mean of 20 \u00d7 5 folds; {in_sample} in-sample, {largest} in sites 1 and 18" in page
     assert f"Pooled folds give less, {pooled}:" in page
     assert [(int(m), int(n)) for m, n in re.findall(r"(\d+) of (\d+) methylated", printed)] == [(90, 207), (153, 247)]
 
