@@ -1,5 +1,6 @@
 """``mgmt-monai fuse``: finished trainings of several modalities, as one answer a patient."""
 
+import shlex
 from collections.abc import Collection
 from pathlib import Path
 
@@ -69,9 +70,10 @@ def command(
         singles = f"best single modality {adds['best_single']:.2f}"
         click.echo(f"AUC {adds['fusion']:.2f}, {singles}; {adds['n']} test patients{within}")
     click.echo(f"{out / RESULT}")
-    control = f" {out / PRESENCE} --control presence" if PRESENCE in fused.tables else ""
-    known = f" --columns {columns}" if columns else ""
-    click.echo(f"What it is worth: mgmt-monai evaluate {out / TABLE}{control}{known}")
+    words = ["mgmt-monai", "evaluate", str(out / TABLE)]
+    words += [str(out / PRESENCE), "--control", "presence"] if PRESENCE in fused.tables else []
+    words += ["--columns", str(columns)] if columns else []
+    click.echo(f"What it is worth: {shlex.join(words)}")
     result(out / RESULT)
 
 

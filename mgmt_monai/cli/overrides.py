@@ -20,9 +20,10 @@ def overrides(words: Sequence[str]) -> dict[str, object]:
     while rest:
         word = rest.pop(0)
         if not word.startswith("--"):
-            raise click.UsageError(
-                f"expected --KEY VALUE, found {word!r} alone. A data directory is named so: --dataset_dir {word}"
-            )
+            how = "A setting has two dashes"
+            if not word.startswith("-"):
+                how = f"A data directory is named so: --dataset_dir {word}"
+            raise click.UsageError(f"expected --KEY VALUE, found {word!r} alone. {how}")
         key, equals, value = word[2:].partition("=")
         if not equals:
             if not rest:

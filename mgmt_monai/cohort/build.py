@@ -16,7 +16,7 @@ from mgmt_monai.cohort.findings import Finding, Severity
 from mgmt_monai.cohort.layouts import Found, find_series
 from mgmt_monai.cohort.layouts.found import FoundSeries, Tagged
 from mgmt_monai.cohort.layouts.passed_over import files_line
-from mgmt_monai.cohort.manifest import Manifest, phantom_truth
+from mgmt_monai.cohort.manifest import MADE_MODEL, Manifest, phantom_truth
 from mgmt_monai.cohort.people import People
 from mgmt_monai.cohort.records import PatientRecord
 from mgmt_monai.cohort.relations import contradictions, copied_series, crossing, related_patients
@@ -164,7 +164,8 @@ def heads_of(
 
     Returns:
         By modality, how many ``series``, how many of them ``skull_stripped`` and ``with_skull`` (of the others it
-        cannot be told) and ``prepared`` by ``mgmt-monai prepare``; where one is, ``how``: version and settings.
+        cannot be told) and ``prepared`` by ``mgmt-monai prepare``; where one is, ``how``: version and settings; where
+        some are a phantom's, by their headers, how many are ``made``.
 
     Raises:
         CohortError: Series that were prepared in different ways.
@@ -178,6 +179,8 @@ def heads_of(
         of["series"] += 1
         of["skull_stripped"] += exam.skull_stripped is True
         of["with_skull"] += exam.skull_stripped is False
+        if exam.facts.get("ManufacturerModelName", "").startswith(MADE_MODEL):
+            of["made"] = of.get("made", 0) + 1
         if how is not None:
             of["prepared"] += 1
             of["how"] = how

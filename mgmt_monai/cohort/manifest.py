@@ -29,6 +29,9 @@ SCHEMA = "mgmt-monai/manifest/2"
 TRUTH = "truth.json"
 """What makes a folder of data known as a phantom."""
 
+MADE_MODEL = "Phantom "
+"""What the ManufacturerModelName of a phantom's image begins with, also where that file did not go along."""
+
 #: Beside the data: they make no other cohort, and are not there where they are empty.
 _NOTES = ("chosen", "passed_over", "made", "heads")
 
@@ -77,6 +80,11 @@ class Manifest:
         document = {key: value for key, value in asdict(self).items() if key not in _NOTES} | {"schema": SCHEMA}
         content = json.dumps(document, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(content.encode("ascii")).hexdigest()
+
+    @property
+    def is_made(self) -> bool:
+        """Whether it is a phantom, or has one's series in it."""
+        return bool(self.made) or any(of.get("made") for of in self.heads.values())
 
     def members(self, split: str, modality: str) -> list[PatientRecord]:
         """The patients of a split that have the modality, in the manifest's order."""

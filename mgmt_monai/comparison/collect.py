@@ -93,7 +93,7 @@ def cohort_summary(manifest: Manifest, with_folds: bool, made: bool = False) -> 
     """
     return {
         "layout": manifest.layout,
-        "made": made or bool(manifest.made),
+        "made": made or manifest.is_made,
         "n_patients": len(manifest.patients),
         "n_methylated": sum(patient.label for patient in manifest.patients),
         "splits": None

@@ -287,7 +287,8 @@ def _check_header(path: Path, header: Sequence[str], columns: Sequence[str]) -> 
     if faults:
         raise EvaluationError(
             f"{path}, line 1: expected the columns {', '.join(columns)}, found a header {'; '.join(faults)}; "
-            "mend the header (docs/reference/predictions.md)"
+            f"{'name the label table with --labels' if 'abstained' in unknown else 'mend the header'} "
+            "(docs/reference/predictions.md)"
         )
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,10 @@ from mgmt_monai.locked_folder import KEY
 from mgmt_monai.networks.efficientnet import PADDINGS, has_odd_map
 from mgmt_monai.tracking.runs import StoredRun, fetch_run
 from mgmt_monai.training.config import PATHS
+from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.training.origin import HEADS
 from mgmt_monai.training.plain_model import PLAIN
-from mgmt_monai.training.run_directory import check_whole
+from mgmt_monai.training.run_directory import check_whole, digests
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +85,6 @@ def open_source(run: str | Path, uri: str, output_dir: Path) -> Iterator[Source]
     Raises:
         ExchangeError: No such run, one that is not finished, a negative control, or a file that is missing or damaged.
         TrackingError: The store cannot be read.
-        TrainingError: The checkpoint is damaged.
     """
     path = Path(run)
     if path.is_file():
@@ -118,7 +118,7 @@ def _of_folder(folder: Path, stage: str) -> Source:
     _check(str(folder), state.get("status"), config.get("control"))
     _warn_of_paddings(str(folder), config, state.get("paddings"))
     checkpoint = _existing(folder / stage / "best.pt")
-    check_whole(checkpoint)
+    _check_written(folder, (f"{stage}/best.pt", *((REFERENCE,) if stage == STAGES[-1] else ())), state.get("files"))
     reference, origin = folder / REFERENCE, state.get("origin") or {}
     return Source(
         config=config,
@@ -237,6 +237,26 @@ def _json(path: Path) -> dict[str, Any]:
     except JsonFileError as error:
         raise ExchangeError(f"{path}: {error}. Train again.") from error
     return content
+
+
+def _check_written(folder: Path, names: Sequence[str], written: Mapping[str, str] | None) -> None:
+    """Hold files against what the training noted of them; runs of earlier versions noted nothing."""
+    if written is None:
+        try:
+            return check_whole(folder / names[0])
+        except TrainingError as error:
+            raise _other(folder / names[0], "a damaged one") from error
+    there = digests(folder)
+    for name in names:
+        if there.get(name) != written.get(name):
+            raise _other(folder / name, "another" if name in there else "none")
+    return None
+
+
+def _other(path: Path, found: str) -> ExchangeError:
+    return ExchangeError(
+        f"{path}: expected the file that the training wrote, found {found}. Put it back from a copy, or train again."
+    )
 
 
 def _existing(path: Path) -> Path:

@@ -20,6 +20,7 @@ from mgmt_monai.training.outcome import PAGE_NAME, Outcome, outcome_of
 from mgmt_monai.training.plain_model import PLAIN
 from mgmt_monai.training.ranks import is_main_rank, lost_ranks_told, share_state, wait_for_all
 from mgmt_monai.training.reference import Reference
+from mgmt_monai.training.run_directory import digests
 from mgmt_monai.training.scoring import Scoring
 from mgmt_monai.training.stage import Stage
 from mgmt_monai.training.training_page import training_page
@@ -60,8 +61,9 @@ class Experiment:
 
     def _lead(self) -> None:
         with self.opening.held():
-            outcome = self._finish(self._train())
-            self.opening.last_words = outcome.block(self.opening.run_directory.path)
+            outcome, directory = self._finish(self._train()), self.opening.run_directory
+            directory.update(files=digests(directory.path))
+            self.opening.last_words = outcome.block(directory.path)
 
     def _train(self) -> pd.DataFrame:
         share_state(self.network)

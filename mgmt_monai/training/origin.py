@@ -37,7 +37,7 @@ def origin_of(cohort: ModalityCohort) -> dict[str, Any]:
     sites, heads = sites_of(cohort), cohort.manifest.heads.get(cohort.modality, {})
     bare, told = skull_state(heads)
     known = {
-        "made": cohort.reachable_auc() is not None,
+        "made": cohort.manifest.is_made or cohort.reachable_auc() is not None,
         "layout": cohort.manifest.layout,
         "patients": sum(cohort.modality in patient.series for patient in cohort.manifest.patients),
         "sites": len({*sites.values()} - {""}) if sites else None,

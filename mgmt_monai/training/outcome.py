@@ -1,5 +1,6 @@
 """What a training came to, in the words that its console, its page and MLflow share."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,12 +73,13 @@ class Outcome:
     def block(self, folder: Path) -> str:
         """The last lines of a training: result, what it rests on, where it is, what to do next."""
         lines = [self.headline, self.verdict.sentence, *self.warnings, self.origin["text"], self.threshold_text]
+        run, table, runs = (shlex.quote(str(path)) for path in (folder, folder / "predictions.csv", folder.parents[1]))
         named = {
             "folder": folder,
             "page": folder / PAGE_NAME,
-            "judge it": f"mgmt-monai evaluate {folder / 'predictions.csv'}",
-            "export it": f"mgmt-monai bundle export {folder} --out models",
-            "compare": f"mgmt-monai ui --output-dir {folder.parents[1]}",
+            "judge it": f"mgmt-monai evaluate {table}",
+            "export it": f"mgmt-monai bundle export {run} --out models",
+            "compare": f"mgmt-monai ui --output-dir {runs}",
         }
         return "\n".join([*lines, *(f"  {name + ':':<11}{what}" for name, what in named.items())])
 

@@ -1,5 +1,6 @@
 """One folder a training: ``<output_dir>/<modality>/<run_name>``, and how to find the one to resume."""
 
+import hashlib
 import logging
 import os
 import zlib
@@ -138,6 +139,12 @@ _KIND = ("training", "run.json", TrainingError, ("config.json",), _KEYS)
 
 #: States that a training does not go on from.
 _ENDED = ("finished", "diverged")
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 by path of what a training is exported from: its networks, and their distance from the training data."""
+    files = sorted((*folder.glob("*/best.pt"), *folder.glob("*.safetensors")))
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def check_whole(checkpoint: Path) -> None:

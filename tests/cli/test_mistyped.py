@@ -39,6 +39,8 @@ def folder(tmp_path_factory) -> Path:
         pytest.param("train t1w --dataset_dir gone", 1, "gone: no such data directory", id="data"),
         pytest.param("train t1w --dataset_dir labels.csv", 1, "found a file. Name the folder", id="table as data"),
         pytest.param("train t1w study", 2, "named so: --dataset_dir study", id="positional"),
+        pytest.param("train t1w -seed 1", 2, "found '-seed' alone. A setting has two dashes", id="one dash"),
+        pytest.param("record study", 1, "study: expected the folder of a training that has begun", id="record"),
         pytest.param("compare study", 2, "named so: --dataset_dir study", id="positional of compare"),
         pytest.param("train t1x", 1, "t1x: expected the name of a packaged config", id="config"),
         pytest.param("doctor labels.csv", 1, "--labels", id="table to the doctor"),

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_cohorts import write_cohort
+from pydicom import dcmread
 from scipy.stats import norm
 from textures import texture
 
@@ -23,6 +24,8 @@ from mgmt_monai.cohort.manifest import Manifest, read_manifest, write_manifest
 from mgmt_monai.cohort.modality import Fold, ModalityCohort
 from mgmt_monai.cohort.open_cohort import open_cohort
 from mgmt_monai.cohort.splits.plans import Holdout
+from mgmt_monai.comparison.collect import cohort_summary
+from mgmt_monai.training.origin import origin_of
 
 
 def build_again(message):
@@ -513,6 +516,32 @@ def test_phantom_is_known_from_its_manifest_where_its_truth_is_gone(phantom_dir,
     cohort = ModalityCohort(manifest, "T1w", copy)
     assert cohort.reachable_auc() == pytest.approx(norm.cdf(3 / math.sqrt(2)))
     assert cohort.manifest.content_hash == replace(manifest, made={}).content_hash
+
+
+@pytest.mark.parametrize(
+    ("phantoms", "is_made", "counted"), [(8, True, {"T1w": 8}), (1, True, {"T1w": 1}), (0, False, {})]
+)
+def test_phantom_is_known_by_its_headers_where_its_truth_did_not_go_along(
+    phantom_dir, tmp_path, phantoms, is_made, counted
+):
+    chosen = sorted((phantom_dir / "train").iterdir())[:8]
+    for number, patient in enumerate(chosen):
+        shutil.copytree(patient / "T1w", tmp_path / "train" / patient.name / "T1w")
+        for path in (tmp_path / "train" / patient.name).rglob("*.dcm") if number >= phantoms else ():
+            header = dcmread(path)
+            header.ManufacturerModelName = "Achieva"
+            header.save_as(path)
+    shutil.copy(phantom_dir / "train_labels.csv", tmp_path)
+    manifest = build_manifest(tmp_path, Sources(), Holdout(0.25, 0.67, 0)).manifest
+    assert {name: of["made"] for name, of in manifest.heads.items() if "made" in of} == counted
+    origin = origin_of(ModalityCohort(manifest, "T1w", tmp_path))
+    assert (origin["made"], origin["text"].startswith("A made cohort (mgmt-monai phantom), 8 patients")) == (
+        is_made,
+        is_made,
+    )
+    assert cohort_summary(manifest, with_folds=False)["made"] == is_made
+    write_manifest(manifest, tmp_path / "manifest.json")
+    assert read_manifest(tmp_path / "manifest.json") == manifest
 
 
 @pytest.mark.parametrize(

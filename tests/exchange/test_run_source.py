@@ -112,7 +112,7 @@ def test_run_without_its_folder_is_taken_from_mlflow(finished_run, run_id, store
 
 
 def test_what_a_run_does_not_say_is_not_known(copied_run):
-    folder = copied_run("run.json", counts=None, software=None, origin=None)
+    folder = copied_run("run.json", counts=None, software=None, origin=None, files=None)
     (folder / "reference.safetensors").unlink()
 
     source = opened(folder)
@@ -158,6 +158,35 @@ def test_damaged_file_is_told(name, content, expected, copied_run):
     (folder / name).write_text(content)
 
     with pytest.raises(ExchangeError, match=f"{re.escape(name)}: {re.escape(expected)}"):
+        opened(folder)
+
+
+def removed(path: Path) -> None:
+    path.unlink()
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def one_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("is_noted", [True, False])
+@pytest.mark.parametrize("change", [removed, cut, one_bit])
+@pytest.mark.parametrize("name", ["fine_tune/best.pt", "reference.safetensors"])
+def test_other_file_than_the_training_wrote_is_refused(name, change, is_noted, copied_run):
+    folder = copied_run("run.json", **({} if is_noted else {"files": None}))
+    opened(folder)
+    change(folder / name)
+
+    if not is_noted and name.startswith("reference"):  # of a run of an earlier version nothing is known
+        opened(folder)
+        return
+    with pytest.raises(ExchangeError, match=f"{name}: .*expected .*, found .*(train again|Name a run's folder)"):
         opened(folder)
 
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import shlex
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -12,7 +13,8 @@ from mlflow.tracking import MlflowClient
 from mgmt_monai.cohort.manifest import read_manifest
 from mgmt_monai.cohort.modality import Fold, ModalityCohort
 from mgmt_monai.cohort.splits.plans import KFold
-from mgmt_monai.training.outcome import small_test
+from mgmt_monai.evaluation.verdict import judge
+from mgmt_monai.training.outcome import Outcome, small_test
 from mgmt_monai.training.run_log import run_log
 
 pytestmark = pytest.mark.xdist_group("training")
@@ -48,6 +50,7 @@ def test_last_lines_name_result_origin_and_what_to_do_next(finished_run, told):
         "Called methylated from 0.5 on",
         f"mgmt-monai evaluate {finished_run / 'predictions.csv'}",
         f"mgmt-monai bundle export {finished_run} --out",
+        f"mgmt-monai ui --output-dir {finished_run.parents[1]}",
         f"{finished_run / 'training.html'}",
     ):
         assert words in last, words
@@ -112,3 +115,19 @@ def test_log_gets_all_and_the_console_what_it_got_before(tmp_path, caplog):
     lines = (tmp_path / "training.log").read_text().splitlines()
     assert [line.split(" ", 2)[2] for line in lines] == ["INFO an epoch", "WARNING a fault"]
     assert (package.level, package.propagate, package.handlers) == before
+
+
+def test_next_commands_can_be_pasted_where_a_folder_has_a_space(tmp_path):
+    test = {"threshold": 0.5, "level": 0.95, "patient": {"auc": {"value": 1.0, "low": None, "high": None, "n": 2}}}
+    verdict = judge([0, 1], [0.1, 0.9], {})
+    outcome = Outcome("T1w", "plain", {"plain": {"test": test}}, verdict, {"text": ""}, {}, None, ())
+    runs = tmp_path / "my runs"
+
+    block = outcome.block(runs / "t1w" / "it's one")
+
+    commands = [line.partition(": ")[2] for line in block.splitlines() if line.startswith("  ")]
+    assert [shlex.split(words) for words in commands if words.lstrip().startswith("mgmt-monai")] == [
+        ["mgmt-monai", "evaluate", f"{runs}/t1w/it's one/predictions.csv"],
+        ["mgmt-monai", "bundle", "export", f"{runs}/t1w/it's one", "--out", "models"],
+        ["mgmt-monai", "ui", "--output-dir", f"{runs}"],
+    ]
