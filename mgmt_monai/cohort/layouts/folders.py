@@ -76,6 +76,9 @@ def find_patient(patient: Path, found: Found) -> None:
     files = first_examination(name, examinations, found) if named else []
     if dicom_tree.recognises(patient):
         of_tags = dicom_tree.find(patient, owner=name)
+        ids = {person.patient_id for item in of_tags.people for person in item.people} - {""}
+        if len(ids) > 1:
+            found.findings.append(_several(patient, f"{len(ids)} PatientIDs in the tags"))
         found.series += of_tags.series
         found.findings += of_tags.findings
         found.left_out += of_tags.left_out
@@ -182,8 +185,12 @@ def _tell_several(patient: Path, examinations: Mapping[str, Sequence[NiftiFile]]
         what = "files of names"
     if len(own) > 1:
         shown = " and ".join(map(printable, sorted(own)[:2]))
-        text = f"expected the files of one patient, found {len(own)} {what} such as {shown}, of which one is read"
-        found.findings.append(Finding("D051", printable(patient.name), "", str(patient), text))
+        found.findings.append(_several(patient, f"{len(own)} {what} such as {shown}"))
+
+
+def _several(patient: Path, what: str) -> Finding:
+    text = f"expected the files of one patient, found {what}, of which one is read"
+    return Finding("D051", printable(patient.name), "", str(patient), text)
 
 
 def _tell_near_misses(patient_id: str, found: Found) -> None:

@@ -214,3 +214,12 @@ def test_what_is_calculated_from_a_t1_is_none(tmp_path, make_nifti, name):
 def test_capital_letters_do_not_come_first(tmp_path, make_nifti):
     make_nifti("p/T1_n4.nii.gz", "p/t1.nii.gz", "p/t2.nii.gz")
     assert chosen(folders.find(tmp_path))["T1w"] == "p/t1.nii.gz"
+
+
+@pytest.mark.parametrize("other", ["P2", "P1"])
+def test_dicom_of_several_patients_in_one_folder_is_a_warning(tmp_path, make_series, other):
+    make_series("T1", "site/a/1", uid="1.1", patient="P1")
+    make_series("T1", "site/b/1", uid="1.2", patient=other)
+    told = [finding.text for finding in folders.find(tmp_path).findings if finding.id == "D051"]
+    text = "expected the files of one patient, found 2 PatientIDs in the tags, of which one is read"
+    assert told == ([text] if other == "P2" else [])
