@@ -216,6 +216,10 @@ def examinations(labels: Mapping[str, int]) -> str:
     """
     share = sum(labels.values()) / max(1, len(labels))
     words = {patient: _words(patient) for patient in labels}
+    for place in reversed(range(min(map(len, words.values()), default=0))):
+        said = {(of[place], labels[patient]) for patient, of in words.items()}
+        if len(said) == len({word for word, _ in said}) <= _SHOWN:  # the label itself, such as met-001
+            words = {patient: of[:place] + of[place + 1 :] for patient, of in words.items()}
     for place in range(max(map(len, words.values()), default=0)):
         groups: dict[tuple[str, ...], list[str]] = {}
         for patient, of in words.items():

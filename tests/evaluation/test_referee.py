@@ -208,6 +208,12 @@ def test_several_examinations_of_a_person_are_told_by_names_and_labels():
     assert examinations(label) == ""
     sites = {f"{site}-{n:03}": int(random.integers(2)) for site in ("UCSF", "UPENN", "TCGA-02") for n in range(20)}
     assert examinations(sites) == ""
+    assert (
+        examinations(
+            {f"{site}-{form}-{n}": form == "met" for site in "AB" for form in ("met", "un") for n in range(20)}
+        )
+        == ""
+    )
     assert examinations({f"p{n}-{scan}": int(random.integers(2)) for n in range(30) for scan in (1, 2)}) == ""
     assert examinations({"p1-1": 1, "p1-2": 1, "p2-1": 0, "p2-2": 0}) == ""  # so few are chance
 

@@ -101,7 +101,8 @@ def report_page(report: Mapping[str, Any], pictures: Mapping[str, str]) -> Itera
     modalities = {row.modality: row for row in published.table_2}
     trainings = [row for row in report["comparison"]["trainings"] if row.get("learnt") is False]
     not_learnt = {row["name"]: row.get("not_learnt") or NOT_LEARNT for row in trainings}
-    state = report["verdict"]["state"]
+    state, sentence = report["verdict"]["state"], report["verdict"]["sentence"]
+    why = sentence.partition(": ")[2] or sentence  # its first words are the state's, which stands before it
     return _pieces(
         "report.html.j2",
         "comparison report",
@@ -109,6 +110,7 @@ def report_page(report: Mapping[str, Any], pictures: Mapping[str, str]) -> Itera
         {
             **report,
             "verdict_word": _VERDICTS.get(state, state),
+            "why": why[:1].upper() + why[1:],
             "reasons": [REASONS.get(reason, reason) for reason in report["verdict"]["reasons"]],
             "level": f"{100 * report['figures']['level']:g} %",
             "pictures": {name: _picture(name, pictures.get(name), report) for name in PICTURES},

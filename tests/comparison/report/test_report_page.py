@@ -119,7 +119,7 @@ def test_picture_of_an_unknown_name_is_refused():
 
 def test_verdict_stands_first_in_words_with_the_figure_and_its_interval(pictures):
     text = as_text(written(report_page, sample_report(), pictures))
-    start = text.index("Supported Signal supported: AUC 0.60 (0.56-0.64), and the model tells more")
+    start = text.index("Supported AUC 0.60 (0.56-0.64), and the model tells more")
     caveat = text.index("a hospital that shows inside the head cannot be seen")
     assert start < caveat < text.index("The checks behind the verdict")
     assert "95 % interval; 582 test patients, 306 methylated" in text
