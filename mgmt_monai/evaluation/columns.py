@@ -26,6 +26,11 @@ QUARTERS = 4
 COLUMN_P = 0.01
 """A column goes with the label by chance no more often than this, over all columns together."""
 
+MOST_ODD = 0.1
+"""Of a column's values, those that may be no numbers in a column of numbers."""
+
+_NUMBER = r"^\s*[<>~\u2264\u2265]?=?\s*(-?\d+(?:[.,]\d+)?(?:e[+-]?\d+)?)\s*(?:\+|y|yrs?|years?)?\s*$"
+
 _OF_LABEL = re.compile("mgmt|methyl|label", re.IGNORECASE)
 
 
@@ -74,17 +79,17 @@ def columns_tell(columns: pd.DataFrame, label: np.ndarray, scores: np.ndarray, w
         if text.nunique() < 2:
             continue
         cut = quarters(text)
-        numbers, of, seen = np.empty(0), label, scores
+        measured, of, seen = np.empty(0), label, scores
         if cut.equals(text):
             goes = chi2_contingency(pd.crosstab(text, label), correction=False).pvalue
         else:
             known = (cut != "").to_numpy()
-            numbers, of, seen = text[known].astype(float).to_numpy(), label[known], scores[known]
-            goes = mannwhitneyu(numbers[of == 1], numbers[of == 0]).pvalue if 0 < of.sum() < len(of) else 1.0
+            measured, of, seen = numbers(text)[known].to_numpy(), label[known], scores[known]
+            goes = mannwhitneyu(measured[of == 1], measured[of == 0]).pvalue if 0 < of.sum() < len(of) else 1.0
         if goes > COLUMN_P / len(named):
             continue
         left = [permutation_test(label, scores, stratum=site_codes(cut, len(cut))).p_value]
-        left += [added_value(of, seen, numbers)] if len(numbers) else []
+        left += [added_value(of, seen, measured)] if len(measured) else []
         # Of a column that parts the labels altogether nothing is left.
         if not all(widened(p, widen) <= ALPHA_MODEL for p in left):
             found.append(str(name))
@@ -102,17 +107,39 @@ def quarters(values: pd.Series) -> pd.Series:
             :data:`~mgmt_monai.evaluation.within_site.SITE_NAMES` (as a word of it) is never cut.
 
     Returns:
-        Text: the range of the part, such as ``52 to 61``; the values themselves where one is no number or they are no
-        more than :data:`MOST_VALUES` different ones.
+        Text: the range of the part, such as ``52 to 61``, "" of what is no number; the values themselves where more
+        than `MOST_ODD` are none or they are no more than :data:`MOST_VALUES` different ones.
     """
     if set(re.split(r"[^a-z]+", str(values.name).casefold())) & set(SITE_NAMES):
         return values
-    numbers = pd.to_numeric(values.where(values != ""), errors="coerce")
-    if numbers.notna().sum() != (values != "").sum() or numbers.nunique() <= MOST_VALUES or np.isinf(numbers).any():
+    measured = numbers(values)
+    if measured.nunique() <= MOST_VALUES:
         return values
-    part = pd.qcut(numbers, QUARTERS, labels=False, duplicates="drop")
+    part = pd.qcut(measured, QUARTERS, labels=False, duplicates="drop")
     if part.nunique() < QUARTERS or values.str.fullmatch("0[0-9]+").any():
         return values
-    ranges = numbers.groupby(part).agg(["min", "max"])
+    ranges = measured.groupby(part).agg(["min", "max"])
     names = {number: f"{row['min']:.12g} to {row['max']:.12g}" for number, row in ranges.iterrows()}
     return part.map(names).fillna("").astype(object)
+
+
+def numbers(values: pd.Series) -> pd.Series:
+    """A column's numbers, however they are written: ``61``, ``>89``, ``90+``, ``061Y``, ``61,5``.
+
+    Args:
+        values: Text, "" where there is none.
+
+    Returns:
+        Floats, ``nan`` of what is no number; ``nan`` alone where that are more than `MOST_ODD` of the values.
+
+    Example:
+        >>> numbers(pd.Series(["61", ">89", "061Y", "61,5", ""])).tolist()
+        [61.0, 89.0, 61.0, 61.5, nan]
+        >>> numbers(pd.Series(["SIEMENS", "GE", "3"])).tolist()
+        [nan, nan, nan]
+    """
+    text = values.astype(str)
+    found = text.str.extract(_NUMBER, flags=re.IGNORECASE)[0].str.replace(",", ".").astype(float)
+    found = found.where(np.isfinite(found))
+    known = int((text != "").sum())
+    return found if known - found.notna().sum() <= MOST_ODD * known else found * np.nan

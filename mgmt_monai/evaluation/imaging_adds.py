@@ -11,6 +11,7 @@ from scipy.stats import chi2
 from scipy.stats import t as student
 
 from mgmt_monai.evaluation.added_value import logistic, normal_scores
+from mgmt_monai.evaluation.columns import numbers
 from mgmt_monai.evaluation.decision_curve import gains
 from mgmt_monai.evaluation.delong import Placements, mean_variance
 from mgmt_monai.evaluation.discrimination import checked_arrays
@@ -149,17 +150,13 @@ def _design(columns: pd.DataFrame) -> np.ndarray:
     for name in columns:
         text = columns[name].fillna("").astype(str).str.strip()
         text = text.mask(text.str.lower().isin(NO_SITE), "")
-        numbers = pd.to_numeric(text.where(text != ""), errors="coerce")
-        if (
-            numbers.notna().sum() == (text != "").sum()
-            and numbers.nunique() > 2
-            and np.isfinite(numbers.dropna()).all()
-        ):
-            scaled = numbers / max(numbers.abs().max(), 1e-300)  # squares of large numbers are infinite
+        measured = numbers(text)
+        if measured.nunique() > 2:
+            scaled = measured / max(measured.abs().max(), 1e-300)  # squares of large numbers are infinite
             filled = scaled.fillna(scaled.mean()).to_numpy()
             parts.append((filled - filled.mean()) / filled.std())
-            if numbers.isna().any():
-                parts.append(numbers.isna().to_numpy(dtype=float))
+            if measured.isna().any():
+                parts.append(measured.isna().to_numpy(dtype=float))
             continue
         for value in text.value_counts().index[1 : MOST_CATEGORIES + 1]:
             parts.append((text == value).to_numpy(dtype=float))

@@ -120,6 +120,10 @@ def judged(
         raise EvaluationError("clinical: expected a table of columns, found none; give one")
     beside = [] if columns is None else clinical_columns(columns, clinical)
     candidates = [name for name in models if name not in controls]
+    if controls and not candidates:
+        raise EvaluationError(
+            f"control {controls[0]!r}: expected a model beside it to judge, found none; give its table"
+        )
     sites = (
         {}
         if not column or columns is None

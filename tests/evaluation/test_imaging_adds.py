@@ -86,6 +86,19 @@ def test_two_models_that_never_differ_have_an_interval_all_the_same():
     assert found["high"] == pytest.approx(1.972 * 0.5 / 400, rel=1e-3)  # Student's, 199 degrees of freedom
 
 
+@pytest.mark.parametrize("odd", [">89", "inf", "061Y", "unclear"])
+def test_an_age_in_other_words_leaves_the_others_numbers(odd):
+    """Where one cell made categories of all, the age alone guessed and imaging seemed to add its signal."""
+    random = np.random.default_rng(0)
+    label, age = np.arange(200) % 2, 60 + 10 * random.standard_normal(200) + 12 * (np.arange(200) % 2)
+    written = pd.Series(age.round().astype(int).astype(str))
+    written[:3] = odd
+
+    alone = imaging_adds(label, random.standard_normal(200), pd.DataFrame({"age": written}))["clinical"]
+
+    assert alone["value"] == pytest.approx(roc_auc_score(label, age), abs=0.03)
+
+
 def test_too_few_or_constant_columns_say_nothing():
     label, score, columns = study(5, n=18)
     assert imaging_adds(label, score, columns) is None

@@ -220,6 +220,13 @@ def test_a_control_is_another_model_of_the_tables(written):
         evaluate(written("b.csv", signal, guesses(3, 38)), controls=["m3 fine_tune"])
 
 
+def test_a_control_alone_is_nothing_to_judge(written):
+    with pytest.raises(
+        EvaluationError, match="control 'm0 fine_tune': expected a model beside it to judge, found none"
+    ):
+        evaluate(written("a.csv", guesses(0)), controls=["m0 fine_tune"])
+
+
 def test_a_site_is_taken_from_the_columns(written):
     rows, _ = read_rows([written("a.csv", guesses(0))])
     columns = pd.DataFrame({"Hospital": [*"AB"] * 20}, index=rows["m0 fine_tune"]["patient_id"])
