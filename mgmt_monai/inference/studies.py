@@ -124,7 +124,7 @@ def studies_in(root: Path, out_dir: Path, layout: str | None = None) -> list[Ask
             found.patients.discard(printable(out_dir.name))
         studies = _of_cohort(root, found)
         for finding in found.findings:
-            if finding.id == "D051":  # else who is not among the studies is missed in silence
+            if finding.id == "D051" and finding.patient_id in found.patients:  # it may be of several patients
                 logger.warning(finding.under(root).line)
         read = {folder for series in found.series for folder in (series.directory, *series.directory.parents)}
         read |= {series.directory / file for series in found.series for file in series.files or ()}
