@@ -49,6 +49,9 @@ _LEAST_GROUP = 5
 
 _KEYS = ["table", "modality", "stage", "fold", "seed"]
 
+_MANY = 20
+"""Test patients whom no model of this field parts without an error."""
+
 _SATURATED = 20
 """Steps that a probability has to be away from 0 and 1 to be compared."""
 
@@ -130,7 +133,7 @@ def noticed(models: Mapping[str, pd.DataFrame]) -> list[str]:
     """What a reader of predictions tables should know and no figure tells.
 
     Patients whom another model of the same fold and seed has seen in training; one model, or one patient, under two
-    names; probabilities that hardly differ.
+    names; probabilities that hardly differ, or part the labels without an error.
 
     Args:
         models: The columns of a predictions table, by name.
@@ -146,6 +149,9 @@ def noticed(models: Mapping[str, pd.DataFrame]) -> list[str]:
     for name, of in tests.items():
         if 0 < (spread := float(of.max() - of.min())) < LEAST_SPREAD:
             told.append(f"{name}: its probabilities differ by {spread:.1g} at most, as rounding errors do")
+        tested = models[name][models[name]["split"] == "test"]
+        if len(of) >= _MANY and auc(tested["label"], tested["probability"]) == 1:
+            told.append(f"{name}: no methylated patient is below another: were the labels an input, or written here?")
     for name, other in permutations(models, 2):
         rows = models[other]
         seen = tests[name].index.intersection(pd.MultiIndex.from_frame(rows.loc[rows["split"] == "train", keys]))

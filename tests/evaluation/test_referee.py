@@ -168,6 +168,15 @@ def test_what_another_stage_has_seen_is_told_and_one_model_under_two_names():
     assert "20 (p0, p1, p2, ...) of its test patients are train in b" in told[0]
 
 
+@pytest.mark.parametrize("answers", [lambda label: label, lambda label: 0.2 + label / 2], ids=["labels", "shifted"])
+def test_predictions_without_an_error_are_told(answers):
+    table = rows(np.random.default_rng(8).random(20))
+
+    assert noticed({"a": table}) == []
+    told = noticed({"a": table.assign(probability=answers(table["label"]) + table.index / 1e3 * (answers(1) != 1))})
+    assert [sentence[:41] for sentence in told] == ["a: no methylated patient is below another"]
+
+
 def test_names_written_twice_and_rounding_errors_are_told():
     random = np.random.default_rng(8)
     models = {"a": rows(random.random(20)), "b": rows(random.random(8)), "c": rows(0.5 + 1e-7 * random.random(20))}
