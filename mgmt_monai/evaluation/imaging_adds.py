@@ -18,6 +18,7 @@ from mgmt_monai.evaluation.discrimination import checked_arrays
 from mgmt_monai.evaluation.intervals import (
     UNDEFINED,
     Estimate,
+    Interval,
     as_json,
     logit_interval,
     normal_quantile,
@@ -133,7 +134,9 @@ def imaging_adds(
     return {
         "columns": [str(name) for name in columns.columns],
         "n": len(y),
-        **{name: as_json(_estimate(mean[name], wide, fewer)) for name in ("clinical", "image", "both")},
+        **{
+            name: as_json(_estimate(mean[name], wide, fewer, name != "image")) for name in ("clinical", "image", "both")
+        },
         "difference": difference(added.methylated, mean_variance(added)),
         "likelihood_ratio": {"chi2": max(0.0, ratio), "p": float(chi2.sf(max(0.0, ratio), 1))},
         "net_benefit": {
@@ -196,8 +199,10 @@ def _placements(label: np.ndarray, values: np.ndarray, fold: np.ndarray) -> tupl
     return methylated, unmethylated
 
 
-def _estimate(mean: Placements, wide: float, fewer: int) -> Estimate:
+def _estimate(mean: Placements, wide: float, fewer: int, fitted: bool) -> Estimate:
     value, variance = float(mean.methylated.mean()), mean_variance(mean)
     error = wide * math.sqrt(variance * (1 + TRAINING / fewer)) / normal_quantile(0.95)
     ends = logit_interval(value, error) if 0 < value < 1 and error > 0 else UNDEFINED
+    if fitted:  # what was fitted here to the labels is below 0.5 by chance alone
+        ends = Interval(ends[0], max(ends[1], 0.5))
     return Estimate(value, *ends, len(mean.methylated) + len(mean.unmethylated))
