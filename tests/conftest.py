@@ -64,7 +64,7 @@ def own_process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def made_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow store with nothing in it, to be copied: MLflow takes seconds to make one. Umask 002."""
-    path = tmp_path_factory.mktemp("dose 50%20x, what?") / "runs" / "mlruns.db"
+    path = tmp_path_factory.mktemp("dose 50% x, what?") / "runs" / "mlruns.db"
     before = os.umask(0o002)
     try:
         make_store(path)
