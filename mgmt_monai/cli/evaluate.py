@@ -273,7 +273,7 @@ def _held(rows: dict[str, pd.DataFrame], manifest: Path, allow_missing: bool) ->
             faults[name] = (f"{len(absent)} of {len(expected)} test patients are missing ({', '.join(absent[:3])}"
                             f"{', ...' if len(absent) > 3 else ''}).")  # fmt: skip
         elif name not in partial:
-            rows[name] = of.assign(held=True)
+            rows[name] = of.assign(held=in_folds or tested["fold"].nunique() == 1)  # whether it has these folds
     for name, fault in {} if allow_missing else faults.items():
         raise click.ClickException(f"{name}: {fault} Add them, or judge the others with --allow-missing.")
     return {name: [of[name] for of in (faults, partial) if name in of] for name in rows}

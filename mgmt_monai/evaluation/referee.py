@@ -250,7 +250,7 @@ def doubts(
     Args:
         name: Of the model.
         rows: The columns of a predictions table, of every model that is no control; ``held`` of those that test
-            whom a manifest has for it.
+            whom a manifest has for it, true if it has their folds too.
         controls: Their probabilities by patient.
         pooled: The model's test patients, as :func:`mgmt_monai.evaluation.pooling.pool` returns them.
         permutation_p: Of all pairs.
@@ -276,7 +276,7 @@ def doubts(
     learnt = [rows[other] for other in alike if file[other] == file[name]]
     seen = any(pd.MultiIndex.from_frame(of.loc[of["split"] == "train", keys]).isin(tested).any() for of in learnt)
     alone = False
-    if "held" not in table and permutation_p is not None and permutation_p > FOLDS_ALONE[1]:
+    if not ("held" in table and table["held"].all()) and permutation_p is not None and permutation_p > FOLDS_ALONE[1]:
         ranks, _ = across_folds(pooled["probability"], pooled["fold"], pooled["label"])
         alone = auc(pooled["label"], ranks) - auc(pooled["label"], pooled["probability"]) > FOLDS_ALONE[0]
     found = {"chosen_patients": chosen, "seen_by_stage": seen, "folds_alone": alone,

@@ -313,6 +313,26 @@ def test_evaluate_judges_an_incomplete_table_where_it_is_allowed_and_says_so(sha
     assert "test_patients_missing" in found["verdict"]["reasons"]
 
 
+def test_a_manifest_without_folds_vouches_for_none(shared_data, tmp_path):
+    """Methylated patients lie above the others in each of two folds that were dealt so, and guess over all pairs."""
+    manifest = shared_data / "evidence" / "tables" / "site_manifest.json"
+    tested = [of for of in json.loads(manifest.read_text())["patients"] if of["split"] == "test"]
+    label = np.array([of["label"] for of in tested])
+    place = np.array([(label[:number] == of).sum() for number, of in enumerate(label)])
+    fold = np.where(label == 1, place >= 12, place >= 4).astype(int)  # 12 methylated in the lower, 4 in the upper
+    table = pd.DataFrame(
+        {"patient_id": [of["patient_id"] for of in tested], "modality": "T1w", "stage": "mine", "split": "test",
+         "fold": fold, "seed": 0, "label": label, "n_slices": 9,
+         "probability": 0.2 + 0.4 * fold + 0.1 * label + np.random.default_rng(0).random(32) / 20}
+    )  # fmt: skip
+    table.to_csv(tmp_path / "a.csv", index=False)
+
+    words = [str(tmp_path / "a.csv"), "--manifest", str(manifest), "--out", str(tmp_path / "out")]
+    assert main(["evaluate", *words]) == 0
+    (found,) = json.loads((tmp_path / "out" / "evaluation.json").read_text())["models"].values()
+    assert "folds_alone" in found["verdict"]["reasons"]
+
+
 def test_evaluate_names_clones_and_judges_each_once(shared_data, tmp_path, capsys):
     table = shared_data / "evidence" / "tables" / "clones.csv"
 

@@ -284,6 +284,7 @@ def test_folds_that_were_dealt_by_the_predictions_are_doubted_unless_a_manifest_
     rows["fold"] = (np.where(rows["label"] == 1, tenth, tenth + 1) % 4).astype(int)
 
     assert doubted(rows, p=0.4) == ["folds_alone"]
+    assert doubted(rows.assign(held=False), p=0.4) == ["folds_alone"]  # a manifest without folds
     assert doubted(rows.assign(held=True), p=0.4) == doubted(drawn(fold=np.arange(120) % 4), p=0.4) == []
 
 
