@@ -142,6 +142,33 @@ def test_names_in_a_study(
     ask_a_model(exported_bundle, few, tmp_path / "out", capfd)
 
 
+def elsewhere(out: Path, table: str = "predictions.csv") -> set[str]:
+    """Of what holds a name of a path: what is neither in a folder of that name nor the table."""
+    named = {name for name in holding(out, PATH) if not any(word in part for word in PATH for part in Path(name).parts)}
+    return named - {table}
+
+
+def test_patients_named_in_their_own_folders_and_tables_alone(
+    exported_bundle: Path, named: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    few = tmp_path / "cohort"
+    patients = sorted((named / "train").iterdir())[:3]
+    for patient in patients:
+        shutil.copytree(patient, few / "train" / patient.name)
+    unreadable = min((few / "train" / patients[2].name / "T1w").iterdir())
+    unreadable.write_bytes(b"no image")
+    shutil.copy(named / "train_labels.csv", few)
+    of = ["--bundle", exported_bundle, "--out"]
+    ask(["predict", few / "train" / patients[0].name, *of, tmp_path / "one"], capfd)
+    ask(["predict", few, "--batch", *of, tmp_path / "many"], capfd)
+    ask(["explain", few / "train" / patients[0].name, *of, tmp_path / "explained", "--method", "gradcam"], capfd)
+    for folder in ("one", "many", "explained"):
+        assert holding(tmp_path / folder, PATH) > set()
+        assert elsewhere(tmp_path / folder) == set()
+        assert holding(tmp_path / folder, HEADER) == set()
+    assert str(tmp_path) not in (tmp_path / "many/predictions.csv").read_text()
+
+
 @pytest.mark.slow
 def test_names_in_a_training_and_what_comes_of_it(
     named: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]

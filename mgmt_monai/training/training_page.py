@@ -69,4 +69,4 @@ def training_page(outcome: Outcome, run: RunDirectory) -> Iterator[str]:
 
 def _best_epoch(of_stage: Mapping[str, Any]) -> str:
     epoch = of_stage["learning"]["best_epoch"]
-    return str(epoch) if epoch else "0: its start, for no epoch is better by more than chance gains"
+    return str(epoch) if epoch else "0 (its start)"
