@@ -213,7 +213,7 @@ def _check_table(table: Path, names: set[str]) -> None:
         )
     if lost := there - names:
         raise InferenceError(
-            f"{table}: there are {len(lost)} studies in it that are not among those asked for, and would be lost. Name "
+            f"{table}: {len(lost)} of its studies are not among those asked for, and would be lost. Name "
             "another --out, or say --overwrite."
         )
 
@@ -230,8 +230,8 @@ def _check_images(out_dir: Path, studies: Sequence[AskedStudy], kept: dict[str, 
             kept[study.folder] = None
     if others:
         raise InferenceError(
-            f"{out_dir / others[0]}: there is a result of other images, or of an earlier version (of {len(others)} "
-            "studies). Name another --out, or say --overwrite."
+            f"{out_dir / others[0]}: there is a result of other images, or of an earlier version (so in {len(others)} "
+            "of its folders). Name another --out, or say --overwrite."
         )
 
 
