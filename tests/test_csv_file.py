@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 import mgmt_monai
+from mgmt_monai.cohort.doctor.visit import write_series
 from mgmt_monai.cohort.splits.holdout import ListedSplit, format_split, read_split
-from mgmt_monai.cohort.tables.series_table import SeriesRow, read_decisions, write_series
+from mgmt_monai.cohort.tables.series_table import SeriesRow, read_decisions
 from mgmt_monai.csv_file import csv_text, plain
 from mgmt_monai.evaluation.evaluation_folder import nested_csv
 from mgmt_monai.evaluation.predictions import PATIENT_COLUMNS, read_patients, write_patients

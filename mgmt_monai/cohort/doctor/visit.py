@@ -3,14 +3,14 @@
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mgmt_monai.atomic import check_replaceable
+from mgmt_monai.atomic import check_replaceable, write_text
 from mgmt_monai.cohort.doctor.doctor_report import REPORT_NAME, Cohort, Diagnosis, write_report
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.examination.scan import scan
@@ -24,8 +24,9 @@ from mgmt_monai.cohort.tables.exclusions import DEFAULT_EXCLUSIONS, read_exclusi
 from mgmt_monai.cohort.tables.ignores import IgnoreList, read_ignores
 from mgmt_monai.cohort.tables.labels import Labels, read_labels
 from mgmt_monai.cohort.tables.review import left_out
-from mgmt_monai.cohort.tables.series_table import FILE, SeriesRow, is_series_table, read_decisions, write_series
+from mgmt_monai.cohort.tables.series_table import COLUMNS, FILE, SeriesRow, is_series_table, read_decisions
 from mgmt_monai.cohort.tables.table import names
+from mgmt_monai.csv_file import csv_text
 from mgmt_monai.errors import why
 from mgmt_monai.json_file import JsonFileError, read_json
 
@@ -138,6 +139,16 @@ def visit(data_dir: Path, out_dir: Path, plan: Visit, overwrite: bool = False) -
     except OSError as error:
         reason = why(error)
         raise CohortError(f"{out_dir}: cannot write the report ({reason}). Name another folder with --out.") from error
+
+
+def write_series(path: Path, rows: Iterable[SeriesRow]) -> None:
+    """Write ``series.csv``, whole or not at all; an older one is replaced.
+
+    Raises:
+        OSError: The place cannot be written to.
+    """
+    text = csv_text(COLUMNS, ([getattr(row, column) for column in COLUMNS] for row in rows))
+    write_text(path, text)
 
 
 def _pictures(contenders: Sequence[Contender], data_dir: Path, plan: Visit) -> Iterator[tuple[SeriesRow, str]]:

@@ -45,7 +45,7 @@ class Person:
         sex: ``F``, ``M`` or "".
         others: For each of OtherPatientIDs.
         numbers: For the number in each of these texts that holds one: ``Brats-00007`` and ``7`` are one.
-        spelt: For the PatientID's letters and digits alone, where there are `_TELLING_LENGTH` or more (`runs_of`).
+        spelt: For the PatientID's letters and digits (`runs_of`), of `_TELLING_LENGTH` or more.
     """
 
     patient_id: str

@@ -99,14 +99,7 @@ def is_one(series: Sequence[Sequence[Slice]]) -> bool:
 
 
 def joined(series: Mapping[Any, Sequence[Slice]]) -> list[list[Any]]:
-    """Which series are one acquisition.
-
-    Args:
-        series: The slices of each UID, by any key.
-
-    Returns:
-        The keys of each acquisition, in their order.
-    """
+    """The keys of each acquisition, in their order, of the slices of each UID by any key."""
     by_tags: dict[Hashable, list[Any]] = {}
     for key, own in series.items():
         tags = _tags(own)

@@ -5,8 +5,7 @@ import unicodedata
 from typing import NamedTuple
 
 GIVEN, DENIED, BOTH, UNSURE, SILENT = "given", "denied", "both", "unsure", ""
-"""What a text says: contrast agent, no contrast agent (or not yet), both (it names the whole examination), a contrast
-word behind a word of no known language or a dash, nothing."""
+"""What a text says: contrast agent, none (yet), both (of the whole examination), a word in doubt, nothing."""
 
 
 class Said(NamedTuple):

@@ -32,7 +32,7 @@ _NO_IMAGE = re.compile(
 )
 
 _DATE = re.compile(r"(?<!\d)(?:19|20)\d\d([-_.]?)(?:0[1-9]|1[0-2])\1(?:[0-2]\d|3[01])(?=\D|\d{6}(?!\d)|\Z)")
-#: In the name of a folder or a file, what tells visits of one patient apart; others may be patients.
+#: In a name, what tells visits of one patient apart.
 _VISIT = re.compile(
     r"(?:19|20)\d\d|(?<![a-z])(?:pre|post|base|bl|initial|diag|follow|fu|recur|ses|visit|scan|exam|stud|mo|month|week|day|"
     r"year|time|tp|before|after|progr|rep|run|raw|orig|reg|anat|nifti|dicom|mr|vor|nach)(?![a-z]{0,3}\d{3})|^[vtsre]?\d{1,2}$"

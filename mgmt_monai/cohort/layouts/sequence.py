@@ -161,10 +161,10 @@ class Guess:
         reason: By what, for people: ``T1 by its name; contrast agent by its name``. No text of the header stands in it.
         certain: For a modality of None: something says that it is another kind. For T1w and T1wCE: tags or words say
             whether contrast agent was given, and none says the opposite.
-        agent: There is contrast agent in the patient: this series says so.
-        by_tag: What the tags of the contrast agent say: given, not given, or nothing (None).
+        agent: This series says that there is contrast agent in the patient.
+        by_tag: What the tags of the contrast agent say; None for nothing.
         no_amount: The amount of its contrast agent is said to be 0.
-        by_words: What the name says, as `mgmt_monai.cohort.layouts.contrast.Said` has it.
+        by_words: What the name says.
     """
 
     modality: str | None

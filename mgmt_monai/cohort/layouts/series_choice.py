@@ -23,10 +23,10 @@ class Candidate:
         study: StudyInstanceUID.
         uid: SeriesInstanceUID.
         values: Its tags, of one slice.
-        n_slices: How many slices it has.
+        n_slices: Its number of slices.
         taken: AcquisitionDate and AcquisitionTime of its first slice.
-        file_name: Of a series that is one file, which people know by this; "" for others.
-        part: Which acquisition of its series it is, for people; "" for the whole.
+        file_name: Of a series that is one file; else "".
+        part: Which acquisition of its series it is; "" for the whole.
     """
 
     study: str
@@ -55,15 +55,14 @@ class Candidate:
 
 
 class Choice(NamedTuple):
-    """What was decided.
+    """What was decided, for each candidate or as modality ("" for the patient) and text.
 
     Args:
-        verdicts: For each candidate its modality and why, or "" and why it is left out.
-        notes: Modality ("" for the patient) and text of what was chosen among several.
-        contradictions: Modality and text where tags, times and names disagree on contrast agent.
-        open_to: For each candidate the modality that it may be, where a user may decide on it; None where nobody needs
-            to.
-        disputed: For each candidate whether several may be its modality, or a contradiction is about it.
+        verdicts: Its modality and why, or "" and why it is left out.
+        notes: What was chosen among several.
+        contradictions: Where tags, times and names disagree on contrast agent.
+        open_to: The modality that it may be, where a user may decide on it; else None.
+        disputed: Whether several may be its modality, or a contradiction is about it.
     """
 
     verdicts: list[tuple[str, str]]

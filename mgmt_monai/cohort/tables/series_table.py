@@ -1,14 +1,11 @@
 """``series.csv``: every series among which one was chosen, and which the user has decided on."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mgmt_monai.atomic import write_text
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.series import MODALITIES
 from mgmt_monai.cohort.tables.table import names, one_form, read_table
-from mgmt_monai.csv_file import csv_text
 
 FILE = "series.csv"
 COLUMNS = ("patient_id", "file", "frame", "slices", "read_as", "reason", "decision")
@@ -50,7 +47,7 @@ def read_decisions(path: Path) -> list[SeriesRow]:
     """The rows of a table that have a decision.
 
     Args:
-        path: A table that `write_series` wrote, and somebody has filled in.
+        path: A table that the doctor wrote, and somebody has filled in.
 
     Raises:
         CohortError: Absent, unreadable, a column missing, a decision that is none, two series of one patient for one
@@ -85,17 +82,3 @@ def is_series_table(path: Path) -> bool:
         return read_table(path, "").has(_READ)
     except CohortError:
         return False
-
-
-def write_series(path: Path, rows: Iterable[SeriesRow]) -> None:
-    """Write the table, whole or not at all.
-
-    Args:
-        path: The file; an older one is replaced.
-        rows: Of all series that may be decided on.
-
-    Raises:
-        OSError: The place cannot be written to.
-    """
-    text = csv_text(COLUMNS, ([getattr(row, column) for column in COLUMNS] for row in rows))
-    write_text(path, text)
