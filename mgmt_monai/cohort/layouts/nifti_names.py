@@ -19,11 +19,11 @@ class Scan(NamedTuple):
     """What a file's name says.
 
     Args:
-        patient_id: The patient.
-        visit: When, as the name spells it: the one with the lowest number is the earliest.
-        modality: One of ``MODALITIES``, or "" for a file that is none of these: a segmentation.
+        patient_id: Whose.
+        visit: The one with the lowest number is the earliest.
+        modality: One of ``MODALITIES``, or "" for a segmentation.
         said: The part of the name that says the modality.
-        is_copy: Of a processed copy that the same release has: read only where there is no other.
+        is_copy: A processed copy, read only where there is no other.
     """
 
     patient_id: str
@@ -40,12 +40,12 @@ class NamedLayout:
     Args:
         NAME: Of the layout.
         EXPECTS: For people.
-        cases: Patterns of what a file's or a folder's name begins with: ``patient``, ``visit``.
+        cases: Patterns of what a name begins with: ``patient``, ``visit``.
         behind: Pattern of what follows in a file's: the modality as ``said``, what a processed copy has as ``copy``.
-        modalities: By what is said, in small letters; "" for what is none.
-        labels: Patterns of the label table's name, the newest version being the last of several.
-        labels_name: What it is called where there is none.
-        spelled: How a patient is spelled, whatever the case of the name.
+        modalities: By what is said, in small letters; "" for none.
+        labels: Pattern of the label table's name; the last of several is the newest.
+        labels_name: Where there is none.
+        spelled: How a patient is spelled.
     """
 
     NAME: str
