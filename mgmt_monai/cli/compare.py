@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from mgmt_monai.cli.overrides import overrides
+from mgmt_monai.cli.report import tell_verdict
 from mgmt_monai.comparison.paper import MODALITIES, MODALITY, NETWORK, NETWORKS
 
 
@@ -93,7 +94,7 @@ def command(
         folder = of.folder.path / "report"
         written = write_report(stored_record(of.tracking.uri, str(of.tracking.run_id)), folder, overwrite=True)
         of.log_files(folder, REPORT)
-        click.echo(written["verdict"]["sentence"])
+        tell_verdict(written["verdict"])
         click.echo(f"{folder / 'report.html'}")
 
     comparison.run(report)

@@ -1,6 +1,8 @@
 """``mgmt-monai report``: a comparison's report, from MLflow."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -27,5 +29,14 @@ def command(comparison: str, out: Path, output_dir: Path, overwrite: bool) -> No
 
     uri = tracking_uri(output_dir)
     report = write_report(stored_record(uri, find_comparison(uri, comparison)), out, overwrite)
-    click.echo(report["verdict"]["sentence"])
+    tell_verdict(report["verdict"])
     click.echo(f"{out / 'report.html'}")
+
+
+def tell_verdict(verdict: Mapping[str, Any]) -> None:
+    """The verdict of a report, and what it leaves open, as `mgmt-monai evaluate` tells it."""
+    from mgmt_monai.evaluation.verdict import REASONS
+
+    click.echo(verdict["sentence"])
+    for reason in verdict["reasons"]:
+        click.echo(f"  {REASONS.get(reason, reason)}")

@@ -180,7 +180,9 @@ def test_report_is_made_from_mlflow_alone(finished_comparison, tmp_path, capsys)
 
     again = json.loads((tmp_path / "report" / "report.json").read_text())
     assert again == json.loads((folder(finished_comparison) / "report" / "report.json").read_text())
-    assert again["verdict"]["sentence"] in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said.startswith(again["verdict"]["sentence"] + "\n")
+    assert said.count("\n  ") == len(again["verdict"]["reasons"]) > 0
 
 
 @pytest.mark.slow
