@@ -18,11 +18,12 @@ class MachineError(MgmtMonaiError):
     Args:
         reason: What happened and what to do, without a path.
         path: What was being read.
+        errno: What the system said, where it did.
     """
 
-    def __init__(self, reason: str, path: Path | str = "") -> None:
-        super().__init__(reason, path)
-        self.reason, self.path = reason, path
+    def __init__(self, reason: str, path: Path | str = "", errno: int | None = None) -> None:
+        super().__init__(reason, path, errno)
+        self.reason, self.path, self.errno = reason, path, errno
 
     def __str__(self) -> str:
         """The path and the reason."""
@@ -55,7 +56,9 @@ def machine_fault(error: BaseException, path: Path | str = "") -> MachineError |
     else:
         return None
     where = getattr(error, "filename", None) or path
-    return MachineError(f"{cause}; the machine is at fault, not the file: {remedy}, and run again", where)
+    return MachineError(
+        f"{cause}; the machine is at fault, not the file: {remedy}, and run again", where, getattr(error, "errno", None)
+    )
 
 
 def check_machine(error: BaseException, path: Path | str = "") -> None:

@@ -3,7 +3,6 @@
 import csv
 import errno
 import logging
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -43,14 +42,11 @@ COLUMNS = (
 WAITS_S: tuple[float, ...] = (1.0, 2.0, 4.0)
 """Before a study that the storage did not give is tried again; once for all until one is read."""
 
-#: What storage says that may give the file a moment later, at the beginning of a `MachineError`'s reason.
-_PASSING = tuple(
-    os.strerror(number)
-    for number in (
-        errno.EIO, errno.EREMOTEIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.ENOTCONN, errno.ECONNRESET,
-        errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH,
-    )
-)  # fmt: skip
+#: What storage says that may give the file a moment later.
+_PASSING = {
+    errno.EIO, errno.EREMOTEIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.ENOTCONN, errno.ECONNRESET,
+    errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -194,7 +190,7 @@ def _predicted(
 
 
 def _is_passing(fault: MachineError) -> bool:
-    return fault.reason.startswith(_PASSING)
+    return fault.errno in _PASSING
 
 
 def _check_table(table: Path, names: set[str]) -> None:
