@@ -5,12 +5,15 @@ same command has been given again (a training with ``--resume true`` where its f
 A fault is a traceback, an error that is not one line, another exit code than 0, 1, 130, 143 or the signal's, or a file
 that differs then.
 
-    python benchmarks/endurance.py --seed 0 --moments 20 --out endurance.md
+    python benchmarks/endurance.py --seed 0 --moments 20 --trials trials.jsonl
+
+Every trial is a line of that file; what stands there is not tried again, so that hours of it can be done in parts.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import shutil
@@ -262,13 +265,18 @@ def table(counts: dict[tuple[str, str], list[int]], hows: list[str]) -> str:
 @click.option("--disks", default=5, show_default=True, help="Trials on small disks; root alone can make them.")
 @click.option("--only", default="", help="Commands, separated by commas  [all]")
 @click.option("--share", default=1.0, show_default=True, help="Of the trials, drawn by the seed.")
-@click.option("--out", type=click.Path(path_type=Path), help="Where the table goes.")
-def main(seed: int, moments: int, together: int, disks: int, only: str, share: float, out: Path | None) -> None:
+@click.option("--trials", "kept", type=click.Path(path_type=Path), help="Where trials are kept, and not made again.")
+def main(seed: int, moments: int, together: int, disks: int, only: str, share: float, kept: Path | None) -> None:
     """Disturb the commands; exit code 1 where a trial has a fault."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job, and its children, ignore it
     hows = [*SIGNALS, "2 at once", "3 at once", "small disk"]
     times = dict(zip(hows, [moments] * 3 + [together] * 2 + [disks if os.geteuid() == 0 else 0], strict=True))
     counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
+    done = [json.loads(line) for line in kept.read_text("utf-8").splitlines()] if kept and kept.exists() else []
+    for trial in done:
+        counts[trial["command"], trial["how"]][0] += not trial["faults"]
+        counts[trial["command"], trial["how"]][1] += 1
+    known = {(trial["command"], trial["how"], trial["i"]) for trial in done if trial["seed"] == seed}
     with tempfile.TemporaryDirectory(prefix="endurance-") as name:
         made = Path(name) / "made"
         prepare(made)
@@ -278,6 +286,7 @@ def main(seed: int, moments: int, together: int, disks: int, only: str, share: f
         trials = [(key, how, i) for i in rounds for key in chosen for how in hows if i < times[how]]
         if share < 1:
             trials = sorted(random.Random(seed).sample(trials, max(1, round(share * len(trials)))), key=trials.index)
+        trials = [trial for trial in trials if trial not in known]
         whole: dict[str, tuple[dict[str, str], float]] = {}
         for key, how, i in trials:
             if key not in whole:
@@ -288,8 +297,10 @@ def main(seed: int, moments: int, together: int, disks: int, only: str, share: f
             counts[key, how][1] += 1
             click.echo(f"{key}, {how}, {i}: {'; '.join(faults) or 'ok'}")
             shutil.rmtree(folder, ignore_errors=True)
-            if out is not None:
-                out.write_text(table(counts, hows) + "\n", encoding="utf-8")
+            if kept is not None:
+                with kept.open("a", encoding="utf-8") as stream:
+                    trial = {"command": key, "how": how, "seed": seed, "i": i, "faults": faults}
+                    stream.write(json.dumps(trial) + "\n")
     click.echo(table(counts, hows))
     sys.exit(any(good < all_ for good, all_ in counts.values()))
 
