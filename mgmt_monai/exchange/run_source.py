@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 STAGES = ("transfer", "fine_tune")
 """In the order in which a run goes through them; beside them stands the plain model."""
 
+TEXTS = ("config.json", "metrics.json")
+"""Which earlier versions noted no digest of."""
+
 REFERENCE = "reference.safetensors"
 """What the last stage's features of the training data were like, in the run's folder."""
 
@@ -114,15 +117,15 @@ def _of_checkpoint(path: Path) -> Source:
 
 
 def _of_folder(folder: Path, stage: str) -> Source:
-    state, config = _json(folder / "run.json"), _config(folder)
+    state, config, metrics = _json(folder / "run.json"), _config(folder), _json(folder / "metrics.json")
     _check(str(folder), state.get("status"), config.get("control"))
     _warn_of_paddings(str(folder), config, state.get("paddings"))
     checkpoint = _existing(folder / stage / "best.pt")
-    _check_written(folder, (f"{stage}/best.pt", *((REFERENCE,) if stage == STAGES[-1] else ())), state.get("files"))
+    _check_written(folder, [f"{stage}/best.pt", *([REFERENCE] if stage == STAGES[-1] else [])], state.get("files"))
     reference, origin = folder / REFERENCE, state.get("origin") or {}
     return Source(
         config=config,
-        metrics=_json(folder / "metrics.json"),
+        metrics=metrics,
         stage=stage,
         checkpoint=checkpoint,
         reference=reference if stage == STAGES[-1] and reference.is_file() else None,
@@ -247,7 +250,7 @@ def _check_written(folder: Path, names: Sequence[str], written: Mapping[str, str
         except TrainingError as error:
             raise _other(folder / names[0], "a damaged one") from error
     there = digests(folder)
-    for name in names:
+    for name in (*names, *(text for text in TEXTS if text in written)):
         if there.get(name) != written.get(name):
             raise _other(folder / name, "another" if name in there else "none")
     return None

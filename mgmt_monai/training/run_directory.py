@@ -141,9 +141,12 @@ _KIND = ("training", "run.json", TrainingError, ("config.json",), _KEYS)
 _ENDED = ("finished", "diverged")
 
 
+_EXPORTED = ("config.json", "metrics.json", "*/best.pt", "*.safetensors")
+
+
 def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 by path of what a training is exported from: its networks, and their distance from the training data."""
-    files = sorted((*folder.glob("*/best.pt"), *folder.glob("*.safetensors")))
+    """SHA-256 by path of what a training is exported from."""
+    files = sorted(path for pattern in _EXPORTED for path in folder.glob(pattern))
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 

@@ -1,5 +1,6 @@
 """What is exported: a run by its folder, a checkpoint or its identifier, finished and no control."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -31,13 +32,17 @@ def run_id(finished_run) -> str:
 
 @pytest.fixture
 def copied_run(finished_run, tmp_path):
-    """A copy of the run's folder that may be changed, and a function that changes one of its JSON files."""
+    """A copy of the run's folder, and a function that changes one of its JSON files as if so written."""
     folder = tmp_path / "runs" / "t1w" / finished_run.name
     shutil.copytree(finished_run, folder)
 
     def change(name, **values):
         path = folder / name
         path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+        if name != "run.json":
+            state = json.loads((folder / "run.json").read_text())
+            state["files"][name] = hashlib.sha256(path.read_bytes()).hexdigest()
+            (folder / "run.json").write_text(json.dumps(state))
         return folder
 
     return change
@@ -173,6 +178,29 @@ def one_bit(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
+
+
+def one_digit(path: Path) -> None:
+    path.write_text(re.sub(r"\d", lambda digit: str((int(digit[0]) + 1) % 10), path.read_text(), count=1))
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.json"])
+def test_changed_digit_of_a_config_or_a_figure_is_refused(name, copied_run):
+    folder = copied_run("run.json")
+    one_digit(folder / name)
+
+    with pytest.raises(ExchangeError, match=f"{name}: expected the file that the training wrote, found another"):
+        opened(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.json"])
+def test_run_of_an_earlier_version_noted_no_digest_of_them(name, copied_run):
+    folder = copied_run("run.json")
+    state = json.loads((folder / "run.json").read_text())
+    copied_run("run.json", files={path: of for path, of in state["files"].items() if not path.endswith(".json")})
+    one_digit(folder / name)
+
+    opened(folder)
 
 
 @pytest.mark.parametrize("is_noted", [True, False])
