@@ -10,7 +10,7 @@ import numpy as np
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.manifest import Manifest, phantom_truth, series_reference
-from mgmt_monai.cohort.records import SPLITS
+from mgmt_monai.cohort.records import SPLITS, PatientRecord
 from mgmt_monai.cohort.series import MODALITIES
 from mgmt_monai.cohort.splits.holdout import check_both_classes
 from mgmt_monai.cohort.splits.plans import of_fold
@@ -83,20 +83,24 @@ class ModalityCohort:
             manifest's order. With a ``permutation_seed``, the labels of ``train`` and ``validation`` are permuted
             within the split: each class stays as large, and the same seed gives the same labels.
         """
-        members = self.manifest.members(split, self.modality)
+        members = self.members(split)
         labels = [patient.label for patient in members]
         if self.permutation_seed is not None and split != "test":
             rng = np.random.default_rng([self.permutation_seed, SPLITS.index(split)])
             labels = rng.permutation(labels).tolist()
         return [
             {
-                "image": series_reference(patient, self.modality, self.dataset_dir),
+                "image": self._image(patient),
                 "label": label,
                 "patient_id": patient.patient_id,
                 "modality": self.modality,
             }
             for patient, label in zip(members, labels, strict=True)
         ]
+
+    def members(self, split: str) -> list[PatientRecord]:
+        """The patients of a split that have the modality, in the manifest's order."""
+        return self.manifest.members(split, self.modality)
 
     def reachable_auc(self) -> float | None:
         """The best AUC that anyone can reach in this modality of a phantom; None on real data.
@@ -106,6 +110,9 @@ class ModalityCohort:
         """
         made = self.manifest.made or phantom_truth(self.dataset_dir)
         return made.get(self.modality, made.get("reachable_auc"))
+
+    def _image(self, patient: PatientRecord) -> Any:
+        return series_reference(patient, self.modality, self.dataset_dir)
 
     def _check_modality(self) -> None:
         ignores = ignore_list(self.manifest)
@@ -134,6 +141,9 @@ class ModalityCohort:
             )
         if accepted:
             logger.warning(f"left out: {len(accepted)} patients without {self.modality}, as the ignore list accepts")
+        self._check_classes(present)
+
+    def _check_classes(self, present: list[PatientRecord]) -> None:
         if self.scored_only:
             if not any(p.split == "test" for p in present):
                 raise CohortError(

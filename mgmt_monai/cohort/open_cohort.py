@@ -44,6 +44,7 @@ def open_cohort(
     permute_labels: bool,
     permutation_seed: int,
     scored_only: bool = False,
+    make: type[ModalityCohort] = ModalityCohort,
 ) -> ModalityCohort:
     """The patients of one modality, as the settings of a bundle config name them.
 
@@ -54,7 +55,7 @@ def open_cohort(
     built has been held to the same, and no file is read for it again.
 
     Args:
-        modality: ``T1w``, ``T1wCE``, ``T2w`` or ``FLAIR``.
+        modality: ``T1w``, ``T1wCE``, ``T2w`` or ``FLAIR``; several with + between, where ``make`` takes them.
         dataset_dir: The cohort's folder.
         labels_csv: The label table; empty for the layout's own.
         manifest: A manifest file, built there where it is absent; empty for the one in the data directory.
@@ -70,13 +71,14 @@ def open_cohort(
         permutation_seed: Of the dealing, 0 or more.
         scored_only: Nobody is trained on it: test patients suffice, of one class even, and a manifest is taken however
             it was split.
+        make: What is made of it.
 
     Raises:
         CohortFaultsError: Patients that cross splits, files that changed; each a line of ``faults``.
         CohortError: No data, a setting that is no number, a manifest made with other settings or labels, a place
             that cannot take one, no such fold, or a split without a class.
     """
-    if modality not in MODALITIES:
+    if not {*modality.split("+")} <= {*MODALITIES}:
         raise CohortError(f"modality: expected one of {', '.join(MODALITIES)}, found {modality!r}. Name one.")
     for name, number in (("repeat", repeat or None), ("inner_fold", inner_fold)):
         if fold is None and number is not None:
@@ -106,7 +108,7 @@ def open_cohort(
     else:
         path = known[0] if known else inside if os.access(dataset_dir, os.W_OK) else outside
         opened = _build(path, dataset_dir, sources, plan)
-    return ModalityCohort(opened, modality, dataset_dir, chosen, seed if permute_labels else None, bool(scored_only))
+    return make(opened, modality, dataset_dir, chosen, seed if permute_labels else None, bool(scored_only))
 
 
 def _build(path: Path, dataset_dir: Path, sources: Sources, plan: Holdout) -> Manifest:
@@ -128,7 +130,7 @@ def _build(path: Path, dataset_dir: Path, sources: Sources, plan: Holdout) -> Ma
 
 def _check_files(manifest: Manifest, dataset_dir: Path, modality: str) -> None:
     faults = overlaps(manifest)
-    faults += changed_files(manifest, dataset_dir, modalities=[modality], pixels=False, cached=True)
+    faults += changed_files(manifest, dataset_dir, modalities=modality.split("+"), pixels=False, cached=True)
     if faults:
         lines = [finding.under(dataset_dir).line for finding in faults]
         raise CohortFaultsError(lines, "manifest check MANIFEST")

@@ -105,7 +105,7 @@ class MGMTClassifier(nn.Module):
             NetworkError: As `forward`.
         """
         if not torch.jit.is_scripting():
-            images = _plain_images(images)
+            images = plain_images(images)
         if self.training and self.stage == "transfer":
             with torch.no_grad():
                 pooled = self.backbone(self._normalised(images))
@@ -223,7 +223,7 @@ def _build_head(n_features: int, hidden_units: int, dropout: float) -> nn.Sequen
     )
 
 
-def _plain_images(images: Tensor) -> Tensor:
+def plain_images(images: Tensor) -> Tensor:
     """The checked images, without MONAI's metadata, which would be handled anew at each layer."""
     # While tracing, shapes are tensors and a check would only warn.
     if not torch.jit.is_tracing() and (images.dim() != 4 or images.shape[1] != 1 or not images.is_floating_point()):

@@ -14,7 +14,7 @@ from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from pickle import PicklingError
-from typing import Any
+from typing import Any, Self
 
 import joblib
 from monai.transforms import Compose
@@ -46,6 +46,14 @@ class SliceStore:
         self.manifest_hash = manifest_hash
         self.data = data
         self._open: dict[str, dict[str, StoredSeries]] = {}
+        self._of: dict[str, Self] = {}
+
+    def of(self, modality: str) -> Self:
+        """Of several modalities, the store of one."""
+        if modality not in self._of:
+            data = [item for item in self.data if item["modality"] == modality]
+            self._of[modality] = type(self)(self.folder, modality, self.manifest_hash, data)
+        return self._of[modality]
 
     def series(self, chain: Compose) -> dict[str, StoredSeries]:
         """Every series as the chain leaves it, by patient; built where no such store is there yet.
