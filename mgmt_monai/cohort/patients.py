@@ -56,6 +56,15 @@ class PatientCohort(ModalityCohort):
         """Those that are fused."""
         return fused_modalities(self._named)
 
+    @property
+    def heads(self) -> dict[str, Any]:
+        """As `ModalityCohort.heads`, of all modalities together."""
+        told = [self.manifest.heads.get(modality, {}) for modality in self.modalities]
+        counts = {key for of in told for key in of} - {"how"}
+        hows = [of.get("how") for of in told]
+        how = hows[0] if all(one == hows[0] for one in hows) else None
+        return {key: sum(of.get(key, 0) for of in told) for key in counts} | {"how": how} if counts else {}
+
     def members(self, split: str) -> list[PatientRecord]:
         """The patients of a split that have a series, in the manifest's order."""
         return [p for p in self.manifest.patients if p.split == split and self._present(p)]

@@ -175,6 +175,18 @@ class FusionClassifier(MGMTClassifier):
             return torch.cat([backbone(self._normalised(part)) for part in parts])
 
 
+class OneModality:
+    """The features of one of a fusion's modalities: what `features_of` takes."""
+
+    def __init__(self, classifier: FusionClassifier, number: int) -> None:
+        self.imagenet_mean = classifier.imagenet_mean
+        self._classifier, self._number = classifier, number
+
+    def features(self, images: Tensor) -> Tensor:
+        """As `MGMTClassifier.features`."""
+        return self._classifier.slice_features(images, torch.full((len(images),), self._number, device=images.device))
+
+
 class _Attention(nn.Module):
     """Scores of slices, (N,), from features (N, D); all the same until it is trained."""
 

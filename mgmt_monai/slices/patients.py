@@ -57,6 +57,7 @@ class PatientDataset(Dataset):
         place = {item["patient_id"]: index for index, item in enumerate(data)}
         #: By modality, its slices, and of each patient which series of them is the patient's.
         self.parts: list[tuple[SliceDataset, dict[int, int]]] = []
+        self._shape: Sequence[int] = ()
         #: By modality, where among its slices those of each series are; and how many of all come before.
         self._places: list[list[range]] = []
         self._firsts: list[int] = []
@@ -69,6 +70,7 @@ class PatientDataset(Dataset):
             ends = np.cumsum(slices.slice_counts).tolist()
             self._places.append([range(end - n, end) for end, n in zip(ends, slices.slice_counts, strict=True)])
             self._firsts.append(first)
+            self._shape = slices.batch([])["image"].shape[1:] if len(slices) else self._shape
             first += len(slices)
 
     @property
@@ -120,7 +122,7 @@ class PatientDataset(Dataset):
         """
         asked = [place if isinstance(place, tuple) else (0, place) for place in places]
         seen = [(row, *one) for row, place in enumerate(asked) for one in self._seen(*place)]
-        images = torch.empty(sum(len(chosen) for *_, chosen in seen), *self.parts[0][0].batch([])["image"].shape[1:])
+        images = torch.empty(sum(len(chosen) for *_, chosen in seen), *self._shape)
         told: list[tuple[int, int, int]] = []
         for row, number, chosen in seen:
             images[len(told) : len(told) + len(chosen)] = self.parts[number][0].batch(chosen)["image"]

@@ -22,7 +22,7 @@ from mgmt_monai.training.ranks import is_main_rank, lost_ranks_told, share_state
 from mgmt_monai.training.reference import Reference
 from mgmt_monai.training.run_directory import digests
 from mgmt_monai.training.scoring import Scoring
-from mgmt_monai.training.stage import Stage
+from mgmt_monai.training.stage import Stage, StageProgress
 from mgmt_monai.training.training_page import training_page
 
 logger = logging.getLogger(__name__)
@@ -114,9 +114,12 @@ class Experiment:
         self.opening.tracking.describe(outcome.markdown())
         self.opening.tracking.log_metrics(outcome.headline_metrics(), step=last.first_epoch + last.epochs + 1)
         if self.opening.control == "none":
-            name = f"mgmt-{self.opening.cohort.modality.lower()}"
-            reference = self.reference.run(last)
-            if reference is not None:
-                self.opening.tracking.log_file(reference)
-            self.opening.tracking.log_classifier(last.best_checkpoint, self.model_settings, name, reference)
+            self._record_model(last)
         return outcome
+
+    def _record_model(self, last: StageProgress) -> None:
+        name = f"mgmt-{self.opening.cohort.modality.lower()}"
+        reference = self.reference.run(last)
+        if reference is not None:
+            self.opening.tracking.log_file(reference)
+        self.opening.tracking.log_classifier(last.best_checkpoint, self.model_settings, name, reference)

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from mgmt_monai.cohort.modality import ModalityCohort
+from mgmt_monai.cohort.records import SPLITS
 from mgmt_monai.cohort.tables.review import in_words
 from mgmt_monai.evaluation.within_site import site_column
 
@@ -34,12 +35,12 @@ def origin_of(cohort: ModalityCohort) -> dict[str, Any]:
         of the series that can tell are, None else; ``prepared``, how all of them were, None else; ``text``, all of it
         in words.
     """
-    sites, heads = sites_of(cohort), cohort.manifest.heads.get(cohort.modality, {})
+    sites, heads = sites_of(cohort), cohort.heads
     bare, told = skull_state(heads)
     known = {
         "made": cohort.manifest.is_made or cohort.reachable_auc() is not None,
         "layout": cohort.manifest.layout,
-        "patients": sum(cohort.modality in patient.series for patient in cohort.manifest.patients),
+        "patients": sum(len(cohort.members(split)) for split in SPLITS),
         "sites": len({*sites.values()} - {""}) if sites else None,
         "cohort": cohort.manifest_hash[:12],
         "skull_stripped": bare,

@@ -157,7 +157,7 @@ def small_test(cohort: ModalityCohort, with_power: bool = True) -> str:
         cohort: Of the training.
         with_power: Tell what a test of this size can show.
     """
-    tested = cohort.manifest.members("test", cohort.modality)
+    tested = cohort.members("test")
     labels, sites = np.array([patient.label for patient in tested], dtype=int), sites_of(cohort)
     code = site_codes([sites[patient.patient_id] for patient in tested], len(tested)) if sites and tested else None
     found = power_of_test(labels, code)

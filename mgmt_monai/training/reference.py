@@ -29,6 +29,7 @@ class Reference:
         batch_size: Slices at a time.
         reference_slices: How many training slices are used at most, taken evenly over the series.
         quantile: Share of series like those of the validation that should lie within the threshold.
+        name: Of the file.
     """
 
     network: MGMTClassifier
@@ -37,16 +38,21 @@ class Reference:
     batch_size: int
     reference_slices: int
     quantile: float
+    name: str = "reference.safetensors"
 
     def run(self, stage: StageProgress) -> Path | None:
-        """Write ``reference.safetensors`` into the run's folder.
+        """Write the file into the run's folder.
 
         Returns:
             The file; None, with a warning, where the features allow no distance. The training is not lost for that.
         """
         load_network(self.network, stage.best_checkpoint)
         self.network.eval()
-        path = stage.run_directory.path / "reference.safetensors"
+        return self.write(stage.run_directory.path)
+
+    def write(self, folder: Path) -> Path | None:
+        """As `run`, of the network as it is."""
+        path = folder / self.name
         try:
             fitted = self._fitted()
             distances = [

@@ -185,7 +185,9 @@ class Scoring:
             silent = not logger.isEnabledFor(logging.WARNING)  # one process of several that is not the main one
             for batch in tqdm(loader, desc=f"Scoring {stage} on {split}", disable=silent):
                 with torch.no_grad():
-                    probabilities = torch.sigmoid(self.network(batch["image"].to(self.device)).double()).cpu()
+                    whose = {name: batch[name].to(self.device) for name in ("row", "modality") if name in batch}
+                    logits = self.network(batch["image"].to(self.device), **whose)
+                    probabilities = torch.sigmoid(logits.double()).cpu()
                 own += zip(
                     batch["patient_index"].tolist(),
                     batch["slice_index"].tolist(),

@@ -36,6 +36,7 @@ WHOLE: dict[str, tuple[float, float]] = {
     "evaluation_batch_size": (1, math.inf),
     "bootstrap_resamples": (1, 100_000),
     "reference_slices": (3, math.inf),
+    "series_slices": (0, math.inf),
 }
 
 #: May be null as well.
@@ -56,6 +57,7 @@ NUMBERS: dict[str, tuple[float, float]] = {
     "brightness_min": (0, math.inf),
     "brightness_max": (0, math.inf),
     "dropout": (0, 1 - 2**-53),
+    "modality_dropout": (0, 1 - 2**-53),
     "transfer_learning_rate": (math.ulp(0.0), math.inf),
     "fine_tune_learning_rate": (math.ulp(0.0), math.inf),
     "plateau_factor": (math.ulp(0.0), 1 - 2**-53),
@@ -74,9 +76,12 @@ WORDS: dict[str, tuple[str, ...]] = {
     "plane": ("native", *PLANES),
     "aspect": ("keep", "squash"),
     "control": ("none", "background", "blank", "permuted_labels"),
-    "modality": MODALITIES,
+    "modality": (*MODALITIES, "fusion"),
     "stage": ("transfer", "fine_tune"),
     "weigh": ("patient", "slice"),
+    "slice_pool": ("mean", "attention"),
+    "backbones": ("shared", "each"),
+    "augment_by": ("patient", "slice"),
 }
 
 #: Other text, and what it is.
@@ -95,6 +100,7 @@ TEXTS: dict[str, str] = {
     "weights": "imagenet, none or a file",
     "slice_store": "a folder",
     "backbone": "a network's name",
+    "modalities": "modalities with + between",
 }
 
 SETTINGS = frozenset({*WHOLE, *NUMBERS, *BOOLEANS, *WORDS, *TEXTS})
