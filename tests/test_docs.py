@@ -16,7 +16,7 @@ from mgmt_monai.training.training_page import PAPER
 
 ROOT = Path(__file__).parents[1]
 BUNDLES = {path.name: json.loads(path.read_text()) for path in sorted((ROOT / "bundles").glob("*.json"))}
-CONFIGS = {name: config for name, config in BUNDLES.items() if "training" in config}
+CONFIGS = {name: config for name, config in BUNDLES.items() if "training" in config and name != "fusion.json"}
 CONFIG_PAGE = ROOT / "docs" / "reference" / "config.md"
 PAPER_PAGE = ROOT / "docs" / "explanation" / "paper.md"
 PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md"]
@@ -98,6 +98,19 @@ def test_config_page_prints_the_expressions_of_the_config(name: str) -> None:
 
     computed = {key: CONFIGS[name][key] for key in keys_of(SETTINGS) if as_printed(CONFIGS[name][key]) == "computed"}
     assert printed == computed
+
+
+def test_config_page_tells_how_the_fusions_settings_differ() -> None:
+    def settings(name: str) -> dict[str, object]:
+        return {key: value for key, value in BUNDLES[name].items() if not isinstance(value, dict | list)}
+
+    single, fusion = settings("t1w.json"), settings("fusion.json")
+    rows = table_rows(CONFIG_PAGE, "| key | in `fusion.json` |")
+
+    assert {key: row[1] for key, row in zip(keys_of(rows), rows, strict=True)} == {
+        key: as_printed(value) for key, value in fusion.items() if single.get(key) != value
+    }
+    assert set(single) - set(fusion) == {"weigh", "augment_on"}
 
 
 def test_paper_page_names_settings_that_exist() -> None:

@@ -98,11 +98,6 @@ class ModalityCohort:
             for patient, label in zip(members, labels, strict=True)
         ]
 
-    @property
-    def heads(self) -> dict[str, Any]:
-        """What of the heads the series show, as the manifest counts them."""
-        return self.manifest.heads.get(self.modality, {})
-
     def members(self, split: str) -> list[PatientRecord]:
         """The patients of a split that have the modality, in the manifest's order."""
         return self.manifest.members(split, self.modality)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from mgmt_monai.cohort.errors import CohortError
@@ -56,15 +57,6 @@ class PatientCohort(ModalityCohort):
         """Those that are fused."""
         return fused_modalities(self._named)
 
-    @property
-    def heads(self) -> dict[str, Any]:
-        """As `ModalityCohort.heads`, of all modalities together."""
-        told = [self.manifest.heads.get(modality, {}) for modality in self.modalities]
-        counts = {key for of in told for key in of} - {"how"}
-        hows = [of.get("how") for of in told]
-        how = hows[0] if all(one == hows[0] for one in hows) else None
-        return {key: sum(of.get(key, 0) for of in told) for key in counts} | {"how": how} if counts else {}
-
     def members(self, split: str) -> list[PatientRecord]:
         """The patients of a split that have a series, in the manifest's order."""
         return [p for p in self.manifest.patients if p.split == split and self._present(p)]
@@ -83,11 +75,21 @@ class PatientCohort(ModalityCohort):
     def _image(self, patient: PatientRecord) -> Any:
         return {m: series_reference(patient, m, self.dataset_dir) for m in self.modalities if m in patient.series}
 
+    def _heads(self) -> dict[str, Any]:
+        """What of the heads the manifest counts, of all modalities together."""
+        told = [self.manifest.heads.get(modality, {}) for modality in self.modalities]
+        counts = {key for of in told for key in of} - {"how"}
+        hows = [of.get("how") for of in told]
+        how = hows[0] if all(one == hows[0] for one in hows) else None
+        return {key: sum(of.get(key, 0) for of in told) for key in counts} | {"how": how} if counts else {}
+
     def _present(self, patient: PatientRecord) -> bool:
         return any(modality in patient.series for modality in self.modalities)
 
     def _check_modality(self) -> None:
         self._named, self.modality = self.modality, FUSION
+        # A note, which is no part of the hash: whoever asks for one modality's is given that of all.
+        self.manifest = replace(self.manifest, heads={**self.manifest.heads, FUSION: self._heads()})
         present = [p for p in self.manifest.patients if self._present(p)]
         lacking = {m: sum(m not in p.series for p in present) for m in self.modalities}
         if empty := [m for m, n in lacking.items() if n == len(present)]:

@@ -13,13 +13,14 @@ from scipy.stats import fisher_exact
 
 from mgmt_monai.atomic import check_replaceable, holds_text, write_text
 from mgmt_monai.comparison.errors import ComparisonError
-from mgmt_monai.evaluation.comparison import PairedComparison, compare_paired, compare_within
+from mgmt_monai.evaluation.comparison import PairedComparison, compare_paired
 from mgmt_monai.evaluation.discrimination import auc
 from mgmt_monai.evaluation.folds import across_folds
 from mgmt_monai.evaluation.intervals import number_or_none
 from mgmt_monai.evaluation.late_fusion import (
     LateFusion,
     best_single,
+    compare_within,
     first_that_answers,
     fit_late_fusion,
     what_it_adds,

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.stats import norm, rankdata
 
@@ -73,55 +72,13 @@ def compare_paired(
     # The variance of the paired differences is var(a) + var(b) - 2 cov(a, b) without writing out the covariance.
     variance = mean_variance(Placements(a.methylated - b.methylated, a.unmethylated - b.unmethylated))
     same_order = np.array_equal(rankdata(probability_a), rankdata(probability_b))
-    return _told(auc_a, auc_b, widen**2 * variance, min(map(len, a)), same_order, level)
+    return paired(auc_a, auc_b, widen**2 * variance, min(map(len, a)), same_order, level)
 
 
-def compare_within(
-    label: ArrayLike, probability_a: ArrayLike, probability_b: ArrayLike, stratum: ArrayLike, level: float = 0.95,
-    widen: float = 1.0,
-) -> PairedComparison:  # fmt: skip
-    """Two models by the pairs of patients of one stratum, a site say: pair-weighted AUCs and their difference.
-
-    Args:
-        label: Shape ``(n,)``, 0 or 1, one a patient.
-        probability_a: Shape ``(n,)``, the first model's.
-        probability_b: Shape ``(n,)``, the second model's.
-        stratum: Shape ``(n,)``; strata with fewer than two patients of a label are left out, for they have no variance.
-        level: Of the interval, between 0 and 1.
-        widen: As `compare_paired` takes it.
-
-    Returns:
-        As `compare_paired`, with strata as independent; all ``nan`` where none is left, interval and p-value ``nan``
-        with fewer than `LEAST_IN_CLASS` patients of a label in all of them.
-
-    Raises:
-        EvaluationError: As `compare_paired`.
-
-    Source:
-        Janes H, Pepe MS. Biometrika 2009;96:371-382 (covariate-adjusted ROC), each stratum by DeLong's test.
-    """
-    code = np.asarray(stratum)
-    y, a, b = np.asarray(label), np.asarray(probability_a), np.asarray(probability_b)
-    pairs, classes = 0.0, np.zeros(2, dtype=int)
-    totals, spread, same_order = np.zeros(2), 0.0, True
-    for each in pd.unique(code):
-        of = code == each
-        one, other = placements(y[of], a[of]), placements(y[of], b[of])
-        sizes = [len(one.unmethylated), len(one.methylated)]
-        if min(sizes) < 2:
-            continue
-        weight = float(sizes[0] * sizes[1])
-        same_order &= np.array_equal(rankdata(a[of]), rankdata(b[of]))
-        differing = Placements(one.methylated - other.methylated, one.unmethylated - other.unmethylated)
-        totals += weight * np.array([one.methylated.mean(), other.methylated.mean()])
-        spread, pairs, classes = spread + weight**2 * mean_variance(differing), pairs + weight, classes + sizes
-    if not pairs:
-        return PairedComparison(*[math.nan] * 6)
-    auc_a, auc_b = (float(total / pairs) for total in totals)
-    return _told(auc_a, auc_b, widen**2 * spread / pairs**2, min(classes), same_order, level)
-
-
-def _told(auc_a: float, auc_b: float, variance: float, fewest: int, same_order: bool, level: float) -> PairedComparison:
+def paired(
+    auc_a: float, auc_b: float, variance: float, fewest: int, same_order: bool, level: float
+) -> PairedComparison:
+    """What is told of two AUCs and the variance of their difference, where a class has ``fewest`` patients."""
     z, difference = normal_quantile(level), auc_a - auc_b
     if fewest < LEAST_IN_CLASS:
         return PairedComparison(auc_a, auc_b, difference, *UNDEFINED, math.nan)

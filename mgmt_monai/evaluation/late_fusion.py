@@ -9,8 +9,10 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit, logit
+from scipy.stats import rankdata
 
-from mgmt_monai.evaluation.comparison import PairedComparison
+from mgmt_monai.evaluation.comparison import PairedComparison, paired
+from mgmt_monai.evaluation.delong import Placements, mean_variance, placements
 from mgmt_monai.evaluation.predictions import EvaluationError
 
 PENALTY = 3.0
@@ -205,3 +207,48 @@ def what_it_adds(test: PairedComparison, bound: float, as_good: Sequence[str] = 
     if test.high < bound:
         return "does_not_add", f"The fusion does not add to the best single modality: {figures}, below {bound:g}."
     return "cannot_tell", f"It cannot be told whether the fusion adds to the best single modality: {figures}."
+
+
+def compare_within(
+    label: ArrayLike, probability_a: ArrayLike, probability_b: ArrayLike, stratum: ArrayLike, level: float = 0.95,
+    widen: float = 1.0,
+) -> PairedComparison:  # fmt: skip
+    """Two models by the pairs of patients of one stratum, a site say: pair-weighted AUCs and their difference.
+
+    Args:
+        label: Shape ``(n,)``, 0 or 1, one a patient.
+        probability_a: Shape ``(n,)``, the first model's.
+        probability_b: Shape ``(n,)``, the second model's.
+        stratum: Shape ``(n,)``; strata with fewer than two patients of a label are left out, for they have no variance.
+        level: Of the interval, between 0 and 1.
+        widen: As `compare_paired` takes it.
+
+    Returns:
+        As `compare_paired`, with strata as independent; all ``nan`` where none is left, interval and p-value ``nan``
+        with fewer than `LEAST_IN_CLASS` patients of a label in all of them.
+
+    Raises:
+        EvaluationError: As `compare_paired`.
+
+    Source:
+        Janes H, Pepe MS. Biometrika 2009;96:371-382 (covariate-adjusted ROC), each stratum by DeLong's test.
+    """
+    code = np.asarray(stratum)
+    y, a, b = np.asarray(label), np.asarray(probability_a), np.asarray(probability_b)
+    pairs, classes = 0.0, np.zeros(2, dtype=int)
+    totals, spread, same_order = np.zeros(2), 0.0, True
+    for each in pd.unique(code):
+        of = code == each
+        one, other = placements(y[of], a[of]), placements(y[of], b[of])
+        sizes = [len(one.unmethylated), len(one.methylated)]
+        if min(sizes) < 2:
+            continue
+        weight = float(sizes[0] * sizes[1])
+        same_order &= np.array_equal(rankdata(a[of]), rankdata(b[of]))
+        differing = Placements(one.methylated - other.methylated, one.unmethylated - other.unmethylated)
+        totals += weight * np.array([one.methylated.mean(), other.methylated.mean()])
+        spread, pairs, classes = spread + weight**2 * mean_variance(differing), pairs + weight, classes + sizes
+    if not pairs:
+        return PairedComparison(*[math.nan] * 6)
+    auc_a, auc_b = (float(total / pairs) for total in totals)
+    return paired(auc_a, auc_b, widen**2 * spread / pairs**2, min(classes), same_order, level)

@@ -37,15 +37,21 @@ class WholeBatchNetwork(DistributedDataParallel):
     keeps its parameters, buffers and their names, and is used by itself wherever nothing is trained.
     """
 
-    def forward(self, images: Tensor) -> Tensor:
-        """The logits (B, 1) of this process's rows (B, 1, H, W); B may be 0, and differ between processes."""
+    def forward(self, images: Tensor, **whose: Tensor) -> Tensor:
+        """The logits (B, 1) of this process's rows (B, 1, H, W); B may be 0, and differ between processes.
+
+        A fusion has several slices a row, and ``whose`` they are.
+        """
         if distributed.get_world_size() == 1:
-            return super().forward(images)
-        n_own = len(images)
+            return super().forward(images, **whose)
+        n_own = len(whose["row"].unique()) if whose else len(images)
+        slices = _Rows(len(images))
         # Not every backbone takes a batch of nothing: a row that counts nowhere goes in its place.
-        rows = images if n_own else images.new_zeros((1, *images.shape[1:]))
-        with _WholeBatch(n_own):
-            return super().forward(rows)[:n_own]
+        if not n_own:
+            images, *others = (one.new_zeros((1, *one.shape[1:])) for one in (images, *whose.values()))
+            whose = dict(zip(whose, others, strict=True))
+        with _WholeBatch(_Rows(n_own), slices):
+            return super().forward(images, **whose)[:n_own]
 
 
 class WholeBatchLoss(nn.Module):
@@ -68,35 +74,41 @@ class WholeBatchLoss(nn.Module):
         return total * (len(counts) / sum(counts))
 
 
-class _WholeBatch(TorchFunctionMode):
-    """Inside, the layers that look at the batch as a whole are given the whole."""
+class _Rows:
+    """How many rows this process has, how many all have, and which of those are its own."""
 
     def __init__(self, n_own: int) -> None:
-        super().__init__()
         counts = _counts(n_own)
         start = sum(counts[: distributed.get_rank()])
         self.n_own, self.n_all = n_own, sum(counts)
-        self.n_given = max(1, n_own)
-        self.rows = slice(start, start + n_own) if n_own else slice(0, 1)
+        self.own = slice(start, start + n_own) if n_own else slice(0, 1)
+
+
+class _WholeBatch(TorchFunctionMode):
+    """Inside, the layers that look at the batch as a whole are given the whole."""
+
+    def __init__(self, rows: _Rows, slices: _Rows) -> None:
+        super().__init__()
+        self.rows, self.slices = rows, slices
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
         if func is functional.batch_norm:
-            return _batch_norm(self.n_own, *args, **kwargs)
+            return _batch_norm(self.rows.n_own, *args, **kwargs)
         if func is functional.dropout:
             return self._dropout(*args, **kwargs)
         # As drop connect calls it: a list of sizes, of which the first is the number of rows.
-        if func is torch.rand and args and isinstance(args[0], Sequence) and args[0][0] == self.n_given:
-            return func([self.n_all, *args[0][1:]], **kwargs)[self.rows]
+        if func is torch.rand and args and isinstance(args[0], Sequence) and args[0][0] == max(1, self.slices.n_own):
+            return func([self.slices.n_all, *args[0][1:]], **kwargs)[self.slices.own]
         return func(*args, **kwargs)
 
     def _dropout(self, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
         if not training:
             return input
-        kept = torch.ones((self.n_all, *input.shape[1:]), dtype=input.dtype, device=input.device)
-        return input * functional.dropout(kept, p)[self.rows]
+        kept = torch.ones((self.rows.n_all, *input.shape[1:]), dtype=input.dtype, device=input.device)
+        return input * functional.dropout(kept, p)[self.rows.own]
 
 
 def _batch_norm(

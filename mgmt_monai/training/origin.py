@@ -35,7 +35,7 @@ def origin_of(cohort: ModalityCohort) -> dict[str, Any]:
         of the series that can tell are, None else; ``prepared``, how all of them were, None else; ``text``, all of it
         in words.
     """
-    sites, heads = sites_of(cohort), cohort.heads
+    sites, heads = sites_of(cohort), cohort.manifest.heads.get(cohort.modality, {})
     bare, told = skull_state(heads)
     known = {
         "made": cohort.manifest.is_made or cohort.reachable_auc() is not None,

@@ -11,10 +11,11 @@ from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from mgmt_monai.evaluation.comparison import PairedComparison, compare_paired, compare_within
+from mgmt_monai.evaluation.comparison import PairedComparison, compare_paired
 from mgmt_monai.evaluation.late_fusion import (
     PENALTY,
     best_single,
+    compare_within,
     first_that_answers,
     fit_late_fusion,
     what_it_adds,

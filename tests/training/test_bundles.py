@@ -38,6 +38,43 @@ def test_config_passes_check_properties_from_any_folder(name, phantom_dir, tmp_p
     assert made.check_properties() == []
 
 
+def places(value, path=""):
+    """Every scalar of a config, by where it stands."""
+    if isinstance(value, dict):
+        return {k: v for key, one in value.items() for k, v in places(one, f"{path}::{key}" if path else key).items()}
+    if isinstance(value, list):
+        return {k: v for n, one in enumerate(value) for k, v in places(one, f"{path}::{n}").items()}
+    return {path: value}
+
+
+def test_fusion_differs_in_its_settings_and_in_these_places_alone():
+    single, fusion = read("t1w"), read("fusion")
+    scalars = {
+        key for config in (single, fusion) for key, value in config.items() if not isinstance(value, dict | list)
+    }
+    sections = [{k: v for k, v in config.items() if k not in {*scalars, "imports"}} for config in (single, fusion)]
+    reference, other = map(places, sections)
+    differing = {place for place in {*reference, *other} if reference.get(place) != other.get(place)}
+    datasets = ("train", "validate", "test")
+    assert differing == {
+        "cohort::make", "cohort::modality", "slices::data", "loaded_weights::_target_",
+        *(f"network_def::{name}" for name in ("_target_", "modalities", "slice_pool", "backbones")),
+        *(f"{split}::dataset::{name}" for split in datasets for name in ("_target_", "modalities")),
+        *(f"train::dataset::{name}" for name in ("series_slices", "modality_dropout", "augment_by")),
+        *(f"train::prepare_batch::{name}" for name in ("_target_", "transforms", "weigh")),
+        "train::preprocessing::transforms", "train::key_metric::train_loss::weigh",
+        "validate::key_metric::val_loss::weigh", "validate::prepare_batch::_target_",
+        "validate::evaluator::prepare_batch", "plain_model::batch_size", "reference::_target_", "reference::batch_size",
+        "opening::weigh", "experiment::_target_",
+        *(f"experiment::model_settings::{name}" for name in ("modalities", "slice_pool", "backbones")),
+    }  # fmt: skip
+
+
+def test_fusion_passes_check_properties_from_any_folder(phantom_dir, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert workflow(phantom_dir, tmp_path / "runs", "fusion.json").check_properties() == []
+
+
 def test_paper_settings_are_the_defaults():
     config = read("t1w")
     expected = {
@@ -50,9 +87,10 @@ def test_paper_settings_are_the_defaults():
     assert {key: config[key] for key in expected} == expected
 
 
-def test_components_hold_no_number_of_their_own():
+@pytest.mark.parametrize("name", ["t1w", "fusion"])
+def test_components_hold_no_number_of_their_own(name):
     """Every tunable is a top-level scalar: below, numbers are references."""
-    config = read("t1w")
+    config = read(name)
     scalars = {key for key, value in config.items() if not isinstance(value, dict | list)}
 
     def numbers(value, path):

@@ -104,7 +104,7 @@ def test_setting_out_of_range_is_refused_by_name(name, value, expected):
 
 
 def test_shipped_settings_are_in_range_and_each_number_has_one():
-    config = read_config(BUNDLES / "t1w.json")
+    config = {**read_config(BUNDLES / "fusion.json"), **read_config(BUNDLES / "t1w.json")}
     check_settings(config)
     numbers = {k for k, v in config.items() if isinstance(v, int | float) and not isinstance(v, bool)}
     computed = {k for k, v in config.items() if str(v).startswith("$")}

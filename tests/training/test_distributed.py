@@ -38,9 +38,12 @@ FINALIZE = [
 ]
 
 
-def begin(number: int, dataset_dir: Path, output_dir: Path, **more: object) -> subprocess.Popen[str]:
+def begin(
+    number: int, dataset_dir: Path, output_dir: Path, config: str = "t1w", **more: object
+) -> subprocess.Popen[str]:
     """Start the page's n-th command on a small phantom with seed 3, as the fixture ``finished_run`` has it."""
     line = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)[number]
+    line = line.replace("config t1w", f"config {config}")
     line, n_named = re.subn(r"\$\(mgmt-monai config (.*?)\)", lambda found: _paths(found[1]), line)
     assert n_named == 1
     words = shlex.split(line)
