@@ -12,7 +12,7 @@ import pytest
 import torch
 from mlflow.tracking import MlflowClient
 from phantom_runs import BUNDLES, command, newest_run, start, train
-from test_distributed import assert_equal_within_rounding, begin
+from shared_trainings import assert_equal_within_rounding, begin
 
 from mgmt_monai.networks.feature_distance import FeatureDistance
 
