@@ -38,7 +38,8 @@ FORBIDDEN = {
 
 COHORT_WAY = (
     "errors", "series", "findings", "records", "manifest", "tables", "files", "layouts", "examination", "duplicates",
-    "people", "relations", "splits", "doctor", "describe", "features", "check", "build", "modality", "patients", "open_cohort",
+    "people", "relations", "splits", "doctor", "describe", "features", "check", "build", "modality", "patients",
+    "open_cohort",
 )  # fmt: skip
 """The same inside the largest room: a file of `cohort/` imports files and folders before its own."""
 
