@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from mgmt_monai.evaluation.best_of import best_of_p_values
 from mgmt_monai.evaluation.columns import columns_tell
 from mgmt_monai.evaluation.discrimination import auc
 from mgmt_monai.evaluation.folds import FOLDS_WIDEN, across_folds, fold_ranks
-from mgmt_monai.evaluation.permutation import best_of_p_values
 from mgmt_monai.evaluation.verdict import judge
 
 FIRST_SEED = 1000

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mgmt_monai.evaluation.assessment import assess, number_or_none
+from mgmt_monai.evaluation.best_of import best_of, best_of_p_values
 from mgmt_monai.evaluation.columns import clinical_columns, columns_tell
 from mgmt_monai.evaluation.comparison import compare_paired, holm
 from mgmt_monai.evaluation.controls import control_scores
@@ -16,7 +17,7 @@ from mgmt_monai.evaluation.discrimination import auc
 from mgmt_monai.evaluation.folds import across_folds, fold_widen, widened
 from mgmt_monai.evaluation.imaging_adds import imaging_adds
 from mgmt_monai.evaluation.model_rows import pool_models, read_rows, seed_spread, seeds_text
-from mgmt_monai.evaluation.permutation import best_of, best_of_p_values, permutation_test
+from mgmt_monai.evaluation.permutation import permutation_test
 from mgmt_monai.evaluation.predictions import EvaluationError
 from mgmt_monai.evaluation.referee import doubts
 from mgmt_monai.evaluation.verdict import BOUND, judge

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,9 +12,6 @@ from mgmt_monai.evaluation.discrimination import checked_arrays
 from mgmt_monai.evaluation.predictions import EvaluationError
 
 _CHUNK = 4_000_000
-
-_ROUNDING = 1e-9
-"""AUCs that lie nearer are one: two differ by half a pair of patients at least, which is far more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,23 +29,6 @@ class LabelPermutation:
     null: np.ndarray
     p_value: float
     p_low: float = math.nan
-
-
-@dataclass(frozen=True, eq=False)
-class BestOf:
-    """How good the best of several candidates looks when none of them knows anything.
-
-    Args:
-        n_candidates: How many.
-        expected: Mean of ``null``.
-        percentile_95: The smallest figure that at least 95 % of ``null`` do not exceed.
-        null: The best candidate's figure under permuted labels, shape ``(n_permutations,)``.
-    """
-
-    n_candidates: int
-    expected: float
-    percentile_95: float
-    null: np.ndarray
 
 
 def permutation_test(
@@ -83,114 +62,20 @@ def permutation_test(
         Phipson B, Smyth GK. Permutation p-values should never be zero. Stat Appl Genet Mol Biol 2010;9:39.
     """
     label_, probability_ = checked_arrays(label, probability)
-    dealt = _dealt(label_, n_permutations, seed, stratum)
-    ranks = _double_ranks(probability_[None, :], stratum)
+    dealt = dealt_labels(label_, n_permutations, seed, stratum)
+    ranks = double_ranks(probability_[None, :], stratum)
     sums = np.concatenate([part @ ranks.T for part in dealt])[:, 0]
     observed = ranks[0] @ label_
-    null = _auc(sums, label_, stratum)
+    null = auc_of_ranks(sums, label_, stratum)
     if np.isnan(null).all():
         return LabelPermutation(math.nan, null, math.nan)
     # Rank sums are whole numbers, so that ties with the observed one are exact.
     return LabelPermutation(
-        observed=float(_auc(observed, label_, stratum)),
+        observed=float(auc_of_ranks(observed, label_, stratum)),
         null=null,
         p_value=(1 + int((sums >= observed).sum())) / (1 + n_permutations),
         p_low=(1 + int((sums <= observed).sum())) / (1 + n_permutations),
     )
-
-
-def best_of(
-    label: ArrayLike,
-    probabilities: ArrayLike,
-    figure: Literal["auc", "accuracy"] = "auc",
-    thresholds: ArrayLike = 0.5,
-    n_permutations: int = 10_000,
-    seed: int = 0,
-    stratum: np.ndarray | None = None,
-    widen: float = 1.0,
-) -> BestOf:
-    """The best candidate's figure if no candidate knew anything of the labels.
-
-    All candidates meet the same permuted labels, so that candidates which resemble each other are not counted as many.
-
-    Args:
-        label: Shape ``(n,)``, 0 or 1, of independent patients.
-        probabilities: Shape ``(k, n)``, each candidate's for these patients.
-        figure: ``auc`` or ``accuracy``.
-        thresholds: For the accuracy: called methylated when ``probability >= threshold``; one number, or shape
-            ``(k, n)``, or anything that NumPy broadcasts to it.
-        n_permutations: How many, at least 1.
-        seed: Of the permutations; the same seed gives the same figures.
-        stratum: As `permutation_test` takes it; for the AUC its pairs alone count.
-        widen: How many times as far from 0.5 as under permuted labels the figures of such models lie by chance, such as
-            :data:`mgmt_monai.evaluation.folds.FOLDS_WIDEN`.
-
-    Returns:
-        The distribution of the best figure; the AUC's is ``nan`` when a class is absent.
-
-    Raises:
-        EvaluationError: Shapes differ, a label is not 0 or 1, a probability is not finite, ``thresholds`` do not fit,
-            ``figure`` has another name, or ``n_permutations`` is below 1.
-    """
-    candidates = np.asarray(probabilities, dtype=np.float64)
-    if candidates.ndim != 2 or not len(candidates):
-        raise EvaluationError(
-            f"evaluation: expected probabilities of shape (candidates, patients), found shape {candidates.shape}"
-        )
-    label_ = np.array([checked_arrays(label, candidate)[0] for candidate in candidates])[0]
-    dealt = _dealt(label_, n_permutations, seed, stratum)
-    if figure == "auc":
-        ranks = _double_ranks(candidates, stratum)
-        best = np.concatenate([(part @ ranks.T).max(axis=1) for part in dealt])
-        null = _auc(best, label_, stratum)
-    elif figure == "accuracy":
-        called = _called(candidates, thresholds)
-        # Right are the methylated called so, and the unmethylated not called: n - called - methylated + both.
-        beside = len(label_) - called.sum(axis=1) - label_.sum()
-        null = np.concatenate([(2 * (part @ called.T) + beside).max(axis=1) for part in dealt]) / len(label_)
-    else:
-        raise EvaluationError(f"evaluation: expected the figure auc or accuracy, found {figure}")
-    null = null if widen == 1 else 0.5 + widen * (null - 0.5)
-    return BestOf(
-        n_candidates=len(candidates),
-        expected=float(null.mean()),
-        percentile_95=float(np.quantile(null, 0.95, method="inverted_cdf")),
-        null=null,
-    )
-
-
-def best_of_p_values(
-    label: ArrayLike,
-    probabilities: ArrayLike,
-    n_permutations: int = 10_000,
-    seed: int = 0,
-    stratum: np.ndarray | None = None,
-    widen: float = 1.0,
-) -> np.ndarray:
-    """How often the best of the candidates would reach each one's AUC if none of them knew anything.
-
-    A p-value holds whatever its candidate was chosen by, these patients' labels included (the max-statistic, Westfall
-    and Young, Resampling-Based Multiple Testing, 1993).
-
-    Args:
-        label: Shape ``(n,)``, 0 or 1, of independent patients.
-        probabilities: Shape ``(k, n)``, each candidate's for these patients.
-        n_permutations: How many, at least 1.
-        seed: Of the permutations.
-        stratum: As `permutation_test` takes it.
-        widen: As `best_of` takes it.
-
-    Returns:
-        Shape ``(k,)``, one-sided, in (0, 1]; ``nan`` when no stratum has both classes.
-
-    Raises:
-        EvaluationError: As `best_of`.
-    """
-    null = best_of(label, probabilities, "auc", 0.5, n_permutations, seed, stratum, widen).null
-    label_ = checked_arrays(label, np.asarray(probabilities)[0])[0]
-    observed = _auc(_double_ranks(np.asarray(probabilities, dtype=float), stratum) @ label_, label_, stratum)
-    reached = [(null >= each - _ROUNDING).sum() for each in observed]
-    return np.where(np.isnan(observed), math.nan, np.add(reached, 1) / (1 + n_permutations))
 
 
 def dealt_folds(label: np.ndarray, n_folds: int, random: np.random.Generator) -> np.ndarray:
@@ -211,7 +96,7 @@ def dealt_folds(label: np.ndarray, n_folds: int, random: np.random.Generator) ->
     return fold
 
 
-def _dealt(label: np.ndarray, n_permutations: int, seed: int, stratum: np.ndarray | None) -> Iterator[np.ndarray]:
+def dealt_labels(label: np.ndarray, n_permutations: int, seed: int, stratum: np.ndarray | None) -> Iterator[np.ndarray]:
     """Permuted labels in parts of shape ``(m, n)``; float64, for which matrix products are fast, and exact here."""
     if n_permutations < 1:
         raise EvaluationError(f"evaluation: expected at least 1 permutation, found {n_permutations}")
@@ -225,7 +110,7 @@ def _dealt(label: np.ndarray, n_permutations: int, seed: int, stratum: np.ndarra
         yield part
 
 
-def _double_ranks(scores: np.ndarray, stratum: np.ndarray | None) -> np.ndarray:
+def double_ranks(scores: np.ndarray, stratum: np.ndarray | None) -> np.ndarray:
     """Twice the midranks within each row of ``(k, n)``, and within strata: whole numbers, ties too."""
     ranks = np.empty(scores.shape)
     for of in _members(scores.shape[1], stratum):
@@ -233,7 +118,7 @@ def _double_ranks(scores: np.ndarray, stratum: np.ndarray | None) -> np.ndarray:
     return ranks
 
 
-def _auc(double_rank_sum: np.ndarray, label: np.ndarray, stratum: np.ndarray | None) -> np.ndarray:
+def auc_of_ranks(double_rank_sum: np.ndarray, label: np.ndarray, stratum: np.ndarray | None) -> np.ndarray:
     """The AUC of twice the rank sum of the methylated (Mann and Whitney's U over the number of pairs)."""
     sizes = [(int(label[of].sum()), len(label[of])) for of in _members(len(label), stratum)]
     pairs = sum(m * (n - m) for m, n in sizes)
@@ -246,16 +131,3 @@ def _members(n: int, stratum: np.ndarray | None) -> list[np.ndarray] | list[slic
     if stratum is None:
         return [slice(None)]
     return [np.flatnonzero(stratum == each) for each in range(int(stratum.max()) + 1)]
-
-
-def _called(candidates: np.ndarray, thresholds: ArrayLike) -> np.ndarray:
-    at = np.asarray(thresholds, dtype=np.float64)
-    try:
-        broadcast = np.broadcast_to(at, candidates.shape)
-    except ValueError as error:
-        raise EvaluationError(
-            f"evaluation: expected one threshold or thresholds of shape {candidates.shape}, found shape {at.shape}"
-        ) from error
-    if not np.isfinite(at).all():
-        raise EvaluationError(f"evaluation: expected finite thresholds, found {at[~np.isfinite(at)].flat[0]}")
-    return (candidates >= broadcast).astype(np.float64)

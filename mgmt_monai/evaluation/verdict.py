@@ -259,7 +259,7 @@ def judge(
         n_permutations: Of the labels, for each p-value.
         seed: Of the permutations.
         p_value: Of the model, where it was chosen with some regard to these patients: that of
-            :func:`mgmt_monai.evaluation.permutation.best_of_p_values`, of `across_folds` and widened where there are
+            :func:`mgmt_monai.evaluation.best_of.best_of_p_values`, of `across_folds` and widened where there are
             folds. None: it was not, and its own is worked out.
         site: Shape ``(n,)``, the hospital or any other group that may be seen in a picture.
         fold: Shape ``(n,)``, of a cross-validation.

@@ -156,11 +156,13 @@ def series_items(study_dir: str | Path, modality: str) -> list[dict[str, Any]]:
 
     Raises:
         InferenceError: As `read_study`, or a finding forbids the use of the series.
-        TrainingError: The config that calls this has a setting that is not as it was typed, or out of range.
+        TrainingError: The config that calls this has a setting that is not as it was typed, out of range, or not that
+            of the bundle's model; or the weights are not whole.
     """
-    from mgmt_monai.training.config import check_values_here  # here alone: a study is found without a config too
+    from mgmt_monai.training.config import check_model_here, check_values_here  # a study is found without a config too
 
     check_values_here()
+    check_model_here()
     found = read_study(Path(study_dir), modalities=[modality])[0]
     if found.series is None:
         raise InferenceError("\n".join(finding.under(Path(study_dir)).line for finding in found.errors))

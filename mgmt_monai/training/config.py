@@ -25,9 +25,15 @@ from mgmt_monai.training.typed import OF_THE_COMMAND, check_arrived, check_unhar
 #: Keys that MONAI reads itself, so that nothing in the config has to refer to them.
 _RESERVED = {
     "_meta_", "imports", "bundle_root", "network_def", "train", "fine_tune", "validate", "test",
-    "initialize", "training", "run", "finalize",
+    "initialize", "training", "run", "finalize", "threshold",
     "transfer_epochs", "fine_tune_epochs",  # MONAI sets max_epochs of the trainers in their place
 }  # fmt: skip
+
+#: What a trained model's weights go with: its picture and its network.
+_OF_THE_MODEL = (
+    "modality", "plane", "slice_fraction", "lower_percentile", "upper_percentile", "aspect", "image_size", "backbone",
+    "hidden_units",
+)  # fmt: skip
 
 #: Settings that are, or may be, paths of the user's machine.
 PATHS = {"dataset_dir", "labels_csv", "manifest", "output_dir", "exclusions", "weights", "tracking_uri", "slice_store"}
@@ -66,20 +72,9 @@ def check_config() -> None:
     if workflow is None:  # one of MONAI's other commands looks at a part of it
         return
     config = _of(workflow)
-    if "save_execute_config" in config:
-        raise TrainingError(
-            "tracking: expected none of MONAI's own: this config records itself in MLflow (tracking_uri, "
-            "experiment_name), and MONAI would record its paths there too. Leave out --tracking."
-        )
     check_joined()
     check_values(config)
-    used = _referenced(config)
-    for key in config:
-        if key not in used and key not in _RESERVED:
-            raise TrainingError(
-                unknown_key(key, known=set(config) - {key})
-                + " (Where an override inside a section took the place of this key, set the key instead.)"
-            )
+    _check_keys(config)
 
 
 def check_values_here() -> None:
@@ -93,12 +88,52 @@ def check_values_here() -> None:
         check_values(_of(workflow))
 
 
+def check_model_here() -> None:
+    """Refuse the weights of the bundle that this code is in where they are not whole, or asked of another picture.
+
+    Raises:
+        TrainingError: Names the setting, the unknown key or the file.
+    """
+    from mgmt_monai.training.run_directory import check_whole  # which imports this
+
+    workflow = _workflow()
+    if workflow is None:
+        return
+    config = _of(workflow)
+    path = FOLDER.parents[1] / "configs" / ("inference.json" if "evaluator" in config else "train.json")
+    own = _content(path) if path.is_file() else {}
+    if "training" not in config:
+        _check_keys(config, own)
+    for key in [key for key in _OF_THE_MODEL if key in own and plain(config.get(key)) != own[key]]:
+        raise TrainingError(
+            f"{key}: expected {own[key]!r}, with which this bundle's model was trained, found {config.get(key)!r}. "
+            "Leave it out, or train another model."
+        )
+    if "handlers" in own and config["handlers"] == own["handlers"]:
+        check_whole(Path(config["bundle_root"], "models", "model.pt"), "Name a whole bundle with --bundle_root DIR.")
+
+
+def _check_keys(config: Mapping[str, Any], own: Iterable[str] = ()) -> None:
+    known = _referenced(config) | _RESERVED | set(own)
+    for key in config:
+        if key not in known:
+            raise TrainingError(
+                unknown_key(key, known=set(config) - {key})
+                + " (Where an override inside a section took the place of this key, set the key instead.)"
+            )
+
+
 def check_values(config: Mapping[str, Any]) -> None:
     """Refuse a setting that is not what was typed, or that is of another type or out of range.
 
     Raises:
         TrainingError: Names the setting, what was expected and what was found.
     """
+    if "save_execute_config" in config:
+        raise TrainingError(
+            "tracking: expected none of MONAI's own, which records this machine's paths: a training records itself in "
+            "MLflow (tracking_uri, experiment_name). Leave out --tracking."
+        )
     if is_bundle_command():
         check_arrived(config, sys.argv[1:])
     # MONAI's functions leave out what is None before there is a parser: in Python, their own arguments alone tell.

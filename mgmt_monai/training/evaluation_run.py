@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mgmt_monai.cohort.modality import ModalityCohort
 from mgmt_monai.evaluation.summary import figure_line
+from mgmt_monai.training.config import check_model_here
 from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.training.scoring import Scoring
 from mgmt_monai.training.settings import as_boolean
@@ -32,8 +33,9 @@ def evaluate_checkpoint(
         overwrite: Take the place of what an evaluation before left there.
 
     Raises:
-        TrainingError: No checkpoint, or an evaluation is there already.
+        TrainingError: No checkpoint, another picture than it was trained on, or an evaluation is there already.
     """
+    check_model_here()
     checkpoint, stage, folder = Path(checkpoint), str(stage), Path(output_dir)
     if not checkpoint.is_file():
         raise TrainingError(f"{checkpoint}: no model. Name the bundle's folder with --bundle_root DIR.")

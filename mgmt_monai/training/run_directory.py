@@ -150,11 +150,12 @@ def digests(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def check_whole(checkpoint: Path) -> None:
+def check_whole(checkpoint: Path, remedy: str = "") -> None:
     """Hold a checkpoint against the checksums in it, which ``torch.load`` does not look at.
 
     Args:
         checkpoint: As ``torch.save`` writes it: a zip file.
+        remedy: What to do; that of a stage's without.
 
     Raises:
         TrainingError: It is not there, cut off or changed.
@@ -171,10 +172,8 @@ def check_whole(checkpoint: Path) -> None:
     except (BadZipFile, EOFError, RuntimeError, ValueError, zlib.error) as error:
         check_readable(checkpoint)  # zipfile calls a file that the system does not give no zip file
         found = f"a damaged file ({error})"
-    raise TrainingError(
-        f"{checkpoint}: expected a checkpoint, found {found}. Delete {checkpoint.parent}: "
-        "with --resume true this stage is trained again, to the same result."
-    )
+    again = f"Delete {checkpoint.parent}: with --resume true this stage is trained again, to the same result."
+    raise TrainingError(f"{checkpoint}: expected a checkpoint, found {found}. {remedy or again}")
 
 
 def run_in(folder: Path) -> LockedFolder:

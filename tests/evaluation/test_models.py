@@ -8,11 +8,12 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
+from mgmt_monai.evaluation.best_of import best_of_p_values
 from mgmt_monai.evaluation.comparison import compare_paired
 from mgmt_monai.evaluation.folds import fold_ranks
 from mgmt_monai.evaluation.model_rows import not_learnt, pool_models, read_rows, seed_spread, trained_on
 from mgmt_monai.evaluation.models import best_of_models, comparisons, evaluate, judged, primary_models
-from mgmt_monai.evaluation.permutation import best_of_p_values, permutation_test
+from mgmt_monai.evaluation.permutation import permutation_test
 from mgmt_monai.evaluation.predictions import PATIENT_COLUMNS, EvaluationError, write_patients
 
 LABELS = [0, 0, 0, 1, 1, 1]

@@ -13,7 +13,7 @@ import pytest
 from mgmt_monai.cli.main import main
 from mgmt_monai.exchange.bundle_folder import open_bundle
 from mgmt_monai.exchange.errors import ExchangeError
-from mgmt_monai.exchange.verify import _properties, verify_bundle
+from mgmt_monai.exchange.verify import _DOOR, _properties, _run, _told, verify_bundle
 
 DOOR_CHECKS = [
     "train.json runs: run", "train.json runs: training", "train.json runs: create_workflow",
@@ -108,3 +108,46 @@ def test_verify_tells_what_a_config_lacks(copied: Path, phantom_dir: Path) -> No
     assert "inferer" in faults["inference.json has MONAI's properties"]
     assert "validate" in faults["train.json has MONAI's properties"]
     assert faults["evaluate.json has MONAI's properties"] == "it is not there"
+
+
+def _asked(bundle: Path, study: Path, out: Path, parts: tuple[str, ...] = ("inference",), **settings: object) -> str:
+    """What a script without this package that runs a bundle's configs is told: the first error, or nothing."""
+    files = [str(bundle / "configs" / f"{part}.json") for part in parts]
+    overrides = {"bundle_root": str(bundle), "dataset_dir": str(study), "output_dir": str(out), **settings}
+    return _told(_run(bundle, [_DOOR, json.dumps(["create_workflow", files, "infer", overrides])]).stderr)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"image_size": 64}, "image_size: expected 48, with which this bundle's model was trained, found 64."),
+        ({"modality": "T2w"}, "modality: expected 'T1w', with which this bundle's model was trained, found 'T2w'."),
+        ({"imagesize": 48}, "config key 'imagesize': unknown; did you mean 'image_size'?"),
+        ({"tracking": "mlflow"}, "tracking: expected none of MONAI's own"),
+    ],
+    ids=lambda value: next(iter(value), "") if isinstance(value, dict) else "",
+)
+def test_weights_of_a_bundle_take_no_other_picture_and_no_unknown_key(
+    exported_bundle: Path, phantom_dir: Path, tmp_path: Path, settings: dict, told: str
+) -> None:
+    study = min((phantom_dir / "train").iterdir())
+    assert told in _asked(exported_bundle, study, tmp_path / "out", **settings)
+    assert not (tmp_path / "out" / "prediction.json").exists()
+    if "image_size" in settings:
+        of_cohort = _asked(exported_bundle, phantom_dir, tmp_path / "out", ("train", "evaluate"), **settings)
+        assert told in of_cohort
+
+
+@pytest.mark.parametrize("fault", ["missing", "one bit", "cut off"])
+def test_weights_of_a_bundle_that_are_not_whole_are_refused(
+    copied: Path, phantom_dir: Path, tmp_path: Path, fault: str
+) -> None:
+    weights = copied / "models" / "model.pt"
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content if fault == "one bit" else content[:1000])
+    if fault == "missing":
+        weights.unlink()
+    told = _asked(copied, min((phantom_dir / "train").iterdir()), tmp_path / "out")
+    assert "model.pt: expected a checkpoint, found " in told and "--bundle_root" in told
+    assert not (tmp_path / "out").exists()

@@ -15,6 +15,7 @@ from mgmt_monai.comparison.feature_controls import STAGE as FOREST_STAGE
 from mgmt_monai.comparison.kept_results import ComparisonRecord
 from mgmt_monai.comparison.plan import LAST_STAGE, Candidate, ComparisonPlan
 from mgmt_monai.evaluation.assessment import as_json, assess, number_or_none
+from mgmt_monai.evaluation.best_of import best_of, best_of_p_values
 from mgmt_monai.evaluation.bootstrap import slice_intervals
 from mgmt_monai.evaluation.columns import clinical_columns, columns_tell
 from mgmt_monai.evaluation.comparison import PairedComparison, compare_paired, holm
@@ -24,7 +25,6 @@ from mgmt_monai.evaluation.folds import FOLDS_WIDEN, across_folds
 from mgmt_monai.evaluation.imaging_adds import imaging_adds
 from mgmt_monai.evaluation.intervals import Estimate, wider_level
 from mgmt_monai.evaluation.model_rows import seed_spread, seeds_text
-from mgmt_monai.evaluation.permutation import best_of, best_of_p_values
 from mgmt_monai.evaluation.pooling import pool
 from mgmt_monai.evaluation.subgroups import Subgroup, interactions, subgroups
 from mgmt_monai.evaluation.summary import patient_figures

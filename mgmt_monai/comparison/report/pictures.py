@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from mgmt_monai.comparison.kept_results import ComparisonRecord
 from mgmt_monai.comparison.plan import LAST_STAGE, NO_CONTROL, Candidate
 from mgmt_monai.comparison.report.facts import N_PERMUTATIONS, Findings, candidate_table, interval_settings, model_aucs
+from mgmt_monai.evaluation.best_of import best_of
 from mgmt_monai.evaluation.folds import fold_widen
 from mgmt_monai.evaluation.intervals import Estimate
 from mgmt_monai.evaluation.model_pictures import model_pictures
-from mgmt_monai.evaluation.permutation import best_of
 from mgmt_monai.evaluation.plots.accuracy_curves import accuracy_curves_figure
 from mgmt_monai.evaluation.plots.candidates import candidates_figure
 from mgmt_monai.evaluation.plots.controls import ControlRow, controls_figure

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from mgmt_monai.evaluation.best_of import BestOf
 from mgmt_monai.evaluation.intervals import Estimate
-from mgmt_monai.evaluation.permutation import BestOf
 from mgmt_monai.evaluation.plots.interval_rows import MAIN, OTHER, IntervalRow, interval_rows
 from mgmt_monai.evaluation.plots.style import PALE, chance_handle, percent
 from mgmt_monai.evaluation.predictions import EvaluationError

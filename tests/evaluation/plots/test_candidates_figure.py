@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from mgmt_monai.evaluation.best_of import BestOf
 from mgmt_monai.evaluation.intervals import Estimate
-from mgmt_monai.evaluation.permutation import BestOf
 from mgmt_monai.evaluation.plots.candidates import candidates_figure
 from mgmt_monai.evaluation.predictions import EvaluationError
 
