@@ -1,11 +1,13 @@
 """Figures of an epoch, from all its slices."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from ignite.metrics import Metric
+from monai.engines import Evaluator
 from sklearn.metrics import log_loss
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -84,6 +86,12 @@ class EpochFigure(Metric):
         self.figure = FIGURES["patient_loss" if weighs_by_patient(weigh) and figure == "loss" else figure]
         super().__init__()
 
+    def attach(self, engine: Engine, name: str, *usage: Any) -> None:
+        """Be computed by ``engine``; an evaluator that failed runs again."""
+        super().attach(engine, name, *usage)
+        if isinstance(engine, Evaluator) and not engine.has_event_handler(run_anew):
+            engine.add_event_handler(Events.EXCEPTION_RAISED, run_anew)
+
     def reset(self) -> None:
         """Forget the last epoch."""
         self._columns = (_Column(), _Column(), _Column())
@@ -112,6 +120,17 @@ class EpochFigure(Metric):
                 "fine_tune_learning_rate, whichever stage it is in, and start a new run."
             )
         return self.figure(logits, labels, patients)
+
+
+def run_anew(engine: Engine, error: BaseException) -> None:
+    """Raise the error that ended the engine's run, so that the next run is one: ignite's would do nothing, in silence.
+
+    Args:
+        engine: Whose run it was.
+        error: Is raised again.
+    """
+    engine._internal_run_generator = None
+    raise error
 
 
 class _Column:

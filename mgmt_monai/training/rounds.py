@@ -4,6 +4,8 @@ from contextlib import ExitStack
 
 from ignite.engine import Engine, Events
 
+from mgmt_monai.training.errors import TrainingError
+from mgmt_monai.training.metrics import run_anew
 from mgmt_monai.training.opening import Opening
 from mgmt_monai.training.ranks import n_ranks
 from mgmt_monai.training.stage import Stage
@@ -20,15 +22,22 @@ class Rounds:
         self.epochs = int(epochs)
         self.following = following
         self._held: ExitStack | None = None
+        self._failed = ""
 
     def attach(self, engine: Engine) -> None:
         """Be called when ``engine`` starts."""
         engine.add_event_handler(Events.STARTED, self.begin)
 
     def begin(self, engine: Engine) -> None:
-        """Open the training, unless that is done; train the next round, where it is the second stage's."""
+        """Open the training, unless that is done; train the next round, where it is the second stage's.
+
+        Raises:
+            TrainingError: The round before failed: optimizer and count of epochs are those of its middle.
+        """
         if self.opening.is_open or n_ranks() > 1:
             return
+        if self._failed:
+            raise TrainingError(f"a round before ended in {self._failed}: no other follows. Start this client again.")
         if self._held is None:  # behind all other handlers, which have been attached by now
             engine.add_event_handler(Events.COMPLETED, self.end)
             engine.add_event_handler(Events.EXCEPTION_RAISED, self.fail)
@@ -68,4 +77,5 @@ class Rounds:
         """
         if self._held is not None:
             self._held.__exit__(type(error), error, error.__traceback__)
-        raise error
+        self._failed = self._failed or type(error).__name__
+        run_anew(engine, error)

@@ -2,9 +2,11 @@
 
 import json
 import logging
+import math
 import runpy
 import shutil
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +18,7 @@ from monai.fl.utils.exchange_object import ExchangeObject
 from phantom_runs import BUNDLES, SMALL, newest_run, train, workflow
 
 import mgmt_monai.transforms
+from mgmt_monai.training.errors import DivergedError, TrainingError
 
 STATISTICS = Path(__file__).parents[2] / "docs" / "federated_statistics.py"
 
@@ -48,9 +51,8 @@ def test_rounds_of_a_small_cohort_go_on_in_the_second_stage_and_keep_the_start_o
         phantom_dir, tmp_path, image_size=32, transfer_epochs=1, transfer_batch_size=128, transfer_least_steps=8,
         transfer_learning_rate=1e-9, fine_tune_learning_rate=1e-9, dropout=0,
     )  # fmt: skip
-    for _ in range(3):  # as MONAI FL does
-        made.trainer.state.max_epochs = made.trainer.state.epoch + 1
-        made.trainer.run()
+    for _ in range(3):
+        train_round(made.trainer)
 
     run = newest_run(tmp_path)
     rows = pd.read_csv(run / "epochs.csv")
@@ -61,6 +63,42 @@ def test_rounds_of_a_small_cohort_go_on_in_the_second_stage_and_keep_the_start_o
     second = torch.load(run / "fine_tune/last.pt", weights_only=True)["progress"]
     (moved,) = rows.query("stage == 'transfer' and metric == 'patient_log_loss'")["value"]
     assert (second["best_epoch"], second["start_loss"]) == (0, pytest.approx(moved, abs=1e-6))
+
+
+@pytest.mark.parametrize("n_before", [0, 1, 2], ids=["first stage", "second stage", "second stage again"])
+def test_no_round_follows_one_that_failed(phantom_dir, tmp_path, n_before):
+    """ignite's engine does nothing when it is run again, and returns as if it had."""
+    made = workflow(phantom_dir, tmp_path, image_size=32, transfer_epochs=1)
+    trainer = made.trainer
+    for _ in range(n_before):
+        train_round(trainer)
+    good = {name: tensor.clone() for name, tensor in trainer.network.state_dict().items()}
+    trainer.network.head.dense2.bias.data.fill_(math.nan)
+    with pytest.raises(DivergedError):
+        train_round(trainer)
+
+    trainer.network.load_state_dict(good)
+    for _ in range(2):
+        with pytest.raises(TrainingError, match=r"a round before ended in DivergedError.*Start this client again"):
+            train_round(trainer)
+    assert all(torch.equal(tensor, good[name]) for name, tensor in trainer.network.state_dict().items())
+
+
+def test_evaluation_after_one_that_failed_is_of_the_new_weights(phantom_dir, tmp_path):
+    evaluator = workflow(phantom_dir, tmp_path, image_size=32).evaluator
+    bias, found = evaluator.network.head.dense2.bias.data, []
+    for value in (0.0, math.nan, 3.0):
+        bias.fill_(value)
+        with pytest.raises(DivergedError) if math.isnan(value) else nullcontext():
+            evaluator.run()
+        found.append(evaluator.state.metrics["val_loss"])
+    assert found[2] > found[0] + 0.1
+
+
+def train_round(trainer):
+    """One more epoch, as MONAI FL asks for it."""
+    trainer.state.max_epochs = trainer.state.epoch + 1
+    trainer.run()
 
 
 @pytest.mark.slow
