@@ -36,9 +36,15 @@ SEXES = ("M", "F", "O", "")
 #: results take over lies here.
 _GROUPS = (0x0008, 0x0010, 0x0012, 0x0018, 0x0020, 0x0028, 0x0032, 0x0040, 0x5200)
 
-#: Ages, codes, dates and times. A text that is too long is kept as it is: without its whole PatientID, a result would
-#: belong to nobody.
+#: Ages, codes, dates and times; texts of one line and of several; with UID what an item of a sequence may hold.
 _OF_FIXED_FORM = ("AS", "CS", "DA", "DT", "TM")
+_LINES = ("LO", "PN", "SH")
+_TEXTS = (*_LINES, "LT", "ST", "UT")
+
+#: Text that is kept whatever its form: without its whole PatientID, a result would belong to nobody.
+_WHOSE = ("PatientID", "IssuerOfPatientID", "PatientName", "AccessionNumber", "StudyID")
+
+_CONTROL = re.compile(r"[\0-\x1f\x7f]")
 
 _TALKATIVE = ("pydicom", "highdicom", "dicomweb_client", "retrying")
 
@@ -194,6 +200,8 @@ def _check_form(element: Any, kinds: Sequence[str]) -> None:
     if element.VR in kinds:
         for value in element.value if element.VM > 1 else [element.value]:
             validate_value(element.VR, str(value or ""), RAISE)
+            if element.VR in _LINES and _CONTROL.search(str(value or "")):
+                raise ValueError("a control character")
 
 
 def _element(whole: Dataset, tag: Any) -> Any:
@@ -203,11 +211,13 @@ def _element(whole: Dataset, tag: Any) -> Any:
         if element.VR == "SQ":
             for item in element.value:
                 item.decode()
+                if not item:
+                    raise ValueError("an item without content")
                 for part in item.iterall():
-                    _check_form(part, (*_OF_FIXED_FORM, "LO", "SH", "UI"))
+                    _check_form(part, (*_OF_FIXED_FORM, *_TEXTS, "UI"))
         if element.VR == "DA":
             DA(element.value or None)  # that the day exists
-        _check_form(element, _OF_FIXED_FORM)
+        _check_form(element, _OF_FIXED_FORM if element.keyword in _WHOSE else (*_OF_FIXED_FORM, *_TEXTS))
     except Exception:  # the same as in `_header`
         return None
     return element
