@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from phantom_runs import train, with_store
+from phantom_runs import SMALL, train, with_store
 from pydicom.datadict import DicomDictionary
 from pydicom.dataset import Dataset
+from small_comparison import comparison_words
 
 from mgmt_monai.cli.main import main
+from mgmt_monai.phantom import write_phantom
 
 pytestmark = pytest.mark.xdist_group("training")
 
@@ -184,3 +186,51 @@ def test_names_in_a_training_and_what_comes_of_it(
     found = {Path(name) for name in holding(tmp_path / "runs", PATH)}
     assert {path.name for path in found} - {"run.json"} == {"config.json", "predictions.csv", "slice_predictions.csv"}
     assert {path.parent.name for path in found} == {run.name}
+
+
+@pytest.mark.slow
+def test_names_in_a_comparison(named: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (named.parent / "excluded.csv").write_text("patient_id,reason\n")
+    ask(comparison_words(named, tmp_path / "runs", "c"), capfd)
+    assert holding(tmp_path, HEADER) == set()
+    found = {Path(name) for name in holding(tmp_path, PATH)}
+    own = {"run.json", "config.json", "predictions.csv", "slice_predictions.csv", "comparison.json"}
+    assert {path.name for path in found} - own == set()
+    assert "comparison.json" in {path.name for path in found}
+
+
+@pytest.mark.slow
+def test_names_in_what_is_prepared(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    raw = write_phantom(tmp_path / "raw", 1, 1.0, 5, workers=1, moves=12.0)
+    (patient,) = (raw / "train").iterdir()
+    for path in [*(patient / "T1wCE").iterdir(), *(patient / "FLAIR").iterdir()]:
+        dataset = pydicom.dcmread(path)
+        dataset.update(planted_text(patient.name))
+        dataset.save_as(path.with_name(f"{PATH[0]} {PATH[1]} {path.name}"))
+        path.unlink()
+    for modality in ("T1w", "T2w"):
+        shutil.rmtree(patient / modality)
+    patient.rename(raw / "train" / " ".join(PATH))
+    for words, out in ((["--batch"], "many"), ([], "one")):
+        ask(["prepare", raw if words else raw / "train" / " ".join(PATH), *words, "--out", tmp_path / out,
+             "--spacing", 3, "--workers", 1], capfd)  # fmt: skip
+        assert holding(tmp_path / out, HEADER) == set()
+        assert {path.name for path in (tmp_path / out).rglob("*.nii.gz")}
+        assert elsewhere(tmp_path / out) == set()
+
+
+@pytest.mark.slow
+def test_names_in_a_fusion(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    data = write_phantom(tmp_path / "data", 16, 1.0, 3, effects={"T1w": 1.0, "FLAIR": 1.0})
+    for patient in sorted((data / "train").iterdir()):
+        patient.rename(data / "train" / f"{PATH[0]} {PATH[1]} {patient.name}")
+    rows = (data / "train_labels.csv").read_text().splitlines()
+    (data / "train_labels.csv").write_text("\n".join([rows[0], *(f"{' '.join(PATH)} {row}" for row in rows[1:])]))
+    settings = {**SMALL, "dataset_dir": data, "output_dir": with_store(tmp_path / "runs"), "run_name": "a",
+                "backbone": "resnet-10", "weights": "none"}  # fmt: skip
+    runs = [tmp_path / "runs" / modality / "a" for modality in ("t1w", "flair")]
+    for run in runs:
+        words = [word for key, value in settings.items() for word in (f"--{key}", value)]
+        ask(["train", run.parent.name, *words], capfd)
+    ask(["fuse", *runs, "--out", tmp_path / "fused"], capfd)
+    assert holding(tmp_path / "fused", PATH) == {"predictions.csv"}
