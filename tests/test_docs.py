@@ -132,6 +132,7 @@ def test_page_of_a_training_tells_the_papers_values_as_the_paper_page() -> None:
     text = PAPER_PAGE.read_text()
     in_words = {
         "exclusions": ("none", "| all 585 patients |"), "control": ("none", ""), "plane": ("native", "no mention of "),
+        "slices": ("middle", "around the midsection"),
         "aspect": ("squash", "| 300 x 300 | squashes"), "backbone": ("efficientnet-b0", "| EfficientNet-B0 from "),
         "weights": ("imagenet", "from ImageNet;"), "weigh": ("slice", "`slice` is probably the paper's way"),
         "transfer_least_steps": (0, "`transfer_least_steps`; 0 is the paper's way"),

@@ -1,5 +1,6 @@
 """A cohort as one modality's training sees it: the patients of a manifest that have the modality, by split."""
 
+import hashlib
 import logging
 import shlex
 from pathlib import Path
@@ -15,6 +16,7 @@ from mgmt_monai.cohort.series import MODALITIES
 from mgmt_monai.cohort.splits.holdout import check_both_classes
 from mgmt_monai.cohort.splits.plans import of_fold
 from mgmt_monai.cohort.tables.ignores import ignore_list
+from mgmt_monai.cohort.tables.segmentations import find_segmentations
 from mgmt_monai.cohort.tables.table import names
 
 logger = logging.getLogger(__name__)
@@ -46,6 +48,7 @@ class ModalityCohort:
             those of the validation patients among those: a negative control. The manifest keeps everyone's own. None:
             everyone has their own.
         scored_only: Nobody is trained on it: test patients suffice, of one class even.
+        segmentations: Where the tumours' are, as `find_segmentations` takes it; "" where nobody asks for them.
 
     Raises:
         CohortError: A patient without the modality that nobody accepted, no such fold, or a split without a class.
@@ -59,6 +62,7 @@ class ModalityCohort:
         fold: Fold | None = None,
         permutation_seed: int | None = None,
         scored_only: bool = False,
+        segmentations: str | Path = "",
     ) -> None:
         self.modality = modality
         self.dataset_dir = dataset_dir
@@ -71,6 +75,17 @@ class ModalityCohort:
         #: The fold as predictions tables number it, over all repeats; 0 for the hold-out split.
         self.fold_number = 0 if fold is None else fold.repeat * manifest.folds["n_folds"] + fold.outer
         self._check_modality()
+        members = [patient for split in SPLITS for patient in self.members(split)]
+        self.segmentations = find_segmentations(segmentations, members, dataset_dir) if str(segmentations) else {}
+
+    @property
+    def segmentations_hash(self) -> str:
+        """SHA-256 of every patient's segmentation; "" without."""
+        made = hashlib.sha256()
+        for patient_id, path in sorted(self.segmentations.items()):
+            made.update(f"{patient_id}\0".encode())
+            made.update(hashlib.sha256(path.read_bytes()).digest())
+        return made.hexdigest() if self.segmentations else ""
 
     def items(self, split: str) -> list[dict[str, Any]]:
         """The patients of a split as data items for a MONAI dataset.
@@ -80,8 +95,9 @@ class ModalityCohort:
 
         Returns:
             ``{"image": Series, "label": 0 | 1, "patient_id": str, "modality": str}`` for each patient, in the
-            manifest's order. With a ``permutation_seed``, the labels of ``train`` and ``validation`` are permuted
-            within the split: each class stays as large, and the same seed gives the same labels.
+            manifest's order, with ``segmentation``, a path, where they were asked for. With a ``permutation_seed``, the
+            labels of ``train`` and ``validation`` are permuted within the split: each class stays as large, and the
+            same seed gives the same labels.
         """
         members = self.members(split)
         labels = [patient.label for patient in members]
@@ -94,6 +110,7 @@ class ModalityCohort:
                 "label": label,
                 "patient_id": patient.patient_id,
                 "modality": self.modality,
+                **({"segmentation": self.segmentations[patient.patient_id]} if self.segmentations else {}),
             }
             for patient, label in zip(members, labels, strict=True)
         ]

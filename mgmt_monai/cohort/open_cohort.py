@@ -45,6 +45,7 @@ def open_cohort(
     permutation_seed: int,
     scored_only: bool = False,
     make: type[ModalityCohort] = ModalityCohort,
+    segmentations: str | Path = "",
 ) -> ModalityCohort:
     """The patients of one modality, as the settings of a bundle config name them.
 
@@ -72,6 +73,7 @@ def open_cohort(
         scored_only: Nobody is trained on it: test patients suffice, of one class even, and a manifest is taken however
             it was split.
         make: What is made of it.
+        segmentations: Where the tumours' are: ``"auto"`` or a CSV; "" where nobody asks for them.
 
     Raises:
         CohortFaultsError: Patients that cross splits, files that changed; each a line of ``faults``.
@@ -108,7 +110,8 @@ def open_cohort(
     else:
         path = known[0] if known else inside if os.access(dataset_dir, os.W_OK) else outside
         opened = _build(path, dataset_dir, sources, plan)
-    return make(opened, modality, dataset_dir, chosen, seed if permute_labels else None, bool(scored_only))
+    permutation = seed if permute_labels else None
+    return make(opened, modality, dataset_dir, chosen, permutation, bool(scored_only), segmentations)
 
 
 def _build(path: Path, dataset_dir: Path, sources: Sources, plan: Holdout) -> Manifest:

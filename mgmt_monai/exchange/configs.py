@@ -16,7 +16,7 @@ from mgmt_monai.training.config import PATHS
 PER_RUN = {
     "dataset_dir", "labels_csv", "manifest", "repeat", "fold", "inner_fold", "output_dir", "run_name", "resume",
     "experiment_name", "tracking_uri", "parent_run_id", "device", "num_workers", "bundle_root",
-    "slice_store",
+    "slice_store", "segmentations",
 }  # fmt: skip
 """Settings that belong to one run, its cohort or its machine: a bundle has the template's."""
 

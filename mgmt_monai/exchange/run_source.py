@@ -200,6 +200,11 @@ def _check(what: str, status: object, control: object) -> None:
 
 def _config(folder: Path) -> dict[str, Any]:
     config = in_package_names(_json(folder / "config.json"))
+    if config.get("slices", "middle") == "tumour":  # the store's section, of an earlier version
+        raise ExchangeError(
+            f"{folder}: expected a training on the middle slices, found one on those around the tumour, which a study "
+            "without a segmentation does not have. Such a model is not exported."
+        )
     if config.get("transfer_views"):
         logger.warning(
             f"{folder}: trained on cached views (transfer_views {config['transfer_views']}), which this version does "

@@ -148,6 +148,8 @@ def _files_digest(data: Sequence[dict[str, Any]]) -> str:
             told += [_file_state(file) for file in series.files]
         else:
             told.append((item["patient_id"], str(series)))
+        if segmentation := item.get("segmentation"):
+            told.append(_file_state(segmentation))
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 

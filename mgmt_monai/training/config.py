@@ -36,15 +36,18 @@ _OF_THE_MODEL = (
 )  # fmt: skip
 
 #: Settings that are, or may be, paths of the user's machine.
-PATHS = {"dataset_dir", "labels_csv", "manifest", "output_dir", "exclusions", "weights", "tracking_uri", "slice_store"}
+PATHS = {
+    "dataset_dir", "labels_csv", "manifest", "output_dir", "exclusions", "weights", "tracking_uri", "slice_store",
+    "segmentations",
+}  # fmt: skip
 
 #: What those settings may be instead of a path.
-_NO_PATHS = {"default", "none", "imagenet"}
+_NO_PATHS = {"default", "none", "imagenet", "auto"}
 
 #: Settings that may differ when a training is resumed: they do not change its result.
 FREE_ON_RESUME = {
     "resume", "run_name", "num_workers", "output_dir", "dataset_dir", "labels_csv", "manifest", "parent_run_id",
-    "slice_store",
+    "slice_store", "segmentations",
 }  # fmt: skip
 
 

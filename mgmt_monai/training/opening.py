@@ -123,7 +123,7 @@ class Opening:
             Nothing.
         """
         directory, tracking = self.run_directory, self.tracking
-        directory.open(self.cohort.manifest_hash)
+        directory.open(self.cohort.manifest_hash, self.cohort.segmentations_hash)
         self.is_open, mlflow_status = True, "FAILED"
         with run_log(directory.path):
             try:

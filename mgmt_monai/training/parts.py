@@ -55,7 +55,8 @@ def slice_transforms(config: str | Path = "t1w", **settings: Any) -> Compose:
         >>> [type(step).__name__ for step in mgmt.slice_transforms(image_size=128).transforms]
         ['CropMiddleSlicesd', 'LoadSeriesd', 'ScaleIntensityRobustd', 'PadToSquared', 'Resized', 'CastToTyped']
     """
-    return Compose(_part("train::deterministic_transforms", config, settings))
+    chain: Compose = _part("validate::preprocessing", config, settings)
+    return chain
 
 
 def _part(key: str, config: str | Path, settings: Mapping[str, Any]) -> Any:

@@ -98,7 +98,7 @@ class RunDirectory(LockedFolder):
         if new := new_settings(before, now):
             logger.warning(f"{self.path}: started without {', '.join(new)}, which this version has, at the default now")
 
-    def open(self, manifest_hash: str) -> None:
+    def open(self, manifest_hash: str, segmentations_hash: str = "") -> None:
         """Make the folder of a new training, or hold a resumed one against its cohort; after `claim`, or `close`.
 
         Raises:
@@ -116,15 +116,17 @@ class RunDirectory(LockedFolder):
                 "mlflow_run_id": None,
                 "manifest_hash": manifest_hash,
                 "described": False,
-            }
+            } | ({"segmentations": segmentations_hash} if segmentations_hash else {})
             self.begin(state, config=self.config)
             self.resumes = True
             return
         if not self.is_held:
             self.take()
-        if self.state["manifest_hash"] != manifest_hash:
+        if (self.state["manifest_hash"], self.state.get("segmentations", "")) != (manifest_hash, segmentations_hash):
             self.close()
-            raise TrainingError(f"{self.path}: started with another cohort or split. Start a new run without --resume.")
+            raise TrainingError(
+                f"{self.path}: started with another cohort, split or segmentations. Start a new run without --resume."
+            )
 
 
 _KEYS = {

@@ -74,8 +74,9 @@ WORDS: dict[str, tuple[str, ...]] = {
     "augment_on": ("device", "loader"),
     "precision": PRECISIONS,
     "plane": ("native", *PLANES),
+    "slices": ("middle", "tumour"),
     "aspect": ("keep", "squash"),
-    "control": ("none", "background", "blank", "permuted_labels"),
+    "control": ("none", "background", "blank", "permuted_labels", "without_tumour"),
     "modality": (*MODALITIES, "fusion"),
     "stage": ("transfer", "fine_tune"),
     "weigh": ("patient", "slice"),
@@ -99,6 +100,7 @@ TEXTS: dict[str, str] = {
     "device": "a device, such as cpu or cuda:0",
     "weights": "imagenet, none or a file",
     "slice_store": "a folder",
+    "segmentations": "auto or a file",
     "backbone": "a network's name",
     "modalities": "modalities with + between",
 }
@@ -108,7 +110,7 @@ SETTINGS = frozenset({*WHOLE, *NUMBERS, *BOOLEANS, *WORDS, *TEXTS})
 
 #: What else a config has at its top: a component, its parts, or the expression that makes it.
 SECTIONS = {
-    "imports", "run_directory", "tracking", "cohort", "slices", "network_def", "network", "loaded_weights", "loss",
+    "imports", "run_directory", "tracking", "cohort", "store", "network_def", "network", "loaded_weights", "loss",
     "train", "fine_tune", "validate", "test", "plain_model", "reference", "opening", "experiment", "evaluation",
     "preprocessing", "dataset", "dataloader", "inferer", "handlers", "evaluator", "begun", "initialize", "training",
     "run", "finalize",

@@ -13,7 +13,7 @@ from mgmt_monai.training.run_directory import RunDirectory
 
 PAPER: dict[str, Any] = {
     "exclusions": "none", "test_fraction": 0.1, "train_fraction": 0.85, "control": "none", "plane": "native",
-    "slice_fraction": 0.2, "aspect": "squash", "image_size": 300, "zoom_min": 0.8, "zoom_max": 1.2,
+    "slices": "middle", "slice_fraction": 0.2, "aspect": "squash", "image_size": 300, "zoom_min": 0.8, "zoom_max": 1.2,
     "brightness_min": 0.8, "brightness_max": 1.2, "backbone": "efficientnet-b0", "weights": "imagenet",
     "hidden_units": 32, "dropout": 0.4, "weigh": "slice", "transfer_epochs": 20, "transfer_batch_size": 128,
     "transfer_least_steps": 0, "transfer_learning_rate": 1e-4, "fine_tune_epochs": 10, "fine_tune_batch_size": 64,

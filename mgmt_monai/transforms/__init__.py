@@ -13,6 +13,7 @@ from mgmt_monai.transforms.intensity import ScaleIntensityRobust, ScaleIntensity
 from mgmt_monai.transforms.load import LoadSeries, LoadSeriesd
 from mgmt_monai.transforms.reformat import PLANES, ReformatPlane, ReformatPlaned
 from mgmt_monai.transforms.square import PadToSquare, PadToSquared
+from mgmt_monai.transforms.tumour import CropTumourSlices, CropTumourSlicesd, HideTumour, HideTumourd, with_segmentation
 
 __all__ = [
     "PLANES",
@@ -20,8 +21,12 @@ __all__ = [
     "Blankd",
     "CropMiddleSlices",
     "CropMiddleSlicesd",
+    "CropTumourSlices",
+    "CropTumourSlicesd",
     "HideHead",
     "HideHeadd",
+    "HideTumour",
+    "HideTumourd",
     "LoadSeries",
     "LoadSeriesd",
     "PadToSquare",
@@ -35,4 +40,5 @@ __all__ = [
     "ScaleIntensityRobust",
     "ScaleIntensityRobustd",
     "SliceAffine",
+    "with_segmentation",
 ]

@@ -180,6 +180,12 @@ def one_bit(path: Path) -> None:
     path.write_bytes(content)
 
 
+def test_training_on_slices_around_the_tumour_is_not_exported(copied_run):
+    folder = copied_run("config.json", slices="tumour")
+    with pytest.raises(ExchangeError, match="expected a training on the middle slices, found one on those around"):
+        opened(folder)
+
+
 def one_digit(path: Path) -> None:
     path.write_text(re.sub(r"\d", lambda digit: str((int(digit[0]) + 1) % 10), path.read_text(), count=1))
 

@@ -57,7 +57,7 @@ def test_fusion_differs_in_its_settings_and_in_these_places_alone():
     differing = {place for place in {*reference, *other} if reference.get(place) != other.get(place)}
     datasets = ("train", "validate", "test")
     assert differing == {
-        "cohort::make", "cohort::modality", "slices::data", "loaded_weights::_target_",
+        "cohort::make", "cohort::modality", "store::data", "loaded_weights::_target_",
         *(f"network_def::{name}" for name in ("_target_", "modalities", "slice_pool", "backbones")),
         *(f"{split}::dataset::{name}" for split in datasets for name in ("_target_", "modalities")),
         *(f"train::dataset::{name}" for name in ("series_slices", "modality_dropout", "augment_by")),

@@ -67,7 +67,7 @@ def test_what_cannot_be_resumed_is_refused(tmp_path, name, expected):
 
 @pytest.mark.parametrize(
     ("config", "manifest_hash", "expected"),
-    [({"seed": 1}, "hash", "other settings: seed"), ({"seed": 0}, "other", "another cohort or split")],
+    [({"seed": 1}, "hash", "other settings: seed"), ({"seed": 0}, "other", "another cohort, split")],
     ids=["setting", "cohort"],
 )
 def test_resume_with_another_setting_or_cohort_is_refused(tmp_path, config, manifest_hash, expected):
@@ -77,6 +77,22 @@ def test_resume_with_another_setting_or_cohort_is_refused(tmp_path, config, mani
         resumed.claim(config)
         resumed.open(manifest_hash)
     resumed.close()
+
+
+@pytest.mark.parametrize(("begun_with", "goes_on_with"), [("", "b"), ("a", "b"), ("a", "")])
+def test_resume_with_other_segmentations_is_refused(tmp_path, begun_with, goes_on_with):
+    first = RunDirectory(tmp_path, "T1w", "a", resume=False)
+    first.claim({"seed": 0})
+    first.open("hash", begun_with)
+    ended(first)
+    resumed = RunDirectory(tmp_path, "T1w", "a", resume=True)
+    resumed.claim({"seed": 0})
+    with pytest.raises(TrainingError, match="another cohort, split or segmentations"):
+        resumed.open("hash", goes_on_with)
+    again = RunDirectory(tmp_path, "T1w", "a", resume=True)
+    again.claim({"seed": 0})
+    again.open("hash", begun_with)
+    again.close()
 
 
 def without_setting(config: dict, name: str) -> dict:
