@@ -161,12 +161,12 @@ def with_segmentation(steps: Sequence[Any], slices: str, control: str) -> list[A
     """
     chain, fraction = list(steps), 1.0
     if slices == "tumour":
-        chosen = [step.transform for step in chain if isinstance(step, CropMiddleSlicesd | ReformatPlaned)]
+        chosen: list[Any] = [step.transform for step in chain if isinstance(step, CropMiddleSlicesd | ReformatPlaned)]
         if len(chosen) != 1:
             raise TransformError(f"slices tumour: expected one step that chooses slices, found {len(chosen)}")
         fraction = chosen[0].fraction
         chain = [
-            ReformatPlaned(step.keys, step.transform.plane) if isinstance(step, ReformatPlaned) else step
+            ReformatPlaned(step.keys, chosen[0].plane) if isinstance(step, ReformatPlaned) else step
             for step in chain
             if not isinstance(step, CropMiddleSlicesd)
         ]

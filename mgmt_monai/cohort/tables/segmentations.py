@@ -40,7 +40,9 @@ def find_segmentations(where: str | Path, patients: Sequence[PatientRecord], dat
         table = read_table(Path(where), f"no such table. Expected a CSV with the columns {','.join(_COLUMNS)}.")
         rows = table.rows(_COLUMNS)
         table.check_patients(_COLUMNS[0], [patient_id for patient_id, _ in rows], _COLUMNS)
-        told = under_own_names(dict(rows), [patient.patient_id for patient in patients], table.source)
+        told = under_own_names(
+            {row[0]: row[1] for row in rows}, [patient.patient_id for patient in patients], table.source
+        )
         of = {patient.patient_id: told.get(patient.patient_id) for patient in patients}
         found = {patient_id: [data_dir / path] if path else [] for patient_id, path in of.items()}
     for what, wrong in (
