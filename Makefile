@@ -22,11 +22,18 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 # An index named by the user that is not the one installed from asks for a new environment.
 ifneq ($(filter command environment,$(origin TORCH_INDEX)),)
 ifneq ($(TORCH_INDEX),$(shell cat $(READY) 2>/dev/null))
-NEW_TORCH := new-torch
+NEW := new
 endif
 endif
 
-.PHONY: help install demo test test-slow mutation endurance bench lint types docs clean new-torch
+# So does a Python named by the user that is not the one that is there, or the tests would run in that.
+ifneq ($(filter command environment,$(origin PYTHON)),)
+ifneq ($(shell $(PYTHON) -V 2>&1),$(shell $(BIN)/python -V 2>&1))
+NEW := new
+endif
+endif
+
+.PHONY: help install demo test test-slow mutation endurance bench lint types docs clean new
 
 help:
 	@echo "make install    set up $(VENV) and run nothing"
@@ -45,7 +52,7 @@ help:
 
 # The stamp is written last, so a half-made environment is never taken as done.
 # torch goes first and alone: plain PyPI would bring gigabytes of CUDA with it on Linux.
-$(READY): setup.cfg constraints.txt $(NEW_TORCH)
+$(READY): setup.cfg constraints.txt $(NEW)
 	@$(PYTHON) -c "import sys; v = sys.version.split()[0]; sys.version_info >= (3, 11) or \
 	    sys.exit(f'mgmt_monai needs Python 3.11 or newer, $(PYTHON) is {v}: make PYTHON=/path/to/python3.11')"
 	@echo "Setting up $(VENV): $(TORCH) from $(TORCH_INDEX), then the rest of constraints.txt."

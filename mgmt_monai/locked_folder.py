@@ -84,8 +84,8 @@ class Lock:
         try:
             proven = self._is_locked(file)
             owner = self._read_owner()
-            if owner.get("lock") == "file" and not _is_dead(owner):
-                raise HeldError(_words(owner), False, self._owner)
+            if owner.get("lock") == "file" and not is_dead(owner):
+                raise HeldError(holder_in_words(owner), False, self._owner)
             if proven:
                 write_text(self._owner, json.dumps(_own_name("system")))
             else:
@@ -108,7 +108,7 @@ class Lock:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in (errno.EAGAIN, errno.EACCES):
-                raise HeldError(_words(self._read_owner()), True, self._owner) from error
+                raise HeldError(holder_in_words(self._read_owner()), True, self._owner) from error
             if error.errno not in NO_LOCKS:
                 raise
             if not self._warned:
@@ -128,7 +128,7 @@ class Lock:
                 self._owner.unlink(missing_ok=True)
             os.link(temporary, self._owner)  # fails where it is there, on every file system
         except FileExistsError as error:
-            raise HeldError(_words(self._read_owner()), False, self._owner) from error
+            raise HeldError(holder_in_words(self._read_owner()), False, self._owner) from error
         except OSError:  # no hard links here
             with self._owner.open("x", encoding="utf-8") as stream:
                 stream.write(json.dumps(_own_name("file")))
@@ -153,40 +153,6 @@ def _own_name(lock: str) -> dict[str, Any]:
     }
 
 
-def unlock(owner_file: Path) -> str:
-    """Free what a process holds by a file that outlived it, as where it was killed on another machine.
-
-    Args:
-        owner_file: The file that says who holds it, as `HeldError.file` names it.
-
-    Returns:
-        Who held it, in words.
-
-    Raises:
-        MgmtMonaiError: There is no such file, or the process is seen to be running.
-    """
-    try:
-        owner, found = read_json(owner_file), "another"
-    except JsonFileError as error:
-        owner, found = None, f"none ({error})"
-    words = _words(owner) if isinstance(owner, dict) else ""
-    if not words or not re.fullmatch(r"\..*owner", owner_file.name):
-        raise MgmtMonaiError(
-            f"{owner_file}: expected the file that says who holds a lock, found {found}. Name the one that the refused "
-            "command names."
-        )
-    with owner_file.with_name(f"{owner_file.name.removesuffix('owner')}lock").open("ab") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            is_held = False
-        except OSError as error:
-            is_held = error.errno not in NO_LOCKS
-        if is_held or (_is_near(owner) and not _is_dead(owner)):
-            raise MgmtMonaiError(f"{owner_file}: its process{words} is still running. End it first.")
-        owner_file.unlink()
-    return words
-
-
 def _begun(pid: int) -> str:
     """Tells a process from a later one of the same number, also after the machine was started again; "" without one."""
     with suppress(OSError, IndexError):
@@ -195,12 +161,12 @@ def _begun(pid: int) -> str:
     return ""
 
 
-def _is_dead(owner: dict[str, Any]) -> bool:
+def is_dead(owner: dict[str, Any]) -> bool:
     """Whether a holder ran on this machine and is gone; of another machine's nothing is known."""
-    return _is_near(owner) and owner["begun"] != _begun(owner.get("process", 0))
+    return is_near(owner) and owner["begun"] != _begun(owner.get("process", 0))
 
 
-def _is_near(owner: dict[str, Any]) -> bool:
+def is_near(owner: dict[str, Any]) -> bool:
     """Whether the process would be seen here if it ran: on this machine, and in no container of its own."""
     same = owner.get("host") == platform.node() and owner.get("numbered_in", _numbered_in()) == _numbered_in()
     return same and bool(owner.get("begun") and _begun(os.getpid()))
@@ -213,7 +179,8 @@ def _numbered_in() -> str:
     return ""
 
 
-def _words(owner: dict[str, Any]) -> str:
+def holder_in_words(owner: dict[str, Any]) -> str:
+    """Who holds a lock, on what host, since when; "" where the file does not say."""
     if not {"process", "host", "since"} <= owner.keys():
         return ""
     return f" ({owner['process']} on {owner['host']}, since {owner['since']})"

@@ -1,14 +1,17 @@
 """What the machine did, told apart from what the bytes of a file say."""
 
 import errno
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 from mgmt_monai.errors import FORBIDDEN, FULL_DISK, REMEDIES, MgmtMonaiError
 
+T = TypeVar("T")
+
 #: What the system says of a path that is absent, or that no machine could read as a file.
 _OF_THE_FILE = {
-    None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ,
-    errno.ENXIO, errno.EOVERFLOW, errno.EFBIG,
+    None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EILSEQ, errno.ENXIO,
 }  # fmt: skip
 
 
@@ -86,3 +89,23 @@ def check_readable(path: Path) -> None:
                 pass
     except OSError as error:
         check_machine(error, path)
+
+
+def scratch(make: Callable[..., T], **options: Any) -> T:
+    """A temporary folder or file of the `tempfile` module, of which nobody may say that a file of the data is absent.
+
+    Args:
+        make: ``TemporaryDirectory`` or ``TemporaryFile``.
+        options: For it.
+
+    Raises:
+        MachineError: There is no place for one.
+    """
+    try:
+        return make(prefix="mgmt-monai-", **options)
+    except OSError as error:
+        raise MachineError(
+            f"no temporary file can be had ({error.strerror}); the machine is at fault, "
+            "not the files: name a folder that this user may write to in TMPDIR, and run again",
+            errno=error.errno,
+        ) from error

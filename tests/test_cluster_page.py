@@ -10,11 +10,13 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from built_package import ROOT, build_package, outside, required
 from isolated_venv import make_venv
+from made_cohorts import write_cohort
 from phantom_runs import SMALL
 
 FILES = ROOT / "docs/how-to/cluster"
@@ -100,6 +102,32 @@ def test_array_trains_every_modality_on_every_fold_once(tmp_path: Path) -> None:
     queued = (tmp_path / "queue").read_text().splitlines()
     assert "--array=0-11" in queued[0]
     assert "--dependency=afterok:1" in queued[1]
+
+
+@pytest.mark.parametrize("left", ["all", "no folds yet", "nothing"])
+def test_submitted_again_it_goes_on_with_the_manifest_that_is_there(
+    make_dicom: Callable[..., Path], tmp_path: Path, left: str
+) -> None:
+    data_dir, out = write_cohort(tmp_path / "my data", make_dicom, 12), tmp_path / "my runs"
+    manifest = out / "manifest.json"
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/sbatch").write_text("#!/bin/bash\necho 7\n")
+    (tmp_path / "bin/sbatch").chmod(stat.S_IRWXU)
+    told = {
+        "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+        "MGMT": f"{sys.executable} -m mgmt_monai.cli.main",
+        "DATA": str(data_dir), "OUT": str(out), "FOLDS": "3",
+    }  # fmt: skip
+    submit = ["bash", str(FILES / "submit.sh")]
+    subprocess.run(submit, env={**os.environ, **told}, check=True)
+    first = manifest.read_bytes()
+    if left == "no folds yet":
+        words = ["manifest", "build", str(data_dir), "--out", str(manifest), "--overwrite"]
+        subprocess.run([*told["MGMT"].split(), *words], check=True)
+    elif left == "nothing":
+        manifest.unlink()
+    subprocess.run(submit, env={**os.environ, **told}, check=True)
+    assert manifest.read_bytes() == first
 
 
 @pytest.mark.slow

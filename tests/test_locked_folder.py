@@ -13,8 +13,9 @@ import pytest
 from faulty_storage import faulty, needs_compiler
 
 from mgmt_monai.cli.main import main
+from mgmt_monai.cli.unlock import unlock
 from mgmt_monai.errors import MgmtMonaiError
-from mgmt_monai.locked_folder import KEY, LockedFolder, unlock
+from mgmt_monai.locked_folder import KEY, LockedFolder
 
 #: Takes and begins a folder when the file "go" is there; says how that went.
 BEGIN = """

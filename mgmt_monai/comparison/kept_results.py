@@ -9,10 +9,10 @@ A folder of plain files (docs/reference/comparison.md):
 """
 
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -22,7 +22,7 @@ from mgmt_monai.comparison.errors import ComparisonError
 from mgmt_monai.csv_file import csv_text, plain
 from mgmt_monai.evaluation.predictions import read_patients, read_slices, write_patients, write_slices
 from mgmt_monai.json_file import JsonFileError, read_json
-from mgmt_monai.machine import check_machine
+from mgmt_monai.machine import check_machine, scratch
 from mgmt_monai.tracking.comparisons import fetch_files, n_judged
 
 SCHEMA = "mgmt-monai/comparison/1"
@@ -106,7 +106,7 @@ def stored_record(uri: str, run_id: str) -> ComparisonRecord:
         TrackingError: MLflow cannot be read, or the run has no record.
         ComparisonError: The record is not whole.
     """
-    with tempfile.TemporaryDirectory() as temporary:
+    with scratch(TemporaryDirectory) as temporary:
         record = read_record(fetch_files(uri, run_id, RECORD, Path(temporary) / "record"))
     judged = n_judged(uri, run_id)
     return replace(record, about={**record.about, "n_judged": judged}) if judged else record

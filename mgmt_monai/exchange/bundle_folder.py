@@ -18,7 +18,7 @@ from mgmt_monai.exchange.bundle_archive import unpack
 from mgmt_monai.exchange.errors import ExchangeError
 from mgmt_monai.exchange.known_figures import known_figures
 from mgmt_monai.json_file import parse_json
-from mgmt_monai.machine import check_machine
+from mgmt_monai.machine import check_machine, scratch
 from mgmt_monai.packaged_configs import packaged_config
 from mgmt_monai.training.origin import HEADS
 
@@ -159,7 +159,7 @@ def open_bundle(path: Path) -> Iterator[BundleFolder]:
     """
     path = Path(path)
     if path.is_file():
-        with TemporaryDirectory() as folder:
+        with scratch(TemporaryDirectory) as folder:
             yield _read(unpack(path, Path(folder)), path.stem)
     else:
         yield _read(path, path.resolve().name)

@@ -13,6 +13,7 @@ from mgmt_monai.exchange.configs import in_package_names
 from mgmt_monai.exchange.errors import ExchangeError
 from mgmt_monai.json_file import JsonFileError, parse_json, read_json
 from mgmt_monai.locked_folder import KEY
+from mgmt_monai.machine import scratch
 from mgmt_monai.networks.efficientnet import PADDINGS, has_odd_map
 from mgmt_monai.tracking.runs import StoredRun, fetch_run
 from mgmt_monai.training.config import PATHS
@@ -102,7 +103,7 @@ def open_source(run: str | Path, uri: str, output_dir: Path) -> Iterator[Source]
     elif (folder := _folder_of(str(run), output_dir)) is not None:
         yield _of_folder(folder, STAGES[-1])
     else:
-        with TemporaryDirectory() as temporary:
+        with scratch(TemporaryDirectory) as temporary:
             yield _of_artifacts(fetch_run(uri, str(run), Path(temporary)))
 
 

@@ -19,6 +19,7 @@ from mgmt_monai.exchange.bundle_folder import BundleFolder
 from mgmt_monai.exchange.errors import ExchangeError
 from mgmt_monai.exchange.trust import CACHE, RESULTS, foreign_code
 from mgmt_monai.json_file import JsonFileError, read_json
+from mgmt_monai.machine import scratch
 from mgmt_monai.phantom import write_phantom
 
 #: What each process is started with: `python -m MODULE ARGUMENTS`, but this package is not there.
@@ -122,7 +123,7 @@ def verify_bundle(
         raise ExchangeError(f"{schema}: no such schema. Name a JSON file, or leave out --schema.")
     if study is not None and not study.is_dir():
         raise ExchangeError(f"{study}: no such study. Name the folder that holds its series.")
-    with TemporaryDirectory() as folder:
+    with scratch(TemporaryDirectory) as folder:
         temporary = Path(folder)
         # A copy: whatever lies in caches is not run, and nothing is written into the bundle.
         root = Path(shutil.copytree(bundle.path, temporary / "bundle", ignore=shutil.ignore_patterns(CACHE, *RESULTS)))

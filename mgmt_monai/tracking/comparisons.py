@@ -3,10 +3,11 @@
 import hashlib
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from mgmt_monai.machine import scratch
 from mgmt_monai.tracking.errors import TrackingError
 from mgmt_monai.tracking.mlflow_store import reading, shown
 
@@ -84,7 +85,7 @@ def fetch_files(uri: str, run_id: str, folder: str, destination: Path) -> Path:
                 f"run {run_id}: expected the files of a comparison, found none. It has not come to its end: start "
                 "it again, it goes on where it was."
             )
-        with tempfile.TemporaryDirectory() as temporary:
+        with scratch(TemporaryDirectory) as temporary:
             fetched = client.download_artifacts(run_id, folder, temporary)
             shutil.copytree(fetched, destination, dirs_exist_ok=True)
     return destination

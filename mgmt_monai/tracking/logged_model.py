@@ -3,12 +3,12 @@
 import hashlib
 import json
 import os
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow
@@ -21,6 +21,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.types import Schema, TensorSpec
 
 from mgmt_monai.carried_code import OURS, PACKAGE, carried, reached_code, write_code
+from mgmt_monai.machine import scratch
 
 _REQUIREMENTS = ("monai", "torch", "numpy", "safetensors", "mlflow")
 
@@ -45,7 +46,7 @@ def log_classifier(
         run.info.experiment_id, name="model", source_run_id=run_id, tags=_TAGS, params=run.data.params
     )
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch(TemporaryDirectory) as folder:
         made = Path(folder, "made")
         made.mkdir()
         (made / "settings.json").write_text(json.dumps(settings), encoding="utf-8")

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from faulty_storage import faulty, needs_compiler
 
@@ -35,6 +36,7 @@ print(sum(exam.content is not None for exam in scan(found, Path(sys.argv[1]), pi
     [
         errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
         errno.EROFS, errno.ENOLCK, errno.EAGAIN, errno.ETIMEDOUT, errno.EREMOTEIO, errno.ENOTCONN, errno.ENODEV,
+        errno.EINVAL, errno.EOVERFLOW,
     ],
 )  # fmt: skip
 def test_errno_of_the_machine(number):
@@ -183,3 +185,36 @@ def test_doctor_tells_all_files_that_it_may_not_read(make_cohort, tmp_path):
     assert line.endswith("train/00010/T1w/Image-1.dcm and 2 more")
     assert ran.returncode == 1
     assert not (tmp_path / "out").exists()
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("folder", "fault", "said"),
+    [
+        ("/no/such", ("open", 0, "nothing"), "no temporary file can be had (No such file or directory)"),
+        ("", ("write", errno.ENOSPC, "/slice.dcm"), "/slice.dcm: No space left on device"),
+        ("", ("read", errno.EIO, "/slice.dcm"), "/slice.dcm: Input/output error"),
+    ],
+    ids=["gone", "full", "not read again"],
+)
+def test_temporary_file_that_fails_is_no_damaged_series(make_dicom, tmp_path, folder, fault, said):
+    """A compressed image is shown to its decoder in a file of its own."""
+    image = np.random.default_rng(0).integers(0, 4000, (60, 40)).astype(np.uint16)
+    (tmp_path / "T1w").mkdir()
+    for z in (0, 1):
+        make_dicom(tmp_path / f"T1w/{z}.dcm", image + z, position=(0, 0, 2.0 * z), rle=True)
+    script = f"""
+import sys, tempfile
+from pathlib import Path
+tempfile.tempdir = {folder!r} or None
+from mgmt_monai.cohort.examination.examine import examine_series
+from mgmt_monai.cohort.layouts.found import FoundSeries
+data_dir = Path(sys.argv[1])
+print(examine_series(FoundSeries("a", "T1w", data_dir / "T1w", None, "made"), data_dir, True).findings)
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], env=faulty(*fault), capture_output=True, text=True, check=False
+    )
+    assert ran.stdout == ""
+    assert ran.stderr.splitlines()[-1].startswith("mgmt_monai.machine.MachineError: ")
+    assert said in ran.stderr.splitlines()[-1]

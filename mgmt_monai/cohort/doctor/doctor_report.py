@@ -2,11 +2,11 @@
 
 import json
 import math
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO, Any, TextIO
 
 from mgmt_monai import __version__
@@ -21,6 +21,7 @@ from mgmt_monai.cohort.layouts.found import Tagged
 from mgmt_monai.cohort.tables.ignores import Ignored, IgnoreList
 from mgmt_monai.cohort.tables.series_table import SeriesRow
 from mgmt_monai.html_page import write_page
+from mgmt_monai.machine import scratch
 
 SCHEMA = "mgmt-monai/doctor/1"
 """Name and version of report.json; `mgmt_monai/cohort/data/doctor.schema.json` says what is in it."""
@@ -290,7 +291,7 @@ def _finite(value: float | None) -> float | None:
 
 
 def _spool() -> IO[str]:
-    return tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n")
+    return scratch(TemporaryFile, mode="w+", encoding="utf-8", newline="\n")
 
 
 def _lines(spool: IO[str]) -> Iterator[str]:

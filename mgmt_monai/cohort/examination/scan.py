@@ -15,7 +15,7 @@ from mgmt_monai.cohort.examination.examine import examine_series, lost_series
 from mgmt_monai.cohort.examination.readers import MEMORY_LIMIT, ReaderDiedError, Readers
 from mgmt_monai.cohort.examination.scan_cache import ScanCache, state_of
 from mgmt_monai.cohort.layouts.found import FoundSeries
-from mgmt_monai.machine import MachineError
+from mgmt_monai.machine import MachineError, scratch
 from mgmt_monai.own_process import processors
 
 logger = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ def read_probe() -> bool:
     """Whether a series that is sound can be read here, pixels included: one is made for it."""
     import nibabel
 
-    with TemporaryDirectory(prefix="mgmt-monai-") as folder:
+    with scratch(TemporaryDirectory) as folder:
         path = Path(folder) / "sound.nii.gz"
         nibabel.save(nibabel.Nifti1Image(np.arange(4096, dtype=np.int16).reshape(16, 16, 16), np.eye(4)), path)
         exam = examine_series(FoundSeries("sound", "T1w", path.parent, (path.name,), "made"), path.parent, True)

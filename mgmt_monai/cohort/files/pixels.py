@@ -7,7 +7,6 @@ time, its pieces joined, and each frame's own rescale is applied here.
 
 import hashlib
 import struct
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from enum import Enum
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from mgmt_monai.cohort.files.tags import DEFLATED, FileTags, HeaderError, read_i
 from mgmt_monai.cohort.files.values import finite, finite_numbers, told
 from mgmt_monai.cohort.records import CONSTANT_DIGEST
 from mgmt_monai.cohort.series import is_nifti
-from mgmt_monai.machine import check_machine, check_readable
+from mgmt_monai.machine import check_machine, check_readable, scratch
 
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
 
@@ -357,13 +357,20 @@ def _decoded(path: Path, form: _Format, tags: FileTags, index: int) -> np.ndarra
     shown = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
-        with tempfile.TemporaryDirectory(prefix="mgmt-monai-") as folder:
+        with scratch(TemporaryDirectory) as folder:
             copy = Path(folder) / "slice.dcm"
-            copy.write_bytes(lone)
             reader = sitk.ImageFileReader()
             reader.SetImageIO("GDCMImageIO")
             reader.SetFileName(str(copy))
-            image = reader.Execute()
+            try:
+                copy.write_bytes(lone)
+                image = reader.Execute()
+            except OSError as error:
+                check_machine(error, copy)
+                raise
+            except RuntimeError:
+                check_readable(copy)
+                raise
     except RuntimeError as error:
         if "alloc" in str(error):  # ITK's words for memory that it does not get
             raise MemoryError from error

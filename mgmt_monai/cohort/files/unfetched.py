@@ -5,7 +5,7 @@ from pathlib import Path
 from mgmt_monai.machine import check_machine
 
 _LFS = b"version https://git-lfs"
-_ANNEX = "/annex/objects/"
+_ANNEX, _DVC = "/annex/objects/", ".dvc"
 
 #: The longest pointer: git-annex writes at most 32 KiB, of which the first line is the pointer.
 _POINTER_BYTES = 1 << 15
@@ -18,8 +18,20 @@ def is_placeholder(name: str) -> bool:
     Args:
         name: Of a file: iCloud's are called ``.<name>.icloud``, Nextcloud's and ownCloud's ``<name>.nextcloud``.
     """
-    lower = name.lower()
-    return lower.endswith((".nextcloud", ".owncloud")) or (lower.startswith(".") and lower.endswith(".icloud"))
+    return not name.lower().endswith(_DVC) and bool(stands_for(name))
+
+
+def stands_for(name: str) -> str:
+    """Of which file a file is the placeholder or DVC's pointer, by its name; "" where it is neither.
+
+    Example:
+        >>> stands_for(".a.dcm.icloud"), stands_for("T1w.dvc"), stands_for("a.dcm")
+        ('a.dcm', 'T1w', '')
+    """
+    stem, dot, suffix = name.rpartition(".")
+    if (dot + suffix).lower() in (".nextcloud", ".owncloud", _DVC):
+        return stem
+    return stem[1:] if suffix.lower() == "icloud" and stem.startswith(".") else ""
 
 
 def unfetched(path: Path) -> str:
@@ -43,6 +55,6 @@ def unfetched(path: Path) -> str:
         return ""
     if first.startswith(_LFS):
         return "a Git LFS pointer: git lfs pull"
-    if path.suffix == ".dvc" and first.startswith((b"outs:", b"md5:", b"frozen:")):
-        return "a DVC pointer: dvc pull"
+    if path.suffix == _DVC and first.startswith((b"outs:", b"md5:", b"frozen:")):  # it stays when the file is fetched
+        return "" if path.with_suffix("").exists() else "a DVC pointer: dvc pull"
     return "a git-annex pointer: datalad get" if _ANNEX.encode() in first.split(b"\n")[0] else ""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mgmt_monai.cohort.errors import CohortError
+from mgmt_monai.cohort.files.unfetched import stands_for, unfetched
 from mgmt_monai.cohort.findings import Finding, counted
 from mgmt_monai.cohort.layouts import bids, dicom_tree, folders, listed, rsna_miccai
 from mgmt_monai.cohort.layouts.decided import apply_decisions, decisions_of
@@ -107,6 +108,10 @@ def find_series(
         )
     _tell_what_is_not_read(found, data_dir)
     found.findings += _tell_unread_images(found, found.files, data_dir)
+    for path in found.files.unfetched:
+        name = re.sub(r"(sub|ses)-[^_]*_?", "", stem_of(stands_for(path.name)))  # of BIDS; in words it is a subtraction
+        if _may_be_read(in_words(f"{path.parent.name} {name}")):
+            found.findings.append(Finding("D049", "", "", str(path), f"expected an image, found {unfetched(path)}"))
     if not found.series:
         first = next((f" {one.line}" for kind in ("D035", "D001") for one in found.findings if one.id == kind), "")
         raise CohortError(
@@ -251,6 +256,12 @@ def _named_after(name: str, patients: Mapping[str, str]) -> str:
     return next((patients[key] for end in reversed(list(ends)) if (key := normalised(name[:end])) in patients), "")
 
 
+def _may_be_read(words: str) -> bool:
+    """Whether an image that is called so is no mask, and none of a kind that no model reads."""
+    told = guess({"Modality": "MR", "SeriesDescription": words})
+    return bool(told.modality or not told.certain) and not folders.is_mask(words)
+
+
 def _tell_lacking(beside: dict[str, list[tuple[str, Path]]], found: Found, data_dir: Path) -> Iterator[Finding]:
     """What is passed over in a patient's own folders and may be a modality that is not read of the patient."""
     told_already = {item.directory for item in found.left_out}
@@ -259,10 +270,9 @@ def _tell_lacking(beside: dict[str, list[tuple[str, Path]]], found: Found, data_
         of: dict[str, list[tuple[str, Path]]] = {}
         for kind, path in named:
             words = in_words(f"{path.parent.name} {stem_of(path.name).removeprefix(patient_id)}")
-            if path not in told_already and not folders.is_mask(words):
-                told = guess({"Modality": "MR", "SeriesDescription": words})
-                if told.modality or not told.certain:
-                    of.setdefault(told.modality or "", []).append((kind, path))
+            if path not in told_already and _may_be_read(words):
+                modality = guess({"Modality": "MR", "SeriesDescription": words}).modality
+                of.setdefault(modality or "", []).append((kind, path))
         for modality in sorted(of.keys() & lacking) or sorted(of.keys() & {""} if lacking else ()):
             (kind, first), n = of[modality][0], len(of[modality])
             missing = modality or " or ".join(one for one in MODALITIES if one in lacking)

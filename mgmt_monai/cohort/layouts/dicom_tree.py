@@ -9,7 +9,7 @@ from mgmt_monai.cohort.files.elements import begins_with_data_set, is_marked
 from mgmt_monai.cohort.files.headers import is_phase
 from mgmt_monai.cohort.files.person import PERSON_TAGS, people_of
 from mgmt_monai.cohort.files.tags import FileTags, HeaderError, read_tags
-from mgmt_monai.cohort.files.unfetched import unfetched
+from mgmt_monai.cohort.files.unfetched import stands_for, unfetched
 from mgmt_monai.cohort.findings import Finding, counted
 from mgmt_monai.cohort.layouts.acquisitions import IN_TIME, SHARED, Slice, Values, acquisitions, in_place, joined, taken
 from mgmt_monai.cohort.layouts.found import Found, FoundSeries, Tagged, n_files_of
@@ -95,7 +95,7 @@ def recognises(data_dir: Path) -> bool:
     for directory, files in walk(Path(data_dir), []):
         for name in files:
             path = directory / name
-            kind = _other_by_name(name)
+            kind = _other_by_name(stands_for(name) or name)
             other = kind not in ("", UNKNOWN)
             looked_at[other] += 1
             if looked_at[False] > _LOOKED_AT:
@@ -210,7 +210,7 @@ def _read(
 ) -> Iterator[tuple[Path, FileTags]]:
     for name in names:
         path = directory / name
-        kind = _other_by_name(name)
+        kind = _other_by_name(stands_for(name) or name)
         if is_own(name):
             continue
         if kind and (kind == _INDEX or not _looks_like_dicom(path)):  # IM0001.MR and IM0001.json may be

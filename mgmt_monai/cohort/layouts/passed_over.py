@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mgmt_monai.cohort.files.unfetched import is_placeholder
+from mgmt_monai.cohort.files.unfetched import is_placeholder, stands_for, unfetched
 from mgmt_monai.cohort.findings import counted
 from mgmt_monai.cohort.tables.aliases import normalised
 
@@ -55,12 +55,14 @@ class FileCount:
         n_left_out: Of series that are told as left out, and files that are told as damaged.
         kinds: By kind of what is passed over: how many, and the first one.
         images: Of those that may be images, by folder: kind, names.
+        unfetched: Those that stand for what may be images and are not here.
     """
 
     n_read: int = 0
     n_left_out: int = 0
     kinds: dict[str, tuple[int, Path]] = field(default_factory=dict)
     images: dict[Path, list[tuple[str, str]]] = field(default_factory=dict)
+    unfetched: list[Path] = field(default_factory=list)
     _n_names: int = 0
 
     def pass_over(self, kind: str, path: Path, n: int = 1) -> None:
@@ -74,6 +76,8 @@ class FileCount:
         if n:
             before, first = self.kinds.get(kind, (0, path))
             self.kinds[kind] = (before + n, first)
+        if (name := stands_for(path.name)) and kind_by_name(name) in (*IMAGES, UNKNOWN) and unfetched(path):
+            self.unfetched.append(path)
         if kind in IMAGES and self._n_names < NAMES_LIMIT:
             self._n_names += 1
             self.images.setdefault(path.parent, []).append((kind, path.name))

@@ -126,3 +126,36 @@ def test_series_that_is_not_read_is_told_with_its_reason(tmp_path, make_dicom):
     assert (finding.patient_id, finding.path) == ("P1", "series 2")
     assert "series 2 is diffusion" in finding.text
     assert "(3 files)" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("files", "pointer", "told"),
+    [
+        (["sub-01/anat/sub-01_T1w.nii.gz"], "sub-01/anat/sub-01_FLAIR.nii.gz.nextcloud", "a cloud's"),
+        (["sub-01/anat/sub-01_T1w.nii.gz"], "sub-01/anat/.sub-01_FLAIR.nii.gz.icloud", "a cloud's"),
+        (["sub-01/anat/sub-01_T1w.nii.gz"], "sub-02.dvc", "a DVC"),
+        (["sub-01/anat/sub-01_T1w.nii.gz"], "sub-01/dwi/sub-01_dwi.nii.gz.nextcloud", ""),
+        (["p1/p1_t1.nii.gz"], "p1/p1_flair.nii.gz.nextcloud", "a cloud's"),
+        ([BRATS], "BraTS2021_00001/BraTS2021_00001_flair.nii.gz.dvc", "a DVC"),
+        ("kaggle", "train/1/FLAIR.dvc", "a DVC"),
+        ("dicom", "P2/FLAIR.dvc", "a DVC"),
+        ("dicom", "IM2.dcm.dvc", "a DVC"),
+        (["p1/p1_t1.nii.gz", "p1/p1_flair.nii.gz"], "p1/p1_flair.nii.gz.dvc", ""),
+        ([BRATS], "BraTS2021_00001/BraTS2021_00001_seg.nii.gz.dvc", ""),
+        (["p1/p1_t1.nii.gz"], "p1/report.pdf.dvc", ""),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_was_not_fetched_is_told_in_every_layout(
+    make_tree, make_nifti, make_series, tmp_path, files, pointer, told
+):
+    if files == "kaggle":
+        make_tree("rsna-miccai-2021")
+    elif files == "dicom":
+        make_series("AX T1", "P1/T1/1", "P1/T1/2")
+    else:
+        make_nifti(*files)
+    (tmp_path / pointer).parent.mkdir(exist_ok=True, parents=True)
+    (tmp_path / pointer).write_text("outs:\n- md5: a304afb96060aad90176268345e10355\n")
+    findings = [one for one in find_series(tmp_path).findings if one.id == "D049"]
+    assert [(one.path, f"found {told}" in one.text) for one in findings] == ([(pointer, True)] if told else [])
