@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
+from mgmt_monai.cohort.files import background
 from mgmt_monai.exchange.configs import inference_config
 from mgmt_monai.exchange.errors import ExchangeError
 from mgmt_monai.exchange.run_source import STAGES, Source
@@ -113,13 +114,22 @@ def preprocessing_of(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         slices,
         {"step": "read", "rule": _READ},
-        {"step": "scale", **percentiles, "minimum": 0, "maximum": 1, "rule": _SCALE},
+        {"step": "scale", **percentiles, "minimum": 0, "maximum": 1, "background": _BACKGROUND, "rule": _SCALE},
         *pad,
         {"step": "resize", "size": [size, size], "mode": "bilinear", "align_corners": False, "rule": _RESIZE},
         {"step": "round", "dtype": "float16", "rule": "Rounded to float16; the network computes in float32."},
         {"step": "network", "computed_in": "float32", "rule": _NETWORK},
     ]
 
+
+#: The numbers of `_SCALE`, as the reader of the series has them.
+_BACKGROUND = {
+    name: getattr(background, name.upper())
+    for name in (
+        "edge_share", "lowest_share", "zero_share", "few_zeros_share", "zero_times", "mask_share", "mask_least",
+        "mask_gap", "weight_below",
+    )
+}  # fmt: skip
 
 #: The rules of `preprocessing_of`, as the transforms of the chain keep them.
 _MIDDLE = (
@@ -131,15 +141,24 @@ _REFORMATTED = (
     "scripts has the rule."
 )
 _READ = (
-    "Stored value * RescaleSlope + RescaleIntercept of its own slice, float32; MONOCHROME1 inverted; padding takes the "
-    "lowest of the other values."
+    "Stored value * RescaleSlope + RescaleIntercept of its own slice, float32; MONOCHROME1 inverted; padding, and NaN"
+    " in slices whose edge is NaN to a half at least, take the lowest of the other values."
 )
 _SCALE = (
-    "Of all kept slices together: the background is the lowest value (where fewer than 1 % of the pixels at the edges "
-    "of the slices have it: the value that half of them have, if any, or else, with negative values about, exactly 0 "
-    "where a tenth of the volume is). The foreground is what lies above it. lo and hi are the two percentiles of the "
-    "foreground, interpolated linearly between order statistics; where they coincide lo is the background. "
-    "x = (x - lo) / (hi - lo), cut to 0 and 1; a constant volume is 0."
+    "Of all kept slices together. Edge: the outermost rows and columns of each slice. A set of edge values is filled "
+    "by its value number n // 2 of n, sorted and counted from 0, if a share edge_share of them has it. Zeros stand "
+    "out of values if a share zero_share of them is exactly 0, or few_zeros_share, zero_times as many as have the "
+    "least value above 0 and as have the greatest below. L is the lowest value. (1) L is a mask if it is below 0, if "
+    "the next value is mask_gap of the whole range above it, and if a share mask_share and mask_least pixels have it."
+    " Then, L left out of edge and values: the background is what fills the edge, if a share lowest_share of it is "
+    "left; else 0, if zeros stand out; else it is L, which is no mask. (2) Without a mask: it is what fills the edge,"
+    " if a share of it below lowest_share is L, or if 0 fills it and L is below 0; else L, if such a share is L; else"
+    " 0, if L is below 0 and zeros stand out; else L. (3) Tissue lies below a background by another rule than 'it is "
+    "L' if the distances to it of the values below sum up to weight_below of those above, L left out if it is a mask "
+    "or has lowest_share of the edge. Then the foreground is all but the background and a mask, and the background "
+    "becomes 0; else it is what lies above. All shares: at least. lo and hi are the two percentiles of the "
+    "foreground, interpolated linearly between order statistics; where they coincide lo is the background. x = (x - "
+    "lo) / (hi - lo), cut to 0 and 1; a constant volume is 0."
 )
 _PAD = (
     "The shorter side of each slice, in mm, gets the value on both ends until the field of view is a square: rows = "

@@ -37,6 +37,75 @@ def resized(images, size):
     return images
 
 
+def parted(volume, numbers):
+    """Which pixels are foreground, and which become 0 whatever lies below, by the rule of ``scale``."""
+    inner = np.zeros(volume.shape, bool)
+    inner[:, 1:-1, 1:-1] = True
+    edge, lowest = volume[~inner], volume.min()
+
+    def filling(values):
+        found = sorted(values)[len(values) // 2] if len(values) else None
+        return found if found is not None and np.mean(values == found) >= numbers["edge_share"] else None
+
+    def zeros_stand_out(values):
+        n, beside = np.sum(values == 0), [0]
+        for side in (values[values > 0], -values[values < 0]):
+            beside.append(np.sum(side == side.min()) if len(side) else 0)
+        few = n >= numbers["few_zeros_share"] * len(values) and n >= numbers["zero_times"] * max(beside)
+        return n >= numbers["zero_share"] * len(values) or few
+
+    others, n_lowest = volume[volume != lowest], np.sum(volume == lowest)
+    is_mask = lowest < 0 and others.min() - lowest >= numbers["mask_gap"] * (volume.max() - lowest)
+    is_mask = is_mask and n_lowest >= max(numbers["mask_share"] * volume.size, numbers["mask_least"])
+    is_common, found = np.mean(edge == lowest) >= numbers["lowest_share"], None
+    if is_mask:
+        left = edge[edge != lowest]
+        found = filling(left) if len(left) >= numbers["lowest_share"] * len(edge) else None
+        if found is None and zeros_stand_out(others):
+            found = 0
+        is_mask = found is not None
+    else:
+        fills = filling(edge)
+        if fills is not None and (not is_common or (fills == 0 and lowest < 0)):
+            found = fills
+        elif not is_common and lowest < 0 and zeros_stand_out(volume.ravel()):
+            found = 0
+    if found is None:
+        return volume > lowest, np.zeros(volume.shape, bool)
+    weighed = others if is_mask or is_common else volume
+    below, above = np.sum(np.maximum(found - weighed, 0)), np.sum(np.maximum(weighed - found, 0))
+    if below < numbers["weight_below"] * above:
+        return volume > found, np.zeros(volume.shape, bool)
+    return (volume != found) & ~(is_mask & (volume == lowest)), volume == found
+
+
+def z_scored(pixels):
+    return np.where(pixels > 0, pixels - np.sum(pixels) / max(np.sum(pixels > 0), 1), 0)
+
+
+def masked(pixels):
+    out = z_scored(pixels)
+    out[20:24, 20:24] = -3000
+    return out
+
+
+def padded(pixels):
+    out = pixels.copy()
+    out[:, :6] = -2000
+    return out
+
+
+SERIES = {
+    "square": lambda pixels: pixels,
+    "wide": lambda pixels: pixels[:40],
+    "noise as air": lambda pixels: pixels + np.arange(pixels.size).reshape(pixels.shape) % 37,
+    "z-scored": z_scored,
+    "z-scored, cropped": lambda pixels: z_scored(pixels)[10:-10, 10:-10],
+    "z-scored, a part masked": masked,
+    "padded": padded,
+}
+
+
 def probability(bundle, folder):
     import onnxruntime
 
@@ -49,10 +118,11 @@ def probability(bundle, folder):
     n = len(volume)
     k = max(1, math.floor(steps["slices"]["fraction"] * n + 0.5))
     volume = volume[(n - k) // 2 : (n - k) // 2 + k]
-    low, high = np.percentile(
-        volume[volume > volume.min()], [steps["scale"]["lower_percentile"], steps["scale"]["upper_percentile"]]
-    )
-    volume = np.clip((volume - low) / (high - low), steps["scale"]["minimum"], steps["scale"]["maximum"])
+    scale = steps["scale"]
+    foreground, air = parted(volume, scale["background"])
+    low, high = np.percentile(volume[foreground], [scale["lower_percentile"], scale["upper_percentile"]])
+    volume = np.clip((volume - low) / (high - low), scale["minimum"], scale["maximum"])
+    volume[air] = 0
     _, rows, columns = volume.shape
     height, width = rows * row_mm, columns * column_mm
     more = [round(max(1, width / height) * rows) - rows, round(max(1, height / width) * columns) - columns]
@@ -64,8 +134,8 @@ def probability(bundle, folder):
     return float(np.mean(1 / (1 + np.exp(-logits.astype(np.float64)))))
 
 
-@pytest.mark.parametrize("rows", [pytest.param(None, id="square"), pytest.param(40, id="wide")])
-def test_metadata_and_the_onnx_file_give_the_probability(page_exports, phantom_dir, tmp_path, rows):
+@pytest.mark.parametrize("changed", SERIES.values(), ids=SERIES)
+def test_metadata_and_the_onnx_file_give_the_probability(page_exports, phantom_dir, tmp_path, changed):
     import pydicom
 
     bundle = page_exports / "exported" / "mgmt_t1w_forms"
@@ -73,8 +143,9 @@ def test_metadata_and_the_onnx_file_give_the_probability(page_exports, phantom_d
     (tmp_path / "study" / "T1w").mkdir(parents=True)
     for path in series.iterdir():
         slice_ = pydicom.dcmread(path)
-        if rows:
-            slice_.PixelData, slice_.Rows = slice_.pixel_array[:rows].tobytes(), rows
+        pixels = changed(slice_.pixel_array.astype(int))
+        slice_.PixelRepresentation, slice_.BitsStored, slice_.HighBit = 1, 16, 15
+        slice_.PixelData, (slice_.Rows, slice_.Columns) = pixels.astype("<i2").tobytes(), pixels.shape
         slice_.save_as(tmp_path / "study" / "T1w" / path.name)
     # What `predict` answers where it does not abstain: the pictures of another shape lie far from the training's.
     (read,) = read_study(tmp_path / "study", modalities=["T1w"])
