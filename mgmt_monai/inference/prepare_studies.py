@@ -41,6 +41,7 @@ from mgmt_monai.preparation.patient_folder import (
     write_patient,
 )
 from mgmt_monai.preparation.prepare import Settings, prepare
+from mgmt_monai.preparation.segmentation import carried, drawn_on, find_segmentation
 from mgmt_monai.preparation.template import content, read_template, read_volume
 from mgmt_monai.transforms.load import LoadSeries
 
@@ -86,7 +87,7 @@ def prepare_study(
     overwrite: bool = False,
     template: Path | None = None,
 ) -> PreparedStudy:
-    """Prepare one study and write it; nothing where the same is there.
+    """Prepare one study and write it, with the segmentation in its folder; nothing where the same is there.
 
     Args:
         study: As `find_study` takes it, or found.
@@ -98,8 +99,8 @@ def prepare_study(
 
     Raises:
         InferenceError: No study.
-        PreparationError: No series with a whole brain, a mask or template that is none, or something else is in the
-            folder's place.
+        PreparationError: No series with a whole brain, a mask, template or segmentation that is none, or something
+            else is in the folder's place.
         OSError: It cannot be written.
     """
     found = study if isinstance(study, FoundStudy) else find_study(study)
@@ -124,19 +125,24 @@ def prepare_study(
     if mask is not None:
         own = read_mask(mask)
         digest.update(content("mask", own))
+    labels, drawn = find_segmentation(found.path), ""
+    if labels is not None:
+        drawn = drawn_on(labels, images)
+        digest.update(content("segmentation", labels))
     there = is_prepared(folder, settings, digest.hexdigest(), overwrite)
     kept = there is not None
     if there is None:
         try:
             prepared = prepare(images, settings, own, refused, read_template(template) if template else None)
+            moved = None if labels is None else carried(labels, drawn, prepared)
         except PreparationError as error:
             if not folder.exists():
                 raise
             # It may be replaced, and is not of these images and settings.
             shutil.rmtree(folder.rename(folder.with_name(f".{folder.name}.{uuid4().hex}")), ignore_errors=True)
             raise PreparationError(f"{error}. What an earlier run had written is removed") from error
-        there = record_of(prepared, settings, digest.hexdigest(), software())
-        write_patient(prepared, folder.name, folder, there)
+        there = record_of(prepared, settings, digest.hexdigest(), software(), drawn)
+        write_patient(prepared, folder.name, folder, there, moved)
     refused = {modality: one["reason"] for modality, one in there["series"].items() if not one["accepted"]}
     return PreparedStudy(kept, refused)
 

@@ -27,7 +27,9 @@ TOKENS = {"T1w": "t1", "T1wCE": "t1ce", "T2w": "t2", "FLAIR": "flair"}
 VERSION = 1
 
 
-def record_of(prepared: Prepared, settings: Settings, inputs: str, software: Mapping[str, str]) -> dict[str, Any]:
+def record_of(
+    prepared: Prepared, settings: Settings, inputs: str, software: Mapping[str, str], drawn_on: str = ""
+) -> dict[str, Any]:
     """What ``prepare.json`` says: no name, identifier, date or path.
 
     Args:
@@ -35,6 +37,7 @@ def record_of(prepared: Prepared, settings: Settings, inputs: str, software: Map
         settings: It was prepared with.
         inputs: Digest of the pixels and places it was made from.
         software: Versions by package.
+        drawn_on: The modality that its segmentation was drawn on; "" without one.
     """
     return {
         "version": VERSION,
@@ -44,6 +47,7 @@ def record_of(prepared: Prepared, settings: Settings, inputs: str, software: Map
         "reference": prepared.reference,
         "brain_cm3": round(brain_cm3(prepared.mask), 1),
         "own_mask": prepared.own_mask,
+        **({"segmentation": drawn_on} if drawn_on else {}),
         **({} if prepared.alignment is None else {"template": _alignment_record(prepared.alignment)}),
         "series": {modality: _series_record(one) for modality, one in prepared.series.items()},
     }
@@ -72,7 +76,8 @@ def is_prepared(
             "read. Name another place with --out, or move it away."
         )
     volumes = [TOKENS[modality] for modality, one in record["series"].items() if one["accepted"]]
-    files = {folder / f"{folder.name}_{token}.nii.gz" for token in (*volumes, "brain_mask")}
+    more = ("brain_mask", "seg") if record.get("segmentation") else ("brain_mask",)
+    files = {folder / f"{folder.name}_{token}.nii.gz" for token in (*volumes, *more)}
     complete = all(path.is_file() for path in files)
     same_settings = record["settings"] == settings.told
     if same_settings and complete and inputs in (None, record["inputs_sha256"]):
@@ -118,7 +123,9 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     return dict(record)
 
 
-def write_patient(prepared: Prepared, patient_id: str, folder: Path, record: Mapping[str, Any]) -> None:
+def write_patient(
+    prepared: Prepared, patient_id: str, folder: Path, record: Mapping[str, Any], segmentation: sitk.Image | None = None
+) -> None:
     """Write a patient's volumes, mask, transforms, pictures and record; an older folder is replaced when all is there.
 
     Through Python's own files: SimpleITK does not say when the disk is full.
@@ -128,6 +135,7 @@ def write_patient(prepared: Prepared, patient_id: str, folder: Path, record: Map
         patient_id: What the files are called.
         folder: Of the patient.
         record: As `record_of` gives it.
+        segmentation: In the common space; None without one.
 
     Raises:
         OSError: It cannot be written.
@@ -141,6 +149,8 @@ def write_patient(prepared: Prepared, patient_id: str, folder: Path, record: Map
             (partial / f"{patient_id}_{token}.nii.gz").write_bytes(nifti_bytes(image))
             (partial / "transforms" / f"{token}.tfm").write_text(_as_text(prepared.transforms[modality]))
         (partial / f"{patient_id}_brain_mask.nii.gz").write_bytes(nifti_bytes(prepared.mask))
+        if segmentation is not None:
+            (partial / f"{patient_id}_seg.nii.gz").write_bytes(nifti_bytes(segmentation))
         overview, sheets = pictures(prepared)
         (partial / OVERVIEW).write_bytes(overview)
         write_patient_page(partial / PAGE, patient_id, record, sheets)

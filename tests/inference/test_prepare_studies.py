@@ -8,14 +8,19 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813 (its own documentation's name)
+from made_records import made_series
 
 from mgmt_monai.cli.main import main
 from mgmt_monai.cohort.files.headers import read_headers
+from mgmt_monai.cohort.records import PatientRecord
+from mgmt_monai.cohort.tables.segmentations import find_segmentations
 from mgmt_monai.inference.abstain import head_reasons
 from mgmt_monai.inference.prepare_studies import read_mask
 from mgmt_monai.inference.study import read_study
 from mgmt_monai.phantom import write_phantom
 from mgmt_monai.preparation.errors import PreparationError
+from mgmt_monai.preparation.images import as_image, nifti_bytes
+from mgmt_monai.transforms.load import LoadSeries
 
 pytestmark = pytest.mark.xdist_group("raw")
 
@@ -129,6 +134,63 @@ def test_what_was_prepared_of_a_patient_who_is_now_refused_does_not_stand(
     assert "What an earlier run had written is removed" in capsys.readouterr().err
     assert sorted(path.name for path in out.iterdir() if path.is_dir()) == ["90000"]
     assert "What an earlier run had written is removed" in (out / "report.html").read_text()
+
+
+def test_segmentation_is_carried_with_the_series_that_it_was_drawn_on(raw: Path, tmp_path: Path) -> None:
+    study, out = tmp_path / "90000", tmp_path / "out"
+    shutil.copytree(raw / "train/90000", study)
+    flair = as_image(LoadSeries()(study / "FLAIR"))
+    labels = np.zeros(sitk.GetArrayViewFromImage(flair).shape, np.uint8)
+    n_slices, rows, columns = labels.shape
+    labels[n_slices // 2 : n_slices // 2 + 4, rows // 3 : rows // 3 + 20, columns // 3 : columns // 3 + 20] = 2
+    labels[n_slices // 2, rows // 3, columns // 3] = 4
+    drawn = sitk.GetImageFromArray(labels)
+    drawn.CopyInformation(flair)
+    (study / "tumour_seg.nii.gz").write_bytes(nifti_bytes(drawn))
+    words = ["prepare", str(study), "--out", str(out), "--spacing", "2", "--workers", "1"]
+    assert main(words) == 0
+
+    assert json.loads((out / "90000/prepare.json").read_text())["segmentation"] == "FLAIR"
+    moved, mask = (nib.load(out / f"90000/90000_{name}.nii.gz") for name in ("seg", "brain_mask"))
+    assert np.allclose(moved.affine, mask.affine) and moved.shape == mask.shape
+    found = np.asarray(moved.dataobj)
+    assert set(np.unique(found)) <= {0, 2, 4}
+    centre = (moved.affine @ [*np.argwhere(found).mean(axis=0), 1])[:3] * [-1, -1, 1]
+    truth = json.loads((raw / "truth.json").read_text())["patients"][0]["series"]
+    pose = {modality: np.array(truth[modality]["head_to_scanner_mm"]) for modality in ("T1wCE", "FLAIR")}
+    before = flair.TransformContinuousIndexToPhysicalPoint(np.argwhere(labels).mean(axis=0)[::-1].tolist())
+    expected = (pose["T1wCE"] @ np.linalg.inv(pose["FLAIR"]) @ [*before, 1])[:3]
+    assert np.linalg.norm(centre - expected) < 1.5
+    size = np.count_nonzero(found) * 8 / (np.count_nonzero(labels) * np.prod(flair.GetSpacing()))
+    assert size == pytest.approx(1, abs=0.1)
+    record = PatientRecord("90000", 0, "test", {"FLAIR": made_series(directory="90000")})
+    assert find_segmentations("auto", [record], out) == {"90000": out / "90000/90000_seg.nii.gz"}
+
+    (out / "90000/90000_seg.nii.gz").unlink()
+    assert main(words) == 1  # not whole
+    assert main([*words, "--overwrite"]) == 0
+    assert (out / "90000/90000_seg.nii.gz").is_file()
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda image: sitk.Shrink(image, [2, 2, 1]), "on the voxels of one of the series, found one on others"),
+        (lambda image: image * 0, "the whole numbers of labels, found none"),
+        (lambda image: image * 0 + 0.5, "the whole numbers of labels, found none"),
+        (None, "expected one segmentation, found 2"),
+    ],
+)
+def test_segmentation_that_is_none_of_a_series_is_named(raw, tmp_path, capsys, make, told) -> None:
+    study = tmp_path / "90000"
+    shutil.copytree(raw / "train/90000", study)
+    image = as_image(LoadSeries()(study / "FLAIR")) * 0 + 1
+    (study / "a_seg.nii.gz").write_bytes(nifti_bytes(image if make is None else make(image)))
+    if make is None:
+        shutil.copy(study / "a_seg.nii.gz", study / "b_seg.nii.gz")
+    assert main(["prepare", str(study), "--out", str(tmp_path / "out"), "--spacing", "2", "--workers", "1"]) == 1
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "out/90000").exists()
 
 
 def test_the_study_itself_is_never_replaced(tmp_path: Path, raw: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -67,6 +67,11 @@ def _beside(patient: PatientRecord, data_dir: Path, shared: Counter[str]) -> lis
             for path in place.iterdir() if place.is_dir() else ():
                 own = (shared[record.directory] == 1 and place == folder) or place.name == patient.patient_id
                 own = own or re.match(rf"{re.escape(patient.patient_id)}(?![^\W_])", path.name) is not None
-                if own and is_nifti(path.name) and _NAME.search(re.sub(r"\.nii(\.gz)?$", "", path.name.lower())):
+                if own and is_segmentation(path.name):
                     found.add(path)
     return sorted(found)
+
+
+def is_segmentation(name: str) -> bool:
+    """Whether a file is a segmentation by its name, as ``BraTS_001_seg.nii.gz``."""
+    return is_nifti(name) and _NAME.search(re.sub(r"\.nii(\.gz)?$", "", name.lower())) is not None
