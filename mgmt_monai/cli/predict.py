@@ -106,6 +106,7 @@ def command(
         check_study(study_dir, bool(series))
     check_bundles(bundles)
     from mgmt_monai.inference.engines.engine_choice import for_studies
+    from mgmt_monai.inference.feature_fusion import fusion_of
     from mgmt_monai.inference.fused_study import read_fusion
     from mgmt_monai.inference.model import open_models
     from mgmt_monai.inference.studies import studies_in
@@ -120,6 +121,10 @@ def command(
         engine = for_studies(engine, 1)
     with open_models(bundles, trust_bundle, engine) as models:
         opened = [model.bundle for model in models], [model.modality for model in models]
+        if (dicom_sr or dicom_sc or dicomweb) and fusion_of(models) is not None:
+            raise click.UsageError(
+                "--dicom-sr, --dicom-sc and --dicomweb do not tell a fusion's answer yet: leave them out."
+            )
         fusion = None if fused is None else read_fusion(fused, *opened)
         if study_dir is None:
             _predict_archived(
@@ -261,11 +266,13 @@ def _line(one: SeriesPrediction) -> str:
 
 def _fused(fusion: Mapping[str, Any]) -> str:
     """The fusion's answer, and what each modality adds to it."""
+    kind = fusion.get("kind", "late fusion")
     if fusion["probability"] is None:
-        return "late fusion: no answer, for all models abstain"
+        return f"{kind}: no answer, for all models abstain"
     missing = f"; without {', '.join(fusion['missing'])}" if fusion["missing"] else ""
     addends = ", ".join(f"{name} {value:+.2f}" for name, value in fusion["addends"].items())
-    return f"late fusion: {fusion['probability']:.3f}{missing} (log-odds: {addends})"
+    known = f"; {_known(fusion['evaluation'])}" if "evaluation" in fusion else ""
+    return f"{kind}: {fusion['probability']:.3f}{missing} (log-odds: {addends}){known}"
 
 
 def _known(evaluation: Mapping[str, Any]) -> str:

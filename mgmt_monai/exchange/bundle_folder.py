@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from mgmt_monai.carried_code import SCRIPTS, renamed
+from mgmt_monai.cohort.patients import FUSION
 from mgmt_monai.cohort.series import MODALITIES
 from mgmt_monai.errors import MgmtMonaiError, printable
 from mgmt_monai.exchange.bundle_archive import unpack
@@ -60,13 +61,22 @@ class BundleFolder:
         return self.path / "models" / "reference.safetensors"
 
     @property
+    def references(self) -> list[Path]:
+        """`reference`, or that of each modality of a fusion: those that are there."""
+        return sorted((self.path / "models").glob("reference*.safetensors"))
+
+    def reference_of(self, modality: str) -> Path:
+        """Of a fusion, what the training data's features were like in one of its modalities."""
+        return self.path / "models" / f"reference-{modality}.safetensors"
+
+    @property
     def settings(self) -> dict[str, Any]:
         """The top-level scalars of the config."""
         return {key: value for key, value in self.config.items() if _is_plain(value)}
 
     @property
     def modality(self) -> str:
-        """Of the series it reads: ``T1w``, ``T1wCE``, ``T2w`` or ``FLAIR``."""
+        """Of the series it reads: ``T1w``, ``T1wCE``, ``T2w`` or ``FLAIR``; ``fusion`` where they are several."""
         return str(self.config["modality"])
 
     @property
@@ -112,17 +122,21 @@ class BundleFolder:
     def sha256(self) -> str:
         """Of all that decides a prediction and what is said of it: config, metadata, state, reference; hexadecimal."""
         parts = [_sha256(self.path / "configs" / f"{part}.json") for part in ("inference", "metadata")]
-        parts += [self.model_sha256, _sha256(self.reference) if self.reference.is_file() else ""]
+        parts += [self.model_sha256, *([_sha256(one) for one in self.references] or [""])]
         return hashlib.sha256("\n".join(parts).encode("ascii")).hexdigest()
 
     @cached_property
     def is_ours(self) -> bool:
         """Whether its config is this version's own template but for the values of plain settings."""
-        ours = renamed(packaged_config("inference"), SCRIPTS)
+        ours = renamed(packaged_config(self._template), SCRIPTS)
         return set(self.config) == set(ours) and all(
             _is_plain(self.config[key]) if _is_plain(value) else self.config[key] == value
             for key, value in ours.items()
         )
+
+    @property
+    def _template(self) -> str:
+        return "fusion_inference" if self.config.get("modality") == FUSION else "inference"
 
     def executed_config(self, trust: bool) -> dict[str, Any]:
         """The config to run: our own template with the bundle's settings, or the bundle's, trusted.
@@ -136,7 +150,7 @@ class BundleFolder:
         """
         if self.is_ours:
             settings = {key: value for key, value in self.settings.items() if key not in PATH_SETTINGS}
-            return {**packaged_config("inference"), **settings}
+            return {**packaged_config(self._template), **settings}
         if not trust:
             raise ExchangeError(
                 f"{self.name}: expected the inference config that this version of mgmt-monai writes, found another. A "
@@ -174,8 +188,8 @@ def _read(folder: Path, name: str) -> BundleFolder:
     config, metadata = (_json(_file(folder, f"configs/{part}.json")) for part in ("inference", "metadata"))
     bundle = BundleFolder(folder, name, config, metadata)
     _file(folder, "models/model.pt")
-    if bundle.reference.exists() or bundle.reference.is_symlink():
-        _file(folder, "models/reference.safetensors")
+    for reference in bundle.references:
+        _file(folder, f"models/{reference.name}")
     _check_settings(bundle)
     return bundle
 
@@ -233,10 +247,10 @@ def _check_settings(bundle: BundleFolder) -> None:
     from mgmt_monai.training.settings import check_settings
 
     settings = bundle.settings
-    if settings.get("modality") not in MODALITIES:
-        raise _wrong(bundle, "modality", f"one of {', '.join(MODALITIES)}", settings.get("modality"))
+    if settings.get("modality") not in (*MODALITIES, FUSION):
+        raise _wrong(bundle, "modality", f"one of {', '.join((*MODALITIES, FUSION))}", settings.get("modality"))
     if bundle.is_ours:
-        for key, ours in packaged_config("inference").items():
+        for key, ours in packaged_config(bundle._template).items():
             if _is_plain(ours) and not _same_kind(settings[key], ours):
                 raise _wrong(bundle, key, f"a value like {ours!r}", settings[key])
         checked = settings

@@ -8,6 +8,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from mgmt_monai.cohort.patients import FUSION
 from mgmt_monai.cohort.series import MODALITIES
 from mgmt_monai.exchange.errors import ExchangeError
 from mgmt_monai.packaged_configs import packaged_config
@@ -61,8 +62,8 @@ def train_config(executed: Mapping[str, Any]) -> dict[str, Any]:
         ExchangeError: A modality that is none, or a path in a place that the template does not have.
     """
     modality = executed.get("modality")
-    if modality not in MODALITIES:
-        raise ExchangeError(f"modality: expected one of {', '.join(MODALITIES)}, found {modality!r}. Name another run.")
+    if modality not in (known := (*MODALITIES, FUSION)):
+        raise ExchangeError(f"modality: expected one of {', '.join(known)}, found {modality!r}. Name another run.")
     ours = packaged_config(modality.lower())
     lacking = set(ours) - set(executed)
     older = lacking or "transfer_views" in executed or executed["cohort"]["_target_"] == _OLD_COHORT
@@ -88,7 +89,8 @@ def inference_config(executed: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ExchangeError: A path in a component, or a setting that is no plain value.
     """
-    made, training = packaged_config("inference"), train_config(executed)
+    made = packaged_config("fusion_inference" if executed.get("modality") == FUSION else "inference")
+    training = train_config(executed)
     for key, ours in list(made.items()):
         if key in training and key not in PER_RUN and not _is_live(ours) and not isinstance(ours, dict | list):
             made[key] = _plain(key, training)

@@ -20,13 +20,14 @@ from torch import Tensor
 
 from mgmt_monai.atomic import atomic_file
 from mgmt_monai.carried_code import SCRIPTS, renamed, write_code
+from mgmt_monai.cohort.patients import FUSION
 from mgmt_monai.exchange.bundle_code import distributions, needed_code
 from mgmt_monai.exchange.configs import evaluate_config, inference_config, multi_gpu_config, train_config, write_config
 from mgmt_monai.exchange.errors import ExchangeError
 from mgmt_monai.exchange.formats import write_onnx, write_torchscript
 from mgmt_monai.exchange.metadata import make_metadata
 from mgmt_monai.exchange.model_card import model_card
-from mgmt_monai.exchange.run_source import REFERENCE, Source, open_source
+from mgmt_monai.exchange.run_source import Source, open_source
 from mgmt_monai.locked_folder import HeldError, Lock
 from mgmt_monai.machine import check_readable
 from mgmt_monai.networks import MGMTClassifier
@@ -65,6 +66,8 @@ def export_bundle(
     name = name or f"mgmt_{source.modality.lower()}"
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", name, flags=re.ASCII):
         raise ExchangeError(f"name: expected letters, digits, '_', '-' and '.', found {name!r}. Choose another --name.")
+    if source.modality == FUSION and (torchscript or onnx):
+        raise ExchangeError("--torchscript, --onnx: expected a model of one modality, found a fusion. Leave them out.")
     out = Path(out)
     with _folder(out / name, overwrite) as bundle:
         _write(bundle, source, name, torchscript, onnx, data_source)
@@ -156,15 +159,15 @@ def _write(bundle: Path, source: Source, name: str, torchscript: bool, onnx: boo
     state = io.BytesIO()  # the name of a file would be written into it
     torch.save(network.state_dict(), state)
     (models / "model.pt").write_bytes(state.getvalue())
-    if source.reference is not None:
-        shutil.copyfile(source.reference, models / REFERENCE)
+    for reference in source.references:
+        shutil.copyfile(reference, models / reference.name)
     if torchscript:
         write_torchscript(network, models / "model.ts", metadata, {"inference": configs["inference"]})
     if onnx:
         write_onnx(network, models / "model.onnx", metadata["network_data_format"]["inputs"]["image"]["spatial_shape"])
     formats = [name for name, made in (("model.ts", torchscript), ("model.onnx", onnx)) if made]
     settings = {key: value for key, value in ours["inference"].items() if not isinstance(value, dict | list)}
-    _text(bundle / "docs" / "README.md", model_card(metadata, settings, source.reference is not None, formats))
+    _text(bundle / "docs" / "README.md", model_card(metadata, settings, bool(source.references), formats))
 
 
 def _network(inference: dict[str, Any], source: Source) -> MGMTClassifier:

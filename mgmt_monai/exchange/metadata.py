@@ -5,6 +5,7 @@ from importlib.metadata import version
 from typing import Any
 
 from mgmt_monai.cohort.files import background
+from mgmt_monai.cohort.patients import FUSION, fused_modalities
 from mgmt_monai.exchange.configs import inference_config
 from mgmt_monai.exchange.errors import ExchangeError
 from mgmt_monai.exchange.run_source import STAGES, Source
@@ -46,6 +47,11 @@ def make_metadata(source: Source, name: str, requirements: Sequence[str], data_s
         ExchangeError: The run's figures lack the exported stage.
     """
     made, settings = packaged_config("metadata"), inference_config(source.config)
+    modalities = source.modality == FUSION and ", ".join(fused_modalities(settings["modalities"]))
+    series = f"one {source.modality} series"
+    if modalities:
+        series = f"a patient's series, whichever are there of {modalities},"
+    modality = (modalities and f"any of {modalities}") or source.modality
     made |= {
         "name": name,
         "monai_version": _public_version("monai"),
@@ -53,12 +59,12 @@ def make_metadata(source: Source, name: str, requirements: Sequence[str], data_s
         "numpy_version": _public_version("numpy"),
         "required_packages_version": {package: _public_version(package) for package in requirements},
         "description": (
-            f"Classifies MGMT promoter methylation of glioblastoma from the middle slices of one {source.modality} "
-            f"series of brain MRI.{one_of_many(source.config) and ' '}{one_of_many(source.config)}"
+            f"Classifies MGMT promoter methylation of glioblastoma from the middle slices of {series} of brain "
+            f"MRI.{one_of_many(source.config) and ' '}{one_of_many(source.config)}"
         ),
         "data_source": " ".join(part for part in (source.origin, data_source) if part) or _NOT_SAID,
         "data_type": "DICOM or NIfTI",
-        "image_classes": f"one slice of {source.modality}, scaled to [0, 1], {FIT[settings['aspect']]}",
+        "image_classes": f"one slice of {modality}, scaled to [0, 1], {FIT[settings['aspect']]}",
         "intended_use": INTENDED_USE,
     }
     evaluation = evaluation_of(source)
@@ -68,6 +74,8 @@ def make_metadata(source: Source, name: str, requirements: Sequence[str], data_s
     size = int(settings["image_size"])
     made["network_data_format"]["inputs"]["image"]["spatial_shape"] = [size, size]
     made["preprocessing"] = preprocessing_of(settings)
+    if modalities:
+        made["preprocessing"][-1]["rule"] = _FUSION
     made["evaluation"] = evaluation
     made["training"] = training_of(source)
     return made
@@ -168,6 +176,10 @@ _RESIZE = (
     "Where a side shrinks, first a Gaussian along both: standard deviation max(0, (before / after - 1) / 2) pixels, "
     "each weight the integral of the Gaussian over its pixel, cut off at int(max(4 * deviation, 0.5) + 0.5) pixels, 0 "
     "outside. Then linear along both sides, at ((i + 0.5) * before / after - 0.5), held within the image."
+)
+_FUSION = (
+    "One logit a patient, of all slices of all series: networks.fusion in scripts has the rule. The probability is "
+    "1 / (1 + exp(-logit))."
 )
 _NETWORK = "One logit a slice; the probability of the series is the mean over its slices of 1 / (1 + exp(-logit))."
 

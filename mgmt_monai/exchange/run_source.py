@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,8 +31,8 @@ STAGES = ("transfer", "fine_tune")
 TEXTS = ("config.json", "metrics.json")
 """Which earlier versions noted no digest of."""
 
-REFERENCE = "reference.safetensors"
-"""What the last stage's features of the training data were like, in the run's folder."""
+REFERENCES = "reference*.safetensors"
+"""What the last stage's features of the training data were like, in the run's folder; of a fusion, by modality."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Source:
         metrics: By stage, split and unit: ``metrics.json``.
         stage: Whose best checkpoint is exported.
         checkpoint: The network's state.
-        reference: How far features lie from the training data; None where that is not known.
+        references: How far features lie from the training data; none where that is not known.
         manifest_hash: Of the cohort.
         weights: What the backbone started from: a file's name, or ``none``.
         counts: Patients by split and label; what is not known is not in it.
@@ -58,7 +59,7 @@ class Source:
     metrics: dict[str, Any]
     stage: str
     checkpoint: Path
-    reference: Path | None
+    references: tuple[Path, ...]
     manifest_hash: str
     weights: str
     counts: dict[str, dict[str, int]]
@@ -122,14 +123,18 @@ def _of_folder(folder: Path, stage: str) -> Source:
     _check(str(folder), state.get("status"), config.get("control"))
     _warn_of_paddings(str(folder), config, state.get("paddings"))
     checkpoint = _existing(folder / stage / "best.pt")
-    _check_written(folder, [f"{stage}/best.pt", *([REFERENCE] if stage == STAGES[-1] else [])], state.get("files"))
-    reference, origin = folder / REFERENCE, state.get("origin") or {}
+    files, origin = state.get("files"), state.get("origin") or {}
+    known = {path.name for path in folder.glob(REFERENCES)} | {
+        name for name in files or () if fnmatch(name, REFERENCES)
+    }
+    names = sorted(known) if stage == STAGES[-1] else []
+    _check_written(folder, [f"{stage}/best.pt", *names], files)
     return Source(
         config=config,
         metrics=metrics,
         stage=stage,
         checkpoint=checkpoint,
-        reference=reference if stage == STAGES[-1] and reference.is_file() else None,
+        references=tuple(folder / name for name in names),
         manifest_hash=str(state.get("manifest_hash", "")),
         weights=str(state.get("weights", "none")),
         counts=state.get("counts") or {},
@@ -151,7 +156,7 @@ def _of_artifacts(run: StoredRun) -> Source:
         metrics=_json(run.folder / "metrics.json"),
         stage=STAGES[-1],
         checkpoint=_existing(run.checkpoint),
-        reference=run.reference,
+        references=() if run.reference is None else (run.reference,),
         manifest_hash=run.params.get("manifest_hash", ""),
         weights=run.tags.get("weights", "none"),
         counts=run.counts,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from torch import Tensor
 
 from mgmt_monai.evaluation.late_fusion import LateFusion, Term
 from mgmt_monai.exchange.bundle_folder import BundleFolder
@@ -35,11 +36,14 @@ class StudyFusion:
     stage: str
     sha256: str
 
-    def of(self, series: Sequence[SeriesPrediction]) -> dict[str, Any]:
+    name = FUSION
+
+    def of(self, series: Sequence[SeriesPrediction], features: Sequence[Tensor | None] = ()) -> dict[str, Any]:
         """What `StudyPrediction` has as its ``fusion``.
 
         Args:
             series: One a modality of the fusion.
+            features: Are not asked.
 
         Returns:
             ``probability`` (None where all abstain), ``used`` and ``missing`` modalities, ``addends`` (what each adds

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from monai.bundle import ConfigParser
@@ -16,6 +16,7 @@ from monai.transforms import Compose
 from monai.utils import convert_to_tensor
 from torch import Tensor, nn
 
+from mgmt_monai.cohort.patients import FUSION
 from mgmt_monai.cohort.series import Series
 from mgmt_monai.errors import one_line
 from mgmt_monai.exchange.bundle_folder import BundleFolder, open_bundle
@@ -27,6 +28,7 @@ from mgmt_monai.machine import check_machine, check_readable
 from mgmt_monai.networks import MGMTClassifier
 from mgmt_monai.networks.errors import NetworkError
 from mgmt_monai.networks.feature_distance import FeatureDistance
+from mgmt_monai.networks.fusion import FusionClassifier
 from mgmt_monai.transforms.load import itk_warnings_off
 
 STATE_OVERHEAD = 16 * 2**20
@@ -56,6 +58,11 @@ class BundleModel:
     def modality(self) -> str:
         """Of the series it reads."""
         return self.bundle.modality
+
+    @property
+    def evaluation(self) -> dict[str, Any]:
+        """What is known of its answers on its own test patients."""
+        return self.bundle.evaluation
 
     @property
     def threshold(self) -> float:
@@ -126,7 +133,11 @@ def open_models(
     with ExitStack() as stack:
         bundles = [stack.enter_context(open_bundle(path)) for path in paths]
         _check_different(bundles)
-        yield [load_model(bundle, trust, engine) for bundle in bundles]
+        if len(bundles) > 1 and any(bundle.modality == FUSION for bundle in bundles):
+            raise InferenceError(
+                "--bundle: expected a fusion's bundle alone, found others beside it. Ask them by turns."
+            )
+        yield [model for bundle in bundles for model in load_models(bundle, trust, engine)]
 
 
 def _check_different(bundles: Sequence[BundleFolder]) -> None:
@@ -139,6 +150,22 @@ def _check_different(bundles: Sequence[BundleFolder]) -> None:
                 f"--bundle: expected different models, found the same one twice ({other.name} and {bundle.name}). Name "
                 "it once."
             )
+
+
+def load_models(bundle: BundleFolder, trust: bool, engine: str) -> list[BundleModel]:
+    """As `load_model`; of a fusion's bundle one model a modality, each by PyTorch."""
+    model = load_model(bundle, trust, engine)
+    if not isinstance(model.network, FusionClassifier):
+        return [model]
+    from mgmt_monai.inference.feature_fusion import FusedModel, alone
+
+    found: list[BundleModel] = []
+    for number, modality in enumerate(model.network.modalities):
+        one = cast(MGMTClassifier, alone(model.network, number))
+        reference = _reference(one, bundle, bundle.reference_of(modality))
+        parts = (bundle, one, model.chain, reference, bundle.settings, _engine(PyTorchEngine.name, one, bundle))
+        found.append(FusedModel(*parts, model.network, number))
+    return found
 
 
 def load_model(bundle: BundleFolder, trust: bool = False, engine: str = PyTorchEngine.name) -> BundleModel:
@@ -177,9 +204,9 @@ def load_model(bundle: BundleFolder, trust: bool = False, engine: str = PyTorchE
         )
     _load_state(network, bundle)
     network.eval()
-    return BundleModel(
-        bundle, network, chain, _reference(network, bundle), bundle.settings, _engine(engine, network, bundle)
-    )
+    reference = _reference(network, bundle, bundle.reference)
+    engine = PyTorchEngine.name if bundle.modality == FUSION and engine == AUTO else engine
+    return BundleModel(bundle, network, chain, reference, bundle.settings, _engine(engine, network, bundle))
 
 
 def _load_state(network: nn.Module, bundle: BundleFolder) -> None:
@@ -207,23 +234,23 @@ def _load_state(network: nn.Module, bundle: BundleFolder) -> None:
         )
 
 
-def _reference(network: MGMTClassifier, bundle: BundleFolder) -> FeatureDistance | None:
-    if not bundle.reference.is_file():
+def _reference(network: MGMTClassifier, bundle: BundleFolder, path: Path) -> FeatureDistance | None:
+    if not path.is_file():
         return None
-    size = bundle.reference.stat().st_size
+    size = path.stat().st_size
     if size > REFERENCE_LIMIT:
         raise ExchangeError(
-            f"{bundle.name}: models/reference.safetensors: expected at most {REFERENCE_LIMIT} bytes, found {size}. "
+            f"{bundle.name}: models/{path.name}: expected at most {REFERENCE_LIMIT} bytes, found {size}. "
             "Export the bundle again."
         )
     try:
-        reference = FeatureDistance.load(bundle.reference)
+        reference = FeatureDistance.load(path)
     except NetworkError as error:
-        raise ExchangeError(f"{bundle.name}: models/reference.safetensors: {error}") from error
-    norm = getattr(network.head, "norm1", None)
+        raise ExchangeError(f"{bundle.name}: models/{path.name}: {error}") from error
+    norm = next((one for one in network.head.modules() if isinstance(one, nn.BatchNorm1d)), None)
     if norm is not None and norm.num_features != reference.n_features:
         raise ExchangeError(
-            f"{bundle.name}: models/reference.safetensors: expected {norm.num_features} features as the network has, "
+            f"{bundle.name}: models/{path.name}: expected {norm.num_features} features as the network has, "
             f"found {reference.n_features}. Export the bundle again."
         )
     return reference

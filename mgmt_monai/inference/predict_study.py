@@ -22,7 +22,7 @@ from mgmt_monai.cohort.records import SeriesRecord
 from mgmt_monai.inference.abstain import MIDDLE, head_reasons, input_reasons, network_reasons
 from mgmt_monai.inference.engines.engine import Engine
 from mgmt_monai.inference.errors import InferenceError
-from mgmt_monai.inference.fused_study import StudyFusion
+from mgmt_monai.inference.feature_fusion import Fusion, fusion_of
 from mgmt_monai.inference.identity import Redaction
 from mgmt_monai.inference.model import BundleModel
 from mgmt_monai.inference.prediction import SeriesPrediction, StudyPrediction
@@ -46,13 +46,14 @@ _Reading = tuple[Tensor | None, list[str]]
 class Answer:
     """What one model says, and what it was shown.
 
-    ``series`` is None where the study has none of the model's modality; ``images``, ``(K, 1, H, W)`` in [0, 1], where
-    no slice was read.
+    ``series`` is None where the study has none of the model's modality; ``images``, ``(K, 1, H, W)`` in [0, 1], and
+    their ``features``, ``(K, D)``, where no slice was read.
     """
 
     prediction: SeriesPrediction
     series: StudySeries | None
     images: Tensor | None
+    features: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def predict_study(
     models: Sequence[BundleModel],
     named: Mapping[str, Path] | None = None,
     progress_bar: bool = True,
-    fusion: StudyFusion | None = None,
+    fusion: Fusion | None = None,
 ) -> PredictedStudy:
     """Find a study's series as `find_study` does, unless they are found already, check them, and ask each model.
 
@@ -77,6 +78,7 @@ def predict_study(
     Raises:
         InferenceError: No study, or no series of a known modality in it.
     """
+    fusion = fusion or fusion_of(models)
     study = study_dir if isinstance(study_dir, FoundStudy) else find_study(study_dir, named)
     wanted = study.of([model.modality for model in models])
     exams: Iterable[SeriesExam] = ()
@@ -114,7 +116,7 @@ def predict_study(
         series=series,
         software=software([model.engine for model in models]),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        fusion={} if fusion is None else fusion.of(series),
+        fusion={} if fusion is None else fusion.of(series, [answer.features for answer in answers]),
     )
     return PredictedStudy(prediction, answers)
 
@@ -167,6 +169,7 @@ def _answer(redact: Redaction, studied: StudySeries | None, model: BundleModel, 
         images, reasons = None, [*reasons, *told]
     distance: float | None = None
     probabilities: list[float] = []
+    features = None
     if images is not None:
         features = model.features(images)
         # A series without a slice has no distance; one is asked for to tell features that are not finite.
@@ -194,10 +197,10 @@ def _answer(redact: Redaction, studied: StudySeries | None, model: BundleModel, 
         findings=tuple(_plain(finding, redact) for finding in _findings(studied, model)),
         n_slices=n_slices,
         threshold=model.threshold,
-        evaluation=model.bundle.evaluation,
+        evaluation=model.evaluation,
         bundle_sha256=model.bundle.sha256,
     )
-    return Answer(prediction, studied, images)
+    return Answer(prediction, studied, images, features)
 
 
 def _findings(studied: StudySeries | None, model: BundleModel) -> tuple[Finding, ...]:

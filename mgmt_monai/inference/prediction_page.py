@@ -30,10 +30,12 @@ def prediction_page(predicted: PredictedStudy) -> Iterator[str]:
     """The page, piece by piece, with the slices that the networks were shown. No script runs in it."""
     prediction = predicted.prediction
     given = [one for one in prediction.series if one.probability is not None]
+    told = prediction.fusion.get("evaluation")
+    known = [one.evaluation for one in given] if told is None else [told]
     content = {
         "study": prediction,
         "n_given": len(given),
-        "supported": any(worth(one.evaluation)[0] == "some" for one in given),
+        "supported": any(worth(one)[0] == "some" for one in known),
         "answers": [_shown(answer) for answer in predicted.answers],
         "notice": NOTICE,
         "schema": SCHEMA,

@@ -18,7 +18,8 @@ from mgmt_monai.errors import one_line, printable, why
 from mgmt_monai.inference.engines.engine import PyTorchEngine
 from mgmt_monai.inference.engines.engine_choice import AUTO, ENGINES, for_studies
 from mgmt_monai.inference.errors import InferenceError
-from mgmt_monai.inference.fused_study import FUSION, THRESHOLD, StudyFusion
+from mgmt_monai.inference.feature_fusion import Fusion, fusion_of
+from mgmt_monai.inference.fused_study import THRESHOLD
 from mgmt_monai.inference.model import BundleModel
 from mgmt_monai.inference.predict_study import PredictedStudy, engine_names, predict_study
 from mgmt_monai.inference.prediction import StudyPrediction
@@ -87,7 +88,7 @@ def predict_batch(
     models: Sequence[BundleModel],
     out_dir: Path,
     overwrite: bool = False,
-    fusion: StudyFusion | None = None,
+    fusion: Fusion | None = None,
 ) -> BatchOutcome:
     """Predict every study and write each result as soon as it is known.
 
@@ -106,7 +107,7 @@ def predict_batch(
         InferenceError: No studies, results of other images, bundles, engines or studies that may not be replaced, or
             ``out_dir`` cannot be written to, or another process writes it.
     """
-    out_dir = Path(out_dir)
+    out_dir, fusion = Path(out_dir), fusion or fusion_of(models)
     studies = studies_in(root, out_dir) if isinstance(root, Path) else root
     with closing(LockedFolder(out_dir, "batch", TABLE, InferenceError)) as held:
         held.take("--out")
@@ -118,7 +119,7 @@ def _predict_all(
     models: Sequence[BundleModel],
     out_dir: Path,
     overwrite: bool,
-    fusion: StudyFusion | None,
+    fusion: Fusion | None,
 ) -> BatchOutcome:
     if not overwrite:
         _check_table(out_dir / TABLE, {study.name for study in studies})
@@ -173,7 +174,7 @@ def _predict_all(
 
 
 def _predicted(
-    asked: AskedStudy, models: Sequence[BundleModel], fusion: StudyFusion | None, waits: Sequence[float]
+    asked: AskedStudy, models: Sequence[BundleModel], fusion: Fusion | None, waits: Sequence[float]
 ) -> PredictedStudy:
     for wait_s in waits:
         try:
@@ -231,7 +232,7 @@ def _check_images(out_dir: Path, studies: Sequence[AskedStudy], kept: dict[str, 
         )
 
 
-def _is_of(done: StudyPrediction, models: Sequence[BundleModel], fusion: StudyFusion | None) -> bool:
+def _is_of(done: StudyPrediction, models: Sequence[BundleModel], fusion: Fusion | None) -> bool:
     if done.fusion.get("sha256") != (None if fusion is None else fusion.sha256):
         return False
     made_with = [(one.modality, one.bundle, one.bundle_sha256) for one in done.series]
@@ -242,7 +243,7 @@ def _engine_of(done: StudyPrediction) -> str:
     return done.software.get("engine", PyTorchEngine.name)  # which was the only one before results told it
 
 
-def _write_table(outcome: BatchOutcome, models: Sequence[BundleModel], fusion: StudyFusion | None) -> None:
+def _write_table(outcome: BatchOutcome, models: Sequence[BundleModel], fusion: Fusion | None) -> None:
     try:
         rows = _rows(outcome, models, fusion)
         write_text(outcome.table, csv_text(COLUMNS, ([row.get(name, "") for name in COLUMNS] for row in rows)))
@@ -251,10 +252,8 @@ def _write_table(outcome: BatchOutcome, models: Sequence[BundleModel], fusion: S
         raise InferenceError(f"{outcome.table}: cannot be written ({reason}). Name another --out.") from error
 
 
-def _rows(
-    outcome: BatchOutcome, models: Sequence[BundleModel], fusion: StudyFusion | None
-) -> Iterator[Mapping[str, Any]]:
-    fused = {} if fusion is None else {"modality": FUSION, "stage": fusion.stage, "bundle": FUSION,
+def _rows(outcome: BatchOutcome, models: Sequence[BundleModel], fusion: Fusion | None) -> Iterator[Mapping[str, Any]]:
+    fused = {} if fusion is None else {"modality": fusion.name, "stage": fusion.stage, "bundle": fusion.name,
                                        "model_sha256": fusion.sha256}  # fmt: skip
     for study in sorted([*outcome.predictions, *outcome.faults]):
         if study in outcome.faults:
@@ -263,7 +262,7 @@ def _rows(
                 yield {
                     "patient_id": study,
                     "modality": model.modality,
-                    "stage": bundle.evaluation.get("stage", ""),
+                    "stage": model.evaluation.get("stage", ""),
                     "error": outcome.faults[study],
                     "bundle": bundle.name,
                     "bundle_version": bundle.version,
