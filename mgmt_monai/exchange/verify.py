@@ -139,13 +139,12 @@ def verify_bundle(
         yield from _network(root, temporary, network) if bundle.modality != FUSION else ()
 
         cohort = write_phantom(temporary / "cohort", n_patients=_N_PATIENTS, effect=0.0, seed=0)
-        if study is None:
-            study = min((cohort / "train").iterdir())
+        study = min((cohort / "train").iterdir()) if study is None else study.resolve()
         yield from _properties(root, study, cohort, temporary / "out")
         on_cohort = {"dataset_dir": str(cohort), **_SPLIT}
         yield from _doors("train", root, {**on_cohort, **_SHORT}, temporary / "doors" / "train")
         yield from _doors("evaluate", root, on_cohort, temporary / "doors" / "evaluate")
-        yield from _doors("inference", root, {"dataset_dir": str(study.resolve())}, temporary / "doors" / "inference")
+        yield from _doors("inference", root, {"dataset_dir": str(study)}, temporary / "doors" / "inference")
         yield _prediction(temporary / "doors" / "inference" / "run" / "prediction.json")
 
 

@@ -25,6 +25,11 @@ class _Alone(nn.Module):
         self.head = nn.Sequential(_Joined(fusion, number), fusion.head)
         self.imagenet_mean = fusion.imagenet_mean
         self.features = OneModality(fusion, number).features
+        self.network = fusion.network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """As `MGMTClassifier.forward`."""
+        return self.head(self.features(images))
 
 
 class _Joined(nn.Module):
