@@ -1,7 +1,7 @@
 """An epoch of the fusion beside one of each single modality: processor time, and the most memory.
 
-``python benchmarks/fusion_epoch.py COHORT --image-size 128`` prints the table of ``fusion_epoch.md``. Time is that of the
-processor, all threads together, which does not depend on what else a machine does; of the second epoch of each stage,
+``python benchmarks/fusion_epoch.py COHORT --image-size 128`` prints the table of ``fusion_epoch.md``. Time is the
+processor's, all threads together, which does not depend on what else a machine does; of the second epoch of each stage:
 loading, augmentation and steps, without validation.
 """
 
@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+import click
 
 ROOT = Path(__file__).parents[1]
 
@@ -55,7 +57,7 @@ def measure(config: str, settings: dict[str, Any]) -> None:
     made.run()
     made.finalize()
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"figures": {stage: of[-1] for stage, of in figures.items()}, "mib": most}))
+    click.echo(json.dumps({"figures": {stage: of[-1] for stage, of in figures.items()}, "mib": most}))
 
 
 def main() -> None:
@@ -86,10 +88,12 @@ def main() -> None:
                 sys.exit(done.stderr)
             found[name] = json.loads(done.stdout.splitlines()[-1])
     sums = {stage: sum(found[name]["figures"][stage] for name in SINGLES) for stage in LIMITS}
-    print("| | stage 1, s | of the four | fine-tuning, s | of the four | most memory, MiB |\n|---|---|---|---|---|---|")
+    click.echo(
+        "| | stage 1, s | of the four | fine-tuning, s | of the four | most memory, MiB |\n|---|---|---|---|---|---|"
+    )
     for name, one in found.items():
         cells = [f"{one['figures'][stage]:.1f} | {one['figures'][stage] / sums[stage]:.2f}" for stage in LIMITS]
-        print(f"| {name} | {' | '.join(cells)} | {one['mib']:.0f} |")
+        click.echo(f"| {name} | {' | '.join(cells)} | {one['mib']:.0f} |")
 
 
 if __name__ == "__main__":

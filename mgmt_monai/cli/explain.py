@@ -58,7 +58,9 @@ def command(
         result_text,
         write_explanation,
     )
+    from mgmt_monai.inference.feature_fusion import fusion_of
     from mgmt_monai.inference.model import open_models
+    from mgmt_monai.inference.predict_study import predict_study
     from mgmt_monai.inference.study import read_study, study_path
 
     if dicom_seg:
@@ -68,13 +70,17 @@ def command(
 
     methods = METHODS if method == "both" else (method,)
     with open_models(bundles, trust_bundle) as models:
-        folders = [out / study_path(study_dir).name / model.bundle.name for model in models]
+        of_study, fusion = out / study_path(study_dir).name, fusion_of(models)
+        folders = [of_study / model.bundle.name / ("" if fusion is None else model.modality) for model in models]
         if len(set(folders)) < len(folders):
             raise InferenceError("expected bundles of different names, found one twice. Rename one of them.")
         found = read_study(study_dir, series, [model.modality for model in models])
         studied = {one.modality: one for one in found}
         for model, folder in zip(models, folders, strict=True):
             one = studied.get(model.modality)
+            if fusion is not None and (one is None or one.series is None):
+                click.echo(f"{model.modality} ({model.bundle.name}): no series that can be used", err=True)
+                continue
             if one is None:
                 raise InferenceError(
                     f"{study_dir}: expected a {model.modality} series, found none. Name it with --series "
@@ -103,4 +109,10 @@ def command(
             if explained.seen.geometry_fault:
                 click.echo(f"no NIfTI: {explained.seen.geometry_fault}")
             click.echo(f"{folder / PAGE}: the page; beside it pictures, maps, {RESULT}")
+        if fusion is not None:
+            told = predict_study(study_dir, models, series).prediction.fusion
+            for name, without in told["without"].items():
+                click.echo(f"{name} adds {told['addends'][name]:+.2f} to the log-odds; without it {without:.3f}")
+            answer = told["probability"]
+            click.echo("all models abstain" if answer is None else f"together {answer:.3f}")
     click.echo(NOTICE)

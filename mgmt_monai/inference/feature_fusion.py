@@ -1,12 +1,14 @@
 """A fusion's bundle asked about a study: each of its modalities by itself, and all that are there together."""
 
 import math
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, cast
 
 import torch
+from scipy.special import expit
 from torch import Tensor, nn
 
 from mgmt_monai.cohort.patients import FUSION
@@ -22,7 +24,7 @@ class _Alone(nn.Module):
     def __init__(self, fusion: FusionClassifier, number: int) -> None:
         super().__init__()
         self.backbone = fusion.others[number - 1] if number and fusion.others else fusion.backbone
-        self.head = nn.Sequential(_Joined(fusion, number), fusion.head)
+        self.head = nn.Sequential(OrderedDict(joined=_Joined(fusion, number), **dict(fusion.head.named_children())))
         self.imagenet_mean = fusion.imagenet_mean
         self.features = OneModality(fusion, number).features
         self.network = fusion.network
@@ -37,10 +39,11 @@ class _Joined(nn.Module):
 
     def __init__(self, fusion: FusionClassifier, number: int) -> None:
         super().__init__()
-        self.scale, self.shift = (fusion.fusing[name][number] for name in ("scale", "shift"))
+        for name in ("scale", "shift"):
+            self.register_buffer(name, fusion.fusing[name][number].detach().clone())
 
     def forward(self, features: Tensor) -> Tensor:
-        return features * self.scale + self.shift
+        return features * self.get_buffer("scale") + self.get_buffer("shift")
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,8 @@ class FeatureFusion:
 
         Returns:
             As `StudyFusion.of`; ``addends`` are exact Shapley values over all subsets of the modalities used, from what
-            is answered about the training patients' mean. Beside them ``kind`` and the fusion's ``evaluation``.
+            is answered about the training patients' mean. Beside them ``without`` (the probability without each of the
+            modalities used, where another is left), ``kind`` and the fusion's ``evaluation``.
         """
         fusion = self.models[0].fusion
         given = {
@@ -119,6 +123,7 @@ class FeatureFusion:
             "used": [names[number] for number in given],
             "missing": [name for number, name in enumerate(names) if number not in given],
             "addends": dict.fromkeys(names, 0.0),
+            "without": {},
             "stage": self.stage,
             "sha256": self.sha256,
             "kind": "feature fusion",
@@ -126,7 +131,10 @@ class FeatureFusion:
         }
         if given:
             answers = _answers(fusion, given)
-            found["probability"] = 1 / (1 + math.exp(-answers[frozenset(given)]))
+            everything = frozenset(given)
+            found["probability"] = float(expit(answers[everything]))
+            if len(given) > 1:
+                found["without"] = {names[n]: float(expit(answers[everything - {n}])) for n in given}
             found["addends"] |= {names[n]: value for n, value in shapley(list(given), answers).items()}
         return found
 

@@ -1,4 +1,4 @@
-"""How far a series lies from the training data of a fusion, modality by modality; and the fusion's record."""
+"""How far a series lies from the training data of a fusion, modality by modality."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +7,6 @@ from typing import cast
 from mgmt_monai.networks import MGMTClassifier
 from mgmt_monai.networks.fusion import STEP, FusionClassifier, OneModality
 from mgmt_monai.slices.patients import PatientDataset
-from mgmt_monai.training.experiment import Experiment
 from mgmt_monai.training.reference import Reference
 from mgmt_monai.training.stage import StageProgress, load_network
 
@@ -49,13 +48,3 @@ class PatientReference:
             )
             written.append(reference.write(stage.run_directory.path))
         return [path for path in written if path is not None]
-
-
-@dataclass(eq=False)
-class FusionExperiment(Experiment):
-    """An `Experiment` whose model takes more than pictures, which MLflow could not serve: its files are recorded."""
-
-    def _record_model(self, last: StageProgress) -> None:
-        tracking = self.opening.tracking
-        for path in [last.best_checkpoint, *cast(PatientReference, self.reference).run(last)]:
-            tracking.log_file(path, folder="model")

@@ -131,6 +131,21 @@ def test_command_tells_what_was_used_and_the_batch_has_a_row(bundle, study, tmp_
     assert rows["modality"].tolist() == [*NAMES, "fusion"]
 
 
+def test_explain_tells_what_each_series_adds(bundle, study, tmp_path, capsys):
+    for name in ("T1wCE", "FLAIR"):
+        shutil.rmtree(study / name)
+    words = ["explain", str(study), "--bundle", str(bundle), "--out", str(tmp_path / "out"), "--method", "gradcam"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    found = asked(bundle, study)
+    shutil.rmtree(study / "T1w")
+    without = asked(bundle, study).probability
+    assert f"T1w adds {found.fusion['addends']['T1w']:+.2f} to the log-odds; without it {without:.3f}" in said
+    assert (tmp_path / "out/90003/mgmt_fusion/T1w/explain.html").is_file()
+    assert f"together {found.probability:.3f}" in said
+    assert not (tmp_path / "out/90003/mgmt_fusion/FLAIR").exists()
+
+
 def test_others_beside_a_fusion_are_refused(bundle, exported_bundle):
     with (
         pytest.raises(InferenceError, match="expected a fusion's bundle alone"),

@@ -69,6 +69,14 @@ def test_each_modality_has_a_distance_from_the_training_data(fused):
     assert set(json.loads((fused / "run.json").read_text())["files"]) >= {*files, "fine_tune/best.pt"}
 
 
+def test_what_each_modality_is_worth_is_told(fused):
+    found = json.loads((fused / "modalities.json").read_text())
+    tested = pd.read_csv(fused / "predictions.csv", dtype={"patient_id": str}).query("split == 'test'")["patient_id"]
+    assert list(found) == ["T1w", "T1wCE", "T2w", "FLAIR"]
+    lacking = {"90000", "90001", "90005"} & set(tested)
+    assert found["FLAIR"]["missing"] == len(lacking) and found["T2w"]["missing"] == 0
+
+
 def test_it_is_recorded_as_any_training_and_with_its_model(fused):
     client = MlflowClient(f"sqlite:///{fused.parents[1] / 'mlruns.db'}")
     record = client.get_run(json.loads((fused / "run.json").read_text())["mlflow_run_id"])
