@@ -97,16 +97,13 @@ def command(
         raise click.UsageError("--dicomweb and --study belong together.")
     if (study_dir is None) != bool(dicomweb):
         raise click.UsageError("name either STUDY_DIR or --dicomweb and --study.")
-    if fused is not None and (prepare or dicomweb or dicom_sr or dicom_sc):
-        raise click.UsageError(
-            "--fusion is of predictions as files: leave out --prepare, --dicomweb, --dicom-sr, --dicom-sc."
-        )
+    if fused is not None and (prepare or dicomweb):
+        raise click.UsageError("--fusion is of studies as they are, in files: leave out --prepare and --dicomweb.")
     series = named_series(named)
     if study_dir is not None:
         check_study(study_dir, bool(series))
     check_bundles(bundles)
     from mgmt_monai.inference.engines.engine_choice import for_studies
-    from mgmt_monai.inference.feature_fusion import fusion_of
     from mgmt_monai.inference.fused_study import read_fusion
     from mgmt_monai.inference.model import open_models
     from mgmt_monai.inference.studies import studies_in
@@ -121,10 +118,6 @@ def command(
         engine = for_studies(engine, 1)
     with open_models(bundles, trust_bundle, engine) as models:
         opened = [model.bundle for model in models], [model.modality for model in models]
-        if (dicom_sr or dicom_sc or dicomweb) and fusion_of(models) is not None:
-            raise click.UsageError(
-                "--dicom-sr, --dicom-sc and --dicomweb do not tell a fusion's answer yet: leave them out."
-            )
         fusion = None if fused is None else read_fusion(fused, *opened)
         if study_dir is None:
             _predict_archived(

@@ -41,7 +41,7 @@ HAS_PROPERTIES = RelationshipTypeValues.HAS_PROPERTIES
 UNKNOWN_VERSION = "unknown"
 
 STUDY = "study"
-"""The tracking identifier of the mean over the models."""
+"""The tracking identifier of the fusion's answer, or of the mean over the models."""
 
 
 def structured_report(prediction: StudyPrediction, sources: Sequence[SourceSeries | None]) -> EnhancedSR:
@@ -86,12 +86,13 @@ def _root(prediction: StudyPrediction, used: Sequence[Sequence[UsedImage]]) -> C
         name=MAKER,
         model_name=f"{MAKER} {__version__}",
     )
-    groups = [_series(one, images) for one, images in zip(prediction.series, used, strict=True)]
-    if (mean := prediction.probability) is not None:
-        probability = Measurement(codes.STUDY_PROBABILITY, mean, codes.NO_UNITS, derivation=codes.MEAN)
-        _add(probability[0], *_ends([one.probability for one in prediction.series if one.probability is not None]))
+    addends = prediction.fusion.get("addends", {})
+    groups = [
+        _series(one, images, addends.get(one.modality)) for one, images in zip(prediction.series, used, strict=True)
+    ]
+    if (answer := prediction.probability) is not None:
         tracking = TrackingIdentifier(uid=generate_uid(prefix=None), identifier=STUDY)
-        groups.insert(0, _group(tracking, [probability]))
+        groups.insert(0, _group(tracking, _of_study(prediction, answer)))
     report = MeasurementReport(
         observation_context=ObservationContext(observer_device_context=ObserverContext(codes.DEVICE, observer)),
         procedure_reported=codes.PROCEDURE,
@@ -104,13 +105,26 @@ def _root(prediction: StudyPrediction, used: Sequence[Sequence[UsedImage]]) -> C
     return root
 
 
-def _series(one: SeriesPrediction, images: Sequence[UsedImage]) -> MeasurementsAndQualitativeEvaluations:
+def _of_study(prediction: StudyPrediction, answer: float) -> list[Measurement]:
+    """The fusion's answer and how good it is, or the mean over the models."""
+    if prediction.fusion:
+        probability = Measurement(codes.FUSED_PROBABILITY, answer, codes.NO_UNITS)
+        return [probability, *_evaluation(prediction.fusion.get("evaluation", {}))]
+    probability = Measurement(codes.STUDY_PROBABILITY, answer, codes.NO_UNITS, derivation=codes.MEAN)
+    _add(probability[0], *_ends([one.probability for one in prediction.series if one.probability is not None]))
+    return [probability]
+
+
+def _series(
+    one: SeriesPrediction, images: Sequence[UsedImage], addend: float | None
+) -> MeasurementsAndQualitativeEvaluations:
     measurements = []
     if one.probability is not None:
         probability = Measurement(codes.SERIES_PROBABILITY, one.probability, codes.NO_UNITS, derivation=codes.MEAN)
         threshold = _number(codes.THRESHOLD, one.threshold, HAS_PROPERTIES)
         _add(probability[0], threshold, *_ends(one.slice_probabilities))
         measurements.append(probability)
+        measurements += [] if addend is None else [Measurement(codes.ADDEND, addend, codes.NO_UNITS)]
     measurements += [
         Measurement(codes.N_SLICES_USED, len(one.slice_indices), codes.NO_UNITS),
         Measurement(codes.N_SLICES, one.n_slices, codes.NO_UNITS),

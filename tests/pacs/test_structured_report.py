@@ -47,6 +47,21 @@ def of_one(say: Say, sources: list[SourceSeries], **different: object) -> Enhanc
     return structured_report(study, sources[1:])
 
 
+def test_fusions_answer_takes_the_place_of_the_mean_and_tells_what_each_series_adds(
+    prediction: StudyPrediction, sources: list[SourceSeries]
+) -> None:
+    modalities = [one.modality for one in prediction.series]
+    fusion = {"probability": 0.7, "used": modalities, "missing": [], "stage": "fine_tune", "sha256": "0" * 64,
+              "addends": dict(zip(modalities, (0.25, -0.5), strict=True)),
+              "evaluation": {"auc": {"value": 0.62, "low": 0.5, "high": 0.74}, "n": 59}}  # fmt: skip
+    report = structured_report(replace(prediction, fusion=fusion), sources)
+
+    assert numbers(report, "MM015") == [0.7] and numbers(report, "MM010") == []
+    given = [one.modality for one in prediction.series if one.probability is not None]
+    assert numbers(report, "MM016") == [fusion["addends"][name] for name in given]
+    assert 0.62 in numbers(report, "MM040") and 59 in numbers(report, "MM043")
+
+
 def test_report_reads_back_with_highdicom(report_file: Path) -> None:
     report = srread(report_file)
 
