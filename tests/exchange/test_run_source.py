@@ -58,7 +58,7 @@ def test_folder_of_a_run_is_its_last_stage(finished_run):
 
     assert source.stage == "fine_tune"
     assert source.checkpoint == finished_run / "fine_tune" / "best.pt"
-    assert source.reference == finished_run / "reference.safetensors"
+    assert source.references == (finished_run / "reference.safetensors",)
     assert source.counts == {
         "train": {"unmethylated": 4, "methylated": 4},
         "validation": {"unmethylated": 2, "methylated": 2},
@@ -93,7 +93,7 @@ def test_run_of_a_version_with_cached_views_is_exported_without(n_views, finishe
 def test_checkpoint_of_the_first_stage_has_no_reference(finished_run):
     source = opened(finished_run / "transfer" / "best.pt")
 
-    assert (source.stage, source.checkpoint.parent.name, source.reference) == ("transfer", "transfer", None)
+    assert (source.stage, source.checkpoint.parent.name, source.references) == ("transfer", "transfer", ())
 
 
 def test_identifier_of_a_run_leads_to_its_folder(finished_run, run_id, store):
@@ -105,7 +105,7 @@ def test_run_without_its_folder_is_taken_from_mlflow(finished_run, run_id, store
 
     with open_source(run_id, store, NOWHERE) as source:
         assert source.checkpoint.read_bytes() == of_folder.checkpoint.read_bytes()
-        assert source.reference.read_bytes() == of_folder.reference.read_bytes()
+        assert source.references[0].read_bytes() == of_folder.references[0].read_bytes()
         assert source.metrics == of_folder.metrics
         assert source.counts == of_folder.counts
         assert (source.software, source.origin) == (of_folder.software, of_folder.origin)
@@ -122,7 +122,7 @@ def test_what_a_run_does_not_say_is_not_known(copied_run):
 
     source = opened(folder)
 
-    assert (source.counts, source.software, source.origin, source.reference) == ({}, {}, "", None)
+    assert (source.counts, source.software, source.origin, source.references) == ({}, {}, "", ())
     assert source.heads == {"skull_stripped": None, "prepared": None}
 
 
