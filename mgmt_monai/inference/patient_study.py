@@ -7,7 +7,7 @@ from typing import Any
 from mgmt_monai.cohort.patients import FUSION, fused_modalities
 from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.inference.study import read_study
-from mgmt_monai.training.config import check_values_here
+from mgmt_monai.training.config import check_model_here, check_values_here
 
 logger = logging.getLogger(__name__)
 
@@ -24,9 +24,11 @@ def patient_items(study_dir: str | Path, modalities: str) -> list[dict[str, Any]
 
     Raises:
         InferenceError: As `read_study`, or no series is left.
-        TrainingError: The config that calls this has a setting that is not as it was typed, or out of range.
+        TrainingError: The config that calls this has a setting that is not as it was typed, out of range, or not that
+            of the bundle's model; or the weights are not whole.
     """
     check_values_here()
+    check_model_here()
     study_dir = Path(study_dir)
     found = read_study(study_dir, modalities=fused_modalities(modalities))
     faults = [finding.under(study_dir).line for one in found for finding in one.errors]

@@ -32,7 +32,7 @@ _RESERVED = {
 #: What a trained model's weights go with: its picture and its network.
 _OF_THE_MODEL = (
     "modality", "plane", "slice_fraction", "lower_percentile", "upper_percentile", "aspect", "image_size", "backbone",
-    "hidden_units",
+    "hidden_units", "modalities", "slice_pool", "backbones",
 )  # fmt: skip
 
 #: Settings that are, or may be, paths of the user's machine.
