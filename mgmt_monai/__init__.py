@@ -75,11 +75,21 @@ def __getattr__(name: str) -> Any:
     Raises:
         AttributeError: No such name.
     """
-    if name == "transforms":
-        return import_module(f"{__name__}.transforms")
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    import os
+
+    from mgmt_monai.own_process import name_user
+
+    environment = dict(os.environ)
+    name_user()  # MONAI asks for it; what a caller's process has stays as it was
+    try:
+        if name == "transforms":
+            return import_module(f"{__name__}.transforms")
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    finally:
+        for lent in {*os.environ} - {*environment}:
+            del os.environ[lent]
 
 
 def __dir__() -> list[str]:

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from monai.utils import get_seed, set_determinism
 
+from mgmt_monai.own_process import name_user
+
 
 @contextmanager
 def as_it_was() -> Iterator[None]:
@@ -23,6 +25,7 @@ def as_it_was() -> Iterator[None]:
     before = random.getstate(), np.random.get_state(), get_seed()
     flags = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
     environment, path = dict(os.environ), sys.path[:]
+    name_user()
     with torch.random.fork_rng(range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []):
         try:
             yield

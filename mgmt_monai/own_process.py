@@ -2,6 +2,7 @@
 
 import os
 import sys
+from io import TextIOWrapper
 from math import ceil
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def is_bundle_command() -> bool:
 def prepare() -> None:
     """Give one of our programs what a container or a caller left out; to be called before MONAI is imported.
 
-    A user without an entry in the system's list gets a name and a home, which torch and MLflow ask for; pictures are
+    A user gets a name and a home (`name_user`); pictures are
     written to files, whatever a notebook has set for its own; streams that were closed lead nowhere; threads are no
     more than `processors`. Another program that imports this package stays as it is.
     """
@@ -49,14 +50,21 @@ def prepare() -> None:
                 os.close(nowhere)
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 (as long as the process)
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr tells a letter that its encoding has not
     os.environ["MPLBACKEND"] = "Agg"
+    name_user()
+    if processors() < _allowed():
+        os.environ.setdefault("OMP_NUM_THREADS", str(processors()))
+
+
+def name_user() -> None:
+    """Give a user without an entry in the system's list a name and a home, which MONAI, torch and MLflow ask for."""
     if not _is_listed():
         if not any(os.environ.get(name) for name in ("LOGNAME", "USER", "LNAME", "USERNAME")):
             os.environ["LOGNAME"] = os.environ["USER"] = "user"
         if not os.environ.get("HOME"):
             os.environ["HOME"] = "/"
-    if processors() < _allowed():
-        os.environ.setdefault("OMP_NUM_THREADS", str(processors()))
 
 
 def processors(root: Path = Path("/")) -> int:

@@ -42,6 +42,27 @@ def test_user_without_an_entry_can_import_what_a_training_takes():
     assert ran(code, "unshare", "--user", "--map-user=12345") == "imported"
 
 
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare")
+def test_notebook_of_a_user_without_an_entry_imports_all_and_keeps_its_environment():
+    code = (
+        "import os; before = dict(os.environ); import mgmt_monai as mgmt; mgmt.predict, mgmt.train, mgmt.transforms\n"
+        "from mgmt_monai.host_state import as_it_was; import getpass\n"
+        "with as_it_was(): name = getpass.getuser()\n"
+        "print(name, dict(os.environ) == before)"
+    )
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    command = ["unshare", "--user", "--map-user=12345", sys.executable, "-c", code]
+    process = subprocess.run(command, env=kept, capture_output=True, text=True, check=False)
+    if process.stderr.startswith("unshare"):
+        pytest.skip("needs unshare --user")
+    assert process.stdout.splitlines()[-1:] == ["user True"], process.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_letter_that_the_encoding_has_not_is_told_by_its_number(encoding):
+    assert ran("print('\u5f71')", PYTHONIOENCODING=encoding) == r"\u5f71"
+
+
 def test_backend_of_a_notebook_is_not_ours():
     code = "import matplotlib.pyplot; print(matplotlib.get_backend().lower())"
     assert ran(code, MPLBACKEND="module://no_such.backend_inline", HOME="/tmp") == "agg"
