@@ -40,6 +40,7 @@ class Outcome:
         counts: Patients by split and label.
         reachable: The best AUC that anyone can reach, of a phantom.
         warnings: What a reader has to know before the figures.
+        is_exported: Whether a bundle can be made of it: not of a control, nor of slices that need a segmentation.
     """
 
     modality: str
@@ -50,6 +51,7 @@ class Outcome:
     counts: Mapping[str, Mapping[str, int]]
     reachable: float | None
     warnings: tuple[str, ...]
+    is_exported: bool = True
 
     @property
     def test(self) -> Mapping[str, Any]:
@@ -78,7 +80,7 @@ class Outcome:
             "folder": folder,
             "page": folder / PAGE_NAME,
             "judge it": f"mgmt-monai evaluate {table}",
-            "export it": f"mgmt-monai bundle export {run} --out models",
+            **({"export it": f"mgmt-monai bundle export {run} --out models"} if self.is_exported else {}),
             "compare": f"mgmt-monai ui --output-dir {runs}",
         }
         return "\n".join([*lines, *(f"  {name + ':':<11}{what}" for name, what in named.items())])
@@ -147,6 +149,7 @@ def outcome_of(
         counts={split: {"unmethylated": n[0], "methylated": n[1]} for split, n in cohort.manifest.counts().items()},
         reachable=cohort.reachable_auc(),
         warnings=tuple(line for line in warnings if line),
+        is_exported=control == "none" and not cohort.segmentations,
     )
 
 

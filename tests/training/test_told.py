@@ -5,6 +5,7 @@ import logging
 import re
 import shlex
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -13,8 +14,9 @@ from mlflow.tracking import MlflowClient
 from mgmt_monai.cohort.manifest import read_manifest
 from mgmt_monai.cohort.modality import Fold, ModalityCohort
 from mgmt_monai.cohort.splits.plans import KFold
+from mgmt_monai.evaluation.predictions import read_patients
 from mgmt_monai.evaluation.verdict import judge
-from mgmt_monai.training.outcome import Outcome, small_test
+from mgmt_monai.training.outcome import Outcome, outcome_of, small_test
 from mgmt_monai.training.run_log import run_log
 
 pytestmark = pytest.mark.xdist_group("training")
@@ -115,6 +117,19 @@ def test_log_gets_all_and_the_console_what_it_got_before(tmp_path, caplog):
     lines = (tmp_path / "training.log").read_text().splitlines()
     assert [line.split(" ", 2)[2] for line in lines] == ["INFO an epoch", "WARNING a fault"]
     assert (package.level, package.propagate, package.handlers) == before
+
+
+@pytest.mark.parametrize(
+    ("control", "segmentations", "said"),
+    [("none", {}, True), ("blank", {}, False), ("none", {"90000": Path("90000_seg.nii.gz")}, False)],
+)
+def test_no_export_is_proposed_that_is_refused(control, segmentations, said, phantom_dir, finished_run):
+    cohort = ModalityCohort(read_manifest(phantom_dir / "manifest.json"), "T1w", phantom_dir)
+    cohort.segmentations = segmentations
+    metrics = json.loads((finished_run / "metrics.json").read_text())
+    patients = read_patients(finished_run / "predictions.csv")
+    block = outcome_of(metrics, patients, "fine_tune", cohort, control).block(finished_run)
+    assert ("bundle export" in block) is said
 
 
 def test_next_commands_can_be_pasted_where_a_folder_has_a_space(tmp_path):
