@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import re
 import shutil
 from pathlib import Path
 
@@ -120,6 +121,8 @@ def test_command_tells_what_was_used_and_the_batch_has_a_row(bundle, study, tmp_
     assert "feature fusion: 0." in said and "; without FLAIR (log-odds: T1w " in said and "the model's AUC" in said
     page = (tmp_path / "out/90003/prediction.html").read_text()
     assert "by a feature fusion of T1w, T1wCE, T2w, without FLAIR" in page
+    assert "of a made cohort, which says nothing about patients, with all the series" in page
+    assert re.search(r"AUC is not known; adds [+-]0\.\d\d to the log-odds</span>", page)
 
     (tmp_path / "several").mkdir()
     shutil.move(study, tmp_path / "several" / "90003")
