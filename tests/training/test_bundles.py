@@ -70,6 +70,13 @@ def test_fusion_differs_in_its_settings_and_in_these_places_alone():
     }  # fmt: skip
 
 
+def test_fusion_predicts_by_the_chain_of_the_single_modalities():
+    single, fusion = read("inference"), read("fusion_inference")
+    assert fusion["preprocessing"] == single["preprocessing"]
+    network = {k: v for k, v in read("fusion")["network_def"].items() if k not in ("dropout", "_requires_")}
+    assert fusion["network_def"] == network
+
+
 def test_fusion_passes_check_properties_from_any_folder(phantom_dir, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert workflow(phantom_dir, tmp_path / "runs", "fusion.json").check_properties() == []
