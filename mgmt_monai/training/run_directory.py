@@ -11,7 +11,7 @@ from zipfile import BadZipFile, ZipFile
 from mgmt_monai import __version__
 from mgmt_monai.errors import MgmtMonaiError
 from mgmt_monai.locked_folder import LockedFolder
-from mgmt_monai.machine import check_readable
+from mgmt_monai.machine import check_machine, check_readable
 from mgmt_monai.tracking import new_run_name
 from mgmt_monai.tracking.tracked_run import read_notes
 from mgmt_monai.training.config import differing_settings, new_settings
@@ -147,9 +147,21 @@ _EXPORTED = ("config.json", "metrics.json", "*/best.pt", "*.safetensors")
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 by path of what a training is exported from."""
+    """SHA-256 by path of what a training is exported from.
+
+    Raises:
+        MachineError: The machine does not give a file.
+    """
     files = sorted(path for pattern in _EXPORTED for path in folder.glob(pattern))
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {path.relative_to(folder).as_posix(): _digest(path) for path in files}
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        check_machine(error, path)
+        raise
 
 
 def check_whole(checkpoint: Path, remedy: str = "") -> None:

@@ -1,10 +1,14 @@
+import errno
 import json
 import re
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from faulty_storage import faulty, needs_compiler
 
 from mgmt_monai import __version__
 from mgmt_monai.machine import MachineError
@@ -225,3 +229,16 @@ def test_checkpoint_that_the_machine_does_not_give_is_not_called_damaged():
     """Whoever were told so would delete it."""
     with pytest.raises(MachineError, match="Input/output error; the machine is at fault, not the file"):
         check_whole(Path("/proc/self/mem"))
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["config.json", "fine_tune/best.pt"])
+def test_file_to_be_exported_that_the_machine_does_not_give(tmp_path, name):
+    (tmp_path / "fine_tune").mkdir()
+    (tmp_path / name).write_bytes(b"{}")
+    code = "import sys; from pathlib import Path; from mgmt_monai.training.run_directory import digests; "
+    ran = subprocess.run(
+        [sys.executable, "-c", f"{code}digests(Path(sys.argv[1]))", str(tmp_path)],
+        env=faulty("read", errno.EINVAL, name), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert f"MachineError: {tmp_path / name}: Invalid argument; the machine is at fault" in ran.stderr
