@@ -119,7 +119,7 @@ def test_two_processes_give_the_result_of_one(fused, lacking, tmp_path):
     {"control": "blank", "series_slices": 0}, {"control": "permuted_labels"}, {"control": "background"},
 ], ids=str)  # fmt: skip
 def test_every_setting_trains(settings, lacking, tmp_path):
-    run = train(lacking, tmp_path / "runs", "fusion.json", **{**FUSED, "transfer_epochs": 1, "fine_tune_epochs": 1},
-                **settings)  # fmt: skip
+    short = {**FUSED, "transfer_epochs": 1, "fine_tune_epochs": 1, **settings}
+    run = train(lacking, tmp_path / "runs", "fusion.json", **short)
     table = pd.read_csv(run / "predictions.csv")
     assert table["probability"].between(0, 1).all()
