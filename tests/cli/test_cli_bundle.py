@@ -1,5 +1,6 @@
 """``mgmt-monai bundle``: what is written is told, what cannot be is told in one line."""
 
+import hashlib
 import json
 import shutil
 from zipfile import ZipFile
@@ -28,6 +29,9 @@ def test_export_of_one_of_a_comparisons_trainings_says_so(finished_run, tmp_path
     shutil.copytree(finished_run, tmp_path / "run")
     path = tmp_path / "run" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "parent_run_id": "0" * 32, "seed": 7}))
+    state = json.loads((tmp_path / "run" / "run.json").read_text())
+    state["files"]["config.json"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (tmp_path / "run" / "run.json").write_text(json.dumps(state))
 
     assert main(["bundle", "export", str(tmp_path / "run"), "--out", str(tmp_path)]) == 0
 

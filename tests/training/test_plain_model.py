@@ -152,7 +152,7 @@ class TestOfATraining:
         if fault == "one class":
             plain.slices.data = [{**item, "label": 1} for item in plain.slices.data]
         elif fault == "no room":
-            store = parser.get_parsed_content("slices")
+            store = parser.get_parsed_content("store")
             store.folder = tmp_path / "t1w" / "again" / "file"
             store.folder.parent.mkdir(parents=True)
             store.folder.write_text("")

@@ -38,7 +38,7 @@ def _config(name: str) -> dict:
 
 
 #: The other modalities' differ from T1w's in the modality alone (tests/training/test_bundles.py).
-CONFIGS = {name: _config(name) for name in ("t1w", "evaluate", "inference", "multi_gpu_train")}
+CONFIGS = {name: _config(name) for name in ("t1w", "fusion", "evaluate", "inference", "multi_gpu_train")}
 CONFIGS["exported"] = train_config(CONFIGS["t1w"])
 
 #: Top-level scalars that are no settings: what is built, and what runs.
