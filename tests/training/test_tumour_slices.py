@@ -54,6 +54,20 @@ def test_slices_lie_around_the_known_tumour(phantom_dir, table, truth, tmp_path)
     assert middle < len(dataset.data)
 
 
+def test_slices_of_a_fusion_lie_around_it_in_each_modality(phantom_dir, table, truth, tmp_path):
+    settings = {"slices": "tumour", "segmentations": str(table), "slice_store": "", "modalities": "T1w+T2w"}
+    made = workflow(phantom_dir, tmp_path, config="fusion.json", **settings)
+    dataset = made.parser.get_parsed_content("validate::dataset")
+    steps = made.parser.get_parsed_content("validate::preprocessing").transforms
+    assert [type(step).__name__ for step in steps][:2] == ["LoadSeriesd", "CropTumourSlicesd"]
+    for slices, _ in dataset.parts:
+        for item in slices.data:
+            kept = steps[1](steps[0](item))["image"]
+            centre = np.array(truth[item["patient_id"]]["tumour_centre_mm"]) * [-1, -1, 1]
+            place = (np.linalg.inv(kept.affine.numpy()) @ [*centre, 1])[2]
+            assert abs(place - (len(kept) - 1) / 2) <= 1
+
+
 def test_known_tumour_is_gone_from_the_control(phantom_dir, table, truth, tmp_path):
     made = workflow(phantom_dir, tmp_path, control="without_tumour", segmentations=str(table), slice_store="")
     steps = made.parser.get_parsed_content("train::preprocessing").transforms
