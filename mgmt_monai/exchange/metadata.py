@@ -5,6 +5,7 @@ from importlib.metadata import version
 from typing import Any
 
 from mgmt_monai.cohort.files import background
+from mgmt_monai.cohort.files.geometry import SPACING_TOLERANCE
 from mgmt_monai.cohort.patients import FUSION, fused_modalities
 from mgmt_monai.exchange.configs import inference_config
 from mgmt_monai.exchange.errors import ExchangeError
@@ -121,7 +122,7 @@ def preprocessing_of(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     pad = [{"step": "pad", "value": 0, "rule": _PAD}] if settings["aspect"] == "keep" else []
     return [
         slices,
-        {"step": "read", "rule": _READ},
+        {"step": "read", "spacing_tolerance": SPACING_TOLERANCE, "rule": _READ, "nifti": _NIFTI},
         {"step": "scale", **percentiles, "minimum": 0, "maximum": 1, "background": _BACKGROUND, "rule": _SCALE},
         *pad,
         {"step": "resize", "size": [size, size], "mode": "bilinear", "align_corners": False, "rule": _RESIZE},
@@ -151,6 +152,14 @@ _REFORMATTED = (
 _READ = (
     "Stored value * RescaleSlope + RescaleIntercept of its own slice, float32; MONOCHROME1 inverted; padding, and NaN"
     " in slices whose edge is NaN to a half at least, take the lowest of the other values."
+)
+_NIFTI = (
+    "scl_slope and scl_inter are applied. The slices lie across the stored axis whose spacing differs from both others "
+    "by more than a share spacing_tolerance of the larger; if all do, across that of the largest; if none does, across "
+    "slice_dim of dim_info, and without one across the axis nearest to superior. The plane is that of the body's axis "
+    "nearest to theirs. Axes are permuted and flipped to the nearest of the body, never resampled. Axial: columns run "
+    "to the left, rows to posterior, slices to superior; coronal: left, inferior, posterior; sagittal: posterior, "
+    "inferior, right. The slices are counted along that direction."
 )
 _SCALE = (
     "Of all kept slices together. Edge: the outermost rows and columns of each slice. A set of edge values is filled "

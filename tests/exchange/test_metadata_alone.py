@@ -106,14 +106,29 @@ SERIES = {
 }
 
 
+def of_nifti(path, tolerance):
+    """Turned by the rule of ``read``."""
+    image = sitk.ReadImage(str(path))
+    spacing, size = np.array(image.GetSpacing()), range(3)
+    differs = [all(abs(spacing[i] - spacing[j]) > tolerance * max(spacing[i], spacing[j]) for j in size if j != i)
+               for i in size]  # fmt: skip
+    directions = np.abs(np.reshape(image.GetDirection(), (3, 3)))
+    axis = int(np.argmax(np.where(differs, spacing, 0))) if any(differs) else int(np.argmax(directions[2]))
+    code = {0: "PIR", 1: "LIP", 2: "LPS"}[int(np.argmax(directions[:, axis]))]
+    return sitk.DICOMOrient(image, code)
+
+
 def probability(bundle, folder):
     import onnxruntime
 
     metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
     steps = {step["step"]: step for step in metadata["preprocessing"]}
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
-    image = reader.Execute()  # rescaled, in geometric order
+    if folder.is_dir():
+        reader = sitk.ImageSeriesReader()
+        reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
+        image = reader.Execute()  # rescaled, in geometric order
+    else:
+        image = of_nifti(folder, steps["read"]["spacing_tolerance"])
     volume, (column_mm, row_mm, _) = sitk.GetArrayFromImage(image).astype(np.float64), image.GetSpacing()
     n = len(volume)
     k = max(1, math.floor(steps["slices"]["fraction"] * n + 0.5))
@@ -152,3 +167,32 @@ def test_metadata_and_the_onnx_file_give_the_probability(page_exports, phantom_d
     with open_models([bundle]) as (model,):
         expected = np.mean(model.probabilities(model.features(model.slices(read.series))))
     assert probability(bundle, tmp_path / "study" / "T1w") == pytest.approx(expected, abs=1e-3)
+
+
+def turned(image, order):
+    """The same voxels with other axes of the body: what was from slice to slice goes along another of them."""
+    out = sitk.GetImageFromArray(sitk.GetArrayFromImage(image))
+    out.SetSpacing(image.GetSpacing())
+    out.SetDirection(np.eye(3)[:, order].ravel().tolist())
+    return out
+
+
+@pytest.mark.parametrize("stored", ["LPS", "RAS", "SAL", "PIR"])
+@pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal", "of equal spacing"])
+def test_metadata_tell_how_a_nifti_file_is_read(page_exports, phantom_dir, tmp_path, plane, stored):
+    bundle = page_exports / "exported" / "mgmt_t1w_forms"
+    reader = sitk.ImageSeriesReader()
+    series = min((phantom_dir / "train").iterdir()) / "T1w"
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(series)))
+    image = reader.Execute()
+    if plane == "of equal spacing":
+        image.SetSpacing([1.0, 1.0, 1.0])
+    else:
+        image = turned(image, {"axial": [0, 1, 2], "coronal": [0, 2, 1], "sagittal": [2, 1, 0]}[plane])
+    path = tmp_path / "P1" / "P1_t1.nii.gz"
+    path.parent.mkdir()
+    sitk.WriteImage(sitk.DICOMOrient(image, stored), str(path))
+    (read,) = read_study(path.parent, modalities=["T1w"])
+    with open_models([bundle]) as (model,):
+        expected = np.mean(model.probabilities(model.features(model.slices(read.series))))
+    assert probability(bundle, path) == pytest.approx(expected, abs=1e-3)
