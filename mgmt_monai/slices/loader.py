@@ -1,8 +1,10 @@
 """Batches of slices for a device."""
 
+import contextlib
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,9 @@ SHARED_MEMORY = Path("/dev/shm")
 
 #: Batches that a process has ready, torch's default.
 _AHEAD = 2
+
+#: Seconds at most until the system tells of a process that it died; that ends the wait.
+_TOLD = 5.0
 
 
 class SliceLoader(DataLoader):
@@ -76,6 +81,8 @@ class SliceLoader(DataLoader):
         try:
             yield from batches
         except (EOFError, ConnectionError) as error:  # it died while it was spoken to
+            with contextlib.suppress(RuntimeError):  # torch raises it wherever the main thread is when it hears of it
+                time.sleep(_TOLD)
             raise SlicesError(
                 "a process that hands out slices was killed: start fewer with --num_workers, or none with 0, or allow "
                 "more memory."

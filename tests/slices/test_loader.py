@@ -1,5 +1,6 @@
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from monai.transforms import Compose, Lambdad, RandScaleIntensityd
 from torch.utils.data import DataLoader
 
 from mgmt_monai.slices import EpochBatches, SliceDataset
+from mgmt_monai.slices.errors import SlicesError
 from mgmt_monai.slices.loader import SHARED_MEMORY, SliceLoader, fitting_workers
 from mgmt_monai.slices.shares import ShareLoader
 
@@ -121,3 +123,24 @@ def test_killed_loader_process_is_an_error_and_no_wait():
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
     assert ran.stdout.startswith("a process that hands out slices was "), ran.stderr
+
+
+def test_what_torch_says_late_of_a_killed_process_does_not_strike_elsewhere():
+    """The connection breaks first; torch's own error comes with the signal that the process has died."""
+
+    def batches():
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        raise EOFError
+        yield
+
+    def told(*_):
+        raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Killed. ")
+
+    before = signal.signal(signal.SIGALRM, told)
+    try:
+        with pytest.raises(SlicesError, match=r"^a process that hands out slices was killed: "):
+            list(SliceLoader._held(batches()))
+        assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)  # it has been heard
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
