@@ -11,19 +11,37 @@ import numpy as np
 from monai.config import KeysCollection
 from monai.transforms import MapTransform, RandomizableTransform
 
+from mgmt_monai.transforms.errors import SeriesReadError, TransformError
+
 
 class AtKeys(MapTransform):
     """Applies an array transform to the value at each key; the dictionary twins derive from it."""
 
-    def __init__(self, keys: KeysCollection, transform: Callable[[Any], Any], allow_missing_keys: bool) -> None:
+    def __init__(self, keys: KeysCollection, transform: Callable[..., Any], allow_missing_keys: bool) -> None:
         super().__init__(keys, allow_missing_keys)
         self.transform = transform
 
+    def apply(self, value: Any, item: Mapping[Hashable, Any]) -> Any:
+        """The value at one key, transformed; a twin that needs more of the item takes it there."""
+        return self.transform(value)
+
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """A copy of ``data`` with the transformed value at each key; raises as the array transform does."""
+        """A copy of ``data`` with the transformed value at each key.
+
+        Raises:
+            TransformError: As the array transform does, with the item's ``patient_id`` and ``modality`` where it has
+                them and the message does not.
+        """
         d = dict(data)
         for key in self.key_iterator(d):
-            d[key] = self.transform(d[key])
+            try:
+                d[key] = self.apply(d[key], d)
+            except SeriesReadError:
+                raise
+            except TransformError as error:
+                names = [f"patient {d['patient_id']}"] if "patient_id" in d else []
+                names += [str(d["modality"])] if "modality" in d else []
+                raise TransformError(f"{', '.join(names) or key}: {error}") from error
         return d
 
 

@@ -44,13 +44,17 @@ class CropMiddleSlices(Transform):
         if isinstance(series, Series):
             return series[middle_slices(series.n_slices, self.fraction)]
         checked_volume(series, "CropMiddleSlices", "a Series or a volume (slices, rows, columns)")
-        kept = middle_slices(series.shape[0], self.fraction)
-        cropped = series[kept]
-        if isinstance(cropped, MetaTensor) and isinstance(series, MetaTensor):
-            affine = series.affine.clone()
-            affine[:3, 3] += kept.start * affine[:3, 2]
-            cropped.meta = {**series.meta, "affine": affine}
-        return cropped
+        return keep_slices(series, middle_slices(series.shape[0], self.fraction))
+
+
+def keep_slices(volume: Any, kept: slice) -> Any:
+    """These slices of an array or tensor (slices, rows, columns); a ``MetaTensor``'s affine moves to the first."""
+    cropped = volume[kept]
+    if isinstance(cropped, MetaTensor) and isinstance(volume, MetaTensor):
+        affine = volume.affine.clone()
+        affine[:3, 3] += kept.start * affine[:3, 2]
+        cropped.meta = {**volume.meta, "affine": affine}
+    return cropped
 
 
 class CropMiddleSlicesd(AtKeys):

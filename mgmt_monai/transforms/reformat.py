@@ -1,8 +1,6 @@
 """A volume shown in the same anatomical plane for every patient: axial, coronal or sagittal."""
 
 import math
-from collections.abc import Hashable, Mapping
-from typing import Any
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 (its own documentation's name)
@@ -126,22 +124,6 @@ class ReformatPlaned(AtKeys):
         self, keys: KeysCollection, plane: str, fraction: float = 1.0, allow_missing_keys: bool = False
     ) -> None:
         super().__init__(keys, ReformatPlane(plane, fraction), allow_missing_keys)
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """A copy of ``data`` with the reformatted volume at each key.
-
-        Raises:
-            TransformError: As the array class does, with the item's ``patient_id`` and ``modality`` where it has them.
-        """
-        d = dict(data)
-        for key in self.key_iterator(d):
-            try:
-                d[key] = self.transform(d[key])
-            except TransformError as error:
-                names = [f"patient {d['patient_id']}"] if "patient_id" in d else []
-                names += [str(d["modality"])] if "modality" in d else []
-                raise TransformError(": ".join([", ".join(names) or str(key), str(error)])) from error
-        return d
 
 
 def _itk_geometry(affine: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -9,19 +9,17 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, Transform
+from monai.transforms import Transform
 from monai.utils import TransformBackends
-from scipy import ndimage
 
 from mgmt_monai.cohort.files.background import find_background
-from mgmt_monai.cohort.files.headers import HeaderError
-from mgmt_monai.cohort.files.nifti import read_nifti
-from mgmt_monai.cohort.series import Series, middle_slices
-from mgmt_monai.machine import check_machine
-from mgmt_monai.transforms.crop import CropMiddleSlices, CropMiddleSlicesd
-from mgmt_monai.transforms.errors import SeriesReadError, TransformError
-from mgmt_monai.transforms.load import GEOMETRY_FAULT, LoadSeriesd, load_nifti
+from mgmt_monai.cohort.series import middle_slices
+from mgmt_monai.transforms.at_keys import AtKeys
+from mgmt_monai.transforms.crop import CropMiddleSlices, CropMiddleSlicesd, keep_slices
+from mgmt_monai.transforms.errors import TransformError
+from mgmt_monai.transforms.load import GEOMETRY_FAULT, LoadSeriesd
 from mgmt_monai.transforms.reformat import ReformatPlaned
+from mgmt_monai.transforms.segmentation import nearest_labels, read_segmentation
 
 IN_HEAD = 0.5
 """Of the annotated volume, at least this share lies in the series, and there on something brighter than the background;
@@ -56,7 +54,7 @@ class CropTumourSlices(Transform):
             TransformError: The volume cannot be placed, or the segmentation cannot be read or is another study's.
         """
         path = Path(segmentation)
-        labels, affine = _labels(path)
+        labels, affine = read_segmentation(path)
         inside = _carried(labels, affine, volume, path)
         voxels = volume.numpy()
         n_annotated = abs(np.linalg.det(affine[:3, :3])) * np.count_nonzero(labels)
@@ -72,9 +70,7 @@ class CropTumourSlices(Transform):
         middle = middle_slices(len(voxels), self.fraction)
         n_kept = middle.stop - middle.start
         start = int(np.clip(np.rint(centre[2] - (n_kept - 1) / 2), 0, len(voxels) - n_kept))
-        moved = volume.affine.clone()
-        moved[:3, 3] += start * moved[:3, 2]
-        return MetaTensor(volume.as_tensor()[start : start + n_kept], meta={**volume.meta, "affine": moved})
+        return keep_slices(volume, slice(start, start + n_kept))
 
 
 class HideTumour(Transform):
@@ -89,37 +85,29 @@ class HideTumour(Transform):
             TransformError: As `CropTumourSlices`, but that nothing of the tumour need lie in these slices.
         """
         path = Path(segmentation)
-        inside = _carried(*_labels(path), volume, path)
+        inside = _carried(*read_segmentation(path), volume, path)
         voxels = volume.numpy().astype(np.float32)
         rest = voxels[find_background(voxels).foreground(voxels) & ~inside]
         voxels[inside] = np.median(rest) if rest.size else voxels.min()
         return MetaTensor(torch.from_numpy(voxels), meta=volume.meta)
 
 
-class _Segmentedd(MapTransform):
+class _Segmentedd(AtKeys):
     """Applies an array transform to the volume at each key, with the file at the key of the segmentation."""
 
     def __init__(self, keys: KeysCollection, transform: Any, segmentation: str, allow_missing_keys: bool) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.transform = transform
+        super().__init__(keys, transform, allow_missing_keys)
         self.segmentation = segmentation
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """A copy of ``data`` with the new volume at each key.
+    def apply(self, value: Any, item: Mapping[Hashable, Any]) -> Any:
+        """The new volume.
 
         Raises:
-            TransformError: As the array class does, or no segmentation, with the patient that the item names.
+            TransformError: As the array class does, or the item has no segmentation.
         """
-        d = dict(data)
-        who = f"patient {d['patient_id']}: " if "patient_id" in d else ""
-        if self.segmentation not in d:
-            raise TransformError(f"{who}expected a segmentation of the tumour, found none; --slices middle needs none")
-        for key in self.key_iterator(d):
-            try:
-                d[key] = self.transform(d[key], d[self.segmentation])
-            except TransformError as error:
-                raise TransformError(f"{who}{error}") from error
-        return d
+        if self.segmentation not in item:
+            raise TransformError("expected a segmentation of the tumour, found none; --slices middle needs none")
+        return self.transform(value, item[self.segmentation])
 
 
 class CropTumourSlicesd(_Segmentedd):
@@ -177,27 +165,9 @@ def with_segmentation(steps: Sequence[Any], slices: str, control: str) -> list[A
     return [*chain[:place], *added, *chain[place:]]
 
 
-def _labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Where anything is annotated, bool (rows, columns, slices), and its affine to RAS in mm."""
-    try:
-        labels, affine = load_nifti(Series("", "segmentation", (path,), range(read_nifti(path).n_slices)))
-    except (OSError, HeaderError, SeriesReadError) as error:
-        check_machine(error, path)
-        raise TransformError(f"{path}: expected a 3D NIfTI segmentation, found none that can be read") from error
-    if not labels.any() or (labels != np.rint(labels)).any() or labels.min() < 0:
-        found = "other numbers" if labels.any() else "nothing annotated"
-        raise TransformError(f"{path}: expected the whole numbers of labels, 0 outside the tumour, found {found}")
-    return (labels > 0).transpose(1, 2, 0), affine
-
-
 def _carried(labels: np.ndarray, affine: np.ndarray, volume: MetaTensor, path: Path) -> np.ndarray:
     """The labels at the voxels of a volume (slices, rows, columns), by the nearest voxel; bool."""
     if not isinstance(volume, MetaTensor) or volume.ndim != 3 or volume.meta.get(GEOMETRY_FAULT):
         fault = volume.meta.get(GEOMETRY_FAULT) if isinstance(volume, MetaTensor) else "no affine"
         raise TransformError(f"{path}: expected a series whose slices have a place in the patient, found {fault}")
-    to_labels = np.linalg.inv(affine) @ volume.affine.numpy()
-    n_slices, *pixels = volume.shape
-    inside = ndimage.affine_transform(
-        labels.astype(np.uint8), to_labels[:3, :3], to_labels[:3, 3], (*pixels, n_slices), order=0
-    )
-    return inside.transpose(2, 0, 1).astype(bool)
+    return nearest_labels(labels, affine, volume.shape, volume.affine.numpy())

@@ -94,8 +94,8 @@ def test_tumour_is_hidden_and_nothing_else_is_changed(volume, tumour):
 @pytest.mark.parametrize(
     ("make", "found"),
     [
-        (lambda path: None, "none that can be read"),
-        (lambda path: path.write_bytes(b"no image"), "none that can be read"),
+        (lambda path: None, "no such file"),
+        (lambda path: path.write_bytes(b"no image"), ".*not gzip"),
         (lambda path: annotated(path, [0, 0, 0], [9, 9, 9], label=0), "nothing annotated"),
         (lambda path: annotated(path, [0, 0, 0], [9, 9, 9], label=0.4), "other numbers"),
         (lambda path: annotated(path, [0, 0, 0], [9, 9, 9], label=-1), "other numbers"),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import affine_transform, map_coordinates
+from scipy.ndimage import map_coordinates
 
 from mgmt_monai.inference.errors import InferenceError
 
@@ -68,18 +68,6 @@ def carried(maps: np.ndarray, mapping: np.ndarray, shape: tuple[int, int, int]) 
             values = _interpolated(np.asarray(maps[k], dtype=np.float32), where).reshape(sizes)
             planes[(slice(None),) * axis + (position,)] = values
     return laid
-
-
-def nearest_labels(labels: np.ndarray, to_ras: np.ndarray, grid: Grid) -> np.ndarray:
-    """The label at the centre of each voxel of a grid, of the labels' type; 0 beyond the labels' volume.
-
-    ``labels`` are ``(I, J, K)``, ``to_ras`` ``(4, 4)`` from (i, j, k, 1) to RAS in mm.
-    """
-    mapping = (np.linalg.inv(to_ras) @ grid.affine)[:3]
-    # Half-way points, as between two voxels of an even ratio of sizes, are moved off the edge by less than rounding.
-    mapping[:, 3] += 1e-6
-    found = affine_transform(labels, mapping, output_shape=_by_index(grid.shape), order=0, mode="grid-constant")
-    return np.moveaxis(found, 2, 0)
 
 
 def _interpolated(image: np.ndarray, where: np.ndarray) -> np.ndarray:

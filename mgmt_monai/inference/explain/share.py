@@ -5,15 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mgmt_monai.cohort.files.nifti import read_nifti
-from mgmt_monai.cohort.files.tags import HeaderError
-from mgmt_monai.cohort.series import Series
 from mgmt_monai.inference.errors import InferenceError
-from mgmt_monai.inference.explain.grids import Grid, nearest_labels
-from mgmt_monai.machine import check_machine
+from mgmt_monai.inference.explain.grids import Grid
 from mgmt_monai.transforms.conceal import head_mask
-from mgmt_monai.transforms.errors import SeriesReadError
-from mgmt_monai.transforms.load import load_nifti
+from mgmt_monai.transforms.errors import TransformError
+from mgmt_monai.transforms.segmentation import nearest_labels, read_segmentation
 
 
 @dataclass(frozen=True)
@@ -67,17 +63,13 @@ def read_region(path: Path, grid: Grid) -> np.ndarray:
     """An annotation (NIfTI, every label but 0 counts), carried to a grid by the nearest voxel; bool.
 
     Raises:
-        InferenceError: No such file, no 3D NIfTI, or nothing of it lies in the grid.
+        InferenceError: No such file, no 3D NIfTI of labels, or nothing of it lies in the grid.
     """
     try:
-        labels, affine = load_nifti(Series("", "segmentation", (path,), range(read_nifti(path).n_slices)))
-    except FileNotFoundError as error:
-        raise InferenceError(f"{path}: no such segmentation. Name a NIfTI file.") from error
-    except (OSError, HeaderError, SeriesReadError) as error:
-        check_machine(error, path)
-        found = "one that cannot be read" if isinstance(error, SeriesReadError) else error
-        raise InferenceError(f"{path}: expected a 3D NIfTI segmentation, found {found}. Export one volume.") from error
-    region = nearest_labels((labels > 0).transpose(1, 2, 0).astype(np.uint8), affine, grid) > 0
+        labels, affine = read_segmentation(path)
+    except TransformError as error:
+        raise InferenceError(f"{error}. Name the segmentation of this study.") from error
+    region = nearest_labels(labels, affine, grid.shape, grid.affine)
     if not region.any():
         raise InferenceError(
             f"{path}: nothing annotated in it lies within the series. Name the segmentation of this study."

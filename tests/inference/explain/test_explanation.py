@@ -180,7 +180,7 @@ def test_explain_command_writes_maps_checks_and_shares(
 
 @pytest.mark.parametrize(
     ("made", "told"),
-    [("none", "no such segmentation"), ("text", "not gzip"), ("far", "nothing annotated in it lies within")],
+    [("none", "no such file"), ("text", "not gzip"), ("far", "nothing annotated in it lies within")],
 )
 def test_explain_refuses_a_segmentation_of_something_else(
     made: str, told: str, t1w_bundle: Path, patient: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import nibabel as nib
 import numpy as np
 import pytest
-from nibabel.processing import resample_from_to
 
 from mgmt_monai.inference.errors import InferenceError
-from mgmt_monai.inference.explain.grids import Grid, carried, index_map, nearest_labels
+from mgmt_monai.inference.explain.grids import Grid, carried, index_map
 
 
 def affine(step: tuple[float, float, float], origin: tuple[float, float, float] = (0, 0, 0)) -> np.ndarray:
@@ -46,15 +44,3 @@ def test_index_map_refuses_slices_that_are_no_planes() -> None:
     turned[2, 1] = 0.3
     with pytest.raises(InferenceError, match="no slices of the series"):
         index_map(Grid((4, 8, 8), affine((1, 1, 1))), Grid((4, 8, 8), turned))
-
-
-def test_nearest_labels_are_those_of_nibabel() -> None:
-    rng = np.random.default_rng(1)
-    labels = rng.integers(0, 4, size=(12, 10, 8)).astype(np.uint8)
-    to_ras = affine((-2.0, -2.1, 2.3), (9, 8, -7))
-    grid = Grid((9, 11, 13), affine((1.3, -1.2, 1.5), (-9, 7, -6)))
-    # All within the outermost centres: nibabel gives nothing beyond them, ours half a voxel more.
-    theirs = resample_from_to(nib.Nifti1Image(labels, to_ras), ((11, 13, 9), grid.affine), order=0)
-    ours = nearest_labels(labels, to_ras, grid)
-    assert ours.any()
-    np.testing.assert_array_equal(ours, np.moveaxis(np.asarray(theirs.dataobj), 2, 0))
