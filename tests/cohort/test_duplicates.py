@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from scipy.ndimage import gaussian_filter, rotate
 
 from mgmt_monai.cohort import duplicates
 from mgmt_monai.cohort.duplicates import SIMILARITY_LIMIT, Duplicate, find_duplicates, similarity
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.examination.content import read_content
+from mgmt_monai.cohort.examination.signature import make_signature, read_signature, thumbnail
+from mgmt_monai.cohort.files.pixels import read_slices
 
 LENGTH = 162
 ZEROS = "0" * 12
@@ -107,6 +110,57 @@ def test_pairs_across_blocks_equal_the_plain_comparison(monkeypatch: pytest.Monk
     found = {((d.patient_a, d.modality_a), (d.patient_b, d.modality_b)) for d in find_duplicates(items)}
     assert expected
     assert found == expected
+
+
+def all_pairs(items: list[tuple[str, str, str, str]]) -> list[Duplicate]:
+    """What `find_duplicates` finds by signature, each pair compared in full."""
+    rows = [(patient_id, modality, read_signature(text)) for patient_id, modality, _, text in sorted(items)]
+    alike = [(a, b, similarity(a[2], b[2])) for a, b in itertools.combinations(rows, 2) if a[0] != b[0]]
+    return [Duplicate(*a[:2], *b[:2], "near", 0, round(value, 4)) for a, b, value in alike if value > SIMILARITY_LIMIT]
+
+
+@pytest.mark.parametrize("axes", [1, 23, 161])
+def test_few_numbers_miss_no_pair_however_near_the_limit(axes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "_BLOCK", 16)
+    monkeypatch.setattr(duplicates, "_BLOCKS_A_TASK", 3)
+    monkeypatch.setattr(duplicates, "_AXES", axes)
+    random = np.random.default_rng(5)
+    # Families of one head each; half of the slices of a pair, or one less, are alike, most at 0.93 to 0.95.
+    heads = 0.3 * random.normal(size=(1, 1, 8)) @ random.normal(size=(8, LENGTH)) + random.normal(size=(30, 16, LENGTH))
+    series = []
+    for number in range(300):
+        rows = heads[number % 30] + random.uniform(0.2, 0.3) * heads.std() * random.normal(size=(16, LENGTH))
+        if number % 3 == 0:
+            rows[random.permutation(16)[: 7 + number % 2]] = random.normal(size=(7 + number % 2, LENGTH))
+        series.append(rows[random.permutation(16)[: 16 if number % 5 else 1 + number % 16]])
+    items = [(f"{i // 2:03d}", f"{i % 2}", "", signature(rows)) for i, rows in enumerate(series)]
+    expected = all_pairs(items)
+    assert 100 < len(expected) < 2000
+    assert find_duplicates(items) == expected
+
+
+def test_few_numbers_miss_no_pair_of_real_heads_and_altered_copies(
+    shared_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duplicates, "_BLOCK", 8)
+    items = []
+    for folder in sorted((shared_data / "rsna_t1wce_slices/train").glob("*/T1wCE"))[::4]:
+        slices = [s.values.astype(np.float32) for s in read_slices(sorted(folder.glob("*.dcm")), None)]
+        noise = np.random.default_rng(0).normal(size=slices[0].shape)
+        copies = {
+            "itself": slices,
+            "blurred": [gaussian_filter(s, 2) for s in slices][::-1],
+            "noisy": [s + 0.1 * s.max() * noise for s in slices],
+            "turned": [rotate(s, 2, reshape=False, order=1) for s in slices[1:]],
+            "turned more": [rotate(s, 4, reshape=False, order=1) for s in slices],
+        }
+        for name, changed in copies.items():
+            if changed:
+                text = make_signature(np.stack([thumbnail(s) for s in changed]))
+                items.append((f"{folder.parent.name} {name}", "T1wCE", "", text))
+    expected = all_pairs(items)
+    assert len(expected) > 100
+    assert find_duplicates(items) == expected
 
 
 def test_slice_of_very_many_series_keeps_all_together() -> None:
