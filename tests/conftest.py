@@ -53,7 +53,7 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(autouse=True)
 def own_process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a training sets for the whole process is put back; what the developer's shell sets is not seen."""
-    for name in ("MLFLOW_TRACKING_URI", "MGMT_DATA_DIR"):
+    for name in ("MLFLOW_TRACKING_URI", "MGMT_DATA_DIR", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "PYTHON", "TORCH_INDEX"):
         monkeypatch.delenv(name, raising=False)
     hook, handlers, level = sys.excepthook, logging.root.handlers[:], logging.root.level
     yield
@@ -151,7 +151,7 @@ def forty_heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def finished_run(phantom_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished training of the phantom's T1w with seed 3."""
-    for name in ("MLFLOW_TRACKING_URI", "MGMT_DATA_DIR"):
+    for name in ("MLFLOW_TRACKING_URI", "MGMT_DATA_DIR", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "PYTHON", "TORCH_INDEX"):
         os.environ.pop(name, None)
     torch.set_num_threads(1)  # as in the processes that the tests start, so that figures are equal to the last bit
     return train(phantom_dir, tmp_path_factory.mktemp("finished") / "runs", seed=3)

@@ -1,6 +1,7 @@
 """What the machine did is told apart from what a file is, however it came to fail."""
 
 import errno
+import mmap
 import multiprocessing
 import os
 import pickle
@@ -218,3 +219,21 @@ print(examine_series(FoundSeries("a", "T1w", data_dir / "T1w", None, "made"), da
     assert ran.stdout == ""
     assert ran.stderr.splitlines()[-1].startswith("mgmt_monai.machine.MachineError: ")
     assert said in ran.stderr.splitlines()[-1]
+
+
+def addresses_and_memory(n_bytes: int) -> int:
+    """Eight GiB of addresses that no memory stands behind, as PyTorch for CUDA has three for its libraries."""
+    with mmap.mmap(-1, 8 * 2**30, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ):
+        assert len(bytearray(n_bytes)) == n_bytes
+    return os.getpid()
+
+
+def test_a_reader_is_held_to_its_data_and_ends_when_they_are_too_many():
+    readers = Readers(1)
+    try:
+        first = readers.submit(addresses_and_memory, 2**20, timeout_s=60).result()
+        with pytest.raises(MemoryError):
+            readers.submit(addresses_and_memory, 5 * 2**30, timeout_s=60).result()
+        assert readers.submit(addresses_and_memory, 2**20, timeout_s=60).result() != first
+    finally:
+        readers.close()

@@ -23,7 +23,7 @@ from mgmt_monai.machine import MachineError
 
 R = TypeVar("R")
 
-#: What a reader may take beyond what it has at its start, in bytes; slices pass through it one by one.
+#: What a reader's data may take beyond what it has at its start, in bytes; slices pass through it one by one.
 MEMORY_LIMIT = 4 * 2**30
 
 #: What the libraries may take to be imported, in seconds: a file server may be slow at it.
@@ -216,7 +216,7 @@ class Readers:
             try:
                 future.set_result(reader.call(function, args, timeout_s))
             except Exception as error:
-                if isinstance(error, (ReaderDiedError, TimeoutError)):
+                if isinstance(error, (ReaderDiedError, TimeoutError, MemoryError)):  # memory: also what others left
                     reader.kill()
                 future.set_exception(error)
             with self._lock:
@@ -285,11 +285,12 @@ def _limit_memory() -> None:
     try:
         import resource
 
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        # Of data alone: PyTorch for CUDA has 3 GiB of addresses for its libraries.
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5])
         limit = pages * resource.getpagesize() + MEMORY_LIMIT
-        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
         limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     except (ImportError, OSError, ValueError):
         return  # no Linux: claimed sizes are still held against their limits
 
