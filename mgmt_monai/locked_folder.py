@@ -30,7 +30,7 @@ from mgmt_monai.json_file import JsonFileError, read_json
 logger = logging.getLogger(__name__)
 
 #: What a file system answers that has no locks, or whose lock service is away.
-NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTTY, errno.EPERM}
 
 _LOCK, _OWNER, _SPARE = ".lock", ".owner", ".spare"
 

@@ -149,7 +149,9 @@ def test_full_disk_does_not_keep_the_state_from_being_noted(tmp_path: Path) -> N
 
 
 @needs_compiler
-@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EINVAL])
+@pytest.mark.parametrize(
+    "number", [errno.ENOSYS, errno.ENOLCK, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTTY, errno.EPERM]
+)
 def test_file_system_without_locks_has_a_file_instead(number: int, tmp_path: Path) -> None:
     """Held by a process that lives, given up by one that was killed here, told of one on another machine."""
     (tmp_path / "go").touch()
