@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import logging
 import re
 import sys
 from collections import Counter
@@ -11,16 +12,20 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from monai.bundle import ConfigWorkflow
+from monai.bundle import ConfigExpression, ConfigItem, ConfigParser, ConfigWorkflow
+from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
 
 from mgmt_monai.errors import MgmtMonaiError
 from mgmt_monai.json_file import read_json
 from mgmt_monai.own_process import is_bundle_command
 from mgmt_monai.packaged_configs import FOLDER, config_names
+from mgmt_monai.tracking.mlflow_store import shown
 from mgmt_monai.training.errors import TrainingError
 from mgmt_monai.training.ranks import check_joined
 from mgmt_monai.training.settings import SETTINGS, check_settings, is_live
 from mgmt_monai.training.typed import OF_THE_COMMAND, check_arrived, check_unharmed, plain
+
+logger = logging.getLogger(__name__)
 
 #: Keys that MONAI reads itself, so that nothing in the config has to refer to them.
 _RESERVED = {
@@ -40,6 +45,9 @@ PATHS = {
     "dataset_dir", "labels_csv", "manifest", "output_dir", "exclusions", "weights", "tracking_uri", "slice_store",
     "segmentations",
 }  # fmt: skip
+
+#: What MONAI's ``--tracking`` adds to a config that records nothing.
+_OF_TRACKING = ("tracking_uri", "experiment_name", "run_name")
 
 #: What those settings may be instead of a path.
 _NO_PATHS = {"default", "none", "imagenet", "auto"}
@@ -74,10 +82,9 @@ def check_config() -> None:
     workflow = _workflow()
     if workflow is None:  # one of MONAI's other commands looks at a part of it
         return
-    config = _of(workflow)
     check_joined()
-    check_values(config)
-    _check_keys(config)
+    _check_values_of(workflow)
+    _check_keys(_of(workflow))
 
 
 def check_values_here() -> None:
@@ -88,7 +95,59 @@ def check_values_here() -> None:
     """
     workflow = _workflow()
     if workflow is not None:
-        check_values(_of(workflow))
+        _check_values_of(workflow)
+
+
+def _check_values_of(workflow: ConfigWorkflow) -> None:
+    is_tracked = _sort_tracking(workflow)
+    config = _of(workflow)
+    check_values(config)
+    if is_tracked:
+        what = "predictions and evaluations are not recorded in MLflow"
+        if "training" in config and "evaluation" not in config:
+            uri = workflow.parser.get_parsed_content("tracking_uri")
+            what = f"this training records itself in MLflow, once ({shown(str(uri))})"
+        logger.info(f"--tracking: {what}; MONAI's own handlers, which record this machine's paths, are left out")
+
+
+def _sort_tracking(workflow: ConfigWorkflow) -> bool:
+    """Take out what MONAI's ``--tracking`` has added; what its settings name of ours counts, unless the command does.
+
+    Returns:
+        Whether there was any.
+
+    Raises:
+        TrainingError: The settings name something else.
+    """
+    config = workflow.parser.get()
+    if isinstance(config.get("save_execute_config", False), bool):
+        return False
+    given = _given()
+    of_file = ConfigParser.load_config_files(given.get("args_file") or {})
+    given = {**of_file, **{key: value for key, value in given.items() if value is not None}}
+    engines, tracking = DEFAULT_MLFLOW_SETTINGS["handlers_id"], given.get("tracking", "mlflow")
+    told = {} if tracking == "mlflow" else ConfigParser.load_config_files(tracking)["configs"]
+    asked = [(key, value) for key, value in told.items() if key not in engines]
+    for part in (config, *(config.get(name, {}) for name in ("train", "fine_tune", "validate"))):
+        for handler in [one for one in part.get("handlers", ()) if isinstance(one, Mapping)]:
+            if str(handler.get("_target_")).endswith("MLFlowHandler"):
+                part["handlers"].remove(handler)
+                asked += handler.items()
+    own = DEFAULT_MLFLOW_SETTINGS["configs"]
+    for key, value in asked:
+        is_monais = value in [known.get(key, asked) for known in (own, *(own[engine] for engine in engines))]
+        if is_monais or key in ("save_execute_config", "_target_"):
+            continue
+        if key not in SETTINGS or key not in config:
+            raise TrainingError(f"tracking: expected settings of this config, found {key!r}. Leave it out.")
+        if key not in given:
+            config[key] = value
+            is_live = ConfigExpression.is_expression(value)
+            item = ConfigExpression(value, key, workflow.parser.globals) if is_live else ConfigItem(value, key)
+            workflow.parser.ref_resolver.items[key] = item
+    for key in ("save_execute_config", "is_not_rank0", *(() if "training" in config else _OF_TRACKING)):
+        config.pop(key, None)
+    return True
 
 
 def check_model_here() -> None:
@@ -132,19 +191,12 @@ def check_values(config: Mapping[str, Any]) -> None:
     Raises:
         TrainingError: Names the setting, what was expected and what was found.
     """
-    if "save_execute_config" in config:
-        raise TrainingError(
-            "tracking: expected none of MONAI's own, which records this machine's paths: a training records itself in "
-            "MLflow (tracking_uri, experiment_name). Leave out --tracking."
-        )
     if is_bundle_command():
         check_arrived(config, sys.argv[1:])
     # MONAI's functions leave out what is None before there is a parser: in Python, their own arguments alone tell.
-    for caller in () if is_bundle_command() else _callers():
-        if caller.f_globals.get("__name__") == "monai.bundle.scripts":
-            given = {**caller.f_locals.get("override", {}), **caller.f_locals.get("kwargs", {})}
-            for key in [key for key, value in given.items() if value is None and key not in OF_THE_COMMAND]:
-                raise TrainingError(f"{key}: expected a value, found None, which MONAI leaves out. Leave it out.")
+    for key, value in () if is_bundle_command() else _given().items():
+        if value is None and key not in OF_THE_COMMAND:
+            raise TrainingError(f"{key}: expected a value, found None, which MONAI leaves out. Leave it out.")
     check_unharmed(config)
     check_settings({key: plain(value) for key, value in config.items()})
     _check_parts(_packaged(str(config.get("modality", "")).lower()), config)
@@ -318,6 +370,17 @@ def _workflow() -> ConfigWorkflow | None:
     """The one that evaluates a config, among the callers."""
     found = (frame.f_locals.get("self") for frame in _callers())
     return next((of for of in found if isinstance(of, ConfigWorkflow)), None)
+
+
+def _given() -> dict[str, Any]:
+    """What MONAI's functions were given, where one of them runs the config."""
+    given: dict[str, Any] = {}
+    for caller in _callers():
+        if caller.f_globals.get("__name__") == "monai.bundle.scripts":
+            local = caller.f_locals
+            given |= {**local.get("override", {}), **local.get("kwargs", {})}
+            given |= {key: local[key] for key in ("tracking", "args_file") if local.get(key) is not None}
+    return given
 
 
 def _callers() -> Iterator[FrameType]:

@@ -3,9 +3,8 @@ import re
 from pathlib import Path
 
 import pytest
-from phantom_runs import BUNDLES, workflow
+from phantom_runs import BUNDLES
 
-from mgmt_monai.errors import one_line
 from mgmt_monai.training import RunDirectory
 from mgmt_monai.training.config import (
     FREE_ON_RESUME,
@@ -53,13 +52,6 @@ def test_shared_config_has_no_path_of_the_user():
 def test_only_settings_that_change_the_result_hinder_a_resume():
     now = {**CONFIG, "seed": 1, "num_workers": 4, "dataset_dir": "elsewhere"}
     assert differing_settings(CONFIG, now) == ["seed"]
-
-
-def test_monais_own_tracking_is_refused_in_one_line(phantom_dir, tmp_path):
-    with pytest.raises(RuntimeError) as raised:
-        workflow(phantom_dir, tmp_path, tracking="mlflow")
-    assert one_line(raised.value).startswith("tracking: expected none of MONAI's own")
-    assert list(tmp_path.glob("t1w/*")) == []
 
 
 def test_every_epoch_is_validated():
