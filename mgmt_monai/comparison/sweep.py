@@ -44,9 +44,11 @@ from mgmt_monai.evaluation.within_site import other_sites, site_codes, site_colu
 from mgmt_monai.interruption import interruptible
 from mgmt_monai.packaged_configs import config_path
 from mgmt_monai.tracking import TrackedRun
-from mgmt_monai.tracking.comparisons import COMPARISON_TAG, PLAN_TAG, TEST_TAG, n_judged, tested
+from mgmt_monai.tracking.comparisons import COMPARISON_TAG, PLAN_TAG, n_judged
 from mgmt_monai.tracking.environment import environment_tags
-from mgmt_monai.training.config import PATHS, check_overrides, read_config, settings_of
+from mgmt_monai.tracking.tracked_run import TEST_TAG, tested
+from mgmt_monai.training.config import PATHS, read_config, settings_of
+from mgmt_monai.training.overrides import check_overrides
 from mgmt_monai.training.pseudonyms import under_pseudonyms
 from mgmt_monai.training.record import lacks_record, record
 from mgmt_monai.training.settings import check_settings

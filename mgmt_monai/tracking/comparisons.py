@@ -1,21 +1,20 @@
 """Comparisons as MLflow keeps them: the parent run, found by its name or identifier, and its files."""
 
-import hashlib
 import re
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mgmt_monai.machine import scratch
 from mgmt_monai.tracking.errors import TrackingError
 from mgmt_monai.tracking.mlflow_store import reading, shown
+from mgmt_monai.tracking.tracked_run import TEST_TAG
 
 COMPARISON_TAG = "mgmt.comparison"
 """Tells the parent run of a comparison from the run of a training; its value is the comparison's name."""
 
-PLAN_TAG, TEST_TAG = "mgmt.plan", "mgmt.test_patients"
-"""SHA-256 of a comparison's plan, set before anything is scored; `tested` of the patients that a run tests."""
+PLAN_TAG = "mgmt.plan"
+"""SHA-256 of a comparison's plan, set before anything is scored."""
 
 _NO_STORE = "Run a comparison, or name its folder with --output-dir."
 
@@ -41,11 +40,6 @@ def find_comparison(uri: str, named: str) -> str:
         what = f"a comparison {named!r}" if named else "a comparison"
         raise TrackingError(f"{shown(uri)}: expected {what}, found none. Run one with 'mgmt-monai compare'.")
     return str(found[0].info.run_id)
-
-
-def tested(patients: Iterable[tuple[str, int]]) -> str:
-    """What tells the test patients (identifier and label) of a run from others: the value of `TEST_TAG`."""
-    return hashlib.sha256("\n".join(sorted(f"{name} {label}" for name, label in patients)).encode()).hexdigest()
 
 
 def n_judged(uri: str, run_id: str) -> int:

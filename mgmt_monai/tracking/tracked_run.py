@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 NOTES = "mlflow.json"
 """What MLflow is told of a training, in its folder: by name, with the run that was told it."""
+
+TEST_TAG = "mgmt.test_patients"
+"""`tested` of the patients that a run tests."""
 
 #: Longer values are cut: older servers refuse them.
 _LONGEST_VALUE = 500
@@ -313,6 +317,11 @@ class TrackedRun:
 _SENT: dict[str, Callable[[TrackedRun, MlflowClient, Any], None]] = {
     name.removeprefix("_send_"): method for name, method in vars(TrackedRun).items() if name.startswith("_send_")
 }
+
+
+def tested(patients: Iterable[tuple[str, int]]) -> str:
+    """What tells the test patients (identifier and label) of a run from others: the value of `TEST_TAG`."""
+    return hashlib.sha256("\n".join(sorted(f"{name} {label}" for name, label in patients)).encode()).hexdigest()
 
 
 def read_notes(folder: Path, absent_ok: bool = False) -> dict[str, dict[str, Any]]:

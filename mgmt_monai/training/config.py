@@ -5,7 +5,6 @@ import json
 import logging
 import re
 import sys
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -217,33 +216,6 @@ def read_config(path: Path) -> dict[str, Any]:
         raise TrainingError(f"{path}: not a JSON config ({error}).") from error
 
 
-def check_overrides(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
-    """Refuse an override of a key that the config does not have, or that takes no such value.
-
-    Args:
-        config: As it is in its file.
-        overrides: Values by key; ``train::trainer::max_epochs`` or ``train#trainer#max_epochs`` reach inside.
-
-    Raises:
-        TrainingError: Names the key, and the key that was probably meant, or what it takes.
-    """
-    for name, n in Counter(key.replace("#", "::") for key in overrides).items():
-        if n > 1:
-            raise TrainingError(f"{name}: expected one value, found {n}, with # and with ::. Give one.")
-    for key, value in overrides.items():
-        own: Any = config
-        for part in re.split("::|#", key):
-            if isinstance(own, list) and part.isdigit() and int(part) < len(own):
-                own = own[int(part)]
-            elif isinstance(own, Mapping) and part in own:
-                own = own[part]
-            else:
-                raise TrainingError(unknown_key(key, known=own if isinstance(own, Mapping) else ()))
-        if key == "run":
-            raise TrainingError("run: expected the config's own: this runs its section training, and nothing else.")
-        _check_place(key, own, value)
-
-
 def _check_parts(packaged: Any, config: Any, key: str = "") -> None:
     """Hold what stands inside a config's sections against what the packaged one has there."""
     if isinstance(packaged, Mapping) and isinstance(config, Mapping) and config:
@@ -253,11 +225,20 @@ def _check_parts(packaged: Any, config: Any, key: str = "") -> None:
         for n, parts in enumerate(zip(packaged, config, strict=False) if len(packaged) == len(config) else ()):
             _check_parts(*parts, f"{key}::{n}")
     elif "::" in key and packaged != config:
-        _check_place(key, packaged, config)
+        check_place(key, packaged, config)
 
 
-def _check_place(key: str, own: Any, value: Any) -> None:
-    """Refuse a value in the place of what the config has: MONAI would build nothing of it, or take a word for true."""
+def check_place(key: str, own: Any, value: Any) -> None:
+    """Refuse a value in the place of what the config has: MONAI would build nothing of it, or take a word for true.
+
+    Args:
+        key: ``a::b::c`` or ``a#b#c`` of what is inside.
+        own: What the config has there.
+        value: What takes its place.
+
+    Raises:
+        TrainingError: Names the key.
+    """
     found, is_top = plain(value), not re.search("::|#", key)
     if (is_top and key in SETTINGS) or is_live(found):
         return

@@ -13,7 +13,7 @@ import pandas as pd
 from mgmt_monai.evaluation.predictions import patients_from_slices
 from mgmt_monai.html_page import write_page
 from mgmt_monai.networks import MGMTClassifier
-from mgmt_monai.tracking.comparisons import TEST_TAG, tested
+from mgmt_monai.tracking.tracked_run import TEST_TAG, tested
 from mgmt_monai.training.learnt import LEAST_STEPS, Learning, learning_of
 from mgmt_monai.training.opening import Opening
 from mgmt_monai.training.outcome import PAGE_NAME, Outcome, outcome_of

@@ -11,8 +11,9 @@ from monai.bundle import ConfigWorkflow
 from mgmt_monai.errors import one_line
 from mgmt_monai.host_state import as_it_was
 from mgmt_monai.packaged_configs import config_path
-from mgmt_monai.training.config import check_overrides, read_config
+from mgmt_monai.training.config import read_config
 from mgmt_monai.training.errors import TrainingError
+from mgmt_monai.training.overrides import check_overrides
 from mgmt_monai.training.settings import TEXTS, check_settings
 from mgmt_monai.training.typed import check_unharmed, for_monai, plain
 

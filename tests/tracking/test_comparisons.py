@@ -4,8 +4,9 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from mgmt_monai.tracking import comparisons
-from mgmt_monai.tracking.comparisons import COMPARISON_TAG, TEST_TAG, fetch_files, find_comparison, n_judged
+from mgmt_monai.tracking.comparisons import COMPARISON_TAG, fetch_files, find_comparison, n_judged
 from mgmt_monai.tracking.errors import TrackingError
+from mgmt_monai.tracking.tracked_run import TEST_TAG
 
 pytestmark = pytest.mark.xdist_group("tracking")
 

@@ -8,7 +8,6 @@ from phantom_runs import BUNDLES
 from mgmt_monai.training import RunDirectory
 from mgmt_monai.training.config import (
     FREE_ON_RESUME,
-    check_overrides,
     differing_settings,
     executed_config,
     read_config,
@@ -16,6 +15,7 @@ from mgmt_monai.training.config import (
     without_paths,
 )
 from mgmt_monai.training.errors import TrainingError
+from mgmt_monai.training.overrides import check_overrides
 from mgmt_monai.training.settings import NUMBERS, OPTIONAL, WHOLE, check_settings
 
 CONFIG = {"seed": 0, "weights": "/home/a/b.pt", "device": "$pick()", "train": {"trainer": {"max_epochs": "@n"}}}
