@@ -113,17 +113,33 @@ class PrintableStream:
 
     Args:
         stream: Where it goes on to; what it has besides, this has too.
+        name: What an error is told of; "": what cannot be written is lost, and no error.
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO, name: str = "") -> None:
+        self._stream, self._name = stream, name
 
     def write(self, text: str | bytes) -> int:
         """Write text, which click hands over as bytes for a shell's completion; its length."""
         if isinstance(text, bytes):
             text = text.decode(errors="replace")
-        self._stream.write(printable(text, keep=_LAYOUT))
+        with self._told():
+            self._stream.write(printable(text, keep=_LAYOUT))
         return len(text)
+
+    def flush(self) -> None:
+        """Write what is held back."""
+        with self._told():
+            self._stream.flush()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if self._name:
+                error.filename = error.filename or self._name
+                raise
 
     def writelines(self, lines: Iterable[str]) -> None:
         """Write texts, one after the other."""
@@ -175,8 +191,10 @@ def one_line_errors() -> None:
 
 
 def _make_console_printable() -> None:
-    streams = (one if isinstance(one, PrintableStream) else PrintableStream(one) for one in (sys.stdout, sys.stderr))
-    sys.stdout, sys.stderr = streams
+    sys.stdout, sys.stderr = (
+        one if isinstance(one, PrintableStream) else PrintableStream(one, name)
+        for one, name in ((sys.stdout, "the standard output"), (sys.stderr, ""))
+    )
     logging.setLogRecordFactory(PrintableRecord)
 
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -107,6 +108,20 @@ def test_command_runs_with_closed_streams(closed, said, program):
         assert process.returncode == code, process.stderr
         for name, told in (("stdout", process.stdout), ("stderr", process.stderr)):
             assert bool(told) == (name == stream and name in said), told
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full, a disk that is full")
+def test_only_a_result_that_cannot_be_written_is_an_error(tmp_path, phantom_dir):
+    """Not what goes to stderr: progress, warnings, the log."""
+    told = "Error: the standard output could not be written: the disk is full; free some space and run again\n"
+    doctor = ["doctor", str(phantom_dir), "--workers", "1", "--out", str(tmp_path)]
+    cases = ((doctor, "2>", 0), (doctor, ">", 1), (["--version"], ">", 1), (["--version"], "2>/dev/full >", 1))
+    for words, where, code in cases:
+        shell = ["sh", "-c", f'exec "$@" {where}/dev/full', "sh", sys.executable, *PROGRAMS["module"], *words]
+        process = subprocess.run(shell, capture_output=True, text=True, check=False)
+        assert process.returncode == code
+        assert bool(process.stdout) == (code == 0)
+        assert process.stderr.endswith(told if where == ">" else ""), process.stderr
 
 
 @pytest.mark.parametrize(
