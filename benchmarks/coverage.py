@@ -13,6 +13,7 @@ from scipy.special import expit
 from scipy.stats import norm
 from simulated import binormal, clustered, paired, true_figures
 
+from mgmt_monai.evaluation.balanced_accuracy import balanced_accuracy_interval
 from mgmt_monai.evaluation.bootstrap import FIGURES, patient_auc_interval, resampled_figures, slice_intervals
 from mgmt_monai.evaluation.calibration import calibrate
 from mgmt_monai.evaluation.comparison import compare_paired
@@ -23,7 +24,6 @@ from mgmt_monai.evaluation.intervals import (
     UNDEFINED,
     Estimate,
     Interval,
-    balanced_accuracy_interval,
     f1_interval,
     newcombe_interval,
     normal_quantile,

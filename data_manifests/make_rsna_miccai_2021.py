@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mgmt_monai.cohort.splits.folds import kfold
-from mgmt_monai.cohort.splits.holdout import ListedSplit, format_split, holdout_split
+from mgmt_monai.cohort.splits.holdout import ListedSplit, holdout_split
+from mgmt_monai.cohort.splits.split_table import format_split
 from mgmt_monai.cohort.tables.exclusions import read_exclusions
 from mgmt_monai.cohort.tables.labels import read_labels
 

@@ -10,7 +10,8 @@ import pytest
 
 import mgmt_monai
 from mgmt_monai.cohort.doctor.visit import write_series
-from mgmt_monai.cohort.splits.holdout import ListedSplit, format_split, read_split
+from mgmt_monai.cohort.splits.holdout import ListedSplit, read_split
+from mgmt_monai.cohort.splits.split_table import format_split
 from mgmt_monai.cohort.tables.series_table import SeriesRow, read_decisions
 from mgmt_monai.csv_file import csv_text, plain
 from mgmt_monai.evaluation.evaluation_folder import nested_csv

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations, product
 
 import numpy as np
@@ -24,20 +25,17 @@ SIMILARITY_LIMIT = 0.94
 #: together, where every pair of a thousand copies would be half a million.
 _SHARERS_LIMIT = 64
 
-#: Series compared at once with as many others: the products of one slice each stay in the cache.
+#: Series compared at once with as many: the products of one slice each stay in the cache.
 _BLOCK = 96
 
-#: Blocks that a block is compared with before the progress moves on: half a second.
-_BLOCKS_A_TASK = 256
-
-#: Axes that are kept. Of pairs of different heads, 0.003 % (real) to 0.4 % (phantom) are then compared in full.
+#: Axes that are kept: 0.003 % (real) to 0.4 % (phantom) of the pairs of different heads are then compared in full.
 _AXES = 23
 
-#: Series that the axes are taken from; which axes they are changes the time alone.
+#: Series that the axes are taken from; it changes the time alone.
 _SAMPLE = 1000
 
+_Block = tuple[list[int], np.ndarray, np.ndarray]
 _ROUNDING = 1e-5  # of sums of 162 products of float32, with room to spare
-_QUIET_S = 2.0  # nothing is shown of what takes less
 
 
 @dataclass(frozen=True, order=True)
@@ -144,86 +142,59 @@ def _shared_slices(digests: list[str]) -> dict[tuple[int, int], int]:
 def _near(series: Sequence[tuple[str, str, str, str]]) -> list[tuple[int, int, float]]:
     """Pairs (a, b, similarity), a < b, of different patients above the limit.
 
-    All pairs are compared, in few numbers: along the principal axes of these slices, where the product of two slices
-    is at most that of what the axes keep plus that of the lengths of the rest (Cauchy and Schwarz). Where too few
-    slices can be alike the pair is done with; the others are compared in full.
+    All pairs are compared in few numbers, along the principal axes: a product is at most that of what they keep plus
+    that of the lengths of the rest (Cauchy and Schwarz). Where enough slices may be alike, all is compared.
     """
-    # Series with the same number of slices side by side: a block is as wide as its longest.
+    # Series with as many slices side by side: a block is as wide as its longest.
     kept = sorted((index for index, (*_, signature) in enumerate(series) if signature), key=lambda i: len(series[i][3]))
     if not kept:
         return []
     some = np.concatenate([_rows(series[index]) for index in kept[:: max(1, len(kept) // _SAMPLE)]])
-    axes = np.ascontiguousarray(np.linalg.eigh(some.T @ some)[1][:, ::-1])
+    axes = np.linalg.eigh(some.T @ some)[1][:, ::-1]
     person = np.unique([patient_id for patient_id, *_ in series], return_inverse=True)[1]
-    starts = range(0, len(kept), _BLOCK)
-    blocks = [
-        _block([(i, _rows(series[i])) for i in kept[start : start + _BLOCK]], axes)
-        for start in tqdm(starts, desc="Preparing the comparison", unit="block", delay=_QUIET_S)
-    ]
+    bar = partial(tqdm, unit="block", delay=2)  # nothing is shown of what takes less
+    starts = bar(range(0, len(kept), _BLOCK), desc="Preparing the comparison")
+    blocks = [_block([(i, _rows(series[i])) for i in kept[start : start + _BLOCK]], axes) for start in starts]
 
-    def compared(place: int, others: range) -> list[tuple[int, int, float]]:
-        found = []
-        for other in others:
-            for one, two in _candidates(blocks[place], blocks[other]):
-                a, b = min(one, two), max(one, two)
-                if one != two and person[a] != person[b] and (place < other or one < two):
-                    alike = similarity(_rows(series[a]), _rows(series[b]))
-                    if alike > SIMILARITY_LIMIT:
-                        found.append((a, b, alike))
-        return found
+    def compared(place: int) -> list[tuple[int, int, float]]:
+        pairs = {pair for other in blocks[place:] for pair in _candidates(blocks[place], other)}
+        alike = [(a, b, similarity(_rows(series[a]), _rows(series[b]))) for a, b in pairs if person[a] != person[b]]
+        return [pair for pair in alike if pair[2] > SIMILARITY_LIMIT]
 
-    tasks = [
-        (place, range(first, min(first + _BLOCKS_A_TASK, len(blocks))))
-        for place in range(len(blocks))
-        for first in range(place, len(blocks), _BLOCKS_A_TASK)
-    ]
-    found = []
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(processors()) as pool:
         try:
-            done = as_completed([pool.submit(compared, *task) for task in tasks])
-            for task in tqdm(done, total=len(tasks), desc="Comparing series", unit="step", delay=_QUIET_S):
-                found += task.result()
-        except BaseException:
+            done = as_completed([pool.submit(compared, place) for place in range(len(blocks))])
+            return [pair for one in bar(done, total=len(blocks), desc="Comparing series") for pair in one.result()]
+        finally:
             pool.shutdown(cancel_futures=True)
-            raise
-    return found
-
-
-@dataclass(frozen=True)
-class _Block:
-    """Some series: their places, their slices ``(slices, series, numbers)`` along the axes, half of their slices."""
-
-    places: list[int]
-    lowered: np.ndarray
-    half: np.ndarray
 
 
 def _block(series: list[tuple[int, np.ndarray]], axes: np.ndarray) -> _Block:
+    """Places of some series, slices ``(slices, series, numbers)`` along the axes, half of their slices."""
     longest = max(len(rows) for _, rows in series)
     lowered = np.zeros((longest, len(series), _AXES + 1), np.float32)  # a slice of zeros is like no other
     for place, (_, rows) in enumerate(series):
         turned = rows @ axes
         lowered[: len(rows), place, :_AXES] = turned[:, :_AXES]
         lowered[: len(rows), place, _AXES] = np.linalg.norm(turned[:, _AXES:], axis=1)
-    return _Block([place for place, _ in series], lowered, np.array([math.ceil(len(rows) / 2) for _, rows in series]))
+    return [place for place, _ in series], lowered, np.array([math.ceil(len(rows) / 2) for _, rows in series])
 
 
 def _candidates(one: _Block, other: _Block) -> Iterator[tuple[int, int]]:
-    """The pairs of a series of each block that may be above the limit, by what is kept of their slices."""
-    n_one, (longest, n_other, width) = len(one.places), other.lowered.shape
-    columns = other.lowered.reshape(-1, width).T
-    products = np.empty((n_one, longest * n_other), np.float32)
-    alike = np.empty(products.shape, bool)
-    of_other = np.zeros(products.shape, bool)
-    of_one = np.zeros((n_one, n_other), np.uint8)
-    for slices in one.lowered:
+    """The pairs of a series of each block that may be above the limit."""
+    (places, lowered, half), (other_places, others, other_half) = one, other
+    shape = len(places), len(others), len(other_places)
+    columns = others.reshape(-1, _AXES + 1).T
+    products = np.empty((len(places), columns.shape[1]), np.float32)
+    alike, of_other = np.empty(shape, bool), np.zeros(shape, bool)
+    of_one = np.zeros((len(places), len(other_places)), np.uint8)
+    for slices in lowered:
         np.matmul(slices, columns, out=products)
-        np.greater(products, SIMILARITY_LIMIT - _ROUNDING, out=alike)
-        of_one += np.logical_or.reduce(alike.reshape(n_one, longest, n_other), axis=1)
-        np.logical_or(of_other, alike, out=of_other)
-    enough = of_one >= one.half[:, None]
-    enough |= of_other.reshape(n_one, longest, n_other).sum(axis=1) >= other.half
-    return ((one.places[a], other.places[b]) for a, b in np.argwhere(enough))
+        np.greater(products.reshape(shape), SIMILARITY_LIMIT - _ROUNDING, out=alike)
+        of_one += alike.any(axis=1)
+        of_other |= alike
+    for a, b in np.argwhere((of_one >= half[:, None]) | (of_other.sum(axis=1) >= other_half)):
+        yield min(places[a], other_places[b]), max(places[a], other_places[b])
 
 
 def _duplicate(

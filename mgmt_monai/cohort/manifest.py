@@ -5,11 +5,12 @@ import json
 import os
 import re
 from collections import Counter
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from mgmt_monai.atomic import check_replaceable, write_text
+from mgmt_monai.atomic import atomic_file, check_replaceable
 from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.records import (
     SPLITS,
@@ -77,9 +78,11 @@ class Manifest:
         Hashed is the document without ``content_hash`` and the notes (``passed_over``, ``chosen``, ``made``, ``heads``)
         as JSON with sorted keys, no spaces and only ASCII characters.
         """
-        document = {key: value for key, value in asdict(self).items() if key not in _NOTES} | {"schema": SCHEMA}
-        content = json.dumps(document, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(content.encode("ascii")).hexdigest()
+        content = {name: value for name, value in vars(self).items() if name not in _NOTES} | {"schema": SCHEMA}
+        digest = hashlib.sha256()
+        for piece in _pieces(dict(sorted(content.items())), "", sort_keys=True, separators=(",", ":")):
+            digest.update(piece.encode("ascii"))
+        return digest.hexdigest()
 
     @property
     def is_made(self) -> bool:
@@ -160,15 +163,27 @@ def write_manifest(manifest: Manifest, path: Path, overwrite: bool = True) -> No
     path = Path(path)
     lost = _lost(path, manifest) if path.is_file() and not overwrite else []
     check_replaceable(path, not lost, overwrite, CohortError, " and ".join(lost))
-    document = {"schema": SCHEMA, "content_hash": manifest.content_hash, **asdict(manifest)}
-    for key in _NOTES:
-        if not document[key]:
-            del document[key]
+    content = {name: value for name, value in vars(manifest).items() if value or name not in _NOTES}
     try:
         check_writable(path)
-        write_text(path, json.dumps(document, indent=1))
+        document = {"schema": SCHEMA, "content_hash": manifest.content_hash, **content}
+        with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+            stream.writelines(_pieces(document, "\n"))
     except OSError as error:
         raise _unwritable(path, why(error)) from error
+
+
+def _pieces(document: dict[str, Any], end: str, **form: Any) -> Iterator[str]:
+    """A document as JSON, patient by patient, so that memory holds none of a hundred thousand twice."""
+    for number, (name, value) in enumerate(document.items()):
+        yield f"{',' if number else '{'}{end}{json.dumps(name)}:"
+        if name == "patients":
+            for place, patient in enumerate(value):
+                yield f"{',' if place else '['}{end}" + json.dumps(patient, default=vars, **form)
+            yield "]" if value else "[]"
+        else:
+            yield json.dumps(value, **form)
+    yield f"{end}}}{end}"
 
 
 def check_writable(path: Path) -> None:

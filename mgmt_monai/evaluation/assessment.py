@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 
 from mgmt_monai.evaluation import discrimination
+from mgmt_monai.evaluation.balanced_accuracy import balanced_accuracy_interval
 from mgmt_monai.evaluation.bootstrap import patient_auc_interval
 from mgmt_monai.evaluation.calibration import calibrate
 from mgmt_monai.evaluation.decision_curve import net_benefit
@@ -13,7 +14,6 @@ from mgmt_monai.evaluation.folds import fold_widen, widened
 from mgmt_monai.evaluation.intervals import (
     Estimate,
     as_json,
-    balanced_accuracy_interval,
     ends,
     number_or_none,
     wider_level,

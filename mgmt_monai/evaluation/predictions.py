@@ -16,9 +16,6 @@ from mgmt_monai.csv_file import csv_text, plain
 from mgmt_monai.errors import MgmtMonaiError
 from mgmt_monai.machine import check_machine
 
-SCHEMA_VERSION = 1
-"""Raised when a column is added, removed, renamed or means something else."""
-
 PATIENT_COLUMNS = (
     "patient_id",
     "modality",

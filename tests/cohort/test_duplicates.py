@@ -122,7 +122,6 @@ def all_pairs(items: list[tuple[str, str, str, str]]) -> list[Duplicate]:
 @pytest.mark.parametrize("axes", [1, 23, 161])
 def test_few_numbers_miss_no_pair_however_near_the_limit(axes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(duplicates, "_BLOCK", 16)
-    monkeypatch.setattr(duplicates, "_BLOCKS_A_TASK", 3)
     monkeypatch.setattr(duplicates, "_AXES", axes)
     random = np.random.default_rng(5)
     # Families of one head each; half of the slices of a pair, or one less, are alike, most at 0.93 to 0.95.

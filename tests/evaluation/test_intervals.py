@@ -9,8 +9,8 @@ from scipy.stats import norm
 from simulations import binormal, covered
 from statsmodels.stats.proportion import proportion_confint
 
+from mgmt_monai.evaluation.balanced_accuracy import balanced_accuracy_interval
 from mgmt_monai.evaluation.intervals import (
-    balanced_accuracy_interval,
     f1_interval,
     logit_interval,
     newcombe_interval,

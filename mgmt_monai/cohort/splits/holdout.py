@@ -11,7 +11,6 @@ from mgmt_monai.cohort.errors import CohortError
 from mgmt_monai.cohort.records import SPLITS
 from mgmt_monai.cohort.splits.groups import all_single, check_groups
 from mgmt_monai.cohort.tables.table import names, read_table
-from mgmt_monai.csv_file import csv_text
 
 DRAWS = 200
 """How many random draws of groups compete; the one nearest to the wanted share of both labels is taken."""
@@ -119,22 +118,6 @@ class ListedSplit:
     split: dict[str, str]
     fold: dict[str, int]
     excluded: dict[str, str]
-
-
-def format_split(listed: ListedSplit) -> str:
-    """The table of a split, as `read_split` reads it back.
-
-    Returns:
-        CSV with the columns `LISTED_COLUMNS`, sorted by patient, lines ending in a line feed; ``excluded`` is yes or
-        no, and ``split`` and ``fold`` are empty for those excluded.
-    """
-    rows = [
-        (patient, "", "", "yes", listed.excluded[patient])
-        if patient in listed.excluded
-        else (patient, listed.split[patient], listed.fold.get(patient, ""), "no", "")
-        for patient in sorted({*listed.split, *listed.excluded})
-    ]
-    return csv_text(LISTED_COLUMNS, rows)
 
 
 def read_split(path: Path) -> ListedSplit:

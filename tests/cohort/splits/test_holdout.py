@@ -5,7 +5,8 @@ import pytest
 from sklearn.model_selection import train_test_split
 
 from mgmt_monai.cohort.errors import CohortError
-from mgmt_monai.cohort.splits.holdout import ListedSplit, check_both_classes, format_split, holdout_split, read_split
+from mgmt_monai.cohort.splits.holdout import ListedSplit, check_both_classes, holdout_split, read_split
+from mgmt_monai.cohort.splits.split_table import format_split
 
 
 def labels_of(methylated: int, unmethylated: int) -> dict[str, int]:
