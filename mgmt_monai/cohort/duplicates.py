@@ -28,7 +28,7 @@ _SHARERS_LIMIT = 64
 #: Series compared at once with as many: the products of one slice each stay in the cache.
 _BLOCK = 96
 
-#: Axes that are kept: 0.003 % (real) to 0.4 % (phantom) of the pairs of different heads are then compared in full.
+#: Axes that are kept: 0.003 % (series made from real heads) to 0.4 % (phantom) of the pairs are then compared in full.
 _AXES = 23
 
 #: Series that the axes are taken from; it changes the time alone.
