@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 from uuid import uuid4
 
 from mgmt_monai.errors import shortened
@@ -35,8 +36,20 @@ _TALKATIVE = ("alembic", "mlflow.store", "mlflow.tracking", "mlflow.models", "ur
 
 
 def tracking_uri(output_dir: str | Path) -> str:
-    """The MLflow store: the server of ``MLFLOW_TRACKING_URI`` if that is set, else SQLite in ``output_dir``."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or store_uri(Path(output_dir).resolve() / "mlruns.db")
+    """The MLflow store: the one of ``MLFLOW_TRACKING_URI`` if that is set, else SQLite in ``output_dir``.
+
+    Raises:
+        TrackingError: The models of a SQLite store would lie in ``output_dir``, and MLflow reads its name as another
+            however its address is quoted: in ``50%20x`` it stores a model, and looks for it in ``50 x``.
+    """
+    folder = Path(output_dir).resolve()
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or store_uri(folder / "mlruns.db")
+    if uri.startswith("sqlite") and (read := unquote(str(folder))) != str(folder):
+        raise TrackingError(
+            f"{folder}: MLflow would store models there and look for them in {read}. Take an --output_dir whose name has "
+            "no % before two of 0-9 and a-f, or set MLFLOW_TRACKING_URI to a server."
+        )
+    return uri
 
 
 def quiet_mlflow() -> None:

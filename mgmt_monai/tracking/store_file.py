@@ -14,7 +14,6 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
-from urllib.parse import unquote
 from uuid import uuid4
 
 from mgmt_monai.atomic import place_first, sync
@@ -37,8 +36,7 @@ def store_uri(path: Path) -> str:
     """The address of a store's file, as MLflow takes it.
 
     Raises:
-        TrackingError: The installed SQLAlchemy cannot address a name like this, or MLflow reads it as another: of
-            ``50%20x`` it looks for registered models in ``50 x``.
+        TrackingError: The installed SQLAlchemy cannot address a name like this.
 
     Example:
         >>> store_uri(Path("/data/runs/mlruns.db"))
@@ -49,7 +47,7 @@ def store_uri(path: Path) -> str:
     from sqlalchemy import URL, make_url
 
     plain, named = f"sqlite:///{path}", URL.create("sqlite", database=str(path)).render_as_string()
-    if make_url(named).database != str(path) or unquote(str(path)) != str(path):
+    if make_url(named).database != str(path):
         raise TrackingError(f"{path}: MLflow's store cannot have this name. Take an --output_dir without ? and %.")
     # Of "sqlite:///" MLflow cuts the path off as it stands and makes its folder, which has another name where
     # something is quoted. The driver's name makes it leave that.
