@@ -3,10 +3,12 @@
 import contextlib
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import torch
@@ -26,6 +28,10 @@ _AHEAD = 2
 
 #: Seconds at most until the system tells of a process that it died; that ends the wait.
 _TOLD = 5.0
+
+#: Seconds after which a wait for a batch is told, and how many such waits there are before it ends: a slow server is
+#: waited for; while all processes of a job are suspended, none of them counts.
+_WAIT, _WAITS = 30, 120
 
 
 class SliceLoader(DataLoader):
@@ -70,11 +76,11 @@ class SliceLoader(DataLoader):
         """Batches.
 
         Raises:
-            SlicesError: A process that hands out slices was killed.
+            SlicesError: A process that hands out slices was killed, or none of them does for an hour.
             RuntimeError: The same, or the shared memory is full, in torch's words, which `one_line` knows.
         """
         batches: Iterator[dict[str, Tensor]] = super().__iter__()
-        return self._held(batches) if self.num_workers else batches
+        return self._held(_watched(batches)) if self.num_workers else batches
 
     @staticmethod
     def _held(batches: Iterator[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
@@ -87,6 +93,59 @@ class SliceLoader(DataLoader):
                 "a process that hands out slices was killed: start fewer with --num_workers, or none with 0, or allow "
                 "more memory."
             ) from error
+
+
+def _watched(batches: Any) -> Iterator[dict[str, Tensor]]:
+    """What torch's iterator hands out. A thread tells of a wait, wakes processes that were stopped and ends them late.
+
+    torch's own time limit does not: fetching a batch from a stopped process has none.
+    """
+    waits: int | None = None  # None: nobody waits
+    ended = Event()
+
+    def watch() -> None:
+        nonlocal waits
+        while not ended.wait(_WAIT):
+            stopped = [worker.pid for worker in batches._workers if _is_stopped(worker.pid)]
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+                logger.warning(f"process {pid}, which hands out slices, was stopped; it was told to go on")
+            if waits is None:
+                continue
+            waits += 1
+            if waits > _WAITS:
+                for worker in batches._workers:
+                    worker.kill()  # which ends the wait
+            elif not waits & (waits - 1):
+                logger.warning(f"no slices for {waits * _WAIT} seconds: still waiting for them")
+
+    Thread(target=watch, daemon=True).start()
+    try:
+        while True:
+            waits = 0
+            batch = next(batches, None)
+            waits = None
+            if batch is None:
+                return
+            yield batch
+    except (RuntimeError, EOFError, ConnectionError) as error:
+        if not waits or waits <= _WAITS:
+            raise
+        with contextlib.suppress(RuntimeError):
+            time.sleep(_TOLD)
+        raise SlicesError(
+            f"the processes that hand out slices gave none for {_WAIT * _WAITS} seconds: have the storage looked at, and "
+            "go on with --resume true."
+        ) from error
+    finally:
+        ended.set()
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "T"
+    except OSError:  # gone, or no Linux
+        return False
 
 
 class _Batches(Dataset):

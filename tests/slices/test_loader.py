@@ -1,8 +1,10 @@
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -106,6 +108,42 @@ def test_batch_that_shared_memory_does_not_hold_is_an_error_and_no_wait(tmp_path
         pytest.skip("needs the right to mount")
     assert ran.stdout.startswith("a process that hands out slices was lost (/torch_")
     assert "No space left on device" in ran.stdout
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux to see that a process is stopped")
+@pytest.mark.parametrize("keeps", [False, True])
+def test_loader_processes_that_were_stopped_are_woken(keeps, dataset, caplog, monkeypatch):
+    """As when a suspended job is resumed in part, or by kill -STOP; the batches are the same."""
+    monkeypatch.setattr("mgmt_monai.slices.loader._WAIT", 1)
+    loader = SliceLoader(dataset, num_workers=2, keep_workers=keeps, batch_size=1)
+    for _ in range(2):
+        values = []
+        for batch in loader:
+            values.append(batch["image"][0, 0, 0, 0].item())
+            if len(values) == 2:
+                processes = [child.pid for child in multiprocessing.active_children()]
+                for pid in processes:
+                    os.kill(pid, signal.SIGSTOP)
+        assert values == [0, 1, 2, 3, 10, 11, 12, 13, 20, 21, 22, 23]
+        assert len(processes) == 2
+    assert [told for told in caplog.messages if "was stopped; it was told to go on" in told]
+
+
+def test_wait_for_a_slow_disk_is_told_and_has_an_end(dataset, caplog, monkeypatch):
+    for name, value in (("_WAIT", 1), ("_WAITS", 3), ("_TOLD", 0.5)):
+        monkeypatch.setattr(f"mgmt_monai.slices.loader.{name}", value)
+    batch = dataset.batch
+
+    def loader(seconds):
+        made = SliceLoader(dataset, num_workers=1, batch_size=4)
+        dataset.batch = lambda places: time.sleep(seconds * (4 in places)) or batch(places)
+        return made
+
+    assert len(list(loader(2.5))) == 3
+    assert caplog.messages[0] == "no slices for 1 seconds: still waiting for them"
+    with pytest.raises(SlicesError, match=r"^the processes that hand out slices gave none for 3 seconds: have the storage"):
+        list(loader(900))
+    assert not multiprocessing.active_children()
 
 
 @pytest.mark.slow
