@@ -29,8 +29,7 @@ _AHEAD = 2
 #: Seconds at most until the system tells of a process that it died; that ends the wait.
 _TOLD = 5.0
 
-#: Seconds after which a wait for a batch is told, and how many such waits there are before it ends: a slow server is
-#: waited for; while all processes of a job are suspended, none of them counts.
+#: Seconds after which a wait is told, and how many of them there are at most; a suspended job has none.
 _WAIT, _WAITS = 30, 120
 
 
@@ -96,56 +95,44 @@ class SliceLoader(DataLoader):
 
 
 def _watched(batches: Any) -> Iterator[dict[str, Tensor]]:
-    """What torch's iterator hands out. A thread tells of a wait, wakes processes that were stopped and ends them late.
-
-    torch's own time limit does not: fetching a batch from a stopped process has none.
-    """
-    waits: int | None = None  # None: nobody waits
-    ended = Event()
+    """Torch's batches; a thread tells of waits, for torch's own limit does not hold where a process was stopped."""
+    waits, ended = [-1], Event()  # -1: nobody waits
 
     def watch() -> None:
-        nonlocal waits
         while not ended.wait(_WAIT):
-            stopped = [worker.pid for worker in batches._workers if _is_stopped(worker.pid)]
-            for pid in stopped:
-                os.kill(pid, signal.SIGCONT)
-                logger.warning(f"process {pid}, which hands out slices, was stopped; it was told to go on")
-            if waits is None:
-                continue
-            waits += 1
-            if waits > _WAITS:
-                for worker in batches._workers:
+            for worker in batches._workers:
+                if _state(worker.pid) == "T":
+                    logger.warning(f"process {worker.pid}, which hands out slices, was stopped; it is told to go on")
+                    os.kill(worker.pid, signal.SIGCONT)
+                if waits[0] == _WAITS:
                     worker.kill()  # which ends the wait
-            elif not waits & (waits - 1):
-                logger.warning(f"no slices for {waits * _WAIT} seconds: still waiting for them")
+            waits[0] += waits[0] >= 0
+            if waits[0] > 0 and not waits[0] & (waits[0] - 1):
+                logger.warning(f"no slices for {waits[0] * _WAIT} seconds: still waiting for them")
 
     Thread(target=watch, daemon=True).start()
     try:
         while True:
-            waits = 0
+            waits[0] = 0
             batch = next(batches, None)
-            waits = None
+            waits[0] = -1
             if batch is None:
                 return
             yield batch
     except (RuntimeError, EOFError, ConnectionError) as error:
-        if not waits or waits <= _WAITS:
+        if waits[0] < _WAITS:
             raise
         with contextlib.suppress(RuntimeError):
             time.sleep(_TOLD)
-        raise SlicesError(
-            f"the processes that hand out slices gave none for {_WAIT * _WAITS} seconds: have the storage looked at, and "
-            "go on with --resume true."
-        ) from error
+        raise SlicesError(f"no slices for {_WAIT * _WAITS} seconds: have the storage looked at.") from error
     finally:
         ended.set()
 
 
-def _is_stopped(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "T"
-    except OSError:  # gone, or no Linux
-        return False
+def _state(pid: int) -> str:
+    with contextlib.suppress(OSError):  # gone, or no Linux
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2][1]
+    return ""
 
 
 class _Batches(Dataset):

@@ -46,8 +46,8 @@ def tracking_uri(output_dir: str | Path) -> str:
     uri = os.environ.get("MLFLOW_TRACKING_URI") or store_uri(folder / "mlruns.db")
     if uri.startswith("sqlite") and (read := unquote(str(folder))) != str(folder):
         raise TrackingError(
-            f"{folder}: MLflow would store models there and look for them in {read}. Take an --output_dir whose name has "
-            "no % before two of 0-9 and a-f, or set MLFLOW_TRACKING_URI to a server."
+            f"{folder}: MLflow would store models there and look for them in {read}. Take an --output_dir whose name "
+            "has no % before two of 0-9 and a-f, or set MLFLOW_TRACKING_URI to a server."
         )
     return uri
 

@@ -126,7 +126,7 @@ def test_loader_processes_that_were_stopped_are_woken(keeps, dataset, caplog, mo
                     os.kill(pid, signal.SIGSTOP)
         assert values == [0, 1, 2, 3, 10, 11, 12, 13, 20, 21, 22, 23]
         assert len(processes) == 2
-    assert [told for told in caplog.messages if "was stopped; it was told to go on" in told]
+    assert [told for told in caplog.messages if "was stopped; it is told to go on" in told]
 
 
 def test_wait_for_a_slow_disk_is_told_and_has_an_end(dataset, caplog, monkeypatch):
@@ -141,7 +141,7 @@ def test_wait_for_a_slow_disk_is_told_and_has_an_end(dataset, caplog, monkeypatc
 
     assert len(list(loader(2.5))) == 3
     assert caplog.messages[0] == "no slices for 1 seconds: still waiting for them"
-    with pytest.raises(SlicesError, match=r"^the processes that hand out slices gave none for 3 seconds: have the storage"):
+    with pytest.raises(SlicesError, match=r"^no slices for 3 seconds: have the storage"):
         list(loader(900))
     assert not multiprocessing.active_children()
 
