@@ -6,9 +6,11 @@ from pathlib import Path
 
 import torch
 from ignite.engine import Engine, Events
+from monai.engines import SupervisedEvaluator
 
 from mgmt_monai.atomic import write_text
 from mgmt_monai.inference import NOTICE
+from mgmt_monai.training.config import check_weights
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +31,8 @@ class SavePrediction:
 
     def _start(self, engine: Engine) -> None:
         self._probabilities = []
+        if isinstance(engine, SupervisedEvaluator):
+            check_weights(engine.network)
 
     def _add(self, engine: Engine) -> None:
         outputs = engine.state.output if isinstance(engine.state.output, list) else [engine.state.output]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pydicom
 from pydicom.config import RAISE
+from pydicom.datadict import dictionary_VM
 from pydicom.dataset import Dataset
 from pydicom.valuerep import DA, validate_value
 
@@ -30,19 +31,33 @@ TYPE_2 = (
 )  # fmt: skip
 """What every object of a patient and study has, be it empty (PS3.3 C.7.1.1, C.7.2.1, type 2)."""
 
-SEXES = ("M", "F", "O", "")
+_YES_NO = ("YES", "NO")
+
+_ALLOWED: dict[str, tuple[str, ...]] = {
+    "PatientSex": ("M", "F", "O"),
+    "PregnancyStatus": ("1", "2", "3", "4"),
+    "SmokingStatus": (*_YES_NO, "UNKNOWN"),
+    "PatientSexNeutered": ("ALTERED", "UNALTERED"),
+    "QualityControlSubject": _YES_NO,
+    "PatientIdentityRemoved": _YES_NO,
+    "LongitudinalTemporalInformationModified": ("UNMODIFIED", "MODIFIED", "REMOVED"),
+}
+"""Enumerated values of patient and study (PS3.3 C.7.1.1, C.7.2.1, C.7.2.2)."""
 
 #: Identification, patient, clinical trial, acquisition device, study and procedure, and where each frame lies: what
 #: results take over lies here.
 _GROUPS = (0x0008, 0x0010, 0x0012, 0x0018, 0x0020, 0x0028, 0x0032, 0x0040, 0x5200)
 
-#: Ages, codes, dates and times; texts of one line and of several; with UID what an item of a sequence may hold.
+_PATIENT = 0x0010
+
+#: Ages, codes, dates and times; identifiers in items; numbers of the patient; texts of one line and of several.
 _OF_FIXED_FORM = ("AS", "CS", "DA", "DT", "TM")
+_NUMBERS = ("DS", "IS")
 _LINES = ("LO", "PN", "SH")
 _TEXTS = (*_LINES, "LT", "ST", "UT")
 
-#: Text that is kept whatever its form: without its whole PatientID, a result would belong to nobody.
-_WHOSE = ("PatientID", "IssuerOfPatientID", "PatientName", "AccessionNumber", "StudyID")
+#: Parts of a name between ``^`` (PS3.5 6.2, PN).
+_NAME_PARTS = 5
 
 _CONTROL = re.compile(r"[\0-\x1f\x7f]")
 
@@ -171,6 +186,15 @@ def _header(path: Path) -> Dataset:
             f"{path}: expected a DICOM header, found one that cannot be read ({type(error).__name__}). Fetch the file "
             "again."
         ) from error
+    if "PatientID" in whole and "PatientID" not in header:
+        raise PacsError(
+            f"{path}: expected a PatientID as the standard has it (one value, at most 64 characters), "
+            "found another. A result without it would belong to nobody: correct it in the archive, or leave "
+            "out --dicom-sr, --dicom-sc and --dicom-seg."
+        )
+    for keyword in TYPE_2:
+        if keyword not in header:
+            setattr(header, keyword, None if keyword.endswith(("Date", "Time")) else "")
     for keyword in REFERENCED:
         if not is_uid(str(header.get(keyword, ""))):
             raise PacsError(
@@ -182,30 +206,37 @@ def _header(path: Path) -> Dataset:
 
 
 def _taken_over(whole: Dataset) -> Dataset:
-    """What results may take over from a header, decoded, with `TYPE_2` complete."""
+    """What results may take over from a header, decoded."""
     header = Dataset()
     for tag in whole.keys():  # noqa: SIM118 (iterating over a data set reads its values)
         if tag.group in _GROUPS and (element := _element(whole, tag)) is not None:
             header.add(element)
-    if str(header.get("PatientSex") or "") not in SEXES:
-        header.PatientSex = ""
-    for keyword in TYPE_2:
-        if keyword not in header:
-            setattr(header, keyword, None if keyword.endswith(("Date", "Time")) else "")
     return header
 
 
 def _check_form(element: Any, kinds: Sequence[str]) -> None:
-    """Raise ValueError where an element of one of these kinds has a value that the standard forbids."""
-    if element.VR in kinds:
-        for value in element.value if element.VM > 1 else [element.value]:
-            validate_value(element.VR, str(value or ""), RAISE)
-            if element.VR in _LINES and _CONTROL.search(str(value or "")):
-                raise ValueError("a control character")
+    """Raise ValueError where an element, of one of these kinds, has a value that the standard forbids."""
+    if element.VR not in kinds and element.keyword not in _ALLOWED:
+        return
+    values = [str(value or "") for value in (element.value if element.VM > 1 else [element.value])]
+    if len(values) > 1 and dictionary_VM(element.tag) == "1":
+        raise ValueError("several values")
+    for value in values:
+        if element.VR in kinds:
+            validate_value(element.VR, value, RAISE)
+        if element.VR in _LINES and _CONTROL.search(value):
+            raise ValueError("a control character")
+        if element.VR == "PN" and any(group.count("^") >= _NAME_PARTS for group in value.split("=")):
+            raise ValueError("too many parts of a name")
+        if element.VR == "DA":
+            DA(value or None)  # that the day exists
+        if element.keyword in _ALLOWED and value not in ("", *_ALLOWED[element.keyword]):
+            raise ValueError("no enumerated value")
 
 
 def _element(whole: Dataset, tag: Any) -> Any:
     """An element with its text decoded; None where it cannot be read or has a form that the standard forbids."""
+    kinds = (*_OF_FIXED_FORM, *_TEXTS, *(_NUMBERS if tag.group == _PATIENT else ()))
     try:
         element = whole[tag]
         if element.VR == "SQ":
@@ -214,10 +245,8 @@ def _element(whole: Dataset, tag: Any) -> Any:
                 if not item:
                     raise ValueError("an item without content")
                 for part in item.iterall():
-                    _check_form(part, (*_OF_FIXED_FORM, *_TEXTS, "UI"))
-        if element.VR == "DA":
-            DA(element.value or None)  # that the day exists
-        _check_form(element, _OF_FIXED_FORM if element.keyword in _WHOSE else (*_OF_FIXED_FORM, *_TEXTS))
+                    _check_form(part, (*kinds, "UI"))
+        _check_form(element, kinds)
     except Exception:  # the same as in `_header`
         return None
     return element

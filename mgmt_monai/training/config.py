@@ -13,6 +13,7 @@ from typing import Any
 
 from monai.bundle import ConfigExpression, ConfigItem, ConfigParser, ConfigWorkflow
 from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
+from torch import nn
 
 from mgmt_monai.errors import MgmtMonaiError
 from mgmt_monai.json_file import read_json
@@ -152,17 +153,18 @@ def _sort_tracking(workflow: ConfigWorkflow) -> bool:
 def check_model_here() -> None:
     """Refuse the weights of the bundle that this code is in where they are not whole, or asked of another picture.
 
+    The network that predicts a study has them from here on: the loader among the handlers may have been taken out.
+
     Raises:
         TrainingError: Names the setting, the unknown key or the file.
     """
-    from mgmt_monai.training.run_directory import check_whole  # which imports this
+    from mgmt_monai.training.stage import check_whole, load_network  # which import this
 
     workflow = _workflow()
     if workflow is None:
         return
     config = _of(workflow)
-    path = FOLDER.parents[1] / "configs" / ("inference.json" if "evaluator" in config else "train.json")
-    own = _content(path) if path.is_file() else {}
+    own = _own("inference" if "evaluator" in config else "train")
     if "training" not in config:
         _check_keys(config, own)
     for key in [key for key in _OF_THE_MODEL if key in own and plain(config.get(key)) != own[key]]:
@@ -170,8 +172,26 @@ def check_model_here() -> None:
             f"{key}: expected {own[key]!r}, with which this bundle's model was trained, found {config.get(key)!r}. "
             "Leave it out, or train another model."
         )
-    if "handlers" in own and config["handlers"] == own["handlers"]:
-        check_whole(Path(config["bundle_root"], "models", "model.pt"), "Name a whole bundle with --bundle_root DIR.")
+    if "handlers" in own:
+        weights = Path(config["bundle_root"], "models", "model.pt")
+        check_whole(weights, "Name a whole bundle with --bundle_root DIR.")
+        load_network(workflow.parser.get_parsed_content("network"), weights)
+
+
+def check_weights(network: nn.Module) -> None:
+    """Refuse a prediction by other weights than those of the bundle that this code is in.
+
+    Args:
+        network: As it predicts.
+
+    Raises:
+        TrainingError: Says so.
+    """
+    from mgmt_monai.training.stage import digest, read_checkpoint  # which import this
+
+    weights = FOLDER.parents[1] / "models" / "model.pt"
+    if _own("inference") and digest(network.state_dict()) != digest(read_checkpoint(weights)):
+        raise TrainingError(f"network: expected the weights of this bundle ({weights}), found others. Name no others.")
 
 
 def _check_keys(config: Mapping[str, Any], own: Iterable[str] = ()) -> None:
@@ -326,8 +346,12 @@ def new_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
 
 def _packaged(name: str) -> dict[str, Any]:
     """A modality's packaged config; where this code is carried in a bundle, the bundle's own, as it is in its file."""
-    of_bundle = FOLDER.parents[1] / "configs" / "train.json"
-    path = FOLDER / f"{name}.json" if name in config_names() else of_bundle
+    return _content(FOLDER / f"{name}.json") if name in config_names() else _own("train")
+
+
+def _own(name: str) -> dict[str, Any]:
+    """A config of the bundle that this code is carried in, as it is in its file."""
+    path = FOLDER.parents[1] / "configs" / f"{name}.json"
     return _content(path) if path.is_file() else {}
 
 

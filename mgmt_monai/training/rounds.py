@@ -14,7 +14,8 @@ from mgmt_monai.training.stage import Stage
 class Rounds:
     """First of the first stage's handlers: where no `Experiment` runs it, opens the training and closes it again.
 
-    Asked for more epochs when the first stage has had its own, as MONAI FL does, it trains the second stage instead.
+    Asked for more epochs than the first stage has left, as MONAI FL does, it trains those alone; when none is left, the
+    second stage instead.
     """
 
     def __init__(self, opening: Opening, epochs: int, following: Stage) -> None:
@@ -48,6 +49,7 @@ class Rounds:
         first.begin_round()
         first.n_validation = self.following.progress.n_validation = len(self.opening.cohort.items("validation"))
         if state.epoch < self.epochs or n_asked <= 0:
+            state.max_epochs = min(state.max_epochs or 0, max(self.epochs, state.epoch))
             self.opening.network.set_stage(first.stage)
             return
         other = self.following.trainer.state

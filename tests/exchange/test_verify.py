@@ -8,12 +8,14 @@ import marshal
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import torch
 
 from mgmt_monai.cli.main import main
 from mgmt_monai.exchange.bundle_folder import open_bundle
 from mgmt_monai.exchange.errors import ExchangeError
-from mgmt_monai.exchange.verify import _DOOR, _properties, _run, _told, verify_bundle
+from mgmt_monai.exchange.verify import _DOOR, _WITHOUT_US, _properties, _run, _told, verify_bundle
 
 DOOR_CHECKS = [
     "train.json runs: run", "train.json runs: training", "train.json runs: create_workflow",
@@ -108,6 +110,71 @@ def test_verify_tells_what_a_config_lacks(copied: Path, phantom_dir: Path) -> No
     assert "inferer" in faults["inference.json has MONAI's properties"]
     assert "validate" in faults["train.json has MONAI's properties"]
     assert faults["evaluate.json has MONAI's properties"] == "it is not there"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"handlers::0::_disabled_": True}, {"handlers::0::strict": False, "handlers::0::strict_shape": False}, {}],
+    ids=["loader disabled", "loader not strict", "as it is"],
+)
+def test_bundle_predicts_with_its_weights_whoever_loads_them(
+    exported_bundle: Path, finished_run: Path, phantom_dir: Path, tmp_path: Path, given: dict
+) -> None:
+    table = pd.read_csv(finished_run / "predictions.csv", dtype={"patient_id": str})
+    row = table[(table["stage"] == "fine_tune") & (table["split"] == "test")].iloc[0]
+    _asked(exported_bundle, phantom_dir / "train" / row["patient_id"], tmp_path / "out", **given)
+    written = json.loads((tmp_path / "out" / "prediction.json").read_text())
+    assert written["probability"] == pytest.approx(row["probability"], abs=1e-6)
+
+
+def test_network_has_the_weights_where_no_handler_is_left(
+    exported_bundle: Path, phantom_dir: Path, tmp_path: Path
+) -> None:
+    code = f"""{_WITHOUT_US}sys.path.insert(0, sys.argv[0])
+import torch
+from monai.bundle import ConfigWorkflow
+root, study = sys.argv
+made = ConfigWorkflow(root + '/configs/inference.json', logging_file=False, workflow_type='infer', bundle_root=root,
+                      dataset_dir=study, **{{'evaluator::val_handlers': []}})
+made.initialize()
+made.evaluator.run()
+weights = torch.load(root + '/models/model.pt', weights_only=True)
+print('SAME', all(torch.equal(weights[name], tensor) for name, tensor in made.evaluator.network.state_dict().items()))
+"""
+    done = _run(tmp_path, [code, str(exported_bundle), str(min((phantom_dir / "train").iterdir()))])
+    assert "SAME True" in done.stdout, _told(done.stderr)
+
+
+@pytest.mark.parametrize("content", ["empty", "another training's"])
+@pytest.mark.parametrize("way", ["load_path", "bundle_root"])
+def test_bundle_predicts_with_no_other_weights(
+    exported_bundle: Path, finished_run: Path, phantom_dir: Path, tmp_path: Path, content: str, way: str
+) -> None:
+    other = tmp_path / "other" / "models" / "model.pt"
+    other.parent.mkdir(parents=True)
+    other_state = torch.load(finished_run / "transfer" / "best.pt", weights_only=True)
+    torch.save(other_state if content != "empty" else {}, other)
+    given = {"handlers::0::load_path": str(other), "handlers::0::strict_shape": content != "empty"}
+    if way == "bundle_root":
+        given = {"handlers::0::_disabled_": True, "bundle_root": str(tmp_path / "other")}
+    files = str(exported_bundle / "configs" / "inference.json")
+    study = min((phantom_dir / "train").iterdir())
+    overrides = {
+        "bundle_root": str(exported_bundle),
+        "dataset_dir": str(study),
+        "output_dir": str(tmp_path / "out"),
+        **given,
+    }
+    code = _DOOR.replace(
+        "sys.path.insert(0, overrides['bundle_root'])", f"sys.path.insert(0, {str(exported_bundle)!r})"
+    )
+    told = _told(_run(tmp_path, [code, json.dumps(["create_workflow", [files], "infer", overrides])]).stderr)
+    written = tmp_path / "out" / "prediction.json"
+    if content == "empty" and way == "load_path":  # nothing was loaded over its own
+        assert written.is_file()
+    else:
+        assert "expected the weights of this bundle" in told or "Error(s) in loading state_dict" in told
+        assert not written.exists()
 
 
 def _asked(bundle: Path, study: Path, out: Path, parts: tuple[str, ...] = ("inference",), **settings: object) -> str:

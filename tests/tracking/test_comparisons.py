@@ -3,7 +3,7 @@
 import pytest
 from mlflow.tracking import MlflowClient
 
-from mgmt_monai.tracking import comparisons
+from mgmt_monai.tracking import tracked_run
 from mgmt_monai.tracking.comparisons import COMPARISON_TAG, fetch_files, find_comparison, n_judged
 from mgmt_monai.tracking.errors import TrackingError
 from mgmt_monai.tracking.tracked_run import TEST_TAG
@@ -38,11 +38,11 @@ def test_a_comparison_is_found_by_its_name_or_as_the_newest(store, named, found)
 def test_whatever_judged_the_same_test_patients_is_counted(store):
     """Deleted runs have judged them too; another label is another patient."""
     uri, runs = store
-    same = comparisons.tested([("00001", 1), ("00002", 0)])
+    same = tracked_run.tested([("00001", 1), ("00002", 0)])
     for name in ("old", "training"):
         MlflowClient(uri).set_tag(runs[name], TEST_TAG, same)
 
-    assert same == comparisons.tested([("00002", 0), ("00001", 1)]) != comparisons.tested([("00001", 1), ("00002", 1)])
+    assert same == tracked_run.tested([("00002", 0), ("00001", 1)]) != tracked_run.tested([("00001", 1), ("00002", 1)])
     assert [n_judged(uri, runs[name]) for name in ("old", "new")] == [2, 0]
     MlflowClient(uri).delete_run(runs["training"])
     assert n_judged(uri, runs["old"]) == 2

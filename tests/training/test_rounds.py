@@ -95,6 +95,27 @@ def test_evaluation_after_one_that_failed_is_of_the_new_weights(phantom_dir, tmp
     assert found[2] > found[0] + 0.1
 
 
+def test_last_round_of_the_first_stage_trains_what_is_left(phantom_dir, tmp_path, monkeypatch):
+    """``local_epochs`` 2 do not make four epochs of ``transfer_epochs`` 3."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(logging.getLogger("MonaiAlgo"), "disabled", True)
+    settings = {**SMALL, "dataset_dir": str(phantom_dir), "output_dir": str(tmp_path / "runs"), "image_size": 32}
+    algo = MonaiAlgo(
+        bundle_root=str(BUNDLES), local_epochs=2, config_train_filename="t1w.json", config_evaluate_filename=None,
+        train_kwargs={**settings, "transfer_epochs": 3},
+    )  # fmt: skip
+    algo.initialize({ExtraItems.CLIENT_NAME: "site1"})
+    for _ in range(3):
+        given = {name: tensor.clone() for name, tensor in algo.trainer.network.state_dict().items()}
+        algo.train(ExchangeObject(weights=given), {})
+
+    rows = pd.read_csv(newest_run(tmp_path / "runs") / "epochs.csv")
+    told = rows[["stage", "epoch"]].drop_duplicates().to_numpy().tolist()
+    assert told == [
+        [stage, epoch] for stage, epochs in (("transfer", (1, 2, 3)), ("fine_tune", (4, 5))) for epoch in epochs
+    ]
+
+
 def train_round(trainer):
     """One more epoch, as MONAI FL asks for it."""
     trainer.state.max_epochs = trainer.state.epoch + 1
