@@ -100,7 +100,7 @@ def _watched(batches: Any) -> Iterator[dict[str, Tensor]]:
 
     def watch() -> None:
         while not ended.wait(_WAIT):
-            for worker in batches._workers:
+            for worker in batches._workers:  # torch tells its processes nowhere else
                 if _state(worker.pid) == "T":
                     logger.warning(f"process {worker.pid}, which hands out slices, was stopped; it is told to go on")
                     os.kill(worker.pid, signal.SIGCONT)
