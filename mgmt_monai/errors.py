@@ -75,8 +75,8 @@ def shortened(text: str) -> str:
 def one_line(error: BaseException) -> str | None:
     """What a user should be told about an error they can mend.
 
-    Looked for, in this order, in the error and in what it was raised from: a `MgmtMonaiError` (also one that a data
-    loader's worker process sent as text), what the machine did, a mistake in a bundle's config.
+    Looked for, in this order, in the error and in what it was raised from: a `MgmtMonaiError`, what the machine did, a
+    mistake in a bundle's config.
 
     Args:
         error: What was raised, outermost; MONAI wraps what a component raises in a ``RuntimeError``.
@@ -179,10 +179,8 @@ def one_line_errors() -> None:
     Nor does anything reach its terminal or log from now on but what is `printable`.
 
     In a process that is not ours (`is_own_process`) nothing changes: how its errors are shown is its own matter. A
-    bundle's ``initialize`` calls it first, for ``python -m monai.bundle run`` knows nothing of `MgmtMonaiError`:
-    ``"$import mgmt_monai"`` and ``"$import mgmt_monai.errors"`` among its imports, then
-    ``"$mgmt_monai.errors.one_line_errors()"``. The exit code of an uncaught error stays Python's own: 1, and 130 for
-    Ctrl-C.
+    bundle's ``initialize`` calls it first, for ``python -m monai.bundle run`` knows nothing of `MgmtMonaiError`. The
+    exit code of an uncaught error stays Python's own: 1, and 130 for Ctrl-C.
     """
     if is_own_process():
         prepare()
@@ -199,12 +197,7 @@ def _make_console_printable() -> None:
 
 
 def why(error: OSError) -> str:
-    """What the system says of a call that failed, and what to do where another place is no remedy.
-
-    Example:
-        >>> why(OSError(errno.ESTALE, "Stale file handle"))
-        'Stale file handle: the file server has lost the file: mount the folder again'
-    """
+    """What the system says of a call that failed, and what to do where another place is no remedy."""
     said = error.strerror or str(error) or type(error).__name__
     return f"{said}: {REMEDIES[error.errno]}" if error.errno in REMEDIES else said
 
@@ -225,8 +218,7 @@ def _excepthook(kind: type[BaseException], error: BaseException, trace: Tracebac
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """The error and what it was raised from, outermost first.
 
-    An error that merely happened while another one was handled is a fault of the handler, so ``__context__`` is not
-    followed, but for a full disk: there the clean-up fails too, and hides the reason.
+    ``__context__`` is a fault of the handler, and not followed, but for a full disk: there the clean-up fails too.
     """
     seen: set[int] = set()
     current: BaseException | None = error
@@ -239,7 +231,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _own(error: BaseException) -> str | None:
-    """The message of a `MgmtMonaiError`; of the last one in the text, where a worker process sent a traceback."""
+    """A `MgmtMonaiError`'s message; of the last in the text, where a worker sent a traceback."""
     if str(error).startswith("Caught "):  # torch's words for an error in a worker process
         sent = re.findall(r"^(?:Original )?mgmt_monai(?:\.\w+)+: (.+)$", str(error), flags=re.MULTILINE)
         if sent:

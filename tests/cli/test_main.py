@@ -1,13 +1,17 @@
 import errno
 import logging
+import os
 import re
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 
 import click
 import pytest
+from faulty_storage import faulty, needs_compiler
 from tqdm import tqdm
 
 from mgmt_monai import __version__
@@ -185,3 +189,29 @@ def test_main_reader_that_went_away() -> None:
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait() == 1
+
+
+def ran_with_libraries(environment: dict[str, str]) -> str:
+    """The error of a command in a process of its own."""
+    words = [sys.executable, "-m", "mgmt_monai.cli.main", "evaluate", "no.csv"]
+    ran = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert ran.stderr.count("\n") == 1, ran.stderr
+    return ran.stderr
+
+
+@needs_compiler
+@pytest.mark.parametrize("call", ["open", "read"])
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES])
+def test_library_that_the_storage_does_not_give_is_told_in_one_line(call: str, number: int) -> None:
+    told = ran_with_libraries(faulty(call, number, "numpy/linalg"))
+    assert re.match(rf"Error: /\S+/numpy/linalg/__init__\S+: {os.strerror(number)}; this file of Python's envir", told)
+
+
+def test_library_that_breaks_off_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "numpy").mkdir()
+    (tmp_path / "numpy/__init__.py").write_text("from numpy import core")
+    library = tmp_path / f"numpy/core{sysconfig.get_config_var('EXT_SUFFIX')}"
+    library.write_bytes(b"\x7fELF")
+    told = ran_with_libraries({**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"})
+    assert told.startswith(f"Error: {library}: file too short; this file of Python's environment cannot be read")
