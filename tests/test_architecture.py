@@ -94,11 +94,6 @@ def test_imports_inside_cohort_go_one_way() -> None:
     assert backward(PACKAGE / "cohort", COHORT_WAY) == []
 
 
-def test_docs_tell_the_way_inside_cohort() -> None:
-    page = " ".join((PACKAGE.parent / "docs/explanation/architecture.md").read_text().split())
-    assert ", ".join(f"`{floor}`" for floor in COHORT_WAY) in page
-
-
 @pytest.mark.parametrize(
     ("module", "source", "expected"),
     [
