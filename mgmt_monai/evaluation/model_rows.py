@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mgmt_monai.evaluation.batch_table import is_batch, read_batch
 from mgmt_monai.evaluation.discrimination import auc
 from mgmt_monai.evaluation.folds import seeds_as_folds
 from mgmt_monai.evaluation.pooling import pool
@@ -20,8 +21,6 @@ from mgmt_monai.evaluation.predictions import (
     PATIENT_COLUMNS,
     EvaluationError,
     checked_table,
-    is_batch,
-    read_batch,
     read_patients,
 )
 from mgmt_monai.evaluation.referee import hold

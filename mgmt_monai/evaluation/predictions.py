@@ -6,7 +6,7 @@ row a slice (:data:`SLICE_COLUMNS`). The schema is written out in ``docs/referen
 
 import csv
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -58,69 +58,17 @@ def read_patients(path: Path) -> pd.DataFrame:
     return _read(path, PATIENT_COLUMNS)
 
 
-def is_batch(path: Path) -> bool:
-    """Whether a table is what ``predict --batch`` writes: predictions without labels.
-
-    Raises:
-        EvaluationError: It cannot be read.
-    """
-    header = set(_text_table(path).columns)
-    return "label" not in header and set(BATCH_COLUMNS) <= header
-
-
 def named_patients(path: Path) -> set[str]:
     """The patients of a predictions table, with labels or without.
 
     Raises:
         EvaluationError: It cannot be read, or has no column ``patient_id``.
     """
-    table = _text_table(path)
+    table = text_table(path)
     if "patient_id" not in table:
         header = _short(", ".join(map(str, table.columns)))
         raise EvaluationError(f"{path}, line 1: expected the column patient_id, found {header}; mend the header")
     return set(table["patient_id"])
-
-
-def read_batch(path: Path, labels: Mapping[str, int]) -> tuple[pd.DataFrame, dict[str, int]]:
-    """The table of ``predict --batch`` with labels from elsewhere, as test patients.
-
-    Args:
-        path: A table with the columns :data:`BATCH_COLUMNS` (docs/reference/prediction.md).
-        labels: By patient.
-
-    Returns:
-        The columns :data:`PATIENT_COLUMNS`, ``bundle`` and ``threshold`` (``nan`` where it has none), and how many
-        predictions are left out: ``without a probability`` (the model abstained or failed), ``without a label``. Of
-        several bundles of one modality and stage the stage carries the bundle's name.
-
-    Raises:
-        EvaluationError: The file cannot be read, breaks the schema, a model has several thresholds, or nothing is left.
-    """
-    table = _text_table(path)
-    without = {"without a probability": int((table["probability"] == "").sum())}
-    table = table[table["probability"] != ""]
-    known = table["patient_id"].isin(list(labels))
-    without["without a label"] = int((~known).sum())
-    table = table[known].reset_index(drop=True)
-    if not len(table):
-        raise EvaluationError(
-            f"{path}: expected predictions of patients with a label, found none: "
-            + ", ".join(f"{n} {what}" for what, n in without.items())
-            + "; give the labels of these patients"
-        )
-    stage = table["stage"].replace("", "unknown")
-    bundles = table.groupby(["modality", stage])["bundle"].transform("nunique")
-    table["stage"] = stage.where(bundles == 1, stage + " " + table["bundle"])
-    rows = table.assign(split="test", fold=0, seed=0, label=table["patient_id"].map(labels))
-    threshold = pd.to_numeric(rows["threshold"], errors="coerce")
-    for model, of in rows.groupby(["modality", "stage"])["threshold"]:
-        if of.nunique() > 1:
-            some = ", ".join(value or "none" for value in of.unique()[:2])
-            raise EvaluationError(
-                f"{path}, column threshold: expected one threshold for {' '.join(model)}, found {some}; give the table "
-                "as 'predict --batch' wrote it"
-            )
-    return checked_table(rows, PATIENT_COLUMNS, str(path)).assign(threshold=threshold, bundle=rows["bundle"]), without
 
 
 def read_slices(path: Path) -> pd.DataFrame:
@@ -247,7 +195,15 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     return _parsed(rows, columns, lambda position: f"{path}, line {lines[position]}")
 
 
-def _text_table(path: Path) -> pd.DataFrame:
+def text_table(path: Path) -> pd.DataFrame:
+    """The cells of a CSV file as text.
+
+    Args:
+        path: With a header.
+
+    Raises:
+        EvaluationError: It cannot be read.
+    """
     try:
         return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig").map(plain)
     except UnicodeDecodeError as error:
