@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import shlex
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,9 +79,9 @@ class ModalityCohort:
         members = [patient for split in SPLITS for patient in self.members(split)]
         self.segmentations = find_segmentations(segmentations, members, dataset_dir) if str(segmentations) else {}
 
-    @property
+    @cached_property
     def segmentations_hash(self) -> str:
-        """SHA-256 of every patient's segmentation; "" without."""
+        """SHA-256 of every patient's segmentation, as first asked for; "" without."""
         made = hashlib.sha256()
         for patient_id, path in sorted(self.segmentations.items()):
             made.update(f"{patient_id}\0".encode())

@@ -40,6 +40,9 @@ and of what is missing alone."""
 FUSION = "late-fusion"
 """Stands in the predictions table where a modality would."""
 
+N_DEALS = 100
+"""Of one modality's answers to other patients; the mean is given."""
+
 _KEYS = ["fold", "seed"]
 """Of a trained model of one modality and stage."""
 
@@ -198,13 +201,12 @@ def fair_test(fused: Fused, bound: float, level: float = 0.95, site: Mapping[str
     }
 
 
-def shuffled(fused: Fused, seed: int = 0, n_draws: int = 100) -> dict[str, float | None]:
+def shuffled(fused: Fused, seed: int = 0) -> dict[str, float | None]:
     """By how much the fusion's test AUC falls when one modality's answers are dealt to other test patients.
 
     Args:
         fused: As `fuse` returns it.
-        seed: Of the deals.
-        n_draws: Of them; the mean is given. Within each fold and seed.
+        seed: Of the `N_DEALS` deals within each fold and seed.
 
     Returns:
         By modality, a difference in AUC; None where the AUC has no value.
@@ -220,7 +222,7 @@ def shuffled(fused: Fused, seed: int = 0, n_draws: int = 100) -> dict[str, float
         whole = addends.sum(axis=1).to_numpy()
         for name, found in falls.items():
             one = addends[name].to_numpy()
-            draws = [auc(label, whole - one + random.permutation(one)) for _ in range(n_draws)]
+            draws = [auc(label, whole - one + random.permutation(one)) for _ in range(N_DEALS)]
             found.append(auc(label, whole) - float(np.mean(draws)))
     return {name: number_or_none(float(np.mean(found))) for name, found in falls.items()}
 

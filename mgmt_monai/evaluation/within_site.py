@@ -249,9 +249,7 @@ def expected_auc(label: np.ndarray, probability: np.ndarray, code: np.ndarray) -
     return float((rankdata(probability) @ prevalence[code] - m * (m + 1) / 2) / (m * k))
 
 
-def site_alone(
-    label: np.ndarray, code: np.ndarray, n_folds: int = N_FOLDS, n_repeats: int = N_REPEATS, seed: int = 0
-) -> float:
+def site_alone(label: np.ndarray, code: np.ndarray, seed: int = 0) -> float:
     """What the site alone reaches on patients it was not learnt from: the prevalence at the site as the prediction.
 
     The mean of the folds' AUCs, not the AUC of all folds together: a fold with more methylated patients leaves fewer of
@@ -260,20 +258,18 @@ def site_alone(
     Args:
         label: Shape ``(n,)``, 0 or 1.
         code: Shape ``(n,)``, the site, from 0. `SHRINKAGE` patients are added to each.
-        n_folds: Stratified by label.
-        n_repeats: Of the folds.
-        seed: Of the folds.
+        seed: Of the `N_REPEATS` times `N_FOLDS` folds, stratified by label.
 
     Returns:
-        In [0, 1]; ``nan`` with fewer than ``n_folds`` patients in a class.
+        In [0, 1]; ``nan`` with fewer than `N_FOLDS` patients in a class.
     """
-    if min(label.sum(), len(label) - label.sum()) < n_folds:
+    if min(label.sum(), len(label) - label.sum()) < N_FOLDS:
         return math.nan
     random = np.random.default_rng(seed)
     found = []
-    for _ in range(n_repeats):
-        fold = dealt_folds(label, n_folds, random)
-        for number in range(n_folds):
+    for _ in range(N_REPEATS):
+        fold = dealt_folds(label, N_FOLDS, random)
+        for number in range(N_FOLDS):
             test, train = fold == number, fold != number
             patients = np.bincount(code[train], minlength=code.max() + 1)
             methylated = np.bincount(code[train], label[train], minlength=code.max() + 1)

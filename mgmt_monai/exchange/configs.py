@@ -13,6 +13,7 @@ from mgmt_monai.cohort.series import MODALITIES
 from mgmt_monai.exchange.errors import ExchangeError
 from mgmt_monai.packaged_configs import packaged_config
 from mgmt_monai.training.config import PATHS
+from mgmt_monai.training.settings import is_live
 
 PER_RUN = {
     "dataset_dir", "labels_csv", "manifest", "repeat", "fold", "inner_fold", "output_dir", "run_name", "resume",
@@ -92,7 +93,7 @@ def inference_config(executed: Mapping[str, Any]) -> dict[str, Any]:
     made = packaged_config("fusion_inference" if executed.get("modality") == FUSION else "inference")
     training = train_config(executed)
     for key, ours in list(made.items()):
-        if key in training and key not in PER_RUN and not _is_live(ours) and not isinstance(ours, dict | list):
+        if key in training and key not in PER_RUN and not is_live(ours) and not isinstance(ours, dict | list):
             made[key] = _plain(key, training)
     steps = training["train"]["deterministic_transforms"]
     # Parts of negative controls are not exported.
@@ -136,7 +137,7 @@ def write_config(config: Mapping[str, Any]) -> str:
 
 def _plain(key: str, config: Mapping[str, Any]) -> Any:
     value = config[key]
-    if _is_live(value):
+    if is_live(value):
         value = ConfigParser(json.loads(json.dumps(config))).get_parsed_content(key)
     if not isinstance(value, str | int | float | bool):
         raise ExchangeError(f"{key}: expected a number or a word, found {type(value).__name__}. Train with one.")
@@ -150,11 +151,6 @@ def _started_late(config: dict[str, Any], run: str) -> dict[str, Any]:
     """
     steps = [*_START, *(step for step in config[run] if step not in _START)]
     return {key: steps if key == run else value for key, value in config.items() if key != "initialize"}
-
-
-def _is_live(value: object) -> bool:
-    """Whether it is an expression, a reference or a macro."""
-    return isinstance(value, str) and value.startswith(("$", "@", "%"))
 
 
 def _portable(value: Any, ours: Any, place: str) -> Any:

@@ -25,8 +25,8 @@ def middle_slice(phantom_dir: Path, patient: dict[str, Any]) -> list[NDArray[np.
     return images
 
 
-def save_montage(phantom_dir: Path, path: Path, n_rows: int = 5) -> None:
-    """Save middle slices of at most ``n_rows`` patients, spread evenly from the lowest to the highest latent value.
+def save_montage(phantom_dir: Path, path: Path) -> None:
+    """Save middle slices of at most five patients, spread evenly from the lowest to the highest latent value.
 
     Raises:
         JsonFileError: The phantom's ``truth.json`` cannot be read.
@@ -38,7 +38,7 @@ def save_montage(phantom_dir: Path, path: Path, n_rows: int = 5) -> None:
         return float(np.mean([series["latent"] for series in patient["series"].values()]))
 
     ranked = sorted(truth["patients"], key=mean_latent)
-    rows = min(n_rows, len(ranked))
+    rows = min(5, len(ranked))
     chosen = [ranked[round(i)] for i in np.linspace(0, len(ranked) - 1, rows)]
     figure = Figure(figsize=(8, 2 * rows), facecolor="black", layout="tight")
     axes = figure.subplots(rows, len(MODALITIES), squeeze=False)

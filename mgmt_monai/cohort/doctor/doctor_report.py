@@ -100,7 +100,6 @@ def write_report(
     out_dir: Path,
     exams: Iterable[SeriesExam],
     cohort: Cohort,
-    seed: int = 0,
     choice: Iterable[tuple[SeriesRow, str]] = (),
 ) -> Diagnosis:
     """Check the cohort and write ``report.json`` and ``report.html``, each whole or not at all.
@@ -111,7 +110,6 @@ def write_report(
         out_dir: Made if it is not there; files of these names in it are replaced.
         exams: Each series once; paths relative to the data directory.
         cohort: What is known beside the series.
-        seed: Of the permutation tests.
         choice: Series in dispute, those of a patient one after the other, each with a picture, JPEG in base64, or "".
 
     Raises:
@@ -124,7 +122,7 @@ def write_report(
             rows.write(json.dumps(series_entry(exam, cohort.labels)) + "\n")
             montages.write((exam.content.montage if exam.content else "") + "\n")
         columns = with_sites(cohort.columns, survey.places)
-        confounders = find_confounders(survey.facts(columns), cohort.labels, seed=seed) if cohort.labels else []
+        confounders = find_confounders(survey.facts(columns), cohort.labels) if cohort.labels else []
         if cohort.site_alone is not None:
             cohort = replace(cohort, site=cohort.site_alone(columns))
         findings, ignored = _decide(_all_findings(survey, cohort, confounders), cohort.ignores)

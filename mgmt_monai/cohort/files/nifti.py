@@ -55,7 +55,6 @@ class NiftiHeader:
         affine: ``(4, 4)`` float64, stored (i, j, k, 1) to RAS in the file's unit, which is mm as a rule.
         placed: The file says where it lies in the patient (``qform_code`` or ``sform_code``); else the affine is
             NIfTI's fallback, a guess.
-        stored_codes: Where the stored axes point, such as ``LAS``.
         plane: ``axial``, ``coronal`` or ``sagittal``; ``oblique`` where the slices are further from it than a stack
             is tilted; ``unknown`` where it is not placed.
         reading: `reading_codes`: where rows, columns and slices run, as read here.
@@ -82,7 +81,6 @@ class NiftiHeader:
     shape: tuple[int, int, int]
     affine: np.ndarray
     placed: bool
-    stored_codes: str
     plane: str
     reading: str
     orientation: str
@@ -124,7 +122,7 @@ def read_nifti(path: Path) -> NiftiHeader:
             three-dimensional grey-scale volume; ``D010`` an affine that is no placement.
         OSError: The file cannot be opened.
     """
-    from nibabel.orientations import aff2axcodes, axcodes2ornt, io_orientation, ornt_transform
+    from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
     size_bytes = path.stat().st_size
     if size_bytes == 0:
@@ -149,7 +147,6 @@ def read_nifti(path: Path) -> NiftiHeader:
         shape=shape,
         affine=affine,
         placed=placed,
-        stored_codes="".join(str(code) for code in aff2axcodes(affine)),
         plane=_plane(affine[:3, n_slices] / steps[n_slices], directions) if placed else "unknown",
         reading=codes,
         orientation=codes if placed else "",
