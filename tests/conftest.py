@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,6 +49,39 @@ def pytest_collection_finish() -> None:
     """What stays to the end, thousands of tests and all libraries, is not searched for garbage again and again."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, where it is."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("needs chromium")
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    with pytest.importorskip("playwright.sync_api").sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=flags)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def view(browser):
+    """Opens a page and gathers what it says and asks for: ``view(path, width) -> page, .complaints, .asked``."""
+    pages = []
+
+    def opened(path, width=1280, **options):
+        page = browser.new_page(viewport={"width": width, "height": 800}, **options)
+        page.complaints, page.asked = [], []
+        page.on("console", lambda message: page.complaints.append(message.text))
+        page.on("pageerror", lambda error: page.complaints.append(str(error)))
+        page.on("request", lambda request: page.asked.append(request.url))
+        pages.append(page)
+        page.goto(path.as_uri())
+        return page
+
+    yield opened
+    for page in pages:
+        page.close()
 
 
 @pytest.fixture(autouse=True)

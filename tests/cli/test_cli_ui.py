@@ -16,9 +16,6 @@ from mgmt_monai.tracking import TrackedRun, tracking_uri
 
 pytestmark = pytest.mark.xdist_group("training")
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-
 
 @pytest.fixture
 def ui(finished_run, tmp_path):
@@ -47,36 +44,32 @@ def ui(finished_run, tmp_path):
         process.wait(timeout=30)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 @pytest.mark.slow
-def test_run_its_curves_and_its_pictures_are_in_the_browser(ui, finished_run):
-    api = pytest.importorskip("playwright.sync_api")
-    expect = api.expect
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.set_default_timeout(60_000)
-        expect.set_options(timeout=60_000)
-        page.goto(f"{ui}/#/experiments/1/runs?viewStateShareKey=mgmt-monai")
-        run = page.get_by_role("link", name=finished_run.name)
-        expect(run).to_be_visible()
-        expect(
-            page.get_by_role("columnheader", name="test_AUC", exact=True).first
-        ).to_be_visible()  # beside the charts' own
-        address = f"{ui}/{run.get_attribute('href')}"
-        page.goto(f"{address}/model-metrics")
-        page.get_by_role("textbox").first.fill("validation/patient_auc")
-        expect(page.get_by_text("patient_auc").first).to_be_visible()
-        expect(page.locator("svg.main-svg").first).to_be_visible()
-        page.goto(f"{address}/artifacts")
-        page.get_by_text("figures").first.click()
-        for name in ("roc.png", "learning_curves.png", "prediction_distribution.png"):
-            page.get_by_text(name).first.click()
-            expect(page.get_by_text(f"figures/{name}").first).to_be_visible()
-            picture = page.locator("img[src^='blob:']").first
-            expect(picture).to_be_visible()
-            assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 960  # 8 in, 120 dpi
-        browser.close()
+def test_run_its_curves_and_its_pictures_are_in_the_browser(ui, finished_run, browser):
+    from playwright.sync_api import expect
+
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page.set_default_timeout(60_000)
+    expect.set_options(timeout=60_000)
+    page.goto(f"{ui}/#/experiments/1/runs?viewStateShareKey=mgmt-monai")
+    run = page.get_by_role("link", name=finished_run.name)
+    expect(run).to_be_visible()
+    expect(
+        page.get_by_role("columnheader", name="test_AUC", exact=True).first
+    ).to_be_visible()  # beside the charts' own
+    address = f"{ui}/{run.get_attribute('href')}"
+    page.goto(f"{address}/model-metrics")
+    page.get_by_role("textbox").first.fill("validation/patient_auc")
+    expect(page.get_by_text("patient_auc").first).to_be_visible()
+    expect(page.locator("svg.main-svg").first).to_be_visible()
+    page.goto(f"{address}/artifacts")
+    page.get_by_text("figures").first.click()
+    for name in ("roc.png", "learning_curves.png", "prediction_distribution.png"):
+        page.get_by_text(name).first.click()
+        expect(page.get_by_text(f"figures/{name}").first).to_be_visible()
+        picture = page.locator("img[src^='blob:']").first
+        expect(picture).to_be_visible()
+        assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 960  # 8 in, 120 dpi
 
 
 def test_folder_without_runs_is_refused_in_one_line(tmp_path, capsys):

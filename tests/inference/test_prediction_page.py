@@ -3,25 +3,22 @@
 import base64
 import hashlib
 import re
-import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from html import unescape
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from made_bundles import EVALUATION
 from PIL import Image
-from playwright.sync_api import sync_playwright
 
 from mgmt_monai.inference import NOTICE
 from mgmt_monai.inference.predict_study import Answer, PredictedStudy
 from mgmt_monai.inference.prediction import SeriesPrediction, StudyPrediction
 from mgmt_monai.inference.prediction_page import SHOWN_SLICES, prediction_page
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu"]
 
 EVIL = "<script>alert(1)</script>\"'&"
 
@@ -197,20 +194,12 @@ def test_two_models_of_one_modality_are_told_apart_at_the_top() -> None:
     assert f"{ONE.bundle}: " not in text(page(ONE, NONE)).partition("The answer")[0]
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 @pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (400, "dark")])
-def test_page_fits_a_screen_in_a_browser(tmp_path: Path, width: int, scheme: str) -> None:
+def test_page_fits_a_screen_in_a_browser(view: Callable[..., Any], tmp_path: Path, width: int, scheme: str) -> None:
     long = replace(ONE, bundle="a" * 150, abstained=("b" * 300,), probability=None, slice_probabilities=())
     (tmp_path / "page.html").write_text(page(ONE, long), encoding="utf-8")
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        shown = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        said: list[str] = []
-        shown.on("console", lambda message: said.append(message.text))
-        shown.goto((tmp_path / "page.html").as_uri())
-        across = shown.evaluate("document.documentElement.scrollWidth")
-        ground = shown.evaluate("getComputedStyle(document.body).backgroundColor")
-        browser.close()
-    assert said == []
-    assert across <= width
+    shown = view(tmp_path / "page.html", width, color_scheme=scheme)
+    assert shown.complaints == []
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    ground = shown.evaluate("getComputedStyle(document.body).backgroundColor")
     assert ground == {"light": "rgb(244, 245, 243)", "dark": "rgb(19, 24, 28)"}[scheme]

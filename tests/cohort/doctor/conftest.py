@@ -1,33 +1,14 @@
 """Exams of made series, without any file behind them."""
 
-import base64
 from collections.abc import Callable
-from io import BytesIO
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from mgmt_monai.cohort.examination.content import SeriesContent
 from mgmt_monai.cohort.examination.exam import SeriesExam
 from mgmt_monai.cohort.findings import Finding
 from mgmt_monai.cohort.records import SeriesRecord
-
-
-def strip_of(seed: int, noise: float = 12) -> str:
-    """Five pale discs side by side, 480 x 96 pixels, as base64 JPEG."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:96, :96]
-    discs = [
-        (np.hypot((x - 48) / 36, (y - 48) / 42) < 1) * 120
-        + (np.hypot(x - 40 - seed % 17, y - 40 - number) < 4 + seed % 9) * 90
-        for number in range(5)
-    ]
-    image = np.hstack(discs) + rng.normal(0, noise, (96, 480))
-    stream = BytesIO()
-    Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(stream, "JPEG", quality=80)
-    return base64.b64encode(stream.getvalue()).decode()
 
 
 @pytest.fixture

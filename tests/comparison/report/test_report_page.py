@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from html import unescape
 from importlib import resources
 from io import StringIO
@@ -26,14 +25,10 @@ from mgmt_monai.training.learnt import NOT_LEARNT, NOT_SHOWN
 jsonschema = pytest.importorskip("jsonschema")
 
 SCHEMA = json.loads(resources.files("mgmt_monai.comparison.report").joinpath("data/report.schema.json").read_text())
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 HOSTILE = (
     "</script><img src=x onerror=\"document.title='owned'\"><!--<script>document.title='owned'</script>'\"&{{7*7}}"
 )
 A4_WIDTH = 695  # CSS pixels between the margins of 13 mm: 184 mm, 96 to the inch
-
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 
 
 def svg(width=8.0, height=4.0):
@@ -303,40 +298,10 @@ def test_links_of_the_checklists_lead_to_sections_of_the_report(pictures):
     assert f'href="{CHECKLIST_NAME}"' in report
 
 
-@pytest.fixture(scope="module")
-def browser():
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def view(browser):
-    """Opens a page and gathers what it says and asks for: ``view(path, width) -> page, .complaints, .asked``."""
-    pages = []
-
-    def opened(path, width=1280):
-        page = browser.new_page(viewport={"width": width, "height": 800})
-        page.complaints, page.asked = [], []
-        page.on("console", lambda message: page.complaints.append(message.text))
-        page.on("pageerror", lambda error: page.complaints.append(str(error)))
-        page.on("request", lambda request: page.asked.append(request.url))
-        pages.append(page)
-        page.goto(path.as_uri())
-        return page
-
-    yield opened
-    for page in pages:
-        page.close()
-
-
 def reach(page):
     return page.evaluate("document.documentElement.scrollWidth")
 
 
-@needs_browser
 @pytest.mark.parametrize("name", [REPORT_NAME, CHECKLIST_NAME])
 @pytest.mark.parametrize("width", [1280, 390, 320])
 def test_page_fits_asks_for_nothing_and_complains_of_nothing(view, write_pages, name, width):
@@ -347,7 +312,6 @@ def test_page_fits_asks_for_nothing_and_complains_of_nothing(view, write_pages, 
     assert reach(page) <= width
 
 
-@needs_browser
 def test_every_picture_loads_has_words_and_keeps_its_shape(view, write_pages):
     page = view(write_pages(sample_report()))
     shown = page.locator("img").evaluate_all(
@@ -360,7 +324,6 @@ def test_every_picture_loads_has_words_and_keeps_its_shape(view, write_pages):
     assert page.locator("#picture-roc img").get_attribute("alt").endswith("AUC 0.60 (0.56-0.64).")
 
 
-@needs_browser
 def test_script_in_a_picture_does_not_run(view, write_pages):
     evil = (
         '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9" onload="document.title=\'owned\'">'
@@ -372,7 +335,6 @@ def test_script_in_a_picture_does_not_run(view, write_pages):
     assert not any("example.org" in url for url in page.asked)
 
 
-@needs_browser
 def test_wide_tables_scroll_in_their_own_box_on_a_phone(view, write_pages):
     page = view(write_pages(sample_report()), 390)
     box = page.get_by_role("region", name="Table of the candidates")
@@ -383,7 +345,6 @@ def test_wide_tables_scroll_in_their_own_box_on_a_phone(view, write_pages):
     assert name.bounding_box()["x"] == before  # the row's name stays in sight
 
 
-@needs_browser
 def test_headings_go_down_one_step_at_a_time_and_every_table_and_region_has_a_name(view, write_pages):
     report = write_pages(sample_report())
     for path in (report, report.with_name(CHECKLIST_NAME)):
@@ -397,7 +358,6 @@ def test_headings_go_down_one_step_at_a_time_and_every_table_and_region_has_a_na
         assert tables and all(tables)
 
 
-@needs_browser
 def test_links_within_the_pages_lead_somewhere(view, write_pages):
     report = write_pages(sample_report())
     page = view(report)
@@ -409,7 +369,6 @@ def test_links_within_the_pages_lead_somewhere(view, write_pages):
     assert page.url == report.as_uri() + "#cohort"
 
 
-@needs_browser
 def test_settings_are_folded_on_the_screen_and_open_on_paper(view, write_pages):
     page = view(write_pages(sample_report()))
     setting = page.get_by_text("fine_tune_learning_rate", exact=True)
@@ -420,7 +379,6 @@ def test_settings_are_folded_on_the_screen_and_open_on_paper(view, write_pages):
     assert page.get_by_text("The 50 trainings of the comparison are listed on the page itself").is_visible()
 
 
-@needs_browser
 @pytest.mark.parametrize("name", [REPORT_NAME, CHECKLIST_NAME])
 def test_nothing_is_cut_off_on_paper(view, write_pages, name):
     page = view(write_pages(sample_report()).with_name(name))
@@ -434,7 +392,6 @@ def test_nothing_is_cut_off_on_paper(view, write_pages, name):
     assert page.pdf(prefer_css_page_size=True).startswith(b"%PDF")
 
 
-@needs_browser
 def test_text_can_be_read_on_its_ground(view, write_pages):
     """WCAG's contrast of at least 4.5, computed from what the browser shows."""
     report = sample_report()
@@ -485,7 +442,6 @@ def hostile_report():
     return replaced(sample_report())
 
 
-@needs_browser
 @pytest.mark.parametrize("width", [1280, 390])
 def test_hostile_names_stay_text_and_do_not_break_the_page(view, write_pages, width):
     report = hostile_report()
@@ -505,7 +461,6 @@ def test_hostile_names_stay_text_and_do_not_break_the_page(view, write_pages, wi
     assert HOSTILE in page.locator("#cohort tbody th").first.text_content()
 
 
-@needs_browser
 def test_script_of_another_is_refused_by_the_pages_own_policy(view, write_pages):
     path = write_pages(sample_report())
     path.write_text(
@@ -516,7 +471,6 @@ def test_script_of_another_is_refused_by_the_pages_own_policy(view, write_pages)
     assert any("Content Security Policy" in text for text in page.complaints)
 
 
-@needs_browser
 def test_smallest_report_has_a_page(view, write_pages):
     page = view(write_pages(smallest_report(), {}), 390)
     assert page.complaints == [] and reach(page) <= 390

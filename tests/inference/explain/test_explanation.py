@@ -6,8 +6,10 @@ import json
 import math
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -15,7 +17,6 @@ import pydicom
 import pytest
 import SimpleITK as sitk  # noqa: N813
 from PIL import Image
-from playwright.sync_api import sync_playwright
 
 from mgmt_monai.cli.main import main
 from mgmt_monai.inference.explain.explanation import Map, SeriesExplanation, explain_series, write_explanation
@@ -26,7 +27,6 @@ from mgmt_monai.inference.study import read_study
 
 pytestmark = pytest.mark.xdist_group("training")
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -123,18 +123,14 @@ def test_page_says_how_coarse_the_map_is_and_whether_it_depends_on_the_model(
     assert page.count('src="data:image/jpeg;base64,') == 1 and not re.findall("(?:src|href)=.(?!data:)", page)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 @pytest.mark.parametrize("width", [1280, 400])
-def test_page_fits_a_screen_in_a_browser(explained: SeriesExplanation, tmp_path: Path, width: int) -> None:
+def test_page_fits_a_screen_in_a_browser(
+    view: Callable[..., Any], explained: SeriesExplanation, tmp_path: Path, width: int
+) -> None:
     write_explanation(replace(explained, abstained=("b" * 300,)), tmp_path)
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        shown = browser.new_page(viewport={"width": width, "height": 900})
-        shown.goto((tmp_path / "explain.html").as_uri())
-        across = shown.evaluate("document.documentElement.scrollWidth")
-        picture = shown.locator("img").evaluate("image => image.decode().then(() => image.naturalWidth)")
-        browser.close()
-    assert across <= width
+    shown = view(tmp_path / "explain.html", width)
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    picture = shown.locator("img").evaluate("image => image.decode().then(() => image.naturalWidth)")
     assert picture == Image.open(tmp_path / "gradcam.png").width
 
 
