@@ -86,8 +86,7 @@ class SliceLoader(DataLoader):
         try:
             yield from batches
         except (EOFError, ConnectionError) as error:  # it died while it was spoken to
-            with contextlib.suppress(RuntimeError):  # torch raises it wherever the main thread is when it hears of it
-                time.sleep(_TOLD)
+            _hear_of_it()
             raise SlicesError(
                 "a process that hands out slices was killed: start fewer with --num_workers, or none with 0, or allow "
                 "more memory."
@@ -122,11 +121,16 @@ def _watched(batches: Any) -> Iterator[dict[str, Tensor]]:
     except (RuntimeError, EOFError, ConnectionError) as error:
         if waits[0] < _WAITS:
             raise
-        with contextlib.suppress(RuntimeError):
-            time.sleep(_TOLD)
+        _hear_of_it()
         raise SlicesError(f"no slices for {_WAIT * _WAITS} seconds: have the storage looked at.") from error
     finally:
         ended.set()
+
+
+def _hear_of_it() -> None:
+    """Wait for torch's own error of a process that died: it is raised wherever the main thread is at that time."""
+    with contextlib.suppress(RuntimeError):
+        time.sleep(_TOLD)
 
 
 def _state(pid: int) -> str:

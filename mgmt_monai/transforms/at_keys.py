@@ -30,7 +30,8 @@ class AtKeys(MapTransform):
 
         Raises:
             TransformError: As the array transform does, with the item's ``patient_id`` and ``modality`` where it has
-                them and the message does not.
+                them.
+            SeriesReadError: As the array transform does; it names them itself.
         """
         d = dict(data)
         for key in self.key_iterator(d):
