@@ -48,6 +48,12 @@ _LOST = re.compile(
 )
 
 
+#: The words of the system's loader, after a library's path.
+_NOT_LOADED = re.compile(
+    r"(\S+): ((?:cannot (?:open|stat) shared object file|cannot read file data|failed to map segment|file too short).*)"
+)
+
+
 class MgmtMonaiError(ValueError):
     """Something the user can mend: the message names what, where, what was expected and what to do.
 
@@ -75,8 +81,8 @@ def shortened(text: str) -> str:
 def one_line(error: BaseException) -> str | None:
     """What a user should be told about an error they can mend.
 
-    Looked for, in this order, in the error and in what it was raised from: a `MgmtMonaiError`, what the machine did, a
-    mistake in a bundle's config.
+    Looked for, in this order, in the error and in what it was raised from: a library that the storage does not give, a
+    `MgmtMonaiError`, what the machine did, a mistake in a bundle's config.
 
     Args:
         error: What was raised, outermost; MONAI wraps what a component raises in a ``RuntimeError``.
@@ -85,9 +91,8 @@ def one_line(error: BaseException) -> str | None:
         One `printable` line without a leading ``Error:``, or None for an error that nobody foresaw: it keeps its
         traceback.
     """
-    causes = list(_causes(error))
-    for describe in (_own, _system, _config):
-        for cause in causes:
+    for describe in (_library, _own, _system, _config):
+        for cause in causes(error, handled=describe is _library):
             message = describe(cause)
             if message is not None:
                 return shortened(printable(" ".join(message.split())))
@@ -204,7 +209,25 @@ def why(error: OSError) -> str:
 
 def full_disk(error: BaseException) -> OSError | None:
     """The full disk that an error comes of; None where it comes of something else."""
-    return next((e for e in _causes(error) if isinstance(e, OSError) and e.errno in FULL_DISK), None)
+    return next((e for e in causes(error) if isinstance(e, OSError) and e.errno in FULL_DISK), None)
+
+
+def causes(error: BaseException, handled: bool = False) -> Iterator[BaseException]:
+    """The error and what it was raised from, outermost first, each once: an error may be its own cause.
+
+    Args:
+        error: As it was caught.
+        handled: Whether what was being handled counts too. Else it is followed to a full disk alone, where the
+            clean-up fails too.
+    """
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        context = current.__context__
+        full = isinstance(context, OSError) and context.errno in FULL_DISK
+        current = current.__cause__ or (context if full or handled else None)
 
 
 def _excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -215,19 +238,22 @@ def _excepthook(kind: type[BaseException], error: BaseException, trace: Tracebac
     sys.stderr.write(f"{message}\n" if issubclass(kind, KeyboardInterrupt) else f"Error: {message}\n")
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it was raised from, outermost first.
-
-    ``__context__`` is a fault of the handler, and not followed, but for a full disk: there the clean-up fails too.
-    """
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        yield current
-        context = current.__context__
-        full = isinstance(context, OSError) and context.errno in FULL_DISK
-        current = current.__cause__ or (context if full else None)
+def _library(error: BaseException) -> str | None:
+    """What to say where an import failed because the storage does not give a library's file."""
+    path, said = getattr(error, "filename", None), getattr(error, "strerror", None)
+    if found := _NOT_LOADED.match(str(error)):
+        path, said = found.groups()
+    step, imports = error.__traceback__, False
+    while step is not None:
+        frame, step = step.tb_frame, step.tb_next
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap_external>":
+            imports, path = True, path or frame.f_locals.get("path")
+    if not found and not (imports and isinstance(error, OSError)):
+        return None
+    return (
+        f"{path}: {said}; this file of Python's environment cannot be read: have its storage and permissions "
+        "looked at, or install the environment again, and run again"
+    )
 
 
 def _own(error: BaseException) -> str | None:

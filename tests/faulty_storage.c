@@ -1,6 +1,7 @@
 /* A library to be preloaded: calls on files whose path holds $FAULT_PATH fail with the errno $FAULT_ERRNO while the file
-   $FAULT_WHILE is there (always, where that is not set). $FAULT_CALL says which: open, read, write, fsync or lock. */
+   $FAULT_WHILE is there (always, where that is not set). $FAULT_CALL says which: open, read, write, fsync, lock, stat or list. */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -42,6 +44,18 @@ int open(const char *path, int flags, ...) {
 int open64(const char *path, int flags, ...) {
     REAL(int, "open64", const char *, int, ...); MODE();
     return bad("open", path) ? -1 : real(path, flags, mode);
+}
+int stat(const char *path, struct stat *told) {
+    REAL(int, "stat", const char *, struct stat *);
+    return bad("stat", path) ? -1 : real(path, told);
+}
+int stat64(const char *path, struct stat64 *told) {
+    REAL(int, "stat64", const char *, struct stat64 *);
+    return bad("stat", path) ? -1 : real(path, told);
+}
+DIR *opendir(const char *path) {
+    REAL(DIR *, "opendir", const char *);
+    return bad("list", path) ? NULL : real(path);
 }
 ssize_t read(int file, void *data, size_t n) {
     REAL(ssize_t, "read", int, void *, size_t);

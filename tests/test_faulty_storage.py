@@ -91,6 +91,21 @@ def test_quick_command_on_a_healthy_machine_afterwards_is_as_if_nothing_had_been
     assert (out / name).read_bytes() == again
 
 
+@needs_compiler
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ESTALE])
+@pytest.mark.parametrize("call", ["list", "stat"])
+@pytest.mark.parametrize("command", ["doctor", "manifest build"])
+def test_folder_that_the_storage_does_not_give_is_told_in_one_line(make_dicom, tmp_path, command, call, number):
+    data_dir, out = write_cohort(tmp_path / "data", make_dicom), tmp_path / "out"
+    out.mkdir()
+    place = str(out) if command == "doctor" else str(out / "manifest.json")
+    ran = told([*command.split(), str(data_dir), "--out", place], faulty(call, number, "train/00002"))
+    (line,) = [line for line in ran.stderr.splitlines() if line.startswith("Error: ")]
+    assert ran.returncode == 1
+    assert f"train/00002: {os.strerror(number)}; the machine is at fault" in line
+    assert not list(out.iterdir())
+
+
 def answer(path: Path) -> object:
     """What a result says, whenever it was made."""
     document = json.loads(path.read_text())

@@ -1,7 +1,6 @@
 """The `mgmt-monai` command: it finds its subcommands by name and imports only the one that is called."""
 
 import os
-import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -36,10 +35,6 @@ COMMANDS = {
 
 RENAMED = {"study": "compare"}
 """Commands of earlier versions, and what they are called now."""
-
-_NOT_LOADED = re.compile(
-    r"(\S+): ((?:cannot (?:open|stat) shared object file|cannot read file data|failed to map segment|file too short).*)"
-)
 
 INTERRUPTED = 130
 """The exit code of a run ended by Ctrl-C: 128 + SIGINT, as shells count."""
@@ -112,7 +107,7 @@ def _ran(args: Sequence[str] | None) -> int:
         _silence_stdout()
         return 1
     except Exception as error:
-        message = unreadable_library(error) or one_line(error)
+        message = one_line(error)
         if message is None:
             raise
         for line in getattr(error, "faults", (message,)):  # a command's user sees every fault of a cohort
@@ -122,26 +117,6 @@ def _ran(args: Sequence[str] | None) -> int:
         click.echo("Interrupted.", err=True)
         return INTERRUPTED
     return outcome if isinstance(outcome, int) else 0
-
-
-def unreadable_library(error: BaseException | None) -> str | None:
-    """What to say where an import failed because the storage does not give a library's file; None of another error."""
-    while error is not None:
-        path, said = getattr(error, "filename", None), getattr(error, "strerror", None)
-        if found := _NOT_LOADED.match(str(error)):  # by the system's loader
-            path, said = found.groups()
-        step, imports = error.__traceback__, False
-        while step is not None:
-            frame, step = step.tb_frame, step.tb_next
-            if frame.f_code.co_filename == "<frozen importlib._bootstrap_external>":
-                imports, path = True, path or frame.f_locals.get("path")
-        if found or (imports and isinstance(error, OSError)):
-            return (
-                f"{path}: {said}; this file of Python's environment cannot be read: have its storage and permissions "
-                "looked at, or install the environment again, and run again"
-            )
-        error = error.__cause__ or error.__context__
-    return None
 
 
 def _silence_stdout() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 from uuid import uuid4
 
-from mgmt_monai.errors import shortened
+from mgmt_monai.errors import causes, shortened
 from mgmt_monai.own_process import is_own_process
 from mgmt_monai.tracking.errors import TrackingError
 from mgmt_monai.tracking.store_file import check_storage, file_of, make_store, store_uri
@@ -99,15 +99,10 @@ def does_not_answer(error: BaseException) -> bool:
     """Whether a store could not be reached, or has its database away, as opposed to one that refused something."""
     import requests
 
-    found: BaseException | None = error
-    while found is not None:
-        if (
-            isinstance(found, requests.RequestException)
-            or getattr(found, "error_code", "") == "TEMPORARILY_UNAVAILABLE"
-        ):
-            return True
-        found = found.__cause__ or found.__context__
-    return False
+    return any(
+        isinstance(one, requests.RequestException) or getattr(one, "error_code", "") == "TEMPORARILY_UNAVAILABLE"
+        for one in causes(error, handled=True)
+    )
 
 
 @contextmanager
