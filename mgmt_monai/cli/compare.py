@@ -11,7 +11,12 @@ from mgmt_monai.comparison.paper import MODALITIES, MODALITY, NETWORK, NETWORKS
 
 @click.command("compare", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 @click.option("--networks", default=",".join(NETWORKS), show_default=True, help="On one modality: Table I.")
-@click.option("--modalities", default=",".join(MODALITIES), show_default=True, help="By one network: Table II.")
+@click.option(
+    "--modalities",
+    default=",".join(MODALITIES),
+    show_default=True,
+    help="By one network: Table II; also fusion-late, fusion.",
+)
 @click.option("--reference-network", help="Of Table II  [efficientnet-b0, or the first of --networks]")
 @click.option("--reference-modality", help="Of Table I  [T1w, or the first of --modalities]")
 @click.option("--folds", type=click.IntRange(min=3), help="Cross-validate on this many folds  [the hold-out split]")
@@ -64,7 +69,7 @@ def command(
 
     from mgmt_monai.comparison.jobs import check_reachable, default_workers, run_local, run_on_ray
     from mgmt_monai.comparison.kept_results import REPORT, stored_record
-    from mgmt_monai.comparison.plan import ComparisonPlan
+    from mgmt_monai.comparison.plan import FUSIONS, ComparisonPlan
     from mgmt_monai.comparison.report.files import write_report
     from mgmt_monai.comparison.sweep import Comparison
 
@@ -73,7 +78,7 @@ def command(
         networks=named[0],
         modalities=named[1],
         reference_network=reference_network or _reference(NETWORK, named[0]),
-        reference_modality=reference_modality or _reference(MODALITY, named[1]),
+        reference_modality=reference_modality or _reference(MODALITY, tuple(m for m in named[1] if m not in FUSIONS)),
         folds=folds,
         repeats=repeats,
         seeds=seeds,

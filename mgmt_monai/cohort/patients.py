@@ -13,8 +13,8 @@ from mgmt_monai.cohort.series import MODALITIES
 
 logger = logging.getLogger(__name__)
 
-FUSION = "fusion"
-"""Stands where the tables of one modality's training name that."""
+FUSION, LATE_FUSION = "fusion", "fusion-late"
+"""Stand where the tables of one modality's training name that: a network on all, and a model of networks' answers."""
 
 
 def fused_modalities(modalities: str) -> tuple[str, ...]:

@@ -27,8 +27,7 @@ def all_candidates(predictions: Mapping[str, pd.DataFrame], plan: ComparisonPlan
     ``predictions``: patient table by network.
     """
     plain = [Candidate(plan.reference_network, modality, PLAIN) for modality in plan.modalities]
-    n_models = len(plan.trainings()) // len(plan.candidates)
-    return *plan.candidates, *(each for each in plain if len(_models(predictions, each)) == n_models)
+    return *plan.candidates, *(each for each in plain if len(_models(predictions, each)) == plan.n_models)
 
 
 def validation_figures(predictions: Mapping[str, pd.DataFrame], candidate: Candidate) -> tuple[float, float]:

@@ -2,21 +2,22 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 import pandas as pd
 
 from mgmt_monai.cohort.manifest import Manifest
+from mgmt_monai.cohort.patients import LATE_FUSION
+from mgmt_monai.cohort.records import PatientRecord
 from mgmt_monai.cohort.series import MODALITIES
-from mgmt_monai.comparison.candidate_choice import Choice
 from mgmt_monai.comparison.errors import ComparisonError
 from mgmt_monai.comparison.folder import ComparisonFolder
 from mgmt_monai.comparison.kept_results import CURVE_COLUMNS
-from mgmt_monai.comparison.plan import LAST_STAGE, ComparisonPlan, Training
+from mgmt_monai.comparison.plan import LAST_STAGE, Candidate, ComparisonPlan, Training
 from mgmt_monai.evaluation.columns import quarters
-from mgmt_monai.evaluation.predictions import PATIENT_COLUMNS, read_patients, read_slices
+from mgmt_monai.evaluation.predictions import PATIENT_COLUMNS, SLICE_COLUMNS, read_patients, read_slices
 from mgmt_monai.training.run_directory import run_in
 
 LEAST_SHARED = 3
@@ -46,16 +47,21 @@ def predictions_by(
     return {name: pd.concat(of, ignore_index=True)[list(PATIENT_COLUMNS)] for name, of in tables.items()}
 
 
-def chosen_slices(folder: ComparisonFolder, plan: ComparisonPlan, choice: Choice) -> pd.DataFrame:
-    """Slice table of the candidate chosen, on the test patients."""
-    tables = [
-        read_slices(folder.run_folder(training) / "slice_predictions.csv")
-        for training in plan.trainings()
-        if (training.network, training.modality) == (choice.candidate.network, choice.candidate.modality)
-    ]
-    slices = pd.concat(tables, ignore_index=True)
-    of_stage = slices["stage"] == choice.candidate.stage
-    return slices[of_stage & (slices["split"] == "test")].reset_index(drop=True)
+def chosen_slices(
+    folder: ComparisonFolder, plan: ComparisonPlan, chosen: Candidate, predictions: pd.DataFrame
+) -> pd.DataFrame:
+    """Slice table of the candidate chosen, on the test patients; of a fusion, one row a patient.
+
+    ``predictions``: the patient table of its network.
+    """
+    if chosen.modality == LATE_FUSION:
+        slices = predictions[predictions["modality"] == LATE_FUSION].assign(slice_index=0)[list(SLICE_COLUMNS)]
+    else:
+        tables = [
+            read_slices(folder.run_folder(training) / "slice_predictions.csv") for training in plan.trainings_of(chosen)
+        ]
+        slices = pd.concat(tables, ignore_index=True)
+    return slices[(slices["stage"] == chosen.stage) & (slices["split"] == "test")].reset_index(drop=True)
 
 
 def curves_of(folder: ComparisonFolder, trainings: Iterable[Training], n_folds: int | None) -> pd.DataFrame:
@@ -68,21 +74,24 @@ def curves_of(folder: ComparisonFolder, trainings: Iterable[Training], n_folds: 
     return pd.concat(tables, ignore_index=True)[list(CURVE_COLUMNS)]
 
 
-def patient_columns(manifest: Manifest, modality: str, site: str = "") -> pd.DataFrame:
+def patient_columns(manifest: Manifest, seen: Collection[str], site: str = "") -> pd.DataFrame:
     """What is known of the patients that can part them into subgroups: the plane, and the manifest's columns.
 
-    ``site`` is the column that was named as the site: its numbers are codes.
+    Args:
+        manifest: The patients; those with a series of the modalities that are ``seen`` are told of.
+        seen: Modalities; where a patient's series lie in several planes, the plane is ``several``.
+        site: The column that was named as the site: its numbers are codes.
 
     Returns:
         Text by patient (the index) and column. Values shared by fewer than `LEAST_SHARED` patients are empty, and
         columns without any other are left out.
     """
-    present = [patient for patient in manifest.patients if modality in patient.series]
+    present = [patient for patient in manifest.patients if not patient.series.keys().isdisjoint(seen)]
     index = [patient.patient_id for patient in present]
     named = pd.DataFrame.from_records([patient.columns for patient in present], index=index).fillna("").astype(str)
     named = named.apply(lambda values: values if values.name == site else quarters(values))
     shared = named.apply(lambda values: values.where(values.map(values.value_counts()) >= LEAST_SHARED, ""))
-    planes = pd.Series([patient.series[modality].plane for patient in present], index=index, name="plane", dtype=str)
+    planes = pd.Series([_plane(patient, seen) for patient in present], index=index, name="plane", dtype=str)
     return pd.concat([planes, shared.loc[:, (shared != "").any()]], axis="columns")
 
 
@@ -136,6 +145,11 @@ def training_rows(folder: ComparisonFolder, trainings: Sequence[Training]) -> li
             }
         )
     return rows
+
+
+def _plane(patient: PatientRecord, seen: Collection[str]) -> str:
+    planes = {series.plane for modality, series in patient.series.items() if modality in seen}
+    return planes.pop() if len(planes) == 1 else "several"
 
 
 def _reason(line: str) -> str:

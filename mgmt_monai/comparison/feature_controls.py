@@ -1,7 +1,7 @@
 """Negative controls that see no pixel: forests that predict from headers or geometry, on the model's own splits."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from mgmt_monai.cohort.features import geometry_features, header_features
+from mgmt_monai.cohort.features import Features, geometry_features, header_features
 from mgmt_monai.cohort.manifest import Manifest
 from mgmt_monai.cohort.splits.plans import of_fold
 from mgmt_monai.comparison.errors import ComparisonError
@@ -71,18 +71,24 @@ def predict_from_features(
 
 
 def feature_control_predictions(
-    manifest: Manifest, data_dir: Path, modality: str, n_folds: int | None, n_repeats: int
+    manifest: Manifest, data_dir: Path, modality: str, seen: Sequence[str], n_folds: int | None, n_repeats: int
 ) -> dict[str, pd.DataFrame]:
     """Patient tables of the controls ``header_tags`` and ``geometry``, on every fold, numbered over all repeats.
 
-    ``n_folds`` is None for the hold-out split.
+    Args:
+        manifest: The patients.
+        data_dir: Where their files are.
+        modality: As the tables name it.
+        seen: The modalities whose series tell the features; a patient takes part with any of them.
+        n_folds: None for the hold-out split.
+        n_repeats: Of the folds.
 
     Raises:
         CohortError: The manifest has no such folds.
     """
     controls = {
-        "header_tags": header_features(manifest, data_dir, modality),
-        "geometry": geometry_features(manifest, modality),
+        "header_tags": _together({each: header_features(manifest, data_dir, each) for each in seen}),
+        "geometry": _together({each: geometry_features(manifest, each) for each in seen}),
     }
     parts = [(0, manifest)]
     if n_folds is not None:
@@ -91,15 +97,19 @@ def feature_control_predictions(
             for repeat, fold in product(range(n_repeats), range(n_folds))
         ]
     return {
-        name: pd.concat([_predictions(features, part, modality, number) for number, part in parts], ignore_index=True)
+        name: pd.concat(
+            [_predictions(features, part, modality, seen, number) for number, part in parts], ignore_index=True
+        )
         for name, features in controls.items()
     }
 
 
 def _predictions(
-    features: Mapping[str, Mapping[str, float | str]], manifest: Manifest, modality: str, fold: int
+    features: Mapping[str, Mapping[str, float | str]], manifest: Manifest, modality: str, seen: Sequence[str], fold: int
 ) -> pd.DataFrame:
-    patients = {patient.patient_id: patient for patient in manifest.patients if modality in patient.series}
+    patients = {
+        patient.patient_id: patient for patient in manifest.patients if not patient.series.keys().isdisjoint(seen)
+    }
     found = predict_from_features(
         features,
         {patient_id: patient.label for patient_id, patient in patients.items()},
@@ -116,11 +126,20 @@ def _predictions(
             "seed": SEED,
             "label": patients[patient_id].label,
             "probability": probability,
-            "n_slices": patients[patient_id].series[modality].n_slices,
+            "n_slices": sum(s.n_slices for name, s in patients[patient_id].series.items() if name in seen),
         }
         for patient_id, probability in found.items()
     ]
     return pd.DataFrame(rows, columns=list(PATIENT_COLUMNS))
+
+
+def _together(of: Mapping[str, Features]) -> Features:
+    """The features of several modalities' series, each named by its modality too."""
+    found: Features = {}
+    for modality, features in of.items():
+        for patient, values in features.items():
+            found.setdefault(patient, {}).update({f"{modality}, {name}": value for name, value in values.items()})
+    return found
 
 
 def _table(features: Mapping[str, Mapping[str, float | str]], patients: list[str]) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import pandas as pd
 from scipy.stats import fisher_exact
 
 from mgmt_monai.atomic import check_replaceable, holds_text, write_text
+from mgmt_monai.cohort.patients import LATE_FUSION
 from mgmt_monai.comparison.errors import ComparisonError
 from mgmt_monai.evaluation.comparison import PairedComparison, compare_paired
 from mgmt_monai.evaluation.discrimination import auc
@@ -21,6 +22,7 @@ from mgmt_monai.evaluation.late_fusion import (
     LateFusion,
     best_single,
     compare_within,
+    cross_fitted,
     first_that_answers,
     fit_late_fusion,
     what_it_adds,
@@ -36,9 +38,6 @@ SCHEMA = "mgmt-monai/fusion/1"
 RESULT, TABLE, SINGLE, PRESENCE = "fusion.json", "predictions.csv", "best_single.csv", "presence.csv"
 """What a fusion's folder has: the model and what it adds; the predictions of the fusion, of the best single modality,
 and of what is missing alone."""
-
-FUSION = "late-fusion"
-"""Stands in the predictions table where a modality would."""
 
 N_DEALS = 100
 """Of one modality's answers to other patients; the mean is given."""
@@ -124,6 +123,9 @@ def read_training(folder: Path, stage: str) -> Training:
 def fuse(trainings: Sequence[Training]) -> Fused:
     """A fusion for each fold and seed, fitted on its validation patients, and asked about its test patients.
 
+    What it says of a validation patient is said by one that was fitted on others. Of trainings on permuted labels it is
+    fitted on permuted labels.
+
     Args:
         trainings: Of two modalities or more, each with the same folds and seeds, on one manifest.
 
@@ -134,7 +136,7 @@ def fuse(trainings: Sequence[Training]) -> Fused:
     _check_together(trainings)
     stacked = pd.concat([training.table for training in trainings], ignore_index=True)
     modalities = sorted(stacked["modality"].unique())
-    named = {TABLE: FUSION, SINGLE: "best-single", PRESENCE: "presence"} | {name: name for name in modalities}
+    named = {TABLE: LATE_FUSION, SINGLE: "best-single", PRESENCE: "presence"} | {name: name for name in modalities}
     parts: dict[str, list[pd.DataFrame]] = {name: [] for name in named}
     models: dict[tuple[int, int], LateFusion] = {}
     for (fold, seed), rows in stacked.groupby(_KEYS):
@@ -142,11 +144,14 @@ def fuse(trainings: Sequence[Training]) -> Fused:
         given = _given(rows, patients, modalities)
         fitted = (patients["split"] == "validation").to_numpy()
         known, label = given[fitted], patients["label"].to_numpy()[fitted]
+        if trainings[0].control == "permuted_labels":  # of the fusion too, or it would be taught the true ones
+            label = np.random.default_rng(int(seed)).permutation(label)
         models[int(fold), int(seed)] = model = fit_late_fusion(known, label)
         ranked = best_single(known, label)
         answers = {TABLE: model.probability(given), SINGLE: first_that_answers(ranked, given)}
         for one in ranked:
             answers[one[0]] = first_that_answers([one, *ranked], given)
+        answers[TABLE] = answers[TABLE].mask(fitted, cross_fitted(known, label))
         if given.isna().to_numpy().any():
             answers[PRESENCE] = model.of_missing(given)
         for name, answer in answers.items():

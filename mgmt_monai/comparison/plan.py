@@ -11,6 +11,7 @@ from itertools import chain, product
 from pathlib import PurePath
 from typing import Any
 
+from mgmt_monai.cohort.patients import FUSION, LATE_FUSION
 from mgmt_monai.cohort.series import MODALITIES
 from mgmt_monai.comparison.errors import ComparisonError
 from mgmt_monai.evaluation.verdict import BOUND
@@ -21,6 +22,9 @@ TRAINED_CONTROLS = ("permuted_labels", "blank", "background")
 
 NO_CONTROL = "none"
 
+FUSIONS = (LATE_FUSION, FUSION)
+"""Stand among a plan's modalities: candidates that see the series of all of the others, whichever a patient has."""
+
 LAST_STAGE = "fine_tune"
 """The stage whose network is the result of a training."""
 
@@ -29,7 +33,9 @@ LAST_STAGE = "fine_tune"
 class Candidate:
     """One way to do it, of which the comparison chooses one.
 
-    ``stage`` is the last one of its trainings, or the plain model on the backbone's frozen features.
+    ``modality`` may be one of `FUSIONS`; what such a one sees and is made from, the plan says (`ComparisonPlan.sees`,
+    `ComparisonPlan.trainings_of`). ``stage`` is the last one of its trainings, or the plain model on the backbone's
+    frozen features.
     """
 
     network: str
@@ -73,9 +79,9 @@ class ComparisonPlan:
 
     Args:
         networks: Compared on the reference modality (Table I).
-        modalities: Compared with the reference network (Table II).
+        modalities: Compared with the reference network (Table II); any of `FUSIONS` among them.
         reference_network: One of ``networks``.
-        reference_modality: One of ``modalities``.
+        reference_modality: One of ``modalities``, and no fusion.
         folds: Of the cross-validation; None for the manifest's hold-out split.
         repeats: Of the folds.
         seeds: Trainings of each candidate on each fold.
@@ -87,7 +93,8 @@ class ComparisonPlan:
 
     Raises:
         ComparisonError: A list is empty or names one twice, a reference is not in its list, a modality is unknown, a
-            number is too small, weights are of a network that is not in the comparison.
+            fusion has fewer than two to fuse, a number is too small, weights are of a network that is not in the
+            comparison.
     """
 
     networks: tuple[str, ...]
@@ -107,8 +114,18 @@ class ComparisonPlan:
         _check_names("networks", self.networks, self.reference_network)
         _check_names("modalities", self.modalities, self.reference_modality)
         for modality in self.modalities:
-            if modality not in MODALITIES:
-                raise ComparisonError(f"modalities: expected some of {', '.join(MODALITIES)}, found {modality!r}.")
+            if modality not in (*MODALITIES, *FUSIONS):
+                known = ", ".join((*MODALITIES, *FUSIONS))
+                raise ComparisonError(f"modalities: expected some of {known}, found {modality!r}.")
+        if self.reference_modality in FUSIONS:
+            raise ComparisonError(
+                f"reference modality: expected one of {', '.join(MODALITIES)}, found {self.reference_modality!r}: "
+                "networks are compared on one modality. Name another."
+            )
+        if len(self.singles) < 2 and len(self.singles) < len(self.modalities):
+            raise ComparisonError(
+                f"modalities: expected two or more to fuse, found {self.singles[0]} alone. Add another to --modalities."
+            )
         if self.folds is None and self.repeats != 1:
             raise ComparisonError(f"repeats: expected folds with {self.repeats} repeats, found none. Set --folds.")
         for name, least in (("folds", 3), ("repeats", 1), ("seeds", 1)):
@@ -128,17 +145,42 @@ class ComparisonPlan:
         others = [Candidate(self.reference_network, modality) for modality in self.modalities]
         return tuple(dict.fromkeys(first + others))
 
+    @property
+    def singles(self) -> tuple[str, ...]:
+        """The modalities without `FUSIONS`, in the plan's order."""
+        return tuple(modality for modality in self.modalities if modality not in FUSIONS)
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """The modalities that have trainings of their own: a late fusion has none."""
+        return tuple(modality for modality in self.modalities if modality != LATE_FUSION)
+
+    @property
+    def n_models(self) -> int:
+        """How many models each candidate has: one a fold and seed."""
+        return (1 if self.folds is None else self.folds * self.repeats) * self.seeds
+
+    def sees(self, modality: str) -> tuple[str, ...]:
+        """The modalities whose series a candidate of ``modality`` looks at."""
+        return self.singles if modality in FUSIONS else (modality,)
+
     def trainings(self) -> tuple[Training, ...]:
-        """Every candidate on every fold with every seed."""
+        """Every candidate that is trained, on every fold with every seed."""
         return tuple(
             Training(candidate.network, candidate.modality, NO_CONTROL, repeat, fold, seed)
             for candidate in self.candidates
+            if candidate.modality in self.trained
             for (repeat, fold), seed in product(self._parts(), range(self.seeds))
         )
 
+    def trainings_of(self, candidate: Candidate) -> tuple[Training, ...]:
+        """What a candidate is made from: its own trainings; of a late fusion, those of each modality."""
+        made_from = self.sees(candidate.modality) if candidate.modality == LATE_FUSION else (candidate.modality,)
+        return tuple(t for t in self.trainings() if t.network == candidate.network and t.modality in made_from)
+
     def controls(self, chosen: Candidate) -> tuple[Training, ...]:
         """The trained negative controls of the candidate that was chosen: the same folds and seeds."""
-        of_chosen = [t for t in self.trainings() if (t.network, t.modality) == (chosen.network, chosen.modality)]
+        of_chosen = self.trainings_of(chosen)
         return tuple(replace(training, control=control) for control in TRAINED_CONTROLS for training in of_chosen)
 
     def as_json(self) -> dict[str, Any]:

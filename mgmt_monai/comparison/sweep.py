@@ -12,35 +12,24 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 from monai.bundle import ConfigParser
 from tqdm import tqdm
 
 from mgmt_monai.atomic import write_text
 from mgmt_monai.cohort.manifest import Manifest, phantom_truth
-from mgmt_monai.cohort.records import PatientRecord
 from mgmt_monai.cohort.splits.plans import KFold
+from mgmt_monai.comparison.before_training import check_columns, check_fusable, columns_of, planned_power
 from mgmt_monai.comparison.candidate_choice import Choice, choose
-from mgmt_monai.comparison.collect import (
-    LEAST_SHARED,
-    chosen_slices,
-    cohort_summary,
-    curves_of,
-    patient_columns,
-    predictions_by,
-    training_rows,
-)
+from mgmt_monai.comparison.collect import chosen_slices, cohort_summary, curves_of, patient_columns, training_rows
 from mgmt_monai.comparison.errors import ComparisonError, ComparisonFaultsError
 from mgmt_monai.comparison.feature_controls import feature_control_predictions
 from mgmt_monai.comparison.folder import ComparisonFolder
+from mgmt_monai.comparison.fused_candidates import control_predictions, network_predictions, what_fusions_add
 from mgmt_monai.comparison.kept_results import RECORD, ComparisonRecord, write_record
-from mgmt_monai.comparison.plan import ComparisonPlan, Training
+from mgmt_monai.comparison.plan import FUSIONS, ComparisonPlan, Training
 from mgmt_monai.comparison.process import Job
 from mgmt_monai.evaluation.columns import clinical_columns
-from mgmt_monai.evaluation.folds import FOLDS_WIDEN
-from mgmt_monai.evaluation.verdict import power_of_test, power_text
-from mgmt_monai.evaluation.within_site import other_sites, site_codes, site_column
+from mgmt_monai.evaluation.within_site import site_column
 from mgmt_monai.interruption import interruptible
 from mgmt_monai.packaged_configs import config_path
 from mgmt_monai.tracking import TrackedRun
@@ -63,7 +52,8 @@ PLAN = "plan.json"
 """In the comparison's folder: what was meant, written before anything is scored."""
 
 OWN_KEYS = (
-    "modality", "backbone", "control", "seed", "repeat", "fold", "inner_fold", "run_name", "resume", "parent_run_id",
+    "modality", "modalities", "backbone", "control", "seed", "repeat", "fold", "inner_fold", "run_name", "resume",
+    "parent_run_id",
 )  # fmt: skip
 """Of the config, set by the comparison for each training."""
 
@@ -94,13 +84,14 @@ class Comparison:
         self.plan = plan
         self.bundles = bundles
         self.execute = execute
-        for modality in plan.modalities:  # every config, now rather than after hours
-            config = read_config(self._config_file(modality))
-            check_overrides(config, plan.settings)
-            check_unharmed(for_monai(plan.settings))
+        self._configs = {modality: read_config(self._config_file(modality)) for modality in plan.trained}
+        check_unharmed(for_monai(plan.settings))
+        for modality, config in self._configs.items():  # now rather than after hours
+            given = self._given(modality)
+            check_overrides(config, given)
             for network in plan.networks:
-                check_settings({**config, **plan.settings, "backbone": network})
-        self._settings = read_config(self._config_file(plan.reference_modality)) | dict(plan.settings)
+                check_settings({**config, **given, "backbone": network})
+        self._settings = self._configs[plan.reference_modality] | self._given(plan.reference_modality)
         self.data_dir = Path(self._value("dataset_dir")).resolve()
         self.output_dir = Path(self._value("output_dir")).resolve()
         self.folder = ComparisonFolder(
@@ -124,6 +115,7 @@ class Comparison:
         """
         manifest = self._manifest()
         check_columns(manifest, self.plan)
+        check_fusable(manifest, self.plan)
         folder, tracking = self.folder, self.tracking
         environment = environment_tags()
         folder.open(self.plan, str(self.data_dir), environment)
@@ -142,7 +134,7 @@ class Comparison:
                 logger.info(f"comparison {folder.name} in {folder.path}")
                 logger.info(planned_power(manifest, self.plan))
                 self._train(self.plan.trainings(), "Trainings")
-                choice = choose(predictions_by("network", folder, self.plan.trainings()), self.plan)
+                choice = choose(network_predictions(folder, self.plan), self.plan)
                 chosen = choice.candidate
                 logger.info(
                     f"chosen on validation patients: {chosen.network} on {chosen.modality}, {chosen.stage} "
@@ -164,7 +156,7 @@ class Comparison:
 
     def _manifest(self) -> Manifest:
         """The cohort, checked for every modality, with the comparison's folds."""
-        cohorts = [self._parsed("cohort", modality=modality) for modality in self.plan.modalities]
+        cohorts = [self._parsed("cohort", modality=modality) for modality in self.plan.singles]
         manifest: Manifest = cohorts[0].manifest
         plan = self.plan
         if plan.folds is None:
@@ -196,10 +188,10 @@ class Comparison:
             registered = {
                 "plan": self._shown_plan(),
                 "manifest_hash": manifest.content_hash,
-                "site": site_column(_columns_of(manifest), self.plan.site),
+                "site": site_column(columns_of(manifest), self.plan.site),
                 "threshold": "Youden's on validation patients",
                 "choice": "the highest AUC on validation patients, of networks and the reference's plain models",
-                "clinical": clinical_columns(_columns_of(manifest), self.plan.clinical),
+                "clinical": clinical_columns(columns_of(manifest), self.plan.clinical),
                 "test_patients": tested(held_out),
             }
             write_text(path, json.dumps(registered, indent=2, sort_keys=True) + "\n")
@@ -246,7 +238,7 @@ class Comparison:
 
     def _job(self, training: Training) -> Job:
         settings: dict[str, Any] = {
-            **{key: value for key, value in self.plan.settings.items() if key != "tracking_uri"},
+            **{key: value for key, value in self._given(training.modality).items() if key != "tracking_uri"},
             "backbone": training.network,
             "control": training.control,
             "seed": training.seed,
@@ -259,6 +251,8 @@ class Comparison:
         }
         if training.network in self.plan.weights:
             settings["weights"] = self.plan.weights[training.network]
+        if training.modality in FUSIONS:
+            settings["modalities"] = "+".join(self.plan.singles)
         if training.fold is not None:
             settings |= {"repeat": training.repeat, "fold": training.fold}
         log = self.folder.path / "logs" / f"{training.name}.log"
@@ -273,11 +267,15 @@ class Comparison:
         reference = next(t for t in plan.trainings() if t.modality == plan.reference_modality)
         config = read_config(folder.run_folder(reference) / "shared" / "config.json")
         shared = {key: value for key, value in config.items() if key not in OWN_KEYS}
-        predictions = predictions_by("network", folder, plan.trainings())
+        seen = plan.sees(chosen.modality)
+        predictions = network_predictions(folder, plan)
         controls = {
-            **feature_control_predictions(manifest, self.data_dir, chosen.modality, plan.folds, plan.repeats),
-            **predictions_by("control", folder, plan.controls(chosen), chosen.stage),
+            **feature_control_predictions(manifest, self.data_dir, chosen.modality, seen, plan.folds, plan.repeats),
+            **control_predictions(folder, plan, chosen),
         }
+        site = site_column(columns_of(manifest), plan.site)
+        sites = {patient.patient_id: patient.columns.get(site, "") for patient in manifest.patients}
+        adds = what_fusions_add(folder, plan, predictions, float(config["confidence_level"]), sites if site else None)
         environment = state["environment"]
         about = {
             "name": folder.name,
@@ -303,14 +301,15 @@ class Comparison:
                 "validation_auc": None if math.isnan(choice.validation_auc) else choice.validation_auc,
                 "n_compared": choice.n_compared,
             },
+            **({"fusions": adds} if adds else {}),
         }  # fmt: skip
         return ComparisonRecord(
             about=json.loads(json.dumps(about)),
             predictions={n: under_pseudonyms(t, key) for n, t in predictions.items()},
             controls={n: under_pseudonyms(t, key) for n, t in controls.items()},
-            slices=under_pseudonyms(chosen_slices(folder, plan, choice), key),
+            slices=under_pseudonyms(chosen_slices(folder, plan, chosen, predictions[chosen.network]), key),
             curves=curves_of(folder, trainings, plan.folds),
-            columns=under_pseudonyms(patient_columns(manifest, chosen.modality, plan.site), key),
+            columns=under_pseudonyms(patient_columns(manifest, seen, plan.site), key),
         )
 
     def log_files(self, folder: Path, into: str) -> None:
@@ -331,6 +330,11 @@ class Comparison:
     def _config_file(self, modality: str) -> Path:
         return config_path(modality if self.bundles is None else self.bundles / f"{modality.lower()}.json")
 
+    def _given(self, modality: str) -> dict[str, Any]:
+        """The plan's settings for one modality's trainings: not those that configs of other kinds alone have."""
+        known = {key for config in self._configs.values() for key in config} - self._configs[modality].keys()
+        return {key: value for key, value in self.plan.settings.items() if re.split("::|#", key)[0] not in known}
+
     def _value(self, key: str) -> str:
         return str(self._parsed(key))
 
@@ -338,58 +342,6 @@ class Comparison:
         parser = ConfigParser()
         parser.read_config(for_monai({**self._settings, **overrides}))
         return parser.get_parsed_content(key)
-
-
-def _columns_of(manifest: Manifest) -> pd.DataFrame:
-    return pd.DataFrame([patient.columns for patient in manifest.patients])
-
-
-def check_columns(manifest: Manifest, plan: ComparisonPlan) -> None:
-    """Whether a plan's columns are there, and will be in the record: before hours of training.
-
-    Raises:
-        EvaluationError: One is not there.
-        ComparisonError: No value of one is shared by as many patients as the record asks for.
-    """
-    known = _columns_of(manifest)
-    clinical_columns(known, plan.clinical)
-    site = site_column(known, plan.site)
-    for modality in plan.modalities:
-        kept = patient_columns(manifest, modality, plan.site).columns
-        for column in (*plan.clinical, *([plan.site] if plan.site else [])):
-            if column not in kept:
-                raise ComparisonError(
-                    f"column {column!r}: expected a value that {LEAST_SHARED} patients with {modality} share, found "
-                    "none. Name another, or leave it out."
-                )
-    if not plan.site and (others := other_sites(known)):
-        logger.warning(
-            f"the columns {site!r} and {others[0]!r} are both called a site and differ: the first is taken. Name one "
-            "with --site."
-        )
-
-
-def planned_power(manifest: Manifest, plan: ComparisonPlan) -> str:
-    """What a comparison can show, said before anything is trained: within sites where these are known, as its verdict.
-
-    Returns:
-        A line with the power of the test patients, and of all patients in folds where they are more.
-    """
-    of_modality = [patient for patient in manifest.patients if plan.reference_modality in patient.series]
-    tested = [patient for patient in of_modality if plan.folds or patient.split == "test"]
-    site = site_column(_columns_of(manifest), plan.site)
-
-    def line(patients: Sequence[PatientRecord], folds: bool) -> str:
-        sites = [patient.columns.get(site, "") for patient in patients]
-        code = site_codes(sites, len(sites)) if site and sites else None
-        label = np.array([patient.label for patient in patients], dtype=int)
-        return power_text(power_of_test(label, code, FOLDS_WIDEN if folds else 1.0, plan.bound))
-
-    where = f", within sites (column {site!r})" if site else ""
-    said = f"{len(tested)} test patients{where}: {line(tested, bool(plan.folds))}"
-    if plan.folds is None and len(of_modality) > len(tested):
-        said += f" With folds ({len(of_modality)} patients): {line(of_modality, True)}"
-    return said
 
 
 def _check_keys(settings: Mapping[str, Any]) -> None:

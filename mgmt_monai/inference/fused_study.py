@@ -9,14 +9,12 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
+from mgmt_monai.cohort.patients import LATE_FUSION
 from mgmt_monai.evaluation.late_fusion import LateFusion, Term
 from mgmt_monai.exchange.bundle_folder import BundleFolder
 from mgmt_monai.inference.errors import InferenceError
 from mgmt_monai.inference.prediction import SeriesPrediction
 from mgmt_monai.json_file import JsonFileError, read_json
-
-FUSION = "late-fusion"
-"""Stands in the table of a batch where a modality would, as in the predictions of ``mgmt-monai fuse``."""
 
 THRESHOLD = 0.5
 """Of a fusion, which is fitted to answer with probabilities."""
@@ -36,7 +34,7 @@ class StudyFusion:
     stage: str
     sha256: str
 
-    name = FUSION
+    name = LATE_FUSION
 
     def of(self, series: Sequence[SeriesPrediction], features: Sequence[Tensor | None] = ()) -> dict[str, Any]:
         """What `StudyPrediction` has as its ``fusion``.

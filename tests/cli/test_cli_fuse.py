@@ -55,10 +55,10 @@ def test_batch_has_a_row_for_the_fusion_and_evaluate_takes_it(
     assert main([*words, "--fusion", str(fusion), "--out", str(out)]) == 0
     rows = list(csv.DictReader((out / "predictions.csv").open()))
     by_modality = {
-        name: {row["patient_id"]: row for row in rows if row["modality"] == name} for name in ("T1w", "late-fusion")
+        name: {row["patient_id"]: row for row in rows if row["modality"] == name} for name in ("T1w", "fusion-late")
     }
-    assert len(by_modality["late-fusion"]) == len(by_modality["T1w"]) == 16
-    for patient, row in by_modality["late-fusion"].items():
+    assert len(by_modality["fusion-late"]) == len(by_modality["T1w"]) == 16
+    for patient, row in by_modality["fusion-late"].items():
         single = by_modality["T1w"][patient]["probability"]
         assert bool(row["probability"]) == bool(single)
         if single:
@@ -145,7 +145,7 @@ def test_two_trainings_are_fused_exported_and_asked(tmp_path: Path, capsys: pyte
     asked = [
         row
         for row in csv.DictReader((tmp_path / "predicted/predictions.csv").open())
-        if row["modality"] == "late-fusion"
+        if row["modality"] == "fusion-late"
     ]
     same = [row for row in asked if row["patient_id"] in table and not row["abstained"]]
     answered = {row["patient_id"] for row in csv.DictReader((tmp_path / "predicted/predictions.csv").open())

@@ -5,9 +5,9 @@ import logging
 import pytest
 from made_records import made_manifest, made_patient, made_series
 
+from mgmt_monai.comparison.before_training import check_columns, check_fusable, planned_power
 from mgmt_monai.comparison.errors import ComparisonError
 from mgmt_monai.comparison.plan import ComparisonPlan
-from mgmt_monai.comparison.sweep import check_columns, planned_power
 from mgmt_monai.evaluation.predictions import EvaluationError
 
 
@@ -61,3 +61,21 @@ def test_a_plans_columns_are_looked_for_before_anything_is_trained(caplog):
         assert not caplog.messages
         check_columns(manifest, plan())
     assert "the columns 'site' and 'centre' are both called a site and differ" in caplog.text
+
+
+def test_a_fusion_without_patients_to_fit_it_on_is_refused_before_anything_is_trained():
+    fusing = ComparisonPlan(("resnet-10",), ("T1w", "FLAIR", "fusion-late"), "resnet-10", "T1w")
+
+    def of(n_validation, **series):
+        given = [("validation", n % 2) for n in range(n_validation)] + [("train", n % 2) for n in range(8)]
+        return made_manifest(
+            *(made_patient(f"{n:03d}", split, label, **series) for n, (split, label) in enumerate(given))
+        )
+
+    both = {"T1w": made_series(), "FLAIR": made_series()}
+    check_fusable(of(6, **both), fusing)
+    check_fusable(of(5, **both), plan())  # nothing is fused
+    with pytest.raises(ComparisonError, match=r"3 validation patients .* found 3 unmethylated and 2 methylated"):
+        check_fusable(of(5, **both), fusing)
+    with pytest.raises(ComparisonError, match="expected validation patients with FLAIR, found none"):
+        check_fusable(of(6, T1w=made_series()), fusing)

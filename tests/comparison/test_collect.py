@@ -42,7 +42,7 @@ def test_cohort_is_counted_and_nobody_is_named():
 
 def of_columns(*columns: dict[str, str], site: str = "") -> pd.DataFrame:
     patients = [made_patient(f"{n:05}", T1w=made_series(), columns=each) for n, each in enumerate(columns)]
-    return patient_columns(made_manifest(*patients), "T1w", site)
+    return patient_columns(made_manifest(*patients), ("T1w",), site)
 
 
 def test_columns_are_the_plane_and_those_of_the_manifest():
@@ -51,6 +51,17 @@ def test_columns_are_the_plane_and_those_of_the_manifest():
     assert list(found.columns) == ["plane", "site"]
     assert list(found["site"]) == ["A"] * 3 + ["B"] * 3
     assert set(found["plane"]) == {"axial"}
+
+
+def test_plane_of_several_modalities_is_the_one_they_share():
+    both = made_patient("1", T1w=made_series(), FLAIR=made_series(plane="coronal"))
+    alike = made_patient("2", T1w=made_series(), FLAIR=made_series())
+    lacking = made_patient("3", FLAIR=made_series(plane="coronal"))
+    neither = made_patient("4", T2w=made_series())
+
+    found = patient_columns(made_manifest(both, alike, lacking, neither), ("T1w", "FLAIR"))
+
+    assert found["plane"].to_dict() == {"1": "several", "2": "axial", "3": "coronal"}
 
 
 def test_codes_of_the_column_that_was_named_as_the_site_stay_codes():

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -141,9 +142,9 @@ def manifest_of(data_dir):
 
 
 def test_planted_shortcut_is_found_in_the_tags_and_not_in_the_geometry(t1w):
-    clean = feature_control_predictions(manifest_of(t1w), t1w, "T1w", None, 1)
+    clean = feature_control_predictions(manifest_of(t1w), t1w, "T1w", ("T1w",), None, 1)
     plant_shortcut(t1w, "T1w")
-    found = feature_control_predictions(manifest_of(t1w), t1w, "T1w", None, 1)
+    found = feature_control_predictions(manifest_of(t1w), t1w, "T1w", ("T1w",), None, 1)
     test = found["header_tags"].query("split == 'test'")
     assert roc_auc_score(test["label"], test["probability"]) == 1
     assert found["geometry"].equals(clean["geometry"])
@@ -157,14 +158,14 @@ def test_planted_copies_are_recognised_by_tags_and_geometry(t1w):
     pairs = [*copies.items(), *((original, copy) for copy, original in copies.items())]
     leaked = [one for one, other in pairs if split[one] != "train" and split[other] == "train"]
     assert len(leaked) > 5
-    for table in feature_control_predictions(manifest, t1w, "T1w", None, 1).values():
+    for table in feature_control_predictions(manifest, t1w, "T1w", ("T1w",), None, 1).values():
         probability = dict(zip(table["patient_id"], table["probability"], strict=True))
         assert [probability[p] > 0.5 for p in leaked] == [label[p] == 1 for p in leaked]
 
 
 def test_tables_hold_every_fold_and_keep_to_the_schema(t1w, tmp_path):
     manifest = KFold(4, 2, 0, 0).apply(manifest_of(t1w))
-    tables = feature_control_predictions(manifest, t1w, "T1w", 4, 2)
+    tables = feature_control_predictions(manifest, t1w, "T1w", ("T1w",), 4, 2)
     assert sorted(tables) == ["geometry", "header_tags"]
     for table in tables.values():
         assert tuple(table.columns) == PATIENT_COLUMNS
@@ -175,3 +176,22 @@ def test_tables_hold_every_fold_and_keep_to_the_schema(t1w, tmp_path):
                 rows = table[(table["fold"] == 4 * repeat + fold) & (table["split"] == "test")]
                 expected = {p.patient_id: p.label for p in manifest.patients if p.folds[repeat] == fold}
                 assert dict(zip(rows["patient_id"], rows["label"], strict=True)) == expected
+
+
+def test_features_of_several_modalities_tell_which_are_there(phantom_dir):
+    """FLAIR was made of the methylated alone; nobody is left out for that."""
+    manifest = manifest_of(phantom_dir)
+    patients = [
+        p if p.label else replace(p, series={name: s for name, s in p.series.items() if name != "FLAIR"})
+        for p in manifest.patients
+    ]
+    n_slices = {
+        p.patient_id: sum(p.series[name].n_slices for name in ("T1w", "FLAIR") if name in p.series) for p in patients
+    }
+    tables = feature_control_predictions(
+        replace(manifest, patients=patients), phantom_dir, "fusion", ("T1w", "FLAIR"), None, 1
+    )
+    for table in tables.values():
+        assert set(table["modality"]) == {"fusion"}
+        assert (table["n_slices"] == table["patient_id"].map(n_slices)).all()
+        assert roc_auc_score(table["label"], table["probability"]) == 1

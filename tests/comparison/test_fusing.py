@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit
+from sklearn.metrics import roc_auc_score
 
 from mgmt_monai.comparison.errors import ComparisonError
 from mgmt_monai.comparison.fusing import (
@@ -128,6 +130,24 @@ def test_test_patients_labels_are_not_looked_at() -> None:
     assert one.models == other.models
     for name in (TABLE, SINGLE, PRESENCE):
         pd.testing.assert_series_equal(one.tables[name]["probability"], other.tables[name]["probability"])
+
+
+def test_validation_patients_are_answered_by_fusions_that_have_not_seen_them() -> None:
+    """Where nothing is to be learnt, the patients that it is fitted on would look better than others do."""
+    found = []
+    for seed in range(20):
+        table = fuse(trained((0, 0, 0, 0), seed)).tables[TABLE]
+        of = table[table["split"] == "validation"]
+        found.append(roc_auc_score(of["label"], of["probability"]))
+    assert 0.4 < np.mean(found) < 0.53  # fitted on themselves: 0.58
+
+
+def test_fusion_of_trainings_on_permuted_labels_is_taught_permuted_labels() -> None:
+    def weights(control: str) -> float:
+        models = [fuse([replace(one, control=control) for one in trained((1, 1, 1, 1), seed)]) for seed in range(10)]
+        return float(np.mean([term.weight for fused in models for term in fused.models[0, 0].terms.values()]))
+
+    assert weights("permuted_labels") < 0.3 * weights("none")
 
 
 def test_patients_without_a_series_stay_in() -> None:
@@ -250,7 +270,7 @@ def test_folder_has_all_that_evaluate_and_predict_read(tmp_path: Path) -> None:
     assert json.loads((out / RESULT).read_text()) == document
     assert document["models"][0]["terms"].keys() == set(FOUR)
     table = read_patients(out / TABLE)
-    assert list(table.columns) == list(PATIENT_COLUMNS) and set(table["modality"]) == {"late-fusion"}
+    assert list(table.columns) == list(PATIENT_COLUMNS) and set(table["modality"]) == {"fusion-late"}
     write_fusion(fused, fair_test(fused, 0.05), out)  # the same again is no fault
     with pytest.raises(ComparisonError, match="--overwrite"):
         write_fusion(fused, fair_test(fused, 0.01), out)

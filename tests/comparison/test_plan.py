@@ -63,6 +63,23 @@ def test_controls_are_of_the_chosen_candidate_on_the_same_folds_and_seeds():
     assert controls[0].name == "efficientnet-b0-flair-permuted_labels-repeat0-fold0-seed0"
 
 
+def test_fusions_see_all_other_modalities_and_a_late_one_is_made_from_their_trainings():
+    fused = plan(modalities=("fusion", "T1w", "fusion-late", "FLAIR"), folds=3)
+    late = Candidate("efficientnet-b0", "fusion-late")
+
+    assert {*fused.candidates[2:]} == {
+        Candidate("efficientnet-b0", "fusion"), late, Candidate("efficientnet-b0", "FLAIR")
+    }  # fmt: skip
+    assert {t.modality for t in fused.trainings()} == {"T1w", "FLAIR", "fusion"}
+    assert len(fused.trainings()) == 4 * 3
+    assert fused.sees("fusion") == fused.sees("fusion-late") == ("T1w", "FLAIR")
+    assert [t.name for t in fused.trainings_of(late) if t.fold == 0] == [
+        "efficientnet-b0-t1w-repeat0-fold0-seed0", "efficientnet-b0-flair-repeat0-fold0-seed0"
+    ]  # fmt: skip
+    assert len(fused.controls(late)) == 3 * 2 * 3
+    assert {t.modality for t in fused.controls(Candidate("efficientnet-b0", "fusion"))} == {"fusion"}
+
+
 def test_digest_tells_another_plan_and_other_data_from_the_same():
     assert plan().digest("data") == plan().digest("data")
     assert len({plan().digest("data"), plan().digest("other"), plan(seeds=2).digest("data")}) == 3
@@ -100,6 +117,12 @@ def test_command_says_all_but_paths():
         pytest.param({"modalities": ("T1w", "T1w")}, "found T1w more often", id="twice"),
         pytest.param({"reference_network": "alexnet"}, "expected the reference 'alexnet' among them", id="reference"),
         pytest.param({"modalities": ("T1w", "T1")}, "found 'T1'", id="unknown modality"),
+        pytest.param({"modalities": ("T1w", "fusion")}, "two or more to fuse, found T1w alone", id="one to fuse"),
+        pytest.param(
+            {"modalities": ("T1w", "T2w", "fusion"), "reference_modality": "fusion"},
+            "networks are compared on one modality",
+            id="reference fusion",
+        ),
         pytest.param({"folds": 2}, "folds: expected 3 or more, found 2", id="two folds"),
         pytest.param({"repeats": 2}, "expected folds with 2 repeats", id="repeats without folds"),
         pytest.param({"seeds": 0}, "seeds: expected 1 or more, found 0", id="no seed"),

@@ -16,6 +16,7 @@ from mgmt_monai.evaluation.late_fusion import (
     PENALTY,
     best_single,
     compare_within,
+    cross_fitted,
     first_that_answers,
     fit_late_fusion,
     what_it_adds,
@@ -49,6 +50,24 @@ def test_a_model_never_counts_against_itself() -> None:
     fusion = fit_late_fusion(table, label)
     assert fusion.terms["T1w"].weight == 0
     assert fusion.terms["FLAIR"].weight > 0
+
+
+def test_nobody_teaches_the_fusion_that_answers_about_them() -> None:
+    """50 patients in 5 parts: who changes is answered by the same fusion, as are the 9 others of the part."""
+    table, label = drawn((1.0, 1.0), 50, seed=3)
+    before = cross_fitted(table, label)
+    other = table.copy()
+    other.iloc[0] = 0.9
+
+    assert (cross_fitted(other, label).drop(0) == before.drop(0)).sum() == 9
+
+
+def test_patient_who_alone_has_a_modality_is_answered_by_fusions_without_it() -> None:
+    table, label = drawn((1.0, 1.0), 50, seed=4)
+    table["T1w"] = table["T1w"].where(table.index == 7)
+    table.loc[7, "FLAIR"] = nan
+
+    assert cross_fitted(table, label).between(0, 1).all()
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.3])

@@ -42,6 +42,7 @@ PAPER_THRESHOLD = 0.5
 
 CONTROLS: dict[str, tuple[str, str]] = {
     "header_tags": ("Header tags only", "a random forest on the series' tags; no pixel is read"),
+    "presence": ("Which series are there", "a logistic regression on which series are missing; no pixel is read"),
     "geometry": ("Slice count and spacing only", "a random forest on the number, size and spacing of the slices"),
     "background": ("Background only", "the same network and training on images whose head is masked out"),
     "blank": ("Blank images", "the same network and training on images of zeros"),
@@ -168,6 +169,7 @@ def findings(record: ComparisonRecord) -> Findings:
             }
             for modality in plan["modalities"]
         ],
+        **({"fusions": about["fusions"]} if "fusions" in about else {}),
         "candidates": _compared(record, last, chosen, level, widen),
         "noise": _noise(labels, common, widen),
         "controls": [

@@ -15,8 +15,8 @@ from mgmt_monai.evaluation.evaluation_folder import nested_csv
 from mgmt_monai.evaluation.plots.picture_files import save_figure
 from mgmt_monai.html_page import write_page
 
-TABLES = ("table_1", "table_2", "candidates", "controls", "spread", "subgroups")
-"""The lists of the report that are written as CSV too."""
+TABLES = ("table_1", "table_2", "candidates", "fusions", "controls", "spread", "subgroups")
+"""The lists of the report that are written as CSV too, those that it has."""
 
 
 def write_report(record: ComparisonRecord, folder: Path, overwrite: bool = False) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def write_report(record: ComparisonRecord, folder: Path, overwrite: bool = False
         for picture in save_figure(figure, folder / "figures", name):
             if picture.suffix == ".svg":
                 drawn[name] = picture.read_text(encoding="utf-8")
-    for name in TABLES:
+    for name in found.report.keys() & TABLES:
         write_text(folder / "tables" / f"{name}.csv", nested_csv(found.report[name]))
     write_text(path, text)
     write_page(folder / CHECKLIST_NAME, checklist_page(found.report))

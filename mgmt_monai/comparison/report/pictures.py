@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mgmt_monai.comparison.kept_results import ComparisonRecord
-from mgmt_monai.comparison.plan import LAST_STAGE, NO_CONTROL, Candidate
+from mgmt_monai.comparison.plan import LAST_STAGE, NO_CONTROL, Candidate, ComparisonPlan
 from mgmt_monai.comparison.report.facts import N_PERMUTATIONS, Findings, candidate_table, interval_settings, model_aucs
 from mgmt_monai.evaluation.best_of import best_of
 from mgmt_monai.evaluation.folds import fold_widen
@@ -38,7 +38,7 @@ def pictures(record: ComparisonRecord, found: Findings) -> Iterator[tuple[str, F
     curves = record.curves[
         (record.curves["control"] == NO_CONTROL) & (record.curves["network"] == plan["reference_network"])
     ]
-    by_modality = {name: curves[curves["modality"] == name] for name in plan["modalities"]}
+    by_modality = {name: curves[curves["modality"] == name] for name in ComparisonPlan(**plan).trained}
     for stage in ("transfer", LAST_STAGE):
         yield f"accuracy_{stage}", accuracy_curves_figure(by_modality, stage)
     tables = {name: candidate_table(record, Candidate(plan["reference_network"], name)) for name in plan["modalities"]}
