@@ -67,11 +67,12 @@ def command(
     import logging
     from functools import partial
 
-    from mgmt_monai.comparison.jobs import check_reachable, default_workers, run_local, run_on_ray
+    from mgmt_monai.comparison.jobs import default_workers, run_local, run_on_ray
     from mgmt_monai.comparison.kept_results import REPORT, stored_record
     from mgmt_monai.comparison.plan import FUSIONS, ComparisonPlan
     from mgmt_monai.comparison.report.files import write_report
     from mgmt_monai.comparison.sweep import Comparison
+    from mgmt_monai.ray_cluster import check_reachable
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
     plan = ComparisonPlan(

@@ -32,6 +32,8 @@ SHOWN_FAULTS = 10
 @click.option("--spacing", type=float, help="Side of the voxels, in mm.  [default: 1.0, or the template's]")
 @click.option("--n4", is_flag=True, help="Take the coil's shading out.")
 @click.option("--workers", type=click.IntRange(1), help="Patients at a time.  [default: one a core]")
+@click.option("--ray", "ray_address", metavar="ADDRESS",
+              help="With --batch: on this Ray cluster ('auto', 'local', HOST:PORT).")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace a patient who was prepared otherwise.")
 def command(
     study_or_cohort: Path,
@@ -45,6 +47,7 @@ def command(
     spacing: float | None,
     n4: bool,
     workers: int | None,
+    ray_address: str | None,
     overwrite: bool,
 ) -> int:
     """Bring the series of each patient into one space, keep the brain alone, and show how well it went.
@@ -58,8 +61,15 @@ def command(
         raise click.UsageError("--series is of one study: leave out --batch.")
     if layout and not batch:
         raise click.UsageError("--layout is of a cohort: give --batch too.")
+    if ray_address and (workers or not batch):
+        raise click.UsageError("--ray is of a cohort, and takes a core a patient: give --batch, and no --workers.")
     if template and spacing is not None:
         raise click.UsageError("--spacing is the template's own: leave out one of the two.")
+    if ray_address:  # other machines have another working folder
+        from mgmt_monai.ray_cluster import check_reachable
+
+        check_reachable(ray_address)
+        study_or_cohort, out, template = study_or_cohort.absolute(), out.absolute(), template and template.absolute()
     series = named_series(named)
     check_study(study_or_cohort, bool(series))
     from mgmt_monai.atomic import write_text
@@ -79,7 +89,7 @@ def command(
         studies = [AskedStudy(path.name, path, find_study(path, series) if series else None)]
     masks = {studies[0].name: mask} if mask else None
     made = phantom_truth(study_or_cohort) if batch else {}
-    outcome = prepare_studies(studies, out, settings, masks, workers, overwrite, template)
+    outcome = prepare_studies(studies, out, settings, masks, workers, overwrite, template, ray_address)
     if made:  # what is made of a phantom is one
         write_text(out / TRUTH, json.dumps(made))
     told = [f"Error: {patient}: {reason}" for patient, reason in outcome.refused.items()]

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import as_completed
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -43,6 +44,7 @@ from mgmt_monai.preparation.patient_folder import (
 from mgmt_monai.preparation.prepare import Settings, prepare
 from mgmt_monai.preparation.segmentation import carried, drawn_on, find_segmentation
 from mgmt_monai.preparation.template import content, read_template, read_volume
+from mgmt_monai.ray_cluster import RayCluster
 from mgmt_monai.transforms.load import LoadSeries
 
 logger = logging.getLogger(__name__)
@@ -167,6 +169,7 @@ def prepare_studies(
     workers: int | None = None,
     overwrite: bool = False,
     template: Path | None = None,
+    ray_address: str | None = None,
 ) -> PreparingOutcome:
     """Prepare every study, each written as soon as it is done; those that are there are kept.
 
@@ -181,10 +184,12 @@ def prepare_studies(
         workers: Processes; one a core where None.
         overwrite: Whether other preparations that are there may be replaced.
         template: As `prepare_study` takes it.
+        ray_address: Of a Ray cluster that does it, as `RayCluster` takes it; None for this machine's processes.
 
     Raises:
         InferenceError: ``out_dir`` cannot be written to, or another process writes it.
         CohortError: The table of decisions cannot be read.
+        RayClusterError: The cluster cannot be reached.
         OSError: The disk is full.
     """
     out_dir = Path(out_dir)
@@ -195,18 +200,16 @@ def prepare_studies(
         own = under_own_names(reviewed, names, str(out_dir / REVIEW)) | dict(masks or {})
         outcome = PreparingOutcome({}, {}, out_dir / PAGE)
         told: dict[str, str] = {}  # on the page, without paths
-        readers = Readers(min(len(studies), workers or processors()))
+        pool: Readers | RayCluster
+        if ray_address:
+            submit = (pool := RayCluster(ray_address)).submit
+        else:
+            pool = Readers(min(len(studies), workers or processors()))
+            submit = partial(pool.submit, timeout_s=_PATIENT_S)
         try:
             futures = {
-                readers.submit(
-                    _prepare_one,
-                    study,
-                    out_dir / study.folder,
-                    settings,
-                    own.get(study.name),
-                    overwrite,
-                    template,
-                    timeout_s=_PATIENT_S,
+                submit(
+                    _prepare_one, study, out_dir / study.folder, settings, own.get(study.name), overwrite, template
                 ): study
                 for study in studies
             }
@@ -227,7 +230,7 @@ def prepare_studies(
                         reason = reason.replace(f"{path}/", "").replace(f"{path}: ", "")
                     told[study.folder] = reason
         finally:  # also when it is interrupted
-            readers.close()
+            pool.close()
             add_to_review(out_dir, names)
             _write_page(out_dir, told)
         return outcome

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from mgmt_monai.comparison.errors import ComparisonError
 from mgmt_monai.comparison.jobs import run_local, run_on_ray
 from mgmt_monai.comparison.process import NOT_RUN, Job, run_job
+from mgmt_monai.ray_cluster import RayClusterError
 
 CONFIG = {
     "imports": ["$import os", "$import pathlib", "$import slow_to_close", "$import torch"],
@@ -135,7 +135,7 @@ def test_ray_jobs_run_in_a_cluster_and_tell_their_exit_codes(make_job, tmp_path)
 def test_a_ray_cluster_that_is_not_there_is_told_in_one_line(make_job):
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'mgmt_monai[ray]'")
 
-    with pytest.raises(ComparisonError, match=r"--ray 127\.0\.0\.1:1: no Ray cluster there"):
+    with pytest.raises(RayClusterError, match=r"--ray 127\.0\.0\.1:1: no Ray cluster there"):
         list(run_on_ray([make_job("never")], "127.0.0.1:1"))
 
 

@@ -354,3 +354,31 @@ def test_a_mask_without_its_place_is_named(tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(np.ones((90, 90, 20), np.uint8), np.eye(4)), path)
     with pytest.raises(PreparationError, match=r"mask .*: expected a volume of at least 60 mm a side, found 20 mm"):
         read_mask(path)
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_prepares_the_same(
+    raw: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'mgmt_monai[ray]'")
+    monkeypatch.chdir(tmp_path)
+    assert main(["prepare", str(raw), "--batch", "--out", "ray", "--spacing", "2", "--ray", "local"]) == 1
+    assert "90001: FLAIR refused" in capsys.readouterr().err
+    for path in sorted(prepared.rglob("*.nii.gz")):
+        assert (tmp_path / "ray" / path.relative_to(prepared)).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        pytest.param(["--batch", "--ray", "127.0.0.1:1"], 1, "no Ray cluster there", id="nobody listens"),
+        pytest.param(["--ray", "local"], 2, "--ray is of a cohort", id="one study"),
+        pytest.param(["--batch", "--ray", "local", "--workers", "2"], 2, "no --workers", id="workers of the cluster"),
+    ],
+)
+def test_a_cluster_that_cannot_prepare_is_told_before_anything_is_written(
+    raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, told: str
+) -> None:
+    assert main(["prepare", str(raw), "--out", str(tmp_path / "out"), *words]) == code
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
