@@ -24,8 +24,8 @@ _BINS = 32
 #: Of the voxels at the last level; a seed, for SimpleITK moves regular samples by a random part of a voxel.
 _SHARE, _SEED = 0.25, 20210713
 
-#: The metric sees the brain and this much around it at the last two levels: skull and scalp place a T2w better than the
-#: brain alone does (with 8 mm, a tenth of a slice aside). The neck, which moves by itself, is left out.
+#: The metric sees the brain and this much around it at the last two levels. Of one head: skull and scalp place a T2w
+#: better than the brain alone does (with 8 mm, a tenth of a slice aside); the neck, which moves by itself, is left out.
 _AROUND_MM = 20.0
 
 Kind = TypeVar("Kind", sitk.Euler3DTransform, sitk.AffineTransform)
@@ -98,14 +98,13 @@ class Brain:
         return {spacing: isotropic(self.image, spacing) for spacing in (_SEARCH_MM, MIDDLE_MM, FINE_MM)}
 
     @cached_property
-    def around(self) -> dict[float, sitk.Image]:
-        """Where the metric looks at the last two levels."""
-        distance = sitk.SignedMaurerDistanceMap(self.mask, squaredDistance=False, useImageSpacing=True)
-        near = sitk.Cast(distance < _AROUND_MM, sitk.sitkUInt8)
-        return {
-            spacing: sitk.Resample(near, self.levels[spacing], sitk.Transform(), sitk.sitkNearestNeighbor)
-            for spacing in (MIDDLE_MM, FINE_MM)
-        }
+    def _distance(self) -> sitk.Image:
+        return sitk.SignedMaurerDistanceMap(self.mask, squaredDistance=False, useImageSpacing=True)
+
+    def around(self, spacing_mm: float, around_mm: float) -> sitk.Image:
+        """Where the metric looks at a level: the brain and so much around it; uint8."""
+        near = sitk.Cast(self._distance < around_mm, sitk.sitkUInt8)
+        return sitk.Resample(near, self.levels[spacing_mm], sitk.Transform(), sitk.sitkNearestNeighbor)
 
 
 def register(fixed: Brain, moving: Brain) -> Registration:
@@ -164,30 +163,35 @@ def _search(fixed: Brain, moving: Brain) -> sitk.Euler3DTransform:
     return refined(fixed, moving, best, FINE_MM)
 
 
-def _method(fixed: Brain, spacing_mm: float, transform: sitk.Transform) -> sitk.ImageRegistrationMethod:
+def _method(
+    fixed: Brain, spacing_mm: float, transform: sitk.Transform, around_mm: float
+) -> sitk.ImageRegistrationMethod:
     method = sitk.ImageRegistrationMethod()
     method.SetNumberOfThreads(1)  # the same sums in the same order, whatever the machine
     method.SetMetricAsMattesMutualInformation(_BINS)
     method.SetInterpolator(sitk.sitkLinear)
     method.SetInitialTransform(transform, True)
-    if spacing_mm in fixed.around:
-        method.SetMetricFixedMask(fixed.around[spacing_mm])
+    if spacing_mm != _SEARCH_MM:
+        method.SetMetricFixedMask(fixed.around(spacing_mm, around_mm))
     return method
 
 
 def _value(fixed: Brain, moving: Brain, transform: sitk.Transform, spacing_mm: float) -> float:
     """Negative mutual information at one level; 0 where the images do not overlap."""
-    method = _method(fixed, spacing_mm, sitk.Transform(transform))
+    method = _method(fixed, spacing_mm, sitk.Transform(transform), _AROUND_MM)
     try:
         return float(method.MetricEvaluate(fixed.levels[spacing_mm], moving.levels[spacing_mm]))
     except RuntimeError:
         return 0.0
 
 
-def refined(fixed: Brain, moving: Brain, start: Kind, spacing_mm: float) -> Kind:
-    """A better transform of the same kind from this one on, at one level; the same where the images do not overlap."""
+def refined(fixed: Brain, moving: Brain, start: Kind, spacing_mm: float, around_mm: float = _AROUND_MM) -> Kind:
+    """A better transform of the same kind from this one on, at one level; the same where the images do not overlap.
+
+    The metric sees the brain and ``around_mm`` around it.
+    """
     transform = type(start)(start)
-    method = _method(fixed, spacing_mm, transform)
+    method = _method(fixed, spacing_mm, transform, around_mm)
     if spacing_mm == FINE_MM:
         method.SetMetricSamplingStrategy(method.REGULAR)
         method.SetMetricSamplingPercentage(_SHARE, _SEED)

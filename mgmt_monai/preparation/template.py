@@ -24,6 +24,9 @@ from mgmt_monai.transforms.load import LoadSeries
 MAX_DISAGREEMENT_MM = 4.0
 MAX_STRETCH = 1.4
 
+#: The affine metric sees the brain and this much around it: the skulls of two people differ otherwise than their brains.
+_AROUND_MM = 8.0
+
 
 @dataclass(frozen=True)
 class Template:
@@ -145,4 +148,6 @@ def _affine(fixed: Brain, moving: Brain, rigid: sitk.Transform) -> sitk.AffineTr
     start.SetMatrix(euler.GetMatrix())
     centre = np.array(start.GetCenter())
     start.SetTranslation([float(value) for value in np.array(euler.TransformPoint(centre.tolist())) - centre])
-    return refined(fixed, moving, refined(fixed, moving, start, MIDDLE_MM), FINE_MM)
+    for spacing_mm in (MIDDLE_MM, FINE_MM):
+        start = refined(fixed, moving, start, spacing_mm, _AROUND_MM)
+    return start
