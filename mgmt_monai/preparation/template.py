@@ -24,7 +24,7 @@ from mgmt_monai.transforms.load import LoadSeries
 MAX_DISAGREEMENT_MM = 4.0
 MAX_STRETCH = 1.4
 
-#: The affine metric sees the brain and this much around it: the skulls of two people differ otherwise than their brains.
+#: The affine metric sees the brain and this much around it: two people differ in their skulls otherwise than in brains.
 _AROUND_MM = 8.0
 
 
