@@ -6,7 +6,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -35,7 +35,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as stream:
             sync(stream.fileno())
         if not temporary.stat().st_mode & 0o077:  # as libraries leave it that make their own temporary files
-            temporary.chmod(0o666 & ~umask())
+            with suppress(PermissionError):  # a share or a stick whose rights are those of its mount
+                temporary.chmod(0o666 & ~umask())
         temporary.replace(path)
     except Exception as error:
         met = full_disk(error) or error

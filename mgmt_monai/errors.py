@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import errno
 import logging
+import os
 import re
 import sqlite3
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
+from pathlib import Path
+from types import ModuleType, TracebackType
 from typing import Any, TextIO
 
 from mgmt_monai.own_process import is_own_process, prepare
@@ -30,6 +32,8 @@ _LONGEST, _LONGEST_WORD = 2000, 500
 REMEDIES = {
     errno.EIO: "have the disk or the file server looked at",
     errno.ESTALE: "the file server has lost the file: mount the folder again",
+    errno.ENOTCONN: "the file server was lost: mount the folder again",
+    errno.EFBIG: "allow larger files (ulimit -f)",
     errno.ETIMEDOUT: "the file server does not answer: wait for it",
     errno.EMFILE: "allow more open files (ulimit -n) or ask for fewer --workers",
     errno.ENFILE: "the system has too many open files: end other programs",
@@ -240,7 +244,8 @@ def _excepthook(kind: type[BaseException], error: BaseException, trace: Tracebac
 
 def _library(error: BaseException) -> str | None:
     """What to say where an import failed because the storage does not give a library's file."""
-    path, said = getattr(error, "filename", None), getattr(error, "strerror", None)
+    unlisted = _unlisted(error)
+    path, said = (getattr(unlisted or error, name, None) for name in ("filename", "strerror"))
     if found := _NOT_LOADED.match(str(error)):
         path, said = found.groups()
     step, imports = error.__traceback__, False
@@ -248,12 +253,30 @@ def _library(error: BaseException) -> str | None:
         frame, step = step.tb_frame, step.tb_next
         if frame.f_code.co_filename == "<frozen importlib._bootstrap_external>":
             imports, path = True, path or frame.f_locals.get("path")
-    if not found and not (imports and isinstance(error, OSError)):
+    if not found and not unlisted and not (imports and isinstance(error, OSError)):
         return None
     return (
         f"{path}: {said}; this file of Python's environment cannot be read: have its storage and permissions "
         "looked at, or install the environment again, and run again"
     )
+
+
+def _unlisted(error: BaseException) -> OSError | None:
+    """Why a folder cannot be listed that Python did not find a module in: it takes such a folder for an empty one."""
+    module = getattr(error, "name", None) if isinstance(error, ImportError) else None
+    if isinstance(error, AttributeError) and isinstance(error.obj, ModuleType):
+        module = error.obj.__name__
+    for entry in sys.path if module else ():
+        folder = Path(entry)
+        for part in ("", *str(module).split(".")):
+            folder /= part
+            try:
+                os.scandir(folder).close()
+            except (FileNotFoundError, NotADirectoryError):
+                break
+            except OSError as unlisted:
+                return unlisted
+    return None
 
 
 def _own(error: BaseException) -> str | None:

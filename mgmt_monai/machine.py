@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 #: What the system says of a path that is absent, or that no machine could read as a file.
 _OF_THE_FILE = {
-    None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EILSEQ, errno.ENXIO,
+    None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EILSEQ,
 }  # fmt: skip
 
 

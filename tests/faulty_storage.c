@@ -1,5 +1,6 @@
 /* A library to be preloaded: calls on files whose path holds $FAULT_PATH fail with the errno $FAULT_ERRNO while the file
-   $FAULT_WHILE is there (always, where that is not set). $FAULT_CALL says which: open, read, write, fsync, lock, stat or list. */
+   $FAULT_WHILE is there (always, where that is not set). $FAULT_CALL says which: open, read, write, fsync, lock, stat, list or
+   chmod. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
@@ -56,6 +57,10 @@ int stat64(const char *path, struct stat64 *told) {
 DIR *opendir(const char *path) {
     REAL(DIR *, "opendir", const char *);
     return bad("list", path) ? NULL : real(path);
+}
+int chmod(const char *path, mode_t mode) {
+    REAL(int, "chmod", const char *, mode_t);
+    return bad("chmod", path) ? -1 : real(path, mode);
 }
 ssize_t read(int file, void *data, size_t n) {
     REAL(ssize_t, "read", int, void *, size_t);

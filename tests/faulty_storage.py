@@ -28,7 +28,7 @@ def faulty(call: str, errno: int, path: str, while_: Path | None = None) -> dict
     """The environment of a process to which a call on some files fails.
 
     Args:
-        call: ``open``, ``read``, ``write``, ``fsync``, ``lock``, ``stat`` or ``list`` (a folder).
+        call: ``open``, ``read``, ``write``, ``fsync``, ``lock``, ``stat``, ``list`` (a folder) or ``chmod``.
         errno: What it fails with.
         path: What the files' paths hold.
         while_: Only while this file is there.

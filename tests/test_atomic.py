@@ -135,6 +135,15 @@ def test_disk_that_cannot_say_when_a_file_is_on_it_takes_files(tmp_path, number,
 
 
 @needs_compiler
+def test_mount_that_refuses_chmod_takes_files(tmp_path):
+    write = "import sys; from mgmt_monai.atomic import write_text; from pathlib import Path\n"
+    command = [sys.executable, "-c", write + "write_text(Path(sys.argv[1]), 'new')", str(tmp_path / "a.txt")]
+    environment = faulty("chmod", errno.EPERM, str(tmp_path))
+    subprocess.run(command, env=environment, umask=0o077, check=True)
+    assert (tmp_path / "a.txt").read_text() == "new"
+
+
+@needs_compiler
 def test_write_that_fails_names_the_file(tmp_path):
     code = "import pathlib, sys, mgmt_monai.atomic as a; a.write_text(pathlib.Path(sys.argv[1]), 'new')"
     words = [sys.executable, "-c", code, str(tmp_path / "a.txt")]

@@ -208,6 +208,13 @@ def test_library_that_the_storage_does_not_give_is_told_in_one_line(call: str, n
     assert re.match(rf"Error: /\S+/numpy/linalg/__init__\S+: {os.strerror(number)}; this file of Python's envir", told)
 
 
+@needs_compiler
+@pytest.mark.parametrize("package", ["numpy", "numpy/linalg", "pandas"])
+def test_library_whose_folder_may_not_be_listed_is_told_in_one_line(package: str) -> None:
+    told = ran_with_libraries(faulty("list", errno.EACCES, f"site-packages/{package}"))
+    assert re.match(rf"Error: /\S+/{package}: {os.strerror(errno.EACCES)}; this file of Python's envir", told)
+
+
 def test_library_that_breaks_off_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "numpy").mkdir()
     (tmp_path / "numpy/__init__.py").write_text("from numpy import core")
