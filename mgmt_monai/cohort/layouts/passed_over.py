@@ -20,15 +20,13 @@ IMAGES = (NIFTI, OTHER_IMAGE, DICOM, ARCHIVE)
 #: Names of such files that are kept; more are only counted.
 NAMES_LIMIT = 100_000
 
-_LEAVINGS = frozenset(
-    {
-        "@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "$recycle.bin", "recycler", "lost+found",
-        "system volume information", "thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store", "__macosx", ".apdisk",
-        ".spotlight-v100", ".fseventsd", ".temporaryitems", ".documentrevisions-v100", ".directory",
-        "@sharebin", "@tmp", "recycled", "recycle bin", "trash", "trashbox", "network trash folder", "temporary items",
-        "~snapshot", "thevolumesettingsfolder", "icon\r", "ehthumbs_vista.db", "__pycache__",
-    }
-)  # fmt: skip
+_LEAVINGS = re.compile(
+    r".*(recycle|trash).*|\._.*|\.nfs.*|~\$.*|\.~lock.*|@gmt-\d.*|found\.\d{3}|_gsdata_|@eadir|[#~]snapshot"
+    r"|@recently-snapshot|@sharebin|@tmp|lost\+found|system volume information|(eh)?thumbs(_vista)?\.db|desktop\.ini"
+    r"|\.ds_store|__macosx|\.apdisk|\.spotlight-v100|\.fseventsd|\.temporaryitems|temporary items"
+    r"|\.documentrevisions-v100|\.directory|thevolumesettingsfolder|icon\r|__pycache__",
+    flags=re.IGNORECASE | re.DOTALL,
+)
 _OWN = (".mgmt-monai-scan.sqlite", "manifest.json", "series.csv")
 _SUFFIXES = {
     suffix: kind
@@ -152,8 +150,7 @@ def is_leaving(name: str) -> bool:
     Args:
         name: Of a file or folder.
     """
-    lower = name.lower()
-    return lower in _LEAVINGS or lower.startswith(("._", ".trash", ".nfs", "~$", ".~lock", "network recycle bin"))
+    return _LEAVINGS.fullmatch(name) is not None
 
 
 def is_passed_over(name: str) -> bool:

@@ -215,6 +215,19 @@ def test_images_of_a_labelled_patient_that_are_not_read(tmp_path, make_series):
 
 
 @pytest.mark.parametrize(
+    "bin_",
+    ["_gsdata_/_saved_", "@GMT-2024.01.01-00.00.00", "FOUND.000", "files_trashbin/files", "_NAS_Recycle_RAID",
+     "RecycleBin", "Recycle Bin - Volume_1", "_Recycle", ".Trashes/501", ".snapshot/hourly.0"],
+)  # fmt: skip
+def test_patient_whom_a_server_keeps_as_deleted_is_not_in_the_cohort(tmp_path, make_series, bin_):
+    make_series("AX T1", "P1/1.dcm")
+    make_series("AX T1", f"{bin_}/P2/1.dcm")
+    found = find_series(tmp_path, "dicom")
+    assert {series.directory.name for series in found.series} == {"P1"}
+    assert found.files.n_passed_over == 1
+
+
+@pytest.mark.parametrize(
     ("name", "kind"), [("a.NII.GZ", "NIfTI files"), ("a.dcm.gz", "archives"), ("a.MR", "files of an unknown kind")]
 )
 def test_kind_by_the_name(name, kind):
