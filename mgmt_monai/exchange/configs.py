@@ -78,7 +78,7 @@ def train_config(executed: Mapping[str, Any]) -> dict[str, Any]:
         if made[key] not in _WORDS:
             made[key] = ours[key]
     portable = {key: _portable(value, ours.get(key), key) for key, value in made.items()}
-    return _started_late(portable, "training")
+    return _started_late({**portable, "run": ours["run"]}, "training")
 
 
 def inference_config(executed: Mapping[str, Any]) -> dict[str, Any]:

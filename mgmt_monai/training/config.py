@@ -37,7 +37,9 @@ _RESERVED = {
 #: What a trained model's weights go with: its picture and its network.
 _OF_THE_MODEL = (
     "modality", "plane", "slice_fraction", "lower_percentile", "upper_percentile", "aspect", "image_size", "backbone",
-    "hidden_units", "modalities", "slice_pool", "backbones",
+    "hidden_units", "modalities", "slice_pool", "backbones", "preprocessing", "network_def", "inferer",
+    "dataset::transform", "test::dataset::transform", "train::deterministic_transforms", "validate::preprocessing",
+    "evaluation",
 )  # fmt: skip
 
 #: Settings that are, or may be, paths of the user's machine.
@@ -164,14 +166,15 @@ def check_model_here() -> None:
     if workflow is None:
         return
     config = _of(workflow)
-    own = _own("inference" if "evaluator" in config else "train")
+    own = _own("inference") if "evaluator" in config else {**_own("train"), **_own("evaluate")}
     if "training" not in config:
         _check_keys(config, own)
-    for key in [key for key in _OF_THE_MODEL if key in own and plain(config.get(key)) != own[key]]:
-        raise TrainingError(
-            f"{key}: expected {own[key]!r}, with which this bundle's model was trained, found {config.get(key)!r}. "
-            "Leave it out, or train another model."
-        )
+    for key in _OF_THE_MODEL if own else ():
+        for place, ours, found in _differing(*(ConfigParser(of).get(key) for of in (own, config)), key):
+            raise TrainingError(
+                f"{place}: expected {ours!r}, with which this bundle's model was trained, found {found!r}. "
+                "Leave it out, or train another model."
+            )
     if "handlers" in own:
         weights = Path(config["bundle_root"], "models", "model.pt")
         check_whole(weights, "Name a whole bundle with --bundle_root DIR.")
@@ -218,7 +221,9 @@ def check_values(config: Mapping[str, Any]) -> None:
             raise TrainingError(f"{key}: expected a value, found None, which MONAI leaves out. Leave it out.")
     check_unharmed(config)
     check_settings({key: plain(value) for key, value in config.items()})
-    _check_parts(_packaged(str(config.get("modality", "")).lower()), config)
+    for place in _differing(_packaged(str(config.get("modality", "")).lower()), config):
+        if "::" in place[0]:
+            check_place(*place)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -236,16 +241,20 @@ def read_config(path: Path) -> dict[str, Any]:
         raise TrainingError(f"{path}: not a JSON config ({error}).") from error
 
 
-def _check_parts(packaged: Any, config: Any, key: str = "") -> None:
-    """Hold what stands inside a config's sections against what the packaged one has there."""
-    if isinstance(packaged, Mapping) and isinstance(config, Mapping) and config:
-        for name in packaged.keys() & config.keys():
-            _check_parts(packaged[name], config[name], f"{key}::{name}" if key else name)
-    elif isinstance(packaged, list) and isinstance(config, list):
-        for n, parts in enumerate(zip(packaged, config, strict=False) if len(packaged) == len(config) else ()):
-            _check_parts(*parts, f"{key}::{n}")
-    elif "::" in key and packaged != config:
-        check_place(key, packaged, config)
+def _differing(own: Any, found: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Where a config has something else than its own, as deep inside as both have the place."""
+    if isinstance(own, Mapping) and isinstance(found, Mapping) and found:
+        for name in [name for name in own if name in found]:
+            yield from _differing(own[name], found[name], f"{key}::{name}" if key else name)
+        differs = own.keys() != found.keys()
+    elif isinstance(own, list) and isinstance(found, list) and len(own) == len(found):
+        for n, parts in enumerate(zip(own, found, strict=True)):
+            yield from _differing(*parts, f"{key}::{n}")
+        differs = False
+    else:
+        differs = plain(found) != own
+    if differs:
+        yield key, own, found
 
 
 def check_place(key: str, own: Any, value: Any) -> None:

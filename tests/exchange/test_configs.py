@@ -24,8 +24,8 @@ INFERENCE = json.loads((BUNDLES / "inference.json").read_text())
 
 @pytest.fixture
 def executed() -> dict:
-    """As a run of the template has it in its folder."""
-    return copy.deepcopy(TEMPLATE)
+    """As a run of the template has it in its folder: MONAI has written out what ``%training`` stands for."""
+    return copy.deepcopy({**TEMPLATE, "run": TEMPLATE["training"]})
 
 
 def test_settings_of_the_run_are_kept(executed):
@@ -127,6 +127,7 @@ def test_what_is_initialised_runs_first_because_scripts_is_found_no_sooner(execu
 
     assert train["training"] == [*TEMPLATE["initialize"], "$@experiment.run()"]
     assert evaluate["run"] == [*TEMPLATE["initialize"], "@evaluation"]
+    assert train["run"] == "%training"
     assert multi["training"][-1] == "$@experiment.run()"
     assert [made for made in (train, evaluate, multi, inference_config(executed)) if "initialize" in made] == []
 

@@ -145,6 +145,29 @@ def test_external_cohort_is_scored_as_in_the_training_run(
     assert "16 test patients, 8 methylated" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("run_id", ["run", "training"])
+def test_training_that_cannot_begin_says_so_in_one_line(exported_bundle, planted_cohort, python, tmp_path, run_id):
+    words = card_command(exported_bundle, "train.json", python, COHORT=planted_cohort, RUNS=tmp_path / "runs")
+    words.insert(words.index("run") + 1, run_id)
+    done = subprocess.run(
+        [*words, "--resume", "true"], cwd=exported_bundle.parent, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "no unfinished training to resume" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("run_id", ["run", "training"])
+def test_two_processes_train_through_either_id(exported_bundle, planted_cohort, python, tmp_path, run_id):
+    words = card_command(exported_bundle, "train.json", python, COHORT=planted_cohort, RUNS=tmp_path / "runs")
+    words.insert(words.index("run") + 1, run_id)
+    config = words.index("--config_file") + 1
+    words[config] = str([words[config], words[config].replace("train.json", "multi_gpu_train.json")])
+    short = ["--device", "cpu", "--transfer_epochs", "1", "--fine_tune_epochs", "1"]
+    run([words[0], "-m", "torch.distributed.run", "--nproc_per_node", "2", *words[1:], *short], exported_bundle.parent)
+    assert len(list((tmp_path / "runs").glob("t1w/*/predictions.csv"))) == 1
+
+
 @pytest.mark.slow
 def test_federation_gets_its_statistics(exported_bundle, phantom_dir, python, tmp_path):
     others = shutil.ignore_patterns("manifest.json", "T1wCE", "T2w", "FLAIR")

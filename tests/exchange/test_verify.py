@@ -190,6 +190,8 @@ def _asked(bundle: Path, study: Path, out: Path, parts: tuple[str, ...] = ("infe
         ({"image_size": 64}, "image_size: expected 48, with which this bundle's model was trained, found 64."),
         ({"modality": "T2w"}, "modality: expected 'T1w', with which this bundle's model was trained, found 'T2w'."),
         ({"imagesize": 48}, "config key 'imagesize': unknown; did you mean 'image_size'?"),
+        ({"preprocessing::transforms::3::lower_percentile": 20}, "lower_percentile: expected '@lower_percentile', with"),
+        ({"preprocessing#transforms#5#antialias": 1}, "preprocessing::transforms::5: expected {'_target_': 'Resized'"),
     ],
     ids=lambda value: next(iter(value), "") if isinstance(value, dict) else "",
 )
@@ -199,9 +201,22 @@ def test_weights_of_a_bundle_take_no_other_picture_and_no_unknown_key(
     study = min((phantom_dir / "train").iterdir())
     assert told in _asked(exported_bundle, study, tmp_path / "out", **settings)
     assert not (tmp_path / "out" / "prediction.json").exists()
-    if "image_size" in settings:
-        of_cohort = _asked(exported_bundle, phantom_dir, tmp_path / "out", ("train", "evaluate"), **settings)
-        assert told in of_cohort
+
+
+@pytest.mark.parametrize(
+    ("settings", "place"),
+    [
+        ({"image_size": 64}, "image_size: expected 48"),
+        ({"evaluation::checkpoint": "other.pt"}, "evaluation::checkpoint: expected \"$@bundle_root + '/models/model.pt'\""),
+        ({"train::deterministic_transforms::3::lower_percentile": 20}, "train::deterministic_transforms::3: expected {"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)  # fmt: skip
+def test_bundle_scores_its_own_model_on_its_own_pictures(
+    exported_bundle: Path, phantom_dir: Path, tmp_path: Path, settings: dict, place: str
+) -> None:
+    assert place in _asked(exported_bundle, phantom_dir, tmp_path / "out", ("train", "evaluate"), **settings)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("fault", ["missing", "one bit", "cut off"])
