@@ -190,7 +190,10 @@ def _asked(bundle: Path, study: Path, out: Path, parts: tuple[str, ...] = ("infe
         ({"image_size": 64}, "image_size: expected 48, with which this bundle's model was trained, found 64."),
         ({"modality": "T2w"}, "modality: expected 'T1w', with which this bundle's model was trained, found 'T2w'."),
         ({"imagesize": 48}, "config key 'imagesize': unknown; did you mean 'image_size'?"),
-        ({"preprocessing::transforms::3::lower_percentile": 20}, "lower_percentile: expected '@lower_percentile', with"),
+        (
+            {"preprocessing::transforms::3::lower_percentile": 20},
+            "lower_percentile: expected '@lower_percentile', with",
+        ),
         ({"preprocessing#transforms#5#antialias": 1}, "preprocessing::transforms::5: expected {'_target_': 'Resized'"),
     ],
     ids=lambda value: next(iter(value), "") if isinstance(value, dict) else "",
@@ -207,8 +210,8 @@ def test_weights_of_a_bundle_take_no_other_picture_and_no_unknown_key(
     ("settings", "place"),
     [
         ({"image_size": 64}, "image_size: expected 48"),
-        ({"evaluation::checkpoint": "other.pt"}, "evaluation::checkpoint: expected \"$@bundle_root + '/models/model.pt'\""),
-        ({"train::deterministic_transforms::3::lower_percentile": 20}, "train::deterministic_transforms::3: expected {"),
+        ({"evaluation::checkpoint": "other.pt"}, "evaluation::checkpoint: expected \"$@bundle_root + '/models/"),
+        ({"train::deterministic_transforms::3::upper_percentile": 90}, "deterministic_transforms::3: expected {"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )  # fmt: skip
