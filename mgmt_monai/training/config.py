@@ -170,7 +170,7 @@ def check_model_here() -> None:
     if "training" not in config:
         _check_keys(config, own)
     for key in _OF_THE_MODEL if own else ():
-        for place, ours, found in _differing(*(ConfigParser(of).get(key) for of in (own, config)), key):
+        for place, ours, found in _differing(ConfigParser(own).get(key), ConfigParser(config).get(key), key):
             raise TrainingError(
                 f"{place}: expected {ours!r}, with which this bundle's model was trained, found {found!r}. "
                 "Leave it out, or train another model."
